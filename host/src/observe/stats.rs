@@ -14,22 +14,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Upper bounds of the histogram buckets in milliseconds, Envoy's defaults; a last bucket without
-/// a bound follows.
-pub const BUCKET_BOUNDS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5,
-    1.8e6, 3.6e6,
-];
+mod histogram;
 
-/// [`BUCKET_BOUNDS`] for whole numbers: a value falls into the first bucket whose bound it does
-/// not exceed.
-const WHOLE_BOUNDS: [u64; 19] = [
-    0, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000,
-    600_000, 1_800_000, 3_600_000,
-];
-
-/// Number of buckets, the one without a bound included.
-pub const BUCKETS: usize = BUCKET_BOUNDS.len() + 1;
+pub use histogram::{BUCKET_BOUNDS, Distribution, Histogram, QUANTILES};
 
 /// The name of one statistic within its scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,8 +62,6 @@ pub enum Reading {
     },
     /// How recorded values are spread.
     Histogram(Box<Distribution>),
-    /// A text, such as a version.
-    Text(String),
 }
 
 impl Reading {
@@ -106,7 +91,6 @@ impl Reading {
             Self::Counter(value) => *value != 0,
             Self::Gauge { used, .. } => *used,
             Self::Histogram(distribution) => distribution.count() != 0,
-            Self::Text(text) => !text.is_empty(),
         }
     }
 }
@@ -122,6 +106,12 @@ pub trait Stats: Send + Sync {
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// A counter at zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds one.
     #[inline]
     pub fn inc(&self) {
@@ -197,76 +187,6 @@ impl Gauge {
     }
 }
 
-/// How values are spread over the buckets of [`BUCKET_BOUNDS`]. One thread writes, any may read.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    buckets: [Counter; BUCKETS],
-    sum: Counter,
-}
-
-impl Histogram {
-    /// Records one value, milliseconds where the statistic is a duration.
-    #[inline]
-    pub fn record(&self, value: u64) {
-        let bucket = WHOLE_BOUNDS.partition_point(|bound| *bound < value);
-        if let Some(bucket) = self.buckets.get(bucket) {
-            bucket.inc();
-        }
-        self.sum.add(value);
-    }
-
-    /// What was recorded up to now.
-    #[must_use]
-    pub fn read(&self) -> Distribution {
-        let mut read = Distribution {
-            buckets: [0; BUCKETS],
-            sum: self.sum.get(),
-        };
-        for (to, from) in read.buckets.iter_mut().zip(&self.buckets) {
-            *to = from.get();
-        }
-        read
-    }
-}
-
-/// A copy of what a [`Histogram`] recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Distribution {
-    /// How many values fell into each bucket, not cumulative.
-    pub buckets: [u64; BUCKETS],
-    /// Sum of the values.
-    pub sum: u64,
-}
-
-impl Distribution {
-    /// How many values were recorded.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.buckets
-            .iter()
-            .fold(0, |sum, count| sum.wrapping_add(*count))
-    }
-
-    /// Adds what another one recorded.
-    pub fn merge(&mut self, other: &Self) {
-        for (to, from) in self.buckets.iter_mut().zip(&other.buckets) {
-            *to = to.wrapping_add(*from);
-        }
-        self.sum = self.sum.wrapping_add(other.sum);
-    }
-
-    /// What was recorded since `earlier`, a reading of the same histogram.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        let mut delta = *self;
-        for (to, from) in delta.buckets.iter_mut().zip(&earlier.buckets) {
-            *to = to.saturating_sub(*from);
-        }
-        delta.sum = self.sum.saturating_sub(earlier.sum);
-        delta
-    }
-}
-
 /// One counter for each class of response status, `…_1xx` to `…_5xx`. One thread writes.
 #[derive(Debug, Default)]
 pub struct Classes([Counter; 5]);
@@ -302,8 +222,7 @@ impl Codes {
     pub fn record(&self, status: u16) {
         match self.classes.get(usize::from(status / 100).wrapping_sub(1)) {
             Some(class) => {
-                let class =
-                    class.get_or_init(|| Box::new([const { Counter(AtomicU64::new(0)) }; 100]));
+                let class = class.get_or_init(|| Box::new([const { Counter::new() }; 100]));
                 if let Some(counter) = class.get(usize::from(status % 100)) {
                     counter.inc();
                 }
@@ -565,178 +484,4 @@ impl<T: Stats + Default> Stats for Sharded<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    stats! {
-        /// For these tests.
-        struct Sample {
-            counter total,
-            gauge active,
-            histogram time,
-            classes downstream_rq,
-            codes upstream_rq,
-            counter nested = "health_check.attempt",
-            shared_gauge members,
-        }
-    }
-
-    fn listed(stats: &dyn Stats) -> BTreeMap<String, Reading> {
-        let mut all = BTreeMap::new();
-        stats.visit(&mut |name, reading| {
-            assert_eq!(
-                all.insert(name.to_string(), reading),
-                None,
-                "{name} came twice"
-            );
-        });
-        all
-    }
-
-    fn counter(all: &BTreeMap<String, Reading>, name: &str) -> Option<u64> {
-        match all.get(name) {
-            Some(Reading::Counter(value)) => Some(*value),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn shards_are_summed() {
-        let stats = Sharded::<Sample>::new(2);
-        stats.shard(0).total.inc();
-        stats.shard(1).total.add(2);
-        stats.shard(2).total.add(4);
-        stats.shard(0).active.inc();
-        stats.shard(1).active.add(-3);
-        stats.shard(1).upstream_rq.record(503);
-        stats.shard(0).upstream_rq.record(503);
-        stats.shard(2).nested.inc();
-        stats.shard(0).time.record(7);
-        stats.shard(1).time.record(8);
-        let all = listed(&stats);
-        assert_eq!(counter(&all, "total"), Some(7));
-        assert_eq!(counter(&all, "health_check.attempt"), Some(1));
-        assert_eq!(
-            all["active"],
-            Reading::Gauge {
-                value: -2,
-                used: true
-            }
-        );
-        assert_eq!(
-            all["members"],
-            Reading::Gauge {
-                value: 0,
-                used: false
-            }
-        );
-        assert_eq!(counter(&all, "upstream_rq_503"), Some(2));
-        assert_eq!(counter(&all, "upstream_rq_5xx"), Some(2));
-        assert_eq!(counter(&all, "upstream_rq_2xx"), None);
-        assert_eq!(counter(&all, "downstream_rq_2xx"), Some(0));
-        let Reading::Histogram(time) = &all["time"] else {
-            panic!("time is no histogram")
-        };
-        assert_eq!((time.count(), time.sum), (2, 15));
-        assert!(
-            std::ptr::eq(stats.shard(2), stats.shard(99)),
-            "beyond the workers is control"
-        );
-    }
-
-    #[test]
-    fn shards_lie_apart() {
-        let stats = Sharded::<Sample>::new(2);
-        let (a, b) = (
-            std::ptr::from_ref(stats.shard(0)),
-            std::ptr::from_ref(stats.shard(1)),
-        );
-        assert!((b as usize).abs_diff(a as usize) >= size_of::<Sample>().next_multiple_of(128));
-        assert_eq!(a as usize % 128, 0);
-    }
-
-    #[test]
-    fn codes_and_classes_take_every_status() {
-        let codes = Codes::default();
-        let classes = Classes::default();
-        for status in 0..=1000 {
-            codes.record(status);
-            classes.record(status);
-        }
-        let mut all = BTreeMap::new();
-        codes.visit("rq", &mut |name, reading| {
-            all.insert(name.to_string(), reading);
-        });
-        assert_eq!(all.len(), 500 + 5 + 1);
-        assert_eq!(all["rq_100"], Reading::Counter(1));
-        assert_eq!(all["rq_5xx"], Reading::Counter(100));
-        assert_eq!(all["rq_unknown"], Reading::Counter(1001 - 500));
-        classes.visit("rq", &mut |name, reading| {
-            assert_eq!(reading, Reading::Counter(100), "{name}");
-        });
-    }
-
-    #[test]
-    fn a_value_falls_into_the_first_bucket_that_holds_it() {
-        for (value, bucket) in [
-            (0, 0),
-            (1, 1),
-            (2, 2),
-            (5, 2),
-            (6, 3),
-            (3_600_000, 18),
-            (3_600_001, 19),
-            (u64::MAX, 19),
-        ] {
-            let histogram = Histogram::default();
-            histogram.record(value);
-            let read = histogram.read();
-            assert_eq!(read.buckets[bucket], 1, "{value}");
-            assert_eq!((read.count(), read.sum), (1, value));
-        }
-        for (bound, whole) in BUCKET_BOUNDS.iter().zip(WHOLE_BOUNDS) {
-            #[expect(clippy::cast_possible_truncation, reason = "the bounds are small")]
-            #[expect(clippy::cast_sign_loss, reason = "the bounds are positive")]
-            let floor = bound.floor() as u64;
-            assert_eq!(floor, whole);
-        }
-    }
-
-    #[test]
-    fn gauges_remember_that_they_were_used() {
-        let gauge = Gauge::default();
-        assert!(!gauge.is_used());
-        gauge.inc();
-        gauge.dec();
-        assert!(gauge.is_used());
-        assert_eq!(gauge.get(), 0);
-        gauge.set(-5);
-        gauge.add(-1);
-        assert_eq!(gauge.get(), -6);
-        let shared = SharedGauge::default();
-        shared.clone().add(-2);
-        shared.inc();
-        assert_eq!(shared.get(), -1);
-    }
-
-    #[test]
-    fn shared_counters_are_exact_across_threads() {
-        let counter = SharedCounter::default();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..1000).for_each(|_| counter.inc()));
-            }
-        });
-        assert_eq!(counter.get(), 4000);
-    }
-
-    #[test]
-    fn the_difference_of_two_readings() {
-        let histogram = Histogram::default();
-        histogram.record(3);
-        let earlier = histogram.read();
-        histogram.record(30);
-        let delta = histogram.read().since(&earlier);
-        assert_eq!((delta.count(), delta.sum), (1, 30));
-    }
-}
+mod tests;
