@@ -1,0 +1,152 @@
+//! The downstream side over HTTP/1.1: raw bytes out, exact messages in.
+//!
+//! Owns one TCP connection and the bytes read ahead on it. It sends whatever it is given, right or
+//! wrong. Called by the suites and by [`crate::compare`].
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::message::{self, Kind, Message};
+
+/// Longest wait for the next bytes of an answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What came next on a connection.
+#[derive(Debug)]
+pub enum Received {
+    /// A message, complete or cut off by the end of the stream.
+    Message(Message),
+    /// The peer closed in order, nothing was pending.
+    Closed,
+    /// The peer reset the connection.
+    Reset,
+    /// Nothing more came in [`PATIENCE`].
+    Silence,
+    /// Bytes that are not HTTP/1.1, and why.
+    Garbage(String),
+}
+
+impl Received {
+    /// The message, or a panic that says what came instead.
+    #[must_use]
+    pub fn message(self) -> Message {
+        match self {
+            Self::Message(message) => message,
+            other => panic!("expected a message, got {other:?}"),
+        }
+    }
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Closed,
+    Reset,
+    Silence,
+}
+
+impl Connection {
+    /// Connects.
+    #[must_use]
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address)
+            .unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            stream,
+            buffer: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// The port of this side.
+    #[must_use]
+    pub fn local_port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
+    /// Sends bytes. A peer that stopped reading is no failure: what it answers is what counts.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _closed_already = self.stream.write_all(bytes);
+    }
+
+    /// Ends this side's stream, the other direction stays open.
+    pub fn half_close(&mut self) {
+        let _closed_already = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Sends a request and reads its response.
+    pub fn exchange(&mut self, request: &[u8]) -> Message {
+        self.send(request);
+        let head = request.starts_with(b"HEAD ");
+        self.receive(if head {
+            Kind::ResponseToHead
+        } else {
+            Kind::Response
+        })
+        .message()
+    }
+
+    /// Reads the next message.
+    pub fn receive(&mut self, kind: Kind) -> Received {
+        loop {
+            match message::read(&self.buffer, kind, self.end.is_some()) {
+                Ok(Some((message, used))) => {
+                    self.buffer.drain(..used);
+                    return Received::Message(message);
+                }
+                Ok(None) => {}
+                Err(why) => return Received::Garbage(why),
+            }
+            match self.end {
+                None => self.read_more(),
+                Some(End::Closed) => return Received::Closed,
+                Some(End::Reset) => return Received::Reset,
+                Some(End::Silence) => return Received::Silence,
+            }
+        }
+    }
+
+    /// Reads until the peer ends the connection; the bytes that came before that are dropped.
+    pub fn drain(&mut self) -> Received {
+        loop {
+            self.buffer.clear();
+            match self.end {
+                None => self.read_more(),
+                Some(End::Closed) => return Received::Closed,
+                Some(End::Reset) => return Received::Reset,
+                Some(End::Silence) => return Received::Silence,
+            }
+        }
+    }
+
+    fn read_more(&mut self) {
+        let mut bytes = [0; 16 * 1024];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.end = Some(End::Closed),
+            Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                self.end = Some(End::Silence);
+            }
+            Err(_) => self.end = Some(End::Reset),
+        }
+    }
+}
+
+/// One GET on a connection of its own.
+#[must_use]
+pub fn get(address: SocketAddr, path: &str) -> Message {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    Connection::open(address).exchange(request.as_bytes())
+}

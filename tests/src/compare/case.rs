@@ -1,0 +1,279 @@
+//! What a case is: bytes to send, replies for the upstreams to give, and what to leave out.
+//!
+//! Only data and its builders; running it is [`super::side`]'s part.
+
+use crate::h2_client::H2Send;
+use crate::h2_origin::H2Reply;
+use crate::origin::{Gate, Reply};
+
+/// Cases that share a configuration and run in order on one process.
+#[derive(Debug)]
+pub struct Group {
+    /// Name, unique.
+    pub name: &'static str,
+    /// Template of the configuration.
+    pub template: String,
+    /// The cases.
+    pub cases: Vec<Case>,
+    /// Whether each log line begins with the client's port, which tells its case. Otherwise the
+    /// log is compared as a whole, as one more case.
+    pub log_has_port: bool,
+}
+
+/// Access log format of the groups unless they are about formats: every fact that does not depend
+/// on time. The client's port in front tells which case a line belongs to.
+pub const LOG_FORMAT: &str = "%DOWNSTREAM_DIRECT_REMOTE_PORT% \
+    %REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL% %RESPONSE_CODE% \
+    flags %RESPONSE_FLAGS% details %RESPONSE_CODE_DETAILS% \
+    received %BYTES_RECEIVED% sent %BYTES_SENT% route %ROUTE_NAME% \
+    cluster %UPSTREAM_CLUSTER% host %UPSTREAM_HOST% failure %UPSTREAM_TRANSPORT_FAILURE_REASON% \
+    attempts %UPSTREAM_REQUEST_ATTEMPT_COUNT% authority %REQ(:AUTHORITY)% grpc %GRPC_STATUS%\\n";
+
+impl Group {
+    /// A group whose template logs with `@LOG_FORMAT@`.
+    #[must_use]
+    pub fn new(name: &'static str, template: &str, cases: Vec<Case>) -> Self {
+        let template = template.replace("@LOG_FORMAT@", LOG_FORMAT);
+        Self {
+            name,
+            template,
+            cases,
+            log_has_port: true,
+        }
+    }
+
+    /// A group that is about log formats: its log is compared as a whole.
+    #[must_use]
+    pub fn about_logs(name: &'static str, template: &str, cases: Vec<Case>) -> Self {
+        Self {
+            log_has_port: false,
+            ..Self::new(name, template, cases)
+        }
+    }
+}
+
+/// One step on an HTTP/1.1 connection.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Sends bytes.
+    Send(Vec<u8>),
+    /// Reads one response that is not 1xx, and the 1xx ones before it.
+    Receive {
+        /// Whether it answers a HEAD request.
+        to_head: bool,
+    },
+    /// Reads one response of any status.
+    ReceiveInterim,
+    /// Waits until the upstream has seen one more request.
+    WaitForUpstream,
+    /// Lets the reply that waits for the case's gate go on.
+    OpenGate,
+    /// Ends the client's direction of the connection.
+    HalfClose,
+    /// Closes the connection without reading on.
+    HangUp,
+    /// Expects that the proxy closes it, saying so or not.
+    ExpectClose,
+}
+
+/// What the client does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Steps on one HTTP/1.1 connection.
+    Http1(Vec<Step>),
+    /// One HTTP/2 request.
+    Http2(H2Send),
+    /// The first request is on its way at the upstream while the second is sent and answered.
+    Held {
+        /// Held back by the upstream until the second is answered.
+        first: Vec<u8>,
+        /// Sent meanwhile, on a connection of its own.
+        second: Vec<u8>,
+    },
+}
+
+/// One case.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Name, unique in its group.
+    pub name: String,
+    /// What the client does.
+    pub action: Action,
+    /// What the HTTP/1.1 upstream answers; plain 200 after that.
+    pub replies: Vec<Reply>,
+    /// What the HTTP/2 upstream answers; plain 200 after that.
+    pub h2_replies: Vec<H2Reply>,
+    /// Opened by [`Step::OpenGate`].
+    pub gate: Option<Gate>,
+    /// Whether the order of headers is left out of the comparison.
+    pub any_order: bool,
+    /// Whether requests that the proxy cut off count, and the log line. Both depend on how far
+    /// the proxy had come when the client's error arrived, so this is off where that is a race.
+    pub partial_requests: bool,
+    /// Whether the access log counts.
+    pub log: bool,
+}
+
+impl Case {
+    fn new(name: &str, action: Action) -> Self {
+        Self {
+            name: name.to_owned(),
+            action,
+            replies: Vec::new(),
+            h2_replies: Vec::new(),
+            gate: None,
+            any_order: false,
+            partial_requests: false,
+            log: true,
+        }
+    }
+
+    /// Sends all bytes at once, reads one response, and looks whether the connection is kept.
+    #[must_use]
+    pub fn http1(name: &str, bytes: impl AsRef<[u8]>) -> Self {
+        let bytes = bytes.as_ref();
+        let to_head = bytes.starts_with(b"HEAD ");
+        let steps = vec![Step::Send(bytes.to_vec()), Step::Receive { to_head }];
+        Self::new(name, Action::Http1(steps))
+    }
+
+    /// A GET with extra header lines, each ended by CRLF.
+    #[must_use]
+    pub fn get(name: &str, path: &str, headers: &str) -> Self {
+        Self::http1(name, request("GET", path, headers, ""))
+    }
+
+    /// A request with extra header lines and a body.
+    #[must_use]
+    pub fn request(name: &str, method: &str, path: &str, headers: &str, body: &str) -> Self {
+        Self::http1(name, request(method, path, headers, body))
+    }
+
+    /// Replaces text in all that is sent over HTTP/1.1, the host for instance.
+    #[must_use]
+    pub fn replaced(mut self, from: &str, to: &str) -> Self {
+        if let Action::Http1(steps) = &mut self.action {
+            for step in steps {
+                if let Step::Send(bytes) = step {
+                    *bytes = String::from_utf8_lossy(bytes)
+                        .replace(from, to)
+                        .into_bytes();
+                }
+            }
+        }
+        self
+    }
+
+    /// Steps on one connection. When they are done and the connection should still be open,
+    /// one more request shows whether it is.
+    #[must_use]
+    pub fn steps(name: &str, steps: Vec<Step>) -> Self {
+        Self::new(name, Action::Http1(steps))
+    }
+
+    /// One request over HTTP/2.
+    #[must_use]
+    pub fn http2(name: &str, request: H2Send) -> Self {
+        Self::new(name, Action::Http2(request))
+    }
+
+    /// Two requests at the same time, see [`Action::Held`].
+    #[must_use]
+    pub fn held(name: &str, first: Vec<u8>, second: Vec<u8>) -> Self {
+        Self::new(name, Action::Held { first, second })
+    }
+
+    /// Reads that many more responses, for requests that were sent in one go.
+    #[must_use]
+    pub fn and_responses(mut self, count: usize) -> Self {
+        if let Action::Http1(steps) = &mut self.action {
+            steps.extend(std::iter::repeat_n(Step::Receive { to_head: false }, count));
+        }
+        self
+    }
+
+    /// Expects that the proxy closes the connection after what it answered.
+    #[must_use]
+    pub fn closes(mut self) -> Self {
+        if let Action::Http1(steps) = &mut self.action {
+            steps.push(Step::ExpectClose);
+        }
+        self
+    }
+
+    /// The upstream's reply to the first, then to the next request.
+    #[must_use]
+    pub fn reply(mut self, reply: Reply) -> Self {
+        self.replies.push(reply);
+        self
+    }
+
+    /// The upstream's reply, as bytes.
+    #[must_use]
+    pub fn reply_bytes(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.reply(Reply::bytes(bytes))
+    }
+
+    /// The HTTP/2 upstream's reply.
+    #[must_use]
+    pub fn h2_reply(mut self, reply: H2Reply) -> Self {
+        self.h2_replies.push(reply);
+        self
+    }
+
+    /// A gate for a reply to wait on; [`Step::OpenGate`] opens it.
+    #[must_use]
+    pub fn gated(mut self, reply: impl FnOnce(Gate) -> Reply) -> Self {
+        let gate = Gate::default();
+        self.replies.push(reply(gate.clone()));
+        self.gate = Some(gate);
+        self
+    }
+
+    /// Leaves the order of headers out.
+    #[must_use]
+    pub fn any_order(mut self) -> Self {
+        self.any_order = true;
+        self
+    }
+
+    /// Counts requests that the proxy cut off.
+    #[must_use]
+    pub fn with_partial_requests(mut self) -> Self {
+        self.partial_requests = true;
+        self
+    }
+
+    /// Leaves the access log out.
+    #[must_use]
+    pub fn without_log(mut self) -> Self {
+        self.log = false;
+        self
+    }
+
+    /// All that the client sends, to tell values that were sent from values that were generated.
+    #[must_use]
+    pub fn sent(&self) -> String {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        match &self.action {
+            Action::Http1(steps) => steps
+                .iter()
+                .filter_map(|step| {
+                    if let Step::Send(bytes) = step {
+                        Some(text(bytes))
+                    } else {
+                        None
+                    }
+                })
+                .collect(),
+            Action::Http2(request) => format!("{request:?}"),
+            Action::Held { first, second } => text(first) + &text(second),
+        }
+    }
+}
+
+/// The bytes of a request to `a.example`; header lines end with CRLF each.
+#[must_use]
+pub fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\n{headers}\r\n{body}").into_bytes()
+}

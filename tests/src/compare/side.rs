@@ -1,0 +1,416 @@
+//! Running a group's cases against one proxy.
+//!
+//! Owns the proxy process and its upstreams while the group runs, and turns everything that was seen
+//! into lines to compare, with ports, dates and generated identifiers replaced by names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use crate::client::{Connection, Received};
+use crate::h2_client;
+use crate::h2_origin::H2Origin;
+use crate::message::{Kind, Message};
+use crate::origin::{BlackHole, Gate, Origin, Reply};
+use crate::process::{Binary, Proxy, Setup};
+
+use super::case::{Action, Case, Group, Step};
+
+/// Path of the request that shows whether a connection is still open.
+const STILL_OPEN: &str = "/is-it-still-open";
+
+/// Runs all cases of a group: the lines of each, and those of the whole log where the group asks.
+#[must_use]
+pub fn run(group: &Group, binary: &Binary) -> Vec<Vec<String>> {
+    let setup = Setup::for_template(&group.template);
+    let upstreams = Upstreams::start(&setup);
+    let mut proxy = Some(Proxy::start_with(binary, &group.template, setup));
+    let listener = proxy
+        .as_ref()
+        .map(|proxy| proxy.address("listener"))
+        .unwrap();
+    let names = Names::of(proxy.as_ref().unwrap());
+    let mut used = BTreeSet::new();
+    let mut results = Vec::new();
+    let mut case_of_port = BTreeMap::new();
+    for (index, case) in group.cases.iter().enumerate() {
+        let mut run = Run {
+            listener,
+            upstreams: &upstreams,
+            used: &mut used,
+            lines: Vec::new(),
+        };
+        upstreams.prepare(case);
+        let ports = run.case(case);
+        case_of_port.extend(ports.into_iter().map(|port| (port, index)));
+        let mut lines = run.lines;
+        upstreams.record(case, &mut lines);
+        results.push(lines);
+    }
+    // Its answer comes after everything before it was handled, the log lines included.
+    let mut last = Connection::open(listener);
+    let _any_answer = last.exchange(&probe());
+    drop(last);
+    let ended = proxy.take().unwrap().stop();
+    if group.log_has_port {
+        attribute(&ended.log, &case_of_port, &group.cases, &mut results);
+    } else {
+        let lines = ended.log.lines().filter(|line| !line.contains(STILL_OPEN));
+        results.push(lines.map(|line| format!("log: {line}")).collect());
+    }
+    let sent: Vec<String> = group.cases.iter().map(Case::sent).collect();
+    for (index, lines) in results.iter_mut().enumerate() {
+        let sent = sent.get(index).map_or("", String::as_str);
+        for line in lines {
+            *line = normalise(&names.replace(line), sent);
+        }
+    }
+    results
+}
+
+/// Gives each log line to its case.
+fn attribute(
+    log: &str,
+    case_of_port: &BTreeMap<u16, usize>,
+    cases: &[Case],
+    results: &mut [Vec<String>],
+) {
+    for line in log.lines().filter(|line| !line.contains(STILL_OPEN)) {
+        let (port, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let case = port
+            .parse()
+            .ok()
+            .and_then(|port: u16| case_of_port.get(&port));
+        if let Some(index) = case
+            && cases[*index].log
+        {
+            results[*index].push(format!("log: {rest}"));
+        }
+    }
+}
+
+/// The upstream servers that a template names.
+struct Upstreams {
+    origin: Option<Origin>,
+    second: Option<Origin>,
+    h2: Option<H2Origin>,
+    _black_hole: Option<BlackHole>,
+}
+
+impl Upstreams {
+    /// `origin` and `second` speak HTTP/1.1, `h2origin` HTTP/2, `blackhole` never accepts.
+    /// Whatever else a template names refuses connections.
+    fn start(setup: &Setup) -> Self {
+        let second = setup.port("second").map(Origin::start_on);
+        if let Some(second) = &second {
+            second.answer_health_checks(503);
+        }
+        Self {
+            origin: setup.port("origin").map(Origin::start_on),
+            second,
+            h2: setup.port("h2origin").map(H2Origin::start_on),
+            _black_hole: setup.port("blackhole").map(BlackHole::start_on),
+        }
+    }
+
+    fn prepare(&self, case: &Case) {
+        if let Some(origin) = &self.origin {
+            origin.reply_with(case.replies.clone());
+        }
+        if let Some(h2) = &self.h2 {
+            h2.reply_with(case.h2_replies.clone());
+        }
+    }
+
+    /// Adds what the upstreams received.
+    fn record(&self, case: &Case, lines: &mut Vec<String>) {
+        for (name, origin) in [
+            ("upstream", &self.origin),
+            ("second upstream", &self.second),
+        ] {
+            let requests = origin.iter().flat_map(Origin::take_requests);
+            let wanted = |request: &Message| {
+                (request.complete || case.partial_requests) && request.target() != STILL_OPEN
+            };
+            for request in requests.filter(wanted) {
+                let text = request.lines(case.any_order);
+                lines.extend(text.iter().map(|line| format!("{name}: {line}")));
+            }
+        }
+        for request in self.h2.iter().flat_map(H2Origin::take_requests) {
+            if request.lines[0].contains(STILL_OPEN) {
+                continue;
+            }
+            let mut text = request.lines;
+            if case.any_order {
+                text.sort();
+            }
+            lines.extend(text.iter().map(|line| format!("h2 upstream: {line}")));
+        }
+    }
+}
+
+/// One case in progress.
+struct Run<'a> {
+    listener: SocketAddr,
+    upstreams: &'a Upstreams,
+    used: &'a mut BTreeSet<u16>,
+    lines: Vec<String>,
+}
+
+impl Run<'_> {
+    /// Runs a case; the client ports that it used.
+    fn case(&mut self, case: &Case) -> Vec<u16> {
+        match &case.action {
+            Action::Http1(steps) => {
+                let mut connection = self.connect();
+                self.http1(&mut connection, case, steps);
+                vec![connection.local_port()]
+            }
+            Action::Http2(request) => {
+                let (port, mut lines) = h2_client::send_from(self.listener, request);
+                self.used.insert(port);
+                if case.any_order {
+                    lines.sort();
+                }
+                self.lines
+                    .extend(lines.iter().map(|line| format!("client: {line}")));
+                vec![port]
+            }
+            Action::Held { first, second } => self.held(case, first, second),
+        }
+    }
+
+    /// Connects from a port that no earlier case used, so that a log line has one owner.
+    fn connect(&mut self) -> Connection {
+        loop {
+            let connection = Connection::open(self.listener);
+            if self.used.insert(connection.local_port()) {
+                return connection;
+            }
+        }
+    }
+
+    fn http1(&mut self, connection: &mut Connection, case: &Case, steps: &[Step]) {
+        let mut closes = false;
+        let arrived = self.upstreams.origin.as_ref().map_or(0, Origin::arrived);
+        for step in steps {
+            match step {
+                Step::Send(bytes) => connection.send(bytes),
+                Step::Receive { to_head } => match self.response(connection, case, *to_head) {
+                    Some(ends) => closes = ends,
+                    None => return,
+                },
+                Step::ReceiveInterim => {
+                    let received = connection.receive(Kind::Response);
+                    if self.note(received, case).is_none() {
+                        return;
+                    }
+                }
+                Step::WaitForUpstream => {
+                    let origin = self.upstreams.origin.as_ref().expect("a scripted origin");
+                    origin.wait_for_requests(arrived + 1);
+                }
+                Step::OpenGate => case.gate.iter().for_each(Gate::open),
+                Step::HalfClose => connection.half_close(),
+                Step::HangUp => return,
+                Step::ExpectClose => closes = true,
+            }
+        }
+        if closes {
+            let end = match connection.drain() {
+                Received::Closed | Received::Reset => "closed",
+                _ => "kept although it should close",
+            };
+            self.lines.push(format!("connection: {end}"));
+            return;
+        }
+        connection.send(&probe());
+        let end = match connection.receive(Kind::Response) {
+            Received::Message(_) => "kept open",
+            Received::Closed | Received::Reset => "closed without notice",
+            other => &format!("{other:?}"),
+        };
+        self.lines.push(format!("connection: {end}"));
+    }
+
+    /// Reads one response with the 1xx before it; whether it announces the end of the connection.
+    fn response(
+        &mut self,
+        connection: &mut Connection,
+        case: &Case,
+        to_head: bool,
+    ) -> Option<bool> {
+        let kind = if to_head {
+            Kind::ResponseToHead
+        } else {
+            Kind::Response
+        };
+        loop {
+            let received = connection.receive(kind);
+            let message = self.note(received, case)?;
+            if !message.start.starts_with("HTTP/1.1 1") {
+                return Some(message.closes() || !message.complete);
+            }
+        }
+    }
+
+    /// Notes what came; the message if it was one.
+    fn note(&mut self, received: Received, case: &Case) -> Option<Message> {
+        match received {
+            Received::Message(message) => {
+                let lines = message.lines(case.any_order);
+                self.lines
+                    .extend(lines.iter().map(|line| format!("client: {line}")));
+                Some(message)
+            }
+            // An orderly end and a reset without any byte say the same to a client, and which of
+            // them it is depends on what was in flight.
+            Received::Closed | Received::Reset => {
+                self.lines.push("connection: closed".to_owned());
+                None
+            }
+            Received::Silence => {
+                self.lines.push("client: [silence]".to_owned());
+                None
+            }
+            Received::Garbage(why) => {
+                self.lines.push(format!("client: [garbage] {why}"));
+                None
+            }
+        }
+    }
+
+    fn held(&mut self, case: &Case, first: &[u8], second: &[u8]) -> Vec<u16> {
+        let origin = self.upstreams.origin.as_ref().expect("a scripted origin");
+        let gate = Gate::default();
+        let held = Reply::nothing()
+            .then(crate::origin::Act::Wait(gate.clone()))
+            .then(crate::origin::Act::Send(
+                b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into(),
+            ));
+        origin.reply_with([held]);
+        let arrived = origin.arrived();
+        let mut holding = self.connect();
+        holding.send(first);
+        origin.wait_for_requests(arrived + 1);
+        let mut other = self.connect();
+        other.send(second);
+        self.response(&mut other, case, second.starts_with(b"HEAD "));
+        gate.open();
+        self.response(&mut holding, case, false);
+        vec![holding.local_port(), other.local_port()]
+    }
+}
+
+fn probe() -> Vec<u8> {
+    format!("GET {STILL_OPEN} HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes()
+}
+
+/// The names of a template's ports, to replace their numbers.
+struct Names(Vec<(String, String)>);
+
+impl Names {
+    fn of(proxy: &Proxy) -> Self {
+        Self(
+            proxy
+                .ports()
+                .map(|(name, port)| (format!(":{port}"), format!(":<{name}>")))
+                .collect(),
+        )
+    }
+
+    fn replace(&self, line: &str) -> String {
+        self.0.iter().fold(line.to_owned(), |line, (number, name)| {
+            line.replace(number, name)
+        })
+    }
+}
+
+/// Replaces what no two runs have in common: the date, the time a request took and generated
+/// identifiers, each only where it has the form that it should have.
+fn normalise(line: &str, sent: &str) -> String {
+    let Some((source, rest)) = line.split_once(": ") else {
+        return line.to_owned();
+    };
+    if source == "log" {
+        return line.to_owned();
+    }
+    let Some((name, value)) = rest.split_once(": ") else {
+        return line.to_owned();
+    };
+    let replaced = match name {
+        "date" if is_recent_date(value) => "<date>",
+        "x-envoy-upstream-service-time" if value.bytes().all(|b| b.is_ascii_digit()) => "<ms>",
+        "x-request-id" if is_uuid4(value) && !sent.contains(value) => "<uuid>",
+        _ => return line.to_owned(),
+    };
+    format!("{source}: {name}: {replaced}")
+}
+
+/// An IMF-fixdate (RFC 9110 §5.6.7) that is not one of the fixtures' dates in 1970.
+fn is_recent_date(value: &str) -> bool {
+    const FORM: &[u8] = b"Www, 00 Mmm 2000 00:00:00 GMT";
+    value.len() == FORM.len()
+        && value.bytes().zip(FORM).all(|(byte, form)| match form {
+            b'W' | b'M' => byte.is_ascii_uppercase(),
+            b'w' | b'm' => byte.is_ascii_lowercase(),
+            b'0' => byte.is_ascii_digit(),
+            _ => byte == *form,
+        })
+}
+
+fn is_uuid4(value: &str) -> bool {
+    const FORM: &[u8] = b"xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx";
+    value.len() == FORM.len()
+        && value.bytes().zip(FORM).all(|(byte, form)| match form {
+            b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+            b'y' => b"89ab".contains(&byte),
+            _ => byte == *form,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_generated_values_are_replaced() {
+        let table = [
+            (
+                "client: date: Tue, 24 Nov 2026 03:20:21 GMT",
+                "client: date: <date>",
+            ),
+            ("client: date: yesterday", "client: date: yesterday"),
+            (
+                "client: date: Thu, 01 Jan 1970 00:00:00 GMT",
+                "client: date: Thu, 01 Jan 1970 00:00:00 GMT",
+            ),
+            (
+                "client: x-envoy-upstream-service-time: 12",
+                "client: x-envoy-upstream-service-time: <ms>",
+            ),
+            (
+                "client: x-envoy-upstream-service-time: x",
+                "client: x-envoy-upstream-service-time: x",
+            ),
+            (
+                "upstream: x-request-id: 7beeaf46-515c-4dea-a1e5-443d49190d1d",
+                "upstream: x-request-id: <uuid>",
+            ),
+            (
+                "upstream: x-request-id: 7beeaf46-515c-1dea-a1e5-443d49190d1d",
+                "upstream: x-request-id: 7beeaf46-515c-1dea-a1e5-443d49190d1d",
+            ),
+            (
+                "upstream: x-request-id: 11111111-1111-4111-8111-111111111111",
+                "upstream: x-request-id: 11111111-1111-4111-8111-111111111111",
+            ),
+        ];
+        for (line, expected) in table {
+            assert_eq!(
+                normalise(line, "id: 11111111-1111-4111-8111-111111111111"),
+                expected
+            );
+        }
+    }
+}

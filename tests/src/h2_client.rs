@@ -1,0 +1,165 @@
+//! The downstream side over HTTP/2 (cleartext, prior knowledge).
+//!
+//! Owns one connection for each call. It can only send what the `h2` crate accepts: malformed
+//! frames are the matter of h2spec. Called by the suites and by [`crate::compare`].
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use tokio::net::TcpStream;
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::client::PATIENCE;
+use crate::h2_origin::{header_lines, read_body};
+use crate::message::summary;
+
+/// A request to send.
+#[derive(Clone, Debug)]
+pub struct H2Send {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+    trailers: Vec<(String, String)>,
+}
+
+impl H2Send {
+    /// A request to `http://a.example` without body; the path may hold a query.
+    #[must_use]
+    pub fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            target: format!("http://a.example{path}"),
+            headers: Vec::new(),
+            body: None,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// A gRPC request with one empty message.
+    #[must_use]
+    pub fn grpc(path: &str) -> Self {
+        Self::new("POST", path)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body([0; 5])
+    }
+
+    /// Replaces scheme and authority, for instance `https://b.example:8080`.
+    #[must_use]
+    pub fn base(mut self, base: &str) -> Self {
+        self.target = self.target.replace("http://a.example", base);
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the body; an empty one is an empty DATA frame.
+    #[must_use]
+    pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = Some(body.as_ref().to_vec());
+        self
+    }
+
+    /// Adds a trailer.
+    #[must_use]
+    pub fn trailer(mut self, name: &str, value: &str) -> Self {
+        self.trailers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn request(&self) -> Request<()> {
+        let mut request = Request::builder()
+            .method(self.method.as_str())
+            .uri(&self.target);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(()).unwrap()
+    }
+}
+
+/// Sends one request on a connection of its own. The answer, line by line: status, headers, body,
+/// trailers, or how the stream or the connection failed.
+#[must_use]
+pub fn send(address: SocketAddr, request: &H2Send) -> Vec<String> {
+    let (_, lines) = send_from(address, request);
+    lines
+}
+
+/// Like [`send`], with the port of this side.
+#[must_use]
+pub fn send_from(address: SocketAddr, request: &H2Send) -> (u16, Vec<String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        drop(stream.set_nodelay(true));
+        let port = stream.local_addr().unwrap().port();
+        let mut lines = Vec::new();
+        match tokio::time::timeout(PATIENCE, exchange(stream, request, &mut lines)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => lines.push(failure(&error)),
+            Err(_) => lines.push("[silence]".to_owned()),
+        }
+        (port, lines)
+    }))
+}
+
+async fn exchange(
+    stream: TcpStream,
+    send: &H2Send,
+    lines: &mut Vec<String>,
+) -> Result<(), h2::Error> {
+    let (client, connection) = h2::client::handshake(stream).await?;
+    let connection = spawn_local(connection);
+    let mut client = client.ready().await?;
+    let ends_with_head = send.body.is_none() && send.trailers.is_empty();
+    let (response, mut body) = client.send_request(send.request(), ends_with_head)?;
+    if let Some(bytes) = &send.body {
+        body.send_data(Bytes::from(bytes.clone()), send.trailers.is_empty())?;
+    }
+    if !send.trailers.is_empty() {
+        let mut trailers = HeaderMap::new();
+        for (name, value) in &send.trailers {
+            let name: http::HeaderName = name.parse().unwrap();
+            trailers.append(name, value.parse().unwrap());
+        }
+        body.send_trailers(trailers)?;
+    }
+    let (head, mut body) = response.await?.into_parts();
+    lines.push(format!("HTTP/2 {}", head.status.as_u16()));
+    lines.extend(header_lines(&head.headers, ""));
+    if body.is_end_stream() {
+        lines.push("[no body]".to_owned());
+    } else {
+        let (bytes, trailers) = read_body(&mut body).await?;
+        lines.push(format!("[body] {}", summary(&bytes)));
+        lines.extend(
+            trailers
+                .iter()
+                .flat_map(|trailers| header_lines(trailers, "trailer ")),
+        );
+    }
+    drop(client);
+    connection.abort();
+    Ok(())
+}
+
+/// One line for a failure, with what tells one from another and nothing that timing decides.
+fn failure(error: &h2::Error) -> String {
+    match error.reason() {
+        Some(reason) if error.is_reset() => format!("[stream reset] {reason:?}"),
+        Some(reason) if error.is_go_away() => format!("[goaway] {reason:?}"),
+        _ => "[connection ended]".to_owned(),
+    }
+}

@@ -1,0 +1,265 @@
+//! A scripted HTTP/2 upstream server (cleartext, prior knowledge).
+//!
+//! Owns a thread with a runtime, the queue of replies and the record of what came in. Called by the
+//! suites and by [`crate::compare`].
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, Request, Response};
+use tokio::sync::oneshot;
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::message::summary;
+
+/// A request as it was received.
+#[derive(Clone, Debug)]
+pub struct H2Request {
+    /// `METHOD path`, `:scheme` and `:authority`, header lines, body and trailers, one a line.
+    pub lines: Vec<String>,
+}
+
+/// What the origin answers to one request.
+#[derive(Clone, Debug)]
+pub struct H2Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+    trailers: Vec<(String, String)>,
+    reset: Option<Reason>,
+}
+
+impl H2Reply {
+    /// A response without body.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: None,
+            trailers: Vec::new(),
+            reset: None,
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = Some(body.as_ref().to_vec());
+        self
+    }
+
+    /// Adds a trailer.
+    #[must_use]
+    pub fn trailer(mut self, name: &str, value: &str) -> Self {
+        self.trailers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Resets the stream instead of ending it. Without a body, it is reset before any header.
+    #[must_use]
+    pub fn reset(mut self, reason: Reason) -> Self {
+        self.reset = Some(reason);
+        self
+    }
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    replies: VecDeque<H2Reply>,
+    requests: Vec<H2Request>,
+    connections: usize,
+}
+
+/// The server; it ends when this value does.
+#[derive(Debug)]
+pub struct H2Origin {
+    address: SocketAddr,
+    record: Arc<Mutex<Record>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl H2Origin {
+    /// Listens on a port; 0 lets the system choose.
+    #[must_use]
+    pub fn start_on(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .unwrap_or_else(|error| panic!("listening on port {port}: {error}"));
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let record = Arc::new(Mutex::new(Record::default()));
+        let shared = Arc::clone(&record);
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || run(listener, shared, stopped));
+        Self {
+            address,
+            record,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Replies to the next requests, in order. Requests after them get a plain 200.
+    pub fn reply_with(&self, replies: impl IntoIterator<Item = H2Reply>) {
+        self.record.lock().unwrap().replies = replies.into_iter().collect();
+    }
+
+    /// Requests since the last call.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<H2Request> {
+        std::mem::take(&mut self.record.lock().unwrap().requests)
+    }
+
+    /// How many connections were accepted so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.record.lock().unwrap().connections
+    }
+}
+
+impl Drop for H2Origin {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn run(listener: TcpListener, record: Arc<Mutex<Record>>, stopped: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = LocalSet::new();
+    local.spawn_local(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            record.lock().unwrap().connections += 1;
+            spawn_local(serve(stream, Arc::clone(&record)));
+        }
+    });
+    drop(runtime.block_on(local.run_until(stopped)));
+}
+
+async fn serve(stream: tokio::net::TcpStream, record: Arc<Mutex<Record>>) {
+    drop(stream.set_nodelay(true));
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        spawn_local(answer(request, respond, Arc::clone(&record)));
+    }
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    record: Arc<Mutex<Record>>,
+) {
+    let (head, mut body) = request.into_parts();
+    let mut lines = vec![
+        format!(
+            "{} {} HTTP/2",
+            head.method,
+            head.uri.path_and_query().map_or("", |p| p.as_str())
+        ),
+        format!(":scheme {}", head.uri.scheme_str().unwrap_or("-")),
+        format!(
+            ":authority {}",
+            head.uri.authority().map_or("-", |a| a.as_str())
+        ),
+    ];
+    lines.extend(header_lines(&head.headers, ""));
+    match read_body(&mut body).await {
+        Ok((bytes, trailers)) => {
+            lines.push(format!("[body] {}", summary(&bytes)));
+            lines.extend(
+                trailers
+                    .iter()
+                    .flat_map(|trailers| header_lines(trailers, "trailer ")),
+            );
+        }
+        Err(error) => lines.push(format!("[body] {error}")),
+    }
+    let reply = {
+        let mut record = record.lock().unwrap();
+        record.requests.push(H2Request { lines });
+        record.replies.pop_front()
+    };
+    let ordinary = || {
+        H2Reply::status(200)
+            .header("content-length", "2")
+            .body("ok")
+    };
+    // The peer may have gone away: its side of the story is what a test looks at.
+    drop(send(respond, reply.unwrap_or_else(ordinary)));
+}
+
+fn send(mut respond: SendResponse<Bytes>, reply: H2Reply) -> Result<(), h2::Error> {
+    if let (Some(reason), None) = (reply.reset, &reply.body) {
+        respond.send_reset(reason);
+        return Ok(());
+    }
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(name, value);
+    }
+    let response = response.body(()).unwrap();
+    let ends_with_head = reply.body.is_none() && reply.trailers.is_empty();
+    let mut stream = respond.send_response(response, ends_with_head)?;
+    if let Some(body) = reply.body {
+        let last = reply.trailers.is_empty() && reply.reset.is_none();
+        stream.send_data(body.into(), last)?;
+    }
+    if let Some(reason) = reply.reset {
+        stream.send_reset(reason);
+    } else if !reply.trailers.is_empty() {
+        let mut trailers = HeaderMap::new();
+        for (name, value) in &reply.trailers {
+            let name: http::HeaderName = name.parse().unwrap();
+            trailers.append(name, value.parse().unwrap());
+        }
+        stream.send_trailers(trailers)?;
+    }
+    Ok(())
+}
+
+/// Reads a body to its end.
+pub(crate) async fn read_body(
+    body: &mut RecvStream,
+) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+    let mut bytes = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        bytes.extend_from_slice(&data);
+        body.flow_control().release_capacity(data.len())?;
+    }
+    Ok((bytes, body.trailers().await?))
+}
+
+pub(crate) fn header_lines(headers: &HeaderMap, prefix: &str) -> Vec<String> {
+    let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        format!("{prefix}{name}: {}", value.as_bytes().escape_ascii())
+    };
+    headers.iter().map(line).collect()
+}

@@ -1,0 +1,32 @@
+//! The harness of nuncio's end-to-end suites.
+//!
+//! It starts real processes and talks to them over real sockets on the loopback interface:
+//! [`origin`] and [`h2_origin`] are scripted upstream servers, [`process`] runs nuncio or Envoy on a
+//! configuration whose ports are filled in by [`ports`], [`client`] and [`h2_client`] are the
+//! downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
+//! same case through two proxies and compares all that can be seen from outside.
+//!
+//! Nothing here knows nuncio's insides: the suites find the binary by `$NUNCIO_BIN` or build it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::missing_panics_doc,
+    reason = "a test harness: whatever is not as expected ends the test at that line"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the processes under test run in real time, so the bounds on waiting for them do too"
+)]
+
+pub mod client;
+pub mod compare;
+pub mod h2_client;
+pub mod h2_origin;
+pub mod message;
+pub mod origin;
+pub mod ports;
+pub mod process;

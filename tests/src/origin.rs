@@ -1,0 +1,405 @@
+//! A scripted HTTP/1.1 upstream server.
+//!
+//! Owns a listener, one thread for each connection, the queue of replies and the record of what
+//! came in. It answers with exactly the bytes it was given, also when those are not HTTP, and judges
+//! nothing: that is the suites' part. Called by the suites and by [`crate::compare`].
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::client::PATIENCE;
+use crate::message::{self, Kind, Message};
+
+/// Something that a reply waits for until the test opens it.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// Lets every waiting and every later reply through.
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    /// Waits for [`Gate::open`], at most [`PATIENCE`].
+    pub fn wait(&self) {
+        let guard = self.0.0.lock().unwrap();
+        drop(
+            self.0
+                .1
+                .wait_timeout_while(guard, PATIENCE, |open| !*open)
+                .unwrap(),
+        );
+    }
+}
+
+/// One step of a reply.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Sends bytes.
+    Send(Vec<u8>),
+    /// Waits for a gate.
+    Wait(Gate),
+    /// Ends the connection in order.
+    Close,
+    /// Ends the connection with a TCP reset.
+    Reset,
+    /// Reads on and never answers.
+    Hang,
+}
+
+/// What the origin does with one request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    acts: Vec<Act>,
+    at_head: bool,
+}
+
+impl Reply {
+    /// Sends bytes and keeps the connection.
+    #[must_use]
+    pub fn bytes(bytes: impl AsRef<[u8]>) -> Self {
+        Self {
+            acts: vec![Act::Send(bytes.as_ref().to_vec())],
+            at_head: false,
+        }
+    }
+
+    /// Sends nothing yet; to be continued with [`Reply::then`].
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            acts: Vec::new(),
+            at_head: false,
+        }
+    }
+
+    /// Adds a step.
+    #[must_use]
+    pub fn then(mut self, act: Act) -> Self {
+        self.acts.push(act);
+        self
+    }
+
+    /// Adds the orderly end of the connection.
+    #[must_use]
+    pub fn close(self) -> Self {
+        self.then(Act::Close)
+    }
+
+    /// Begins to answer when the request's head is there, without waiting for its body.
+    #[must_use]
+    pub fn at_head(mut self) -> Self {
+        self.at_head = true;
+        self
+    }
+
+    /// `200` with a two-byte body, or what is right for a HEAD request.
+    fn ordinary(method: &str) -> Self {
+        let body = if method == "HEAD" { "" } else { "ok" };
+        Self::bytes(format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{body}"
+        ))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    replies: VecDeque<Reply>,
+    requests: Vec<Message>,
+    health_checks: Vec<Message>,
+    health_status: Option<u16>,
+    connections: usize,
+    arrived: usize,
+    pending: usize,
+    stopped: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    record: Mutex<Record>,
+    changed: Condvar,
+}
+
+/// The server. Its listener ends with it, connections end when the peer ends them.
+#[derive(Debug)]
+pub struct Origin {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// Path of the health checks that [`Origin::answer_health_checks`] answers.
+pub const HEALTH_PATH: &str = "/healthz";
+
+impl Origin {
+    /// Listens on a port of the system's choice.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_on(0)
+    }
+
+    /// Listens on a port.
+    #[must_use]
+    pub fn start_on(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .unwrap_or_else(|error| panic!("listening on port {port}: {error}"));
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut record = accepting.record.lock().unwrap();
+                if record.stopped {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                record.connections += 1;
+                let shared = Arc::clone(&accepting);
+                thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Replies to the next requests, in order. Requests after them get a plain 200.
+    pub fn reply_with(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.shared.record.lock().unwrap().replies = replies.into_iter().collect();
+    }
+
+    /// Answers `GET /healthz` with that status from now on, apart from the other replies.
+    pub fn answer_health_checks(&self, status: u16) {
+        self.shared.record.lock().unwrap().health_status = Some(status);
+    }
+
+    /// Requests that came since the last call, those cut off by the client included, health checks
+    /// excluded. Waits (bounded) until no request is half read.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<Message> {
+        const SETTLED: Duration = Duration::from_millis(300);
+        let guard = self.shared.record.lock().unwrap();
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(guard, SETTLED, |r| r.pending > 0);
+        std::mem::take(&mut waited.unwrap().0.requests)
+    }
+
+    /// The health checks that came so far.
+    #[must_use]
+    pub fn health_checks(&self) -> Vec<Message> {
+        self.shared.record.lock().unwrap().health_checks.clone()
+    }
+
+    /// Waits until that many requests have arrived in all, at least with their head.
+    pub fn wait_for_requests(&self, count: usize) {
+        let guard = self.shared.record.lock().unwrap();
+        let (record, result) = self
+            .shared
+            .changed
+            .wait_timeout_while(guard, PATIENCE, |r| r.arrived < count)
+            .unwrap();
+        assert!(
+            !result.timed_out(),
+            "{} of {count} requests arrived",
+            record.arrived
+        );
+    }
+
+    /// How many requests have arrived so far, at least with their head.
+    #[must_use]
+    pub fn arrived(&self) -> usize {
+        self.shared.record.lock().unwrap().arrived
+    }
+
+    /// How many connections were accepted so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.record.lock().unwrap().connections
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.shared.record.lock().unwrap().stopped = true;
+        // Wakes the accepting thread so that the listener is closed.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+/// What is still to be done for a request that was read.
+enum Due {
+    /// Nothing, the reply was sent at the head.
+    Nothing,
+    /// The ordinary reply.
+    Ordinary,
+    /// A reply from the script.
+    Scripted(Reply),
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) {
+    drop(stream.set_nodelay(true));
+    let mut buffer = Vec::new();
+    while let Some((message, due)) = read_request(&mut stream, &mut buffer, shared) {
+        let reply = match due {
+            Due::Nothing => continue,
+            Due::Ordinary => Reply::ordinary(message.method()),
+            Due::Scripted(reply) => reply,
+        };
+        if !perform(&mut stream, reply) {
+            return;
+        }
+    }
+}
+
+/// Reads one request and records it; `None` when the connection ended.
+fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    shared: &Shared,
+) -> Option<(Message, Due)> {
+    let mut due = None;
+    let mut ended = false;
+    loop {
+        let head_is_there = buffer.windows(4).any(|window| window == b"\r\n\r\n");
+        if due.is_none() && head_is_there && !is_health_check(buffer) {
+            match begin(shared) {
+                Some(reply) if reply.at_head => {
+                    if !perform(stream, reply) {
+                        settle(shared, None);
+                        return None;
+                    }
+                    due = Some(Due::Nothing);
+                }
+                Some(reply) => due = Some(Due::Scripted(reply)),
+                None => due = Some(Due::Ordinary),
+            }
+        }
+        match message::read(buffer, Kind::Request, ended) {
+            Ok(Some((message, used))) => {
+                buffer.drain(..used);
+                let Some(due) = due else {
+                    let reply = health_reply(shared, message.clone());
+                    return Some((message, Due::Scripted(reply)));
+                };
+                settle(shared, Some(message.clone()));
+                return message.complete.then_some((message, due));
+            }
+            Ok(None) if ended => return None,
+            Ok(None) => {}
+            Err(why) => {
+                if due.is_some() {
+                    settle(shared, None);
+                }
+                assert!(ended, "a proxy sent what is not HTTP/1.1: {why}");
+                return None;
+            }
+        }
+        let mut bytes = [0; 16 * 1024];
+        match stream.read(&mut bytes) {
+            Ok(count) if count > 0 => buffer.extend_from_slice(&bytes[..count]),
+            _ => ended = true,
+        }
+    }
+}
+
+/// Notes that a request began; its reply, if the script has one.
+fn begin(shared: &Shared) -> Option<Reply> {
+    let mut record = shared.record.lock().unwrap();
+    record.arrived += 1;
+    record.pending += 1;
+    shared.changed.notify_all();
+    record.replies.pop_front()
+}
+
+fn settle(shared: &Shared, message: Option<Message>) {
+    let mut record = shared.record.lock().unwrap();
+    record.pending -= 1;
+    record.requests.extend(message);
+    drop(record);
+    shared.changed.notify_all();
+}
+
+fn is_health_check(buffer: &[u8]) -> bool {
+    buffer.starts_with(format!("GET {HEALTH_PATH} ").as_bytes())
+}
+
+fn health_reply(shared: &Shared, message: Message) -> Reply {
+    let mut record = shared.record.lock().unwrap();
+    record.health_checks.push(message);
+    let status = record.health_status.unwrap_or(200);
+    Reply::bytes(format!(
+        "HTTP/1.1 {status} Health\r\ncontent-length: 0\r\n\r\n"
+    ))
+}
+
+/// Performs a reply; false when the connection ended with it.
+fn perform(stream: &mut TcpStream, reply: Reply) -> bool {
+    for act in reply.acts {
+        match act {
+            Act::Send(bytes) => {
+                if stream.write_all(&bytes).is_err() {
+                    return false;
+                }
+            }
+            Act::Wait(gate) => gate.wait(),
+            Act::Close => {
+                drop(stream.shutdown(Shutdown::Both));
+                return false;
+            }
+            Act::Reset => {
+                drop(SockRef::from(&*stream).set_linger(Some(Duration::ZERO)));
+                return false;
+            }
+            Act::Hang => {
+                let mut bytes = [0; 1024];
+                while stream.read(&mut bytes).is_ok_and(|count| count > 0) {}
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// A listener that never accepts and whose queue is full: connecting to it takes for ever.
+#[derive(Debug)]
+pub struct BlackHole {
+    _listener: socket2::Socket,
+    _waiting: Vec<socket2::Socket>,
+}
+
+impl BlackHole {
+    /// Listens on a port and fills its queue.
+    #[must_use]
+    pub fn start_on(port: u16) -> Self {
+        use socket2::{Domain, Socket, Type};
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_reuse_address(true).unwrap();
+        listener.bind(&address).unwrap();
+        listener.listen(0).unwrap();
+        // Linux completes the handshake of one more connection than the backlog says.
+        let waiting = (0..3).map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            drop(socket.connect(&address));
+            socket
+        });
+        let waiting = waiting.collect();
+        Self {
+            _listener: listener,
+            _waiting: waiting,
+        }
+    }
+}

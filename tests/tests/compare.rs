@@ -1,0 +1,41 @@
+//! Nuncio against Envoy: the same configuration, the same bytes, the same answer.
+//!
+//! `cargo test -p nuncio-tests --test compare -- WORD…` runs the cases whose name contains a word;
+//! `--list` lists them, `--show` prints what Envoy does in each, `--self` compares Envoy with itself.
+//! The cases are tables in `compare/`, their configurations are in `cases/`, and deliberate
+//! differences are in `cases/differences.txt`.
+
+#[path = "compare/connection.rs"]
+mod connection;
+#[path = "compare/framing.rs"]
+mod framing;
+#[path = "compare/local_reply.rs"]
+mod local_reply;
+#[path = "compare/mutation.rs"]
+mod mutation;
+#[path = "compare/responses.rs"]
+mod responses;
+#[path = "compare/routing.rs"]
+mod routing;
+#[path = "compare/syntax.rs"]
+mod syntax;
+
+use std::process::ExitCode;
+
+use nuncio_tests::compare::report;
+
+const BASIC: &str = include_str!("../cases/basic.yaml");
+
+fn main() -> ExitCode {
+    let groups = vec![
+        framing::group(),
+        syntax::headers(),
+        syntax::request_lines(),
+        responses::group(),
+        connection::group(),
+        local_reply::group(),
+        routing::group(),
+        mutation::group(),
+    ];
+    report::main(groups, include_str!("../cases/differences.txt"))
+}
