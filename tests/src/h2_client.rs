@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Uri};
 use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
 
@@ -18,19 +18,23 @@ use crate::message::summary;
 #[derive(Clone, Debug)]
 pub struct H2Send {
     method: String,
-    target: String,
+    scheme: String,
+    authority: String,
+    path: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
     trailers: Vec<(String, String)>,
 }
 
 impl H2Send {
-    /// A request to `http://a.example` without body; the path may hold a query.
+    /// A request to `http://a.example` without body; the path may hold a query, or be `*`.
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
         Self {
             method: method.to_owned(),
-            target: format!("http://a.example{path}"),
+            scheme: "http".to_owned(),
+            authority: "a.example".to_owned(),
+            path: path.to_owned(),
             headers: Vec::new(),
             body: None,
             trailers: Vec::new(),
@@ -49,7 +53,9 @@ impl H2Send {
     /// Replaces scheme and authority, for instance `https://b.example:8080`.
     #[must_use]
     pub fn base(mut self, base: &str) -> Self {
-        self.target = self.target.replace("http://a.example", base);
+        let (scheme, authority) = base.split_once("://").expect("scheme and authority");
+        self.scheme = scheme.to_owned();
+        self.authority = authority.to_owned();
         self
     }
 
@@ -75,9 +81,13 @@ impl H2Send {
     }
 
     fn request(&self) -> Request<()> {
+        let uri = Uri::builder()
+            .scheme(self.scheme.as_str())
+            .authority(self.authority.as_str())
+            .path_and_query(self.path.as_str());
         let mut request = Request::builder()
             .method(self.method.as_str())
-            .uri(&self.target);
+            .uri(uri.build().unwrap());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

@@ -212,10 +212,10 @@ async fn answer(
             .body("ok")
     };
     // The peer may have gone away: its side of the story is what a test looks at.
-    drop(send(respond, reply.unwrap_or_else(ordinary)));
+    drop(send(respond, reply.unwrap_or_else(ordinary)).await);
 }
 
-fn send(mut respond: SendResponse<Bytes>, reply: H2Reply) -> Result<(), h2::Error> {
+async fn send(mut respond: SendResponse<Bytes>, reply: H2Reply) -> Result<(), h2::Error> {
     if let (Some(reason), None) = (reply.reset, &reply.body) {
         respond.send_reset(reason);
         return Ok(());
@@ -232,6 +232,10 @@ fn send(mut respond: SendResponse<Bytes>, reply: H2Reply) -> Result<(), h2::Erro
         stream.send_data(body.into(), last)?;
     }
     if let Some(reason) = reply.reset {
+        // A reset drops what is still queued: let the connection's task write that first.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
         stream.send_reset(reason);
     } else if !reply.trailers.is_empty() {
         let mut trailers = HeaderMap::new();

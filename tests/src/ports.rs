@@ -5,7 +5,8 @@
 //! scripted origins.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// First port that is handed out. The range stays below Linux's ephemeral ports (32768 and up), so a
@@ -39,7 +40,10 @@ impl Port {
             let Ok(lock) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else {
                 continue;
             };
-            if TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).is_ok() {
+            // Asking is safer than binding for a moment: a child that another thread is just
+            // starting would hold on to that socket until it has become its program.
+            let answer = TcpStream::connect((Ipv4Addr::LOCALHOST, number));
+            if answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
                 return Self {
                     number,
                     _lock: lock,

@@ -190,7 +190,7 @@ pub struct Ended {
     pub status: ExitStatus,
     /// All that it wrote to stdout and stderr.
     pub output: String,
-    /// Content of the file that `@LOG@` named.
+    /// Content of the file that `@LOG@` named, bytes that are not printable ASCII as `\\xNN`.
     pub log: String,
 }
 
@@ -330,11 +330,11 @@ impl Proxy {
             );
         }
         let status = self.child.wait().unwrap();
-        let log = fs::read_to_string(self.directory.path().join("access.log"));
+        let log = fs::read(self.directory.path().join("access.log"));
         Ended {
             status,
             output: self.output.text(),
-            log: log.unwrap_or_default(),
+            log: visible(&log.unwrap_or_default()),
         }
     }
 
@@ -351,6 +351,14 @@ impl Drop for Proxy {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn visible(bytes: &[u8]) -> String {
+    let text = |byte: &u8| match byte {
+        b'\n' | b' '..=b'~' => char::from(*byte).to_string(),
+        other => format!("\\x{other:02x}"),
+    };
+    bytes.iter().map(text).collect()
 }
 
 /// Envoy prints its whole configuration after an error, in one line.

@@ -9,8 +9,14 @@
 mod connection;
 #[path = "compare/framing.rs"]
 mod framing;
+#[path = "compare/hops.rs"]
+mod hops;
+#[path = "compare/limits.rs"]
+mod limits;
 #[path = "compare/local_reply.rs"]
 mod local_reply;
+#[path = "compare/logs.rs"]
+mod logs;
 #[path = "compare/mutation.rs"]
 mod mutation;
 #[path = "compare/responses.rs"]
@@ -36,6 +42,12 @@ fn main() -> ExitCode {
         local_reply::group(),
         routing::group(),
         mutation::group(),
+        hops::forwarding(),
+        hops::h2_to_h1(),
+        hops::h1_to_h2(),
+        hops::h2_to_h2(),
+        limits::group(),
+        logs::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

@@ -90,6 +90,28 @@ pub enum Action {
         /// Sent meanwhile, on a connection of its own.
         second: Vec<u8>,
     },
+    /// Like [`Action::Held`], with one more request that waits for a connection of that cluster
+    /// between the two.
+    Queued {
+        /// Held back by the upstream until the third is answered.
+        first: Vec<u8>,
+        /// Waits meanwhile.
+        second: Vec<u8>,
+        /// Sent when the second waits.
+        third: Vec<u8>,
+        /// The cluster, for the statistic that says when the second waits.
+        cluster: &'static str,
+    },
+    /// A look at the admin interface: the head of the answer and the body's lines that begin with
+    /// one of the prefixes.
+    Admin {
+        /// Method, path and query.
+        request: &'static str,
+        /// Prefixes of the lines that count; none means all.
+        lines: &'static [&'static str],
+    },
+    /// The health checks that each upstream received, equal ones once.
+    HealthChecks,
 }
 
 /// One case.
@@ -99,6 +121,8 @@ pub struct Case {
     pub name: String,
     /// What the client does.
     pub action: Action,
+    /// Name of the port that it connects to.
+    pub listener: &'static str,
     /// What the HTTP/1.1 upstream answers; plain 200 after that.
     pub replies: Vec<Reply>,
     /// What the HTTP/2 upstream answers; plain 200 after that.
@@ -119,6 +143,7 @@ impl Case {
         Self {
             name: name.to_owned(),
             action,
+            listener: "listener",
             replies: Vec::new(),
             h2_replies: Vec::new(),
             gate: None,
@@ -181,6 +206,39 @@ impl Case {
     #[must_use]
     pub fn held(name: &str, first: Vec<u8>, second: Vec<u8>) -> Self {
         Self::new(name, Action::Held { first, second })
+    }
+
+    /// Three requests at the same time, see [`Action::Queued`].
+    #[must_use]
+    pub fn queued(name: &str, cluster: &'static str, [first, second, third]: [Vec<u8>; 3]) -> Self {
+        Self::new(
+            name,
+            Action::Queued {
+                first,
+                second,
+                third,
+                cluster,
+            },
+        )
+    }
+
+    /// A look at the admin interface, see [`Action::Admin`].
+    #[must_use]
+    pub fn admin(request: &'static str, lines: &'static [&'static str]) -> Self {
+        Self::new(request, Action::Admin { request, lines })
+    }
+
+    /// The health checks that each upstream received, equal ones once.
+    #[must_use]
+    pub fn health_checks(name: &str) -> Self {
+        Self::new(name, Action::HealthChecks)
+    }
+
+    /// Connects to another listener than `@PORT:listener@`.
+    #[must_use]
+    pub fn at(mut self, listener: &'static str) -> Self {
+        self.listener = listener;
+        self
     }
 
     /// Reads that many more responses, for requests that were sent in one go.
@@ -268,6 +326,13 @@ impl Case {
                 .collect(),
             Action::Http2(request) => format!("{request:?}"),
             Action::Held { first, second } => text(first) + &text(second),
+            Action::Queued {
+                first,
+                second,
+                third,
+                ..
+            } => text(first) + &text(second) + &text(third),
+            Action::Admin { .. } | Action::HealthChecks => String::new(),
         }
     }
 }

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::client::{Connection, Received};
+use crate::client::{self, Connection, Received};
 use crate::h2_client;
 use crate::h2_origin::H2Origin;
 use crate::message::{Kind, Message};
-use crate::origin::{BlackHole, Gate, Origin, Reply};
+use crate::origin::{Act, BlackHole, Gate, Origin, Reply};
 use crate::process::{Binary, Proxy, Setup};
 
 use super::case::{Action, Case, Group, Step};
@@ -23,18 +23,15 @@ const STILL_OPEN: &str = "/is-it-still-open";
 pub fn run(group: &Group, binary: &Binary) -> Vec<Vec<String>> {
     let setup = Setup::for_template(&group.template);
     let upstreams = Upstreams::start(&setup);
-    let mut proxy = Some(Proxy::start_with(binary, &group.template, setup));
-    let listener = proxy
-        .as_ref()
-        .map(|proxy| proxy.address("listener"))
-        .unwrap();
-    let names = Names::of(proxy.as_ref().unwrap());
+    let proxy = Proxy::start_with(binary, &group.template, setup);
+    let names = Names::of(&proxy);
     let mut used = BTreeSet::new();
     let mut results = Vec::new();
     let mut case_of_port = BTreeMap::new();
     for (index, case) in group.cases.iter().enumerate() {
         let mut run = Run {
-            listener,
+            proxy: &proxy,
+            listener: proxy.address(case.listener),
             upstreams: &upstreams,
             used: &mut used,
             lines: Vec::new(),
@@ -47,10 +44,10 @@ pub fn run(group: &Group, binary: &Binary) -> Vec<Vec<String>> {
         results.push(lines);
     }
     // Its answer comes after everything before it was handled, the log lines included.
-    let mut last = Connection::open(listener);
+    let mut last = Connection::open(proxy.address("listener"));
     let _any_answer = last.exchange(&probe());
     drop(last);
-    let ended = proxy.take().unwrap().stop();
+    let ended = proxy.stop();
     if group.log_has_port {
         attribute(&ended.log, &case_of_port, &group.cases, &mut results);
     } else {
@@ -121,6 +118,20 @@ impl Upstreams {
         }
     }
 
+    /// Adds the health checks that each of them received, equal ones once.
+    fn health_checks(&self, lines: &mut Vec<String>) {
+        for (name, origin) in [
+            ("upstream", &self.origin),
+            ("second upstream", &self.second),
+        ] {
+            let checks = origin.iter().flat_map(Origin::health_checks);
+            let checks: BTreeSet<Vec<String>> = checks.map(|check| check.lines(false)).collect();
+            for line in checks.iter().flatten() {
+                lines.push(format!("{name} health check: {line}"));
+            }
+        }
+    }
+
     /// Adds what the upstreams received.
     fn record(&self, case: &Case, lines: &mut Vec<String>) {
         for (name, origin) in [
@@ -151,6 +162,7 @@ impl Upstreams {
 
 /// One case in progress.
 struct Run<'a> {
+    proxy: &'a Proxy,
     listener: SocketAddr,
     upstreams: &'a Upstreams,
     used: &'a mut BTreeSet<u16>,
@@ -176,7 +188,21 @@ impl Run<'_> {
                     .extend(lines.iter().map(|line| format!("client: {line}")));
                 vec![port]
             }
-            Action::Held { first, second } => self.held(case, first, second),
+            Action::Held { first, second } => self.held(case, first, None, second),
+            Action::Queued {
+                first,
+                second,
+                third,
+                cluster,
+            } => self.held(case, first, Some((second, cluster)), third),
+            Action::Admin { request, lines } => {
+                self.admin(request, lines);
+                Vec::new()
+            }
+            Action::HealthChecks => {
+                self.upstreams.health_checks(&mut self.lines);
+                Vec::new()
+            }
         }
     }
 
@@ -280,25 +306,76 @@ impl Run<'_> {
         }
     }
 
-    fn held(&mut self, case: &Case, first: &[u8], second: &[u8]) -> Vec<u16> {
+    /// The first request is held by the upstream, one more may wait for its connection, and the
+    /// last is answered meanwhile.
+    fn held(
+        &mut self,
+        case: &Case,
+        first: &[u8],
+        waiting: Option<(&[u8], &str)>,
+        last: &[u8],
+    ) -> Vec<u16> {
         let origin = self.upstreams.origin.as_ref().expect("a scripted origin");
         let gate = Gate::default();
         let held = Reply::nothing()
-            .then(crate::origin::Act::Wait(gate.clone()))
-            .then(crate::origin::Act::Send(
+            .then(Act::Wait(gate.clone()))
+            .then(Act::Send(
                 b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into(),
             ));
         origin.reply_with([held]);
         let arrived = origin.arrived();
-        let mut holding = self.connect();
-        holding.send(first);
+        let mut connections = vec![self.connect()];
+        connections[0].send(first);
         origin.wait_for_requests(arrived + 1);
+        if let Some((request, cluster)) = waiting {
+            connections.push(self.connect());
+            connections[1].send(request);
+            self.wait_for_statistic(&format!("cluster.{cluster}.upstream_rq_pending_active: 1"));
+        }
         let mut other = self.connect();
-        other.send(second);
-        self.response(&mut other, case, second.starts_with(b"HEAD "));
+        other.send(last);
+        self.response(&mut other, case, last.starts_with(b"HEAD "));
         gate.open();
-        self.response(&mut holding, case, false);
-        vec![holding.local_port(), other.local_port()]
+        for connection in &mut connections {
+            self.response(connection, case, false);
+        }
+        connections.push(other);
+        connections.iter().map(Connection::local_port).collect()
+    }
+
+    /// Asks the admin interface until it shows a line.
+    fn wait_for_statistic(&self, line: &str) {
+        let admin = self.proxy.address("admin");
+        let name = line.split(':').next().unwrap_or_default();
+        let path = format!("/stats?filter={name}");
+        for _ in 0..1_000 {
+            if client::get(admin, &path)
+                .body
+                .split(|b| *b == b'\n')
+                .any(|l| l == line.as_bytes())
+            {
+                return;
+            }
+        }
+        panic!("the admin interface never showed {line:?}");
+    }
+
+    fn admin(&mut self, request: &str, wanted: &[&str]) {
+        let mut connection = Connection::open(self.proxy.address("admin"));
+        let bytes = format!("{request} HTTP/1.1\r\nHost: admin\r\n\r\n");
+        let message = connection.exchange(bytes.as_bytes());
+        self.lines.push(format!("client: {}", message.start));
+        let headers = message.headers.iter().filter(|(name, _)| name != "date");
+        self.lines
+            .extend(headers.map(|(name, value)| format!("client: {name}: {value}")));
+        let body = String::from_utf8_lossy(&message.body);
+        let counts =
+            |line: &&str| wanted.is_empty() || wanted.iter().any(|prefix| line.starts_with(prefix));
+        self.lines.extend(
+            body.lines()
+                .filter(counts)
+                .map(|line| format!("client: {line}")),
+        );
     }
 }
 
@@ -314,15 +391,22 @@ impl Names {
         Self(
             proxy
                 .ports()
-                .map(|(name, port)| (format!(":{port}"), format!(":<{name}>")))
+                .map(|(name, port)| (port.to_string(), format!("<{name}>")))
                 .collect(),
         )
     }
 
+    /// Replaces `:port` everywhere and a port that stands alone in log lines, where operators print
+    /// it so.
     fn replace(&self, line: &str) -> String {
-        self.0.iter().fold(line.to_owned(), |line, (number, name)| {
-            line.replace(number, name)
-        })
+        let mut line = line.to_owned();
+        for (number, name) in &self.0 {
+            line = line.replace(&format!(":{number}"), &format!(":{name}"));
+            if line.starts_with("log: ") {
+                line = line.replace(&format!(" {number} "), &format!(" {name} "));
+            }
+        }
+        line
     }
 }
 
@@ -333,7 +417,7 @@ fn normalise(line: &str, sent: &str) -> String {
         return line.to_owned();
     };
     if source == "log" {
-        return line.to_owned();
+        return format!("log: {}", normalise_log(rest));
     }
     let Some((name, value)) = rest.split_once(": ") else {
         return line.to_owned();
@@ -345,6 +429,34 @@ fn normalise(line: &str, sent: &str) -> String {
         _ => return line.to_owned(),
     };
     format!("{source}: {name}: {replaced}")
+}
+
+/// Replaces times in a log line: the start time and the two durations of Envoy's default format,
+/// and `"duration":` in JSON. Identifiers that a proxy made are replaced too.
+fn normalise_log(line: &str) -> String {
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let is_start = |word: &str| word.len() == 26 && word.starts_with("[20") && word.ends_with("Z]");
+    if words.first().is_some_and(|word| is_start(word)) && words.len() > 9 {
+        words[0] = "[<time>]".to_owned();
+        for word in &mut words[8..10] {
+            if word.bytes().all(|byte| byte.is_ascii_digit()) {
+                *word = "<ms>".to_owned();
+            }
+        }
+    }
+    for word in &mut words {
+        let quoted = word.trim_matches('"');
+        if is_uuid4(quoted) {
+            *word = word.replace(quoted, "<uuid>");
+        }
+    }
+    let line = words.join(" ");
+    let Some((before, after)) = line.split_once(r#""duration":"#) else {
+        return line;
+    };
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    let value = if rest.len() < after.len() { "<ms>" } else { "" };
+    format!(r#"{before}"duration":{value}{rest}"#)
 }
 
 /// An IMF-fixdate (RFC 9110 §5.6.7) that is not one of the fixtures' dates in 1970.

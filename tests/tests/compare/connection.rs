@@ -1,6 +1,8 @@
 //! What connections live through: keep-alive, pipelining, Expect, upgrades, hop-by-hop headers,
 //! and clients that stop half-way.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use nuncio_tests::compare::case::{Case, Group, Step, request};
 use nuncio_tests::origin::{Act, Reply};
 

@@ -1,5 +1,7 @@
 //! Content-Length, Transfer-Encoding and chunk syntax in requests.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use nuncio_tests::compare::case::{Case, Group};
 
 use crate::BASIC;

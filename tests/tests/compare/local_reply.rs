@@ -1,5 +1,7 @@
 //! The proxy's own answers: on HTTP/1.1, to HEAD, to gRPC requests and on HTTP/2.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::origin::{Act, Reply};

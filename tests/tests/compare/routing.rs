@@ -1,5 +1,7 @@
 //! Virtual hosts, route matches, redirects, rewrites and timeouts.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::origin::{Act, Reply};

@@ -1,5 +1,7 @@
 //! Header syntax, the Host header, and request lines.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use nuncio_tests::compare::case::{Case, Group};
 
 use crate::BASIC;
