@@ -1,0 +1,23 @@
+//! Everything about the servers behind the proxy: clusters, their endpoints, and connections.
+//!
+//! Owns clusters and how their endpoints are found, chosen, checked, limited and connected to.
+//! Workers ask [`Pools`] for a connection; the control thread runs [`control`] for each cluster,
+//! which publishes endpoints and their health; `admin` shows [`report`].
+//!
+//! Does not own: what is sent over a connection, retries, and which cluster a request goes to.
+
+pub mod balance;
+pub mod breaker;
+pub mod cluster;
+pub mod connect;
+pub mod error;
+pub mod pool;
+pub mod spec;
+pub mod stats;
+
+pub use breaker::Resource;
+pub use cluster::{Cluster, Endpoint, EndpointSet, RetryPermit};
+pub use error::{Error, ErrorKind};
+pub use pool::{Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, Release, Shared};
+pub use spec::{ClusterSpec, Discovery, Priority, Protocol};
+pub use stats::ClusterStats;

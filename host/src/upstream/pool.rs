@@ -1,0 +1,227 @@
+//! Connection pools: a request asks for a connection and gives it back.
+//!
+//! Owns the connections of one worker to all endpoints, the choice of an endpoint for a request,
+//! and the requests that wait for a connection. The data path calls [`Pools::acquire`]; nothing
+//! here is shared between workers except the circuit breakers, whose limits are exact: a worker
+//! that must wait for a connection makes the others close idle ones.
+//!
+//! Does not own: what is sent over a connection, retries, and how the limits are counted
+//! (`breaker`).
+//!
+//! The order of an acquisition: [`Pools::acquire`] → `cluster::ClusterPool::pick` →
+//! `host::Host::acquire` → an idle connection, or a place in the host's queue.
+
+mod account;
+mod cluster;
+mod host;
+mod http1;
+mod http2;
+mod lease;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use self::cluster::{ClusterPool, Common};
+use super::balance::Random;
+use super::cluster::Cluster;
+use super::connect::Connect;
+use super::error::{Error, ErrorKind};
+use super::spec::Priority;
+use crate::clock;
+
+pub use http1::Http1Lease;
+pub use http2::Http2Lease;
+pub use lease::{Facts, Lease, Outcome, Release};
+
+/// How often idle connections are looked at, at most and at least. A shorter idle timeout than the
+/// former is looked after at its own pace.
+const SWEEP: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// What the pools of all workers have in common.
+#[derive(Debug)]
+pub struct Shared {
+    /// Changes when a pool has to wait for a connection that another one may hold idle.
+    nudge: watch::Sender<()>,
+}
+
+impl Shared {
+    /// One for the process.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { nudge: watch::Sender::new(()) })
+    }
+
+    /// Makes the pools of all workers close idle connections of clusters that somebody waits for.
+    fn nudge(&self) {
+        self.nudge.send_replace(());
+    }
+}
+
+/// The connection pools of one worker. See the module's page.
+pub struct Pools {
+    worker: usize,
+    shared: Arc<Shared>,
+    connector: Rc<dyn Connect>,
+    seeds: RefCell<Random>,
+    clusters: RefCell<HashMap<u64, Rc<ClusterPool>, BuildHasherDefault<IdHasher>>>,
+    closed: Cell<bool>,
+}
+
+impl Pools {
+    /// Empty pools for worker `worker`, whose choices follow from `seed`.
+    ///
+    /// Starts a task that looks after idle connections; it ends with the pools.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a `LocalSet`.
+    #[must_use]
+    pub fn new(
+        worker: usize,
+        seed: u64,
+        shared: Arc<Shared>,
+        connector: Rc<dyn Connect>,
+    ) -> Rc<Self> {
+        let nudged = shared.nudge.subscribe();
+        let pools = Rc::new(Self {
+            worker,
+            shared,
+            connector,
+            seeds: RefCell::new(Random::new(seed)),
+            clusters: RefCell::default(),
+            closed: Cell::new(false),
+        });
+        tokio::task::spawn_local(look_after(Rc::downgrade(&pools), nudged));
+        pools
+    }
+
+    /// Picks an endpoint of `cluster` and hands out a connection to it, waiting for one where the
+    /// limits say so. The wait has no limit of its own but `connect_timeout`: the caller has the
+    /// request's. Dropping the future gives everything back.
+    ///
+    /// # Errors
+    ///
+    /// When no endpoint may be used, a circuit breaker is open, or connecting fails. No byte of
+    /// the request was sent then.
+    pub async fn acquire(
+        &self,
+        cluster: &Arc<Cluster>,
+        priority: Priority,
+    ) -> Result<Lease, Error> {
+        let pool = self.cluster(cluster);
+        let Some(host) = pool.pick() else {
+            cluster.stats(self.worker).upstream_cx_none_healthy.inc();
+            return Err(Error {
+                kind: ErrorKind::NoHealthyUpstream,
+                cluster: Arc::clone(&cluster.name),
+                endpoint: None,
+            });
+        };
+        host.acquire(&pool, priority).await
+    }
+
+    /// Closes idle connections now, and all others when they are released.
+    pub fn close(&self) {
+        self.closed.set(true);
+        for pool in self.all() {
+            pool.close();
+        }
+    }
+
+    fn cluster(&self, cluster: &Arc<Cluster>) -> Rc<ClusterPool> {
+        if let Some(pool) = self.clusters.borrow().get(&cluster.id) {
+            return Rc::clone(pool);
+        }
+        cluster.note_traffic();
+        let common = Common {
+            cluster: Arc::clone(cluster),
+            worker: self.worker,
+            connector: Rc::clone(&self.connector),
+            shared: Arc::clone(&self.shared),
+            closed: Cell::new(self.closed.get()),
+        };
+        let seed = self.seeds.borrow_mut().next_u64();
+        let pool = Rc::new(ClusterPool::new(common, Random::new(seed)));
+        self.clusters.borrow_mut().insert(cluster.id, Rc::clone(&pool));
+        pool
+    }
+
+    fn all(&self) -> Vec<Rc<ClusterPool>> {
+        self.clusters.borrow().values().map(Rc::clone).collect()
+    }
+
+    /// Closes what is dead, expired or of a removed endpoint, and forgets retired clusters.
+    fn sweep(&self, now: Instant) {
+        for pool in self.all() {
+            pool.sweep(now);
+            if pool.cluster().is_retired() {
+                pool.close();
+                self.clusters.borrow_mut().remove(&pool.cluster().id);
+            }
+        }
+    }
+
+    fn evict_for_waiters(&self) {
+        for pool in self.all() {
+            pool.evict_for_waiters();
+        }
+    }
+
+    fn sweep_period(&self) -> Duration {
+        let (least, most) = SWEEP;
+        let clusters = self.clusters.borrow();
+        let shortest = clusters.values().filter_map(|pool| pool.cluster().spec().idle_timeout).min();
+        shortest.unwrap_or(most).clamp(least, most)
+    }
+}
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+async fn look_after(pools: Weak<Pools>, mut nudged: watch::Receiver<()>) {
+    loop {
+        let Some(period) = pools.upgrade().map(|pools| pools.sweep_period()) else { return };
+        let is_nudge = tokio::select! {
+            () = tokio::time::sleep(period) => false,
+            changed = nudged.changed() => changed.is_ok(),
+        };
+        let Some(pools) = pools.upgrade() else { return };
+        if is_nudge {
+            pools.evict_for_waiters();
+        } else {
+            pools.sweep(clock::now());
+        }
+    }
+}
+
+/// Identities are counted up, so they are spread well enough by one multiplication.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0 ^ id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What an open connection owes: a place under the limit, and its statistics.
+//!
+//! Owns the counting of connections from the moment that one is started to the moment that it is
+//! gone, however it goes. Held by whatever holds the connection.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::host::Host;
+use crate::clock;
+use crate::upstream::breaker::ConnectionPermit;
+
+/// Numbers connections for logs.
+static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
+
+/// One connection in the books. Dropping it closes the entry.
+pub(super) struct Account {
+    pub(super) host: Rc<Host>,
+    /// Unique in the life of the process.
+    pub(super) id: u64,
+    /// Requests that it was handed out for.
+    pub(super) requests: u32,
+    /// Whether a request has it now.
+    pub(super) with_request: bool,
+    /// Whether the peer closed it.
+    pub(super) by_peer: bool,
+    started: Instant,
+    connected: bool,
+    _permit: ConnectionPermit,
+}
+
+impl Account {
+    /// Opens the entry of a connection that is being started.
+    pub(super) fn open(host: Rc<Host>, permit: ConnectionPermit) -> Self {
+        let stats = host.common().stats();
+        stats.upstream_cx_total.inc();
+        stats.upstream_cx_active.inc();
+        if host.common().cluster.is_http2() {
+            stats.upstream_cx_http2_total.inc();
+        } else {
+            stats.upstream_cx_http1_total.inc();
+        }
+        host.endpoint().counters.cx_total.inc();
+        host.endpoint().counters.cx_active.inc();
+        Self {
+            id: NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed),
+            requests: 0,
+            with_request: false,
+            by_peer: false,
+            started: clock::now(),
+            connected: false,
+            _permit: permit,
+            host,
+        }
+    }
+
+    /// Notes that the connection is open.
+    pub(super) fn connected(&mut self) {
+        self.connected = true;
+        let took = millis(clock::now().duration_since(self.started));
+        self.host.common().stats().upstream_cx_connect_ms.record(took);
+    }
+
+    /// Notes that the connection did not open.
+    pub(super) fn failed(&self, timed_out: bool) {
+        let stats = self.host.common().stats();
+        stats.upstream_cx_connect_fail.inc();
+        if timed_out {
+            stats.upstream_cx_connect_timeout.inc();
+        }
+        self.host.endpoint().counters.cx_connect_fail.inc();
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let stats = self.host.common().stats();
+        self.host.endpoint().counters.cx_active.dec();
+        stats.upstream_cx_active.dec();
+        stats.upstream_cx_length_ms.record(millis(clock::now().duration_since(self.started)));
+        if !self.connected {
+            return;
+        }
+        stats.upstream_rq_per_cx.record(self.requests.into());
+        stats.upstream_cx_destroy.inc();
+        let (plain, with_request) = if self.by_peer {
+            (&stats.upstream_cx_destroy_remote, &stats.upstream_cx_destroy_remote_with_active_rq)
+        } else {
+            (&stats.upstream_cx_destroy_local, &stats.upstream_cx_destroy_local_with_active_rq)
+        };
+        plain.inc();
+        if self.with_request {
+            stats.upstream_cx_destroy_with_active_rq.inc();
+            with_request.inc();
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,267 @@
+//! HTTP/2 connections: many requests at a time.
+//!
+//! Owns the connection's place in the pool, the task that drives it, the places for streams on it
+//! and [`Http2Lease`]. The codec is the `h2` crate's. The host keeps the connections that take new
+//! streams; the data path opens the streams.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use tokio::net::TcpStream;
+
+use super::account::Account;
+use super::host::Host;
+use super::lease::{Facts, Grant, Outcome};
+use crate::clock;
+use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::spec::{Http2Settings, Priority};
+
+/// A connection whose preface was sent.
+pub(super) struct Handshaken {
+    sender: SendRequest<Bytes>,
+    connection: Box<Connection<TcpStream, Bytes>>,
+    local: Option<SocketAddr>,
+    max_concurrent_streams: u32,
+}
+
+/// Makes an HTTP/2 connection of a socket. The peer's settings come later.
+pub(super) async fn handshake(
+    stream: TcpStream,
+    settings: &Http2Settings,
+) -> io::Result<Handshaken> {
+    let local = stream.local_addr().ok();
+    let (sender, connection) = Builder::new()
+        .enable_push(false)
+        .initial_window_size(settings.initial_stream_window)
+        .initial_connection_window_size(settings.initial_connection_window)
+        .max_header_list_size(settings.max_header_list)
+        .handshake(stream)
+        .await
+        .map_err(into_io)?;
+    let max_concurrent_streams = settings.max_concurrent_streams;
+    let connection = Box::new(connection);
+    Ok(Handshaken { sender, connection, local, max_concurrent_streams })
+}
+
+fn into_io(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into())
+    } else {
+        io::Error::other(error)
+    }
+}
+
+/// An open HTTP/2 connection that may take new streams. The last holder's drop closes it, once its
+/// streams have ended.
+pub(super) struct Http2Connection {
+    id: u64,
+    local: Option<SocketAddr>,
+    sender: SendRequest<Bytes>,
+    max_concurrent_streams: u32,
+    state: Rc<State>,
+}
+
+/// What the connection's task needs of it. That task must not hold a sender, or the connection
+/// would never end.
+struct State {
+    active: Cell<u32>,
+    /// Streams that there ever were.
+    total: Cell<u32>,
+    is_draining: Cell<bool>,
+    idle_since: Cell<Instant>,
+}
+
+impl Http2Connection {
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.active.get() == 0
+    }
+
+    /// Whether it takes no more streams.
+    pub(super) fn is_draining(&self) -> bool {
+        self.state.is_draining.get()
+    }
+
+    /// Lets it take no more streams.
+    pub(super) fn drain(&self) {
+        self.state.is_draining.set(true);
+    }
+
+    pub(super) fn idle_since(&self) -> Instant {
+        self.state.idle_since.get()
+    }
+}
+
+/// Drives a new connection.
+pub(super) fn start(
+    priority: Priority,
+    handshaken: Handshaken,
+    account: Account,
+) -> Rc<Http2Connection> {
+    let Handshaken { sender, connection, local, max_concurrent_streams } = handshaken;
+    let state = Rc::new(State {
+        active: Cell::new(0),
+        total: Cell::new(0),
+        is_draining: Cell::new(false),
+        idle_since: Cell::new(clock::now()),
+    });
+    let id = account.id;
+    tokio::task::spawn_local(drive(connection, priority, account, Rc::clone(&state)));
+    Rc::new(Http2Connection { id, local, sender, max_concurrent_streams, state })
+}
+
+async fn drive(
+    connection: Box<Connection<TcpStream, Bytes>>,
+    priority: Priority,
+    mut account: Account,
+    state: Rc<State>,
+) {
+    let result = connection.await;
+    account.by_peer = !state.is_draining.replace(true);
+    if let Err(error) = result {
+        if error.is_library() {
+            account.host.common().stats().upstream_cx_protocol_error.inc();
+        }
+        tracing::debug!(
+            target: "http2",
+            cluster = &*account.host.common().cluster.name,
+            endpoint = %account.host.endpoint().address,
+            connection_id = account.id,
+            %error,
+            "upstream connection ended",
+        );
+    }
+    account.requests = state.total.get();
+    account.with_request = state.active.get() > 0;
+    let (host, id) = (Rc::clone(&account.host), account.id);
+    drop(account);
+    host.forget(priority, id);
+    host.serve_waiters(priority);
+}
+
+/// What came of asking a connection for a stream.
+pub(super) enum Reserved {
+    /// A place for one.
+    Slot(Slot),
+    /// As many streams are open as may be.
+    Busy,
+    /// It takes no streams any more.
+    Dead,
+}
+
+/// Asks `connection` for a place for one stream.
+pub(super) fn reserve(
+    host: &Rc<Host>,
+    priority: Priority,
+    connection: &Rc<Http2Connection>,
+) -> Reserved {
+    let state = &connection.state;
+    if state.is_draining.get() {
+        return Reserved::Dead;
+    }
+    let peer_allows = u32::try_from(connection.sender.current_max_send_streams());
+    let most = connection.max_concurrent_streams.min(peer_allows.unwrap_or(u32::MAX));
+    if state.active.get() >= most {
+        return Reserved::Busy;
+    }
+    let mut sender = connection.sender.clone();
+    // An error also tells that the peer sent GOAWAY.
+    if let Poll::Ready(Err(_)) = sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        return Reserved::Dead;
+    }
+    let reused = state.total.get() > 0;
+    state.active.set(state.active.get() + 1);
+    state.total.set(state.total.get().saturating_add(1));
+    let max_requests = host.common().cluster.spec().max_requests_per_connection;
+    if max_requests.is_some_and(|most| state.total.get() >= most.get()) {
+        state.is_draining.set(true);
+        host.common().stats().upstream_cx_max_requests.inc();
+    }
+    let facts = Facts { connection_id: connection.id, local: connection.local, reused };
+    Reserved::Slot(Slot {
+        sender,
+        facts,
+        connection: Rc::clone(connection),
+        host: Rc::clone(host),
+        priority,
+    })
+}
+
+/// A place for one stream on a connection. Dropping it gives the place back.
+pub(super) struct Slot {
+    sender: SendRequest<Bytes>,
+    facts: Facts,
+    connection: Rc<Http2Connection>,
+    host: Rc<Host>,
+    priority: Priority,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let state = &self.connection.state;
+        let active = state.active.get() - 1;
+        state.active.set(active);
+        if active == 0 {
+            state.idle_since.set(clock::now());
+        }
+        self.host.slot_freed(self.priority, &self.connection);
+    }
+}
+
+/// A place for one stream. Keep it until the stream has ended both ways: the drop lets another
+/// request have it.
+pub struct Http2Lease {
+    slot: Slot,
+    grant: Grant,
+}
+
+impl Http2Lease {
+    pub(super) const fn new(slot: Slot, grant: Grant) -> Self {
+        Self { slot, grant }
+    }
+
+    /// Opens the stream: `send_request` may be called once, at once.
+    pub const fn sender(&mut self) -> &mut SendRequest<Bytes> {
+        &mut self.slot.sender
+    }
+
+    /// Where the connection leads.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        self.grant.host().endpoint()
+    }
+
+    /// The cluster of the endpoint.
+    #[must_use]
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.grant.host().common().cluster
+    }
+
+    /// What is known about the connection.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.slot.facts
+    }
+
+    /// Counts how the request ended; see [`super::Lease::record`].
+    pub fn record(&self, outcome: Outcome) {
+        self.grant.record(outcome);
+    }
+}
+
+impl fmt::Debug for Http2Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2Lease").field("facts", self.facts()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! What a request holds while it has a connection.
+//!
+//! Owns the data path's side of a pool: [`Lease`], what is known about the connection, and the
+//! request's place under `max_requests`. Dropping any of it gives it back.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::host::Host;
+use super::http1::Http1Lease;
+use super::http2::Http2Lease;
+use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::spec::Priority;
+
+/// A connection, or a place on one, for one request.
+#[derive(Debug)]
+pub enum Lease {
+    /// An HTTP/1 connection.
+    Http1(Http1Lease),
+    /// A place for one stream on an HTTP/2 connection.
+    Http2(Http2Lease),
+}
+
+impl Lease {
+    /// Where the connection leads.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        match self {
+            Self::Http1(lease) => lease.endpoint(),
+            Self::Http2(lease) => lease.endpoint(),
+        }
+    }
+
+    /// The cluster of the endpoint.
+    #[must_use]
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        match self {
+            Self::Http1(lease) => lease.cluster(),
+            Self::Http2(lease) => lease.cluster(),
+        }
+    }
+
+    /// What is known about the connection.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        match self {
+            Self::Http1(lease) => lease.facts(),
+            Self::Http2(lease) => lease.facts(),
+        }
+    }
+
+    /// Counts how the request ended in the endpoint's statistics; at most once a request.
+    pub fn record(&self, outcome: Outcome) {
+        match self {
+            Self::Http1(lease) => lease.record(outcome),
+            Self::Http2(lease) => lease.record(outcome),
+        }
+    }
+}
+
+/// What is known about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Unique among upstream connections in the life of the process.
+    pub connection_id: u64,
+    /// Our end of it.
+    pub local: Option<SocketAddr>,
+    /// Whether it has carried a request before. The peer may be closing it just now: where it
+    /// closes before a byte of the response, a request without a body may go out again.
+    pub reused: bool,
+}
+
+/// How a request ended, as `/clusters` counts it for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A response below 500.
+    Success,
+    /// A response from 500 on, or a reset.
+    Error,
+    /// No response in time.
+    Timeout,
+}
+
+/// What becomes of an HTTP/1 connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The response is read to its end and neither side said `close`.
+    Reuse,
+    /// It cannot carry another request.
+    Close,
+    /// The peer has closed it.
+    ClosedByPeer,
+}
+
+/// One of `max_requests`, and the request in the books of cluster and endpoint.
+#[derive(Debug)]
+pub(super) struct Grant {
+    host: Rc<Host>,
+    priority: Priority,
+}
+
+impl Grant {
+    /// Takes one of `max_requests`, if there is one.
+    pub(super) fn take(host: &Rc<Host>, priority: Priority) -> Option<Self> {
+        let common = host.common();
+        if !common.cluster.breaker(priority).try_request() {
+            common.stats().upstream_rq_active_overflow.inc();
+            return None;
+        }
+        common.stats().upstream_rq_total.inc();
+        common.stats().upstream_rq_active.inc();
+        host.endpoint().counters.rq_total.inc();
+        host.endpoint().counters.rq_active.inc();
+        Some(Self { host: Rc::clone(host), priority })
+    }
+
+    pub(super) const fn host(&self) -> &Rc<Host> {
+        &self.host
+    }
+
+    pub(super) const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    pub(super) fn record(&self, outcome: Outcome) {
+        let counters = &self.host.endpoint().counters;
+        match outcome {
+            Outcome::Success => counters.rq_success.inc(),
+            Outcome::Error => counters.rq_error.inc(),
+            Outcome::Timeout => counters.rq_timeout.inc(),
+        }
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        let common = self.host.common();
+        common.cluster.breaker(self.priority).give_back_request();
+        common.stats().upstream_rq_active.dec();
+        self.host.endpoint().counters.rq_active.dec();
+    }
+}

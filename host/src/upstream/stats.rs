@@ -1,0 +1,91 @@
+//! The statistics of a cluster (`cluster.<name>.`).
+//!
+//! Owns which there are. The pools, discovery and the health checker count into a worker's shard;
+//! the data path adds what only it can know (statuses, times, resets, retries). What circuit
+//! breakers show is read from the breakers themselves.
+
+use crate::observe::stats::stats;
+
+stats! {
+    /// One shard of a cluster's statistics. Names are Envoy's.
+    pub struct ClusterStats {
+        counter health_check_attempt = "health_check.attempt",
+        counter health_check_failure = "health_check.failure",
+        counter health_check_network_failure = "health_check.network_failure",
+        counter health_check_passive_failure = "health_check.passive_failure",
+        counter health_check_success = "health_check.success",
+        counter health_check_verify_cluster = "health_check.verify_cluster",
+        gauge health_check_degraded = "health_check.degraded",
+        gauge health_check_healthy = "health_check.healthy",
+
+        counter lb_healthy_panic,
+        gauge max_host_weight,
+        counter membership_change,
+        gauge membership_degraded,
+        gauge membership_excluded,
+        gauge membership_healthy,
+        gauge membership_total,
+        counter retry_or_shadow_abandoned,
+        counter update_attempt,
+        counter update_empty,
+        counter update_failure,
+        counter update_no_rebuild,
+        counter update_success,
+        gauge warming_state,
+
+        gauge upstream_cx_active,
+        counter upstream_cx_connect_fail,
+        counter upstream_cx_connect_timeout,
+        counter upstream_cx_destroy,
+        counter upstream_cx_destroy_local,
+        counter upstream_cx_destroy_local_with_active_rq,
+        counter upstream_cx_destroy_remote,
+        counter upstream_cx_destroy_remote_with_active_rq,
+        counter upstream_cx_destroy_with_active_rq,
+        counter upstream_cx_http1_total,
+        counter upstream_cx_http2_total,
+        counter upstream_cx_idle_timeout,
+        counter upstream_cx_max_requests,
+        counter upstream_cx_none_healthy,
+        counter upstream_cx_overflow,
+        counter upstream_cx_protocol_error,
+        counter upstream_cx_rx_bytes_total,
+        counter upstream_cx_total,
+        counter upstream_cx_tx_bytes_total,
+        histogram upstream_cx_connect_ms,
+        histogram upstream_cx_length_ms,
+
+        gauge upstream_rq_active,
+        counter upstream_rq_active_overflow,
+        counter upstream_rq_cancelled,
+        counter upstream_rq_completed,
+        counter upstream_rq_maintenance_mode,
+        counter upstream_rq_max_duration_reached,
+        gauge upstream_rq_pending_active,
+        counter upstream_rq_pending_failure_eject,
+        counter upstream_rq_pending_overflow,
+        counter upstream_rq_pending_total,
+        counter upstream_rq_per_try_idle_timeout,
+        counter upstream_rq_per_try_timeout,
+        counter upstream_rq_retry,
+        counter upstream_rq_retry_backoff_exponential,
+        counter upstream_rq_retry_backoff_ratelimited,
+        counter upstream_rq_retry_limit_exceeded,
+        counter upstream_rq_retry_overflow,
+        counter upstream_rq_retry_success,
+        counter upstream_rq_rx_reset,
+        counter upstream_rq_timeout,
+        counter upstream_rq_total,
+        counter upstream_rq_tx_reset,
+        histogram upstream_rq_per_cx,
+        histogram upstream_rq_time,
+
+        codes upstream_rq,
+        codes internal_upstream_rq = "internal.upstream_rq",
+        codes external_upstream_rq = "external.upstream_rq",
+        histogram internal_upstream_rq_time = "internal.upstream_rq_time",
+        histogram external_upstream_rq_time = "external.upstream_rq_time",
+        counter internal_upstream_rq_completed = "internal.upstream_rq_completed",
+        counter external_upstream_rq_completed = "external.upstream_rq_completed",
+    }
+}
