@@ -1,0 +1,291 @@
+//! Encoding: from a block of fields and a body to bytes.
+//!
+//! Owns what may be written: whatever a block holds, what comes out is one message with one framing.
+//! The caller names the body's length; `content-length` is written from it and a block's
+//! `transfer-encoding` never is. A field that would end its line early is left out. The order of
+//! fields is Envoy's.
+//!
+//! Does not own which fields a proxy adds or takes away (`http::hygiene`).
+
+mod reason;
+
+use bytes::{BufMut, BytesMut};
+
+use crate::exchange::Protocol;
+use crate::headers::{Field, Headers, Known, is_token_byte, is_valid_value};
+
+use super::{BodyLength, decimal};
+
+pub use reason::reason;
+
+/// The interim response that invites the body of a request (RFC 9110 §15.2.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What makes a request line impossible to write. Nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unencodable {
+    /// `:method` is missing or no token.
+    #[error("request has no method that can be encoded")]
+    Method,
+    /// `:path` is missing or has a space or a control character.
+    #[error("request has no path that can be encoded")]
+    Target,
+    /// `:authority` has a space or a control character.
+    #[error("request has no authority that can be encoded")]
+    Authority,
+}
+
+/// Appends a request's head: `METHOD path HTTP/1.1`, `host`, then the other fields in order.
+///
+/// `content-length` stands where the block has it, with the number of `body`. At the end come, where
+/// they are needed, `transfer-encoding: chunked`, `content-length`, and for a request without a body
+/// `content-length: 0`, which `GET`, `HEAD`, `DELETE`, `TRACE` and `CONNECT` do not get.
+///
+/// # Errors
+/// Where the request line cannot be written.
+pub fn encode_request(
+    out: &mut BytesMut,
+    headers: &Headers,
+    body: BodyLength,
+) -> Result<(), Unencodable> {
+    let method = headers
+        .known(Known::Method)
+        .filter(|method| !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte)))
+        .ok_or(Unencodable::Method)?;
+    let authority = headers.known(Known::Authority).unwrap_or_default();
+    if !is_visible(authority) {
+        return Err(Unencodable::Authority);
+    }
+    let target = if method == b"CONNECT" {
+        Some(authority)
+    } else {
+        headers.known(Known::Path)
+    }
+    .filter(|target| !target.is_empty() && is_visible(target))
+    .ok_or(Unencodable::Target)?;
+
+    reserve(out, headers, method.len() + target.len() + authority.len());
+    out.put_slice(method);
+    out.put_slice(b" ");
+    out.put_slice(target);
+    out.put_slice(b" HTTP/1.1\r\nhost: ");
+    out.put_slice(authority);
+    out.put_slice(b"\r\n");
+    let length = match body {
+        BodyLength::Length(length) => LengthField::Write(length),
+        BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => LengthField::Omit,
+    };
+    let wrote_length = put_fields(out, headers, length, false);
+    match body {
+        BodyLength::Length(length) if !wrote_length => put_length(out, length),
+        // A request cannot end with its connection.
+        BodyLength::Chunked | BodyLength::UntilClose => out.put_slice(CHUNKED),
+        BodyLength::None if announces_no_body(method) => put_length(out, 0),
+        BodyLength::None | BodyLength::Length(_) => {}
+    }
+    out.put_slice(b"\r\n");
+    Ok(())
+}
+
+/// Appends a response's head: the status line with Envoy's reason phrase, the fields in order, then
+/// what is needed of `connection: close` (`keep-alive` to HTTP/1.0), `transfer-encoding: chunked` and
+/// `content-length`.
+///
+/// With [`BodyLength::None`] (a response to `HEAD`, or 304) the block's `content-length` stays
+/// as it is. Responses 1xx and 204 never have either framing field. With `close`, a block's `connection` is
+/// left out.
+pub fn encode_response(
+    out: &mut BytesMut,
+    version: Protocol,
+    status: u16,
+    headers: &Headers,
+    body: BodyLength,
+    close: bool,
+) {
+    let reason = reason(status);
+    reserve(out, headers, reason.len());
+    out.put_slice(if version == Protocol::Http10 {
+        b"HTTP/1.0 "
+    } else {
+        b"HTTP/1.1 "
+    });
+    put_decimal(out, u64::from(status));
+    out.put_slice(b" ");
+    out.put_slice(reason.as_bytes());
+    out.put_slice(b"\r\n");
+
+    let bodiless = status < 200 || status == 204;
+    let length = match body {
+        _ if bodiless => LengthField::Omit,
+        BodyLength::None => LengthField::Keep,
+        BodyLength::Length(length) => LengthField::Write(length),
+        BodyLength::Chunked | BodyLength::UntilClose => LengthField::Omit,
+    };
+    let wrote_length = put_fields(out, headers, length, close);
+    if close {
+        out.put_slice(b"connection: close\r\n");
+    } else if version == Protocol::Http10 {
+        out.put_slice(b"connection: keep-alive\r\n");
+    }
+    match body {
+        _ if bodiless => {}
+        BodyLength::Chunked => out.put_slice(CHUNKED),
+        BodyLength::Length(length) if !wrote_length => put_length(out, length),
+        BodyLength::None | BodyLength::Length(_) | BodyLength::UntilClose => {}
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Appends the line in front of a chunk of `len` bytes. Nothing for zero, which would end the body.
+pub fn encode_chunk_head(out: &mut BytesMut, len: usize) {
+    if len == 0 {
+        return;
+    }
+    let mut line = [0; 18];
+    let mut at = line.len();
+    let mut rest = len;
+    for byte in b"\n\r" {
+        at -= 1;
+        put_at(&mut line, at, *byte);
+    }
+    while rest > 0 {
+        at -= 1;
+        put_at(
+            &mut line,
+            at,
+            *b"0123456789abcdef".get(rest & 15).unwrap_or(&b'0'),
+        );
+        rest >>= 4;
+    }
+    out.extend_from_slice(line.get(at..).unwrap_or_default());
+}
+
+/// Appends the line end behind a chunk.
+pub fn encode_chunk_tail(out: &mut BytesMut) {
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `data` as one chunk, copied. Nothing for no data.
+pub fn encode_chunk(out: &mut BytesMut, data: &[u8]) {
+    if data.is_empty() {
+        return;
+    }
+    out.reserve(data.len() + 20);
+    encode_chunk_head(out, data.len());
+    out.put_slice(data);
+    encode_chunk_tail(out);
+}
+
+/// Appends the last chunk, the trailer fields, and the end of the body.
+pub fn encode_last_chunk(out: &mut BytesMut, trailers: Option<&Headers>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Some(trailers) = trailers {
+        reserve(out, trailers, 0);
+        put_fields(out, trailers, LengthField::Omit, false);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
+
+/// What becomes of a block's `content-length`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LengthField {
+    /// It is left out.
+    Omit,
+    /// The first one that is a number stays.
+    Keep,
+    /// The first one gets this number.
+    Write(u64),
+}
+
+/// Appends the fields that are no pseudo-header fields. Answers whether `content-length` was among
+/// them.
+fn put_fields(out: &mut BytesMut, headers: &Headers, mut length: LengthField, close: bool) -> bool {
+    let checked = headers.may_break_lines();
+    let mut wrote_length = false;
+    for field in headers.iter() {
+        if let Some(known) = field.known {
+            if known.is_pseudo() || known == Known::TransferEncoding {
+                continue;
+            }
+            if known == Known::Connection && close {
+                continue;
+            }
+            if known == Known::ContentLength {
+                let number = match length {
+                    LengthField::Omit => None,
+                    LengthField::Keep => decimal(field.value),
+                    LengthField::Write(length) => Some(length),
+                };
+                if let Some(number) = number {
+                    put_length(out, number);
+                    wrote_length = true;
+                    length = LengthField::Omit;
+                }
+                continue;
+            }
+        }
+        if checked && !(is_valid_value(field.value) && is_valid_value(field.name)) {
+            continue;
+        }
+        put_field(out, &field);
+    }
+    wrote_length
+}
+
+fn put_field(out: &mut BytesMut, field: &Field<'_>) {
+    out.put_slice(field.name);
+    out.put_slice(b": ");
+    out.put_slice(field.value);
+    out.put_slice(b"\r\n");
+}
+
+fn put_length(out: &mut BytesMut, length: u64) {
+    out.put_slice(b"content-length: ");
+    put_decimal(out, length);
+    out.put_slice(b"\r\n");
+}
+
+fn put_decimal(out: &mut BytesMut, number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        put_at(&mut digits, at, b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.put_slice(digits.get(at..).unwrap_or_default());
+}
+
+fn put_at(line: &mut [u8], at: usize, byte: u8) {
+    if let Some(place) = line.get_mut(at) {
+        *place = byte;
+    }
+}
+
+/// Makes room for all of a head at once; `start_line` is what varies in its first two lines.
+fn reserve(out: &mut BytesMut, headers: &Headers, start_line: usize) {
+    const LINE: usize = ": \r\n".len();
+    const REST: usize = 160;
+    out.reserve(headers.byte_size() + LINE * headers.len() + start_line + REST);
+}
+
+/// Whether `bytes` has neither a space nor a control character.
+fn is_visible(bytes: &[u8]) -> bool {
+    !bytes.iter().fold(false, |found, byte| {
+        found | (*byte <= b' ') | (*byte == 0x7f)
+    })
+}
+
+/// Whether Envoy says `content-length: 0` for a request of this method that has no body.
+fn announces_no_body(method: &[u8]) -> bool {
+    !matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT")
+}
+
+#[cfg(test)]
+mod tests;
