@@ -6,4 +6,5 @@
 //!
 //! Does not own: when something is counted or logged.
 
+pub mod format;
 pub mod stats;

@@ -1,0 +1,172 @@
+//! Attributes: facts of a stream by name, as filters ask for them.
+//!
+//! Owns the names, which are those of Envoy's attributes where it has one, and what each stands
+//! for. An attribute is an operator of the formatter under another name.
+//!
+//! Does not own: how a filter asks (`wasm`).
+
+use crate::exchange::Exchange;
+use crate::headers::{Known, Name};
+
+use super::error::nearest;
+use super::operator::{
+    Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
+};
+use super::time::{TimeFormat, Zone};
+
+/// One attribute, looked up by name once.
+#[derive(Clone, Debug)]
+pub struct Attribute(Operator);
+
+/// There is no attribute of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown attribute \"{name}\"{}", hint(.nearest))]
+pub struct UnknownAttribute {
+    name: String,
+    nearest: Option<&'static str>,
+}
+
+fn hint(nearest: &Option<&'static str>) -> String {
+    nearest.map_or_else(String::new, |name| format!(", did you mean \"{name}\"?"))
+}
+
+/// A name and what it stands for.
+type Entry = (&'static str, fn() -> Operator);
+
+/// Every attribute.
+const ATTRIBUTES: &[Entry] = &[
+    ("connection.id", || Operator::Number(Number::ConnectionId)),
+    ("connection.requested_server_name", || Operator::Missing),
+    ("connection.termination_details", || {
+        Operator::Text(Text::TerminationDetails)
+    }),
+    ("connection.tls_version", || Operator::Missing),
+    ("destination.address", || {
+        address(Address::DownstreamLocal, Part::Whole)
+    }),
+    ("destination.port", || {
+        address(Address::DownstreamLocal, Part::Port)
+    }),
+    ("listener.name", || Operator::Text(Text::ListenerName)),
+    ("request.duration", || {
+        duration(Point::DownstreamReceiveBegin, Point::EndOrNow)
+    }),
+    ("request.host", || header(Block::Request, Known::Authority)),
+    ("request.id", || Operator::Text(Text::RequestId)),
+    ("request.method", || header(Block::Request, Known::Method)),
+    ("request.path", || header(Block::Request, Known::Path)),
+    ("request.protocol", || Operator::Text(Text::Protocol)),
+    ("request.query", || Operator::Query { decoded: false }),
+    ("request.referer", || header(Block::Request, Known::Referer)),
+    ("request.scheme", || header(Block::Request, Known::Scheme)),
+    ("request.size", || Operator::Number(Number::BytesReceived)),
+    ("request.time", start_time),
+    ("request.url_path", || Operator::Path {
+        query: false,
+        source: PathSource::Current,
+    }),
+    ("request.useragent", || {
+        header(Block::Request, Known::UserAgent)
+    }),
+    ("response.backend_latency", || {
+        duration(Point::UpstreamSendBegin, Point::UpstreamReceiveBegin)
+    }),
+    ("response.code", || Operator::Number(Number::ResponseCode)),
+    ("response.code_details", || Operator::Text(Text::Details)),
+    ("response.flags", || Operator::Text(Text::Flags)),
+    ("response.grpc_status", || {
+        Operator::GrpcStatus(GrpcStyle::Number)
+    }),
+    ("response.size", || Operator::Number(Number::BytesSent)),
+    ("route.name", || Operator::Text(Text::RouteName)),
+    ("source.address", || {
+        address(Address::DownstreamRemote, Part::Whole)
+    }),
+    ("source.port", || {
+        address(Address::DownstreamRemote, Part::Port)
+    }),
+    ("upstream.address", || {
+        address(Address::UpstreamHost, Part::Whole)
+    }),
+    ("upstream.cluster", || Operator::Text(Text::UpstreamCluster)),
+    ("upstream.host", || {
+        address(Address::UpstreamHost, Part::Whole)
+    }),
+    ("upstream.local_address", || {
+        address(Address::UpstreamLocal, Part::Whole)
+    }),
+    ("upstream.port", || {
+        address(Address::UpstreamHost, Part::Port)
+    }),
+    ("upstream.request_attempt_count", || {
+        Operator::Number(Number::Attempts)
+    }),
+    ("upstream.transport_failure_reason", || {
+        Operator::Text(Text::UpstreamFailure)
+    }),
+    ("xds.cluster_name", || Operator::Text(Text::UpstreamCluster)),
+    ("xds.filter_chain_name", || {
+        Operator::Text(Text::FilterChainName)
+    }),
+    ("xds.route_name", || Operator::Text(Text::RouteName)),
+    ("xds.virtual_host_name", || {
+        Operator::Text(Text::VirtualHost)
+    }),
+];
+
+impl Attribute {
+    /// Looks an attribute up by name.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn parse(name: &str) -> Result<Self, UnknownAttribute> {
+        match ATTRIBUTES.iter().find(|(known, _)| *known == name) {
+            Some((_, operator)) => Ok(Self(operator())),
+            None => Err(UnknownAttribute {
+                name: name.to_owned(),
+                nearest: nearest(name, ATTRIBUTES.iter().map(|(known, _)| *known)),
+            }),
+        }
+    }
+
+    /// Appends the value as text: numbers in decimal, durations in milliseconds, moments as in
+    /// `2026-11-23T00:07:10.263Z`. False, with nothing appended, when the stream has none (yet).
+    pub fn value(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
+        match self.0 {
+            // Both are written as a sign of their absence in a log.
+            Operator::Number(Number::ResponseCode) if exchange.status == 0 => false,
+            Operator::Text(Text::Flags) if exchange.flags.is_empty() => false,
+            ref operator => operator.write(exchange, out),
+        }
+    }
+}
+
+const fn address(of: Address, part: Part) -> Operator {
+    Operator::Address { of, part }
+}
+
+const fn header(block: Block, name: Known) -> Operator {
+    Operator::Header {
+        block,
+        name: Some(Name::Known(name)),
+        alternative: None,
+    }
+}
+
+const fn duration(from: Point, to: Point) -> Operator {
+    Operator::Duration {
+        from,
+        to,
+        unit: Unit::Milliseconds,
+    }
+}
+
+fn start_time() -> Operator {
+    match TimeFormat::new("", Zone::Utc) {
+        Ok(format) => Operator::Time {
+            clock: Clock::Start,
+            format,
+        },
+        Err(_) => Operator::Missing,
+    }
+}

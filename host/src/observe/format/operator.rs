@@ -1,0 +1,239 @@
+//! The command operators: what stands between two percent signs, compiled.
+//!
+//! Owns what an operator is and the lookup of one by name.
+//!
+//! Does not own: where a command starts and ends in a text (`format::template`), or how an
+//! operator's value is found and written (`format::value`).
+
+use crate::headers::Name;
+
+use super::error::Problem;
+use super::time::TimeFormat;
+
+mod table;
+
+use table::{MISSING, SPECS, Takes, UNSUPPORTED};
+
+/// An operator with its parameters.
+#[derive(Clone, Debug)]
+pub(super) enum Operator {
+    /// A field of a head or of trailers, or of the alternative name when it is not there.
+    Header {
+        block: Block,
+        name: Option<Name>,
+        alternative: Option<Name>,
+    },
+    /// The moment at which the request started, or the line is written.
+    Time { clock: Clock, format: TimeFormat },
+    /// The time between two points of the stream.
+    Duration { from: Point, to: Point, unit: Unit },
+    /// A number.
+    Number(Number),
+    /// A text.
+    Text(Text),
+    /// An address.
+    Address { of: Address, part: Part },
+    /// The gRPC status, where the request is a gRPC one.
+    GrpcStatus(GrpcStyle),
+    /// Dynamic metadata: one value, or a whole namespace where no key is given.
+    Metadata {
+        namespace: Box<str>,
+        key: Option<Box<str>>,
+    },
+    /// The request's path.
+    Path { query: bool, source: PathSource },
+    /// One parameter of the query, decoded.
+    QueryParameter(Box<str>),
+    /// The whole query.
+    Query { decoded: bool },
+    /// A new UUID.
+    UniqueId,
+    /// `DownstreamEnd` in an access log, `NotSet` elsewhere.
+    AccessLogType,
+    /// A value that is known when the format is compiled.
+    Constant(Box<[u8]>),
+    /// Something that no stream of this proxy has.
+    Missing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    Request,
+    Response,
+    ResponseTrailers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    Start,
+    Emit,
+}
+
+/// Points of a stream's life, named as in `%COMMON_DURATION%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Point {
+    DownstreamReceiveBegin,
+    DownstreamReceiveEnd,
+    UpstreamSendBegin,
+    UpstreamSendEnd,
+    UpstreamReceiveBegin,
+    UpstreamReceiveEnd,
+    DownstreamSendBegin,
+    DownstreamSendEnd,
+    /// The end of the stream, or now while it has not ended.
+    EndOrNow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    BytesReceived,
+    BytesSent,
+    ResponseCode,
+    Attempts,
+    ConnectionId,
+    UpstreamConnectionId,
+    RequestHeaderBytes,
+    ResponseHeaderBytes,
+    ResponseTrailerBytes,
+    Zero,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    Protocol,
+    UpstreamProtocol,
+    Details,
+    DetailsWithWhitespace,
+    TerminationDetails,
+    Flags,
+    FlagsLong,
+    UpstreamHostName,
+    UpstreamHostNameWithoutPort,
+    UpstreamConnectionIds,
+    UpstreamCluster,
+    UpstreamFailure,
+    RouteName,
+    VirtualHost,
+    ListenerName,
+    FilterChainName,
+    LocalReplyBody,
+    RequestId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    UpstreamHost,
+    UpstreamRemote,
+    UpstreamLocal,
+    DownstreamRemote,
+    DownstreamDirectRemote,
+    DownstreamLocal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    Ip,
+    Port,
+    /// The network of so many bits that the address lies in.
+    Network(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GrpcStyle {
+    Camel,
+    Snake,
+    Number,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathSource {
+    Original,
+    Current,
+    OriginalOrCurrent,
+}
+
+/// Every name that is accepted.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SPECS
+        .iter()
+        .map(|spec| spec.name)
+        .chain(MISSING.iter().copied())
+}
+
+impl Operator {
+    /// The operator called `name` with these parameters. `length` says whether a length follows.
+    pub(super) fn find(name: &str, parameters: &str, length: bool) -> Result<Self, Problem> {
+        let takes_none = || Problem::Takes {
+            name: name.to_owned(),
+            what: "no parameters and no length",
+        };
+        if let Some(spec) = SPECS.iter().find(|spec| spec.name == name) {
+            if length && !spec.takes.length() {
+                return Err(match spec.takes {
+                    Takes::Nothing => takes_none(),
+                    _ => Problem::Takes {
+                        name: name.to_owned(),
+                        what: "no length",
+                    },
+                });
+            }
+            match spec.takes {
+                Takes::Nothing if !parameters.is_empty() => return Err(takes_none()),
+                Takes::Required | Takes::RequiredAndLength if parameters.is_empty() => {
+                    return Err(Problem::Takes {
+                        name: name.to_owned(),
+                        what: "a parameter",
+                    });
+                }
+                _ => {}
+            }
+            return (spec.make)(parameters);
+        }
+        if MISSING.contains(&name) {
+            if length || !parameters.is_empty() {
+                return Err(takes_none());
+            }
+            return Ok(Self::Missing);
+        }
+        if UNSUPPORTED.contains(&name) {
+            return Err(Problem::Unsupported(name.to_owned()));
+        }
+        Err(Problem::unknown(name))
+    }
+
+    /// Whether the value is a number, which a JSON log does not quote.
+    pub(super) const fn is_numeric(&self) -> bool {
+        matches!(
+            self,
+            Self::Number(_)
+                | Self::Duration { .. }
+                | Self::Address {
+                    part: Part::Port,
+                    ..
+                }
+                | Self::GrpcStatus(GrpcStyle::Number)
+        )
+    }
+
+    /// Whether the value is a JSON object, which a JSON log does not quote.
+    pub(super) const fn is_object(&self) -> bool {
+        matches!(self, Self::Metadata { key: None, .. })
+    }
+
+    /// Whether the value is the same for every stream.
+    pub(super) fn is_constant(&self) -> bool {
+        match self {
+            Self::Constant(_) | Self::Missing => true,
+            Self::Time { format, .. } => format.is_constant(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The table of operators: names, what each takes, and how its parameters are read.
+//!
+//! Owns what `Operator::find` looks up. Which operators exist and what they accept is what Envoy
+//! 1.40 accepts.
+
+use crate::headers::{InvalidName, Name};
+
+use super::super::error::Problem;
+use super::super::time::{TimeFormat, Zone};
+use super::{
+    Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
+};
+
+/// How many parameters an operator takes and whether its value can be cut to a length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Neither parameters nor a length.
+    Nothing,
+    /// Parameters are optional; no length.
+    Optional,
+    /// Parameters are needed; no length.
+    Required,
+    /// Parameters are optional; a length may follow.
+    OptionalAndLength,
+    /// Parameters are needed; a length may follow.
+    RequiredAndLength,
+}
+
+impl Takes {
+    /// Whether a length may follow.
+    pub(super) const fn length(self) -> bool {
+        matches!(self, Self::OptionalAndLength | Self::RequiredAndLength)
+    }
+}
+
+/// Makes an operator out of its parameters, which are empty where it has none.
+pub(super) type Make = fn(&str) -> Result<Operator, Problem>;
+
+/// What a command is called and what it takes.
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) takes: Takes,
+    pub(super) make: Make,
+}
+
+const fn spec(name: &'static str, takes: Takes, make: Make) -> Spec {
+    Spec { name, takes, make }
+}
+
+/// Operators that Envoy has and that this proxy refuses, because their value would be wrong.
+pub(super) const UNSUPPORTED: [&str; 2] = ["CEL", "COALESCE"];
+
+macro_rules! specs {
+    ($($name:literal $takes:ident $make:expr;)+) => {
+        /// Every operator that can have a value, and those without one that take parameters.
+        pub(super) const SPECS: &[Spec] = &[$(spec($name, Takes::$takes, $make)),+];
+    };
+}
+
+specs! {
+    "REQ" RequiredAndLength |p| header(Block::Request, p);
+    "REQUEST_HEADER" RequiredAndLength |p| header(Block::Request, p);
+    "RESP" RequiredAndLength |p| header(Block::Response, p);
+    "RESPONSE_HEADER" RequiredAndLength |p| header(Block::Response, p);
+    "TRAILER" RequiredAndLength |p| header(Block::ResponseTrailers, p);
+    "RESPONSE_TRAILER" RequiredAndLength |p| header(Block::ResponseTrailers, p);
+    "START_TIME" Optional |p| time(Clock::Start, Zone::Utc, p);
+    "START_TIME_LOCAL" Optional |p| time(Clock::Start, Zone::Local, p);
+    "EMIT_TIME" Optional |p| time(Clock::Emit, Zone::Utc, p);
+    "EMIT_TIME_LOCAL" Optional |p| time(Clock::Emit, Zone::Local, p);
+    "DURATION" Nothing |_| milliseconds(Point::DownstreamReceiveBegin, Point::EndOrNow);
+    "REQUEST_DURATION" Nothing
+        |_| milliseconds(Point::DownstreamReceiveBegin, Point::DownstreamReceiveEnd);
+    "REQUEST_TX_DURATION" Nothing
+        |_| milliseconds(Point::DownstreamReceiveBegin, Point::UpstreamSendEnd);
+    "RESPONSE_DURATION" Nothing
+        |_| milliseconds(Point::DownstreamReceiveBegin, Point::UpstreamReceiveBegin);
+    "RESPONSE_TX_DURATION" Nothing
+        |_| milliseconds(Point::UpstreamReceiveBegin, Point::DownstreamSendEnd);
+    "COMMON_DURATION" Required common_duration;
+    "BYTES_RECEIVED" Nothing |_| Ok(Operator::Number(Number::BytesReceived));
+    "BYTES_SENT" Nothing |_| Ok(Operator::Number(Number::BytesSent));
+    "BYTES_RETRANSMITTED" Nothing |_| Ok(Operator::Number(Number::Zero));
+    "PACKETS_RETRANSMITTED" Nothing |_| Ok(Operator::Number(Number::Zero));
+    "REQUEST_HEADERS_BYTES" Nothing |_| Ok(Operator::Number(Number::RequestHeaderBytes));
+    "RESPONSE_HEADERS_BYTES" Nothing |_| Ok(Operator::Number(Number::ResponseHeaderBytes));
+    "RESPONSE_TRAILERS_BYTES" Nothing |_| Ok(Operator::Number(Number::ResponseTrailerBytes));
+    "PROTOCOL" Nothing |_| Ok(Operator::Text(Text::Protocol));
+    "UPSTREAM_PROTOCOL" Nothing |_| Ok(Operator::Text(Text::UpstreamProtocol));
+    "RESPONSE_CODE" Nothing |_| Ok(Operator::Number(Number::ResponseCode));
+    "RESPONSE_CODE_DETAILS" Optional |p| Ok(Operator::Text(match p {
+        "ALLOW_WHITESPACES" => Text::DetailsWithWhitespace,
+        _ => Text::Details,
+    }));
+    "CONNECTION_TERMINATION_DETAILS" Nothing |_| Ok(Operator::Text(Text::TerminationDetails));
+    "RESPONSE_FLAGS" Nothing |_| Ok(Operator::Text(Text::Flags));
+    "RESPONSE_FLAGS_LONG" Nothing |_| Ok(Operator::Text(Text::FlagsLong));
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT" Nothing |_| Ok(Operator::Number(Number::Attempts));
+    "UPSTREAM_HOST" Nothing |_| Ok(address(Address::UpstreamHost, Part::Whole));
+    "UPSTREAM_HOST_NAME" Nothing |_| Ok(Operator::Text(Text::UpstreamHostName));
+    "UPSTREAM_HOST_NAME_WITHOUT_PORT" Nothing
+        |_| Ok(Operator::Text(Text::UpstreamHostNameWithoutPort));
+    "UPSTREAM_HOSTS_ATTEMPTED" Nothing |_| Ok(address(Address::UpstreamRemote, Part::Whole));
+    "UPSTREAM_HOST_NAMES_ATTEMPTED" Nothing |_| Ok(Operator::Text(Text::UpstreamHostName));
+    "UPSTREAM_CONNECTION_IDS_ATTEMPTED" Nothing |_| Ok(Operator::Text(Text::UpstreamConnectionIds));
+    "UPSTREAM_CLUSTER" Nothing |_| Ok(Operator::Text(Text::UpstreamCluster));
+    "UPSTREAM_CLUSTER_RAW" Nothing |_| Ok(Operator::Text(Text::UpstreamCluster));
+    "UPSTREAM_TRANSPORT_FAILURE_REASON" Nothing |_| Ok(Operator::Text(Text::UpstreamFailure));
+    "UPSTREAM_LOCAL_ADDRESS" Nothing |_| Ok(address(Address::UpstreamLocal, Part::Whole));
+    "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" Optional |p| Ok(network(Address::UpstreamLocal, p));
+    "UPSTREAM_LOCAL_PORT" Nothing |_| Ok(address(Address::UpstreamLocal, Part::Port));
+    "UPSTREAM_REMOTE_ADDRESS" Nothing |_| Ok(address(Address::UpstreamRemote, Part::Whole));
+    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" Optional |p| Ok(network(Address::UpstreamRemote, p));
+    "UPSTREAM_REMOTE_PORT" Nothing |_| Ok(address(Address::UpstreamRemote, Part::Port));
+    "DOWNSTREAM_REMOTE_ADDRESS" Nothing |_| Ok(address(Address::DownstreamRemote, Part::Whole));
+    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" Optional
+        |p| Ok(network(Address::DownstreamRemote, p));
+    "DOWNSTREAM_REMOTE_PORT" Nothing |_| Ok(address(Address::DownstreamRemote, Part::Port));
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" Nothing
+        |_| Ok(address(Address::DownstreamDirectRemote, Part::Whole));
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" Optional
+        |p| Ok(network(Address::DownstreamDirectRemote, p));
+    "DOWNSTREAM_DIRECT_REMOTE_PORT" Nothing
+        |_| Ok(address(Address::DownstreamDirectRemote, Part::Port));
+    "DOWNSTREAM_LOCAL_ADDRESS" Nothing |_| Ok(address(Address::DownstreamLocal, Part::Whole));
+    "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" Optional |p| Ok(network(Address::DownstreamLocal, p));
+    "DOWNSTREAM_LOCAL_PORT" Nothing |_| Ok(address(Address::DownstreamLocal, Part::Port));
+    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" Nothing
+        |_| Ok(address(Address::DownstreamLocal, Part::Whole));
+    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT" Optional
+        |p| Ok(network(Address::DownstreamLocal, p));
+    "DOWNSTREAM_DIRECT_LOCAL_PORT" Nothing |_| Ok(address(Address::DownstreamLocal, Part::Port));
+    "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" Nothing |_| Ok(Operator::Constant(Box::default()));
+    "CONNECTION_ID" Nothing |_| Ok(Operator::Number(Number::ConnectionId));
+    "UPSTREAM_CONNECTION_ID" Nothing |_| Ok(Operator::Number(Number::UpstreamConnectionId));
+    "GRPC_STATUS" Optional grpc_status;
+    "GRPC_STATUS_NUMBER" Nothing |_| Ok(Operator::GrpcStatus(GrpcStyle::Number));
+    "DYNAMIC_METADATA" RequiredAndLength |p| Ok(dynamic_metadata(p));
+    "METADATA" OptionalAndLength metadata;
+    "CLUSTER_METADATA" RequiredAndLength missing;
+    "UPSTREAM_METADATA" RequiredAndLength missing;
+    "FILTER_STATE" OptionalAndLength filter_state;
+    "UPSTREAM_FILTER_STATE" OptionalAndLength filter_state;
+    "LOCAL_REPLY_BODY" Nothing |_| Ok(Operator::Text(Text::LocalReplyBody));
+    "LISTENER_NAME" Nothing |_| Ok(Operator::Text(Text::ListenerName));
+    "FILTER_CHAIN_NAME" Nothing |_| Ok(Operator::Text(Text::FilterChainName));
+    "ROUTE_NAME" Nothing |_| Ok(Operator::Text(Text::RouteName));
+    "ACCESS_LOG_TYPE" Nothing |_| Ok(Operator::AccessLogType);
+    "UNIQUE_ID" Nothing |_| Ok(Operator::UniqueId);
+    "STREAM_ID" Nothing |_| Ok(Operator::Text(Text::RequestId));
+    "HOSTNAME" Nothing |_| Ok(Operator::Constant(host_name().into()));
+    "ENVIRONMENT" RequiredAndLength |p| Ok(environment(p));
+    "QUERY_PARAM" RequiredAndLength |p| Ok(Operator::QueryParameter(p.into()));
+    "QUERY_PARAMS" OptionalAndLength query;
+    "PATH" OptionalAndLength path;
+    "CUSTOM_FLAGS" Nothing |_| Ok(Operator::Constant(Box::default()));
+    "DOWNSTREAM_PEER_CERT_V_START" Optional missing;
+    "DOWNSTREAM_PEER_CERT_V_END" Optional missing;
+    "UPSTREAM_PEER_CERT_V_START" Optional missing;
+    "UPSTREAM_PEER_CERT_V_END" Optional missing;
+}
+
+/// Operators without parameters that Envoy accepts and whose value no stream has here.
+pub(super) const MISSING: &[&str] = &[
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE",
+    "DOWNSTREAM_HANDSHAKE_DURATION",
+    "DOWNSTREAM_HEADER_BYTES_RECEIVED",
+    "DOWNSTREAM_HEADER_BYTES_SENT",
+    "DOWNSTREAM_LOCAL_CLOSE_REASON",
+    "DOWNSTREAM_LOCAL_DNS_SAN",
+    "DOWNSTREAM_LOCAL_EMAIL_SAN",
+    "DOWNSTREAM_LOCAL_IP_SAN",
+    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
+    "DOWNSTREAM_LOCAL_SUBJECT",
+    "DOWNSTREAM_LOCAL_URI_SAN",
+    "DOWNSTREAM_PEER_CERT",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
+    "DOWNSTREAM_PEER_CHAIN_SERIALS",
+    "DOWNSTREAM_PEER_DNS_SAN",
+    "DOWNSTREAM_PEER_EMAIL_SAN",
+    "DOWNSTREAM_PEER_FINGERPRINT_1",
+    "DOWNSTREAM_PEER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_IP_SAN",
+    "DOWNSTREAM_PEER_ISSUER",
+    "DOWNSTREAM_PEER_OTHERNAME_SAN",
+    "DOWNSTREAM_PEER_SERIAL",
+    "DOWNSTREAM_PEER_SUBJECT",
+    "DOWNSTREAM_PEER_URI_SAN",
+    "DOWNSTREAM_TLS_CIPHER",
+    "DOWNSTREAM_TLS_GROUP",
+    "DOWNSTREAM_TLS_SESSION_ID",
+    "DOWNSTREAM_TLS_VERSION",
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED",
+    "DOWNSTREAM_WIRE_BYTES_SENT",
+    "REQUESTED_SERVER_NAME",
+    "ROUNDTRIP_DURATION",
+    "SPAN_ID",
+    "TLS_JA3_FINGERPRINT",
+    "TLS_JA4_FINGERPRINT",
+    "TRACE_ID",
+    "UPSTREAM_CONNECTION_POOL_READY_DURATION",
+    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
+    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
+    "UPSTREAM_DETECTED_CLOSE_TYPE",
+    "UPSTREAM_HEADER_BYTES_RECEIVED",
+    "UPSTREAM_HEADER_BYTES_SENT",
+    "UPSTREAM_LOCAL_CLOSE_REASON",
+    "UPSTREAM_LOCAL_DNS_SAN",
+    "UPSTREAM_LOCAL_IP_SAN",
+    "UPSTREAM_LOCAL_URI_SAN",
+    "UPSTREAM_PEER_CERT",
+    "UPSTREAM_PEER_DNS_SAN",
+    "UPSTREAM_PEER_IP_SAN",
+    "UPSTREAM_PEER_ISSUER",
+    "UPSTREAM_PEER_SUBJECT",
+    "UPSTREAM_PEER_URI_SAN",
+    "UPSTREAM_TLS_CIPHER",
+    "UPSTREAM_TLS_GROUP",
+    "UPSTREAM_TLS_SESSION_ID",
+    "UPSTREAM_TLS_VERSION",
+    "UPSTREAM_WIRE_BYTES_RECEIVED",
+    "UPSTREAM_WIRE_BYTES_SENT",
+    "VIRTUAL_CLUSTER_NAME",
+];
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands in the table of operators"
+)]
+const fn missing(_: &str) -> Result<Operator, Problem> {
+    Ok(Operator::Missing)
+}
+
+fn header(block: Block, parameters: &str) -> Result<Operator, Problem> {
+    let mut names = parameters.split('?');
+    let name = header_name(names.next().unwrap_or_default())?;
+    let alternative = header_name(names.next().unwrap_or_default())?;
+    if names.next().is_some() {
+        return Err(Problem::parameter(
+            parameters,
+            "a header name and at most one alternative",
+        ));
+    }
+    Ok(Operator::Header {
+        block,
+        name,
+        alternative,
+    })
+}
+
+/// A name that no head can have is `None`: an empty one, or an unknown pseudo-header field.
+fn header_name(name: &str) -> Result<Option<Name>, Problem> {
+    match Name::parse(name.as_bytes()) {
+        Ok(name) => Ok(Some(name)),
+        Err(InvalidName::Empty | InvalidName::Byte(b':')) => Ok(None),
+        Err(source) => Err(Problem::Header {
+            name: name.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn time(clock: Clock, zone: Zone, parameters: &str) -> Result<Operator, Problem> {
+    match TimeFormat::new(parameters, zone) {
+        Ok(format) => Ok(Operator::Time { clock, format }),
+        Err(_) => Err(Problem::parameter(
+            parameters,
+            "a time format without a line break",
+        )),
+    }
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands in the table of operators"
+)]
+const fn milliseconds(from: Point, to: Point) -> Result<Operator, Problem> {
+    Ok(Operator::Duration {
+        from,
+        to,
+        unit: Unit::Milliseconds,
+    })
+}
+
+fn common_duration(parameters: &str) -> Result<Operator, Problem> {
+    let (begin, rest) = parameters
+        .split_once(':')
+        .ok_or_else(|| Problem::parameter(parameters, "BEGIN:END or BEGIN:END:UNIT"))?;
+    let (end, unit) = rest.split_once(':').unwrap_or((rest, "ms"));
+    let unit = match unit {
+        "ms" => Unit::Milliseconds,
+        "us" => Unit::Microseconds,
+        "ns" => Unit::Nanoseconds,
+        _ => return Err(Problem::parameter(unit, "one of ms, us, ns")),
+    };
+    Ok(match (point(begin), point(end)) {
+        (Some(from), Some(to)) => Operator::Duration { from, to, unit },
+        _ => Operator::Missing,
+    })
+}
+
+/// `None` for the points that only a filter or a kind of connection of Envoy's own sets.
+fn point(name: &str) -> Option<Point> {
+    Some(match name {
+        "DS_RX_BEG" => Point::DownstreamReceiveBegin,
+        "DS_RX_END" => Point::DownstreamReceiveEnd,
+        "US_TX_BEG" => Point::UpstreamSendBegin,
+        "US_TX_END" => Point::UpstreamSendEnd,
+        "US_RX_BEG" => Point::UpstreamReceiveBegin,
+        "US_RX_END" => Point::UpstreamReceiveEnd,
+        "DS_TX_BEG" => Point::DownstreamSendBegin,
+        "DS_TX_END" => Point::DownstreamSendEnd,
+        _ => return None,
+    })
+}
+
+const fn address(of: Address, part: Part) -> Operator {
+    Operator::Address { of, part }
+}
+
+/// An address without its port; a number of bits asks for the network. Other parameters mean
+/// nothing, as in Envoy.
+fn network(of: Address, parameters: &str) -> Operator {
+    let part = match parameters.parse::<u8>() {
+        Ok(bits) => Part::Network(bits),
+        Err(_) => Part::Ip,
+    };
+    address(of, part)
+}
+
+fn grpc_status(parameters: &str) -> Result<Operator, Problem> {
+    Ok(Operator::GrpcStatus(match parameters {
+        "" | "CAMEL_STRING" => GrpcStyle::Camel,
+        "SNAKE_STRING" => GrpcStyle::Snake,
+        "NUMBER" => GrpcStyle::Number,
+        _ => {
+            return Err(Problem::parameter(
+                parameters,
+                "one of CAMEL_STRING, SNAKE_STRING, NUMBER",
+            ));
+        }
+    }))
+}
+
+fn dynamic_metadata(parameters: &str) -> Operator {
+    match parameters.split_once(':') {
+        None => Operator::Metadata {
+            namespace: parameters.into(),
+            key: None,
+        },
+        // A value is bytes, so there is nothing below it.
+        Some((_, path)) if path.contains(':') => Operator::Missing,
+        Some((namespace, key)) => Operator::Metadata {
+            namespace: namespace.into(),
+            key: Some(key.into()),
+        },
+    }
+}
+
+fn metadata(parameters: &str) -> Result<Operator, Problem> {
+    let (kind, path) = parameters.split_once(':').unwrap_or((parameters, ""));
+    match kind {
+        "DYNAMIC" => Ok(dynamic_metadata(path)),
+        "CLUSTER"
+        | "ROUTE"
+        | "UPSTREAM_HOST"
+        | "LISTENER"
+        | "VIRTUAL_HOST"
+        | "LISTENER_FILTER_CHAIN" => Ok(Operator::Missing),
+        _ => Err(Problem::parameter(
+            kind,
+            "one of DYNAMIC, CLUSTER, ROUTE, UPSTREAM_HOST, LISTENER, VIRTUAL_HOST, \
+             LISTENER_FILTER_CHAIN",
+        )),
+    }
+}
+
+fn filter_state(parameters: &str) -> Result<Operator, Problem> {
+    let mut parts = parameters.split(':');
+    let key = parts.next().unwrap_or_default();
+    if key.is_empty() {
+        return Err(Problem::parameter(parameters, "a key"));
+    }
+    match (parts.next(), parts.next()) {
+        (None | Some("PLAIN" | "TYPED"), _) | (Some("FIELD"), Some(_)) => Ok(Operator::Missing),
+        _ => Err(Problem::parameter(
+            parameters,
+            "KEY, KEY:PLAIN, KEY:TYPED or KEY:FIELD:NAME",
+        )),
+    }
+}
+
+fn query(parameters: &str) -> Result<Operator, Problem> {
+    match parameters {
+        "" | "ORIG" => Ok(Operator::Query { decoded: false }),
+        "DECODED" => Ok(Operator::Query { decoded: true }),
+        _ => Err(Problem::parameter(parameters, "one of ORIG, DECODED")),
+    }
+}
+
+fn path(parameters: &str) -> Result<Operator, Problem> {
+    let mut parts = parameters.split(':');
+    let query = match parts.next().unwrap_or_default() {
+        "" | "WQ" => true,
+        "NQ" => false,
+        other => return Err(Problem::parameter(other, "one of WQ, NQ")),
+    };
+    let source = match parts.next().unwrap_or_default() {
+        "" | "ORIG_OR_PATH" => PathSource::OriginalOrCurrent,
+        "ORIG" => PathSource::Original,
+        "PATH" => PathSource::Current,
+        other => return Err(Problem::parameter(other, "one of ORIG, PATH, ORIG_OR_PATH")),
+    };
+    Ok(Operator::Path { query, source })
+}
+
+/// What a value is replaced by where Envoy settles it when it reads the configuration.
+const MISSING_CONSTANT: &[u8] = b"-";
+
+fn environment(name: &str) -> Operator {
+    use std::os::unix::ffi::OsStringExt;
+    let value = std::env::var_os(name).map(OsStringExt::into_vec);
+    Operator::Constant(value.map_or_else(|| MISSING_CONSTANT.into(), Vec::into_boxed_slice))
+}
+
+fn host_name() -> Vec<u8> {
+    let name = std::fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim_ascii() {
+        [] => MISSING_CONSTANT.to_vec(),
+        name => name.to_vec(),
+    }
+}
