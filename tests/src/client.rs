@@ -57,8 +57,13 @@ impl Connection {
     /// Connects.
     #[must_use]
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address)
-            .unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
+        let stream = TcpStream::connect(address);
+        Self::over(stream.unwrap_or_else(|error| panic!("connecting to {address}: {error}")))
+    }
+
+    /// Uses a connection that is open already.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();

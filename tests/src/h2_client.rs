@@ -99,29 +99,32 @@ impl H2Send {
 /// trailers, or how the stream or the connection failed.
 #[must_use]
 pub fn send(address: SocketAddr, request: &H2Send) -> Vec<String> {
-    let (_, lines) = send_from(address, request);
-    lines
+    let stream = std::net::TcpStream::connect(address);
+    send_on(
+        stream.unwrap_or_else(|error| panic!("connecting to {address}: {error}")),
+        request,
+    )
 }
 
-/// Like [`send`], with the port of this side.
+/// Like [`send`], on a connection that is open already.
 #[must_use]
-pub fn send_from(address: SocketAddr, request: &H2Send) -> (u16, Vec<String>) {
+pub fn send_on(stream: std::net::TcpStream, request: &H2Send) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_nonblocking(true).unwrap();
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
-        let stream = TcpStream::connect(address).await.unwrap();
-        drop(stream.set_nodelay(true));
-        let port = stream.local_addr().unwrap().port();
+        let stream = TcpStream::from_std(stream).unwrap();
         let mut lines = Vec::new();
         match tokio::time::timeout(PATIENCE, exchange(stream, request, &mut lines)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => lines.push(failure(&error)),
             Err(_) => lines.push("[silence]".to_owned()),
         }
-        (port, lines)
+        lines
     }))
 }
 

@@ -112,7 +112,8 @@ impl Reply {
 #[derive(Debug, Default)]
 struct Record {
     replies: VecDeque<Reply>,
-    requests: Vec<Message>,
+    /// With their number in the order of arrival: a later one may be complete earlier.
+    requests: Vec<(usize, Message)>,
     health_checks: Vec<Message>,
     health_status: Option<u16>,
     connections: usize,
@@ -193,7 +194,9 @@ impl Origin {
             .shared
             .changed
             .wait_timeout_while(guard, SETTLED, |r| r.pending > 0);
-        std::mem::take(&mut waited.unwrap().0.requests)
+        let mut requests = std::mem::take(&mut waited.unwrap().0.requests);
+        requests.sort_by_key(|(number, _)| *number);
+        requests.into_iter().map(|(_, message)| message).collect()
     }
 
     /// The health checks that came so far.
@@ -270,11 +273,14 @@ fn read_request(
     shared: &Shared,
 ) -> Option<(Message, Due)> {
     let mut due = None;
+    let mut number = 0;
     let mut ended = false;
     loop {
         let head_is_there = buffer.windows(4).any(|window| window == b"\r\n\r\n");
         if due.is_none() && head_is_there && !is_health_check(buffer) {
-            match begin(shared) {
+            let (count, reply) = begin(shared);
+            number = count;
+            match reply {
                 Some(reply) if reply.at_head => {
                     if !perform(stream, reply) {
                         settle(shared, None);
@@ -293,7 +299,7 @@ fn read_request(
                     let reply = health_reply(shared, message.clone());
                     return Some((message, Due::Scripted(reply)));
                 };
-                settle(shared, Some(message.clone()));
+                settle(shared, Some((number, message.clone())));
                 return message.complete.then_some((message, due));
             }
             Ok(None) if ended => return None,
@@ -314,16 +320,16 @@ fn read_request(
     }
 }
 
-/// Notes that a request began; its reply, if the script has one.
-fn begin(shared: &Shared) -> Option<Reply> {
+/// Notes that a request began: its number, and its reply if the script has one.
+fn begin(shared: &Shared) -> (usize, Option<Reply>) {
     let mut record = shared.record.lock().unwrap();
     record.arrived += 1;
     record.pending += 1;
     shared.changed.notify_all();
-    record.replies.pop_front()
+    (record.arrived, record.replies.pop_front())
 }
 
-fn settle(shared: &Shared, message: Option<Message>) {
+fn settle(shared: &Shared, message: Option<(usize, Message)>) {
     let mut record = shared.record.lock().unwrap();
     record.pending -= 1;
     record.requests.extend(message);

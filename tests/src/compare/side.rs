@@ -4,7 +4,7 @@
 //! into lines to compare, with ports, dates and generated identifiers replaced by names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use crate::client::{self, Connection, Received};
 use crate::h2_client;
@@ -174,13 +174,14 @@ impl Run<'_> {
     fn case(&mut self, case: &Case) -> Vec<u16> {
         match &case.action {
             Action::Http1(steps) => {
-                let mut connection = self.connect();
+                let mut connection = Connection::over(self.connect());
                 self.http1(&mut connection, case, steps);
                 vec![connection.local_port()]
             }
             Action::Http2(request) => {
-                let (port, mut lines) = h2_client::send_from(self.listener, request);
-                self.used.insert(port);
+                let stream = self.connect();
+                let port = stream.local_addr().unwrap().port();
+                let mut lines = h2_client::send_on(stream, request);
                 if case.any_order {
                     lines.sort();
                 }
@@ -207,11 +208,11 @@ impl Run<'_> {
     }
 
     /// Connects from a port that no earlier case used, so that a log line has one owner.
-    fn connect(&mut self) -> Connection {
+    fn connect(&mut self) -> TcpStream {
         loop {
-            let connection = Connection::open(self.listener);
-            if self.used.insert(connection.local_port()) {
-                return connection;
+            let stream = TcpStream::connect(self.listener).expect("the listener accepts");
+            if self.used.insert(stream.local_addr().unwrap().port()) {
+                return stream;
             }
         }
     }
@@ -324,15 +325,15 @@ impl Run<'_> {
             ));
         origin.reply_with([held]);
         let arrived = origin.arrived();
-        let mut connections = vec![self.connect()];
+        let mut connections = vec![Connection::over(self.connect())];
         connections[0].send(first);
         origin.wait_for_requests(arrived + 1);
         if let Some((request, cluster)) = waiting {
-            connections.push(self.connect());
+            connections.push(Connection::over(self.connect()));
             connections[1].send(request);
             self.wait_for_statistic(&format!("cluster.{cluster}.upstream_rq_pending_active: 1"));
         }
-        let mut other = self.connect();
+        let mut other = Connection::over(self.connect());
         other.send(last);
         self.response(&mut other, case, last.starts_with(b"HEAD "));
         gate.open();
