@@ -30,3 +30,20 @@ pub mod message;
 pub mod origin;
 pub mod ports;
 pub mod process;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Looks again and again until `condition` holds, for what the system gives no event for: a port
+/// that begins to listen, a process's state behind its admin interface.
+///
+/// Ends the test when it does not hold in 20 s.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const PAUSE: Duration = Duration::from_millis(2);
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not so in {PATIENCE:?}");
+        thread::park_timeout(PAUSE);
+    }
+}

@@ -130,7 +130,8 @@ impl Drop for Directory {
     }
 }
 
-/// What a template needs to become a running process.
+/// What a template needs to become a running process. The default has no ports and leaves the number
+/// of workers to the program.
 #[derive(Debug, Default)]
 pub struct Setup {
     ports: BTreeMap<String, Port>,
@@ -166,7 +167,7 @@ impl Setup {
         self
     }
 
-    /// Number of workers; one unless told otherwise.
+    /// Number of workers; one for a template unless told otherwise.
     #[must_use]
     pub fn concurrency(mut self, workers: usize) -> Self {
         self.concurrency = Some(workers);
@@ -229,9 +230,11 @@ impl Proxy {
             ("DIRECTORY", directory.path().to_str().unwrap()),
         ];
         let file = directory.write("proxy.yaml", &ports::fill(template, &numbers, &values));
-        let workers = concurrency.unwrap_or(1).to_string();
         let mut command = binary.command([OsStr::new("-c"), file.as_os_str()]);
-        command.args(["--concurrency", &workers]).args(arguments);
+        if let Some(workers) = concurrency {
+            command.args(["--concurrency", &workers.to_string()]);
+        }
+        command.args(arguments);
         if binary.envoy {
             command.args(["--disable-hot-restart", "-l", "off"]);
         }
@@ -285,6 +288,12 @@ impl Proxy {
         self.ports
             .iter()
             .map(|(name, port)| (name.as_str(), port.number()))
+    }
+
+    /// The directory that `@DIRECTORY@` names.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// What the process printed so far.

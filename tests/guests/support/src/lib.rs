@@ -1,0 +1,95 @@
+//! What the guests have in common: the contract as `wit-bindgen` has it, and hooks that do nothing.
+//!
+//! The guests do without `nuncio-sdk`, which would not let them misbehave.
+
+wit_bindgen::generate!({
+    path: "../../../wit",
+    world: "filter",
+    pub_export_macro: true,
+    default_bindings_module: "support",
+    export_macro_name: "export_bindings",
+});
+
+pub use exports::nuncio::filter::http_filter::Guest;
+pub use nuncio::filter::{http_stream, log, log_sink, metrics, setup, token_bucket, types};
+pub use types::{BodyMode, Flow, Interest, LocalReply, Phases, Step, Upstream};
+
+/// A filter that does nothing, except where it says otherwise.
+pub trait Filter {
+    fn configure(document: &str) -> Result<Interest, String>;
+    fn on_request_headers(_end: bool) -> Step {
+        next(0)
+    }
+    fn on_request_body(state: u32, _chunk: Vec<u8>, _end: bool) -> Step {
+        next(state)
+    }
+    fn on_request_trailers(state: u32) -> Step {
+        next(state)
+    }
+    fn on_response_headers(state: u32, _end: bool) -> Step {
+        next(state)
+    }
+    fn on_response_body(state: u32, _chunk: Vec<u8>, _end: bool) -> Step {
+        next(state)
+    }
+    fn on_response_trailers(state: u32) -> Step {
+        next(state)
+    }
+    fn on_log(_state: u32) {}
+    fn on_done(_state: u32) {}
+}
+
+/// On to the next filter.
+pub fn next(state: u32) -> Step {
+    Step { state, then: Flow::Next }
+}
+
+/// Wants these hooks, and bodies in chunks.
+pub fn wants(wants: Phases) -> Interest {
+    Interest { wants, request_body: BodyMode::Streamed, response_body: BodyMode::Streamed }
+}
+
+/// The text in a JSON string, of which `\n` is the only escape.
+pub fn text_of(document: &str) -> String {
+    document.trim().trim_matches('"').replace("\\n", "\n")
+}
+
+/// Exports a [`Filter`].
+#[macro_export]
+macro_rules! export {
+    ($filter:ty) => {
+        struct Exported;
+
+        impl $crate::Guest for Exported {
+            fn configure(document: String) -> Result<(u32, $crate::Interest), String> {
+                <$filter as $crate::Filter>::configure(&document).map(|interest| (0, interest))
+            }
+            fn on_request_headers(_: u32, end: bool) -> $crate::Step {
+                <$filter as $crate::Filter>::on_request_headers(end)
+            }
+            fn on_request_body(_: u32, state: u32, chunk: Vec<u8>, end: bool) -> $crate::Step {
+                <$filter as $crate::Filter>::on_request_body(state, chunk, end)
+            }
+            fn on_request_trailers(_: u32, state: u32) -> $crate::Step {
+                <$filter as $crate::Filter>::on_request_trailers(state)
+            }
+            fn on_response_headers(_: u32, state: u32, end: bool) -> $crate::Step {
+                <$filter as $crate::Filter>::on_response_headers(state, end)
+            }
+            fn on_response_body(_: u32, state: u32, chunk: Vec<u8>, end: bool) -> $crate::Step {
+                <$filter as $crate::Filter>::on_response_body(state, chunk, end)
+            }
+            fn on_response_trailers(_: u32, state: u32) -> $crate::Step {
+                <$filter as $crate::Filter>::on_response_trailers(state)
+            }
+            fn on_log(_: u32, state: u32) {
+                <$filter as $crate::Filter>::on_log(state)
+            }
+            fn on_done(_: u32, state: u32) {
+                <$filter as $crate::Filter>::on_done(state)
+            }
+        }
+
+        $crate::export_bindings!(Exported with_types_in $crate);
+    };
+}

@@ -1,0 +1,274 @@
+//! How nuncio ends: what is in flight is finished, nothing that was accepted is lost.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test suite")]
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nuncio_tests::client::{self, Connection, Received};
+use nuncio_tests::eventually;
+use nuncio_tests::message::Kind;
+use nuncio_tests::origin::{Act, Gate, Origin, Reply};
+use nuncio_tests::process::{Binary, Proxy, Setup};
+use rustix::process::Signal;
+use tokio::task::{LocalSet, spawn_local};
+
+const SIMPLE: &str = include_str!("../fixtures/simple.yaml");
+const GET: &[u8] = b"GET /held HTTP/1.1\r\nHost: a.example\r\n\r\n";
+
+struct Scene {
+    proxy: Proxy,
+    origin: Origin,
+    listener: SocketAddr,
+}
+
+impl Scene {
+    fn start(arguments: &[&str], workers: usize) -> Self {
+        let setup = Setup::for_template(SIMPLE)
+            .arguments(arguments)
+            .concurrency(workers);
+        let origin = Origin::start_on(setup.port("origin").unwrap());
+        let proxy = Proxy::start_with(&Binary::nuncio(), SIMPLE, setup);
+        let listener = proxy.address("listener");
+        Self {
+            proxy,
+            origin,
+            listener,
+        }
+    }
+
+    /// Makes the upstream hold the next request until the gate opens.
+    fn hold(&self) -> Gate {
+        let gate = Gate::default();
+        let reply = Reply::nothing().then(Act::Wait(gate.clone()));
+        let body = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nheld".to_vec();
+        self.origin.reply_with([reply.then(Act::Send(body))]);
+        gate
+    }
+
+    /// Sends a request that the upstream holds.
+    fn request(&self) -> Connection {
+        let mut connection = Connection::open(self.listener);
+        connection.send(GET);
+        self.origin.wait_for_requests(1);
+        connection
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.proxy.signal(signal);
+        eventually("new connections are refused", || {
+            TcpStream::connect(self.listener).is_err()
+        });
+    }
+}
+
+fn in_flight_is_finished(signal: Signal) {
+    let scene = Scene::start(&[], 1);
+    let gate = scene.hold();
+    let mut connection = scene.request();
+    scene.signal(signal);
+    gate.open();
+    let response = connection.receive(Kind::Response).message();
+    assert_eq!((response.status(), response.text().as_str()), (200, "held"));
+    assert_eq!(response.header("connection"), Some("close"));
+    assert!(
+        matches!(connection.drain(), Received::Closed),
+        "the connection ends in order"
+    );
+    let ended = scene.proxy.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    assert_eq!(ended.log, "/held 200 -\n");
+}
+
+#[test]
+fn sigterm_finishes_what_is_in_flight() {
+    in_flight_is_finished(Signal::TERM);
+}
+
+#[test]
+fn sigint_finishes_what_is_in_flight() {
+    in_flight_is_finished(Signal::INT);
+}
+
+#[test]
+fn a_body_on_its_way_is_finished() {
+    let scene = Scene::start(&[], 1);
+    let mut connection = Connection::open(scene.listener);
+    connection.send(b"POST /body HTTP/1.1\r\nHost: a.example\r\nContent-Length: 6\r\n\r\nabc");
+    scene.origin.wait_for_requests(1);
+    scene.signal(Signal::TERM);
+    connection.send(b"def");
+    let response = connection.receive(Kind::Response).message();
+    assert_eq!(response.status(), 200);
+    assert_eq!(scene.origin.take_requests()[0].text(), "abcdef");
+    assert_eq!(scene.proxy.wait().status.code(), Some(0));
+}
+
+#[test]
+fn idle_connections_do_not_hold_up_the_end() {
+    let scene = Scene::start(&[], 1);
+    let mut idle = Connection::open(scene.listener);
+    assert_eq!(idle.exchange(GET).status(), 200);
+    let mut fresh = Connection::open(scene.listener);
+    scene.signal(Signal::TERM);
+    assert!(matches!(idle.drain(), Received::Closed));
+    assert!(matches!(fresh.drain(), Received::Closed));
+    assert_eq!(scene.proxy.wait().status.code(), Some(0));
+}
+
+#[test]
+fn readiness_says_draining() {
+    let scene = Scene::start(&[], 1);
+    let gate = scene.hold();
+    let connection = scene.request();
+    scene.signal(Signal::TERM);
+    let ready = client::get(scene.proxy.address("admin"), "/ready");
+    assert_eq!(
+        (ready.status(), ready.text().as_str()),
+        (503, "DRAINING\\n")
+    );
+    gate.open();
+    drop(connection);
+    assert_eq!(scene.proxy.wait().status.code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let scene = Scene::start(&[], 1);
+    let _never_opened = scene.hold();
+    let mut connection = scene.request();
+    scene.signal(Signal::TERM);
+    scene.proxy.signal(Signal::TERM);
+    let ended = scene.proxy.wait();
+    assert!(!ended.log.contains("200"), "{}", ended.log);
+    assert!(!matches!(
+        connection.receive(Kind::Response),
+        Received::Message(_)
+    ));
+}
+
+#[test]
+fn the_drain_time_is_a_bound() {
+    let scene = Scene::start(&["--drain-time-s", "1"], 1);
+    let _never_opened = scene.hold();
+    let _connection = scene.request();
+    scene.signal(Signal::TERM);
+    // Ends although the request is still held; `wait` has its own, larger bound.
+    let ended = scene.proxy.wait();
+    assert!(!ended.log.contains("200"), "{}", ended.log);
+}
+
+#[test]
+fn http2_streams_are_finished_after_goaway() {
+    let scene = Scene::start(&[], 1);
+    let gate = scene.hold();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(LocalSet::new().run_until(async {
+        let stream = tokio::net::TcpStream::connect(scene.listener)
+            .await
+            .unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = spawn_local(connection);
+        let mut client = client.ready().await.unwrap();
+        let request = || {
+            http::Request::get("http://a.example/held")
+                .body(())
+                .unwrap()
+        };
+        let (response, _) = client.send_request(request(), true).unwrap();
+        while scene.origin.arrived() == 0 {
+            tokio::task::yield_now().await;
+        }
+        scene.proxy.signal(Signal::TERM);
+        let refused = async {
+            while let Ok(ready) = client.clone().ready().await {
+                drop(ready);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(client::PATIENCE, refused)
+            .await
+            .expect("a GOAWAY comes");
+        gate.open();
+        let (head, mut body) = response.await.unwrap().into_parts();
+        assert_eq!(head.status, 200);
+        assert_eq!(body.data().await.unwrap().unwrap(), "held");
+        drop(client);
+        connection
+            .await
+            .unwrap()
+            .expect("the connection ends in order");
+    }));
+    assert_eq!(scene.proxy.wait().status.code(), Some(0));
+}
+
+/// Requests one after the other on a connection that is kept, a new one when it ends, until nobody
+/// listens any more. How many were answered.
+fn load(listener: SocketAddr, total: &AtomicUsize) -> usize {
+    let mut answered = 0;
+    while let Ok(stream) = TcpStream::connect(listener) {
+        let mut connection = Connection::over(stream);
+        loop {
+            connection.send(b"GET /load HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            match connection.receive(Kind::Response) {
+                Received::Message(response) => {
+                    assert!(response.complete, "a response was cut off");
+                    assert_eq!((response.status(), response.text().as_str()), (200, "ok"));
+                    answered += 1;
+                    total.fetch_add(1, Ordering::Relaxed);
+                    if response.closes() {
+                        break;
+                    }
+                }
+                // Without a byte of a response: the request crossed the end of an idle connection
+                // or of the listener. Whether it was read is what the counts at the end tell.
+                Received::Closed | Received::Reset => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    answered
+}
+
+#[test]
+fn sigterm_under_load_loses_nothing() {
+    const CLIENTS: usize = 8;
+    const BEFORE: usize = 2_000;
+    let scene = Scene::start(&[], 2);
+    let total = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (listener, total) = (scene.listener, Arc::clone(&total));
+            thread::spawn(move || load(listener, &total))
+        })
+        .collect();
+    eventually("the load runs", || total.load(Ordering::Relaxed) >= BEFORE);
+    scene.proxy.signal(Signal::TERM);
+    let answered: usize = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .sum();
+    let ended = scene.proxy.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    assert_eq!(
+        scene.origin.take_requests().len(),
+        answered,
+        "each one that went on came back"
+    );
+    let logged = ended
+        .log
+        .lines()
+        .filter(|line| *line == "/load 200 -")
+        .count();
+    assert_eq!(logged, answered, "each one that was logged came back");
+    assert_eq!(
+        ended.log.lines().count(),
+        logged,
+        "and nothing else was logged"
+    );
+}
