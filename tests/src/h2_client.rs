@@ -176,3 +176,56 @@ fn failure(error: &h2::Error) -> String {
         _ => "[connection ended]".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h2_origin::{H2Origin, H2Reply};
+
+    #[test]
+    fn what_is_sent_arrives_and_what_is_answered_comes_back() {
+        let origin = H2Origin::start_on(0);
+        let reply = H2Reply::status(404)
+            .header("x-a", "1")
+            .body("gone")
+            .trailer("x-t", "2");
+        origin.reply_with([reply]);
+        let request = H2Send::new("POST", "/p?q")
+            .header("x-b", "3")
+            .body("abc")
+            .trailer("x-u", "4");
+        let answer = send(origin.address(), &request);
+        assert_eq!(
+            answer,
+            ["HTTP/2 404", "x-a: 1", "[body] gone", "trailer x-t: 2"]
+        );
+        let lines = origin.take_requests().remove(0).lines;
+        let expected = [
+            "POST /p?q HTTP/2",
+            ":scheme http",
+            ":authority a.example",
+            "x-b: 3",
+            "[body] abc",
+            "trailer x-u: 4",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn resets_are_told_from_other_ends() {
+        let origin = H2Origin::start_on(0);
+        let early = H2Reply::status(200).reset(h2::Reason::REFUSED_STREAM);
+        let late = H2Reply::status(200).body("abc").reset(h2::Reason::CANCEL);
+        origin.reply_with([early, late]);
+        let request = H2Send::new("GET", "/");
+        assert_eq!(
+            send(origin.address(), &request),
+            ["[stream reset] REFUSED_STREAM"]
+        );
+        assert_eq!(
+            send(origin.address(), &request),
+            ["HTTP/2 200", "[stream reset] CANCEL"]
+        );
+        assert_eq!(origin.connections(), 2);
+    }
+}

@@ -409,3 +409,81 @@ impl BlackHole {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Connection, Received};
+
+    #[test]
+    fn replies_follow_the_script_and_requests_are_kept() {
+        let origin = Origin::start();
+        origin.reply_with([
+            Reply::bytes("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+            Reply::nothing().then(Act::Reset),
+        ]);
+        let mut connection = Connection::open(origin.address());
+        let first = connection.exchange(b"GET /first HTTP/1.1\r\nX-A: 1\r\n\r\n");
+        assert_eq!(first.status(), 404);
+        connection.send(b"POST /second HTTP/1.1\r\nContent-Length: 2\r\n\r\nab");
+        assert!(matches!(
+            connection.receive(Kind::Response),
+            Received::Reset
+        ));
+        let mut connection = Connection::open(origin.address());
+        assert_eq!(
+            connection
+                .exchange(b"HEAD /third HTTP/1.1\r\n\r\n")
+                .status(),
+            200
+        );
+        let requests = origin.take_requests();
+        let targets: Vec<&str> = requests.iter().map(Message::target).collect();
+        assert_eq!(targets, ["/first", "/second", "/third"]);
+        assert_eq!(requests[0].header("x-a"), Some("1"));
+        assert_eq!(requests[1].text(), "ab");
+        assert_eq!(origin.connections(), 2);
+    }
+
+    #[test]
+    fn a_request_that_is_cut_off_is_kept_as_such() {
+        let origin = Origin::start();
+        let mut connection = Connection::open(origin.address());
+        connection.send(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc");
+        origin.wait_for_requests(1);
+        drop(connection);
+        let requests = origin.take_requests();
+        assert!(!requests[0].complete);
+        assert_eq!(requests[0].text(), "abc");
+    }
+
+    #[test]
+    fn a_gate_holds_a_reply_back() {
+        let origin = Origin::start();
+        let gate = Gate::default();
+        let reply = Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na");
+        origin.reply_with([reply
+            .then(Act::Wait(gate.clone()))
+            .then(Act::Send(b"b".into()))]);
+        let mut connection = Connection::open(origin.address());
+        connection.send(b"GET / HTTP/1.1\r\n\r\n");
+        origin.wait_for_requests(1);
+        gate.open();
+        assert_eq!(connection.receive(Kind::Response).message().text(), "ab");
+    }
+
+    #[test]
+    fn health_checks_are_apart() {
+        let origin = Origin::start();
+        origin.answer_health_checks(503);
+        let mut connection = Connection::open(origin.address());
+        assert_eq!(
+            connection
+                .exchange(b"GET /healthz HTTP/1.1\r\n\r\n")
+                .status(),
+            503
+        );
+        assert!(origin.take_requests().is_empty());
+        assert_eq!(origin.health_checks().len(), 1);
+    }
+}

@@ -142,6 +142,7 @@ fn a_second_signal_ends_it_at_once() {
     scene.signal(Signal::TERM);
     scene.proxy.signal(Signal::TERM);
     let ended = scene.proxy.wait();
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.output);
     assert!(!ended.log.contains("200"), "{}", ended.log);
     assert!(!matches!(
         connection.receive(Kind::Response),
@@ -157,6 +158,7 @@ fn the_drain_time_is_a_bound() {
     scene.signal(Signal::TERM);
     // Ends although the request is still held; `wait` has its own, larger bound.
     let ended = scene.proxy.wait();
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.output);
     assert!(!ended.log.contains("200"), "{}", ended.log);
 }
 

@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+"""CPU per request of a proxy, beside Envoy and nginx in the same run.
+
+The proxy runs on CPU 0 with one worker; the load generator and the upstream (nginx) run on CPU 1. The
+figure is the processor time that the operating system charged to the proxy's processes (user and
+system), divided by the requests that were answered: it holds still when the load side is the limit.
+Contenders of a scenario take turns, round by round, so that whatever else the machine does hits all
+of them; the table shows medians, and ratios of medians.
+
+    tests/bench/run                        every scenario
+    tests/bench/run -s small,chain -n 5    two of them, five rounds
+    tests/bench/run --json out.json        keep the raw figures
+"""
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+PROXY_CPU, LOAD_CPU = "0", "1"
+PORTS = {"UPSTREAM": 19080, "HTTP": 19081, "ADMIN": 19082}
+TICKS = os.sysconf("SC_CLK_TCK")
+GUEST = ROOT / "target/guests/wasm32-wasip2/release/guest_bench.wasm"
+
+LOG = """
+          access_log:
+          - name: file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: /dev/null"""
+LIMIT = """
+          - name: envoy.filters.http.local_ratelimit
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+              stat_prefix: bench
+              token_bucket: {max_tokens: 4000000000, tokens_per_fill: 4000000000, fill_interval: 1s}
+              filter_enabled: {default_value: {numerator: 100}}
+              filter_enforced: {default_value: {numerator: 100}}"""
+MUTATION = """
+          - name: envoy.filters.http.header_mutation
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+              mutations:
+                request_mutations:
+                - append: {header: {key: x-bench-request, value: "%REQ(:path)%|%REQ(user-agent)%"}}
+                response_mutations:
+                - append: {header: {key: x-bench-response, value: "1"}}"""
+USER = f"""
+          - name: bench
+            typed_config:
+              "@type": type.googleapis.com/nuncio.filters.http.wasm.v1.Wasm
+              component: {{filename: {GUEST}}}"""
+
+# Scenario: path, load tool, and the variant of the configuration for each contender.
+SCENARIOS = {
+    "small": ("/small", "wrk", {"nuncio": "plain", "envoy": "plain", "nginx": "plain"}),
+    "10k": ("/10k", "wrk", {"nuncio": "plain", "envoy": "plain", "nginx": "plain"}),
+    "h2": ("/small", "h2load", {"nuncio": "plain", "envoy": "plain", "nginx": "h2"}),
+    "chain": ("/small", "wrk", {"nuncio": "chain", "envoy": "chain", "nginx": "chain"}),
+    "filter": ("/small", "wrk", {"nuncio": "plain", "nuncio+filter": "user"}),
+}
+VARIANTS = {
+    "plain": {"LOG": "", "FILTERS": ""},
+    "h2": {"LOG": "", "FILTERS": ""},
+    "chain": {"LOG": LOG, "FILTERS": LIMIT + MUTATION},
+    "user": {"LOG": "", "FILTERS": USER},
+}
+MARKS = {"small": ("envoy", 0.40), "chain": ("envoy", 0.45)}
+
+
+def render(template, values):
+    text = (HERE / template).read_text()
+    for key, value in {**PORTS, **values}.items():
+        text = text.replace(f"@{key}@", str(value))
+    return text
+
+
+def wait_for(port, process, deadline=20.0):
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args[0]} ended with {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+            return
+    raise RuntimeError(f"nothing listens on port {port}")
+
+
+def get(path, port=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port or PORTS["HTTP"], timeout=5)
+    connection.request("GET", path, headers={"user-agent": "bench/1"})
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response, body
+
+
+def family(pid):
+    """The process and its children (nginx has a worker)."""
+    pids = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        pids += [int(child) for child in (task / "children").read_text().split()]
+    return pids
+
+
+def cpu_seconds(pid):
+    """User and system time so far."""
+    user = system = 0
+    for each in family(pid):
+        fields = Path(f"/proc/{each}/stat").read_text().rsplit(") ", 1)[1].split()
+        user += int(fields[11])
+        system += int(fields[12])
+    return user / TICKS, system / TICKS
+
+
+def resident_kib(pid):
+    total = 0
+    for each in family(pid):
+        status = Path(f"/proc/{each}/status").read_text()
+        total += int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+    return total
+
+
+class Proxy:
+    """A contender, running."""
+
+    def __init__(self, name, variant, folder):
+        self.name = name
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
+        values = {"DIR": folder, **VARIANTS[variant]}
+        kind = name.split("+")[0]
+        if kind == "nginx":
+            config = folder / "nginx.conf"
+            config.write_text(render(f"nginx-{variant}.conf", values))
+            command = ["nginx", "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]
+        else:
+            config = folder / "envoy.yaml"
+            config.write_text(render("envoy.yaml", values))
+            command = [os.environ["ENVOY_BIN"], "--disable-hot-restart", "-l", "error"] if kind == "envoy" \
+                else [str(ROOT / "target/release/nuncio"), "-l", "error"]
+            command += ["-c", str(config), "--concurrency", "1"]
+        self.log = open(folder / "output.log", "w")
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            ["taskset", "-c", PROXY_CPU, *command], stdout=self.log, stderr=self.log)
+
+    def first_answer(self):
+        """Seconds from exec to the first 200, asked without a pause."""
+        while time.monotonic() - self.started < 20:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                response, _ = get("/small")
+                if response.status == 200:
+                    return time.monotonic() - self.started
+            if self.process.poll() is not None:
+                break
+        raise RuntimeError(f"{self.name} does not answer; see {self.log.name}:\n" + Path(self.log.name).read_text())
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def load(tool, path, seconds):
+    """Requests answered, requests a second, errors."""
+    url = f"http://127.0.0.1:{PORTS['HTTP']}{path}"
+    if tool == "wrk":
+        command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-H", "user-agent: bench/1", "-H", "accept: */*", url]
+    else:
+        command = ["h2load", "-t1", "-c8", "-m16", f"-D{seconds}", "-H", "user-agent: bench/1", url]
+    out = subprocess.run(["taskset", "-c", LOAD_CPU, *command], capture_output=True, text=True,
+                         timeout=seconds * 4 + 20, check=True).stdout
+    if tool == "wrk":
+        requests = int(re.search(r"(\d+) requests in", out)[1])
+        bad = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", out))
+        bad += int((re.search(r"Non-2xx or 3xx responses: (\d+)", out) or [0, 0])[1])
+    else:
+        requests = int(re.search(r"(\d+) succeeded", out)[1])
+        bad = sum(int(n) for n in re.findall(r"(\d+) (?:failed|errored|timeout)", out))
+    return requests, bad
+
+
+def measure(name, variant, scenario, seconds, folder):
+    path, tool, _ = SCENARIOS[scenario]
+    proxy = Proxy(name, variant, folder)
+    try:
+        first = proxy.first_answer()
+        response, body = get(path)
+        assert response.status == 200, response.status
+        if variant in ("chain", "user"):
+            assert response.getheader("x-bench-response") == "1", response.getheaders()
+            _, seen = get("/seen")
+            assert b"/seen|bench/1" in seen, seen
+        time.sleep(0.3)
+        rest = resident_kib(proxy.process.pid)
+        load(tool, path, 1)
+        before = cpu_seconds(proxy.process.pid)
+        requests, bad = load(tool, path, seconds)
+        after = cpu_seconds(proxy.process.pid)
+        micro = [(b - a) / requests * 1e6 for a, b in zip(before, after)]
+        return {"us": sum(micro), "user_us": micro[0], "system_us": micro[1], "rps": requests / seconds,
+                "errors": bad, "rest_mib": rest / 1024,
+                "loaded_mib": resident_kib(proxy.process.pid) / 1024, "first_ms": first * 1e3}
+    finally:
+        proxy.stop()
+
+
+def table(results):
+    for scenario, contenders in results.items():
+        print(f"\n{scenario}")
+        print(f"  {'':14} {'CPU us/req':>10} {'user':>7} {'system':>7} {'req/s':>8} {'errors':>6} "
+              f"{'rest MiB':>8} {'first ms':>8} {'ratio':>6}")
+        median = {name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+                  for name, runs in contenders.items()}
+        base = next((name for name in ("envoy", "nuncio") if name in median and len(median) > 1), None)
+        for name, row in median.items():
+            ratio = row["us"] / median[base]["us"] if base else 1
+            print(f"  {name:14} {row['us']:10.2f} {row['user_us']:7.2f} {row['system_us']:7.2f} "
+                  f"{row['rps']:8.0f} {row['errors']:6.0f} {row['rest_mib']:8.1f} {row['first_ms']:8.0f} {ratio:6.2f}")
+        if scenario in MARKS:
+            against, mark = MARKS[scenario]
+            if against in median:
+                ratio = median["nuncio"]["us"] / median[against]["us"]
+                verdict = "reached" if ratio <= mark else "MISSED"
+                print(f"  mark: at most {mark:.2f} of {against}'s: {ratio:.2f}, {verdict}")
+        if scenario == "filter":
+            cost = median["nuncio+filter"]["us"] - median["nuncio"]["us"]
+            print(f"  the filter's cost: {cost:.2f} us a request (mark 1.5)")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-s", "--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("-p", "--proxies", default="nuncio,nuncio+filter,envoy,nginx")
+    parser.add_argument("-n", "--rounds", type=int, default=3)
+    parser.add_argument("-t", "--seconds", type=int, default=4, help="of load in each run")
+    parser.add_argument("--json", type=Path, help="where to keep the raw figures")
+    arguments = parser.parse_args()
+    wanted = arguments.proxies.split(",")
+    folder = Path(tempfile.mkdtemp(prefix="nuncio-bench-"))
+    (folder / "upstream").mkdir()
+    config = folder / "upstream/nginx.conf"
+    config.write_text(render("upstream.conf", {"DIR": folder / "upstream"}))
+    (folder / "upstream/10k").write_bytes(b"x" * 10240)
+    upstream = subprocess.Popen(["taskset", "-c", LOAD_CPU, "nginx", "-p", str(folder / "upstream"), "-c",
+                                 str(config), "-e", str(folder / "upstream/error.log")])
+    results = {}
+    try:
+        wait_for(PORTS["UPSTREAM"], upstream)
+        for round_ in range(arguments.rounds):
+            for scenario in arguments.scenarios.split(","):
+                for name, variant in SCENARIOS[scenario][2].items():
+                    if name not in wanted:
+                        continue
+                    run = measure(name, variant, scenario, arguments.seconds, folder)
+                    results.setdefault(scenario, {}).setdefault(name, []).append(run)
+                    print(f"round {round_ + 1} {scenario:7} {name:14} {run['us']:7.2f} us/req", file=sys.stderr)
+        table(results)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=1))
+    finally:
+        upstream.terminate()
+        upstream.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
