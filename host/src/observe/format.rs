@@ -248,19 +248,23 @@ impl Renderer<'_> {
         match node {
             Node::Constant(json) => out.extend_from_slice(json),
             Node::Null => return self.null(out),
-            Node::Command(command) => {
-                let start = out.len();
+            Node::Command(command) if command.is_bare() => {
                 if !command.write(self.exchange, out) {
                     return self.null(out);
                 }
-                if !command.is_bare() {
-                    json::quote_from(out, start);
+            }
+            Node::Command(command) => {
+                let string = json::open(out);
+                if !command.write(self.exchange, out) {
+                    json::abandon(string, out);
+                    return self.null(out);
                 }
+                json::close(string, out);
             }
             Node::Text(template) => {
-                let start = out.len();
+                let string = json::open(out);
                 template.write(self.exchange, self.missing, out);
-                json::quote_from(out, start);
+                json::close(string, out);
             }
             Node::Object(members) => {
                 if !self.object(members, out) {

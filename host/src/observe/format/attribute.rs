@@ -12,7 +12,7 @@ use super::error::nearest;
 use super::operator::{
     Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
 };
-use super::time::{TimeFormat, Zone};
+use super::time::TimeFormat;
 
 /// One attribute, looked up by name once.
 #[derive(Clone, Debug)]
@@ -60,7 +60,10 @@ const ATTRIBUTES: &[Entry] = &[
     ("request.referer", || header(Block::Request, Known::Referer)),
     ("request.scheme", || header(Block::Request, Known::Scheme)),
     ("request.size", || Operator::Number(Number::BytesReceived)),
-    ("request.time", start_time),
+    ("request.time", || Operator::Time {
+        clock: Clock::Start,
+        format: TimeFormat::DEFAULT,
+    }),
     ("request.url_path", || Operator::Path {
         query: false,
         source: PathSource::Current,
@@ -158,15 +161,5 @@ const fn duration(from: Point, to: Point) -> Operator {
         from,
         to,
         unit: Unit::Milliseconds,
-    }
-}
-
-fn start_time() -> Operator {
-    match TimeFormat::new("", Zone::Utc) {
-        Ok(format) => Operator::Time {
-            clock: Clock::Start,
-            format,
-        },
-        Err(_) => Operator::Missing,
     }
 }

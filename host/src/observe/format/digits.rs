@@ -7,6 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Appends `value` in decimal.
 pub(in crate::observe) fn push_u64(out: &mut Vec<u8>, value: u64) {
+    // Most numbers of a log line are statuses, octets and short durations.
+    if let Ok(small @ 0..10) = u8::try_from(value) {
+        out.push(b'0' + small);
+        return;
+    }
     let mut digits = [0_u8; 20];
     let mut rest = value;
     let mut used = 0;
@@ -40,15 +45,28 @@ pub(super) fn push_two(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&[digit(value / 10), digit(value)]);
 }
 
+fn push_octet(out: &mut Vec<u8>, octet: u8) {
+    let (hundreds, tens, ones) = (
+        b'0' + octet / 100,
+        b'0' + octet / 10 % 10,
+        b'0' + octet % 10,
+    );
+    match octet {
+        0..10 => out.push(ones),
+        10..100 => out.extend_from_slice(&[tens, ones]),
+        100.. => out.extend_from_slice(&[hundreds, tens, ones]),
+    }
+}
+
 /// Appends an address without a port; an IPv6 one without brackets.
 pub(super) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, c, d] = ip.octets();
-            push_u64(out, u64::from(a));
+            push_octet(out, a);
             for octet in [b, c, d] {
                 out.push(b'.');
-                push_u64(out, u64::from(octet));
+                push_octet(out, octet);
             }
         }
         // Writing to a vector does not fail.

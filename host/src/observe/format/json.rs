@@ -3,39 +3,61 @@
 //! Owns the escaping of values that are not known to be UTF-8, in place in the output buffer.
 //! Called by the formatter for every value of a JSON log and by the statistics pages.
 
-/// Makes a JSON string, quotes included, of everything in `out` from `start` on.
+/// Starts a JSON string in `out`; what is appended from here on is its text until [`close`].
+pub(in crate::observe) fn open(out: &mut Vec<u8>) -> OpenString {
+    let start = out.len();
+    out.push(b'"');
+    OpenString { start }
+}
+
+/// A JSON string whose text is being appended.
+#[derive(Clone, Copy)]
+#[must_use]
+pub(in crate::observe) struct OpenString {
+    start: usize,
+}
+
+/// Escapes what was appended since [`open`] and ends the string.
 ///
 /// Text that is UTF-8 gets the short escapes where JSON has them. Where it is not, every byte that
 /// is not printable ASCII is written as the `\u00xx` of its value, which keeps the bytes readable
 /// and the line valid.
-pub(in crate::observe) fn quote_from(out: &mut Vec<u8>, start: usize) {
-    out.push(b'"');
-    let tail = out.get(start..).unwrap_or_default();
-    let body = tail.split_last().map_or(&[][..], |(_, body)| body);
-    let escape = if std::str::from_utf8(body).is_ok() {
-        Escape::of_text
-    } else {
-        Escape::of_bytes
-    };
-    let added: usize = body.iter().map(|byte| escape(*byte).len() - 1).sum();
-    if added == 0 {
-        out.push(b'"');
-        if let Some(string) = out.get_mut(start..) {
-            string.rotate_right(1);
-        }
-        return;
+pub(in crate::observe) fn close(string: OpenString, out: &mut Vec<u8>) {
+    let first = string.start + 1;
+    let text = out.get(first..).unwrap_or_default();
+    // No early end, so that the loop runs on whole vectors.
+    let plain = text
+        .iter()
+        .fold(true, |plain, byte| plain & is_plain_ascii(*byte));
+    if !plain {
+        let is_text = std::str::from_utf8(text).is_ok();
+        let escape = if is_text {
+            Escape::of_text
+        } else {
+            Escape::of_bytes
+        };
+        let added = text.iter().map(|byte| escape(*byte).len() - 1).sum();
+        spread(out, first, added, escape);
     }
-    spread(out, start, added, escape);
+    out.push(b'"');
 }
 
-/// Moves the bytes from `start` to the closing quote to their places in a buffer that is longer by
-/// `added` bytes and an opening quote, from the last to the first, writing escapes on the way.
-fn spread(out: &mut Vec<u8>, start: usize, added: usize, escape: fn(u8) -> Escape) {
-    let mut from = out.len() - 1;
-    let mut to = out.len() + added + 1;
-    out.resize(to, b'"');
-    to -= 1;
-    while from > start {
+/// Takes a string back, as if [`open`] had not been called.
+pub(in crate::observe) fn abandon(string: OpenString, out: &mut Vec<u8>) {
+    out.truncate(string.start);
+}
+
+const fn is_plain_ascii(byte: u8) -> bool {
+    byte >= 0x20 && byte < 0x80 && byte != b'"' && byte != b'\\'
+}
+
+/// Moves the bytes from `first` on to their places in a buffer that is longer by `added` bytes,
+/// from the last to the first, writing escapes on the way.
+fn spread(out: &mut Vec<u8>, first: usize, added: usize, escape: fn(u8) -> Escape) {
+    let mut from = out.len();
+    let mut to = out.len() + added;
+    out.resize(to, 0);
+    while from > first && from < to {
         from -= 1;
         let escaped = escape(out.get(from).copied().unwrap_or_default());
         to -= escaped.len();
@@ -43,16 +65,13 @@ fn spread(out: &mut Vec<u8>, start: usize, added: usize, escape: fn(u8) -> Escap
             escaped.write(place);
         }
     }
-    if let Some(first) = out.get_mut(start) {
-        *first = b'"';
-    }
 }
 
 /// Appends `text` as a JSON string.
 pub(in crate::observe) fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
-    let start = out.len();
+    let string = open(out);
     out.extend_from_slice(text);
-    quote_from(out, start);
+    close(string, out);
 }
 
 /// Appends a number in the shorter of the plain and the exponent form, plain when equally long, as

@@ -331,6 +331,8 @@ fn grpc_statuses() {
         (200, Some("0"), "OK OK 0"),
         (200, Some("1"), "Canceled CANCELLED 1"),
         (200, Some("77"), "77 77 77"),
+        (200, Some("x"), "-1 -1 -1"),
+        (200, Some("-1"), "-1 -1 -1"),
         (503, None, "Unavailable UNAVAILABLE 14"),
         (200, None, "Unknown UNKNOWN 2"),
         (0, None, "- - -"),

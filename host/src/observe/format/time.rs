@@ -7,6 +7,7 @@
 //! Does not own: which moment is shown.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use super::digits::{push_padded, push_two, push_u64};
@@ -21,16 +22,19 @@ pub(super) enum Zone {
 
 /// A compiled time format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TimeFormat {
-    zone: Zone,
-    parts: Box<[Part]>,
+pub(super) struct TimeFormat(Form);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// `2026-11-23T00:07:10.263Z`.
+    Default,
+    /// A format of the configuration's own.
+    Custom { zone: Zone, parts: Box<[Part]> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Literal(Box<str>),
-    /// `2026-11-23T00:07:10.263Z`, Envoy's default.
-    Default,
     Number(Number, Pad),
     Word(Word),
     /// Digits of the fraction of a second, one to nine.
@@ -110,37 +114,73 @@ const MONTHS: [&str; 12] = [
 pub(super) struct LineBreak;
 
 impl TimeFormat {
+    /// Envoy's default, in UTC.
+    pub(super) const DEFAULT: Self = Self(Form::Default);
+
     /// Compiles `format`; nothing stands for Envoy's default.
     pub(super) fn new(format: &str, zone: Zone) -> Result<Self, LineBreak> {
         if format.contains('\n') || has_newline_conversion(format) {
             return Err(LineBreak);
         }
+        let format = match (format, zone) {
+            ("", Zone::Utc) => return Ok(Self::DEFAULT),
+            ("", Zone::Local) => "%Y-%m-%dT%H:%M:%S.%3f%z",
+            (format, _) => format,
+        };
         let mut parts = Parts::default();
-        match (format, zone) {
-            ("", Zone::Utc) => parts.list.push(Part::Default),
-            ("", Zone::Local) => parts.compile("%Y-%m-%dT%H:%M:%S.%3f%:z"),
-            _ => parts.compile(format),
-        }
-        Ok(Self {
+        parts.compile(format);
+        Ok(Self(Form::Custom {
             zone,
             parts: parts.list.into(),
-        })
+        }))
     }
 
     /// Whether the text does not depend on the moment.
     pub(super) fn is_constant(&self) -> bool {
-        self.parts
-            .iter()
-            .all(|part| matches!(part, Part::Literal(_)))
+        match &self.0 {
+            Form::Default => false,
+            Form::Custom { parts, .. } => parts.iter().all(|part| matches!(part, Part::Literal(_))),
+        }
     }
 
     /// Appends `moment`.
     pub(super) fn write(&self, moment: SystemTime, out: &mut Vec<u8>) {
-        let moment = Moment::new(moment, self.zone);
-        for part in &self.parts {
-            part.write(&moment, out);
+        match &self.0 {
+            Form::Default => write_default(moment, out),
+            Form::Custom { zone, parts } => {
+                let moment = Moment::new(moment, *zone);
+                for part in parts {
+                    part.write(&moment, out);
+                }
+            }
         }
     }
+}
+
+/// How many bytes of the default format do not change within a second: up to the point.
+const TO_THE_SECOND: usize = "2026-11-23T00:07:10.".len();
+
+thread_local! {
+    /// The second that was written last, and its text.
+    static LAST_SECOND: Cell<(i64, [u8; TO_THE_SECOND])> =
+        const { Cell::new((i64::MIN, [0; TO_THE_SECOND])) };
+}
+
+/// Appends a moment in the default format. Most moments lie in the second of the one before.
+fn write_default(moment: SystemTime, out: &mut Vec<u8>) {
+    let (unix, nanos) = unix_time(moment);
+    let (last, text) = LAST_SECOND.get();
+    if last == unix {
+        out.extend_from_slice(&text);
+    } else {
+        let start = out.len();
+        Moment::new(moment, Zone::Utc).write_to_the_second(out);
+        if let Some(text) = out.get(start..).and_then(|text| text.try_into().ok()) {
+            LAST_SECOND.set((unix, text));
+        }
+    }
+    push_padded(out, nanos / 1_000_000, 3, b'0');
+    out.push(b'Z');
 }
 
 fn has_newline_conversion(format: &str) -> bool {
@@ -331,7 +371,6 @@ impl Part {
     fn write(&self, moment: &Moment, out: &mut Vec<u8>) {
         match self {
             Self::Literal(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Default => moment.write_default(out),
             Self::Number(number, Pad(width, fill)) => {
                 push_padded(out, moment.number(*number), *width, *fill);
             }
@@ -412,7 +451,8 @@ impl Moment {
         }
     }
 
-    fn write_default(&self, out: &mut Vec<u8>) {
+    /// The default format without its milliseconds.
+    fn write_to_the_second(&self, out: &mut Vec<u8>) {
         push_padded(out, self.year, 4, b'0');
         for (before, field) in [
             (b'-', self.month),
@@ -425,8 +465,6 @@ impl Moment {
             push_two(out, field);
         }
         out.push(b'.');
-        push_padded(out, self.nanos / 1_000_000, 3, b'0');
-        out.push(b'Z');
     }
 
     fn number(&self, number: Number) -> u32 {
@@ -609,6 +647,19 @@ mod tests {
         ] {
             let moment = at(days * 86_400, 0);
             assert_eq!(shown("%F %G-W%V-%u %U %W %j", moment), text);
+        }
+    }
+
+    #[test]
+    fn the_default_is_right_within_a_second_and_across() {
+        for (unix, nanos, text) in [
+            (1_795_491_711, 0, "2026-11-24T03:41:51.000Z"),
+            (1_795_491_711, 999_999_999, "2026-11-24T03:41:51.999Z"),
+            (1_795_491_712, 1_000_000, "2026-11-24T03:41:52.001Z"),
+            (1_795_491_711, 5_000_000, "2026-11-24T03:41:51.005Z"),
+            (951_782_400, 0, "2000-02-29T00:00:00.000Z"),
+        ] {
+            assert_eq!(shown("", at(unix, nanos)), text);
         }
     }
 

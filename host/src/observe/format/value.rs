@@ -395,13 +395,21 @@ fn write_grpc_status(exchange: &Exchange, style: GrpcStyle, out: &mut Vec<u8>) -
     match (style, names) {
         (GrpcStyle::Camel, Some((camel, _))) => out.extend_from_slice(camel.as_bytes()),
         (GrpcStyle::Snake, Some((_, snake))) => out.extend_from_slice(snake.as_bytes()),
-        _ => push_u64(out, status),
+        _ => {
+            if status < 0 {
+                out.push(b'-');
+            }
+            push_u64(out, status.unsigned_abs());
+        }
     }
     true
 }
 
+/// What Envoy shows for a `grpc-status` that is no number.
+const NOT_A_STATUS: i64 = -1;
+
 /// The status that the response carries, or the one that its HTTP status stands for.
-fn grpc_status(exchange: &Exchange) -> Option<u64> {
+fn grpc_status(exchange: &Exchange) -> Option<i64> {
     let kind = exchange.request.known(Known::ContentType)?;
     let is_grpc = kind
         .strip_prefix(b"application/grpc")
@@ -413,7 +421,10 @@ fn grpc_status(exchange: &Exchange) -> Option<u64> {
         .into_iter()
         .find_map(|block| block.known(Known::GrpcStatus));
     if let Some(carried) = carried {
-        return std::str::from_utf8(carried).ok()?.parse().ok();
+        let number = std::str::from_utf8(carried)
+            .ok()
+            .and_then(|text| text.parse::<u32>().ok());
+        return Some(number.map_or(NOT_A_STATUS, i64::from));
     }
     match exchange.status {
         0 => None,
