@@ -10,8 +10,13 @@ pub mod balance;
 pub mod breaker;
 pub mod cluster;
 pub mod connect;
+pub mod control;
+pub mod discovery;
+pub mod dns;
 pub mod error;
+pub mod health;
 pub mod pool;
+pub mod report;
 pub mod spec;
 pub mod stats;
 

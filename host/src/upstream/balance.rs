@@ -84,20 +84,38 @@ impl Balancer {
         picks: u64,
     ) -> Self {
         let in_panic = is_panic(weights.len(), healthy.len(), panic_threshold);
-        let candidates: Vec<u32> =
-            if in_panic { (0_u32..).zip(weights).map(|(i, _)| i).collect() } else { healthy.into() };
+        let candidates: Vec<u32> = if in_panic {
+            (0_u32..).zip(weights).map(|(i, _)| i).collect()
+        } else {
+            healthy.into()
+        };
         let weights: Vec<u32> = candidates
             .iter()
-            .map(|i| weights.get(*i as usize).map_or(1, |weight| (*weight).max(1)))
+            .map(|i| {
+                weights
+                    .get(*i as usize)
+                    .map_or(1, |weight| (*weight).max(1))
+            })
             .collect();
         let scheduler = match policy {
             Policy::RoundRobin => Scheduler::RoundRobin(RoundRobin::new(&weights, picks)),
-            Policy::LeastRequest { choice_count, active_request_bias } => Scheduler::LeastRequest(
-                LeastRequest::new(&weights, choice_count, active_request_bias, picks),
-            ),
+            Policy::LeastRequest {
+                choice_count,
+                active_request_bias,
+            } => Scheduler::LeastRequest(LeastRequest::new(
+                &weights,
+                choice_count,
+                active_request_bias,
+                picks,
+            )),
             Policy::Random => Scheduler::Random,
         };
-        Self { candidates, in_panic, picks, scheduler }
+        Self {
+            candidates,
+            in_panic,
+            picks,
+            scheduler,
+        }
     }
 
     /// The index of the endpoint that the next request goes to; `None` where none may be used.

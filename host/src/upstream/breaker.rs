@@ -75,7 +75,10 @@ struct Budget {
 
 impl Budget {
     const fn new(limit: u32) -> Self {
-        Self { used: AtomicU64::new(0), limit: limit as u64 }
+        Self {
+            used: AtomicU64::new(0),
+            limit: limit as u64,
+        }
     }
 
     fn try_take(&self) -> bool {
@@ -102,7 +105,9 @@ impl Breaker {
     #[must_use]
     pub fn new(cluster: &Arc<str>, priority: Priority, thresholds: Thresholds) -> Self {
         let connections = usize::try_from(thresholds.max_connections)
-            .map_or(Semaphore::MAX_PERMITS, |limit| limit.min(Semaphore::MAX_PERMITS));
+            .map_or(Semaphore::MAX_PERMITS, |limit| {
+                limit.min(Semaphore::MAX_PERMITS)
+            });
         Self {
             cluster: Arc::clone(cluster),
             priority,
@@ -223,7 +228,13 @@ impl Stats for Breaker {
         let priority = self.priority.as_str();
         let mut gauge = |name: &str, value: u64, used: bool| {
             let name = format!("circuit_breakers.{priority}.{name}");
-            visit(Name::Plain(name.into()), Reading::Gauge { value: value.cast_signed(), used });
+            visit(
+                Name::Plain(name.into()),
+                Reading::Gauge {
+                    value: value.cast_signed(),
+                    used,
+                },
+            );
         };
         // No limit on pools exists, so it is never reached.
         gauge("cx_pool_open", 0, true);
@@ -287,14 +298,30 @@ mod tests {
     fn each_budget_ends_at_its_limit_and_comes_back() {
         for limit in [0, 1, 3] {
             let breaker = breaker(limit);
-            let kinds: [(Resource, fn(&Breaker) -> bool, fn(&Breaker)); 3] = [
-                (Resource::Requests, Breaker::try_request, Breaker::give_back_request),
-                (Resource::Pending, Breaker::try_pending, Breaker::give_back_pending),
-                (Resource::Retries, Breaker::try_retry, Breaker::give_back_retry),
+            type Kind = (Resource, fn(&Breaker) -> bool, fn(&Breaker));
+            let kinds: [Kind; 3] = [
+                (
+                    Resource::Requests,
+                    Breaker::try_request,
+                    Breaker::give_back_request,
+                ),
+                (
+                    Resource::Pending,
+                    Breaker::try_pending,
+                    Breaker::give_back_pending,
+                ),
+                (
+                    Resource::Retries,
+                    Breaker::try_retry,
+                    Breaker::give_back_retry,
+                ),
             ];
             for (resource, take, give_back) in kinds {
                 for taken in 0..limit {
-                    assert!(!breaker.is_open(resource), "{resource} after {taken} of {limit}");
+                    assert!(
+                        !breaker.is_open(resource),
+                        "{resource} after {taken} of {limit}"
+                    );
                     assert!(take(&breaker));
                 }
                 assert!(breaker.is_open(resource));
@@ -303,7 +330,9 @@ mod tests {
                 (0..limit).for_each(|_| give_back(&breaker));
                 assert_eq!(breaker.used(resource), 0);
             }
-            let held: Vec<_> = (0..limit).map(|_| breaker.try_connection().unwrap()).collect();
+            let held: Vec<_> = (0..limit)
+                .map(|_| breaker.try_connection().unwrap())
+                .collect();
             assert!(breaker.try_connection().is_none());
             assert_eq!(breaker.used(Resource::Connections), u64::from(limit));
             drop(held);
@@ -340,7 +369,9 @@ mod tests {
         assert!(breaker.try_request() && breaker.try_request() && breaker.try_pending());
         let mut all = BTreeMap::new();
         breaker.visit(&mut |name, reading| {
-            let Reading::Gauge { value, .. } = reading else { panic!("{name} is no gauge") };
+            let Reading::Gauge { value, .. } = reading else {
+                panic!("{name} is no gauge")
+            };
             all.insert(name.to_string(), value);
         });
         let expected = [
@@ -354,7 +385,8 @@ mod tests {
             ("rq_pending_open", 0),
             ("rq_retry_open", 0),
         ];
-        let expected = expected.map(|(name, value)| (format!("circuit_breakers.high.{name}"), value));
+        let expected =
+            expected.map(|(name, value)| (format!("circuit_breakers.high.{name}"), value));
         assert_eq!(all.into_iter().collect::<Vec<_>>(), expected);
     }
 

@@ -57,9 +57,8 @@ impl Cluster {
         workers: usize,
         stats: Arc<Sharded<ClusterStats>>,
     ) -> Arc<Self> {
-        let breaker = |priority: Priority| {
-            Breaker::new(&spec.name, priority, *priority.of(&spec.breakers))
-        };
+        let breaker =
+            |priority: Priority| Breaker::new(&spec.name, priority, *priority.of(&spec.breakers));
         let unchecked = spec.health_check.is_none();
         let initial: Option<Vec<_>> = match &spec.discovery {
             Discovery::Static(given) => Some(
@@ -75,7 +74,9 @@ impl Cluster {
             ),
             Discovery::StrictDns { .. } => None,
         };
-        let warm = initial.as_ref().is_some_and(|initial| unchecked || initial.is_empty());
+        let warm = initial
+            .as_ref()
+            .is_some_and(|initial| unchecked || initial.is_empty());
         let cluster = Self {
             name: Arc::clone(&spec.name),
             id: NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed),
@@ -156,7 +157,10 @@ impl Cluster {
     #[must_use]
     pub fn try_retry(self: &Arc<Self>, priority: Priority, worker: usize) -> Option<RetryPermit> {
         if self.breaker(priority).try_retry() {
-            return Some(RetryPermit { cluster: Arc::clone(self), priority });
+            return Some(RetryPermit {
+                cluster: Arc::clone(self),
+                priority,
+            });
         }
         self.stats(worker).upstream_rq_retry_overflow.inc();
         None
@@ -174,9 +178,26 @@ impl Cluster {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         stats.membership_total.set(gauge(endpoints.len()));
         stats.membership_healthy.set(gauge(healthy.len()));
+        if self.spec.health_check.is_some() {
+            stats.health_check_healthy.set(gauge(healthy.len()));
+        }
         let heaviest = endpoints.iter().map(|endpoint| endpoint.weight()).max();
         stats.max_host_weight.set(heaviest.unwrap_or(0).into());
-        self.endpoints.store(Arc::new(EndpointSet { endpoints, healthy, generation }));
+        let known = self.endpoints.load();
+        let ids = |endpoints: &[Arc<Endpoint>]| {
+            let mut ids: Vec<u64> = endpoints.iter().map(|endpoint| endpoint.id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        if ids(&known.endpoints) != ids(&endpoints) {
+            stats.membership_change.inc();
+        }
+        drop(known);
+        self.endpoints.store(Arc::new(EndpointSet {
+            endpoints,
+            healthy,
+            generation,
+        }));
         self.generation.store(generation, Ordering::Release);
     }
 
@@ -196,7 +217,8 @@ impl Cluster {
 
     pub(super) fn set_warm(&self) {
         self.control_stats().warming_state.set(0);
-        self.warm.send_if_modified(|warm| !std::mem::replace(warm, true));
+        self.warm
+            .send_if_modified(|warm| !std::mem::replace(warm, true));
     }
 
     /// Whether any request ever asked for a connection.
@@ -222,7 +244,9 @@ impl Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -343,7 +367,11 @@ impl Health {
 
     /// Flags of an endpoint that nobody has looked at yet.
     const fn initial(unchecked: bool) -> u8 {
-        if unchecked { 0 } else { Self::FAILED_ACTIVE_HC | Self::PENDING_ACTIVE_HC }
+        if unchecked {
+            0
+        } else {
+            Self::FAILED_ACTIVE_HC | Self::PENDING_ACTIVE_HC
+        }
     }
 
     /// Whether any of `flags` is set.
@@ -358,11 +386,6 @@ impl Health {
 
     pub(super) fn clear(&self, flags: u8) {
         self.0.fetch_and(!flags, Ordering::Relaxed);
-    }
-
-    /// Marks an endpoint that waits for its first health check.
-    pub(super) fn set_unchecked(&self) {
-        self.set(Self::initial(false));
     }
 }
 

@@ -56,7 +56,9 @@ impl Error {
     #[must_use]
     pub fn transport_failure(&self) -> Option<Cow<'static, str>> {
         match &self.kind {
-            ErrorKind::ConnectFailure(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+            ErrorKind::ConnectFailure(cause)
+                if cause.kind() == io::ErrorKind::ConnectionRefused =>
+            {
                 Some("delayed connect error: Connection refused".into())
             }
             ErrorKind::ConnectFailure(cause) => {
@@ -73,18 +75,19 @@ impl Error {
 fn system_text(error: &io::Error) -> String {
     let text = error.to_string();
     match error.raw_os_error() {
-        Some(code) => {
-            text.strip_suffix(&format!(" (os error {code})")).map_or_else(|| text.clone(), Into::into)
-        }
+        Some(code) => text
+            .strip_suffix(&format!(" (os error {code})"))
+            .map_or_else(|| text.clone(), Into::into),
         None => text,
     }
 }
 
 /// The same failure for another request that waited for the same connection.
 pub(super) fn again(error: &io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
+    error.raw_os_error().map_or_else(
+        || io::Error::from(error.kind()),
+        io::Error::from_raw_os_error,
+    )
 }
 
 #[cfg(test)]
@@ -92,7 +95,11 @@ mod tests {
     use super::*;
 
     fn error(kind: ErrorKind) -> Error {
-        Error { kind, cluster: "c".into(), endpoint: None }
+        Error {
+            kind,
+            cluster: "c".into(),
+            endpoint: None,
+        }
     }
 
     #[test]
@@ -110,13 +117,19 @@ mod tests {
             (ErrorKind::Overflow(Resource::Pending), false),
         ] {
             let error = error(kind);
-            assert_eq!((error.is_retriable(), error.transport_failure()), (retriable, None));
+            assert_eq!(
+                (error.is_retriable(), error.transport_failure()),
+                (retriable, None)
+            );
         }
     }
 
     #[test]
     fn a_copy_keeps_the_number_or_else_the_kind() {
-        assert_eq!(again(&io::Error::from_raw_os_error(104)).raw_os_error(), Some(104));
+        assert_eq!(
+            again(&io::Error::from_raw_os_error(104)).raw_os_error(),
+            Some(104)
+        );
         let made = io::Error::new(io::ErrorKind::TimedOut, "made up");
         assert_eq!(again(&made).kind(), io::ErrorKind::TimedOut);
     }
@@ -130,8 +143,11 @@ mod tests {
             texts.push(error.to_string());
             cause = error.source();
         }
-        let expected =
-            ["getting a connection of cluster \"c\"", "connecting", "Connection refused (os error 111)"];
+        let expected = [
+            "getting a connection of cluster \"c\"",
+            "connecting",
+            "Connection refused (os error 111)",
+        ];
         assert_eq!(texts, expected);
     }
 }

@@ -54,7 +54,9 @@ impl Shared {
     /// One for the process.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { nudge: watch::Sender::new(()) })
+        Arc::new(Self {
+            nudge: watch::Sender::new(()),
+        })
     }
 
     /// Makes the pools of all workers close idle connections of clusters that somebody waits for.
@@ -148,7 +150,9 @@ impl Pools {
         };
         let seed = self.seeds.borrow_mut().next_u64();
         let pool = Rc::new(ClusterPool::new(common, Random::new(seed)));
-        self.clusters.borrow_mut().insert(cluster.id, Rc::clone(&pool));
+        self.clusters
+            .borrow_mut()
+            .insert(cluster.id, Rc::clone(&pool));
         pool
     }
 
@@ -176,7 +180,10 @@ impl Pools {
     fn sweep_period(&self) -> Duration {
         let (least, most) = SWEEP;
         let clusters = self.clusters.borrow();
-        let shortest = clusters.values().filter_map(|pool| pool.cluster().spec().idle_timeout).min();
+        let shortest = clusters
+            .values()
+            .filter_map(|pool| pool.cluster().spec().idle_timeout)
+            .min();
         shortest.unwrap_or(most).clamp(least, most)
     }
 }
@@ -189,7 +196,9 @@ impl Drop for Pools {
 
 async fn look_after(pools: Weak<Pools>, mut nudged: watch::Receiver<()>) {
     loop {
-        let Some(period) = pools.upgrade().map(|pools| pools.sweep_period()) else { return };
+        let Some(period) = pools.upgrade().map(|pools| pools.sweep_period()) else {
+            return;
+        };
         let is_nudge = tokio::select! {
             () = tokio::time::sleep(period) => false,
             changed = nudged.changed() => changed.is_ok(),

@@ -9,6 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method};
+
 use crate::limits;
 
 /// The settings of one cluster (`envoy.config.cluster.v3.Cluster`).
@@ -96,7 +99,12 @@ impl StaticEndpoint {
     /// An endpoint of weight 1 at `address`.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
-        Self { address, hostname: None, weight: 1, health_check_port: None }
+        Self {
+            address,
+            hostname: None,
+            weight: 1,
+            health_check_port: None,
+        }
     }
 }
 
@@ -120,7 +128,13 @@ impl DnsTarget {
     /// A target of weight 1.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
-        Self { host: host.into(), port, hostname: None, weight: 1, health_check_port: None }
+        Self {
+            host: host.into(),
+            port,
+            hostname: None,
+            weight: 1,
+            health_check_port: None,
+        }
     }
 }
 
@@ -186,8 +200,10 @@ pub enum Policy {
 
 impl Policy {
     /// `LEAST_REQUEST` with Envoy's defaults.
-    pub const LEAST_REQUEST: Self =
-        Self::LeastRequest { choice_count: 2, active_request_bias: 1.0 };
+    pub const LEAST_REQUEST: Self = Self::LeastRequest {
+        choice_count: 2,
+        active_request_bias: 1.0,
+    };
 }
 
 /// The HTTP version that a cluster's endpoints speak.
@@ -299,12 +315,12 @@ pub struct HealthCheck {
     pub reuse_connection: bool,
     /// `always_log_health_check_failures`: false.
     pub always_log_failures: bool,
-    /// `http_health_check.host`; the cluster's name where there is none.
-    pub host: Option<Arc<str>>,
+    /// `http_health_check.host`; the cluster's name where the file has none.
+    pub host: HeaderValue,
     /// `http_health_check.path`.
-    pub path: Arc<str>,
+    pub path: PathAndQuery,
     /// `http_health_check.method`: `GET`.
-    pub method: Arc<str>,
+    pub method: Method,
     /// `http_health_check.expected_statuses`: 200 alone.
     pub expected: Vec<Range<u16>>,
     /// `http_health_check.retriable_statuses`: these count towards the threshold, other unexpected
@@ -315,10 +331,15 @@ pub struct HealthCheck {
 }
 
 impl HealthCheck {
-    /// A check of `path` with defaults for everything that Envoy has one for, and 2 for both
+    /// A check of `path` at `host` with defaults for everything that Envoy has one for, and 2 for both
     /// thresholds.
     #[must_use]
-    pub fn new(path: &str, timeout: Duration, interval: Duration) -> Self {
+    pub fn new(
+        host: HeaderValue,
+        path: PathAndQuery,
+        timeout: Duration,
+        interval: Duration,
+    ) -> Self {
         Self {
             timeout,
             intervals: Intervals::new(interval),
@@ -326,9 +347,9 @@ impl HealthCheck {
             healthy_threshold: 2,
             reuse_connection: true,
             always_log_failures: false,
-            host: None,
-            path: path.into(),
-            method: "GET".into(),
+            host,
+            path,
+            method: Method::GET,
             expected: std::iter::once(200..201).collect(),
             retriable: Vec::new(),
             http2: false,
@@ -353,9 +374,9 @@ pub struct Intervals {
     pub no_traffic_healthy: Option<Duration>,
     /// `unhealthy_interval`: between checks of an unhealthy endpoint.
     pub unhealthy: Option<Duration>,
-    /// `unhealthy_edge_interval`: once, after an endpoint turned unhealthy.
+    /// `unhealthy_edge_interval`: while a healthy endpoint fails, but not often enough yet.
     pub unhealthy_edge: Option<Duration>,
-    /// `healthy_edge_interval`: once, after an endpoint turned healthy.
+    /// `healthy_edge_interval`: while an unhealthy endpoint passes, but not often enough yet.
     pub healthy_edge: Option<Duration>,
 }
 

@@ -18,6 +18,7 @@ stats! {
         gauge health_check_degraded = "health_check.degraded",
         gauge health_check_healthy = "health_check.healthy",
 
+        gauge dns_stale,
         counter lb_healthy_panic,
         gauge max_host_weight,
         counter membership_change,

@@ -27,7 +27,9 @@ struct Entry {
 
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.deadline.total_cmp(&other.deadline).then(self.order.cmp(&other.order))
+        self.deadline
+            .total_cmp(&other.deadline)
+            .then(self.order.cmp(&other.order))
     }
 }
 
@@ -50,10 +52,18 @@ impl Edf {
     #[must_use]
     pub fn new(weights: impl IntoIterator<Item = f64>) -> Self {
         let entry = |(item, weight): (usize, f64)| {
-            Reverse(Entry { deadline: 1.0 / weight, order: item as u64, item })
+            Reverse(Entry {
+                deadline: 1.0 / weight,
+                order: item as u64,
+                item,
+            })
         };
         let queue: BinaryHeap<_> = weights.into_iter().enumerate().map(entry).collect();
-        Self { order: queue.len() as u64, queue, now: 0.0 }
+        Self {
+            order: queue.len() as u64,
+            queue,
+            now: 0.0,
+        }
     }
 
     /// The item that is due. Its next turn comes by the weight that it has now.

@@ -13,7 +13,11 @@ enum Choice {
     /// The least busy of `choice_count` that are drawn; all weigh the same.
     Draw { choice_count: u32, len: usize },
     /// By deadlines, with a weight that shrinks as requests grow.
-    Weighted { schedule: Edf, weights: Vec<f64>, bias: f64 },
+    Weighted {
+        schedule: Edf,
+        weights: Vec<f64>,
+        bias: f64,
+    },
 }
 
 impl LeastRequest {
@@ -22,25 +26,40 @@ impl LeastRequest {
     pub fn new(weights: &[u32], choice_count: u32, bias: f64, picks: u64) -> Self {
         let len = weights.len();
         if are_equal(weights) {
-            return Self(Choice::Draw { choice_count: choice_count.max(1), len });
+            return Self(Choice::Draw {
+                choice_count: choice_count.max(1),
+                len,
+            });
         }
         let weights: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
         let mut schedule = Edf::new(weights.iter().copied());
         for _ in 0..offset(picks, len) {
             schedule.pick(|candidate| weights.get(candidate).copied().unwrap_or(1.0));
         }
-        Self(Choice::Weighted { schedule, weights, bias: bias.max(0.0) })
+        Self(Choice::Weighted {
+            schedule,
+            weights,
+            bias: bias.max(0.0),
+        })
     }
 
     /// A candidate; `active` tells how many requests one has.
     pub fn pick(&mut self, random: &mut Random, active: impl Fn(usize) -> u64) -> Option<usize> {
         match &mut self.0 {
             Choice::Draw { choice_count, len } => draw(*choice_count, *len, random, active),
-            Choice::Weighted { schedule, weights, bias } => schedule.pick(|candidate| {
+            Choice::Weighted {
+                schedule,
+                weights,
+                bias,
+            } => schedule.pick(|candidate| {
                 let weight = weights.get(candidate).copied().unwrap_or(1.0);
                 #[expect(clippy::cast_precision_loss, reason = "active requests are few")]
                 let busy = active(candidate) as f64 + 1.0;
-                if *bias == 1.0 { weight / busy } else { weight / busy.powf(*bias) }
+                if *bias == 1.0 {
+                    weight / busy
+                } else {
+                    weight / busy.powf(*bias)
+                }
             }),
         }
     }

@@ -22,8 +22,10 @@ impl RoundRobin {
             return Self(Rounds::Equal { next: offset, len });
         }
         let weights: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
-        let mut rounds =
-            Self(Rounds::Weighted { schedule: Edf::new(weights.iter().copied()), weights });
+        let mut rounds = Self(Rounds::Weighted {
+            schedule: Edf::new(weights.iter().copied()),
+            weights,
+        });
         // Otherwise every new publication would begin with the heaviest.
         for _ in 0..offset {
             rounds.pick();
@@ -52,7 +54,14 @@ pub(super) fn are_equal(weights: &[u32]) -> bool {
 }
 
 /// How far into a round over `len` candidates `picks` choices lead.
-#[expect(clippy::cast_possible_truncation, reason = "the remainder is below a usize")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the remainder is below a usize"
+)]
 pub(super) const fn offset(picks: u64, len: usize) -> usize {
-    if len == 0 { 0 } else { (picks % len as u64) as usize }
+    if len == 0 {
+        0
+    } else {
+        (picks % len as u64) as usize
+    }
 }

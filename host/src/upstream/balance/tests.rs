@@ -8,11 +8,15 @@ fn all(n: usize) -> Vec<u32> {
 
 fn sequence(balancer: &mut Balancer, n: usize) -> Vec<usize> {
     let mut random = Random::new(1);
-    (0..n).map(|_| balancer.pick(&mut random, |_| 0).unwrap()).collect()
+    (0..n)
+        .map(|_| balancer.pick(&mut random, |_| 0).unwrap())
+        .collect()
 }
 
 fn counts(picks: &[usize], n: usize) -> Vec<usize> {
-    (0..n).map(|i| picks.iter().filter(|p| **p == i).count()).collect()
+    (0..n)
+        .map(|i| picks.iter().filter(|p| **p == i).count())
+        .collect()
 }
 
 #[test]
@@ -37,8 +41,13 @@ fn three_to_one_is_150_to_50() {
 fn a_new_publication_goes_on_with_the_round() {
     let mut balancer = Balancer::new(Policy::RoundRobin, 50.0, &[1, 1, 1], &all(3), 0);
     assert_eq!(sequence(&mut balancer, 2), [0, 1]);
-    let mut balancer =
-        Balancer::new(Policy::RoundRobin, 50.0, &[1, 1, 1], &all(3), balancer.picks());
+    let mut balancer = Balancer::new(
+        Policy::RoundRobin,
+        50.0,
+        &[1, 1, 1],
+        &all(3),
+        balancer.picks(),
+    );
     assert_eq!(sequence(&mut balancer, 2), [2, 0]);
 }
 
@@ -59,9 +68,12 @@ fn panic_is_as_in_envoy() {
         (10, 5, 50.0, false),
         (2, 1, 1000.0, true),
     ] {
-        let balancer =
-            Balancer::new(Policy::Random, threshold, &vec![1; total], &all(healthy), 0);
-        assert_eq!(balancer.in_panic(), panic, "{healthy} of {total} with {threshold}");
+        let balancer = Balancer::new(Policy::Random, threshold, &vec![1; total], &all(healthy), 0);
+        assert_eq!(
+            balancer.in_panic(),
+            panic,
+            "{healthy} of {total} with {threshold}"
+        );
         let candidates = if panic { total } else { healthy };
         assert_eq!(balancer.candidates.len(), candidates);
     }
@@ -99,20 +111,31 @@ fn least_request_avoids_the_busy() {
     assert!(max - min < 10, "two choices keep {active:?} level");
 
     let picks: Vec<_> = (0..4000)
-        .map(|_| balancer.pick(&mut random, |i| if i == 2 { 100 } else { 0 }).unwrap())
+        .map(|_| {
+            balancer
+                .pick(&mut random, |i| if i == 2 { 100 } else { 0 })
+                .unwrap()
+        })
         .collect();
     let busy = counts(&picks, 4)[2];
-    assert!((150..350).contains(&busy), "only two draws of it, 1 in 16, choose it: {busy}");
+    assert!(
+        (150..350).contains(&busy),
+        "only two draws of it, 1 in 16, choose it: {busy}"
+    );
 }
 
 #[test]
 fn weighted_least_request_divides_weight_by_load() {
-    let policy = |active_request_bias| Policy::LeastRequest { choice_count: 2, active_request_bias };
+    let policy = |active_request_bias| Policy::LeastRequest {
+        choice_count: 2,
+        active_request_bias,
+    };
     let share = |bias: f64, active: [u64; 2]| {
         let mut balancer = Balancer::new(policy(bias), 50.0, &[3, 1], &all(2), 0);
         let mut random = Random::new(0);
-        let picks: Vec<_> =
-            (0..400).map(|_| balancer.pick(&mut random, |i| active[i]).unwrap()).collect();
+        let picks: Vec<_> = (0..400)
+            .map(|_| balancer.pick(&mut random, |i| active[i]).unwrap())
+            .collect();
         counts(&picks, 2)[0]
     };
     assert_eq!(share(1.0, [0, 0]), 300);
@@ -125,7 +148,10 @@ fn weighted_least_request_divides_weight_by_load() {
 fn random_is_even_whatever_the_weights() {
     let mut balancer = Balancer::new(Policy::Random, 50.0, &[1, 50, 1], &all(3), 0);
     let counts = counts(&sequence(&mut balancer, 30_000), 3);
-    assert!(counts.iter().all(|n| (9_500..10_500).contains(n)), "{counts:?}");
+    assert!(
+        counts.iter().all(|n| (9_500..10_500).contains(n)),
+        "{counts:?}"
+    );
 }
 
 proptest! {

@@ -59,16 +59,21 @@ impl Account {
     pub(super) fn connected(&mut self) {
         self.connected = true;
         let took = millis(clock::now().duration_since(self.started));
-        self.host.common().stats().upstream_cx_connect_ms.record(took);
+        self.host
+            .common()
+            .stats()
+            .upstream_cx_connect_ms
+            .record(took);
     }
 
     /// Notes that the connection did not open.
-    pub(super) fn failed(&self, timed_out: bool) {
+    pub(super) fn failed(&mut self, timed_out: bool) {
         let stats = self.host.common().stats();
         stats.upstream_cx_connect_fail.inc();
         if timed_out {
             stats.upstream_cx_connect_timeout.inc();
         }
+        self.by_peer = !timed_out;
         self.host.endpoint().counters.cx_connect_fail.inc();
     }
 }
@@ -78,16 +83,23 @@ impl Drop for Account {
         let stats = self.host.common().stats();
         self.host.endpoint().counters.cx_active.dec();
         stats.upstream_cx_active.dec();
-        stats.upstream_cx_length_ms.record(millis(clock::now().duration_since(self.started)));
-        if !self.connected {
-            return;
+        stats
+            .upstream_cx_length_ms
+            .record(millis(clock::now().duration_since(self.started)));
+        if self.connected {
+            stats.upstream_rq_per_cx.record(self.requests.into());
         }
-        stats.upstream_rq_per_cx.record(self.requests.into());
         stats.upstream_cx_destroy.inc();
         let (plain, with_request) = if self.by_peer {
-            (&stats.upstream_cx_destroy_remote, &stats.upstream_cx_destroy_remote_with_active_rq)
+            (
+                &stats.upstream_cx_destroy_remote,
+                &stats.upstream_cx_destroy_remote_with_active_rq,
+            )
         } else {
-            (&stats.upstream_cx_destroy_local, &stats.upstream_cx_destroy_local_with_active_rq)
+            (
+                &stats.upstream_cx_destroy_local,
+                &stats.upstream_cx_destroy_local_with_active_rq,
+            )
         };
         plain.inc();
         if self.with_request {

@@ -52,8 +52,16 @@ impl ClusterPool {
     pub(super) fn new(common: Common, random: Random) -> Self {
         let policy = common.cluster.spec().policy;
         let balancer = Balancer::new(policy, 0.0, &[], &[], common.worker as u64);
-        let view = View { generation: None, balancer, random, hosts: Vec::new() };
-        Self { common: Rc::new(common), view: RefCell::new(view) }
+        let view = View {
+            generation: None,
+            balancer,
+            random,
+            hosts: Vec::new(),
+        };
+        Self {
+            common: Rc::new(common),
+            view: RefCell::new(view),
+        }
     }
 
     pub(super) fn cluster(&self) -> &Arc<Cluster> {
@@ -65,8 +73,11 @@ impl ClusterPool {
         self.refresh();
         let view = &mut *self.view.borrow_mut();
         let hosts = &view.hosts;
-        let active =
-            |index: usize| hosts.get(index).map_or(0, |host| host.endpoint().counters.rq_active.get());
+        let active = |index: usize| {
+            hosts
+                .get(index)
+                .map_or(0, |host| host.endpoint().counters.rq_active.get())
+        };
         let index = view.balancer.pick(&mut view.random, active)?;
         if view.balancer.in_panic() {
             self.common.stats().lb_healthy_panic.inc();
@@ -86,14 +97,26 @@ impl ClusterPool {
         let cluster = &self.common.cluster;
         let set = cluster.endpoints();
         let spec = cluster.spec();
-        let weights: Vec<u32> = set.endpoints.iter().map(|endpoint| endpoint.weight()).collect();
+        let weights: Vec<u32> = set
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.weight())
+            .collect();
         let mut view = self.view.borrow_mut();
         let picks = view.balancer.picks();
-        view.balancer =
-            Balancer::new(spec.policy, spec.panic_threshold, &weights, &set.healthy, picks);
+        view.balancer = Balancer::new(
+            spec.policy,
+            spec.panic_threshold,
+            &weights,
+            &set.healthy,
+            picks,
+        );
         view.generation = Some(set.generation);
-        let mut known: HashMap<u64, Rc<Host>> =
-            view.hosts.drain(..).map(|host| (host.endpoint().id, host)).collect();
+        let mut known: HashMap<u64, Rc<Host>> = view
+            .hosts
+            .drain(..)
+            .map(|host| (host.endpoint().id, host))
+            .collect();
         view.hosts = set
             .endpoints
             .iter()

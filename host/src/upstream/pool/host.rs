@@ -76,7 +76,12 @@ enum Opened {
 
 impl Host {
     pub(super) fn new(common: Rc<Common>, endpoint: Arc<Endpoint>) -> Self {
-        Self { common, endpoint, removed: Cell::new(false), queues: Default::default() }
+        Self {
+            common,
+            endpoint,
+            removed: Cell::new(false),
+            queues: Default::default(),
+        }
     }
 
     pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
@@ -107,7 +112,13 @@ impl Host {
             return self.attach(priority, ready);
         }
         let wait = self.enqueue(priority)?;
-        if self.common.cluster.breaker(priority).limit(Resource::Connections) == 0 {
+        if self
+            .common
+            .cluster
+            .breaker(priority)
+            .limit(Resource::Connections)
+            == 0
+        {
             return Err(self.error(ErrorKind::Overflow(Resource::Connections)));
         }
         self.grow(pool, priority);
@@ -119,6 +130,7 @@ impl Host {
     fn attach(self: &Rc<Self>, priority: Priority, ready: Ready) -> Result<Lease, Error> {
         let Some(grant) = Grant::take(self, priority) else {
             self.put_back(priority, ready);
+            self.endpoint.counters.rq_error.inc();
             return Err(self.error(ErrorKind::Overflow(Resource::Requests)));
         };
         Ok(match ready {
@@ -129,7 +141,11 @@ impl Host {
 
     fn error(&self, kind: ErrorKind) -> Error {
         let cluster = Arc::clone(&self.common.cluster.name);
-        Error { kind, cluster, endpoint: Some(Arc::clone(&self.endpoint)) }
+        Error {
+            kind,
+            cluster,
+            endpoint: Some(Arc::clone(&self.endpoint)),
+        }
     }
 
     /// What is free now, unless somebody already waits for it.
@@ -180,7 +196,13 @@ impl Host {
         queue.next_ticket.set(ticket + 1);
         let (to, from) = oneshot::channel();
         queue.waiters.borrow_mut().push_back(Waiter { ticket, to });
-        Ok(Wait { host: self, priority, ticket, from, is_over: false })
+        Ok(Wait {
+            host: self,
+            priority,
+            ticket,
+            from,
+            is_over: false,
+        })
     }
 
     /// Whether more requests wait than connections on their way can take.
@@ -227,7 +249,9 @@ impl Host {
     /// have something.
     pub(super) fn serve_waiters(self: &Rc<Self>, priority: Priority) {
         while !self.queue(priority).waiters.borrow().is_empty() {
-            let Some(slot) = self.reserve(priority) else { break };
+            let Some(slot) = self.reserve(priority) else {
+                break;
+            };
             if let Some(left) = self.deliver(priority, Ready::Http2(slot)) {
                 drop(left);
             }
@@ -241,7 +265,9 @@ impl Host {
     fn deliver(&self, priority: Priority, mut ready: Ready) -> Option<Ready> {
         let queue = self.queue(priority);
         loop {
-            let Some(waiter) = queue.waiters.borrow_mut().pop_front() else { return Some(ready) };
+            let Some(waiter) = queue.waiters.borrow_mut().pop_front() else {
+                return Some(ready);
+            };
             queue.shrunk.notify_one();
             match waiter.to.send(Ok(ready)) {
                 Ok(()) => return None,
@@ -288,7 +314,10 @@ impl Host {
         match opened {
             Opened::Http1(connection) => self.put_back(priority, Ready::Http1(connection)),
             Opened::Http2(connection) => {
-                self.queue(priority).multiplexed.borrow_mut().push(connection);
+                self.queue(priority)
+                    .multiplexed
+                    .borrow_mut()
+                    .push(connection);
             }
         }
         self.serve_waiters(priority);
@@ -304,6 +333,7 @@ impl Host {
                 OpenError::Failed(cause) => ErrorKind::ConnectFailure(again(cause)),
             };
             self.common.stats().upstream_rq_pending_failure_eject.inc();
+            self.endpoint.counters.rq_error.inc();
             // A request that is gone does not care.
             let _ = waiter.to.send(Err(self.error(kind)));
         }
@@ -312,7 +342,9 @@ impl Host {
     /// Takes a connection out of those that get new streams.
     pub(super) fn forget(&self, priority: Priority, id: u64) {
         let mut connections = self.queue(priority).multiplexed.borrow_mut();
-        let at = connections.iter().position(|connection| connection.id() == id);
+        let at = connections
+            .iter()
+            .position(|connection| connection.id() == id);
         let forgotten = at.map(|at| connections.swap_remove(at));
         drop(connections);
         if let Some(connection) = forgotten {
@@ -325,7 +357,8 @@ impl Host {
         self.serve_waiters(priority);
         let own = usize::from(self.queue(priority).growing.get());
         let breaker = self.common.cluster.breaker(priority);
-        let must_go = self.is_closing() || connection.is_draining() || breaker.is_awaited_beyond(own);
+        let must_go =
+            self.is_closing() || connection.is_draining() || breaker.is_awaited_beyond(own);
         if connection.is_idle() && must_go {
             self.forget(priority, connection.id());
         }
@@ -382,7 +415,11 @@ impl Host {
     /// Since when the connection that has been idle longest is so.
     pub(super) fn idle_since(&self, priority: Priority) -> Option<Instant> {
         let queue = self.queue(priority);
-        let http1 = queue.idle.borrow().front().map(|connection| connection.idle_since);
+        let http1 = queue
+            .idle
+            .borrow()
+            .front()
+            .map(|connection| connection.idle_since);
         let connections = queue.multiplexed.borrow();
         let idle = connections.iter().filter(|connection| connection.is_idle());
         http1.or_else(|| idle.map(|connection| connection.idle_since()).min())
@@ -397,7 +434,9 @@ impl Host {
         }
         let connections = queue.multiplexed.borrow();
         let idle = connections.iter().filter(|connection| connection.is_idle());
-        let longest = idle.min_by_key(|connection| connection.idle_since()).map(|c| c.id());
+        let longest = idle
+            .min_by_key(|connection| connection.idle_since())
+            .map(|c| c.id());
         drop(connections);
         if let Some(id) = longest {
             self.forget(priority, id);
@@ -408,7 +447,9 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("address", &self.endpoint.address).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("address", &self.endpoint.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -435,7 +476,9 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let Host { common, endpoint, .. } = &**self.host;
+        let Host {
+            common, endpoint, ..
+        } = &**self.host;
         common.cluster.breaker(self.priority).give_back_pending();
         common.stats().upstream_rq_pending_active.dec();
         endpoint.counters.rq_pending_active.dec();
@@ -500,9 +543,9 @@ async fn open(host: Rc<Host>, priority: Priority, permit: ConnectionPermit) {
         let stream = connecting.await?;
         match &spec.protocol {
             Protocol::Http1 => Ok(Transport::Http1(stream)),
-            Protocol::Http2(settings) => {
-                http2::handshake(stream, settings).await.map(Transport::Http2)
-            }
+            Protocol::Http2(settings) => http2::handshake(stream, settings)
+                .await
+                .map(Transport::Http2),
         }
     };
     let result = match tokio::time::timeout(spec.connect_timeout, transport).await {

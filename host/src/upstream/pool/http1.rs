@@ -99,13 +99,20 @@ impl Http1Lease {
     /// connection, so that they need not be made for each request.
     pub fn parts(&mut self) -> (&mut TcpStream, &mut BytesMut, &mut BytesMut) {
         let connection = &mut *self.connection;
-        (&mut connection.stream, &mut connection.read, &mut connection.write)
+        (
+            &mut connection.stream,
+            &mut connection.read,
+            &mut connection.write,
+        )
     }
 
     /// Ends the request. A connection for reuse with bytes left in its read buffer is closed, for
     /// they belong to no request.
     pub fn release(self, end: Release) {
-        let Self { mut connection, grant } = self;
+        let Self {
+            mut connection,
+            grant,
+        } = self;
         connection.account.with_request = false;
         let (host, priority) = (Rc::clone(grant.host()), grant.priority());
         drop(grant);
@@ -145,6 +152,8 @@ impl Http1Lease {
 
 impl fmt::Debug for Http1Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http1Lease").field("facts", self.facts()).finish_non_exhaustive()
+        f.debug_struct("Http1Lease")
+            .field("facts", self.facts())
+            .finish_non_exhaustive()
     }
 }

@@ -48,12 +48,19 @@ pub(super) async fn handshake(
         .map_err(into_io)?;
     let max_concurrent_streams = settings.max_concurrent_streams;
     let connection = Box::new(connection);
-    Ok(Handshaken { sender, connection, local, max_concurrent_streams })
+    Ok(Handshaken {
+        sender,
+        connection,
+        local,
+        max_concurrent_streams,
+    })
 }
 
 fn into_io(error: h2::Error) -> io::Error {
     if error.is_io() {
-        error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into())
+        error
+            .into_io()
+            .unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into())
     } else {
         io::Error::other(error)
     }
@@ -109,7 +116,12 @@ pub(super) fn start(
     handshaken: Handshaken,
     account: Account,
 ) -> Rc<Http2Connection> {
-    let Handshaken { sender, connection, local, max_concurrent_streams } = handshaken;
+    let Handshaken {
+        sender,
+        connection,
+        local,
+        max_concurrent_streams,
+    } = handshaken;
     let state = Rc::new(State {
         active: Cell::new(0),
         total: Cell::new(0),
@@ -118,7 +130,13 @@ pub(super) fn start(
     });
     let id = account.id;
     tokio::task::spawn_local(drive(connection, priority, account, Rc::clone(&state)));
-    Rc::new(Http2Connection { id, local, sender, max_concurrent_streams, state })
+    Rc::new(Http2Connection {
+        id,
+        local,
+        sender,
+        max_concurrent_streams,
+        state,
+    })
 }
 
 async fn drive(
@@ -131,7 +149,12 @@ async fn drive(
     account.by_peer = !state.is_draining.replace(true);
     if let Err(error) = result {
         if error.is_library() {
-            account.host.common().stats().upstream_cx_protocol_error.inc();
+            account
+                .host
+                .common()
+                .stats()
+                .upstream_cx_protocol_error
+                .inc();
         }
         tracing::debug!(
             target: "http2",
@@ -171,7 +194,9 @@ pub(super) fn reserve(
         return Reserved::Dead;
     }
     let peer_allows = u32::try_from(connection.sender.current_max_send_streams());
-    let most = connection.max_concurrent_streams.min(peer_allows.unwrap_or(u32::MAX));
+    let most = connection
+        .max_concurrent_streams
+        .min(peer_allows.unwrap_or(u32::MAX));
     if state.active.get() >= most {
         return Reserved::Busy;
     }
@@ -188,7 +213,11 @@ pub(super) fn reserve(
         state.is_draining.set(true);
         host.common().stats().upstream_cx_max_requests.inc();
     }
-    let facts = Facts { connection_id: connection.id, local: connection.local, reused };
+    let facts = Facts {
+        connection_id: connection.id,
+        local: connection.local,
+        reused,
+    };
     Reserved::Slot(Slot {
         sender,
         facts,
@@ -262,6 +291,8 @@ impl Http2Lease {
 
 impl fmt::Debug for Http2Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http2Lease").field("facts", self.facts()).finish_non_exhaustive()
+        f.debug_struct("Http2Lease")
+            .field("facts", self.facts())
+            .finish_non_exhaustive()
     }
 }

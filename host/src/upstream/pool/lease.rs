@@ -112,7 +112,10 @@ impl Grant {
         common.stats().upstream_rq_active.inc();
         host.endpoint().counters.rq_total.inc();
         host.endpoint().counters.rq_active.inc();
-        Some(Self { host: Rc::clone(host), priority })
+        Some(Self {
+            host: Rc::clone(host),
+            priority,
+        })
     }
 
     pub(super) const fn host(&self) -> &Rc<Host> {

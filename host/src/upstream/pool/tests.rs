@@ -20,9 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test as a worker runs its connections.
 fn worker<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(PATIENCE, test).await.expect("the test hangs")
+        tokio::time::timeout(PATIENCE, test)
+            .await
+            .expect("the test hangs")
     })
 }
 
@@ -39,7 +44,10 @@ async fn listen() -> (TcpListener, SocketAddr) {
 }
 
 fn spec(addresses: &[SocketAddr]) -> ClusterSpec {
-    let endpoints = addresses.iter().map(|address| StaticEndpoint::new(*address)).collect();
+    let endpoints = addresses
+        .iter()
+        .map(|address| StaticEndpoint::new(*address))
+        .collect();
     ClusterSpec::new("c", Discovery::Static(endpoints))
 }
 
@@ -91,14 +99,29 @@ fn a_released_connection_is_used_again_with_its_buffers() {
 
         let mut lease = http1(&pools, &cluster).await;
         let second = *lease.facts();
-        assert_eq!((second.reused, second.connection_id), (true, first.connection_id));
+        assert_eq!(
+            (second.reused, second.connection_id),
+            (true, first.connection_id)
+        );
         let (_, read, write) = lease.parts();
         assert_eq!((read.len(), write.len(), read.capacity()), (0, 0, capacity));
         let stats = cluster.stats(0);
-        assert_eq!((stats.upstream_cx_total.get(), stats.upstream_rq_total.get()), (1, 2));
-        assert_eq!((stats.upstream_rq_active.get(), stats.upstream_cx_active.get()), (1, 1));
+        assert_eq!(
+            (stats.upstream_cx_total.get(), stats.upstream_rq_total.get()),
+            (1, 2)
+        );
+        assert_eq!(
+            (
+                stats.upstream_rq_active.get(),
+                stats.upstream_cx_active.get()
+            ),
+            (1, 1)
+        );
         assert_eq!(stats.upstream_rq_pending_total.get(), 1);
-        assert_eq!(cluster.breaker(Priority::Default).used(Resource::Requests), 1);
+        assert_eq!(
+            cluster.breaker(Priority::Default).used(Resource::Requests),
+            1
+        );
     });
 }
 
@@ -125,7 +148,10 @@ fn priorities_do_not_share_connections() {
         http1(&pools, &cluster).await.release(Release::Reuse);
         let high = pools.acquire(&cluster, Priority::High).await.unwrap();
         assert!(!high.facts().reused);
-        assert_eq!(cluster.breaker(Priority::High).used(Resource::Connections), 1);
+        assert_eq!(
+            cluster.breaker(Priority::High).used(Resource::Connections),
+            1
+        );
     });
 }
 
@@ -135,10 +161,14 @@ fn a_lease_that_is_dropped_or_released_to_close_closes() {
         let (listener, address) = listen().await;
         let (cluster, pools) = (Cluster::new(spec(&[address]), 1), pools());
         let stats = cluster.stats(0);
-        let ends: [(fn(Http1Lease), [u64; 5]); 4] = [
+        type End = (fn(Http1Lease), [u64; 5]);
+        let ends: [End; 4] = [
             (drop, [1, 1, 0, 1, 0]),
             (|lease| lease.release(Release::Close), [2, 2, 0, 1, 0]),
-            (|lease| lease.release(Release::ClosedByPeer), [3, 2, 1, 1, 0]),
+            (
+                |lease| lease.release(Release::ClosedByPeer),
+                [3, 2, 1, 1, 0],
+            ),
             (
                 |mut lease| {
                     lease.parts().1.extend_from_slice(b"left");
@@ -161,8 +191,16 @@ fn a_lease_that_is_dropped_or_released_to_close_closes() {
             ];
             assert_eq!(counted, expected);
         }
-        assert_eq!(cluster.breaker(Priority::Default).used(Resource::Connections), 0);
-        assert_eq!(cluster.breaker(Priority::Default).used(Resource::Requests), 0);
+        assert_eq!(
+            cluster
+                .breaker(Priority::Default)
+                .used(Resource::Connections),
+            0
+        );
+        assert_eq!(
+            cluster.breaker(Priority::Default).used(Resource::Requests),
+            0
+        );
         assert_eq!(cluster.endpoints().endpoints[0].counters.cx_active.get(), 0);
     });
 }
@@ -208,7 +246,11 @@ fn the_sweep_closes_the_dead_and_the_expired() {
         let (a, b) = (http1(&pools, &cluster).await, http1(&pools, &cluster).await);
         let (server, peer) = listener.accept().await.unwrap();
         let (_other, _) = listener.accept().await.unwrap();
-        let (dead, live) = if a.facts().local == Some(peer) { (a, b) } else { (b, a) };
+        let (dead, live) = if a.facts().local == Some(peer) {
+            (a, b)
+        } else {
+            (b, a)
+        };
         dead.release(Release::Reuse);
         live.release(Release::Reuse);
         let stats = cluster.stats(0);
@@ -254,7 +296,11 @@ fn two_requests_a_connection_make_three_connections_for_five() {
         let stats = cluster.stats(0);
         assert_eq!(stats.upstream_cx_total.get(), 3);
         assert_eq!(stats.upstream_cx_max_requests.get(), 2);
-        assert_eq!(stats.upstream_rq_per_cx.read().count(), 2, "of the two that are closed");
+        assert_eq!(
+            stats.upstream_rq_per_cx.read().count(),
+            2,
+            "of the two that are closed"
+        );
     });
 }
 
@@ -266,9 +312,14 @@ fn a_refusal_is_told_to_all_who_wait() {
         let (cluster, pools) = (Cluster::new(spec(&[address]), 1), pools());
         let (a, b) = tokio::join!(failure(&pools, &cluster), failure(&pools, &cluster));
         for error in [a, b] {
-            let ErrorKind::ConnectFailure(cause) = &error.kind else { panic!("{error:?}") };
+            let ErrorKind::ConnectFailure(cause) = &error.kind else {
+                panic!("{error:?}")
+            };
             assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
-            assert_eq!(error.endpoint.map(|endpoint| endpoint.address), Some(address));
+            assert_eq!(
+                error.endpoint.map(|endpoint| endpoint.address),
+                Some(address)
+            );
         }
         // The second connection may still be failing.
         let stats = cluster.stats(0);
@@ -281,7 +332,13 @@ fn a_refusal_is_told_to_all_who_wait() {
         for resource in [Resource::Connections, Resource::Pending, Resource::Requests] {
             assert_eq!(breaker.used(resource), 0, "{resource}");
         }
-        assert_eq!(cluster.endpoints().endpoints[0].counters.cx_connect_fail.get(), 2);
+        assert_eq!(
+            cluster.endpoints().endpoints[0]
+                .counters
+                .cx_connect_fail
+                .get(),
+            2
+        );
     });
 }
 
@@ -301,7 +358,10 @@ fn connecting_ends_with_the_connect_timeout() {
         spec.connect_timeout = Duration::from_millis(10);
         let cluster = Cluster::new(spec, 1);
         let pools = Pools::new(0, 1, Shared::new(), Rc::new(Silence));
-        assert!(matches!(failure(&pools, &cluster).await.kind, ErrorKind::ConnectTimeout));
+        assert!(matches!(
+            failure(&pools, &cluster).await.kind,
+            ErrorKind::ConnectTimeout
+        ));
         let stats = cluster.stats(0);
         assert_eq!(stats.upstream_cx_connect_timeout.get(), 1);
         assert_eq!(stats.upstream_cx_connect_fail.get(), 1);
@@ -312,7 +372,10 @@ fn connecting_ends_with_the_connect_timeout() {
 fn no_endpoint_is_no_healthy_upstream() {
     worker(async {
         let (cluster, pools) = (Cluster::new(spec(&[]), 1), pools());
-        assert!(matches!(failure(&pools, &cluster).await.kind, ErrorKind::NoHealthyUpstream));
+        assert!(matches!(
+            failure(&pools, &cluster).await.kind,
+            ErrorKind::NoHealthyUpstream
+        ));
         assert_eq!(cluster.stats(0).upstream_cx_none_healthy.get(), 1);
     });
 }
@@ -321,7 +384,10 @@ fn no_endpoint_is_no_healthy_upstream() {
 fn at_the_connection_limit_requests_wait_their_turn() {
     worker(async {
         let (_listener, address) = listen().await;
-        let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_connections: 1,
+            ..Thresholds::default()
+        };
         let (cluster, pools) = (limited(&[address], limits), pools());
         let held = http1(&pools, &cluster).await;
         let id = held.facts().connection_id;
@@ -345,7 +411,10 @@ fn at_the_connection_limit_requests_wait_their_turn() {
             lease.release(Release::Reuse);
         }
         assert_eq!(stats.upstream_cx_total.get(), 1);
-        assert!(!cluster.breaker(Priority::Default).is_awaited_beyond(0), "nobody waits any more");
+        assert!(
+            !cluster.breaker(Priority::Default).is_awaited_beyond(0),
+            "nobody waits any more"
+        );
     });
 }
 
@@ -353,7 +422,10 @@ fn at_the_connection_limit_requests_wait_their_turn() {
 fn a_closed_connection_makes_room_for_one_that_waits() {
     worker(async {
         let (_listener, address) = listen().await;
-        let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_connections: 1,
+            ..Thresholds::default()
+        };
         let (cluster, pools) = (limited(&[address], limits), pools());
         let held = http1(&pools, &cluster).await;
         let id = held.facts().connection_id;
@@ -389,7 +461,10 @@ fn one_active_one_pending_the_rest_overflows() {
         );
         assert!(second.facts().reused);
         for error in [third, fourth] {
-            assert!(matches!(error.kind, ErrorKind::Overflow(Resource::Pending)), "{error:?}");
+            assert!(
+                matches!(error.kind, ErrorKind::Overflow(Resource::Pending)),
+                "{error:?}"
+            );
         }
     });
 }
@@ -398,14 +473,24 @@ fn one_active_one_pending_the_rest_overflows() {
 fn max_requests_refuses_and_keeps_the_connection() {
     worker(async {
         let (_listener, address) = listen().await;
-        let limits = Thresholds { max_requests: 1, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_requests: 1,
+            ..Thresholds::default()
+        };
         let (cluster, pools) = (limited(&[address], limits), pools());
         let held = http1(&pools, &cluster).await;
         let error = failure(&pools, &cluster).await;
-        assert!(matches!(error.kind, ErrorKind::Overflow(Resource::Requests)), "{error:?}");
+        assert!(
+            matches!(error.kind, ErrorKind::Overflow(Resource::Requests)),
+            "{error:?}"
+        );
         let stats = cluster.stats(0);
         assert_eq!(stats.upstream_rq_active_overflow.get(), 1);
-        assert_eq!(stats.upstream_cx_active.get(), 2, "the second was opened, and waits");
+        assert_eq!(
+            stats.upstream_cx_active.get(),
+            2,
+            "the second was opened, and waits"
+        );
         drop(held);
         let lease = http1(&pools, &cluster).await;
         assert!(!lease.facts().reused);
@@ -417,11 +502,20 @@ fn max_requests_refuses_and_keeps_the_connection() {
 fn no_connections_allowed_is_an_overflow_at_once() {
     worker(async {
         let (_listener, address) = listen().await;
-        let limits = Thresholds { max_connections: 0, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_connections: 0,
+            ..Thresholds::default()
+        };
         let (cluster, pools) = (limited(&[address], limits), pools());
         let error = failure(&pools, &cluster).await;
-        assert!(matches!(error.kind, ErrorKind::Overflow(Resource::Connections)), "{error:?}");
-        assert_eq!(cluster.breaker(Priority::Default).used(Resource::Pending), 0);
+        assert!(
+            matches!(error.kind, ErrorKind::Overflow(Resource::Connections)),
+            "{error:?}"
+        );
+        assert_eq!(
+            cluster.breaker(Priority::Default).used(Resource::Pending),
+            0
+        );
     });
 }
 
@@ -429,7 +523,10 @@ fn no_connections_allowed_is_an_overflow_at_once() {
 fn who_gives_up_waiting_leaves_no_trace() {
     worker(async {
         let (_listener, address) = listen().await;
-        let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_connections: 1,
+            ..Thresholds::default()
+        };
         let (cluster, pools) = (limited(&[address], limits), pools());
         let held = http1(&pools, &cluster).await;
         let stats = cluster.stats(0);
@@ -446,13 +543,19 @@ fn who_gives_up_waiting_leaves_no_trace() {
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
         assert_eq!(stats.upstream_rq_cancelled.get(), 1);
-        assert_eq!(cluster.breaker(Priority::Default).used(Resource::Pending), 1);
+        assert_eq!(
+            cluster.breaker(Priority::Default).used(Resource::Pending),
+            1
+        );
         held.release(Release::Reuse);
         let lease = stays.await.unwrap();
         assert!(lease.facts().reused);
         lease.release(Release::Reuse);
         until(|| !cluster.breaker(Priority::Default).is_awaited_beyond(0)).await;
-        assert_eq!(cluster.breaker(Priority::Default).used(Resource::Pending), 0);
+        assert_eq!(
+            cluster.breaker(Priority::Default).used(Resource::Pending),
+            0
+        );
     });
 }
 
@@ -460,7 +563,10 @@ fn who_gives_up_waiting_leaves_no_trace() {
 fn a_connection_for_somebody_who_has_gone_stays_in_the_pool() {
     worker(async {
         let (_listener, address) = listen().await;
-        let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_connections: 1,
+            ..Thresholds::default()
+        };
         let (cluster, pools) = (limited(&[address], limits), pools());
         let held = http1(&pools, &cluster).await;
         let id = held.facts().connection_id;
@@ -482,7 +588,10 @@ fn an_idle_connection_to_another_endpoint_makes_room() {
     worker(async {
         let (_a, a) = listen().await;
         let (_b, b) = listen().await;
-        let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_connections: 1,
+            ..Thresholds::default()
+        };
         let (cluster, pools) = (limited(&[a, b], limits), pools());
         for expected in [a, b, a] {
             let lease = http1(&pools, &cluster).await;
@@ -502,19 +611,31 @@ fn connections_of_an_endpoint_that_is_gone_are_closed() {
         let (cluster, pools) = (Cluster::new(spec(&[address, other]), 1), pools());
         let (used, idle) = (http1(&pools, &cluster).await, http1(&pools, &cluster).await);
         let set = cluster.endpoints();
-        let [gone, stays] = &set.endpoints[..] else { panic!("two were given") };
-        assert_eq!((used.endpoint().id, idle.endpoint().id), (gone.id, stays.id));
+        let [gone, stays] = &set.endpoints[..] else {
+            panic!("two were given")
+        };
+        assert_eq!(
+            (used.endpoint().id, idle.endpoint().id),
+            (gone.id, stays.id)
+        );
         let second = http1(&pools, &cluster).await;
         assert_eq!(second.endpoint().id, gone.id);
         second.release(Release::Reuse);
         idle.release(Release::Reuse);
         cluster.publish(vec![Arc::clone(stays)]);
         pools.sweep(clock::now());
-        assert_eq!(gone.counters.cx_active.get(), 1, "the idle one went, the used one stays");
+        assert_eq!(
+            gone.counters.cx_active.get(),
+            1,
+            "the idle one went, the used one stays"
+        );
         used.release(Release::Reuse);
         assert_eq!(gone.counters.cx_active.get(), 0);
         let lease = http1(&pools, &cluster).await;
-        assert_eq!((lease.endpoint().id, lease.facts().reused), (stays.id, true));
+        assert_eq!(
+            (lease.endpoint().id, lease.facts().reused),
+            (stays.id, true)
+        );
     });
 }
 
@@ -548,7 +669,9 @@ fn too_few_healthy_endpoints_are_a_panic() {
         let (cluster, pools) = (Cluster::new(spec(&[a, b, c]), 1), pools());
         let set = cluster.endpoints();
         let fail = |index: usize| {
-            set.endpoints[index].health().set(crate::upstream::cluster::Health::FAILED_ACTIVE_HC);
+            set.endpoints[index]
+                .health()
+                .set(crate::upstream::cluster::Health::FAILED_ACTIVE_HC);
             cluster.publish(set.endpoints.clone());
         };
         fail(0);
@@ -577,7 +700,8 @@ async fn echo(listener: TcpListener, open: Rc<Cell<(u32, u32)>>) {
         open.set((now + 1, most.max(now + 1)));
         tokio::task::spawn_local(async move {
             let mut byte = [0];
-            while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(&byte).await.is_ok()
+            while stream.read_exact(&mut byte).await.is_ok()
+                && stream.write_all(&byte).await.is_ok()
             {}
             let (now, most) = open.get();
             open.set((now - 1, most));
@@ -588,7 +712,10 @@ async fn echo(listener: TcpListener, open: Rc<Cell<(u32, u32)>>) {
 #[test]
 fn workers_share_one_connection_without_starving() {
     const EACH: usize = 60;
-    let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
+    let limits = Thresholds {
+        max_connections: 1,
+        ..Thresholds::default()
+    };
     let (send_address, address) = std::sync::mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = std::thread::spawn(move || {
@@ -631,7 +758,9 @@ fn workers_share_one_connection_without_starving() {
     let breaker = cluster.breaker(Priority::Default);
     assert_eq!(breaker.used(Resource::Connections), 0);
     assert!(!breaker.is_awaited_beyond(0));
-    let total: u64 = (0..3).map(|index| cluster.stats(index).upstream_rq_total.get()).sum();
+    let total: u64 = (0..3)
+        .map(|index| cluster.stats(index).upstream_rq_total.get())
+        .sum();
     assert_eq!(total, 3 * EACH as u64);
 }
 
@@ -639,7 +768,10 @@ fn workers_share_one_connection_without_starving() {
 fn an_idle_connection_of_another_worker_is_given_up() {
     worker(async {
         let (_listener, address) = listen().await;
-        let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
+        let limits = Thresholds {
+            max_connections: 1,
+            ..Thresholds::default()
+        };
         let cluster = limited(&[address], limits);
         // Two pools on one thread take the same paths as on two.
         let shared = Shared::new();
@@ -651,7 +783,10 @@ fn an_idle_connection_of_another_worker_is_given_up() {
             until(|| cluster.breaker(Priority::Default).is_awaited_beyond(0)).await;
             held.release(Release::Reuse);
         });
-        assert!(!lease.facts().reused, "it was closed in our favour rather than kept");
+        assert!(
+            !lease.facts().reused,
+            "it was closed in our favour rather than kept"
+        );
         assert_eq!(cluster.stats(0).upstream_cx_total.get(), 2);
     });
 }
@@ -670,7 +805,9 @@ async fn http2_server(listener: TcpListener, max_streams: u32, goaway: bool) {
             builder.max_concurrent_streams(max_streams);
             let mut connection = builder.handshake::<TcpStream, Bytes>(stream).await.unwrap();
             while let Some(Ok((_, mut respond))) = connection.accept().await {
-                respond.send_response(http::Response::new(()), true).unwrap();
+                respond
+                    .send_response(http::Response::new(()), true)
+                    .unwrap();
                 if goaway {
                     connection.graceful_shutdown();
                 }
@@ -701,13 +838,28 @@ fn http2_requests_share_a_connection_from_the_first_on() {
         let (mut a, mut b) = tokio::join!(http2(&pools, &cluster), http2(&pools, &cluster));
         assert_eq!(a.facts().connection_id, b.facts().connection_id);
         assert_eq!((a.facts().reused, b.facts().reused), (false, true));
-        assert_eq!(tokio::join!(round_trip(&mut a), round_trip(&mut b)), (200, 200));
+        assert_eq!(
+            tokio::join!(round_trip(&mut a), round_trip(&mut b)),
+            (200, 200)
+        );
         drop((a, b));
         let mut c = http2(&pools, &cluster).await;
         assert_eq!(round_trip(&mut c).await, 200);
         let stats = cluster.stats(0);
-        assert_eq!((stats.upstream_cx_http2_total.get(), stats.upstream_cx_total.get()), (1, 1));
-        assert_eq!((stats.upstream_rq_total.get(), stats.upstream_rq_active.get()), (3, 1));
+        assert_eq!(
+            (
+                stats.upstream_cx_http2_total.get(),
+                stats.upstream_cx_total.get()
+            ),
+            (1, 1)
+        );
+        assert_eq!(
+            (
+                stats.upstream_rq_total.get(),
+                stats.upstream_rq_active.get()
+            ),
+            (3, 1)
+        );
     });
 }
 
@@ -717,7 +869,10 @@ fn http2_streams_beyond_the_peers_limit_take_another_connection_or_wait() {
         let (listener, address) = listen().await;
         tokio::task::spawn_local(http2_server(listener, 1, false));
         let mut spec = http2_spec(&[address]);
-        spec.breakers = [Thresholds { max_connections: 2, ..Thresholds::default() }; 2];
+        spec.breakers = [Thresholds {
+            max_connections: 2,
+            ..Thresholds::default()
+        }; 2];
         let (cluster, pools) = (Cluster::new(spec, 1), pools());
         let mut a = http2(&pools, &cluster).await;
         assert_eq!(round_trip(&mut a).await, 200);
@@ -771,7 +926,12 @@ fn http2_connections_end_when_idle_or_used_up() {
         until(|| stats.upstream_cx_active.get() == 0).await;
         assert_eq!(stats.upstream_cx_idle_timeout.get(), 1);
         assert_eq!(stats.upstream_cx_destroy_local.get(), 2);
-        assert_eq!(cluster.breaker(Priority::Default).used(Resource::Connections), 0);
+        assert_eq!(
+            cluster
+                .breaker(Priority::Default)
+                .used(Resource::Connections),
+            0
+        );
     });
 }
 
@@ -782,6 +942,9 @@ fn http2_is_refused_as_http1_is() {
         drop(listener);
         let (cluster, pools) = (Cluster::new(http2_spec(&[address]), 1), pools());
         let error = failure(&pools, &cluster).await;
-        assert!(matches!(error.kind, ErrorKind::ConnectFailure(_)), "{error:?}");
+        assert!(
+            matches!(error.kind, ErrorKind::ConnectFailure(_)),
+            "{error:?}"
+        );
     });
 }

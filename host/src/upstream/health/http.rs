@@ -1,0 +1,194 @@
+//! The HTTP request of a health check.
+//!
+//! Owns the connection to one endpoint's health check address, kept from check to check where the
+//! settings say so. Called by `health::watch`, which limits the time. Does not own: what a result
+//! means (`state`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ::http::header::{HOST, USER_AGENT};
+use ::http::uri::{Authority, Scheme};
+use ::http::{HeaderValue, Request, Response, Uri};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::state::{Failure, Verdict, judge};
+use crate::limits;
+use crate::upstream::spec::HealthCheck;
+
+/// What Envoy's health checker calls itself.
+const AGENT: HeaderValue = HeaderValue::from_static("Envoy/HC");
+
+/// Asks one endpoint how it is.
+pub struct Prober {
+    check: Arc<HealthCheck>,
+    address: SocketAddr,
+    connection: Option<Sender>,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("connecting")]
+    Connect(#[from] std::io::Error),
+    #[error("asking")]
+    Http(#[from] hyper::Error),
+    #[error("making the request")]
+    Request(#[from] ::http::Error),
+}
+
+impl Prober {
+    /// Will do `check` at `address`.
+    #[must_use]
+    pub const fn new(check: Arc<HealthCheck>, address: SocketAddr) -> Self {
+        Self {
+            check,
+            address,
+            connection: None,
+        }
+    }
+
+    /// Asks once. Must run inside a `LocalSet`.
+    pub async fn probe(&mut self) -> Verdict {
+        let is_fresh = !self.is_connected();
+        let mut result = self.ask().await;
+        if result.is_err() && !is_fresh {
+            // The endpoint may have closed a kept connection just now: that says nothing.
+            self.disconnect();
+            result = self.ask().await;
+        }
+        match result {
+            Ok(status) => judge(&self.check, status),
+            Err(error) => {
+                self.disconnect();
+                tracing::debug!(
+                    target: "hc",
+                    address = %self.address,
+                    error = &error as &dyn std::error::Error,
+                    "no answer to a health check",
+                );
+                Verdict::Failed(Failure::Network)
+            }
+        }
+    }
+
+    /// Closes the connection.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    fn is_connected(&self) -> bool {
+        match &self.connection {
+            Some(Sender::Http1(sender)) => !sender.is_closed(),
+            Some(Sender::Http2(sender)) => !sender.is_closed(),
+            None => false,
+        }
+    }
+
+    async fn ask(&mut self) -> Result<u16, Error> {
+        if !self.is_connected() {
+            self.connection = None;
+        }
+        let sender = match &mut self.connection {
+            Some(sender) => sender,
+            None => self
+                .connection
+                .insert(connect(self.address, self.check.http2).await?),
+        };
+        let mut response = match sender {
+            Sender::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(http1_request(&self.check)?).await?
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(http2_request(&self.check)?).await?
+            }
+        };
+        let was_read = read_to_end(&mut response).await?;
+        if !self.check.reuse_connection || !was_read {
+            self.disconnect();
+        }
+        Ok(response.status().as_u16())
+    }
+}
+
+async fn connect(address: SocketAddr, over_http2: bool) -> Result<Sender, Error> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let stream = TokioIo::new(stream);
+    // The connections' tasks end when the sender is dropped; how they end was told to it.
+    if over_http2 {
+        let (sender, connection) = http2::handshake(Local, stream).await?;
+        tokio::task::spawn_local(connection);
+        Ok(Sender::Http2(sender))
+    } else {
+        let (sender, connection) = http1::handshake(stream).await?;
+        tokio::task::spawn_local(connection);
+        Ok(Sender::Http1(sender))
+    }
+}
+
+fn http1_request(check: &HealthCheck) -> Result<Request<Empty<Bytes>>, ::http::Error> {
+    Request::builder()
+        .method(&check.method)
+        .uri(Uri::from(check.path.clone()))
+        .header(HOST, &check.host)
+        .header(USER_AGENT, AGENT)
+        .body(Empty::new())
+}
+
+fn http2_request(check: &HealthCheck) -> Result<Request<Empty<Bytes>>, ::http::Error> {
+    let request = Request::builder()
+        .method(&check.method)
+        .header(USER_AGENT, AGENT);
+    // A cluster's name need not have the form of an authority; then it goes as `host`.
+    let request = match Authority::try_from(check.host.as_bytes()) {
+        Ok(authority) => request.uri(
+            Uri::builder()
+                .scheme(Scheme::HTTP)
+                .authority(authority)
+                .path_and_query(check.path.clone())
+                .build()?,
+        ),
+        Err(_) => request
+            .uri(Uri::from(check.path.clone()))
+            .header(HOST, &check.host),
+    };
+    request.body(Empty::new())
+}
+
+/// Reads the body; false if it is longer than anybody should send here.
+async fn read_to_end(response: &mut Response<Incoming>) -> Result<bool, hyper::Error> {
+    let mut left = limits::HEALTH_CHECK_BODY_BYTES;
+    while let Some(frame) = response.body_mut().frame().await {
+        let length = frame?.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(length) else {
+            return Ok(false);
+        };
+        left = rest;
+    }
+    Ok(true)
+}
+
+/// Runs the tasks of HTTP/2 connections on this thread.
+#[derive(Clone, Copy, Debug)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(async move {
+            task.await;
+        });
+    }
+}

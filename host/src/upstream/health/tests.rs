@@ -1,0 +1,261 @@
+use std::cell::Cell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ::http::HeaderValue;
+use ::http::uri::PathAndQuery;
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::upstream::spec::{ClusterSpec, Discovery, StaticEndpoint};
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        tokio::time::timeout(Duration::from_secs(20), test)
+            .await
+            .expect("the test hangs")
+    })
+}
+
+fn check(host: &'static str) -> HealthCheck {
+    HealthCheck::new(
+        HeaderValue::from_static(host),
+        PathAndQuery::from_static("/healthz?deep=1"),
+        Duration::from_secs(10),
+        Duration::from_millis(1),
+    )
+}
+
+/// Reads the head of one request.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).await.unwrap() == 0 {
+            break;
+        }
+        head.extend(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const BUSY: &[u8] = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n";
+
+#[test]
+fn the_request_is_envoys_and_the_connection_is_kept() {
+    run(async {
+        let (listener, address) = listen().await;
+        let mut prober = Prober::new(Arc::new(check("back_end")), address);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for answer in [OK, BUSY, OK] {
+                let expected = "GET /healthz?deep=1 HTTP/1.1\r\nhost: back_end\r\nuser-agent: Envoy/HC\r\n\r\n";
+                assert_eq!(head(&mut stream).await, expected);
+                stream.write_all(answer).await.unwrap();
+            }
+            // Closed between two checks: the next one connects anew.
+            drop(stream);
+            let (mut stream, _) = listener.accept().await.unwrap();
+            head(&mut stream).await;
+            stream.write_all(OK).await.unwrap();
+            stream
+        };
+        let client = async {
+            let mut verdicts = Vec::new();
+            for _ in 0..4 {
+                verdicts.push(prober.probe().await);
+            }
+            verdicts
+        };
+        let (_stream, verdicts) = tokio::join!(server, client);
+        let failed = Verdict::Failed(Failure::Status(503));
+        assert_eq!(
+            verdicts,
+            [Verdict::Passed, failed, Verdict::Passed, Verdict::Passed]
+        );
+    });
+}
+
+#[test]
+fn without_reuse_each_check_has_its_own_connection() {
+    run(async {
+        let (listener, address) = listen().await;
+        let check = HealthCheck {
+            reuse_connection: false,
+            ..check("c")
+        };
+        let mut prober = Prober::new(Arc::new(check), address);
+        let server = async {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                head(&mut stream).await;
+                stream.write_all(OK).await.unwrap();
+                assert_eq!(
+                    stream.read(&mut [0]).await.unwrap(),
+                    0,
+                    "closed after the answer"
+                );
+            }
+        };
+        tokio::join!(server, async {
+            assert_eq!(prober.probe().await, Verdict::Passed);
+            assert_eq!(prober.probe().await, Verdict::Passed);
+        });
+    });
+}
+
+#[test]
+fn no_answer_and_nonsense_are_network_failures() {
+    run(async {
+        let network = Verdict::Failed(Failure::Network);
+        let (listener, address) = listen().await;
+        let mut prober = Prober::new(Arc::new(check("c")), address);
+        let server = async {
+            for answer in [
+                &b""[..],
+                b"SSH-2.0-x\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort",
+            ] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                head(&mut stream).await;
+                stream.write_all(answer).await.unwrap();
+            }
+        };
+        tokio::join!(server, async {
+            for _ in 0..3 {
+                assert_eq!(prober.probe().await, network);
+            }
+        });
+        drop(listener);
+        assert_eq!(prober.probe().await, network, "refused");
+    });
+}
+
+#[test]
+fn http2_is_spoken_where_asked_for() {
+    run(async {
+        for (host, authority, header) in [("c0", Some("c0"), None), ("a b", None, Some("a b"))] {
+            let (listener, address) = listen().await;
+            let check = HealthCheck {
+                http2: true,
+                ..check(host)
+            };
+            let mut prober = Prober::new(Arc::new(check), address);
+            let server = tokio::task::spawn_local(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut connection = h2::server::handshake::<TcpStream>(stream).await.unwrap();
+                let mut seen = Vec::new();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let host = request
+                        .headers()
+                        .get("host")
+                        .map(|h| h.to_str().unwrap().to_owned());
+                    seen.push((request.uri().clone(), host));
+                    let response = ::http::Response::builder().status(200).body(()).unwrap();
+                    let mut body = respond.send_response(response, false).unwrap();
+                    body.send_data(Bytes::from_static(b"ok"), true).unwrap();
+                }
+                seen
+            });
+            assert_eq!(prober.probe().await, Verdict::Passed);
+            assert_eq!(prober.probe().await, Verdict::Passed);
+            prober.disconnect();
+            let seen = server.await.unwrap();
+            assert_eq!(seen.len(), 2, "on one connection");
+            for (uri, host) in seen {
+                assert_eq!(uri.path_and_query().unwrap(), "/healthz?deep=1");
+                assert_eq!(
+                    (uri.authority().map(|a| a.as_str()), host.as_deref()),
+                    (authority, header)
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn the_loop_marks_counts_and_tells() {
+    run(async {
+        let (listener, address) = listen().await;
+        let mut check = check("c");
+        check.timeout = Duration::from_millis(200);
+        check.intervals.no_traffic = Duration::ZERO;
+        let mut spec = ClusterSpec::new("c", Discovery::Static(vec![StaticEndpoint::new(address)]));
+        spec.health_check = Some(check.clone());
+        let cluster = Cluster::new(spec, 1);
+        let endpoint = Arc::clone(&cluster.endpoints().endpoints[0]);
+        assert!(endpoint.health().has(Health::PENDING_ACTIVE_HC) && !endpoint.is_healthy());
+        let changes = Rc::new(Cell::new(0));
+        let told = Rc::clone(&changes);
+        let watching = tokio::task::spawn_local(watch(
+            Arc::clone(&cluster),
+            Arc::new(check),
+            Arc::clone(&endpoint),
+            Random::new(1),
+            move || told.set(told.get() + 1),
+        ));
+        let stats = cluster.control_stats();
+        let results = || stats.health_check_success.get() + stats.health_check_failure.get();
+        // Up at once; one timeout is not enough, two are; a status would be.
+        for (answer, healthy, changed, timed_out) in [
+            (Some(OK), true, 1, false),
+            (None, true, 1, false),
+            (None, false, 2, true),
+            (Some(OK), false, 2, false),
+            (Some(OK), true, 3, false),
+            (Some(BUSY), false, 4, false),
+        ] {
+            let before = results();
+            answer_one(&listener, answer).await;
+            while results() == before {
+                tokio::task::yield_now().await;
+            }
+            let flags = endpoint.health();
+            assert_eq!(
+                (endpoint.is_healthy(), changes.get()),
+                (healthy, changed),
+                "{answer:?}"
+            );
+            assert_eq!(
+                flags.has(Health::ACTIVE_HC_TIMEOUT),
+                timed_out,
+                "{answer:?}"
+            );
+            assert!(!flags.has(Health::PENDING_ACTIVE_HC));
+        }
+        watching.abort();
+        assert_eq!(stats.health_check_success.get(), 3);
+        assert_eq!(stats.health_check_failure.get(), 3);
+        assert_eq!(stats.health_check_network_failure.get(), 2);
+    });
+}
+
+/// Answers the next check on a connection of its own, or lets it time out.
+async fn answer_one(listener: &TcpListener, answer: Option<&[u8]>) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    head(&mut stream).await;
+    if let Some(answer) = answer {
+        stream.write_all(answer).await.unwrap();
+    } else {
+        assert_eq!(
+            stream.read(&mut [0]).await.unwrap(),
+            0,
+            "the checker gave up"
+        );
+    }
+}
