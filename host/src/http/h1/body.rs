@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::headers::{Headers, Known};
 use crate::limits;
 
-use super::field::{self, BadField};
+use super::field;
 use super::{BodyLength, HeadLimits};
 
 pub use super::reject::BodyError;
@@ -280,23 +280,20 @@ impl Decoder {
         if self.trailer_lines > self.limits.fields {
             return Err(BodyError::TooManyTrailers);
         }
-        let (name, value) = field::split(content).map_err(|bad| match bad {
-            BadField::Syntax => BodyError::Trailers,
-            BadField::Control => BodyError::TrailerCharacters,
-        })?;
-        field::with_lower_case(name, |name| {
+        field::read(content, |name, value| {
             let known = Known::find(name);
             if !known.is_some_and(is_forbidden) {
                 field::append(trailers, known, name, value);
             }
-        });
+            Ok::<(), BodyError>(())
+        })?;
         Ok(Some(line.len()))
     }
 
     /// The first line of `buf` with its LF, if that is among the first `limit` bytes.
     fn next_line<'a>(&mut self, buf: &'a [u8], limit: usize) -> Option<&'a [u8]> {
         let seen = buf.get(..limit).unwrap_or(buf);
-        match memchr::memchr(b'\n', seen.get(self.scanned..)?) {
+        match field::line_feed(seen.get(self.scanned..)?) {
             Some(at) => {
                 let line = seen.get(..=self.scanned + at);
                 self.scanned = 0;

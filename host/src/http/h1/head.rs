@@ -15,6 +15,7 @@ mod response;
 use crate::exchange::Protocol;
 use crate::headers::Headers;
 
+use super::field;
 use super::{BodyLength, HeadLimits, MethodKind, RequestRules};
 use facts::Facts;
 
@@ -138,7 +139,7 @@ impl HeadParser {
     fn next_line<'a>(&mut self, buf: &'a [u8]) -> Option<&'a [u8]> {
         let line = buf.get(self.line..)?;
         let seen = self.scanned.saturating_sub(self.line);
-        let Some(at) = memchr::memchr(b'\n', line.get(seen..)?) else {
+        let Some(at) = field::line_feed(line.get(seen..)?) else {
             self.scanned = buf.len();
             return None;
         };

@@ -5,6 +5,8 @@
 
 use crate::exchange::Flags;
 
+use super::field::BadField;
+
 /// Why a request is refused. The connection is closed after the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
@@ -53,6 +55,15 @@ pub enum Reject {
     /// The target has a fragment.
     #[error("target of the request has a fragment")]
     Fragment,
+}
+
+impl From<BadField> for Reject {
+    fn from(bad: BadField) -> Self {
+        match bad {
+            BadField::Syntax => Self::Malformed,
+            BadField::Control => Self::InvalidCharacters,
+        }
+    }
 }
 
 impl Reject {
@@ -155,6 +166,15 @@ pub enum BadResponse {
     BodyForbidden,
 }
 
+impl From<BadField> for BadResponse {
+    fn from(bad: BadField) -> Self {
+        match bad {
+            BadField::Syntax => Self::Malformed,
+            BadField::Control => Self::InvalidCharacters,
+        }
+    }
+}
+
 /// Why a body or its trailers are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -182,6 +202,15 @@ pub enum BodyError {
     /// The peer closed before the end.
     #[error("connection was closed before the end of the body")]
     Truncated,
+}
+
+impl From<BadField> for BodyError {
+    fn from(bad: BadField) -> Self {
+        match bad {
+            BadField::Syntax => Self::Trailers,
+            BadField::Control => Self::TrailerCharacters,
+        }
+    }
 }
 
 impl BodyError {

@@ -3,7 +3,7 @@
 use crate::exchange::Protocol;
 use crate::headers::{Headers, Known};
 
-use super::super::field::{self, BadField};
+use super::super::field;
 use super::super::{BodyLength, MethodKind, RequestRules, Underscores};
 use super::facts::Coding;
 use super::{HeadParser, Reject, RequestHead, Stage, window};
@@ -45,15 +45,6 @@ const METHODS: &[&[u8]] = &[
     b"UNLOCK",
     b"UNSUBSCRIBE",
 ];
-
-impl From<BadField> for Reject {
-    fn from(bad: BadField) -> Self {
-        match bad {
-            BadField::Syntax => Self::Malformed,
-            BadField::Control => Self::InvalidCharacters,
-        }
-    }
-}
 
 impl HeadParser {
     pub(super) fn read_request(
@@ -194,8 +185,7 @@ impl HeadParser {
         if self.facts.lines > rules.limits.fields {
             return Err(Reject::TooManyFields);
         }
-        let (name, value) = field::split(line)?;
-        field::with_lower_case(name, |name| match Known::find(name) {
+        field::read(line, |name, value| match Known::find(name) {
             Some(Known::Authority) => self.host(value, headers),
             Some(Known::TransferEncoding) => Ok(self.facts.note(Known::TransferEncoding, value)?),
             Some(known) => {

@@ -5,19 +5,10 @@ use std::borrow::Cow;
 use crate::exchange::Protocol;
 use crate::headers::{Headers, Known};
 
-use super::super::field::{self, BadField};
+use super::super::field;
 use super::super::{BodyLength, HeadLimits, MethodKind};
 use super::facts::Coding;
 use super::{BadResponse, HeadParser, ResponseHead, Stage, window};
-
-impl From<BadField> for BadResponse {
-    fn from(bad: BadField) -> Self {
-        match bad {
-            BadField::Syntax => Self::Malformed,
-            BadField::Control => Self::InvalidCharacters,
-        }
-    }
-}
 
 impl HeadParser {
     pub(super) fn read_response(
@@ -118,8 +109,7 @@ impl HeadParser {
             return Err(BadResponse::TooManyFields);
         }
         let line = unfolded(line);
-        let (name, value) = field::split(&line)?;
-        field::with_lower_case(name, |name| {
+        field::read(&line, |name, value| {
             let known = Known::find(name);
             if let Some(known) = known {
                 // Framing that hides in a continued line is meant for somebody.
