@@ -149,6 +149,7 @@ impl Setup {
             .collect();
         Self {
             ports,
+            concurrency: Some(1),
             ..Self::default()
         }
     }

@@ -302,10 +302,14 @@ fn optional(value: Option<Vec<u8>>) -> String {
 }
 
 fn ended(result: Result<(), Error>) -> String {
-    match result {
-        Ok(()) => "ok".to_owned(),
-        Err(error) => error.name().to_owned(),
-    }
+    let name = match result {
+        Ok(()) => "ok",
+        Err(Error::WrongPhase) => "wrong-phase",
+        Err(Error::Immutable) => "immutable",
+        Err(Error::TooLarge) => "too-large",
+        Err(Error::InvalidValue) => "invalid-value",
+    };
+    name.to_owned()
 }
 
 support::export!(Script);
