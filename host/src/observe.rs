@@ -6,5 +6,8 @@
 //!
 //! Does not own: when something is counted or logged.
 
+pub mod access_log;
 pub mod format;
+pub mod metrics;
+pub mod registry;
 pub mod stats;

@@ -66,7 +66,7 @@ pub enum Reading {
 
 impl Reading {
     /// Adds the same statistic of another shard.
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         match (self, other) {
             (Self::Counter(sum), Self::Counter(more)) => *sum = sum.wrapping_add(more),
             (

@@ -1,0 +1,326 @@
+//! The names of the statistics that belong to no part of their own.
+//!
+//! Owns which statistics the connection managers, the listeners, the two managers of the
+//! configuration and the process itself have; names are Envoy's. The connection manager and the
+//! listeners count into a worker's shard, the control thread into the rest.
+//!
+//! Does not own: the statistics of clusters (`upstream`) and of filters (`wasm`).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::registry::{Registry, Scope};
+use super::stats::{Name, Reading, Sharded, SharedGauge, Stats, stats};
+use crate::clock;
+
+stats! {
+    /// A connection manager (`http.<stat_prefix>.`).
+    pub struct HttpStats {
+        gauge downstream_cx_active,
+        counter downstream_cx_delayed_close_timeout,
+        counter downstream_cx_destroy,
+        counter downstream_cx_destroy_active_rq,
+        counter downstream_cx_destroy_local,
+        counter downstream_cx_destroy_local_active_rq,
+        counter downstream_cx_destroy_remote,
+        counter downstream_cx_destroy_remote_active_rq,
+        counter downstream_cx_drain_close,
+        gauge downstream_cx_http1_active,
+        counter downstream_cx_http1_total,
+        gauge downstream_cx_http2_active,
+        counter downstream_cx_http2_total,
+        counter downstream_cx_idle_timeout,
+        histogram downstream_cx_length_ms,
+        counter downstream_cx_max_duration_reached,
+        counter downstream_cx_max_requests_reached,
+        counter downstream_cx_protocol_error,
+        counter downstream_cx_rx_bytes_total,
+        counter downstream_cx_total,
+        counter downstream_cx_tx_bytes_total,
+        gauge downstream_cx_upgrades_active,
+        counter downstream_cx_upgrades_total,
+
+        gauge downstream_rq_active,
+        classes downstream_rq_by_class = "downstream_rq",
+        counter downstream_rq_completed,
+        counter downstream_rq_failed_path_normalization,
+        counter downstream_rq_header_timeout,
+        counter downstream_rq_http1_total,
+        counter downstream_rq_http2_total,
+        counter downstream_rq_idle_timeout,
+        counter downstream_rq_max_duration_reached,
+        counter downstream_rq_non_relative_path,
+        counter downstream_rq_overload_close,
+        counter downstream_rq_redirected_with_normalized_path,
+        counter downstream_rq_response_before_rq_complete,
+        counter downstream_rq_rx_reset,
+        histogram downstream_rq_time,
+        counter downstream_rq_timeout,
+        counter downstream_rq_too_large,
+        counter downstream_rq_too_many_premature_resets,
+        counter downstream_rq_total,
+        counter downstream_rq_tx_reset,
+        counter downstream_rq_ws_on_non_ws_route,
+
+        counter no_cluster,
+        counter no_route,
+        counter rq_direct_response,
+        counter rq_redirect,
+        counter rq_reset_after_downstream_response_started,
+        counter rq_total,
+        counter rs_too_large,
+    }
+}
+
+stats! {
+    /// A listener (`listener.<address>.`).
+    pub struct ListenerStats {
+        gauge downstream_cx_active,
+        counter downstream_cx_destroy,
+        histogram downstream_cx_length_ms,
+        counter downstream_cx_overflow,
+        counter downstream_cx_overload_reject,
+        counter downstream_cx_total,
+        counter downstream_cx_transport_socket_connect_timeout,
+        counter downstream_global_cx_overflow,
+        counter downstream_listener_filter_error,
+        counter downstream_listener_filter_remote_close,
+        gauge downstream_pre_cx_active,
+        counter downstream_pre_cx_timeout,
+        counter no_filter_chain_match,
+    }
+}
+
+stats! {
+    /// A connection manager's part in a listener (`listener.<address>.http.<stat_prefix>.`).
+    pub struct ListenerHttpStats {
+        classes downstream_rq_by_class = "downstream_rq",
+        counter downstream_rq_completed,
+    }
+}
+
+stats! {
+    /// The listeners as a whole (`listener_manager.`).
+    pub struct ListenerManagerStats {
+        shared_counter listener_added,
+        shared_counter listener_create_failure,
+        shared_counter listener_create_success,
+        shared_counter listener_in_place_updated,
+        shared_counter listener_modified,
+        shared_counter listener_removed,
+        shared_counter listener_stopped,
+        shared_gauge total_filter_chains_draining,
+        shared_gauge total_listeners_active,
+        shared_gauge total_listeners_draining,
+        shared_gauge total_listeners_warming,
+        shared_gauge workers_started,
+    }
+}
+
+stats! {
+    /// The clusters as a whole (`cluster_manager.`).
+    pub struct ClusterManagerStats {
+        shared_gauge active_clusters,
+        shared_counter cluster_added,
+        shared_counter cluster_modified,
+        shared_counter cluster_removed,
+        shared_counter cluster_updated,
+        shared_gauge warming_clusters,
+    }
+}
+
+/// What of a listener is also shown for each worker.
+const OF_WORKERS: [&str; 2] = ["downstream_cx_active", "downstream_cx_total"];
+
+/// The part of a listener's statistics that is shown for each worker, read from the worker's shard.
+#[derive(Debug)]
+pub struct ListenerOfWorker {
+    stats: Arc<Sharded<ListenerStats>>,
+    index: usize,
+}
+
+impl ListenerOfWorker {
+    /// The part of worker `index`.
+    #[must_use]
+    pub const fn new(stats: Arc<Sharded<ListenerStats>>, index: usize) -> Self {
+        Self { stats, index }
+    }
+}
+
+impl Stats for ListenerOfWorker {
+    fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
+        self.stats.shard(self.index).visit(&mut |name, reading| {
+            let is_shown = matches!(&name, Name::Plain(name) if OF_WORKERS.contains(&&**name));
+            if is_shown {
+                visit(name, reading);
+            }
+        });
+    }
+}
+
+/// What `server.state` stands at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// Serving.
+    Live = 0,
+    /// Finishing what is in flight.
+    Draining = 1,
+    /// The configuration is being loaded.
+    PreInitializing = 2,
+    /// Waiting for clusters and listeners to be ready.
+    Initializing = 3,
+}
+
+/// The process (`server.`).
+#[derive(Debug)]
+pub struct ServerStats {
+    started: Instant,
+    concurrency: usize,
+    /// Accepted connections that are open, over all listeners.
+    pub total_connections: SharedGauge,
+    state: SharedGauge,
+}
+
+impl ServerStats {
+    /// Statistics of a process that starts now, registered.
+    #[must_use]
+    pub fn register(registry: &Registry, concurrency: usize) -> Arc<Self> {
+        let stats = Arc::new(Self {
+            started: clock::now(),
+            concurrency,
+            total_connections: SharedGauge::default(),
+            state: SharedGauge::default(),
+        });
+        stats.set_state(ServerState::PreInitializing);
+        registry.register(Scope::new("server."), &stats);
+        stats
+    }
+
+    /// Says what the process is doing.
+    pub fn set_state(&self, state: ServerState) {
+        self.state.set(state as i64);
+    }
+}
+
+impl Stats for ServerStats {
+    fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
+        let state = self.state.get();
+        let uptime = clock::now()
+            .saturating_duration_since(self.started)
+            .as_secs();
+        let memory = Memory::read();
+        for (name, value) in [
+            ("concurrency", signed(self.concurrency)),
+            ("hot_restart_epoch", 0),
+            ("live", i64::from(state == ServerState::Live as i64)),
+            ("memory_allocated", memory.anonymous),
+            ("memory_heap_size", memory.anonymous),
+            ("memory_physical_size", memory.resident),
+            ("parent_connections", 0),
+            ("state", state),
+            ("total_connections", self.total_connections.get()),
+            ("uptime", signed(uptime)),
+        ] {
+            visit(name.into(), Reading::Gauge { value, used: true });
+        }
+    }
+}
+
+/// Memory of the process as the kernel counts it, in bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Memory {
+    resident: i64,
+    /// The part of it that no file stands behind: heap, stacks and guests.
+    anonymous: i64,
+}
+
+impl Memory {
+    fn read() -> Self {
+        std::fs::read_to_string("/proc/self/status")
+            .map_or_else(|_| Self::default(), |text| Self::parse(&text))
+    }
+
+    fn parse(status: &str) -> Self {
+        let kilobytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_ascii_whitespace().next()?.parse::<i64>().ok()
+        };
+        let bytes = |name| kilobytes(name).unwrap_or(0).saturating_mul(1024);
+        Self {
+            resident: bytes("VmRSS:"),
+            anonymous: bytes("RssAnon:"),
+        }
+    }
+}
+
+fn signed(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gauge(registry: &Registry, name: &str) -> i64 {
+        match registry.read()[name].reading {
+            Reading::Gauge { value, .. } => value,
+            ref other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_server_shows_its_state_and_memory() {
+        let registry = Registry::new(2);
+        let stats = ServerStats::register(&registry, 2);
+        assert_eq!(gauge(&registry, "server.state"), 2);
+        assert_eq!(gauge(&registry, "server.live"), 0);
+        stats.set_state(ServerState::Live);
+        stats.total_connections.inc();
+        assert_eq!(gauge(&registry, "server.live"), 1);
+        assert_eq!(gauge(&registry, "server.total_connections"), 1);
+        assert_eq!(gauge(&registry, "server.concurrency"), 2);
+        assert!(gauge(&registry, "server.memory_physical_size") > 1 << 20);
+    }
+
+    #[test]
+    fn memory_is_read_from_the_status() {
+        let text = "Name:\tx\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\n";
+        let memory = Memory {
+            resident: 2 << 20,
+            anonymous: 1 << 20,
+        };
+        assert_eq!(Memory::parse(text), memory);
+        assert_eq!(Memory::parse(""), Memory::default());
+    }
+
+    #[test]
+    fn a_worker_shows_its_own_connections() {
+        let registry = Registry::new(2);
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+        let stats = registry.sharded::<ListenerStats>(Scope::listener(address));
+        let of_worker = Arc::new(ListenerOfWorker::new(Arc::clone(&stats), 1));
+        registry.register(Scope::listener_worker(address, 1), &of_worker);
+        stats.shard(0).downstream_cx_total.add(2);
+        stats.shard(1).downstream_cx_total.add(3);
+        let samples = registry.read();
+        let names: Vec<&String> = samples
+            .keys()
+            .filter(|name| name.contains(".worker_"))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "listener.127.0.0.1_80.worker_1.downstream_cx_active",
+                "listener.127.0.0.1_80.worker_1.downstream_cx_total"
+            ]
+        );
+        assert_eq!(
+            samples["listener.127.0.0.1_80.worker_1.downstream_cx_total"].reading,
+            Reading::Counter(3)
+        );
+        assert_eq!(
+            samples["listener.127.0.0.1_80.downstream_cx_total"].reading,
+            Reading::Counter(5)
+        );
+    }
+}

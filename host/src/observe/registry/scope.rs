@@ -1,0 +1,219 @@
+//! Where a statistic belongs: the part of its name that comes before its own.
+
+use std::net::SocketAddr;
+
+/// A scope such as `cluster.<name>.`. In Prometheus' form the parts that vary are labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// What the names of `/stats` begin with, up to and with the last point: `cluster.backend.`.
+    pub prefix: Box<str>,
+    /// The same without what the labels say: `cluster.`.
+    pub family: Box<str>,
+    /// What names in Prometheus' form begin with.
+    pub namespace: Namespace,
+    /// The labels, in the order in which they are shown.
+    pub labels: Box<[(&'static str, Box<str>)]>,
+}
+
+/// Who named a statistic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// Envoy has it under the same name.
+    #[default]
+    Envoy,
+    /// It is about a part that Envoy does not have.
+    Nuncio,
+}
+
+impl Namespace {
+    /// The first part of names in Prometheus' form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Envoy => "envoy",
+            Self::Nuncio => "nuncio",
+        }
+    }
+}
+
+impl Scope {
+    /// A scope without labels; `prefix` ends with a point.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.into(),
+            family: prefix.into(),
+            ..Self::default()
+        }
+    }
+
+    /// [`Scope::new`] for what Envoy does not have.
+    #[must_use]
+    pub fn nuncio(prefix: &str) -> Self {
+        Self {
+            namespace: Namespace::Nuncio,
+            ..Self::new(prefix)
+        }
+    }
+
+    /// `cluster.<name>.`
+    #[must_use]
+    pub fn cluster(name: &str) -> Self {
+        Self::labelled("cluster", name, "envoy_cluster_name")
+    }
+
+    /// `http.<stat_prefix>.`, a connection manager.
+    #[must_use]
+    pub fn http(stat_prefix: &str) -> Self {
+        Self::labelled("http", stat_prefix, "envoy_http_conn_manager_prefix")
+    }
+
+    /// `listener.<address>.`
+    #[must_use]
+    pub fn listener(address: SocketAddr) -> Self {
+        Self::labelled(
+            "listener",
+            &listener_name(address),
+            "envoy_listener_address",
+        )
+    }
+
+    /// `listener.<address>.http.<stat_prefix>.`, a connection manager's part in a listener.
+    #[must_use]
+    pub fn listener_http(address: SocketAddr, stat_prefix: &str) -> Self {
+        let (listener, prefix) = (listener_name(address), segment(stat_prefix));
+        Self {
+            prefix: format!("listener.{listener}.http.{prefix}.").into(),
+            family: "listener.http.".into(),
+            namespace: Namespace::Envoy,
+            labels: [
+                ("envoy_http_conn_manager_prefix", prefix.into()),
+                ("envoy_listener_address", listener.into()),
+            ]
+            .into(),
+        }
+    }
+
+    /// `listener.<address>.worker_<index>.`
+    #[must_use]
+    pub fn listener_worker(address: SocketAddr, index: usize) -> Self {
+        let listener = listener_name(address);
+        Self {
+            prefix: format!("listener.{listener}.worker_{index}.").into(),
+            family: "listener.worker.".into(),
+            namespace: Namespace::Envoy,
+            labels: [
+                ("envoy_worker_id", index.to_string().into()),
+                ("envoy_listener_address", listener.into()),
+            ]
+            .into(),
+        }
+    }
+
+    /// `wasm.<name>.`, a filter that is a Wasm component.
+    #[must_use]
+    pub fn wasm(filter: &str) -> Self {
+        let scope = Self::labelled("wasm", filter, "nuncio_wasm_filter");
+        Self {
+            namespace: Namespace::Nuncio,
+            ..scope
+        }
+    }
+
+    /// The scope of a statistic whose full name is all that is known of it.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        const LIMITER: &str = ".http_local_rate_limit.";
+        match name.split_once(LIMITER) {
+            Some((prefix, _)) if !prefix.is_empty() => Self {
+                prefix: format!("{prefix}{LIMITER}").into(),
+                family: "http_local_rate_limit.".into(),
+                namespace: Namespace::Envoy,
+                labels: [("envoy_local_http_ratelimit_prefix", prefix.into())].into(),
+            },
+            _ => Self::default(),
+        }
+    }
+
+    fn labelled(family: &str, value: &str, label: &'static str) -> Self {
+        let value = segment(value);
+        Self {
+            prefix: format!("{family}.{value}.").into(),
+            family: format!("{family}.").into(),
+            namespace: Namespace::Envoy,
+            labels: [(label, value.into())].into(),
+        }
+    }
+}
+
+/// A name as it stands in the name of a statistic: Envoy puts `_` for `:`.
+fn segment(name: &str) -> String {
+    name.replace(':', "_")
+}
+
+/// `127.0.0.1_10000`, and `[__1]_10000` for an IPv6 address.
+fn listener_name(address: SocketAddr) -> String {
+    segment(&address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_named_as_in_envoy() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000));
+        for (scope, prefix, family, labels) in [
+            (
+                Scope::cluster("a:b.c"),
+                "cluster.a_b.c.",
+                "cluster.",
+                vec!["envoy_cluster_name=a_b.c"],
+            ),
+            (
+                Scope::http("in"),
+                "http.in.",
+                "http.",
+                vec!["envoy_http_conn_manager_prefix=in"],
+            ),
+            (
+                Scope::listener(address),
+                "listener.127.0.0.1_10000.",
+                "listener.",
+                vec!["envoy_listener_address=127.0.0.1_10000"],
+            ),
+            (
+                Scope::listener_worker(address, 3),
+                "listener.127.0.0.1_10000.worker_3.",
+                "listener.worker.",
+                vec![
+                    "envoy_worker_id=3",
+                    "envoy_listener_address=127.0.0.1_10000",
+                ],
+            ),
+            (
+                Scope::of_name("rl.http_local_rate_limit.ok"),
+                "rl.http_local_rate_limit.",
+                "http_local_rate_limit.",
+                vec!["envoy_local_http_ratelimit_prefix=rl"],
+            ),
+            (Scope::of_name("my.counter"), "", "", vec![]),
+            (Scope::of_name(".http_local_rate_limit.ok"), "", "", vec![]),
+            (
+                Scope::listener("[::1]:80".parse().unwrap()),
+                "listener.[__1]_80.",
+                "listener.",
+                vec!["envoy_listener_address=[__1]_80"],
+            ),
+        ] {
+            assert_eq!(&*scope.prefix, prefix);
+            assert_eq!(&*scope.family, family);
+            let shown: Vec<String> = scope
+                .labels
+                .iter()
+                .map(|(label, value)| format!("{label}={value}"))
+                .collect();
+            assert_eq!(shown, labels, "{prefix}");
+        }
+    }
+}
