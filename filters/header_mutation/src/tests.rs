@@ -1,0 +1,148 @@
+//! The filter over the fake host. What is expected of orders and empty values is what Envoy 1.40
+//! answers to the same configuration.
+
+use nuncio_sdk::testing::{Configured, Host, Value, json};
+
+use super::*;
+
+fn filter(request: Value, response: Value) -> Configured<HeaderMutation> {
+    let mutations = json!({ "request_mutations": request, "response_mutations": response });
+    Host::new()
+        .configure(json!({ "mutations": mutations }))
+        .expect("a good configuration")
+}
+
+fn append(key: &str, value: &str, action: &str) -> Value {
+    json!({ "append": { "header": { "key": key, "value": value }, "append_action": action } })
+}
+
+fn shown(headers: &[(String, String)]) -> String {
+    let fields = headers
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    fields.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn mutations_apply_in_order() {
+    let filter = filter(
+        json!([
+            append("x-a", "3", "APPEND_IF_EXISTS_OR_ADD"),
+            append("x-b", "9", "ADD_IF_ABSENT"),
+            append("x-c", "%REQ(x-zz)%", "APPEND_IF_EXISTS_OR_ADD"),
+            append("x-f", "a%REQ(x-a)%b%%c", "APPEND_IF_EXISTS_OR_ADD"),
+            append("x-a", "4", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            append("x-none", "4", "OVERWRITE_IF_EXISTS"),
+            append("x-g", "9", "ADD_IF_ABSENT"),
+            { "remove": "x-b" },
+        ]),
+        json!([]),
+    );
+    let mut stream = filter.stream();
+    let head = [
+        (":path", "/p"),
+        ("x-a", "1"),
+        ("x-a", "2"),
+        ("x-b", "1"),
+        ("x-z", "z"),
+    ];
+    assert_eq!(stream.on_request_headers(&head, true), Ok(Flow::Next));
+    assert_eq!(
+        shown(&stream.request_headers()),
+        ":path=/p x-z=z x-f=a1b%c x-a=4 x-g=9"
+    );
+}
+
+#[test]
+fn the_response_has_its_own_mutations() {
+    let filter = filter(
+        json!([]),
+        json!([
+            append("x-up", "c", "OVERWRITE_IF_EXISTS"),
+            append("x-of", "%REQ(:path)% %RESP(x-up)%", "APPEND_IF_EXISTS_OR_ADD"),
+            { "remove": "server" },
+        ]),
+    );
+    assert_eq!(filter.interest(), Interest::new().response_headers());
+    let mut stream = filter.stream();
+    assert_eq!(
+        stream.on_request_headers(&[(":path", "/p")], true),
+        Ok(Flow::Next)
+    );
+    let head = [
+        (":status", "200"),
+        ("x-up", "a"),
+        ("x-up", "b"),
+        ("server", "u"),
+    ];
+    assert_eq!(stream.on_response_headers(&head, false), Ok(Flow::Next));
+    assert_eq!(shown(&stream.request_headers()), ":path=/p");
+    assert_eq!(
+        shown(&stream.response_headers()),
+        ":status=200 x-up=c x-of=/p c"
+    );
+}
+
+#[test]
+fn an_empty_value_is_kept_only_if_asked() {
+    let keep = |key: &str, value: &str| json!({ "append": { "header": { "key": key, "value": value }, "keep_empty_value": true } });
+    let filter = filter(
+        json!([
+            append("x-a", "", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            append("x-a", "%REQ(x-zz)%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            keep("x-d", ""),
+            keep("x-e", "%REQ(x-zz)%"),
+        ]),
+        json!([]),
+    );
+    let mut stream = filter.stream();
+    assert_eq!(
+        stream.on_request_headers(&[("x-a", "1")], true),
+        Ok(Flow::Next)
+    );
+    assert_eq!(shown(&stream.request_headers()), "x-a=1 x-d= x-e=");
+}
+
+#[test]
+fn without_mutations_it_is_never_called() {
+    for document in [json!({}), json!({ "mutations": {} })] {
+        let filter = Host::new()
+            .configure::<HeaderMutation>(document)
+            .expect("a good configuration");
+        assert_eq!(filter.interest(), Interest::new());
+    }
+}
+
+#[test]
+fn what_may_not_be_changed_is_refused() {
+    for (mutation, reason) in [
+        (
+            append(":path", "/", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            ":-prefixed or host",
+        ),
+        (
+            append("Host", "h", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            ":-prefixed or host",
+        ),
+        (json!({ "remove": ":path" }), ":-prefixed or host"),
+        (
+            append("Content-Length", "1", "ADD_IF_ABSENT"),
+            "not supported by nuncio",
+        ),
+        (append("x a", "1", "ADD_IF_ABSENT"), "x a"),
+        (
+            append("x-a", "a\r\nb", "ADD_IF_ABSENT"),
+            "not a header value",
+        ),
+        (append("x-a", "%NOPE", "ADD_IF_ABSENT"), "%NOPE"),
+        (json!({ "remove_on_match": {} }), "remove_on_match"),
+        (json!({}), "expected"),
+    ] {
+        let mutations = json!({ "request_mutations": [mutation] });
+        let refused = Host::new()
+            .configure::<HeaderMutation>(json!({ "mutations": mutations }))
+            .err();
+        let message = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.contains(reason), "{mutations}: {message}");
+    }
+}

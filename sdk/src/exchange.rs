@@ -1,0 +1,183 @@
+//! The stream that the current hook is about: its blocks of fields, and what can be asked in every
+//! phase.
+//!
+//! Nothing here holds anything: each value stands for a call into the proxy, and lives as long as
+//! the hook.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use crate::error::HostError;
+use crate::host::{Block, Current, Host, RouteKind};
+use crate::resources::Sink;
+use crate::setup::{Attribute, Format, HeaderName};
+
+/// A request with its response, in any phase. Every hook's context gives access to it.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    hook: PhantomData<&'a mut ()>,
+}
+
+impl Exchange<'_> {
+    #[inline]
+    pub(crate) const fn current() -> Self {
+        Self { hook: PhantomData }
+    }
+
+    /// A fact about the stream; none where it is not known (yet).
+    #[inline]
+    #[must_use]
+    pub fn attribute(&self, attribute: Attribute) -> Option<Vec<u8>> {
+        Current.attribute(attribute.0)
+    }
+
+    /// Renders a format. What is missing is empty, as in a header's value.
+    #[inline]
+    #[must_use]
+    pub fn render(&self, format: Format) -> Vec<u8> {
+        Current.render(format.0)
+    }
+
+    /// Renders a format straight into a sink. What is missing is `-`, as in an access log.
+    #[inline]
+    pub fn write_format(&self, to: Sink, format: Format) {
+        Current.write_format(to.0, format.0);
+    }
+
+    /// What a filter before this one, or this one, has left under a key.
+    #[inline]
+    #[must_use]
+    pub fn metadata(&self, namespace: &str, key: &str) -> Option<Vec<u8>> {
+        Current.metadata(namespace, key)
+    }
+
+    /// Leaves a value for later filters and for logs (`%DYNAMIC_METADATA(namespace:key)%`).
+    ///
+    /// # Errors
+    /// [`HostError::TooLarge`].
+    #[inline]
+    pub fn set_metadata(
+        &mut self,
+        namespace: &str,
+        key: &str,
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), HostError> {
+        Current.set_metadata(namespace, key, value.as_ref())
+    }
+
+    /// What the matched route does; none where no route matches.
+    #[inline]
+    #[must_use]
+    pub fn route(&self) -> Option<RouteKind> {
+        Current.route()
+    }
+}
+
+/// One block of fields, to be read.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    at: Block,
+    hook: PhantomData<&'a ()>,
+}
+
+impl Fields<'_> {
+    #[inline]
+    pub(crate) const fn at(at: Block) -> Self {
+        Self {
+            at,
+            hook: PhantomData,
+        }
+    }
+
+    /// First value of a name.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, name: HeaderName) -> Option<Vec<u8>> {
+        Current.get(self.at, name.0)
+    }
+
+    /// First value of a name, as text. Bytes that are not UTF-8 become U+FFFD, so that a value which
+    /// is there is never taken for one which is not.
+    #[inline]
+    #[must_use]
+    pub fn get_str(&self, name: HeaderName) -> Option<String> {
+        let value = self.get(name)?;
+        Some(match String::from_utf8(value) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        })
+    }
+
+    /// All values of a name, in order.
+    #[inline]
+    #[must_use]
+    pub fn get_all(&self, name: HeaderName) -> Vec<Vec<u8>> {
+        Current.get_all(self.at, name.0)
+    }
+
+    /// Whether there is a field of that name.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, name: HeaderName) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// All fields in order, pseudo-header fields first. Costs several microseconds where there are
+    /// many: prefer [`get`](Self::get).
+    #[must_use]
+    pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Current.entries(self.at)
+    }
+}
+
+/// One block of fields, to be read and changed.
+#[derive(Debug)]
+pub struct FieldsMut<'a> {
+    fields: Fields<'a>,
+}
+
+impl<'a> Deref for FieldsMut<'a> {
+    type Target = Fields<'a>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.fields
+    }
+}
+
+impl FieldsMut<'_> {
+    #[inline]
+    pub(crate) const fn at(at: Block) -> Self {
+        Self {
+            fields: Fields::at(at),
+        }
+    }
+
+    /// One field in place of all of that name.
+    ///
+    /// # Errors
+    /// [`HostError`]: the block has been sent, the name may not be changed, or the value is too long
+    /// or not one that HTTP allows.
+    #[inline]
+    pub fn set(&mut self, name: HeaderName, value: impl AsRef<[u8]>) -> Result<(), HostError> {
+        Current.set(self.at, name.0, value.as_ref())
+    }
+
+    /// One more field of that name.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    #[inline]
+    pub fn append(&mut self, name: HeaderName, value: impl AsRef<[u8]>) -> Result<(), HostError> {
+        Current.append(self.at, name.0, value.as_ref())
+    }
+
+    /// Takes all fields of that name out; none is fine.
+    ///
+    /// # Errors
+    /// [`HostError`]: the block has been sent, or the name may not be removed.
+    #[inline]
+    pub fn remove(&mut self, name: HeaderName) -> Result<(), HostError> {
+        Current.remove(self.at, name.0)
+    }
+}

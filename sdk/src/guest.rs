@@ -1,0 +1,137 @@
+//! The exports of the component, over [`Instance`].
+
+use crate::bindings::exports::nuncio::filter::http_filter::Guest;
+use crate::bindings::nuncio::filter::types;
+use crate::filter::{BodyMode, Filter, Interest, Phase};
+use crate::flow::{Flow, LocalReply, Upstream};
+use crate::instance::{Instance, Step};
+
+/// A component that has its one instance of `Filter`; [`export_filter!`](crate::export_filter) makes
+/// it.
+pub trait Component {
+    /// The author's filter.
+    type Filter: Filter;
+
+    /// Lends the instance.
+    fn with<R>(hook: impl FnOnce(&Instance<Self::Filter>) -> R) -> R;
+}
+
+impl<C: Component> Guest for C {
+    fn configure(document: String) -> Result<(u32, types::Interest), String> {
+        C::with(|instance| instance.configure(&document))
+            .map(|(of, interest)| (of, interest.into()))
+            .map_err(|error| error.to_string())
+    }
+
+    #[inline]
+    fn on_request_headers(of: u32, end_of_stream: bool) -> types::Step {
+        C::with(|instance| instance.on_request_headers(of, end_of_stream)).into()
+    }
+
+    #[inline]
+    fn on_request_body(of: u32, s: u32, chunk: Vec<u8>, end_of_stream: bool) -> types::Step {
+        C::with(|instance| instance.on_request_body(of, s, chunk, end_of_stream)).into()
+    }
+
+    #[inline]
+    fn on_request_trailers(of: u32, s: u32) -> types::Step {
+        C::with(|instance| instance.on_request_trailers(of, s)).into()
+    }
+
+    #[inline]
+    fn on_response_headers(of: u32, s: u32, end_of_stream: bool) -> types::Step {
+        C::with(|instance| instance.on_response_headers(of, s, end_of_stream)).into()
+    }
+
+    #[inline]
+    fn on_response_body(of: u32, s: u32, chunk: Vec<u8>, end_of_stream: bool) -> types::Step {
+        C::with(|instance| instance.on_response_body(of, s, chunk, end_of_stream)).into()
+    }
+
+    #[inline]
+    fn on_response_trailers(of: u32, s: u32) -> types::Step {
+        C::with(|instance| instance.on_response_trailers(of, s)).into()
+    }
+
+    #[inline]
+    fn on_log(of: u32, s: u32) {
+        C::with(|instance| instance.on_log(of, s));
+    }
+
+    #[inline]
+    fn on_done(_of: u32, s: u32) {
+        C::with(|instance| instance.on_done(s));
+    }
+}
+
+impl From<Interest> for types::Interest {
+    fn from(interest: Interest) -> Self {
+        let phases = [
+            (Phase::RequestHeaders, types::Phases::REQUEST_HEADERS),
+            (Phase::RequestBody, types::Phases::REQUEST_BODY),
+            (Phase::RequestTrailers, types::Phases::REQUEST_TRAILERS),
+            (Phase::ResponseHeaders, types::Phases::RESPONSE_HEADERS),
+            (Phase::ResponseBody, types::Phases::RESPONSE_BODY),
+            (Phase::ResponseTrailers, types::Phases::RESPONSE_TRAILERS),
+            (Phase::Log, types::Phases::LOG),
+        ];
+        Self {
+            wants: phases
+                .into_iter()
+                .filter(|(phase, _)| interest.wants(*phase))
+                .fold(types::Phases::empty(), |all, (_, phase)| all | phase),
+            request_body: interest.request_body_mode().into(),
+            response_body: interest.response_body_mode().into(),
+        }
+    }
+}
+
+impl From<BodyMode> for types::BodyMode {
+    fn from(mode: BodyMode) -> Self {
+        match mode {
+            BodyMode::Streamed => Self::Streamed,
+            BodyMode::Buffered => Self::Buffered,
+        }
+    }
+}
+
+impl From<Step> for types::Step {
+    #[inline]
+    fn from(step: Step) -> Self {
+        let then = match step.then {
+            Ok(Flow::Next) => types::Flow::Next,
+            Ok(Flow::Forward(upstream)) => types::Flow::Forward(upstream.into()),
+            Ok(Flow::Reply(reply)) => types::Flow::Reply((*reply).into()),
+            Err(error) => types::Flow::Fail(error.to_string()),
+        };
+        Self {
+            state: step.state,
+            then,
+        }
+    }
+}
+
+impl From<LocalReply> for types::LocalReply {
+    fn from(reply: LocalReply) -> Self {
+        Self {
+            status: reply.status,
+            headers: reply.headers,
+            body: reply.body,
+            details: reply.details,
+            grpc_status: reply.grpc_status,
+            response_flag: reply.response_flag,
+        }
+    }
+}
+
+impl From<Upstream> for types::Upstream {
+    #[inline]
+    fn from(upstream: Upstream) -> Self {
+        Self {
+            cluster: upstream.cluster,
+            timeout_ms: upstream
+                .timeout
+                .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}

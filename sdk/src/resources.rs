@@ -1,0 +1,48 @@
+//! What outlives a stream and is shared by all workers: counters, token buckets and log sinks. They
+//! come from [`Setup`](crate::Setup).
+
+use crate::host::{Current, Host};
+
+/// A counter in the proxy's statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Counter(pub(crate) u32);
+
+impl Counter {
+    /// One more.
+    #[inline]
+    pub fn inc(self) {
+        self.add(1);
+    }
+
+    /// `n` more.
+    #[inline]
+    pub fn add(self, n: u64) {
+        Current.add(self.0, n);
+    }
+}
+
+/// A token bucket, exact to the token across all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenBucket(pub(crate) u32);
+
+impl TokenBucket {
+    /// Takes `tokens`, or takes none and answers false.
+    #[inline]
+    #[must_use]
+    pub fn take(self, tokens: u32) -> bool {
+        Current.take(self.0, tokens)
+    }
+}
+
+/// An output for access logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sink(pub(crate) u32);
+
+impl Sink {
+    /// Hands bytes over; a line brings its own line end. Never blocks: what does not fit into the
+    /// sink's buffer is counted and lost.
+    #[inline]
+    pub fn write(self, line: &[u8]) {
+        Current.write(self.0, line);
+    }
+}

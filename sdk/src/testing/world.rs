@@ -1,0 +1,395 @@
+//! What the fake host keeps: the tables of what filters looked up, what they share, and the stream
+//! that a hook is about.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::format::Format;
+use super::stream::text;
+use crate::error::HostError;
+use crate::host::{Block, BucketSettings, RouteKind, Target};
+
+/// The state of a fake host.
+pub(crate) struct World {
+    pub(crate) configuring: bool,
+    pub(crate) current: Option<Exchange>,
+    pub(crate) now: Duration,
+    pub(crate) max_level: log::LevelFilter,
+    pub(crate) log: Vec<(log::Level, String)>,
+    pub(crate) operators: BTreeMap<String, String>,
+    pub(crate) counters: BTreeMap<String, u64>,
+    pub(crate) sinks: Vec<(Target, Vec<u8>)>,
+    pub(crate) refused_sinks: Vec<Target>,
+    names: Vec<String>,
+    attributes: Vec<String>,
+    formats: Vec<Format>,
+    counter_names: Vec<String>,
+    buckets: Vec<Bucket>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            configuring: false,
+            current: None,
+            now: Duration::ZERO,
+            max_level: log::LevelFilter::Trace,
+            log: Vec::new(),
+            operators: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            sinks: Vec::new(),
+            refused_sinks: Vec::new(),
+            names: Vec::new(),
+            attributes: Vec::new(),
+            formats: Vec::new(),
+            counter_names: Vec::new(),
+            buckets: Vec::new(),
+        }
+    }
+}
+
+struct Bucket {
+    key: String,
+    how: BucketSettings,
+    tokens: u32,
+    /// When the last token that is counted in `tokens` came.
+    filled: Duration,
+}
+
+/// A block: its fields in order.
+type Fields = Vec<(String, Vec<u8>)>;
+
+/// One stream.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    blocks: [Option<Fields>; 4],
+    /// The blocks that have not been sent on yet.
+    held: Vec<Block>,
+    pub(crate) attributes: BTreeMap<String, Vec<u8>>,
+    pub(crate) metadata: BTreeMap<(String, String), Vec<u8>>,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) route: Option<RouteKind>,
+    pub(crate) route_cache_cleared: bool,
+}
+
+impl Exchange {
+    pub(crate) fn arrive(&mut self, at: Block, fields: &[(&str, &str)]) {
+        let fields = fields
+            .iter()
+            .map(|(n, v)| (n.to_ascii_lowercase(), v.as_bytes().to_vec()));
+        *self.place_mut(at) = Some(fields.collect());
+        if at == Block::RequestHeaders && self.route.is_none() {
+            self.route = Some(RouteKind::Forward);
+        }
+    }
+
+    pub(crate) fn hold(&mut self, blocks: &[Block]) {
+        self.held = blocks.to_vec();
+    }
+
+    pub(crate) fn first(&self, at: Block, name: &str) -> Option<String> {
+        self.values(at, name).first().map(|value| text(value))
+    }
+
+    pub(crate) fn block(&self, at: Block) -> Vec<(String, String)> {
+        self.fields(at)
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect()
+    }
+
+    pub(super) fn values(&self, at: Block, name: &str) -> Vec<Vec<u8>> {
+        let name = if name == "host" { ":authority" } else { name };
+        let matching = self.fields(at).iter().filter(|(n, _)| n == name);
+        matching.map(|(_, value)| value.clone()).collect()
+    }
+
+    fn fields(&self, at: Block) -> &[(String, Vec<u8>)] {
+        let [a, b, c, d] = &self.blocks;
+        let block = match at {
+            Block::RequestHeaders => a,
+            Block::RequestTrailers => b,
+            Block::ResponseHeaders => c,
+            Block::ResponseTrailers => d,
+        };
+        block.as_deref().unwrap_or_default()
+    }
+
+    const fn place_mut(&mut self, at: Block) -> &mut Option<Fields> {
+        let [a, b, c, d] = &mut self.blocks;
+        match at {
+            Block::RequestHeaders => a,
+            Block::RequestTrailers => b,
+            Block::ResponseHeaders => c,
+            Block::ResponseTrailers => d,
+        }
+    }
+}
+
+impl World {
+    fn setup(&self) -> Result<(), String> {
+        if self.configuring {
+            Ok(())
+        } else {
+            Err("only while configuring".to_owned())
+        }
+    }
+
+    pub(crate) fn intern_header(&mut self, name: &str) -> Result<u32, String> {
+        self.setup()?;
+        let name = name.to_ascii_lowercase();
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let pseudo = [
+            ":method",
+            ":scheme",
+            ":authority",
+            ":path",
+            ":protocol",
+            ":status",
+        ];
+        if !pseudo.contains(&name.as_str()) && (name.is_empty() || !name.bytes().all(token)) {
+            return Err("not a header name".to_owned());
+        }
+        let name = if name == "host" {
+            ":authority".to_owned()
+        } else {
+            name
+        };
+        Ok(index_of(&mut self.names, name))
+    }
+
+    pub(crate) fn find_attribute(&mut self, name: &str) -> Result<u32, String> {
+        self.setup()?;
+        if !name.contains('.') {
+            return Err("not an attribute".to_owned());
+        }
+        Ok(index_of(&mut self.attributes, name.to_owned()))
+    }
+
+    pub(crate) fn compile_format(&mut self, text: &str) -> Result<u32, String> {
+        self.setup()?;
+        self.formats.push(Format::text(text)?);
+        Ok(last(&self.formats))
+    }
+
+    pub(crate) fn compile_json_format(&mut self, json: &str, omit: bool) -> Result<u32, String> {
+        self.setup()?;
+        self.formats.push(Format::json(json, omit)?);
+        Ok(last(&self.formats))
+    }
+
+    pub(crate) fn open_sink(&mut self, target: &Target) -> Result<u32, String> {
+        self.setup()?;
+        if self.refused_sinks.contains(target) {
+            return Err("not granted".to_owned());
+        }
+        if let Some(at) = self.sinks.iter().position(|(open, _)| open == target) {
+            return Ok(number(at));
+        }
+        self.sinks.push((target.clone(), Vec::new()));
+        Ok(last(&self.sinks))
+    }
+
+    pub(crate) fn open_bucket(&mut self, key: &str, how: BucketSettings) -> Result<u32, String> {
+        self.setup()?;
+        if how.max_tokens == 0 || how.tokens_per_fill == 0 {
+            return Err("a token bucket needs tokens".to_owned());
+        }
+        if how.fill_interval < Duration::from_millis(50) {
+            return Err("a token bucket's fill interval is at least 50 ms".to_owned());
+        }
+        if let Some(at) = self.buckets.iter().position(|bucket| bucket.key == key) {
+            return Ok(number(at));
+        }
+        let bucket = Bucket {
+            key: key.to_owned(),
+            how,
+            tokens: how.max_tokens,
+            filled: self.now,
+        };
+        self.buckets.push(bucket);
+        Ok(last(&self.buckets))
+    }
+
+    pub(crate) fn open_counter(&mut self, name: &str) -> Result<u32, String> {
+        self.setup()?;
+        self.counters.entry(name.to_owned()).or_default();
+        Ok(index_of(&mut self.counter_names, name.to_owned()))
+    }
+
+    pub(crate) fn values(&self, at: Block, name: u32) -> Vec<Vec<u8>> {
+        match (&self.current, self.names.get(name as usize)) {
+            (Some(exchange), Some(name)) => exchange.values(at, name),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn entries(&self, at: Block) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let fields = self
+            .current
+            .as_ref()
+            .map(|exchange| exchange.fields(at))
+            .unwrap_or_default();
+        fields
+            .iter()
+            .map(|(name, value)| (name.clone().into_bytes(), value.clone()))
+            .collect()
+    }
+
+    pub(crate) fn set(&mut self, at: Block, name: u32, value: &[u8]) -> Result<(), HostError> {
+        let (name, fields) = self.changeable(at, name, value)?;
+        match fields.iter().position(|(n, _)| *n == name) {
+            None => fields.push((name, value.to_vec())),
+            Some(first) => {
+                let mut index = 0;
+                fields.retain_mut(|(n, v)| {
+                    if index == first {
+                        value.clone_into(v);
+                    }
+                    let keep = index <= first || *n != name;
+                    index += 1;
+                    keep
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn append(&mut self, at: Block, name: u32, value: &[u8]) -> Result<(), HostError> {
+        let (name, fields) = self.changeable(at, name, value)?;
+        if name.starts_with(':') {
+            return Err(HostError::Immutable);
+        }
+        fields.push((name, value.to_vec()));
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, at: Block, name: u32) -> Result<(), HostError> {
+        let (name, fields) = self.changeable(at, name, &[])?;
+        if name.starts_with(':') {
+            return Err(HostError::Immutable);
+        }
+        fields.retain(|(n, _)| *n != name);
+        Ok(())
+    }
+
+    fn changeable(
+        &mut self,
+        at: Block,
+        name: u32,
+        value: &[u8],
+    ) -> Result<(String, &mut Fields), HostError> {
+        let name = self
+            .names
+            .get(name as usize)
+            .ok_or(HostError::InvalidValue)?
+            .clone();
+        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
+        if !exchange.held.contains(&at) {
+            return Err(HostError::WrongPhase);
+        }
+        if value.iter().any(|b| matches!(b, b'\r' | b'\n' | b'\0')) {
+            return Err(HostError::InvalidValue);
+        }
+        let fields = exchange
+            .place_mut(at)
+            .as_mut()
+            .ok_or(HostError::WrongPhase)?;
+        Ok((name, fields))
+    }
+
+    pub(crate) fn attribute(&self, id: u32) -> Option<Vec<u8>> {
+        let name = self.attributes.get(id as usize)?;
+        self.current.as_ref()?.attributes.get(name).cloned()
+    }
+
+    pub(crate) fn render(&self, format: u32, missing: &str) -> Vec<u8> {
+        match (self.formats.get(format as usize), &self.current) {
+            (Some(format), Some(exchange)) => format.render(exchange, &self.operators, missing),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn set_metadata(&mut self, ns: &str, key: &str, v: &[u8]) -> Result<(), HostError> {
+        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
+        exchange
+            .metadata
+            .insert((ns.to_owned(), key.to_owned()), v.to_vec());
+        Ok(())
+    }
+
+    pub(crate) fn metadata(&self, namespace: &str, key: &str) -> Option<Vec<u8>> {
+        let key = (namespace.to_owned(), key.to_owned());
+        self.current.as_ref()?.metadata.get(&key).cloned()
+    }
+
+    pub(crate) fn replace_body(&mut self, body: &[u8]) -> Result<(), HostError> {
+        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
+        let chunk = exchange.body.as_mut().ok_or(HostError::WrongPhase)?;
+        body.clone_into(chunk);
+        Ok(())
+    }
+
+    pub(crate) fn route(&self) -> Option<RouteKind> {
+        self.current.as_ref()?.route
+    }
+
+    pub(crate) fn clear_route_cache(&mut self) -> Result<(), HostError> {
+        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
+        if !exchange.held.contains(&Block::RequestHeaders) {
+            return Err(HostError::WrongPhase);
+        }
+        exchange.route_cache_cleared = true;
+        Ok(())
+    }
+
+    pub(crate) fn write(&mut self, sink: u32, line: &[u8]) {
+        if let Some((_, written)) = self.sinks.get_mut(sink as usize) {
+            written.extend_from_slice(line);
+        }
+    }
+
+    pub(crate) fn take(&mut self, bucket: u32, tokens: u32) -> bool {
+        let now = self.now;
+        let Some(bucket) = self.buckets.get_mut(bucket as usize) else {
+            return false;
+        };
+        let how = bucket.how;
+        let a_token = how.fill_interval / how.tokens_per_fill;
+        let came = (now - bucket.filled).as_nanos() / a_token.as_nanos().max(1);
+        let came = u32::try_from(came).unwrap_or(u32::MAX);
+        bucket.filled += a_token.saturating_mul(came);
+        bucket.tokens = bucket.tokens.saturating_add(came).min(how.max_tokens);
+        match bucket.tokens.checked_sub(tokens) {
+            Some(left) => {
+                bucket.tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn add(&mut self, counter: u32, n: u64) {
+        if let Some(name) = self.counter_names.get(counter as usize)
+            && let Some(value) = self.counters.get_mut(name)
+        {
+            *value += n;
+        }
+    }
+}
+
+fn index_of(table: &mut Vec<String>, entry: String) -> u32 {
+    let found = table.iter().position(|known| *known == entry);
+    number(found.unwrap_or_else(|| {
+        table.push(entry);
+        table.len() - 1
+    }))
+}
+
+fn last<T>(table: &[T]) -> u32 {
+    number(table.len().saturating_sub(1))
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
