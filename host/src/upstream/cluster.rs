@@ -178,6 +178,8 @@ impl Cluster {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         stats.membership_total.set(gauge(endpoints.len()));
         stats.membership_healthy.set(gauge(healthy.len()));
+        stats.membership_degraded.set(0);
+        stats.membership_excluded.set(0);
         if self.spec.health_check.is_some() {
             stats.health_check_healthy.set(gauge(healthy.len()));
         }

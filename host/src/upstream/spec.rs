@@ -15,7 +15,7 @@ use http::{HeaderValue, Method};
 use crate::limits;
 
 /// The settings of one cluster (`envoy.config.cluster.v3.Cluster`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClusterSpec {
     /// `name`.
     pub name: Arc<str>,
@@ -69,7 +69,7 @@ impl ClusterSpec {
 }
 
 /// How a cluster comes by its endpoints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Discovery {
     /// `STATIC`: the addresses are given.
     Static(Vec<StaticEndpoint>),
@@ -83,7 +83,7 @@ pub enum Discovery {
 }
 
 /// An endpoint whose address is known (`LbEndpoint`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StaticEndpoint {
     /// `endpoint.address.socket_address`.
     pub address: SocketAddr,
@@ -110,7 +110,7 @@ impl StaticEndpoint {
 
 /// A name that stands for endpoints (`LbEndpoint` of a `STRICT_DNS` cluster). A literal address is
 /// allowed and resolves to itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DnsTarget {
     /// `socket_address.address`.
     pub host: Arc<str>,
@@ -301,7 +301,7 @@ impl Default for Thresholds {
 }
 
 /// `health_checks[]` with an `http_health_check`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HealthCheck {
     /// `timeout` of one check.
     pub timeout: Duration,

@@ -111,16 +111,12 @@ impl Host {
         if let Some(ready) = self.take_ready(priority) {
             return self.attach(priority, ready);
         }
-        let wait = self.enqueue(priority)?;
-        if self
-            .common
-            .cluster
-            .breaker(priority)
-            .limit(Resource::Connections)
-            == 0
-        {
+        let breaker = self.common.cluster.breaker(priority);
+        if breaker.limit(Resource::Connections) == 0 {
+            self.common.stats().upstream_cx_overflow.inc();
             return Err(self.error(ErrorKind::Overflow(Resource::Connections)));
         }
+        let wait = self.enqueue(priority)?;
         self.grow(pool, priority);
         let ready = wait.ready().await?;
         self.attach(priority, ready)
@@ -223,10 +219,10 @@ impl Host {
                 self.start(priority, permit);
                 continue;
             }
-            self.common.stats().upstream_cx_overflow.inc();
             // Our own idle connection to another endpoint makes room at once, but only where
             // nobody else would get the place.
             if breaker.is_awaited_beyond(0) || !pool.evict_idle(priority) {
+                self.common.stats().upstream_cx_overflow.inc();
                 self.queue_for_connections(priority);
                 return;
             }
