@@ -1,0 +1,97 @@
+//! What was written: a configuration of Envoy's v3 API, as types.
+//!
+//! Owns reading YAML and JSON into the model, and telling what is wrong with it so that it can be
+//! put right: all errors at once, each with its file, line, column and path. Called by `main`, and
+//! by `build`, which turns the model into what runs and adds its own errors to the same
+//! [`Diagnostics`] by the [`Place`] they belong to. Does not own what needs more than one message
+//! to check, such as a route's cluster.
+//!
+//! In reading order: [`source`] (texts), [`document`] (the tree of what was written), [`schema`]
+//! (what Envoy's API has), `de` (from the tree to the model), then the model, a file for a noun:
+//! [`bootstrap`], [`listener`], [`http_connection_manager`], [`route`], [`cluster`] and so on. A
+//! type of the model has the fields that the proxy implements; every other field of Envoy's API is
+//! an error that says so.
+
+pub mod access_log;
+pub mod address;
+pub mod admin;
+pub mod bootstrap;
+pub mod circuit_breaker;
+pub mod cluster;
+mod de;
+pub mod diagnostic;
+pub mod document;
+pub mod endpoint;
+pub mod filter;
+pub mod header;
+pub mod health_check;
+pub mod http_connection_manager;
+pub mod json;
+mod lexical;
+pub mod listener;
+pub mod matcher;
+pub mod protocol;
+pub mod route;
+pub mod scalar;
+mod schema;
+pub mod source;
+
+pub use crate::config::bootstrap::Bootstrap;
+pub use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use crate::config::document::{Document, Place};
+pub use crate::config::source::{ReadError, Source, Span};
+
+use crate::config::source::Sources;
+
+/// A configuration that is well-formed.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub bootstrap: Bootstrap,
+    /// How it was written, to say where something stands.
+    pub document: Document,
+    /// Warnings; whoever builds it adds to them.
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads a configuration from its sources. A later source is laid over an earlier one as protobuf
+/// merges messages: what is in both is replaced, messages are merged, lists are joined.
+///
+/// # Errors
+///
+/// All that is wrong with the texts, or else all that is wrong with what they say.
+pub fn load(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
+    let sources = Sources::new(sources);
+    let mut diagnostics = Diagnostics::new(sources.clone());
+    let mut document = Document::empty();
+    let empty = document.root_id();
+    for (index, source) in sources.iter().enumerate() {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        match source.text() {
+            Ok(text) => {
+                let parsed = document::parse::parse(&mut document, text, index, &mut diagnostics);
+                let Some(root) = parsed else { continue };
+                if document.root_id() == empty {
+                    document.set_root(root);
+                } else {
+                    document::merge::merge(&mut document, empty, root);
+                }
+            }
+            Err(span) => {
+                diagnostics.error_at(span.in_source(index), "not UTF-8 text");
+            }
+        }
+    }
+    let bootstrap = de::decode(&document, &mut diagnostics);
+    match bootstrap {
+        Some(bootstrap) if !diagnostics.has_errors() => Ok(Loaded {
+            bootstrap,
+            document,
+            diagnostics,
+        }),
+        _ => Err(diagnostics),
+    }
+}
+
+#[cfg(test)]
+mod tests;

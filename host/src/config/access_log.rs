@@ -1,0 +1,99 @@
+//! Access logs and the format of their lines.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::scalar::{DataSource, RawValue};
+
+/// `envoy.config.accesslog.v3.AccessLog`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.accesslog.v3.AccessLog")]
+pub struct AccessLog {
+    /// Any name.
+    #[serde(default)]
+    pub name: String,
+    /// The log.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: AccessLogConfig,
+}
+
+/// The access logs that there are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:access log")]
+pub enum AccessLogConfig {
+    /// To a file.
+    #[serde(rename = "envoy.extensions.access_loggers.file.v3.FileAccessLog")]
+    File(FileAccessLog),
+    /// To the standard output.
+    #[serde(rename = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog")]
+    Stdout(StdoutAccessLog),
+    /// To the standard error output.
+    #[serde(rename = "envoy.extensions.access_loggers.stream.v3.StderrAccessLog")]
+    Stderr(StderrAccessLog),
+}
+
+/// `envoy.extensions.access_loggers.file.v3.FileAccessLog`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.access_loggers.file.v3.FileAccessLog")]
+pub struct FileAccessLog {
+    /// The file.
+    pub path: String,
+    /// How a line looks; Envoy's default format where it is absent.
+    #[serde(default, rename = "oneof:access_log_format")]
+    pub format: Option<FileAccessLogFormat>,
+}
+
+/// `FileAccessLog.access_log_format`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileAccessLogFormat {
+    /// Older form of `log_format.text_format`.
+    Format(String),
+    /// Older form of `log_format.json_format`.
+    JsonFormat(RawValue),
+    /// Older form of `log_format.json_format`.
+    TypedJsonFormat(RawValue),
+    /// Text or JSON.
+    LogFormat(SubstitutionFormatString),
+}
+
+/// `envoy.extensions.access_loggers.stream.v3.StdoutAccessLog`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog")]
+pub struct StdoutAccessLog {
+    /// How a line looks; Envoy's default format where it is absent.
+    #[serde(default)]
+    pub log_format: Option<SubstitutionFormatString>,
+}
+
+/// `envoy.extensions.access_loggers.stream.v3.StderrAccessLog`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.access_loggers.stream.v3.StderrAccessLog")]
+pub struct StderrAccessLog {
+    /// How a line looks; Envoy's default format where it is absent.
+    #[serde(default)]
+    pub log_format: Option<SubstitutionFormatString>,
+}
+
+/// `envoy.config.core.v3.SubstitutionFormatString`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.SubstitutionFormatString")]
+pub struct SubstitutionFormatString {
+    /// Text or JSON, with command operators.
+    #[serde(rename = "oneof:format")]
+    pub format: SubstitutionFormat,
+    /// Whether JSON fields without a value are left out, and text has nothing in place of `-`.
+    #[serde(default)]
+    pub omit_empty_values: bool,
+}
+
+/// `SubstitutionFormatString.format`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubstitutionFormat {
+    /// Older form of `text_format_source.inline_string`.
+    TextFormat(String),
+    /// An object whose strings are formats.
+    JsonFormat(RawValue),
+    /// Text.
+    TextFormatSource(DataSource),
+}

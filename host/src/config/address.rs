@@ -1,0 +1,83 @@
+//! Addresses and ranges of them.
+
+use serde::{Deserialize, Serialize};
+
+/// `envoy.config.core.v3.Address`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Address")]
+pub struct Address {
+    /// The kind of address.
+    #[serde(rename = "oneof:address")]
+    pub address: AddressKind,
+}
+
+impl Address {
+    /// The one kind that there is.
+    #[must_use]
+    pub const fn socket(&self) -> &SocketAddress {
+        let AddressKind::SocketAddress(socket) = &self.address;
+        socket
+    }
+}
+
+/// `envoy.config.core.v3.Address.address`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressKind {
+    /// A host and a port.
+    SocketAddress(SocketAddress),
+}
+
+/// `envoy.config.core.v3.SocketAddress`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.SocketAddress")]
+pub struct SocketAddress {
+    /// The transport.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// A literal IPv4 or IPv6 address, or a name where names are resolved (`STRICT_DNS`).
+    pub address: String,
+    /// The port.
+    #[serde(rename = "oneof:port_specifier")]
+    pub port: PortSpecifier,
+}
+
+impl SocketAddress {
+    /// The port number; 0 for a listener takes a free one.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        let PortSpecifier::PortValue(port) = self.port;
+        port
+    }
+}
+
+/// `envoy.config.core.v3.SocketAddress.Protocol`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.core.v3.SocketAddress.Protocol",
+    rename_all = "UPPERCASE"
+)]
+pub enum Protocol {
+    /// The default.
+    #[default]
+    Tcp,
+}
+
+/// `envoy.config.core.v3.SocketAddress.port_specifier`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortSpecifier {
+    /// The number.
+    PortValue(u16),
+}
+
+/// `envoy.config.core.v3.CidrRange`: a range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.CidrRange")]
+pub struct CidrRange {
+    /// An address in the range.
+    pub address_prefix: String,
+    /// How many leading bits of it count; 0 by default, at most 128.
+    #[serde(default)]
+    pub prefix_len: Option<u32>,
+}

@@ -1,0 +1,14 @@
+//! The administration server.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::address::Address;
+
+/// `envoy.config.bootstrap.v3.Admin`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.Admin")]
+pub struct Admin {
+    /// Where it listens; without one it does not.
+    #[serde(default)]
+    pub address: Option<Address>,
+}

@@ -1,0 +1,223 @@
+//! Upstreams: `envoy.config.cluster.v3`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::circuit_breaker::CircuitBreakers;
+use crate::config::endpoint::ClusterLoadAssignment;
+use crate::config::health_check::HealthCheck;
+use crate::config::protocol::{
+    Http2ProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions,
+};
+use crate::config::scalar::{Duration, Percent, RuntimeDouble};
+
+/// `envoy.config.cluster.v3.Cluster`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.Cluster")]
+pub struct Cluster {
+    /// The name that routes give.
+    pub name: String,
+    /// What the statistics are called after, in place of the name.
+    #[serde(default)]
+    pub alt_stat_name: String,
+    /// How the endpoints are found.
+    #[serde(default)]
+    pub r#type: DiscoveryType,
+    /// How long a connection may take to be there; 5 s by default, more than 0.
+    #[serde(default)]
+    pub connect_timeout: Option<Duration>,
+    /// Soft limit in bytes on what is buffered for a connection; 1 MiB by default.
+    #[serde(default)]
+    pub per_connection_buffer_limit_bytes: Option<u32>,
+    /// How an endpoint is chosen.
+    #[serde(default)]
+    pub lb_policy: LbPolicy,
+    /// The endpoints, or the names that resolve to them.
+    #[serde(default)]
+    pub load_assignment: Option<ClusterLoadAssignment>,
+    /// Active health checks; one is supported.
+    #[serde(default)]
+    pub health_checks: Vec<HealthCheck>,
+    /// Limits on what is under way.
+    #[serde(default)]
+    pub circuit_breakers: Option<CircuitBreakers>,
+    /// Older way to say that the upstream speaks HTTP/2.
+    #[serde(default)]
+    pub http2_protocol_options: Option<Http2ProtocolOptions>,
+    /// Which HTTP the upstream speaks, and how.
+    #[serde(default)]
+    pub typed_extension_protocol_options: TypedExtensionProtocolOptions,
+    /// Time between an answer of the DNS and the next question; 5 s by default.
+    #[serde(default)]
+    pub dns_refresh_rate: Option<Duration>,
+    /// Up to this much is added to each such time; 0 by default.
+    #[serde(default)]
+    pub dns_jitter: Option<Duration>,
+    /// The same time after a failure.
+    #[serde(default)]
+    pub dns_failure_refresh_rate: Option<RefreshRate>,
+    /// Which addresses of a name are used.
+    #[serde(default)]
+    pub dns_lookup_family: DnsLookupFamily,
+    /// Whether an endpoint that is not listed any more goes at once, although its health checks
+    /// still pass.
+    #[serde(default)]
+    pub ignore_health_on_host_removal: bool,
+    /// Options of `LEAST_REQUEST`.
+    #[serde(default)]
+    pub least_request_lb_config: Option<LeastRequestLbConfig>,
+    /// Options of every policy.
+    #[serde(default)]
+    pub common_lb_config: Option<CommonLbConfig>,
+}
+
+impl Cluster {
+    /// The entry of `typed_extension_protocol_options` for HTTP, where there is one.
+    #[must_use]
+    pub const fn http_options(&self) -> Option<&HttpProtocolOptions> {
+        match &self.typed_extension_protocol_options.http {
+            Some(UpstreamOptions::Http(options)) => Some(options),
+            None => None,
+        }
+    }
+}
+
+/// `envoy.config.cluster.v3.Cluster.DiscoveryType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.cluster.v3.Cluster.DiscoveryType",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum DiscoveryType {
+    /// The addresses are given.
+    #[default]
+    Static,
+    /// Every address that the names resolve to is an endpoint.
+    StrictDns,
+}
+
+/// `envoy.config.cluster.v3.Cluster.LbPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.cluster.v3.Cluster.LbPolicy",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum LbPolicy {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// The one with fewer requests under way, of a few.
+    LeastRequest,
+    /// By chance.
+    Random,
+}
+
+/// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.cluster.v3.Cluster.DnsLookupFamily",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum DnsLookupFamily {
+    /// IPv6, or IPv4 where there is none.
+    #[default]
+    Auto,
+    /// IPv4 alone.
+    V4Only,
+    /// IPv6 alone.
+    V6Only,
+    /// IPv4, or IPv6 where there is none.
+    V4Preferred,
+    /// All.
+    All,
+}
+
+/// `envoy.config.cluster.v3.Cluster.RefreshRate`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.Cluster.RefreshRate")]
+pub struct RefreshRate {
+    /// The first time.
+    pub base_interval: Duration,
+    /// The longest; ten times the first by default.
+    #[serde(default)]
+    pub max_interval: Option<Duration>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.LeastRequestLbConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig")]
+pub struct LeastRequestLbConfig {
+    /// How many endpoints are looked at; 2 by default, at least 2.
+    #[serde(default)]
+    pub choice_count: Option<u32>,
+    /// How much requests under way count where weights differ; 1.0 by default.
+    #[serde(default)]
+    pub active_request_bias: Option<RuntimeDouble>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.CommonLbConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.Cluster.CommonLbConfig")]
+pub struct CommonLbConfig {
+    /// With less of the endpoints healthy than this, all are used; 50 % by default, 0 is never.
+    #[serde(default)]
+    pub healthy_panic_threshold: Option<Percent>,
+}
+
+/// `Cluster.typed_extension_protocol_options`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct TypedExtensionProtocolOptions {
+    /// The entry for HTTP.
+    #[serde(
+        default,
+        rename = "any:envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    )]
+    pub http: Option<UpstreamOptions>,
+}
+
+/// The types of an entry of `typed_extension_protocol_options`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:upstream protocol options")]
+pub enum UpstreamOptions {
+    /// HTTP.
+    #[serde(rename = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions")]
+    Http(HttpProtocolOptions),
+}
+
+/// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions")]
+pub struct HttpProtocolOptions {
+    /// Limits that all versions of HTTP have.
+    #[serde(default)]
+    pub common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
+    /// How the version is chosen.
+    #[serde(rename = "oneof:upstream_protocol_options")]
+    pub protocol: UpstreamProtocolOptions,
+}
+
+/// `HttpProtocolOptions.upstream_protocol_options`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocolOptions {
+    /// It is given.
+    ExplicitHttpConfig(ExplicitHttpConfig),
+}
+
+/// `HttpProtocolOptions.ExplicitHttpConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig")]
+pub struct ExplicitHttpConfig {
+    /// The version.
+    #[serde(rename = "oneof:protocol_config")]
+    pub protocol: ProtocolConfig,
+}
+
+/// `ExplicitHttpConfig.protocol_config`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtocolConfig {
+    /// HTTP/1.1.
+    HttpProtocolOptions(UpstreamHttp1ProtocolOptions),
+    /// HTTP/2 with prior knowledge.
+    Http2ProtocolOptions(Http2ProtocolOptions),
+}

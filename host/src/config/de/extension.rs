@@ -1,0 +1,210 @@
+//! `Any`: a value whose type is named in the configuration.
+//!
+//! Owns finding the type: `@type`, a `TypedStruct` around it, or the name of a filter that has no
+//! `typed_config`. Called for fields of the model that hold an enum named `any:`.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer as _, Visitor};
+use serde::forward_to_deserialize_any;
+
+use crate::config::de::choice::Content;
+use crate::config::de::error::Error;
+use crate::config::de::value::{Form, ValueDe, shorten};
+use crate::config::document::{NodeId, Value};
+use crate::config::schema::{self, nearest};
+
+/// The prefix that type URLs have by convention.
+const PREFIX: &str = "type.googleapis.com/";
+
+/// Wrappers that carry another type's name and its fields.
+const TYPED_STRUCTS: [&str; 2] = ["xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"];
+
+/// Names that stand for a type where there is no `typed_config`.
+const NAMES: &[(&str, &str)] = &[
+    (
+        "envoy.filters.http.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    (
+        "envoy.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    (
+        "envoy.filters.http.local_ratelimit",
+        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+    ),
+    (
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+    ),
+    (
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    ),
+    (
+        "envoy.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    ),
+    (
+        "envoy.filters.listener.tls_inspector",
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    ),
+    (
+        "envoy.access_loggers.file",
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+    ),
+    (
+        "envoy.access_loggers.stdout",
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+    ),
+    (
+        "envoy.access_loggers.stderr",
+        "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+    ),
+];
+
+/// Decodes an `Any` as the enum variant that is named after its type. `what` is what such a type
+/// is, for people.
+pub(super) fn any<'de, V: Visitor<'de>>(
+    value: ValueDe<'_, '_>,
+    what: &'static str,
+    variants: &'static [&'static str],
+    visitor: V,
+) -> Result<V::Value, Error> {
+    let session = value.session;
+    let document = session.document;
+    if !matches!(value.value(), Value::Map(_)) {
+        return Err(value.expected("a mapping with '@type'"));
+    }
+    let type_of = |node: NodeId, field: &str| -> Result<(NodeId, &str), Error> {
+        let entry = document
+            .entry(node, field)
+            .filter(|entry| !session.is_removed(entry.value));
+        let Some(entry) = entry else {
+            if document.entry(node, field).is_some() {
+                return Err(Error::told(node));
+            }
+            let hint = format!(
+                "write the type of the {what}, such as '{PREFIX}{}'",
+                example(variants)
+            );
+            return Err(Error::at(node, format!("missing field '{field}'")).with_hint(Some(hint)));
+        };
+        let url = ValueDe::new(session, entry.value, Form::Plain)
+            .string()
+            .map_err(|error| error.or_at(entry.value))?;
+        Ok((
+            entry.value,
+            url.rsplit_once('/').map_or(url, |(_, name)| name),
+        ))
+    };
+    let (mut at, mut name) = type_of(value.node, "@type")?;
+    let mut content = ValueDe {
+        form: Form::Any,
+        ..value
+    };
+    if TYPED_STRUCTS.contains(&name) {
+        (at, name) = type_of(value.node, "type_url")?;
+        content = match document.entry(value.node, "value") {
+            Some(entry) => ValueDe::new(session, entry.value, Form::Any),
+            None => ValueDe::new(session, value.node, Form::Empty),
+        };
+    }
+    let Some(variant) = variants.iter().copied().find(|variant| *variant == name) else {
+        let (text, hint) = refuse(name, what, variants);
+        session.report(at, text, hint);
+        return Err(Error::told(value.node));
+    };
+    visitor.visit_enum(AnyDe { variant, content })
+}
+
+fn example(variants: &[&'static str]) -> &'static str {
+    variants.first().copied().unwrap_or_default()
+}
+
+/// The words for a type that is none of `variants`.
+fn refuse(name: &str, what: &str, variants: &[&str]) -> (String, Option<String>) {
+    let shown = shorten(name);
+    if schema::names().any(|known| known == name) {
+        let text = format!("not supported by nuncio: '{shown}' as {what}");
+        let hint = (!variants.is_empty()).then(|| format!("supported: {}", variants.join(", ")));
+        return (text, hint);
+    }
+    let near = nearest(name, variants.iter().copied()).or_else(|| nearest(name, schema::names()));
+    let hint = near.map(|near| format!("did you mean '{PREFIX}{near}'?"));
+    (format!("unknown type '{shown}'"), hint)
+}
+
+/// A type and the value that has its fields.
+struct AnyDe<'s, 'd> {
+    variant: &'static str,
+    content: ValueDe<'s, 'd>,
+}
+
+impl<'de, 's, 'd> EnumAccess<'de> for AnyDe<'s, 'd> {
+    type Error = Error;
+    type Variant = Content<'s, 'd>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        self,
+        seed: S,
+    ) -> Result<(S::Value, Self::Variant), Error> {
+        let variant: StrDeserializer<'_, Error> = self.variant.into_deserializer();
+        Ok((seed.deserialize(variant)?, Content(self.content)))
+    }
+}
+
+/// A filter without `typed_config`: what its name stands for, with all defaults.
+pub(super) struct NamedDe<'s, 'd> {
+    pub(super) name: NodeId,
+    pub(super) value: ValueDe<'s, 'd>,
+}
+
+impl<'de> Deserializer<'de> for NamedDe<'_, '_> {
+    type Error = Error;
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let what = name.trim_start_matches("any:");
+        let ValueDe { session, node, .. } = self.value;
+        let given = ValueDe::new(session, self.name, Form::Plain)
+            .string()
+            .map_err(|error| error.or_at(self.name))?;
+        let Some((_, type_name)) = NAMES.iter().find(|(name, _)| *name == given) else {
+            let hint = nearest(given, NAMES.iter().map(|(name, _)| *name))
+                .map(|name| format!("did you mean '{name}'?"));
+            let text = format!(
+                "missing field 'typed_config': no {what} is known by the name '{}'",
+                shorten(given)
+            );
+            return Err(Error::at(node, text).with_hint(hint));
+        };
+        let Some(variant) = variants
+            .iter()
+            .copied()
+            .find(|variant| variant == type_name)
+        else {
+            let (text, hint) = refuse(type_name, what, variants);
+            return Err(Error::at(node, text).with_hint(hint));
+        };
+        let content = ValueDe::new(session, node, Form::Empty);
+        visitor.visit_enum(AnyDe { variant, content })
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.value.deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}

@@ -1,0 +1,132 @@
+//! What is said about a part of Envoy's API that the proxy does not implement.
+//!
+//! Owns the words: that it is not supported, which feature it belongs to, and what to write
+//! instead where there is something. Called where a field or type of the API is met that the model
+//! does not have.
+
+use crate::config::schema::Message;
+
+/// The error and the hint for a field of `message` that the model does not have.
+pub(super) fn field(message: &str, field: &str) -> (String, Option<String>) {
+    let known = FEATURES
+        .iter()
+        .find(|(of, name, ..)| message.ends_with(of) && *name == field);
+    let (feature, hint) = known.map_or(("", ""), |(_, _, feature, hint)| (*feature, *hint));
+    let mut text = format!("not supported by nuncio: field '{field}'");
+    if !feature.is_empty() {
+        text = format!("not supported by nuncio: {feature} (field '{field}')");
+    }
+    let hint = if !hint.is_empty() {
+        Some(hint.to_owned())
+    } else if Message::find(message).is_some_and(|message| message.was_removed(field)) {
+        Some(format!(
+            "'{field}' is a field of Envoy's v2 API, which v3 does not have"
+        ))
+    } else {
+        None
+    };
+    (text, hint)
+}
+
+/// Whether a field that Envoy's v3 API does not have is known all the same, from older versions or
+/// from examples that are passed around.
+pub(super) fn is_known(message: &str, field: &str) -> bool {
+    Message::find(message).is_some_and(|message| message.was_removed(field))
+        || FEATURES
+            .iter()
+            .any(|(of, name, ..)| message.ends_with(of) && *name == field)
+}
+
+/// Message, field, the feature that it belongs to, what to do instead.
+const FEATURES: &[(&str, &str, &str, &str)] = &[
+    (
+        "listener.v3.FilterChain",
+        "filter_chain_match",
+        "several filter chains",
+        "",
+    ),
+    ("listener.v3.FilterChain", "transport_socket", "TLS", ""),
+    ("listener.v3.FilterChain", "tls_context", "TLS", TLS_CONTEXT),
+    (
+        "listener.v3.Listener",
+        "default_filter_chain",
+        "several filter chains",
+        "",
+    ),
+    ("listener.v3.Listener", "udp_listener_config", "HTTP/3", ""),
+    (
+        "cluster.v3.Cluster",
+        "transport_socket",
+        "TLS to upstreams",
+        "",
+    ),
+    (
+        "cluster.v3.Cluster",
+        "tls_context",
+        "TLS to upstreams",
+        TLS_CONTEXT,
+    ),
+    (
+        "cluster.v3.Cluster",
+        "outlier_detection",
+        "outlier detection",
+        "",
+    ),
+    (
+        "cluster.v3.Cluster",
+        "hosts",
+        "",
+        "list the endpoints in 'load_assignment'",
+    ),
+    (
+        "HttpConnectionManager",
+        "ratelimit",
+        "global rate limiting",
+        RATELIMIT,
+    ),
+    ("HttpConnectionManager", "tracing", "tracing", ""),
+    (
+        "HttpConnectionManager",
+        "rds",
+        "route discovery",
+        "write the routes in 'route_config'",
+    ),
+    (
+        "HttpConnectionManager",
+        "scoped_routes",
+        "scoped routes",
+        "",
+    ),
+    ("HttpConnectionManager", "upgrade_configs", "upgrades", ""),
+    ("route.v3.RouteAction", "retry_policy", "retries", ""),
+    (
+        "route.v3.RouteAction",
+        "request_mirror_policies",
+        "mirroring",
+        "",
+    ),
+    (
+        "route.v3.RouteAction",
+        "hash_policy",
+        "consistent hashing",
+        "",
+    ),
+    (
+        "route.v3.RouteMatch",
+        "regex",
+        "",
+        "use 'safe_regex: { regex: … }'",
+    ),
+    ("bootstrap.v3.Bootstrap", "dynamic_resources", "xDS", ""),
+    (
+        "bootstrap.v3.Bootstrap",
+        "layered_runtime",
+        "runtime layers",
+        "",
+    ),
+    ("bootstrap.v3.Bootstrap", "runtime", "runtime layers", ""),
+];
+
+const TLS_CONTEXT: &str = "'tls_context' is a field of Envoy's v2 API; v3 has 'transport_socket'";
+const RATELIMIT: &str = "for limits of this proxy alone, add the HTTP filter \
+                         'envoy.filters.http.local_ratelimit' to 'http_filters'";

@@ -1,0 +1,205 @@
+//! HTTP filters and what each is configured by.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::header::{HeaderMutation, HeaderValueOption};
+use crate::config::scalar::{
+    ByteSize, CallTime, Duration, RawValue, RuntimeFractionalPercent, StatusCode,
+};
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter")]
+pub struct HttpFilter {
+    /// Any name, for statistics, logs and configuration of routes.
+    pub name: String,
+    /// The filter.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: HttpFilterConfig,
+}
+
+/// The HTTP filters that there are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:HTTP filter")]
+pub enum HttpFilterConfig {
+    /// Ends the chain: to the upstream.
+    #[serde(rename = "envoy.extensions.filters.http.router.v3.Router")]
+    Router(Router),
+    /// Limits the rate of requests.
+    #[serde(rename = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
+    LocalRateLimit(Box<LocalRateLimit>),
+    /// Changes header fields.
+    #[serde(rename = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
+    HeaderMutation(HeaderMutationFilter),
+    /// A filter of the user.
+    #[serde(rename = "nuncio.filters.http.wasm.v1.Wasm")]
+    Wasm(Wasm),
+}
+
+/// `envoy.extensions.filters.http.router.v3.Router`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.http.router.v3.Router")]
+pub struct Router {
+    /// Whether the `x-envoy-` fields are not added to requests and responses.
+    #[serde(default)]
+    pub suppress_envoy_headers: bool,
+}
+
+/// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
+pub struct LocalRateLimit {
+    /// What the statistics are called after.
+    pub stat_prefix: String,
+    /// The status of a refusal; 429 by default, and where it is below 400.
+    #[serde(default)]
+    pub status: Option<HttpStatus>,
+    /// The limit.
+    #[serde(default)]
+    pub token_bucket: Option<TokenBucket>,
+    /// For how many requests the limit is looked at; for none by default.
+    #[serde(default)]
+    pub filter_enabled: Option<RuntimeFractionalPercent>,
+    /// Of those above the limit, how many are refused; none by default.
+    #[serde(default)]
+    pub filter_enforced: Option<RuntimeFractionalPercent>,
+    /// Fields added to requests that are above the limit and not refused; at most 10.
+    #[serde(default)]
+    pub request_headers_to_add_when_not_enforced: Vec<HeaderValueOption>,
+    /// Fields added to refusals; at most 10.
+    #[serde(default)]
+    pub response_headers_to_add: Vec<HeaderValueOption>,
+    /// Whether a refused gRPC call gets `RESOURCE_EXHAUSTED` in place of `UNAVAILABLE`.
+    #[serde(default)]
+    pub rate_limited_as_resource_exhausted: bool,
+}
+
+/// `envoy.type.v3.HttpStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.v3.HttpStatus")]
+pub struct HttpStatus {
+    /// The status.
+    pub code: StatusCode,
+}
+
+/// `envoy.type.v3.TokenBucket`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.v3.TokenBucket")]
+pub struct TokenBucket {
+    /// How many tokens there are at most, and at the start.
+    pub max_tokens: u32,
+    /// How many are added at a time; 1 by default.
+    #[serde(default)]
+    pub tokens_per_fill: Option<u32>,
+    /// How often; more than 0.
+    pub fill_interval: Duration,
+}
+
+/// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
+pub struct HeaderMutationFilter {
+    /// The changes.
+    #[serde(default)]
+    pub mutations: Mutations,
+}
+
+/// `envoy.extensions.filters.http.header_mutation.v3.Mutations`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.http.header_mutation.v3.Mutations")]
+pub struct Mutations {
+    /// To requests, in their order.
+    #[serde(default)]
+    pub request_mutations: Vec<HeaderMutation>,
+    /// To responses, in their order.
+    #[serde(default)]
+    pub response_mutations: Vec<HeaderMutation>,
+}
+
+/// `nuncio.filters.http.wasm.v1.Wasm`: a filter that is a Wasm component of the user.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "nuncio.filters.http.wasm.v1.Wasm")]
+pub struct Wasm {
+    /// The component.
+    pub component: Component,
+    /// What the filter gets as its configuration, as JSON; nothing by default.
+    #[serde(default)]
+    pub configuration: Option<RawValue>,
+    /// What a failure of the filter does to a request.
+    #[serde(default)]
+    pub failure_policy: FailurePolicy,
+    /// How many streams share an instance.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// What an instance may use.
+    #[serde(default)]
+    pub limits: WasmLimits,
+}
+
+/// `nuncio.filters.http.wasm.v1.Wasm.Component`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "nuncio.filters.http.wasm.v1.Wasm.Component")]
+pub struct Component {
+    /// Where it is.
+    #[serde(rename = "oneof:specifier")]
+    pub specifier: ComponentSpecifier,
+}
+
+impl Component {
+    /// The one kind of place that there is.
+    #[must_use]
+    pub const fn filename(&self) -> &str {
+        let ComponentSpecifier::Filename(filename) = &self.specifier;
+        filename.as_str()
+    }
+}
+
+/// `Component.specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComponentSpecifier {
+    /// A `.wasm` component, or a precompiled `.cwasm`.
+    Filename(String),
+}
+
+/// What a failure of a filter does to a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "nuncio.filters.http.wasm.v1.Wasm.FailurePolicy",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum FailurePolicy {
+    /// It is answered with 500.
+    #[default]
+    FailClosed,
+    /// It goes on without the filter.
+    FailOpen,
+}
+
+/// How many streams share an instance of a filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "nuncio.filters.http.wasm.v1.Wasm.Isolation",
+    rename_all = "UPPERCASE"
+)]
+pub enum Isolation {
+    /// All of a worker.
+    #[default]
+    Shared,
+    /// One at a time.
+    Exclusive,
+    /// One, ever.
+    Fresh,
+}
+
+/// `nuncio.filters.http.wasm.v1.Wasm.Limits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "nuncio.filters.http.wasm.v1.Wasm.Limits")]
+pub struct WasmLimits {
+    /// Memory of one instance; 16 MiB by default.
+    #[serde(default)]
+    pub memory: Option<ByteSize>,
+    /// Time of one call; 5 ms by default.
+    #[serde(default)]
+    pub cpu_per_call: Option<CallTime>,
+}

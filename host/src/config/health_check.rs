@@ -1,0 +1,153 @@
+//! Active health checks: `envoy.config.core.v3.HealthCheck`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::matcher::Int64Range;
+use crate::config::scalar::Duration;
+
+/// `envoy.config.core.v3.HealthCheck`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.HealthCheck")]
+pub struct HealthCheck {
+    /// How long one check may take; more than 0.
+    pub timeout: Duration,
+    /// Time between two checks of an endpoint; more than 0.
+    pub interval: Duration,
+    /// Up to this much before the first check; 0 by default.
+    #[serde(default)]
+    pub initial_jitter: Option<Duration>,
+    /// Up to this much is added to each interval; 0 by default.
+    #[serde(default)]
+    pub interval_jitter: Option<Duration>,
+    /// Up to this many percent of the interval are added to it.
+    #[serde(default)]
+    pub interval_jitter_percent: u32,
+    /// Failures in a row that make an endpoint unhealthy; 2 where it is absent, which Envoy
+    /// refuses.
+    #[serde(default)]
+    pub unhealthy_threshold: Option<u32>,
+    /// Successes in a row that make an endpoint healthy; 2 where it is absent, which Envoy refuses.
+    #[serde(default)]
+    pub healthy_threshold: Option<u32>,
+    /// Whether checks use the same connection; true by default.
+    #[serde(default)]
+    pub reuse_connection: Option<bool>,
+    /// What a check is.
+    #[serde(rename = "oneof:health_checker")]
+    pub checker: HealthChecker,
+    /// The interval as long as the cluster had no request; 60 s by default.
+    #[serde(default)]
+    pub no_traffic_interval: Option<Duration>,
+    /// The same for healthy endpoints.
+    #[serde(default)]
+    pub no_traffic_healthy_interval: Option<Duration>,
+    /// The interval for unhealthy endpoints; `interval` by default.
+    #[serde(default)]
+    pub unhealthy_interval: Option<Duration>,
+    /// The first interval after an endpoint became unhealthy.
+    #[serde(default)]
+    pub unhealthy_edge_interval: Option<Duration>,
+    /// The first interval after an endpoint became healthy.
+    #[serde(default)]
+    pub healthy_edge_interval: Option<Duration>,
+    /// Whether every failure is logged, not only the first.
+    #[serde(default)]
+    pub always_log_health_check_failures: bool,
+}
+
+impl HealthCheck {
+    /// The one kind of check that there is.
+    #[must_use]
+    pub const fn http(&self) -> &HttpHealthCheck {
+        let HealthChecker::HttpHealthCheck(check) = &self.checker;
+        check
+    }
+}
+
+/// `HealthCheck.health_checker`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthChecker {
+    /// A request.
+    HttpHealthCheck(Box<HttpHealthCheck>),
+}
+
+/// `envoy.config.core.v3.HealthCheck.HttpHealthCheck`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.HealthCheck.HttpHealthCheck")]
+pub struct HttpHealthCheck {
+    /// The value of `host`; the cluster's name where it is empty.
+    #[serde(default)]
+    pub host: String,
+    /// The path.
+    pub path: String,
+    /// Which statuses are a success; 200 alone by default.
+    #[serde(default)]
+    pub expected_statuses: Vec<Int64Range>,
+    /// Which statuses count towards `unhealthy_threshold`; others that are no success make an
+    /// endpoint unhealthy at once.
+    #[serde(default)]
+    pub retriable_statuses: Vec<Int64Range>,
+    /// Which HTTP is spoken.
+    #[serde(default)]
+    pub codec_client_type: CodecClientType,
+    /// The method.
+    #[serde(default)]
+    pub method: RequestMethod,
+}
+
+/// `envoy.type.v3.CodecClientType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.v3.CodecClientType", rename_all = "UPPERCASE")]
+pub enum CodecClientType {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// `envoy.config.core.v3.RequestMethod`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.core.v3.RequestMethod",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum RequestMethod {
+    /// Not given: `GET`.
+    #[default]
+    MethodUnspecified,
+    /// `GET`.
+    Get,
+    /// `HEAD`.
+    Head,
+    /// `POST`.
+    Post,
+    /// `PUT`.
+    Put,
+    /// `DELETE`.
+    Delete,
+    /// `OPTIONS`.
+    Options,
+    /// `TRACE`.
+    Trace,
+    /// `PATCH`.
+    Patch,
+}
+
+impl RequestMethod {
+    /// As a request has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MethodUnspecified | Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Trace => "TRACE",
+            Self::Patch => "PATCH",
+        }
+    }
+}

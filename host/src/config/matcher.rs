@@ -1,0 +1,70 @@
+//! Matching of strings and numbers: `envoy.type.matcher.v3`.
+
+use serde::{Deserialize, Serialize};
+
+/// `envoy.type.matcher.v3.StringMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.StringMatcher")]
+pub struct StringMatcher {
+    /// How the string is compared.
+    #[serde(rename = "oneof:match_pattern")]
+    pub pattern: MatchPattern,
+    /// Whether case does not count; no effect on a regular expression.
+    #[serde(default)]
+    pub ignore_case: bool,
+}
+
+/// `StringMatcher.match_pattern`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchPattern {
+    /// The whole string.
+    Exact(String),
+    /// How it begins.
+    Prefix(String),
+    /// How it ends.
+    Suffix(String),
+    /// A regular expression for the whole string.
+    SafeRegex(RegexMatcher),
+    /// What is in it.
+    Contains(String),
+}
+
+/// `envoy.type.matcher.v3.RegexMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.RegexMatcher")]
+pub struct RegexMatcher {
+    /// The engine; there is one, and naming it is optional.
+    #[serde(default)]
+    pub google_re2: Option<GoogleRe2>,
+    /// The expression, in RE2's syntax.
+    pub regex: String,
+}
+
+/// `envoy.type.matcher.v3.RegexMatcher.GoogleRE2`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.RegexMatcher.GoogleRE2")]
+pub struct GoogleRe2 {}
+
+/// `envoy.type.matcher.v3.RegexMatchAndSubstitute`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.RegexMatchAndSubstitute")]
+pub struct RegexMatchAndSubstitute {
+    /// What is replaced.
+    pub pattern: RegexMatcher,
+    /// By what; `\1` is the first group.
+    #[serde(default)]
+    pub substitution: String,
+}
+
+/// `envoy.type.v3.Int64Range`: from `start`, up to and without `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.v3.Int64Range")]
+pub struct Int64Range {
+    /// The first number.
+    #[serde(default)]
+    pub start: i64,
+    /// The first number after the range.
+    #[serde(default)]
+    pub end: i64,
+}

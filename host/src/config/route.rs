@@ -1,0 +1,357 @@
+//! Virtual hosts and routes: `envoy.config.route.v3`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::header::{HeaderMatcher, HeaderValueOption};
+use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
+use crate::config::scalar::{DataSource, Duration};
+
+/// `envoy.config.route.v3.RouteConfiguration`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RouteConfiguration")]
+pub struct RouteConfiguration {
+    /// The name, for logs and the admin pages.
+    #[serde(default)]
+    pub name: String,
+    /// The hosts, of which a request's `host` chooses one.
+    #[serde(default)]
+    pub virtual_hosts: Vec<VirtualHost>,
+    /// Fields added to every request.
+    #[serde(default)]
+    pub request_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from every request.
+    #[serde(default)]
+    pub request_headers_to_remove: Vec<String>,
+    /// Fields added to every response.
+    #[serde(default)]
+    pub response_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from every response.
+    #[serde(default)]
+    pub response_headers_to_remove: Vec<String>,
+    /// Whether the changes of the route come last, and so win; those of the route configuration do
+    /// by default.
+    #[serde(default)]
+    pub most_specific_header_mutations_wins: bool,
+}
+
+/// `envoy.config.route.v3.VirtualHost`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.VirtualHost")]
+pub struct VirtualHost {
+    /// The name, for logs.
+    pub name: String,
+    /// `www.example.com`, `*.example.com`, `www.*` or `*`.
+    pub domains: Vec<String>,
+    /// The routes; the first that matches is taken.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Fields added to requests.
+    #[serde(default)]
+    pub request_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from requests.
+    #[serde(default)]
+    pub request_headers_to_remove: Vec<String>,
+    /// Fields added to responses.
+    #[serde(default)]
+    pub response_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from responses.
+    #[serde(default)]
+    pub response_headers_to_remove: Vec<String>,
+}
+
+/// `envoy.config.route.v3.Route`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.Route")]
+pub struct Route {
+    /// The name, for logs.
+    #[serde(default)]
+    pub name: String,
+    /// Which requests.
+    pub r#match: RouteMatch,
+    /// What happens with them.
+    #[serde(rename = "oneof:action")]
+    pub action: RouteActionKind,
+    /// Fields added to requests.
+    #[serde(default)]
+    pub request_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from requests.
+    #[serde(default)]
+    pub request_headers_to_remove: Vec<String>,
+    /// Fields added to responses.
+    #[serde(default)]
+    pub response_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from responses.
+    #[serde(default)]
+    pub response_headers_to_remove: Vec<String>,
+}
+
+/// `Route.action`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteActionKind {
+    /// To a cluster.
+    Route(Box<RouteAction>),
+    /// The client is sent elsewhere.
+    Redirect(Box<RedirectAction>),
+    /// The proxy itself answers.
+    DirectResponse(DirectResponseAction),
+}
+
+/// `envoy.config.route.v3.RouteMatch`: all that is set must match.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RouteMatch")]
+pub struct RouteMatch {
+    /// The path, without the query.
+    #[serde(rename = "oneof:path_specifier")]
+    pub path: PathSpecifier,
+    /// Whether case counts in the path, other than in a regular expression; true by default.
+    #[serde(default)]
+    pub case_sensitive: Option<bool>,
+    /// The header fields.
+    #[serde(default)]
+    pub headers: Vec<HeaderMatcher>,
+    /// The parameters of the query.
+    #[serde(default)]
+    pub query_parameters: Vec<QueryParameterMatcher>,
+    /// Whether only gRPC requests match.
+    #[serde(default)]
+    pub grpc: Option<GrpcRouteMatchOptions>,
+}
+
+/// `RouteMatch.path_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathSpecifier {
+    /// How the path begins.
+    Prefix(String),
+    /// The whole path.
+    Path(String),
+    /// A regular expression for the whole path.
+    SafeRegex(RegexMatcher),
+    /// The path itself, or it and a `/` and anything.
+    PathSeparatedPrefix(String),
+}
+
+/// `envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions")]
+pub struct GrpcRouteMatchOptions {}
+
+/// `envoy.config.route.v3.QueryParameterMatcher`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.QueryParameterMatcher")]
+pub struct QueryParameterMatcher {
+    /// The name of the parameter.
+    pub name: String,
+    /// What its value must be; without one the parameter must be there.
+    #[serde(default, rename = "oneof:query_parameter_match_specifier")]
+    pub specifier: Option<QueryParameterMatchSpecifier>,
+}
+
+/// `QueryParameterMatcher.query_parameter_match_specifier`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryParameterMatchSpecifier {
+    /// By its text.
+    StringMatch(StringMatcher),
+    /// Whether the parameter is there.
+    PresentMatch(bool),
+}
+
+/// `envoy.config.route.v3.RouteAction`: to a cluster.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RouteAction")]
+pub struct RouteAction {
+    /// Which cluster.
+    #[serde(rename = "oneof:cluster_specifier")]
+    pub cluster: ClusterSpecifier,
+    /// The status where the cluster does not exist.
+    #[serde(default)]
+    pub cluster_not_found_response_code: ClusterNotFoundResponseCode,
+    /// What replaces the matched prefix or path.
+    #[serde(default)]
+    pub prefix_rewrite: String,
+    /// What replaces `host`.
+    #[serde(default, rename = "oneof:host_rewrite_specifier")]
+    pub host_rewrite: Option<HostRewriteSpecifier>,
+    /// From the end of the request to the end of the response, retries included; 15 s by default,
+    /// 0 is without limit.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
+    /// Which limits of the cluster count.
+    #[serde(default)]
+    pub priority: RoutingPriority,
+}
+
+/// `RouteAction.cluster_specifier`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterSpecifier {
+    /// By its name.
+    Cluster(String),
+    /// One of several, by chance.
+    WeightedClusters(WeightedCluster),
+}
+
+/// `RouteAction.host_rewrite_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostRewriteSpecifier {
+    /// By this.
+    HostRewriteLiteral(String),
+}
+
+/// `RouteAction.ClusterNotFoundResponseCode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum ClusterNotFoundResponseCode {
+    /// 503.
+    #[default]
+    ServiceUnavailable,
+    /// 404.
+    NotFound,
+    /// 500.
+    InternalServerError,
+}
+
+/// `envoy.config.core.v3.RoutingPriority`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.core.v3.RoutingPriority",
+    rename_all = "UPPERCASE"
+)]
+pub enum RoutingPriority {
+    /// The usual one.
+    #[default]
+    Default,
+    /// The other one.
+    High,
+}
+
+/// `envoy.config.route.v3.WeightedCluster`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.WeightedCluster")]
+pub struct WeightedCluster {
+    /// The clusters.
+    pub clusters: Vec<ClusterWeight>,
+    /// What the weights must add up to; checked where it is set, at least 1.
+    #[serde(default)]
+    pub total_weight: Option<u32>,
+}
+
+/// `envoy.config.route.v3.WeightedCluster.ClusterWeight`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.WeightedCluster.ClusterWeight")]
+pub struct ClusterWeight {
+    /// The cluster.
+    pub name: String,
+    /// How often it is taken, in proportion to the others; 0 by default, which is never.
+    #[serde(default)]
+    pub weight: Option<u32>,
+    /// Fields added to requests.
+    #[serde(default)]
+    pub request_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from requests.
+    #[serde(default)]
+    pub request_headers_to_remove: Vec<String>,
+    /// Fields added to responses.
+    #[serde(default)]
+    pub response_headers_to_add: Vec<HeaderValueOption>,
+    /// Fields removed from responses.
+    #[serde(default)]
+    pub response_headers_to_remove: Vec<String>,
+}
+
+/// `envoy.config.route.v3.RedirectAction`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RedirectAction")]
+pub struct RedirectAction {
+    /// The scheme; the request's by default.
+    #[serde(default, rename = "oneof:scheme_rewrite_specifier")]
+    pub scheme: Option<SchemeRewriteSpecifier>,
+    /// The host; the request's where it is empty.
+    #[serde(default)]
+    pub host_redirect: String,
+    /// The port; the request's where it is 0.
+    #[serde(default)]
+    pub port_redirect: u32,
+    /// The path; the request's by default.
+    #[serde(default, rename = "oneof:path_rewrite_specifier")]
+    pub path: Option<PathRewriteSpecifier>,
+    /// The status; 301 by default.
+    #[serde(default)]
+    pub response_code: RedirectResponseCode,
+    /// Whether the query is left out.
+    #[serde(default)]
+    pub strip_query: bool,
+}
+
+/// `RedirectAction.scheme_rewrite_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SchemeRewriteSpecifier {
+    /// Whether it becomes `https`.
+    HttpsRedirect(bool),
+    /// What it becomes.
+    SchemeRedirect(String),
+}
+
+/// `RedirectAction.path_rewrite_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathRewriteSpecifier {
+    /// What the path becomes; with a query, the query as well.
+    PathRedirect(String),
+    /// What the matched prefix becomes.
+    PrefixRewrite(String),
+    /// What is replaced in it.
+    RegexRewrite(RegexMatchAndSubstitute),
+}
+
+/// `RedirectAction.RedirectResponseCode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.route.v3.RedirectAction.RedirectResponseCode",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum RedirectResponseCode {
+    /// 301.
+    #[default]
+    MovedPermanently,
+    /// 302.
+    Found,
+    /// 303.
+    SeeOther,
+    /// 307.
+    TemporaryRedirect,
+    /// 308.
+    PermanentRedirect,
+}
+
+impl RedirectResponseCode {
+    /// The status.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        match self {
+            Self::MovedPermanently => 301,
+            Self::Found => 302,
+            Self::SeeOther => 303,
+            Self::TemporaryRedirect => 307,
+            Self::PermanentRedirect => 308,
+        }
+    }
+}
+
+/// `envoy.config.route.v3.DirectResponseAction`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.DirectResponseAction")]
+pub struct DirectResponseAction {
+    /// From 200 to 599.
+    pub status: u32,
+    /// The body, at most 4096 bytes; none by default.
+    #[serde(default)]
+    pub body: Option<DataSource>,
+}

@@ -1,0 +1,274 @@
+//! What Envoy's API has: messages, fields, enums and the constraints that it declares on them.
+//!
+//! Owns the lookup in the generated table `schema/envoy.txt` and in the hand-written
+//! `schema/nuncio.txt` of the same form, which `host/tools/envoy_schema.py` describes, and the
+//! comparison of names. Called by the decoder. Does not own which of it the proxy implements: that
+//! is what the types of the model have.
+
+const ENVOY: &str = include_str!("schema/envoy.txt");
+const NUNCIO: &str = include_str!("schema/nuncio.txt");
+
+/// A line of the table: a message, or an enum.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message {
+    line: &'static str,
+}
+
+impl Message {
+    /// The message or enum of that full name.
+    pub(super) fn find(name: &str) -> Option<Self> {
+        let table = if name.starts_with("nuncio.") {
+            NUNCIO
+        } else {
+            ENVOY
+        };
+        let mut rest = table;
+        // The lines are sorted: halve until one is left.
+        while !rest.is_empty() {
+            let middle = rest.floor_char_boundary(rest.len() / 2);
+            let start = rest.get(..middle)?.rfind('\n').map_or(0, |at| at + 1);
+            let end = rest
+                .get(start..)?
+                .find('\n')
+                .map_or(rest.len(), |at| start + at + 1);
+            let line = rest.get(start..end)?.trim_end();
+            let found = line.split(' ').next()?;
+            match name.cmp(found) {
+                std::cmp::Ordering::Equal => return Some(Self { line }),
+                std::cmp::Ordering::Less => rest = rest.get(..start)?,
+                std::cmp::Ordering::Greater => rest = rest.get(end..)?,
+            }
+        }
+        None
+    }
+
+    /// The fields of a message.
+    pub(super) fn fields(self) -> impl Iterator<Item = Field> {
+        self.line
+            .split(' ')
+            .skip(1)
+            .filter(|text| !text.starts_with('-'))
+            .map(Field::parse)
+    }
+
+    /// The field of that name, in either spelling.
+    pub(super) fn field(self, key: &str) -> Option<Field> {
+        self.fields().find(|field| same_name(field.name, key))
+    }
+
+    /// Whether Envoy's v2 API had that field and v3 has not.
+    pub(super) fn was_removed(self, key: &str) -> bool {
+        let removed = self
+            .line
+            .split(' ')
+            .skip(1)
+            .filter_map(|text| text.strip_prefix('-'));
+        removed.into_iter().any(|name| same_name(name, key))
+    }
+
+    /// The members of a oneof.
+    pub(super) fn members(self, oneof: &str) -> impl Iterator<Item = &'static str> {
+        self.fields()
+            .filter(move |field| field.oneof == Some(oneof))
+            .map(|field| field.name)
+    }
+
+    /// The values of an enum with their numbers.
+    pub(super) fn values(self) -> impl Iterator<Item = (&'static str, i32)> {
+        let values = self
+            .line
+            .split(' ')
+            .skip(1)
+            .filter_map(|text| text.split_once('='));
+        values.filter_map(|(name, number)| Some((name, number.parse().ok()?)))
+    }
+}
+
+/// The full names of all messages and enums.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    NUNCIO
+        .lines()
+        .chain(ENVOY.lines())
+        .filter_map(|line| line.split(' ').next())
+}
+
+/// A field of a [`Message`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) oneof: Option<&'static str>,
+    pub(super) is_wrapper: bool,
+    constraints: &'static str,
+}
+
+impl Field {
+    fn parse(text: &'static str) -> Self {
+        let (text, constraints) = text.split_once('{').unwrap_or((text, ""));
+        let (text, is_wrapper) = text
+            .strip_suffix("=w")
+            .map_or((text, false), |rest| (rest, true));
+        let (name, oneof) = match text.split_once('|') {
+            Some((name, oneof)) => (name, Some(oneof)),
+            None => (text, None),
+        };
+        let constraints = constraints.trim_end_matches('}');
+        Self {
+            name,
+            oneof,
+            is_wrapper,
+            constraints,
+        }
+    }
+
+    /// The constraints on the value, as the table writes them.
+    pub(super) fn constraints(self) -> impl Iterator<Item = &'static str> {
+        self.constraints.split(',').filter(|text| !text.is_empty())
+    }
+}
+
+/// Whether `key` is `field` (in snake_case) or its camelCase form.
+pub(super) fn same_name(field: &str, key: &str) -> bool {
+    field == key || camel(field).eq(key.chars())
+}
+
+/// Whether two keys name the same field, each in either spelling.
+pub(super) fn same_field(one: &str, other: &str) -> bool {
+    one == other || camel(one).eq(camel(other))
+}
+
+fn camel(field: &str) -> impl Iterator<Item = char> {
+    let mut raise = false;
+    field.chars().filter_map(move |c| {
+        if c == '_' {
+            raise = true;
+            return None;
+        }
+        let shown = if raise { c.to_ascii_uppercase() } else { c };
+        raise = false;
+        Some(shown)
+    })
+}
+
+/// The candidate that `name` most likely was meant to be, if any is near enough: one edit for
+/// every three characters.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let plain = |text: &str| -> Vec<char> {
+        let plain = text.chars().filter(|c| !matches!(c, '_' | '-'));
+        plain
+            .map(|c| c.to_ascii_lowercase())
+            .take(MOST_COMPARED)
+            .collect()
+    };
+    let wanted = plain(name);
+    let limit = (wanted.len() / 3).max(1);
+    let near = candidates.into_iter().filter_map(|candidate| {
+        let other = plain(candidate);
+        if wanted.len().abs_diff(other.len()) > limit {
+            return None;
+        }
+        let distance = distance(&wanted, &other);
+        (distance <= limit).then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Names longer than this are compared by their beginning.
+const MOST_COMPARED: usize = 100;
+
+/// Edit distance: insertions, deletions, substitutions, swaps of neighbours.
+fn distance(one: &[char], other: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let at =
+                |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+            let mut best = (at(&last, j + 1) + 1)
+                .min(at(&row, j) + 1)
+                .min(at(&last, j) + usize::from(a != b));
+            if i > 0 && j > 0 && one.get(i - 1) == Some(b) && other.get(j - 1) == Some(a) {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_found_by_its_name() {
+        for table in [ENVOY, NUNCIO] {
+            let mut before = "";
+            for line in table.lines() {
+                let name = line.split(' ').next().unwrap();
+                assert!(before < name, "{name} is out of order");
+                assert_eq!(Message::find(name).map(|message| message.line), Some(line));
+                before = name;
+            }
+        }
+        assert!(Message::find("envoy.config.route.v3.RouteMatc").is_none());
+        assert!(Message::find("").is_none());
+        assert!(Message::find("zzz").is_none());
+    }
+
+    #[test]
+    fn a_field_has_its_marks() {
+        let message = Message::find("envoy.config.core.v3.SocketAddress").unwrap();
+        let port = message.field("portValue").unwrap();
+        assert_eq!(
+            (port.name, port.oneof),
+            ("port_value", Some("port_specifier"))
+        );
+        assert_eq!(port.constraints().collect::<Vec<_>>(), ["<=65535"]);
+        assert_eq!(
+            message.members("port_specifier").collect::<Vec<_>>(),
+            ["port_value", "named_port"]
+        );
+        let cluster = Message::find("envoy.config.cluster.v3.Cluster").unwrap();
+        let old = cluster.field("max_requests_per_connection").unwrap();
+        assert!(old.is_wrapper);
+        assert!(cluster.was_removed("tls_context") && !cluster.was_removed("name"));
+        let kinds = Message::find("envoy.config.cluster.v3.Cluster.DiscoveryType").unwrap();
+        assert!(kinds.values().any(|value| value == ("STRICT_DNS", 1)));
+    }
+
+    #[test]
+    fn names_compare_in_either_spelling() {
+        for (field, key, same) in [
+            ("stat_prefix", "stat_prefix", true),
+            ("stat_prefix", "statPrefix", true),
+            ("stat_prefix", "StatPrefix", false),
+            ("stat_prefix", "statprefix", false),
+            ("http2_protocol_options", "http2ProtocolOptions", true),
+            ("name", "name", true),
+        ] {
+            assert_eq!(same_name(field, key), same, "{field} {key}");
+        }
+        assert!(same_field("statPrefix", "stat_prefix"));
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let names = ["connect_timeout", "name", "type", "lb_policy"];
+        for (given, wanted) in [
+            ("conect_timeout", Some("connect_timeout")),
+            ("connectTimeuot", Some("connect_timeout")),
+            ("lbpolicy", Some("lb_policy")),
+            ("nmae", Some("name")),
+            ("foo", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(given, names), wanted, "{given}");
+        }
+    }
+}
