@@ -7,6 +7,7 @@
 //! Does not own: when something is counted or logged.
 
 pub mod access_log;
+pub mod expose;
 pub mod format;
 pub mod metrics;
 pub mod registry;

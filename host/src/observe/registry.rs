@@ -18,7 +18,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
-pub use scope::Scope;
+pub use scope::{Namespace, Scope};
 
 /// All statistics of the process.
 pub struct Registry {

@@ -16,7 +16,7 @@ pub struct Scope {
 }
 
 /// Who named a statistic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Namespace {
     /// Envoy has it under the same name.
     #[default]

@@ -1,0 +1,101 @@
+//! Statistics grouped as Prometheus wants them: by name, with labels.
+//!
+//! Owns the way from a statistic's scope and name to a metric's name and labels, which is Envoy's.
+
+use std::collections::BTreeMap;
+
+use super::super::registry::{Namespace, Registry, Scope};
+use super::super::stats::{Name, Reading};
+use super::Selection;
+
+/// All samples of one metric name.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// As shown: `envoy_cluster_upstream_rq_xx`.
+    pub(super) name: String,
+    /// In the order of the full names of `/stats`.
+    pub(super) samples: Vec<Labelled>,
+}
+
+/// A reading with its labels.
+#[derive(Debug)]
+pub(super) struct Labelled {
+    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) reading: Reading,
+}
+
+/// The families of one kind each, in Envoy's order.
+#[derive(Debug, Default)]
+pub(super) struct Families {
+    pub(super) counters: Vec<Family>,
+    pub(super) gauges: Vec<Family>,
+    pub(super) histograms: Vec<Family>,
+}
+
+/// Families are sorted by the name that the labels were taken out of, with its points: they come
+/// before the `_` that they become, so all of `cluster.` stands before `cluster_manager.`.
+type Sorted = BTreeMap<(Namespace, String), Vec<Labelled>>;
+
+impl Families {
+    /// Reads and groups what is selected.
+    pub(super) fn read(registry: &Registry, selection: &Selection) -> Self {
+        let (mut counters, mut gauges, mut histograms) =
+            (Sorted::new(), Sorted::new(), Sorted::new());
+        for sample in selection.read(registry).into_values() {
+            let family = match &sample.reading {
+                Reading::Counter(_) => &mut counters,
+                Reading::Gauge { .. } => &mut gauges,
+                Reading::Histogram(_) => &mut histograms,
+            };
+            let (name, labels) = split(&sample.scope, &sample.name);
+            let key = (sample.scope.namespace, name);
+            family.entry(key).or_default().push(Labelled {
+                labels,
+                reading: sample.reading,
+            });
+        }
+        let named = |sorted: Sorted| {
+            let family = |((namespace, dotted), samples): ((Namespace, String), _)| Family {
+                name: format!("{}_{}", namespace.as_str(), sanitized(&dotted)),
+                samples,
+            };
+            sorted.into_iter().map(family).collect()
+        };
+        Self {
+            counters: named(counters),
+            gauges: named(gauges),
+            histograms: named(histograms),
+        }
+    }
+}
+
+/// A statistic's name without what labels say, and the labels: the status first, as in Envoy.
+fn split(scope: &Scope, name: &Name) -> (String, Vec<(&'static str, String)>) {
+    let (rest, own) = match name {
+        Name::Plain(name) => (name.to_string(), None),
+        Name::Code(base, code) => (
+            (*base).to_owned(),
+            Some(("envoy_response_code", code.to_string())),
+        ),
+        Name::Class(base, class) => (
+            format!("{base}_xx"),
+            Some(("envoy_response_code_class", class.to_string())),
+        ),
+        Name::UnknownCode(_) => (name.to_string(), None),
+    };
+    let scope_labels = scope
+        .labels
+        .iter()
+        .map(|(label, value)| (*label, value.to_string()));
+    (
+        format!("{}{rest}", scope.family),
+        own.into_iter().chain(scope_labels).collect(),
+    )
+}
+
+/// A name with `_` for everything that a metric's name may not have.
+fn sanitized(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
+}
