@@ -12,7 +12,7 @@ mod reason;
 use bytes::{BufMut, BytesMut};
 
 use crate::exchange::Protocol;
-use crate::headers::{Field, Headers, Known, is_token_byte, is_valid_value};
+use crate::headers::{Headers, Known, is_token_byte, is_valid_value};
 
 use super::{BodyLength, decimal};
 
@@ -27,7 +27,7 @@ pub enum Unencodable {
     /// `:method` is missing or no token.
     #[error("request has no method that can be encoded")]
     Method,
-    /// `:path` is missing or has a space or a control character.
+    /// `:path` is missing, has a space or a control character, or is neither a path nor `*`.
     #[error("request has no path that can be encoded")]
     Target,
     /// `:authority` has a space or a control character.
@@ -56,13 +56,15 @@ pub fn encode_request(
     if !is_visible(authority) {
         return Err(Unencodable::Authority);
     }
-    let target = if method == b"CONNECT" {
-        Some(authority)
-    } else {
-        headers.known(Known::Path)
-    }
-    .filter(|target| !target.is_empty() && is_visible(target))
-    .ok_or(Unencodable::Target)?;
+    let target = match method {
+        b"CONNECT" => Some(authority).filter(|authority| !authority.is_empty()),
+        _ => headers
+            .known(Known::Path)
+            .filter(|path| path.starts_with(b"/") || *path == b"*"),
+    };
+    let target = target
+        .filter(|target| is_visible(target))
+        .ok_or(Unencodable::Target)?;
 
     reserve(out, headers, method.len() + target.len() + authority.len());
     out.put_slice(method);
@@ -75,7 +77,15 @@ pub fn encode_request(
         BodyLength::Length(length) => LengthField::Write(length),
         BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => LengthField::Omit,
     };
-    let wrote_length = put_fields(out, headers, length, false);
+    let wrote_length = put_fields(
+        out,
+        headers,
+        Kept {
+            length,
+            is_closing: false,
+            host: false,
+        },
+    );
     match body {
         BodyLength::Length(length) if !wrote_length => put_length(out, length),
         // A request cannot end with its connection.
@@ -91,9 +101,10 @@ pub fn encode_request(
 /// what is needed of `connection: close` (`keep-alive` to HTTP/1.0), `transfer-encoding: chunked` and
 /// `content-length`.
 ///
-/// With [`BodyLength::None`] (a response to `HEAD`, or 304) the block's `content-length` stays
-/// as it is. Responses 1xx and 204 never have either framing field. With `close`, a block's `connection` is
-/// left out.
+/// With [`BodyLength::None`] (a response to `HEAD`, or 304) the block's `content-length` stays as it
+/// is. Responses 1xx and 204 never have either framing field. With `close`, a block's `connection` is
+/// left out. [`BodyLength::UntilClose`] closes in any case; to HTTP/1.0, which has no chunks, it is the
+/// only way to send a body of unknown length.
 pub fn encode_response(
     out: &mut BytesMut,
     version: Protocol,
@@ -115,13 +126,22 @@ pub fn encode_response(
     out.put_slice(b"\r\n");
 
     let bodiless = status < 200 || status == 204;
+    let close = close || (body == BodyLength::UntilClose && !bodiless);
     let length = match body {
         _ if bodiless => LengthField::Omit,
         BodyLength::None => LengthField::Keep,
         BodyLength::Length(length) => LengthField::Write(length),
         BodyLength::Chunked | BodyLength::UntilClose => LengthField::Omit,
     };
-    let wrote_length = put_fields(out, headers, length, close);
+    let wrote_length = put_fields(
+        out,
+        headers,
+        Kept {
+            length,
+            is_closing: close,
+            host: true,
+        },
+    );
     if close {
         out.put_slice(b"connection: close\r\n");
     } else if version == Protocol::Http10 {
@@ -181,7 +201,15 @@ pub fn encode_last_chunk(out: &mut BytesMut, trailers: Option<&Headers>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
         reserve(out, trailers, 0);
-        put_fields(out, trailers, LengthField::Omit, false);
+        put_fields(
+            out,
+            trailers,
+            Kept {
+                length: LengthField::Omit,
+                is_closing: false,
+                host: false,
+            },
+        );
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -199,45 +227,61 @@ enum LengthField {
     Write(u64),
 }
 
+/// Which fields of a block are kept where that depends on the message.
+#[derive(Clone, Copy)]
+struct Kept {
+    length: LengthField,
+    /// `connection` is left out, since the last word on it comes later.
+    is_closing: bool,
+    /// `host` is an ordinary field: in a response it means nothing, and is passed on.
+    host: bool,
+}
+
 /// Appends the fields that are no pseudo-header fields. Answers whether `content-length` was among
 /// them.
-fn put_fields(out: &mut BytesMut, headers: &Headers, mut length: LengthField, close: bool) -> bool {
+fn put_fields(out: &mut BytesMut, headers: &Headers, mut kept: Kept) -> bool {
     let checked = headers.may_break_lines();
     let mut wrote_length = false;
     for field in headers.iter() {
         if let Some(known) = field.known {
-            if known.is_pseudo() || known == Known::TransferEncoding {
-                continue;
-            }
-            if known == Known::Connection && close {
-                continue;
-            }
-            if known == Known::ContentLength {
-                let number = match length {
-                    LengthField::Omit => None,
-                    LengthField::Keep => decimal(field.value),
-                    LengthField::Write(length) => Some(length),
-                };
-                if let Some(number) = number {
-                    put_length(out, number);
-                    wrote_length = true;
-                    length = LengthField::Omit;
+            match known {
+                Known::TransferEncoding => continue,
+                Known::Connection if kept.is_closing => continue,
+                Known::ContentLength => {
+                    let number = match kept.length {
+                        LengthField::Omit => None,
+                        LengthField::Keep => decimal(field.value),
+                        LengthField::Write(length) => Some(length),
+                    };
+                    if let Some(number) = number {
+                        put_length(out, number);
+                        wrote_length = true;
+                        kept.length = LengthField::Omit;
+                    }
+                    continue;
                 }
-                continue;
+                Known::Authority if kept.host => {}
+                known if known.is_pseudo() => continue,
+                _ => {}
             }
         }
         if checked && !(is_valid_value(field.value) && is_valid_value(field.name)) {
             continue;
         }
-        put_field(out, &field);
+        let name = if field.known == Some(Known::Authority) {
+            b"host"
+        } else {
+            field.name
+        };
+        put_field(out, name, field.value);
     }
     wrote_length
 }
 
-fn put_field(out: &mut BytesMut, field: &Field<'_>) {
-    out.put_slice(field.name);
+fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    out.put_slice(name);
     out.put_slice(b": ");
-    out.put_slice(field.value);
+    out.put_slice(value);
     out.put_slice(b"\r\n");
 }
 

@@ -114,6 +114,9 @@ fn a_request_line_cannot_be_broken() {
         (["GET", "/a b", "h"], Unencodable::Target),
         (["GET", "/a\r\nX: y", "h"], Unencodable::Target),
         (["GET", "/a\0", "h"], Unencodable::Target),
+        (["GET", "?a", "h"], Unencodable::Target),
+        (["GET", "http://a/", "h"], Unencodable::Target),
+        (["GET", "*a", "h"], Unencodable::Target),
         (["GET", "/a\u{7f}", "h"], Unencodable::Target),
         (["GET", "/", "h\r\nX: y"], Unencodable::Authority),
         (["GET", "/", "h\nX: y"], Unencodable::Authority),
@@ -209,10 +212,19 @@ fn responses_have_envoys_order() {
             "{body:?} {close}"
         );
     }
+    let open = response(200, &[], BodyLength::UntilClose, false);
+    assert_eq!(open, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
     let local = response(404, &[("server", "s")], BodyLength::Length(0), true);
     let expected =
         "HTTP/1.1 404 Not Found\r\nserver: s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(local, expected);
+}
+
+#[test]
+fn host_in_a_response_is_a_field_like_any_other() {
+    let fields = [("a", "1"), ("host", "h"), (":path", "/")];
+    let expected = "HTTP/1.1 200 OK\r\na: 1\r\nhost: h\r\n\r\n";
+    assert_eq!(response(200, &fields, BodyLength::None, false), expected);
 }
 
 #[test]
@@ -396,6 +408,9 @@ proptest! {
                 HeadParser::new().response(&out, limits, MethodKind::Get, &mut second).unwrap().unwrap();
             prop_assert_eq!(reread.consumed, out.len());
             prop_assert_eq!((reread.status, reread.body), (head.status, head.body));
+            if head.body == BodyLength::UntilClose {
+                prop_assert!(second.remove_known(Known::Connection));
+            }
             prop_assert_eq!(bytes_of(&first), bytes_of(&second));
         }
     }

@@ -333,9 +333,10 @@ fn is_host_and_port(authority: &[u8], port: Port) -> bool {
             str::from_utf8(address).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
         }
         [] => false,
+        // No underscore, as in Envoy; `host` may have one.
         name => name
             .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')),
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')),
     };
     let port_is_valid = match rest {
         [] => port == Port::Optional,

@@ -170,6 +170,8 @@ const REFUSED: &[(&[u8], Reject)] = &[
     (b"GET http://[::1/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
     (b"GET http://[h]/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
     (b"GET http://[::1]x/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
+    (b"GET http://a_b/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
+    (b"GET http://a~b/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
     (b"GET http://a,b/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
     (b"GET http://h%41/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
     (b"GET http://u@v@h/p HTTP/1.1\r\nHost: h\r\n\r\n", Reject::InvalidTarget),
