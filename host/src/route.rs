@@ -1,0 +1,36 @@
+//! Routing tables: which route a request takes, and what that route does to it.
+//!
+//! Owns the choice of a virtual host and of a route (`RouteConfiguration` of Envoy's v3 model), the
+//! matchers, the three actions (forward, redirect, direct response), path and host rewrites, and
+//! header mutations. Everything is checked when a [`Table`] is built from a [`spec`]; after that
+//! nothing fails, nothing blocks and nothing is written but the request itself.
+//!
+//! Does not own: how a configuration is written (`build` makes the specs), clusters beyond their
+//! index in the snapshot, or when a route is looked up and its action carried out (`http`).
+//!
+//! Where this page and Envoy's documentation disagree, Envoy 1.40's behaviour was measured and won.
+
+mod action;
+mod dialect;
+mod domains;
+mod error;
+mod matcher;
+mod mutation;
+mod pattern;
+mod redirect;
+mod rewrite;
+pub mod spec;
+mod table;
+#[cfg(test)]
+mod testing;
+
+pub use action::{
+    Action, ClusterChoice, ClusterRef, DirectResponse, Forward, Priority, Route, Target, Weighted,
+};
+pub use error::{Error, Errors, Path, Problem, Step};
+pub use matcher::{HeaderMatcher, StringMatcher, Uri};
+pub use mutation::{AppendAction, HeaderMutations, Scratch};
+pub use pattern::{Pattern, PatternError};
+pub use redirect::Redirect;
+pub use rewrite::EnvoyHeaders;
+pub use table::Table;

@@ -1,0 +1,384 @@
+//! What a table is built from: the routing part of Envoy's v3 model as plain values.
+//!
+//! Owns the types that `build` fills in from a written configuration, wherever that came from. They
+//! say what is wanted and may hold nonsense; [`super::Table::new`] is what checks them. Field names
+//! are Envoy's, so that the path of an error leads to the place in the file.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::action::Priority;
+use super::mutation::AppendAction;
+use crate::limits;
+use crate::observe::format::Format;
+
+/// `RouteConfiguration`.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// `name`.
+    pub name: String,
+    /// `virtual_hosts`.
+    pub virtual_hosts: Vec<VirtualHostSpec>,
+    /// `request_headers_to_add` and `request_headers_to_remove`.
+    pub request_headers: MutationSpec,
+    /// `response_headers_to_add` and `response_headers_to_remove`.
+    pub response_headers: MutationSpec,
+    /// `most_specific_header_mutations_wins`.
+    pub most_specific_header_mutations_wins: bool,
+    /// `validate_clusters`: whether a cluster that is not there is an error. Envoy's default is
+    /// true for a static route configuration and false for one that came by RDS.
+    pub validate_clusters: bool,
+    /// `max_direct_response_body_size_bytes`, in bytes.
+    pub max_direct_response_body_size: usize,
+}
+
+impl Default for TableSpec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            virtual_hosts: Vec::new(),
+            request_headers: MutationSpec::default(),
+            response_headers: MutationSpec::default(),
+            most_specific_header_mutations_wins: false,
+            validate_clusters: true,
+            max_direct_response_body_size: limits::DIRECT_RESPONSE_BYTES,
+        }
+    }
+}
+
+/// `VirtualHost`.
+#[derive(Clone, Debug, Default)]
+pub struct VirtualHostSpec {
+    /// `name`.
+    pub name: String,
+    /// `domains`.
+    pub domains: Vec<String>,
+    /// `routes`.
+    pub routes: Vec<RouteSpec>,
+    /// `request_headers_to_add` and `request_headers_to_remove`.
+    pub request_headers: MutationSpec,
+    /// `response_headers_to_add` and `response_headers_to_remove`.
+    pub response_headers: MutationSpec,
+    /// `require_tls`.
+    pub require_tls: RequireTls,
+}
+
+/// `VirtualHost.TlsRequirementType`: which requests that came in clear text are sent to `https`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequireTls {
+    /// `NONE`.
+    #[default]
+    None,
+    /// `EXTERNAL_ONLY`: those that do not have `x-envoy-internal: true`.
+    ExternalOnly,
+    /// `ALL`.
+    All,
+}
+
+/// `Route`.
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    /// `name`, empty where it has none.
+    pub name: String,
+    /// `match`.
+    pub matches: MatchSpec,
+    /// `route`, `redirect` or `direct_response`.
+    pub action: ActionSpec,
+    /// `request_headers_to_add` and `request_headers_to_remove`.
+    pub request_headers: MutationSpec,
+    /// `response_headers_to_add` and `response_headers_to_remove`.
+    pub response_headers: MutationSpec,
+}
+
+/// `RouteMatch`.
+#[derive(Clone, Debug)]
+pub struct MatchSpec {
+    /// `path_specifier`.
+    pub path: PathSpec,
+    /// `case_sensitive`, true unless said otherwise; does not apply to `safe_regex`.
+    pub case_sensitive: bool,
+    /// `headers`.
+    pub headers: Vec<HeaderMatchSpec>,
+    /// `query_parameters`.
+    pub query_parameters: Vec<QueryMatchSpec>,
+    /// Whether `grpc` is set.
+    pub grpc: bool,
+    /// `runtime_fraction.default_value`.
+    pub runtime_fraction: Option<FractionSpec>,
+}
+
+impl MatchSpec {
+    /// Only a path, every other criterion at its default.
+    #[must_use]
+    pub const fn path(path: PathSpec) -> Self {
+        Self {
+            path,
+            case_sensitive: true,
+            headers: Vec::new(),
+            query_parameters: Vec::new(),
+            grpc: false,
+            runtime_fraction: None,
+        }
+    }
+}
+
+/// `RouteMatch.path_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathSpec {
+    /// `prefix`: may be empty.
+    Prefix(String),
+    /// `path`: the whole path without the query.
+    Path(String),
+    /// `safe_regex`: matches the whole path without the query.
+    SafeRegex(String),
+    /// `path_separated_prefix`: the prefix alone or followed by `/`.
+    PathSeparatedPrefix(String),
+}
+
+/// `FractionalPercent`: how many of `denominator` requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FractionSpec {
+    /// `numerator`.
+    pub numerator: u32,
+    /// `denominator`: 100, 10 000 or 1 000 000.
+    pub denominator: u32,
+}
+
+/// `HeaderMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderMatchSpec {
+    /// `name`, in any case; `host` is `:authority`.
+    pub name: String,
+    /// `header_match_specifier`; where none is set, `Present(true)`.
+    pub test: HeaderTestSpec,
+    /// `invert_match`.
+    pub invert_match: bool,
+    /// `treat_missing_header_as_empty`.
+    pub treat_missing_header_as_empty: bool,
+}
+
+/// `HeaderMatcher.header_match_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderTestSpec {
+    /// `present_match`.
+    Present(bool),
+    /// `string_match`.
+    String(StringMatchSpec),
+    /// `exact_match`, `prefix_match`, `suffix_match`, `contains_match` or `safe_regex_match`: the
+    /// older spelling of a string match, always case-sensitive.
+    Legacy(StringPatternSpec),
+    /// `range_match`: `start` ≤ value < `end`.
+    Range {
+        /// `start`.
+        start: i64,
+        /// `end`.
+        end: i64,
+    },
+}
+
+/// `StringMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StringMatchSpec {
+    /// `match_pattern`.
+    pub pattern: StringPatternSpec,
+    /// `ignore_case`: ASCII letters; not allowed with `safe_regex`, which has `(?i)`.
+    pub ignore_case: bool,
+}
+
+/// `StringMatcher.match_pattern`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StringPatternSpec {
+    /// `exact`: may be empty.
+    Exact(String),
+    /// `prefix`.
+    Prefix(String),
+    /// `suffix`.
+    Suffix(String),
+    /// `contains`.
+    Contains(String),
+    /// `safe_regex`: matches the whole value.
+    SafeRegex(String),
+}
+
+/// `QueryParameterMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryMatchSpec {
+    /// `name`, compared as it stands in the URL, without percent-decoding.
+    pub name: String,
+    /// `query_parameter_match_specifier`; where none is set, `Present(true)`.
+    pub test: QueryTestSpec,
+}
+
+/// `QueryParameterMatcher.query_parameter_match_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryTestSpec {
+    /// `present_match`.
+    Present(bool),
+    /// `string_match`.
+    String(StringMatchSpec),
+}
+
+/// `Route.action`.
+#[derive(Clone, Debug)]
+pub enum ActionSpec {
+    /// `route`.
+    Forward(ForwardSpec),
+    /// `redirect`.
+    Redirect(RedirectSpec),
+    /// `direct_response`.
+    Direct(DirectSpec),
+}
+
+/// `RouteAction`.
+#[derive(Clone, Debug)]
+pub struct ForwardSpec {
+    /// `cluster_specifier`.
+    pub clusters: ClustersSpec,
+    /// `prefix_rewrite`, empty for none.
+    pub prefix_rewrite: String,
+    /// `regex_rewrite`.
+    pub regex_rewrite: Option<RegexRewriteSpec>,
+    /// `host_rewrite_literal`, empty for none.
+    pub host_rewrite_literal: String,
+    /// `timeout`; `None` where it is not set, zero for no limit.
+    pub timeout: Option<Duration>,
+    /// `priority`.
+    pub priority: Priority,
+    /// `cluster_not_found_response_code` as a status.
+    pub cluster_not_found_status: u16,
+}
+
+impl ForwardSpec {
+    /// To `clusters`, every other field at its default.
+    #[must_use]
+    pub const fn to(clusters: ClustersSpec) -> Self {
+        Self {
+            clusters,
+            prefix_rewrite: String::new(),
+            regex_rewrite: None,
+            host_rewrite_literal: String::new(),
+            timeout: None,
+            priority: Priority::Default,
+            cluster_not_found_status: 503,
+        }
+    }
+}
+
+/// `RouteAction.cluster_specifier`.
+#[derive(Clone, Debug)]
+pub enum ClustersSpec {
+    /// `cluster`.
+    Cluster(String),
+    /// `weighted_clusters.clusters`.
+    Weighted(Vec<WeightedSpec>),
+}
+
+/// `WeightedCluster.ClusterWeight`.
+#[derive(Clone, Debug, Default)]
+pub struct WeightedSpec {
+    /// `name`.
+    pub name: String,
+    /// `weight`.
+    pub weight: u32,
+    /// `host_rewrite_literal`, empty for none; in place of the route's.
+    pub host_rewrite_literal: String,
+    /// `request_headers_to_add` and `request_headers_to_remove`.
+    pub request_headers: MutationSpec,
+    /// `response_headers_to_add` and `response_headers_to_remove`.
+    pub response_headers: MutationSpec,
+}
+
+/// `RegexMatchAndSubstitute`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegexRewriteSpec {
+    /// `pattern.regex`.
+    pub pattern: String,
+    /// `substitution`: `\0` is the match, `\1` to `\9` are its groups, `\\` is a backslash.
+    pub substitution: String,
+}
+
+/// `RedirectAction`.
+#[derive(Clone, Debug)]
+pub struct RedirectSpec {
+    /// `scheme_rewrite_specifier`.
+    pub scheme: SchemeSpec,
+    /// `host_redirect`, empty for none.
+    pub host: String,
+    /// `port_redirect`.
+    pub port: Option<u16>,
+    /// `path_rewrite_specifier`.
+    pub path: RedirectPathSpec,
+    /// `response_code` as a status.
+    pub status: u16,
+    /// `strip_query`.
+    pub strip_query: bool,
+}
+
+impl Default for RedirectSpec {
+    fn default() -> Self {
+        Self {
+            scheme: SchemeSpec::Keep,
+            host: String::new(),
+            port: None,
+            path: RedirectPathSpec::Keep,
+            status: 301,
+            strip_query: false,
+        }
+    }
+}
+
+/// `RedirectAction.scheme_rewrite_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemeSpec {
+    /// None is set, or `https_redirect: false`.
+    Keep,
+    /// `https_redirect: true`.
+    Https,
+    /// `scheme_redirect`.
+    Named(String),
+}
+
+/// `RedirectAction.path_rewrite_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectPathSpec {
+    /// None is set.
+    Keep,
+    /// `path_redirect`.
+    Path(String),
+    /// `prefix_rewrite`.
+    Prefix(String),
+    /// `regex_rewrite`.
+    Regex(RegexRewriteSpec),
+}
+
+/// `DirectResponseAction`.
+#[derive(Clone, Debug)]
+pub struct DirectSpec {
+    /// `status`: 200 to 599.
+    pub status: u16,
+    /// `body`, read from wherever it was.
+    pub body: Bytes,
+}
+
+/// What one level does to the headers of a request or of a response.
+#[derive(Clone, Debug, Default)]
+pub struct MutationSpec {
+    /// `…_headers_to_add`.
+    pub add: Vec<HeaderAddSpec>,
+    /// `…_headers_to_remove`: names in any case.
+    pub remove: Vec<String>,
+}
+
+/// `HeaderValueOption`.
+#[derive(Clone, Debug)]
+pub struct HeaderAddSpec {
+    /// `header.key`, in any case.
+    pub name: String,
+    /// `header.value`, compiled.
+    pub value: Format,
+    /// `append_action`.
+    pub action: AppendAction,
+    /// `keep_empty_value`.
+    pub keep_empty_value: bool,
+}
