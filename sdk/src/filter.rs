@@ -21,8 +21,8 @@ use crate::setup::Setup;
 /// filter. A panic is a failure too, but costs the instance, and with it the state of every stream
 /// that it served.
 pub trait Filter: Sized + 'static {
-    /// The configuration, as it is written in the proxy's. Where none is written it is read from an
-    /// empty object.
+    /// The configuration, as it is written in the proxy's. Where none is written it is read from
+    /// `null` or from an empty object, whichever the type takes; `()` is for a filter without one.
     type Config: DeserializeOwned;
 
     /// What is kept for one stream, from its first hook to its end. A filter that keeps nothing

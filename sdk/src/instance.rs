@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::mem;
 
+use serde::de::DeserializeOwned;
+
 use crate::context::{
     Log, RequestBody, RequestHeaders, RequestTrailers, ResponseBody, ResponseHeaders,
     ResponseTrailers,
@@ -44,11 +46,7 @@ impl<F: Filter> Instance<F> {
     pub(crate) fn configure(&self, document: &str) -> Result<(u32, Interest)> {
         logger::install();
         logger::begin_hook();
-        let document = match document.trim_ascii() {
-            "" | "null" => "{}",
-            document => document,
-        };
-        let filter = F::configure(serde_json::from_str(document)?, &mut Setup::new())?;
+        let filter = F::configure(read(document)?, &mut Setup::new())?;
         let interest = filter.interest();
         let mut configs = self.configs.try_borrow_mut()?;
         let number = u32::try_from(configs.len())?;
@@ -181,6 +179,17 @@ impl<F: Filter> Instance<F> {
     }
 }
 
+/// Reads a configuration. None at all is `null`, for which an author's type may have a field-less
+/// struct, a map, an `Option` or `()`: whichever form of nothing it takes is fine.
+fn read<C: DeserializeOwned>(document: &str) -> serde_json::Result<C> {
+    match document.trim_ascii() {
+        "" | "null" | "{}" => {
+            serde_json::from_str("null").or_else(|_cause| serde_json::from_str("{}"))
+        }
+        document => serde_json::from_str(document),
+    }
+}
+
 impl<F: Filter> Default for Instance<F> {
     fn default() -> Self {
         Self::new()
@@ -237,6 +246,18 @@ impl<S> Slab<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_read_as_any_form_of_nothing() {
+        for document in ["", "null", "{}", " {}\n"] {
+            assert!(read::<()>(document).is_ok(), "{document:?}");
+            assert_eq!(read::<Option<u8>>(document).unwrap(), None, "{document:?}");
+            let map: std::collections::BTreeMap<u8, u8> = read(document).unwrap();
+            assert!(map.is_empty(), "{document:?}");
+        }
+        assert_eq!(read::<Option<u8>>("7").unwrap(), Some(7));
+        assert!(read::<u8>("null").is_err());
+    }
 
     #[test]
     fn a_place_is_used_again() {

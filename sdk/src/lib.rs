@@ -169,6 +169,11 @@ macro_rules! export_filter {
     };
 }
 
+/// The example of the crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What [`export_filter!`] expands to. Not for authors: it changes without notice.
 #[doc(hidden)]
 pub mod __private {

@@ -72,8 +72,8 @@ impl Setup {
         }
     }
 
-    /// Opens an output for access logs. The filter's `capabilities.log_sinks` must list it. The same
-    /// target opened twice is the same sink.
+    /// Opens an output for access logs, of those that the proxy grants to the filter. The same target
+    /// opened twice is the same sink.
     ///
     /// # Errors
     /// Not granted, or the file cannot be opened.

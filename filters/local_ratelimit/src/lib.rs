@@ -74,13 +74,6 @@ impl Filter for LocalRateLimit {
             fraction(config.filter_enabled),
             fraction(config.filter_enforced),
         );
-        if !matches!(limit, Limit::Everything) {
-            for (name, sampler) in [("filter_enabled", &enabled), ("filter_enforced", &enforced)] {
-                if sampler.never() {
-                    log::warn!("`{name}` is 0 %, which is the default: no request is limited");
-                }
-            }
-        }
         Ok(Self {
             limit,
             enabled,

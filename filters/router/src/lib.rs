@@ -11,6 +11,9 @@ pub struct Config {
     /// The type URL, if the proxy hands it over.
     #[serde(default, rename = "@type")]
     _type: Option<String>,
+    /// What the proxy itself does not add, so it reads this too.
+    #[serde(default, rename = "suppress_envoy_headers")]
+    _suppress_envoy_headers: bool,
 }
 
 /// The filter.
@@ -56,7 +59,10 @@ mod tests {
     #[test]
     fn a_field_that_it_does_not_know_is_an_error() {
         let host = Host::new();
-        let typed = json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" });
+        let typed = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": true,
+        });
         assert!(host.configure::<Router>(typed).is_ok());
         let refused = host
             .configure::<Router>(json!({ "start_child_span": true }))
