@@ -47,6 +47,35 @@ impl fmt::Display for Resource {
     }
 }
 
+/// The circuit breakers of a cluster, one for each priority.
+#[derive(Debug)]
+pub struct Breakers([Breaker; Priority::ALL.len()]);
+
+impl Breakers {
+    /// Breakers of which nothing is in use, with the limits of each priority.
+    #[must_use]
+    pub fn new(cluster: &Arc<str>, thresholds: &[Thresholds; Priority::ALL.len()]) -> Self {
+        Self(
+            Priority::ALL.map(|priority| Breaker::new(cluster, priority, *priority.of(thresholds))),
+        )
+    }
+
+    /// That of `priority`.
+    #[must_use]
+    #[inline]
+    pub const fn of(&self, priority: Priority) -> &Breaker {
+        priority.of(&self.0)
+    }
+}
+
+impl Stats for Breakers {
+    fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
+        for breaker in &self.0 {
+            breaker.visit(visit);
+        }
+    }
+}
+
 /// The budgets of one cluster and priority. Shared by all workers.
 #[derive(Debug)]
 pub struct Breaker {

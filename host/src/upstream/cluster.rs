@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::breaker::{Breaker, Resource};
+use super::breaker::{Breaker, Breakers};
 use super::spec::{ClusterSpec, Discovery, Priority, Protocol};
 use super::stats::ClusterStats;
 use crate::observe::stats::Sharded;
@@ -34,7 +34,7 @@ pub struct Cluster {
     spec: ClusterSpec,
     workers: usize,
     stats: Arc<Sharded<ClusterStats>>,
-    breakers: [Breaker; 2],
+    breakers: Arc<Breakers>,
     endpoints: ArcSwap<EndpointSet>,
     /// That of `endpoints`, to be compared without touching them.
     generation: AtomicU64,
@@ -57,8 +57,7 @@ impl Cluster {
         workers: usize,
         stats: Arc<Sharded<ClusterStats>>,
     ) -> Arc<Self> {
-        let breaker =
-            |priority: Priority| Breaker::new(&spec.name, priority, *priority.of(&spec.breakers));
+        let breakers = Arc::new(Breakers::new(&spec.name, &spec.breakers));
         let unchecked = spec.health_check.is_none();
         let initial: Option<Vec<_>> = match &spec.discovery {
             Discovery::Static(given) => Some(
@@ -80,7 +79,7 @@ impl Cluster {
         let cluster = Self {
             name: Arc::clone(&spec.name),
             id: NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed),
-            breakers: Priority::ALL.map(breaker),
+            breakers,
             workers,
             stats,
             endpoints: ArcSwap::from_pointee(EndpointSet::default()),
@@ -148,8 +147,14 @@ impl Cluster {
     /// The circuit breaker of `priority`.
     #[must_use]
     #[inline]
-    pub const fn breaker(&self, priority: Priority) -> &Breaker {
-        priority.of(&self.breakers)
+    pub fn breaker(&self, priority: Priority) -> &Breaker {
+        self.breakers.of(priority)
+    }
+
+    /// The circuit breakers of both priorities, for their statistics.
+    #[must_use]
+    pub const fn breakers(&self) -> &Arc<Breakers> {
+        &self.breakers
     }
 
     /// Takes one of `max_retries`, counted in worker `worker`'s statistics where there is none
@@ -257,11 +262,6 @@ impl fmt::Debug for Cluster {
 pub struct RetryPermit {
     cluster: Arc<Cluster>,
     priority: Priority,
-}
-
-impl RetryPermit {
-    /// What it is one of.
-    pub const RESOURCE: Resource = Resource::Retries;
 }
 
 impl Drop for RetryPermit {

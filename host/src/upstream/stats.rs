@@ -81,9 +81,9 @@ stats! {
         histogram upstream_rq_per_cx,
         histogram upstream_rq_time,
 
-        codes upstream_rq,
-        codes internal_upstream_rq = "internal.upstream_rq",
-        codes external_upstream_rq = "external.upstream_rq",
+        codes upstream_rq_by_code = "upstream_rq",
+        codes internal_upstream_rq_by_code = "internal.upstream_rq",
+        codes external_upstream_rq_by_code = "external.upstream_rq",
         histogram internal_upstream_rq_time = "internal.upstream_rq_time",
         histogram external_upstream_rq_time = "external.upstream_rq_time",
         counter internal_upstream_rq_completed = "internal.upstream_rq_completed",
