@@ -9,6 +9,7 @@
 pub mod access_log;
 pub mod expose;
 pub mod format;
+pub mod log;
 pub mod metrics;
 pub mod registry;
 pub mod stats;

@@ -132,8 +132,9 @@ fn quantiles_text(out: &mut String, interval: Option<&Distribution>, all: &Distr
         out.push_str(" No recorded values");
         return;
     }
-    let shown =
-        |quantile: Option<f64>| quantile.map_or("nan".to_owned(), |value| value.to_string());
+    let shown = |quantile: Option<f64>| {
+        quantile.map_or_else(|| "nan".to_owned(), |value| value.to_string())
+    };
     for quantile in QUANTILES {
         let recent = shown(interval.and_then(|interval| interval.quantile(quantile)));
         let ever = shown(all.quantile(quantile));

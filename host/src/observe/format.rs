@@ -25,8 +25,10 @@ mod time;
 mod value;
 
 pub use attribute::{Attribute, UnknownAttribute};
+pub(super) use error::nearest;
 pub use error::{FormatError, Problem};
 use template::{Command, Template};
+pub(super) use time::{TimeFormat, Zone};
 
 /// The format of an access log that names none, with its line break.
 pub const DEFAULT_ACCESS_LOG: &str = "[%START_TIME%] \"%REQ(:METHOD)% \

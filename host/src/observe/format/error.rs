@@ -99,7 +99,7 @@ impl Problem {
 }
 
 /// The candidate with the fewest edits away, where that is at most a third of its length.
-pub(super) fn nearest<'a>(
+pub(in crate::observe) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {

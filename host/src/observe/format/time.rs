@@ -14,7 +14,7 @@ use super::digits::{push_padded, push_two, push_u64};
 
 /// The time zone to show a moment in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Zone {
+pub(in crate::observe) enum Zone {
     Utc,
     /// The zone of the machine.
     Local,
@@ -22,7 +22,7 @@ pub(super) enum Zone {
 
 /// A compiled time format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TimeFormat(Form);
+pub(in crate::observe) struct TimeFormat(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
@@ -111,14 +111,14 @@ const MONTHS: [&str; 12] = [
 
 /// A time format has a line break, which would break the log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LineBreak;
+pub(in crate::observe) struct LineBreak;
 
 impl TimeFormat {
     /// Envoy's default, in UTC.
-    pub(super) const DEFAULT: Self = Self(Form::Default);
+    pub(in crate::observe) const DEFAULT: Self = Self(Form::Default);
 
     /// Compiles `format`; nothing stands for Envoy's default.
-    pub(super) fn new(format: &str, zone: Zone) -> Result<Self, LineBreak> {
+    pub(in crate::observe) fn new(format: &str, zone: Zone) -> Result<Self, LineBreak> {
         if format.contains('\n') || has_newline_conversion(format) {
             return Err(LineBreak);
         }
@@ -144,7 +144,7 @@ impl TimeFormat {
     }
 
     /// Appends `moment`.
-    pub(super) fn write(&self, moment: SystemTime, out: &mut Vec<u8>) {
+    pub(in crate::observe) fn write(&self, moment: SystemTime, out: &mut Vec<u8>) {
         match &self.0 {
             Form::Default => write_default(moment, out),
             Form::Custom { zone, parts } => {
