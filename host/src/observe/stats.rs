@@ -314,7 +314,7 @@ impl SharedGauge {
     }
 }
 
-/// A kind of cell that a block of [`stats!`] can hold.
+/// A kind of cell that a block of `stats!` can hold.
 pub trait Cell {
     /// Calls `visit` for each statistic of the cell, which has the name `name` in its block.
     fn visit(&self, name: &'static str, visit: &mut dyn FnMut(Name, Reading));
