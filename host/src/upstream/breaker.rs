@@ -229,9 +229,9 @@ impl Breaker {
         Waiting(self)
     }
 
-    /// Whether pools other than `own` ones wait for a connection to be closed.
-    pub(super) fn is_awaited_beyond(&self, own: usize) -> bool {
-        self.waiting.load(Ordering::SeqCst) > own
+    /// How many hosts of pools wait for a connection to be closed.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Says no; the first time also in the log, because a limit that is on by default surprises.
@@ -288,7 +288,7 @@ pub(super) struct ConnectionPermit {
     _held: OwnedSemaphorePermit,
 }
 
-/// Holds [`Breaker::is_awaited_beyond`] up.
+/// Counts in [`Breaker::waiting`].
 #[derive(Debug)]
 pub(super) struct Waiting<'a>(&'a Breaker);
 
@@ -422,10 +422,10 @@ mod tests {
     #[test]
     fn who_waits_is_seen_by_others() {
         let breaker = breaker(1);
-        assert!(!breaker.is_awaited_beyond(0));
+        assert_eq!(breaker.waiting(), 0);
         let waiting = breaker.announce();
-        assert!(breaker.is_awaited_beyond(0) && !breaker.is_awaited_beyond(1));
+        assert_eq!(breaker.waiting(), 1);
         drop(waiting);
-        assert!(!breaker.is_awaited_beyond(0));
+        assert_eq!(breaker.waiting(), 0);
     }
 }

@@ -159,11 +159,14 @@ impl ClusterPool {
         longest.is_some_and(|host| host.evict_idle(priority))
     }
 
-    /// Closes one idle connection where some pool waits for the limit.
+    /// Closes an idle connection for each host, in whichever worker, that waits for the limit.
     pub(super) fn evict_for_waiters(&self) {
         for priority in Priority::ALL {
-            if self.common.cluster.breaker(priority).is_awaited_beyond(0) {
-                self.evict_idle(priority);
+            let waiting = self.common.cluster.breaker(priority).waiting();
+            for _ in 0..waiting {
+                if !self.evict_idle(priority) {
+                    break;
+                }
             }
         }
     }

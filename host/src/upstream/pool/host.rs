@@ -221,7 +221,7 @@ impl Host {
             }
             // Our own idle connection to another endpoint makes room at once, but only where
             // nobody else would get the place.
-            if breaker.is_awaited_beyond(0) || !pool.evict_idle(priority) {
+            if breaker.waiting() > 0 || !pool.evict_idle(priority) {
                 self.common.stats().upstream_cx_overflow.inc();
                 self.queue_for_connections(priority);
                 return;
@@ -282,27 +282,32 @@ impl Host {
             }
             return;
         }
-        let queue = self.queue(priority);
-        let own = usize::from(queue.growing.get());
-        let awaited = self.common.cluster.breaker(priority).is_awaited_beyond(own);
-        let has_waiters = !queue.waiters.borrow().is_empty();
-        connection.handoffs = if awaited { connection.handoffs + 1 } else { 0 };
-        if awaited && (!has_waiters || connection.handoffs > limits::HANDOFFS_WHILE_AWAITED) {
-            return;
+        connection.handoffs = if self.is_awaited_elsewhere(priority) {
+            connection.handoffs + 1
+        } else {
+            0
+        };
+        if connection.handoffs <= limits::HANDOFFS_WHILE_AWAITED {
+            self.put_back(priority, Ready::Http1(connection));
         }
-        self.put_back(priority, Ready::Http1(connection));
     }
 
-    /// Passes a connection on, or keeps it.
+    /// Passes a connection on to who waits here, or keeps it unless somebody waits elsewhere.
     fn put_back(&self, priority: Priority, ready: Ready) {
-        if self.is_closing() && self.queue(priority).waiters.borrow().is_empty() {
-            return;
-        }
         // An HTTP/2 place that nobody wants goes back to its connection by being dropped.
-        if let Some(Ready::Http1(mut connection)) = self.deliver(priority, ready) {
+        if let Some(Ready::Http1(mut connection)) = self.deliver(priority, ready)
+            && !self.is_closing()
+            && !self.is_awaited_elsewhere(priority)
+        {
             connection.rest();
             self.queue(priority).idle.borrow_mut().push_back(connection);
         }
+    }
+
+    /// Whether other hosts, here or in other workers, wait for a connection to be closed.
+    fn is_awaited_elsewhere(&self, priority: Priority) -> bool {
+        let own = usize::from(self.queue(priority).growing.get());
+        self.common.cluster.breaker(priority).waiting() > own
     }
 
     /// A connection has come up.
@@ -310,10 +315,9 @@ impl Host {
         match opened {
             Opened::Http1(connection) => self.put_back(priority, Ready::Http1(connection)),
             Opened::Http2(connection) => {
-                self.queue(priority)
-                    .multiplexed
-                    .borrow_mut()
-                    .push(connection);
+                let queue = self.queue(priority);
+                queue.multiplexed.borrow_mut().push(Rc::clone(&connection));
+                self.settle(priority, &connection);
             }
         }
         self.serve_waiters(priority);
@@ -348,13 +352,11 @@ impl Host {
         }
     }
 
-    /// A stream of `connection` ended.
-    pub(super) fn slot_freed(self: &Rc<Self>, priority: Priority, connection: &Http2Connection) {
+    /// Fills the free places of `connection`, or lets go of it if it should not stay idle.
+    pub(super) fn settle(self: &Rc<Self>, priority: Priority, connection: &Http2Connection) {
         self.serve_waiters(priority);
-        let own = usize::from(self.queue(priority).growing.get());
-        let breaker = self.common.cluster.breaker(priority);
         let must_go =
-            self.is_closing() || connection.is_draining() || breaker.is_awaited_beyond(own);
+            self.is_closing() || connection.is_draining() || self.is_awaited_elsewhere(priority);
         if connection.is_idle() && must_go {
             self.forget(priority, connection.id());
         }

@@ -244,7 +244,7 @@ impl Drop for Slot {
         if active == 0 {
             state.idle_since.set(clock::now());
         }
-        self.host.slot_freed(self.priority, &self.connection);
+        self.host.settle(self.priority, &self.connection);
     }
 }
 
