@@ -28,9 +28,8 @@ pub use action::{
     Action, ClusterChoice, ClusterRef, DirectResponse, Forward, Priority, Route, Target, Weighted,
 };
 pub use error::{Error, Errors, Path, Problem, Step};
-pub use matcher::{HeaderMatcher, StringMatcher, Uri};
-pub use mutation::{AppendAction, HeaderMutations, Scratch};
-pub use pattern::{Pattern, PatternError};
+pub use mutation::{AppendAction, Scratch};
+pub use pattern::PatternError;
 pub use redirect::Redirect;
 pub use rewrite::EnvoyHeaders;
 pub use table::Table;

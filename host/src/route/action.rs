@@ -277,18 +277,6 @@ impl ClusterChoice {
             Self::Weighted(weighted) => weighted.choose(random),
         }
     }
-
-    /// All clusters that may be chosen.
-    pub fn targets(&self) -> impl Iterator<Item = &Target> {
-        let (entries, last) = match self {
-            Self::Single(target) => (&[][..], target),
-            Self::Weighted(weighted) => (&*weighted.entries, &weighted.last),
-        };
-        entries
-            .iter()
-            .map(|(_, target)| target)
-            .chain(std::iter::once(last))
-    }
 }
 
 impl Weighted {

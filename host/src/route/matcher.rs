@@ -15,17 +15,16 @@ use crate::headers::{Headers, Known, Name};
 
 /// A request's `:path` in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uri<'a> {
+pub(super) struct Uri<'a> {
     /// Up to the query or fragment.
-    pub path: &'a [u8],
+    pub(super) path: &'a [u8],
     /// From the `?` or `#` to the end; empty where there is neither.
-    pub rest: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Uri<'a> {
     /// Splits a `:path`.
-    #[must_use]
-    pub fn new(target: &'a [u8]) -> Self {
+    pub(super) fn new(target: &'a [u8]) -> Self {
         let end = memchr::memchr2(b'?', b'#', target).unwrap_or(target.len());
         let (path, rest) = target.split_at_checked(end).unwrap_or((target, b""));
         Self { path, rest }
@@ -33,8 +32,7 @@ impl<'a> Uri<'a> {
 
     /// The value of the first query parameter of that name, as it is written; empty where it has
     /// no `=`.
-    #[must_use]
-    pub fn parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
+    pub(super) fn parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
         let query = self.rest.strip_prefix(b"?")?;
         query.split(|byte| *byte == b'&').find_map(|parameter| {
             match memchr::memchr(b'=', parameter).and_then(|at| parameter.split_at_checked(at)) {
@@ -204,7 +202,7 @@ fn build_regex(field: &'static str, regex: &str, report: &mut Report) -> Option<
 
 /// `StringMatcher`.
 #[derive(Clone, Debug)]
-pub struct StringMatcher(StringTest);
+pub(super) struct StringMatcher(StringTest);
 
 #[derive(Clone, Debug)]
 enum StringTest {
@@ -218,7 +216,7 @@ enum StringTest {
 }
 
 impl StringMatcher {
-    pub(super) fn build(spec: &StringMatchSpec, report: &mut Report) -> Option<Self> {
+    fn build(spec: &StringMatchSpec, report: &mut Report) -> Option<Self> {
         let fields = ["exact", "prefix", "suffix", "contains", "safe_regex"];
         if spec.ignore_case && matches!(spec.pattern, StringPatternSpec::SafeRegex(_)) {
             return report.field("ignore_case", |r| r.error(Problem::IgnoreCaseWithRegex));
@@ -260,8 +258,7 @@ impl StringMatcher {
     }
 
     /// Whether `value` matches.
-    #[must_use]
-    pub fn matches(&self, value: &[u8]) -> bool {
+    pub(super) fn matches(&self, value: &[u8]) -> bool {
         match &self.0 {
             StringTest::Exact(text) => text.equals(value),
             StringTest::Prefix(text) => text.begins(value),
@@ -278,7 +275,7 @@ impl StringMatcher {
 /// `HeaderMatcher`. Of several fields of the name, one has to match: Envoy 1.40 no longer joins
 /// them with commas.
 #[derive(Clone, Debug)]
-pub struct HeaderMatcher {
+pub(super) struct HeaderMatcher {
     name: Name,
     test: HeaderTest,
     invert: bool,
@@ -329,8 +326,7 @@ impl HeaderMatcher {
 
     /// Whether the head matches. A missing header matches no test of its value, not even an
     /// inverted one, unless it is taken for an empty one.
-    #[must_use]
-    pub fn matches(&self, request: &Headers) -> bool {
+    pub(super) fn matches(&self, request: &Headers) -> bool {
         let present = request.contains(&self.name);
         if let HeaderTest::Present(wanted) = self.test {
             return ((present || self.missing_is_empty) == wanted) != self.invert;

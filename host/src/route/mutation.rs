@@ -1,9 +1,8 @@
 //! What a route does to the headers of a request and of a response.
 //!
 //! Owns `…_headers_to_add` and `…_headers_to_remove` of one level ([`HeaderMutations`]) and the
-//! order of levels. Called by `action` on the way upstream and on the way back; other parts of the
-//! configuration that have the same two lists may use it too. Does not own the formats of values
-//! (`observe::format`).
+//! order of levels. Called by `action` on the way upstream and on the way back. Does not own the
+//! formats of values (`observe::format`).
 //!
 //! Within one level Envoy removes first, then reads all values and decides about all of them while
 //! the head is unchanged, then overwrites, then appends. So an entry neither sees nor hinders
@@ -56,7 +55,7 @@ enum Side {
 
 /// The changes of one level, compiled.
 #[derive(Clone, Debug, Default)]
-pub struct HeaderMutations {
+pub(super) struct HeaderMutations {
     remove: Box<[Name]>,
     add: Box<[Add]>,
 }
@@ -71,26 +70,17 @@ struct Add {
 
 impl HeaderMutations {
     /// Checks `spec`, whose two lists stand in the fields `add` and `remove` here.
-    pub(super) fn build(
-        spec: &MutationSpec,
-        [add, remove]: [&'static str; 2],
-        report: &mut Report,
-    ) -> Self {
+    fn build(spec: &MutationSpec, [add, remove]: [&'static str; 2], report: &mut Report) -> Self {
         let add = report.items(add, &spec.add, |report, spec: &HeaderAddSpec| {
             let name = report.field("header", |report| {
                 report.field("key", |report| mutable_name(&spec.name, report))
             })?;
-            let HeaderAddSpec {
-                value,
-                action,
-                keep_empty_value,
-                ..
-            } = spec.clone();
+            let keep_empty = spec.keep_empty_value;
             Some(Add {
                 name,
-                value,
-                action,
-                keep_empty: keep_empty_value,
+                value: spec.value.clone(),
+                action: spec.action,
+                keep_empty,
             })
         });
         let remove = report.items(remove, &spec.remove, |report, name: &String| {
@@ -99,20 +89,8 @@ impl HeaderMutations {
         Self { remove, add }
     }
 
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.add.is_empty()
-    }
-
-    /// Changes the head of the request.
-    pub fn apply_request(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
-        self.apply(Side::Request, exchange, scratch);
-    }
-
-    /// Changes the head of the response.
-    pub fn apply_response(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
-        self.apply(Side::Response, exchange, scratch);
     }
 
     fn apply(&self, side: Side, exchange: &mut Exchange, scratch: &mut Scratch) {
@@ -293,7 +271,7 @@ impl Levels {
     ) {
         let first = first.and_then(|level| level.request.as_ref());
         for level in first.into_iter().chain(&self.request) {
-            level.apply_request(exchange, scratch);
+            level.apply(Side::Request, exchange, scratch);
         }
     }
 
@@ -306,7 +284,7 @@ impl Levels {
     ) {
         let first = first.and_then(|level| level.response.as_ref());
         for level in first.into_iter().chain(&self.response) {
-            level.apply_response(exchange, scratch);
+            level.apply(Side::Response, exchange, scratch);
         }
     }
 }

@@ -5,9 +5,19 @@
 //! made slow by a request. Envoy refuses programs of more than 100 RE2 instructions; here the limit
 //! is on bytes ([`limits::REGEX_BYTES`]) and wider.
 //!
+//! A match on the data path walks a complete table, built here: no cache that workers would take
+//! from each other, nothing built lazily. Only an expression whose table would be larger than
+//! [`limits::REGEX_TABLE_BYTES`] is left to the `regex` crate, which shares a pool of caches.
+//!
 //! Does not own: rewriting with what was matched (`rewrite`).
 
+use std::sync::Arc;
+
 use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, MatchKind};
 
 use super::dialect;
 use super::error::Problem;
@@ -15,7 +25,13 @@ use crate::limits;
 
 /// An expression that has to match all of a text.
 #[derive(Clone, Debug)]
-pub struct Pattern(Regex);
+pub(super) struct Pattern(Engine);
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Table(Arc<dense::DFA<Vec<u32>>>),
+    Search(Regex),
+}
 
 /// Why an expression does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,29 +52,41 @@ impl Pattern {
     ///
     /// # Errors
     /// When it is empty, not RE2, or takes more than [`limits::REGEX_BYTES`] when compiled.
-    pub fn new(expression: &str) -> Result<Self, PatternError> {
-        compile(expression, r"\A(?:", r")\z").map(Self)
+    pub(super) fn new(expression: &str) -> Result<Self, PatternError> {
+        let translated = translate(expression)?;
+        let search = compile(&format!(r"\A(?:{translated})\z"))?;
+        let table = table(&format!(r"(?:{translated})\z"));
+        Ok(Self(table.map_or(Engine::Search(search), |table| {
+            Engine::Table(Arc::new(table))
+        })))
     }
 
     /// Whether the expression matches all of `text`.
-    #[must_use]
-    pub fn matches(&self, text: &[u8]) -> bool {
-        self.0.is_match(text)
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        match &self.0 {
+            Engine::Table(table) => {
+                let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
+                matches!(table.try_search_fwd(&input), Ok(Some(_)))
+            }
+            Engine::Search(regex) => regex.is_match(text),
+        }
     }
 }
 
 /// Compiles `expression` for searching.
 pub(super) fn searching(expression: &str) -> Result<Regex, PatternError> {
-    compile(expression, "", "")
+    compile(&translate(expression)?)
 }
 
-fn compile(expression: &str, before: &str, behind: &str) -> Result<Regex, PatternError> {
+fn translate(expression: &str) -> Result<String, PatternError> {
     if expression.is_empty() {
         return Err(PatternError::Empty);
     }
-    let translated =
-        dialect::translate(expression).map_err(|error| PatternError::Syntax(error.to_string()))?;
-    RegexBuilder::new(&format!("{before}{translated}{behind}"))
+    dialect::translate(expression).map_err(|error| PatternError::Syntax(error.to_string()))
+}
+
+fn compile(translated: &str) -> Result<Regex, PatternError> {
+    RegexBuilder::new(translated)
         .size_limit(limits::REGEX_BYTES)
         .dfa_size_limit(limits::REGEX_BYTES)
         .build()
@@ -66,6 +94,24 @@ fn compile(expression: &str, before: &str, behind: &str) -> Result<Regex, Patter
             regex::Error::CompiledTooBig(limit) => PatternError::TooBig(limit),
             other => PatternError::Syntax(reason(&other.to_string())),
         })
+}
+
+/// The complete table of an expression that compiles, unless it would be too large.
+fn table(translated: &str) -> Option<dense::DFA<Vec<u32>>> {
+    let config = dense::Config::new()
+        .start_kind(StartKind::Anchored)
+        .match_kind(MatchKind::All)
+        .dfa_size_limit(Some(limits::REGEX_TABLE_BYTES))
+        .determinize_size_limit(Some(limits::REGEX_TABLE_BYTES));
+    let program = thompson::Config::new()
+        .utf8(false)
+        .nfa_size_limit(Some(limits::REGEX_BYTES));
+    dense::Builder::new()
+        .configure(config)
+        .syntax(syntax::Config::new().utf8(false))
+        .thompson(program)
+        .build(translated)
+        .ok()
 }
 
 /// The last line of the engine's message: the others show the translated expression.
@@ -164,6 +210,21 @@ mod tests {
                 Pattern::new(expression).unwrap_err().to_string(),
                 message,
                 "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn both_engines_agree() {
+        let small = Pattern::new(r"/[a-z]+(?:\.\d\d)?").unwrap();
+        let large = Pattern::new(r"/[a-z]+(?:\.\d\d)?|(?:[\pL\pN]{20})").unwrap();
+        assert!(matches!(small.0, Engine::Table(_)));
+        assert!(matches!(large.0, Engine::Search(_)));
+        for text in ["/", "/a", "/ab.12", "/ab.1", "/ab.123", "x/ab", "", "/ab\n"] {
+            assert_eq!(
+                small.matches(text.as_bytes()),
+                large.matches(text.as_bytes()),
+                "{text}"
             );
         }
     }

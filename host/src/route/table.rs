@@ -94,13 +94,6 @@ impl Table {
         }
         virtual_host.routes.find(request, Uri::new(target), random)
     }
-
-    /// All routes, those of `require_tls` excepted.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.virtual_hosts
-            .iter()
-            .flat_map(|host| host.routes.0.iter().map(|(_, route)| route))
-    }
 }
 
 /// What the building of all virtual hosts of a table shares.

@@ -19,7 +19,7 @@ fn weighted(clusters: &[(&str, u32)]) -> ForwardSpec {
 
 fn forward(spec: ForwardSpec) -> Forward {
     let table = table(vec![route(prefix("/"), ActionSpec::Forward(spec))]);
-    let route = table.routes().next().unwrap();
+    let route = table.find(&request("a", "/", &[]), 0).unwrap();
     match &route.action {
         Action::Forward(forward) => forward.clone(),
         other => panic!("{other:?}"),
@@ -44,11 +44,6 @@ fn weights_divide_the_numbers_exactly() {
         "c1",
         "18446744073709551615 mod 100 is 15"
     );
-    let names: Vec<_> = choice
-        .targets()
-        .map(|target| &*target.cluster.name)
-        .collect();
-    assert_eq!(names, ["c0", "c1", "c2", "c0"]);
 }
 
 #[test]
@@ -59,7 +54,6 @@ fn clusters_are_looked_up_once() {
         index: Some(2),
     };
     assert_eq!(choice.choose(7).cluster, expected);
-    assert_eq!(choice.targets().count(), 1);
 
     let routes = vec![route(prefix("/"), ActionSpec::Forward(to_cluster("nope")))];
     let mut spec = table_spec(vec![virtual_host("v", &["*"], routes)]);
@@ -69,11 +63,8 @@ fn clusters_are_looked_up_once() {
     );
     spec.validate_clusters = false;
     let table = build(&spec);
-    let target = table
-        .routes()
-        .next()
-        .and_then(|route| route.target(0))
-        .unwrap();
+    let route = table.find(&request("a", "/", &[]), 0);
+    let target = route.and_then(|route| route.target(0)).unwrap();
     assert_eq!(
         target.cluster,
         ClusterRef {

@@ -20,7 +20,7 @@ fn after(add: Vec<HeaderAddSpec>, remove: &[&str]) -> Vec<String> {
         ("x-e", "zz"),
     ];
     let mut exchange = exchange(request("h", "/p?q", &fields));
-    level.apply_request(&mut exchange, &mut Scratch::default());
+    level.apply(Side::Request, &mut exchange, &mut Scratch::default());
     lines(&exchange.request).split_off(3)
 }
 
@@ -180,7 +180,7 @@ fn fields_that_envoy_keeps_in_one_line_are_joined() {
     );
     let level = HeaderMutations::build(&spec, ["a", "r"], &mut Report::default());
     let mut exchange = exchange(request("h", "/", &[]));
-    level.apply_response(&mut exchange, &mut Scratch::default());
+    level.apply(Side::Response, &mut exchange, &mut Scratch::default());
     assert_eq!(lines(&exchange.response), ["etag: e,f"]);
 }
 
@@ -202,7 +202,7 @@ fn a_value_that_would_break_the_head_is_left_out() {
     ] {
         let mut exchange = exchange(request("h", "/", &[]));
         exchange.metadata.set("n", "k", value.as_bytes());
-        level.apply_request(&mut exchange, &mut Scratch::default());
+        level.apply(Side::Request, &mut exchange, &mut Scratch::default());
         let name = Name::parse(b"x-m").unwrap();
         assert_eq!(
             exchange.request.get(&name),
