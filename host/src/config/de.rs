@@ -27,7 +27,8 @@ mod unsupported;
 mod value;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
@@ -35,6 +36,7 @@ use crate::config::de::error::{Error, Kind};
 use crate::config::de::value::{Form, ValueDe};
 use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::config::document::{Document, NodeId};
+use crate::config::schema::Message;
 use crate::config::source::Span;
 use crate::limits::CONFIG_ERRORS;
 
@@ -51,6 +53,7 @@ pub(super) fn decode<T: DeserializeOwned>(
         reported: RefCell::default(),
         meant: RefCell::default(),
         errors: Cell::new(0),
+        messages: RefCell::default(),
     };
     loop {
         let root = ValueDe::new(&session, document.root_id(), Form::Plain);
@@ -77,9 +80,16 @@ struct Session<'d> {
     /// Names that a refused key of a message probably was meant to be.
     meant: RefCell<HashSet<(NodeId, &'static str)>>,
     errors: Cell<usize>,
+    /// What the schema has about the messages met so far.
+    messages: RefCell<HashMap<&'static str, Option<Rc<Message>>>>,
 }
 
 impl Session<'_> {
+    fn message(&self, name: &'static str) -> Option<Rc<Message>> {
+        let mut messages = self.messages.borrow_mut();
+        messages.entry(name).or_insert_with(|| Message::find(name).map(Rc::new)).clone()
+    }
+
     fn is_removed(&self, node: NodeId) -> bool {
         self.removed.borrow().contains(&node)
     }

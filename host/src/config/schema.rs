@@ -5,83 +5,74 @@
 //! comparison of names. Called by the decoder. Does not own which of it the proxy implements: that
 //! is what the types of the model have.
 
+use std::cmp::Ordering;
+
 const ENVOY: &str = include_str!("schema/envoy.txt");
 const NUNCIO: &str = include_str!("schema/nuncio.txt");
 
-/// A line of the table: a message, or an enum.
-#[derive(Clone, Copy, Debug)]
+/// A message of the table.
+#[derive(Debug)]
 pub(super) struct Message {
-    line: &'static str,
+    fields: Vec<Field>,
+    removed: Vec<&'static str>,
 }
 
 impl Message {
-    /// The message or enum of that full name.
+    /// The message of that full name.
     pub(super) fn find(name: &str) -> Option<Self> {
-        let table = if name.starts_with("nuncio.") {
-            NUNCIO
-        } else {
-            ENVOY
-        };
-        let mut rest = table;
-        // The lines are sorted: halve until one is left.
-        while !rest.is_empty() {
-            let middle = rest.floor_char_boundary(rest.len() / 2);
-            let start = rest.get(..middle)?.rfind('\n').map_or(0, |at| at + 1);
-            let end = rest
-                .get(start..)?
-                .find('\n')
-                .map_or(rest.len(), |at| start + at + 1);
-            let line = rest.get(start..end)?.trim_end();
-            let found = line.split(' ').next()?;
-            match name.cmp(found) {
-                std::cmp::Ordering::Equal => return Some(Self { line }),
-                std::cmp::Ordering::Less => rest = rest.get(..start)?,
-                std::cmp::Ordering::Greater => rest = rest.get(end..)?,
-            }
-        }
-        None
+        let words = || line(name).into_iter().flat_map(|line| line.split(' ').skip(1));
+        line(name)?;
+        Some(Self {
+            fields: words().filter(|word| !word.starts_with('-')).map(Field::parse).collect(),
+            removed: words().filter_map(|word| word.strip_prefix('-')).collect(),
+        })
     }
 
     /// The fields of a message.
-    pub(super) fn fields(self) -> impl Iterator<Item = Field> {
-        self.line
-            .split(' ')
-            .skip(1)
-            .filter(|text| !text.starts_with('-'))
-            .map(Field::parse)
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field> {
+        self.fields.iter().copied()
     }
 
     /// The field of that name, in either spelling.
-    pub(super) fn field(self, key: &str) -> Option<Field> {
+    pub(super) fn field(&self, key: &str) -> Option<Field> {
         self.fields().find(|field| same_name(field.name, key))
     }
 
     /// Whether Envoy's v2 API had that field and v3 has not.
-    pub(super) fn was_removed(self, key: &str) -> bool {
-        let removed = self
-            .line
-            .split(' ')
-            .skip(1)
-            .filter_map(|text| text.strip_prefix('-'));
-        removed.into_iter().any(|name| same_name(name, key))
+    pub(super) fn was_removed(&self, key: &str) -> bool {
+        self.removed.iter().any(|name| same_name(name, key))
     }
 
     /// The members of a oneof.
-    pub(super) fn members(self, oneof: &str) -> impl Iterator<Item = &'static str> {
-        self.fields()
-            .filter(move |field| field.oneof == Some(oneof))
-            .map(|field| field.name)
+    pub(super) fn members(&self, oneof: &str) -> impl Iterator<Item = &'static str> {
+        self.fields().filter(move |field| field.oneof == Some(oneof)).map(|field| field.name)
     }
+}
 
-    /// The values of an enum with their numbers.
-    pub(super) fn values(self) -> impl Iterator<Item = (&'static str, i32)> {
-        let values = self
-            .line
-            .split(' ')
-            .skip(1)
-            .filter_map(|text| text.split_once('='));
-        values.filter_map(|(name, number)| Some((name, number.parse().ok()?)))
+/// The values of an enum with their numbers.
+pub(super) fn values(name: &str) -> impl Iterator<Item = (&'static str, i32)> {
+    let words = line(name).into_iter().flat_map(|line| line.split(' ').skip(1));
+    let values = words.filter_map(|word| word.split_once('='));
+    values.filter_map(|(name, number)| Some((name, number.parse().ok()?)))
+}
+
+/// The line of that message or enum.
+fn line(name: &str) -> Option<&'static str> {
+    let table = if name.starts_with("nuncio.") { NUNCIO } else { ENVOY };
+    let mut rest = table;
+    // The lines are sorted: halve until one is left.
+    while !rest.is_empty() {
+        let middle = rest.floor_char_boundary(rest.len() / 2);
+        let start = rest.get(..middle)?.rfind('\n').map_or(0, |at| at + 1);
+        let end = rest.get(start..)?.find('\n').map_or(rest.len(), |at| start + at + 1);
+        let line = rest.get(start..end)?.trim_end();
+        match name.cmp(line.split(' ').next()?) {
+            Ordering::Equal => return Some(line),
+            Ordering::Less => rest = rest.get(..start)?,
+            Ordering::Greater => rest = rest.get(end..)?,
+        }
     }
+    None
 }
 
 /// The full names of all messages and enums.
@@ -128,7 +119,8 @@ impl Field {
 
 /// Whether `key` is `field` (in snake_case) or its camelCase form.
 pub(super) fn same_name(field: &str, key: &str) -> bool {
-    field == key || camel(field).eq(key.chars())
+    field == key
+        || (key.bytes().any(|byte| byte.is_ascii_uppercase()) && camel(field).eq(key.chars()))
 }
 
 /// Whether two keys name the same field, each in either spelling.
@@ -209,10 +201,10 @@ mod tests {
     fn every_line_is_found_by_its_name() {
         for table in [ENVOY, NUNCIO] {
             let mut before = "";
-            for line in table.lines() {
-                let name = line.split(' ').next().unwrap();
+            for row in table.lines() {
+                let name = row.split(' ').next().unwrap();
                 assert!(before < name, "{name} is out of order");
-                assert_eq!(Message::find(name).map(|message| message.line), Some(line));
+                assert_eq!(line(name), Some(row));
                 before = name;
             }
         }
@@ -238,8 +230,8 @@ mod tests {
         let old = cluster.field("max_requests_per_connection").unwrap();
         assert!(old.is_wrapper);
         assert!(cluster.was_removed("tls_context") && !cluster.was_removed("name"));
-        let kinds = Message::find("envoy.config.cluster.v3.Cluster.DiscoveryType").unwrap();
-        assert!(kinds.values().any(|value| value == ("STRICT_DNS", 1)));
+        let mut kinds = values("envoy.config.cluster.v3.Cluster.DiscoveryType");
+        assert!(kinds.any(|value| value == ("STRICT_DNS", 1)));
     }
 
     #[test]

@@ -275,6 +275,59 @@ fn an_error_of_a_hook_is_the_filters_failure() {
     assert_eq!(refused, Err(HostError::Immutable.into()));
 }
 
+/// Changes one field of the response, as its configuration says.
+struct Change {
+    name: HeaderName,
+    remove: bool,
+}
+
+impl Filter for Change {
+    type Config = (String, bool);
+    type Stream = ();
+
+    fn configure((name, remove): Self::Config, setup: &mut Setup) -> Result<Self> {
+        Ok(Self {
+            name: setup.header_name(&name)?,
+            remove,
+        })
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::new().response_headers()
+    }
+
+    fn on_response_headers(&self, (): &mut (), cx: &mut ResponseHeaders<'_>) -> Result<Flow> {
+        if self.remove {
+            cx.response_mut().remove(self.name)?;
+        } else {
+            cx.response_mut().set(self.name, "201")?;
+        }
+        Ok(Flow::Next)
+    }
+}
+
+#[test]
+fn what_the_proxy_keeps_to_itself_cannot_be_changed() {
+    for (name, remove, expected) in [
+        (":status", false, None),
+        (":status", true, Some(HostError::Immutable)),
+        (":path", false, Some(HostError::Immutable)),
+        ("host", false, Some(HostError::Immutable)),
+        ("Content-Length", false, Some(HostError::Immutable)),
+        ("content-length", true, None),
+        ("connection", true, Some(HostError::Immutable)),
+        ("x-own", false, None),
+        ("x-own", true, None),
+    ] {
+        let filter = Host::new()
+            .configure::<Change>(json!([name, remove]))
+            .unwrap();
+        let head = [(":status", "200"), ("content-length", "2")];
+        let answer = filter.stream().on_response_headers(&head, false);
+        assert_eq!(answer.err(), expected.map(Error::from), "{name} {remove}");
+    }
+}
+
 #[test]
 fn a_hook_can_answer() {
     let host = Host::new();

@@ -237,7 +237,7 @@ impl World {
     }
 
     pub(crate) fn set(&mut self, at: Block, name: u32, value: &[u8]) -> Result<(), HostError> {
-        let (name, fields) = self.changeable(at, name, value)?;
+        let (name, fields) = self.changeable(at, name, Change::Set(value))?;
         match fields.iter().position(|(n, _)| *n == name) {
             None => fields.push((name, value.to_vec())),
             Some(first) => {
@@ -256,19 +256,13 @@ impl World {
     }
 
     pub(crate) fn append(&mut self, at: Block, name: u32, value: &[u8]) -> Result<(), HostError> {
-        let (name, fields) = self.changeable(at, name, value)?;
-        if name.starts_with(':') {
-            return Err(HostError::Immutable);
-        }
+        let (name, fields) = self.changeable(at, name, Change::Append(value))?;
         fields.push((name, value.to_vec()));
         Ok(())
     }
 
     pub(crate) fn remove(&mut self, at: Block, name: u32) -> Result<(), HostError> {
-        let (name, fields) = self.changeable(at, name, &[])?;
-        if name.starts_with(':') {
-            return Err(HostError::Immutable);
-        }
+        let (name, fields) = self.changeable(at, name, Change::Remove)?;
         fields.retain(|(n, _)| *n != name);
         Ok(())
     }
@@ -277,25 +271,33 @@ impl World {
         &mut self,
         at: Block,
         name: u32,
-        value: &[u8],
+        change: Change<'_>,
     ) -> Result<(String, &mut Fields), HostError> {
+        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
         let name = self
             .names
             .get(name as usize)
             .ok_or(HostError::InvalidValue)?
             .clone();
-        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
         if !exchange.held.contains(&at) {
             return Err(HostError::WrongPhase);
-        }
-        if value.iter().any(|b| matches!(b, b'\r' | b'\n' | b'\0')) {
-            return Err(HostError::InvalidValue);
         }
         let fields = exchange
             .place_mut(at)
             .as_mut()
             .ok_or(HostError::WrongPhase)?;
-        Ok((name, fields))
+        let is_there = fields.iter().any(|(n, _)| *n == name);
+        if !is_allowed(&name, change, at, is_there) {
+            return Err(HostError::Immutable);
+        }
+        match change {
+            Change::Set(value) | Change::Append(value)
+                if value.iter().any(|b| matches!(b, b'\r' | b'\n' | b'\0')) =>
+            {
+                Err(HostError::InvalidValue)
+            }
+            _ => Ok((name, fields)),
+        }
     }
 
     pub(crate) fn attribute(&self, id: u32) -> Option<Vec<u8>> {
@@ -375,6 +377,30 @@ impl World {
         {
             *value += n;
         }
+    }
+}
+
+/// What a filter wants to do with a field.
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    Set(&'a [u8]),
+    Append(&'a [u8]),
+    Remove,
+}
+
+/// Whether the proxy would let a filter: it keeps to itself what frames a body (RFC 9112 §6) or
+/// belongs to one connection (RFC 9110 §7.6.1), and messages keep their pseudo-header fields.
+fn is_allowed(name: &str, change: Change<'_>, at: Block, is_there: bool) -> bool {
+    match (name, at) {
+        (":method" | ":scheme" | ":authority" | ":path", Block::RequestHeaders)
+        | (":status", Block::ResponseHeaders) => matches!(change, Change::Set(_)) && is_there,
+        ("content-length" | "te", _) => matches!(change, Change::Remove),
+        (
+            "connection" | "expect" | "http2-settings" | "keep-alive" | "proxy-connection"
+            | "trailer" | "transfer-encoding" | "upgrade",
+            _,
+        ) => false,
+        (name, _) => !name.starts_with(':'),
     }
 }
 

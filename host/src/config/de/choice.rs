@@ -12,7 +12,7 @@ use crate::config::de::error::Error;
 use crate::config::de::unsupported;
 use crate::config::de::value::{ValueDe, shorten};
 use crate::config::document::{NodeId, Value};
-use crate::config::schema::{Message, nearest};
+use crate::config::schema::{self, nearest};
 
 /// A constant: its name in either case, or its number. Without `variants` every constant of the
 /// enum is one, and the visitor gets its number.
@@ -30,10 +30,13 @@ pub(super) fn constant<'de, V: Visitor<'de>>(
     let Value::Scalar { text, .. } = value.value() else {
         return Err(value.expected(&expected()));
     };
+    if let Some(variant) = variants.iter().find(|variant| **variant == &**text) {
+        let variant: StrDeserializer<'_, Error> = (*variant).into_deserializer();
+        return visitor.visit_enum(variant);
+    }
     let number = text.parse::<i32>().ok();
-    let mut known = Message::find(name).into_iter().flat_map(Message::values);
-    let known =
-        known.find(|(name, value)| name.eq_ignore_ascii_case(text) || Some(*value) == number);
+    let known = schema::values(name)
+        .find(|(name, value)| name.eq_ignore_ascii_case(text) || Some(*value) == number);
     if let (true, Some((_, number))) = (by_number, known) {
         return visitor.visit_u64(u64::try_from(number).unwrap_or_default());
     }

@@ -3,6 +3,8 @@
 //! Owns matching keys to the fields of a struct of the model, in both spellings, and everything
 //! that can be wrong with that: unknown, duplicate, not implemented, conflicting, missing.
 
+use std::rc::Rc;
+
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, IntoDeserializer as _, MapAccess, Visitor};
 
@@ -32,7 +34,7 @@ pub(super) fn message<'de, V: Visitor<'de>>(
         value,
         name,
         fields,
-        schema: Message::find(name),
+        schema: value.session.message(name),
         taken: Vec::new(),
     };
     for entry in value.entries() {
@@ -85,7 +87,7 @@ struct Reader<'s, 'd> {
     value: ValueDe<'s, 'd>,
     name: &'static str,
     fields: &'static [&'static str],
-    schema: Option<Message>,
+    schema: Option<Rc<Message>>,
     taken: Vec<Taken>,
 }
 
@@ -96,7 +98,7 @@ impl Reader<'_, '_> {
         if hidden || session.is_removed(entry.value) {
             return;
         }
-        let known = self.schema.and_then(|schema| schema.field(&entry.key));
+        let known = self.schema.as_deref().and_then(|schema| schema.field(&entry.key));
         let Some(field) = self.model_field(&entry.key, known) else {
             self.refuse(entry, known);
             return;
@@ -220,23 +222,18 @@ impl Reader<'_, '_> {
     }
 
     fn model_names(&self) -> impl Iterator<Item = &'static str> {
-        let schema = self.schema;
-        self.fields.iter().flat_map(move |field| {
+        self.fields.iter().flat_map(|field| {
             let (kind, name) = field.split_once(':').unwrap_or(("", field));
-            let members = schema.filter(|_| kind == "oneof").into_iter();
-            let members = members.flat_map(move |schema| schema.members(name));
+            let schema = self.schema.iter().filter(move |_| kind == "oneof");
+            let members = schema.flat_map(move |schema| schema.members(name));
             members.chain((kind != "oneof").then_some(name))
         })
     }
 
     fn nearest_field(&self, key: &str) -> Option<&'static str> {
-        let envoys = || {
-            self.schema
-                .into_iter()
-                .flat_map(Message::fields)
-                .map(|field| field.name)
-        };
-        nearest(key, self.model_names()).or_else(|| nearest(key, envoys()))
+        let envoys = self.schema.iter().flat_map(|schema| schema.fields());
+        nearest(key, self.model_names())
+            .or_else(|| nearest(key, envoys.map(|field| field.name)))
     }
 
     fn all_fields(&self) -> Option<String> {
@@ -326,7 +323,7 @@ impl Reader<'_, '_> {
 
     /// The constraints that an absent field violates: it has the value 0 or is empty.
     fn check_absent(&self) {
-        let Some(schema) = self.schema else { return };
+        let Some(schema) = &self.schema else { return };
         let session = self.value.session;
         for field in schema.fields().filter(|field| field.oneof.is_none()) {
             let is_set = self.taken.iter().any(|taken| taken.member == field.name);
@@ -344,6 +341,9 @@ impl Reader<'_, '_> {
     /// Whether a field was set, or meant to be, and is not because of an error that was told.
     fn was_removed(&self, field: &str) -> bool {
         let session = self.value.session;
+        if session.removed.borrow().is_empty() {
+            return false;
+        }
         let (kind, name) = field.split_once(':').unwrap_or(("", field));
         let mut removed = self.value.entries().iter().filter(|entry| {
             let mut inner = session.document.entries(entry.value).iter();
@@ -353,7 +353,7 @@ impl Reader<'_, '_> {
         if kind == "oneof" {
             // A key that is not known may have been meant as a member.
             return removed.any(|entry| {
-                let known = self.schema.and_then(|schema| schema.field(&entry.key));
+                let known = self.schema.as_deref().and_then(|schema| schema.field(&entry.key));
                 known.is_none_or(|known| known.oneof == Some(name))
             });
         }

@@ -16,7 +16,19 @@ use super::time::TimeFormat;
 
 /// One attribute, looked up by name once.
 #[derive(Clone, Debug)]
-pub struct Attribute(Operator);
+pub struct Attribute {
+    name: &'static str,
+    operator: Operator,
+}
+
+impl PartialEq for Attribute {
+    /// The name says all.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Attribute {}
 
 /// There is no attribute of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +136,7 @@ impl Attribute {
     /// When there is none of that name.
     pub fn parse(name: &str) -> Result<Self, UnknownAttribute> {
         match ATTRIBUTES.iter().find(|(known, _)| *known == name) {
-            Some((_, operator)) => Ok(Self(operator())),
+            Some((name, operator)) => Ok(Self { name, operator: operator() }),
             None => Err(UnknownAttribute {
                 name: name.to_owned(),
                 nearest: nearest(name, ATTRIBUTES.iter().map(|(known, _)| *known)),
@@ -135,7 +147,7 @@ impl Attribute {
     /// Appends the value as text: numbers in decimal, durations in milliseconds, moments as in
     /// `2026-11-23T00:07:10.263Z`. False, with nothing appended, when the stream has none (yet).
     pub fn value(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
-        match self.0 {
+        match self.operator {
             // Both are written as a sign of their absence in a log.
             Operator::Number(Number::ResponseCode) if exchange.status == 0 => false,
             Operator::Text(Text::Flags) if exchange.flags.is_empty() => false,

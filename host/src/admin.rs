@@ -1,0 +1,186 @@
+//! The admin server: what operators and Prometheus ask.
+//!
+//! Owns the pages, under Envoy's paths and in Envoy's formats. It runs on the control thread, so a
+//! scrape never costs a request anything. Does not own what the pages show: statistics are
+//! `observe`'s, clusters are `upstream`'s.
+
+use std::cell::{Cell, OnceCell};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::build::Built;
+use crate::clock;
+use crate::listener;
+use crate::observe::metrics::{ServerState, ServerStats};
+use crate::observe::registry::Registry;
+use crate::runtime::Snapshot;
+use crate::server::Options;
+
+mod pages;
+
+/// Connections of the admin server that may wait to be accepted.
+const BACKLOG: u32 = 128;
+
+/// What the pages show.
+pub struct Admin {
+    snapshot: Arc<Snapshot>,
+    registry: Arc<Registry>,
+    listeners: Vec<SocketAddr>,
+    address: OnceCell<SocketAddr>,
+    /// The configuration as JSON, for `/config_dump`.
+    config: serde_json::Value,
+    node: serde_json::Value,
+    options: Options,
+    state: Cell<ServerState>,
+    stats: Arc<ServerStats>,
+    started: Instant,
+    quit: Notify,
+}
+
+impl Admin {
+    pub(crate) fn new(built: &Built, options: &Options, listeners: Vec<SocketAddr>) -> Self {
+        Self {
+            snapshot: Arc::clone(&built.snapshot),
+            registry: Arc::clone(&built.registry),
+            listeners,
+            address: OnceCell::new(),
+            config: built.config_dump.clone(),
+            node: built.node.clone(),
+            options: options.clone(),
+            state: Cell::new(ServerState::PreInitializing),
+            stats: Arc::clone(&built.server_stats),
+            started: clock::now(),
+            quit: Notify::new(),
+        }
+    }
+
+    /// Where each listener really listens, in the order of the configuration.
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// Where the admin server really listens, if there is one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address.get().copied()
+    }
+
+    pub(crate) fn set_address(&self, address: SocketAddr) {
+        // Set once, before anybody can ask.
+        let _first = self.address.set(address);
+    }
+
+    pub(crate) fn set_state(&self, state: ServerState) {
+        self.state.set(state);
+        self.stats.set_state(state);
+    }
+
+    /// Waits until somebody has asked for the end (`/quitquitquit`).
+    pub(crate) async fn quit(&self) {
+        self.quit.notified().await;
+    }
+}
+
+/// Listens on `address` and serves from there until the control thread ends.
+///
+/// # Errors
+/// Those of binding the address.
+pub(crate) async fn listen(admin: Rc<Admin>, address: SocketAddr) -> io::Result<SocketAddr> {
+    let mut sockets = listener::bind(address, BACKLOG, 1)?;
+    let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let socket = TcpListener::from_std(socket)?;
+    let bound = socket.local_addr()?;
+    tokio::task::spawn_local(accept(admin, socket));
+    Ok(bound)
+}
+
+async fn accept(admin: Rc<Admin>, socket: TcpListener) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                let admin = Rc::clone(&admin);
+                tokio::task::spawn_local(async move {
+                    let service = service_fn(|request| {
+                        let response = answer(&admin, &request);
+                        async move { Ok::<_, Infallible>(response) }
+                    });
+                    let served = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                    if let Err(error) = served {
+                        tracing::debug!(target: "admin", "serve an admin connection: {error}");
+                    }
+                });
+            }
+            Err(error) => listener::rest("admin", &error).await,
+        }
+    }
+}
+
+/// One answer.
+struct Page {
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Page {
+    const fn text(body: String) -> Self {
+        Self { status: StatusCode::OK, content_type: "text/plain; charset=UTF-8", body }
+    }
+
+    fn json(value: &serde_json::Value) -> Self {
+        let body = serde_json::to_string_pretty(value).unwrap_or_default();
+        Self { status: StatusCode::OK, content_type: "application/json", body }
+    }
+
+    const fn html(body: String) -> Self {
+        Self { status: StatusCode::OK, content_type: "text/html; charset=UTF-8", body }
+    }
+
+    const fn with(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Full<Bytes>> {
+    let page = route(admin, request);
+    let mut response = Response::new(Full::new(Bytes::from(page.body)));
+    *response.status_mut() = page.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::SERVER, HeaderValue::from_static("envoy"));
+    response
+}
+
+fn route<B>(admin: &Admin, request: &Request<B>) -> Page {
+    let path = request.uri().path();
+    let Some(page) = pages::PAGES.iter().find(|page| page.path == path) else {
+        let body = format!("invalid path. admin commands are:\n{}", pages::help_text());
+        return Page::text(body).with(StatusCode::NOT_FOUND);
+    };
+    if page.changes && request.method() != Method::POST {
+        let body = format!("Method {} not allowed, POST required.", request.method());
+        return Page::text(body).with(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    (page.render)(admin, &pages::Query::of(request.uri()))
+}

@@ -1,0 +1,241 @@
+//! The pages of the admin server, one function each, and the table that names them.
+
+use std::fmt::Write;
+
+use http::{StatusCode, Uri};
+use serde_json::{Value, json};
+
+use super::{Admin, Page};
+use crate::clock;
+use crate::observe::expose::{self, Selection};
+use crate::observe::metrics::ServerState;
+use crate::server::report;
+
+/// A page: where it is, what it does, whether it needs POST, and what makes it.
+pub(super) struct Entry {
+    pub(super) path: &'static str,
+    help: &'static str,
+    pub(super) changes: bool,
+    pub(super) render: fn(&Admin, &Query) -> Page,
+}
+
+const fn shows(path: &'static str, help: &'static str, render: fn(&Admin, &Query) -> Page) -> Entry {
+    Entry { path, help, changes: false, render }
+}
+
+/// Every page, in the order of `/help`.
+pub(super) const PAGES: &[Entry] = &[
+    shows("/", "Admin home page", home),
+    shows("/clusters", "upstream cluster status", clusters),
+    shows("/config_dump", "dump the running configuration", config_dump),
+    shows("/help", "print out list of admin commands", help),
+    shows("/listeners", "print listener info", listeners),
+    Entry {
+        path: "/quitquitquit",
+        help: "drain and exit the server",
+        changes: true,
+        render: quit,
+    },
+    shows("/ready", "print server state, return 200 if LIVE, otherwise return 503", ready),
+    shows("/server_info", "print server version/status information", server_info),
+    shows("/stats", "print server stats", stats),
+    shows("/stats/prometheus", "print server stats in prometheus format", prometheus),
+];
+
+/// The query of a request, decoded.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn of(uri: &Uri) -> Self {
+        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (decode(key), decode(value))
+                })
+                .collect(),
+        )
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    fn selection(&self) -> Result<Selection, String> {
+        Selection::parse(self.get("filter"), self.has("usedonly"), self.get("type"))
+    }
+}
+
+/// Percent-decodes a part of a query; what is not an escape stays.
+fn decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, behind @ ..] = rest {
+        let digit = |at: usize| behind.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                rest = behind.get(2..).unwrap_or_default();
+                continue;
+            }
+            (b'+', ..) => out.push(b' '),
+            _ => out.push(*byte),
+        }
+        rest = behind;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn home(_: &Admin, _: &Query) -> Page {
+    let mut rows = String::new();
+    for page in PAGES {
+        let target = if page.changes {
+            format!(
+                "<form method=post action={0}><button>{0}</button></form>",
+                page.path.trim_start_matches('/')
+            )
+        } else {
+            format!("<a href=\"{0}\">{0}</a>", page.path)
+        };
+        // Writing to a string cannot fail.
+        let _infallible = write!(rows, "<tr><td>{target}</td><td>{}</td></tr>\n", page.help);
+    }
+    Page::html(format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>nuncio admin</title>\n\
+         <style>body{{font:16px system-ui;margin:2em}}td{{padding:.2em 1em .2em 0}}\
+         form{{margin:0}}</style>\n<h1>nuncio {}</h1>\n<table>\n{rows}</table>\n",
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+/// The list of pages as text.
+pub(super) fn help_text() -> String {
+    let mut text = String::new();
+    for page in PAGES {
+        let post = if page.changes { " (POST)" } else { "" };
+        let _infallible = writeln!(text, "  {}{post}: {}", page.path, page.help);
+    }
+    text
+}
+
+fn help(_: &Admin, _: &Query) -> Page {
+    Page::text(format!("admin commands are:\n{}", help_text()))
+}
+
+fn ready(admin: &Admin, _: &Query) -> Page {
+    let state = admin.state.get();
+    let status =
+        if state == ServerState::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Page::text(format!("{}\n", name_of(state))).with(status)
+}
+
+/// As `/ready` says it.
+const fn name_of(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Live => "LIVE",
+        ServerState::Draining => "DRAINING",
+        ServerState::PreInitializing => "PRE_INITIALIZING",
+        ServerState::Initializing => "INITIALIZING",
+    }
+}
+
+fn quit(admin: &Admin, _: &Query) -> Page {
+    admin.quit.notify_one();
+    Page::text("OK\n".to_owned())
+}
+
+fn listeners(admin: &Admin, query: &Query) -> Page {
+    let bound = admin.snapshot.listeners.iter().zip(&admin.listeners);
+    if query.get("format") == Some("json") {
+        let statuses: Vec<Value> = bound
+            .map(|(listener, address)| {
+                json!({
+                    "name": &*listener.name,
+                    "local_address": { "socket_address": {
+                        "address": address.ip().to_string(), "port_value": address.port(),
+                    } },
+                })
+            })
+            .collect();
+        return Page::json(&json!({ "listener_statuses": statuses }));
+    }
+    let mut text = String::new();
+    for (listener, address) in bound {
+        let _infallible = writeln!(text, "{}::{address}", listener.name);
+    }
+    Page::text(text)
+}
+
+fn clusters(admin: &Admin, query: &Query) -> Page {
+    if query.get("format") == Some("json") {
+        let statuses: Vec<Value> =
+            admin.snapshot.clusters.iter().map(|cluster| report::json(cluster)).collect();
+        return Page::json(&json!({ "cluster_statuses": statuses }));
+    }
+    let mut text = String::new();
+    for cluster in &admin.snapshot.clusters {
+        report::text(cluster, &mut text);
+    }
+    Page::text(text)
+}
+
+fn config_dump(admin: &Admin, _: &Query) -> Page {
+    Page::json(&admin.config)
+}
+
+fn server_info(admin: &Admin, _: &Query) -> Page {
+    let uptime = clock::now().duration_since(admin.started).as_secs();
+    Page::json(&json!({
+        "version": format!("nuncio/{}", env!("CARGO_PKG_VERSION")),
+        "state": name_of(admin.state.get()),
+        "uptime_current_epoch": format!("{uptime}s"),
+        "uptime_all_epochs": format!("{uptime}s"),
+        "hot_restart_version": "disabled",
+        "command_line_options": {
+            "concurrency": admin.options.workers,
+            "drain_time": format!("{}s", admin.options.drain_time.as_secs()),
+        },
+        "node": admin.node,
+    }))
+}
+
+fn stats(admin: &Admin, query: &Query) -> Page {
+    let selection = match query.selection() {
+        Ok(selection) => selection,
+        Err(message) => return Page::text(message).with(StatusCode::BAD_REQUEST),
+    };
+    match query.get("format") {
+        Some("prometheus") => prometheus(admin, query),
+        Some("json") => Page::json(&expose::json(&admin.registry, &selection)),
+        None | Some("text") => Page::text(expose::text(&admin.registry, &selection)),
+        Some(other) => Page::text(format!(
+            "usage: /stats?format=(text|json|prometheus)\n\nunknown format \"{other}\"\n"
+        ))
+        .with(StatusCode::BAD_REQUEST),
+    }
+}
+
+fn prometheus(admin: &Admin, query: &Query) -> Page {
+    match query.selection() {
+        Ok(selection) => Page::text(expose::prometheus(&admin.registry, &selection)),
+        Err(message) => Page::text(message).with(StatusCode::BAD_REQUEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_decoded() {
+        let query = Query::of(&"/stats?filter=a%2Eb+c%zz&usedonly".parse().unwrap());
+        assert_eq!(query.get("filter"), Some("a.b c%zz"));
+        assert!(query.has("usedonly"));
+        assert!(!query.has("type"));
+    }
+}

@@ -1,0 +1,203 @@
+//! From what was written to what runs.
+//!
+//! Owns every check that needs more than one message: names that must exist, addresses that must be
+//! ones, formats that must compile, filters that must accept their configuration. It is the only code
+//! that may name both `config` and `runtime`, and the only place where a configuration can still be
+//! refused: all errors at once, each at its place. Called by `cli`.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::address::SocketAddress;
+use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
+use crate::observe::access_log::Sinks;
+use crate::observe::metrics::ServerStats;
+use crate::observe::registry::Registry;
+use crate::runtime::Snapshot;
+use crate::wasm;
+
+mod clusters;
+mod filters;
+mod listeners;
+mod routes;
+
+/// What the command line says about how to build.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Worker threads; at least 1.
+    pub workers: usize,
+    /// How long access-log lines may wait before they are written.
+    pub flush_interval: Duration,
+    /// `--service-node`, in place of `node.id`.
+    pub service_node: Option<String>,
+    /// `--service-cluster`, in place of `node.cluster`.
+    pub service_cluster: Option<String>,
+}
+
+/// What a configuration became.
+pub struct Built {
+    /// What the data path runs.
+    pub snapshot: Arc<Snapshot>,
+    /// `admin.address`.
+    pub admin: Option<SocketAddr>,
+    /// All statistics.
+    pub registry: Arc<Registry>,
+    /// `server.`
+    pub server_stats: Arc<ServerStats>,
+    /// All outputs of access logs.
+    pub sinks: Arc<Sinks>,
+    /// The node as JSON, for `/server_info`.
+    pub node: Value,
+    /// The configuration as JSON, for `/config_dump`.
+    pub config_dump: Value,
+}
+
+/// What every part of the build needs.
+struct Workshop<'a> {
+    settings: &'a Settings,
+    diagnostics: &'a mut Diagnostics,
+    registry: Arc<Registry>,
+    services: wasm::Services,
+    engine: Arc<wasm::Engine>,
+    /// Components by what they were made from, so that a file that two filters name is compiled once.
+    components: HashMap<String, wasm::Component>,
+    /// Indices of clusters by name.
+    clusters: HashMap<String, usize>,
+    machine_address: Option<IpAddr>,
+}
+
+/// Builds what runs. With it come the warnings.
+///
+/// # Errors
+/// Everything that is wrong with the configuration.
+pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics), Diagnostics> {
+    let Loaded { bootstrap, document, mut diagnostics } = loaded;
+    let registry = Arc::new(Registry::new(settings.workers));
+    let sinks = Arc::new(Sinks::new(settings.flush_interval, &registry));
+    let root = document.root();
+    let engine = match wasm::Engine::new(wasm::Cache::of_user()) {
+        Ok(engine) => Arc::new(engine),
+        Err(error) => {
+            diagnostics.error(root, format!("start the WebAssembly engine: {}", chain(&error)));
+            return Err(diagnostics);
+        }
+    };
+    let services = wasm::Services {
+        registry: Arc::clone(&registry),
+        sinks: Arc::clone(&sinks),
+    };
+    let mut shop = Workshop {
+        settings,
+        diagnostics: &mut diagnostics,
+        registry: Arc::clone(&registry),
+        services,
+        engine,
+        components: HashMap::new(),
+        clusters: HashMap::new(),
+        machine_address: machine_address(),
+    };
+    let resources = root.field("static_resources");
+    let given = &bootstrap.static_resources;
+    let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
+    let listeners = shop.listeners(&given.listeners, resources.field("listeners"));
+    let admin = shop.admin(&bootstrap, root.field("admin"));
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    let server_stats = ServerStats::register(&registry, settings.workers);
+    let built = Built {
+        snapshot: Arc::new(Snapshot { listeners, clusters }),
+        admin,
+        registry,
+        server_stats,
+        sinks,
+        node: node(&bootstrap, settings),
+        config_dump: config_dump(&bootstrap),
+    };
+    Ok((built, diagnostics))
+}
+
+impl Workshop<'_> {
+    fn admin(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<SocketAddr> {
+        let address = bootstrap.admin.as_ref()?.address.as_ref()?;
+        self.literal(address.socket(), place.field("address").field("socket_address"))
+    }
+
+    /// An address that must be a literal one.
+    fn literal(&mut self, address: &SocketAddress, place: Place<'_>) -> Option<SocketAddr> {
+        if let Ok(ip) = address.address.parse::<IpAddr>() {
+            return Some(SocketAddr::new(ip, address.port()));
+        }
+        let text = &address.address;
+        let message = format!("malformed IP address \"{text}\"");
+        let error = self.diagnostics.error(place.field("address"), message);
+        if text == "localhost" {
+            error.hint("write 127.0.0.1 or ::1");
+        } else {
+            error.hint("only a literal IPv4 or IPv6 address can be used here");
+        }
+        None
+    }
+}
+
+/// An address of this machine that is not loopback: Envoy shows a loopback peer under it.
+fn machine_address() -> Option<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().ok()?;
+    let mut addresses = interfaces.iter().map(if_addrs::Interface::ip);
+    addresses.find(|address| address.is_ipv4() && !address.is_loopback())
+}
+
+fn node(bootstrap: &Bootstrap, settings: &Settings) -> Value {
+    let node = bootstrap.node.clone().unwrap_or_default();
+    json!({
+        "id": settings.service_node.clone().unwrap_or(node.id),
+        "cluster": settings.service_cluster.clone().unwrap_or(node.cluster),
+        "user_agent_name": "nuncio",
+    })
+}
+
+/// Envoy's shape of `/config_dump`: the bootstrap, and its static clusters, listeners and routes.
+fn config_dump(bootstrap: &Bootstrap) -> Value {
+    const TYPE: &str = "type.googleapis.com/envoy.admin.v3.";
+    let whole = config_json::to_value(bootstrap);
+    let listed = |kind: &str| {
+        let items = whole.pointer(&format!("/static_resources/{kind}s")).and_then(Value::as_array);
+        let items = items.into_iter().flatten();
+        items.map(|item| json!({ kind: item })).collect::<Vec<Value>>()
+    };
+    let (clusters, listeners) = (listed("cluster"), listed("listener"));
+    let routes: Vec<Value> = bootstrap
+        .static_resources
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.filter_chains)
+        .flat_map(|chain| &chain.filters)
+        .map(|filter| {
+            let crate::config::listener::NetworkFilterConfig::HttpConnectionManager(manager) =
+                &filter.typed_config;
+            json!({ "route_config": config_json::to_value(manager.route_config()) })
+        })
+        .collect();
+    json!({ "configs": [
+        { "@type": format!("{TYPE}BootstrapConfigDump"), "bootstrap": whole },
+        { "@type": format!("{TYPE}ClustersConfigDump"), "static_clusters": clusters },
+        { "@type": format!("{TYPE}ListenersConfigDump"), "static_listeners": listeners },
+        { "@type": format!("{TYPE}RoutesConfigDump"), "static_route_configs": routes },
+    ] })
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,190 @@
+//! HTTP filters and access logs: each a slot with a component behind it.
+//!
+//! Owns the table of built-in components by what configures them. A built-in filter goes through the
+//! same contract as a user's: all that it has of the host is a grant for the outputs that its
+//! configuration names.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Workshop, chain};
+use crate::config::access_log::{AccessLog, AccessLogConfig};
+use crate::config::filter::{
+    FailurePolicy, HttpFilter, HttpFilterConfig, Isolation, LocalRateLimit, Wasm,
+};
+use crate::config::{Place, json};
+use crate::filters;
+use crate::observe::access_log::Target;
+use crate::observe::registry::Scope;
+use crate::wasm::{self, Component, FilterSlot, Grants, SlotSpec};
+
+impl Workshop<'_> {
+    /// The chain of a connection manager.
+    pub(super) fn http_filters(
+        &mut self,
+        written: &[HttpFilter],
+        place: Place<'_>,
+    ) -> Arc<[FilterSlot]> {
+        let is_router =
+            |filter: &HttpFilter| matches!(filter.typed_config, HttpFilterConfig::Router(_));
+        match written.iter().position(is_router) {
+            Some(at) if at + 1 < written.len() => {
+                self.diagnostics.error(
+                    place.index(at),
+                    "the router is terminal: it must be the last filter of its chain",
+                );
+            }
+            Some(_) => {}
+            None if written.iter().any(|f| matches!(f.typed_config, HttpFilterConfig::Wasm(_))) => {}
+            None => {
+                self.diagnostics
+                    .warning(place, "no filter of this chain forwards requests: each gets a 500")
+                    .hint("add envoy.filters.http.router as the last filter");
+            }
+        }
+        let filters = written.iter().enumerate();
+        filters.filter_map(|(index, filter)| self.http_filter(filter, place.index(index))).collect()
+    }
+
+    fn http_filter(&mut self, written: &HttpFilter, place: Place<'_>) -> Option<FilterSlot> {
+        let place = place.field("typed_config");
+        let (name, bytes, configuration) = match &written.typed_config {
+            HttpFilterConfig::Router(config) => {
+                ("router", filters::ROUTER, json::to_string(config))
+            }
+            HttpFilterConfig::LocalRateLimit(config) => {
+                self.warn_unlimited(config, place);
+                ("local_ratelimit", filters::LOCAL_RATELIMIT, json::to_string(config))
+            }
+            HttpFilterConfig::HeaderMutation(config) => {
+                ("header_mutation", filters::HEADER_MUTATION, json::to_string(config))
+            }
+            HttpFilterConfig::Wasm(config) => return self.user(&written.name, config, place),
+        };
+        let component = self.embedded(name, bytes, place)?;
+        self.slot(&component, SlotSpec::new(&*written.name, configuration), place)
+    }
+
+    /// Envoy's default for both fractions is 0 %, which limits nothing and says nothing.
+    fn warn_unlimited(&mut self, written: &LocalRateLimit, place: Place<'_>) {
+        if written.token_bucket.is_none() {
+            return;
+        }
+        for (field, fraction) in
+            [("filter_enabled", &written.filter_enabled), ("filter_enforced", &written.filter_enforced)]
+        {
+            if fraction.as_ref().is_none_or(|fraction| fraction.default_value.numerator == 0) {
+                let message = format!("this rate limit does nothing: '{field}' is 0 %");
+                self.diagnostics
+                    .warning(place.field(field), message)
+                    .hint(format!("{field}: {{ default_value: {{ numerator: 100, denominator: HUNDRED }} }}"));
+            }
+        }
+    }
+
+    /// A user's filter.
+    fn user(&mut self, name: &str, written: &Wasm, place: Place<'_>) -> Option<FilterSlot> {
+        let file = written.component.filename();
+        let here = place.field("component").field("filename");
+        let component = match self.components.get(file) {
+            Some(component) => component.clone(),
+            None => match Component::from_file(&self.engine, Path::new(file)) {
+                Ok(component) => {
+                    self.components.insert(file.to_owned(), component.clone());
+                    component
+                }
+                Err(error) => {
+                    self.diagnostics.error(here, chain(&error));
+                    return None;
+                }
+            },
+        };
+        let configuration = written.configuration.as_ref().map(|raw| raw.get().to_string());
+        let mut spec = SlotSpec::new(name, configuration.unwrap_or_else(|| "null".to_owned()));
+        spec.failure_policy = match written.failure_policy {
+            FailurePolicy::FailClosed => wasm::FailurePolicy::FailClosed,
+            FailurePolicy::FailOpen => wasm::FailurePolicy::FailOpen,
+        };
+        spec.isolation = match written.isolation {
+            Isolation::Shared => wasm::Isolation::Shared,
+            Isolation::Exclusive => wasm::Isolation::Exclusive,
+            Isolation::Fresh => wasm::Isolation::Fresh,
+        };
+        if let Some(memory) = written.limits.memory {
+            spec.limits.memory = usize::try_from(memory.get()).unwrap_or(usize::MAX);
+        }
+        if let Some(time) = written.limits.cpu_per_call {
+            spec.limits.cpu_per_call = time.get();
+        }
+        self.slot(&component, spec, place)
+    }
+
+    /// A component that is part of the program.
+    fn embedded(
+        &mut self,
+        name: &'static str,
+        bytes: &'static [u8],
+        place: Place<'_>,
+    ) -> Option<Component> {
+        if let Some(component) = self.components.get(name) {
+            return Some(component.clone());
+        }
+        match Component::from_bytes(&self.engine, name, bytes) {
+            Ok(component) => {
+                self.components.insert(name.to_owned(), component.clone());
+                Some(component)
+            }
+            Err(error) => {
+                self.diagnostics.error(place, chain(&error));
+                None
+            }
+        }
+    }
+
+    fn slot(
+        &mut self,
+        component: &Component,
+        spec: SlotSpec,
+        place: Place<'_>,
+    ) -> Option<FilterSlot> {
+        let name = spec.name.clone();
+        match FilterSlot::build(&self.engine, component, spec, &self.services) {
+            Ok(slot) => {
+                self.registry.register(Scope::wasm(&name), slot.stats());
+                Some(slot)
+            }
+            Err(error) => {
+                self.diagnostics.error(place, chain(&error));
+                None
+            }
+        }
+    }
+
+    /// The access logs of a connection manager, each a filter that wants the log phase alone.
+    pub(super) fn access_logs(
+        &mut self,
+        written: &[AccessLog],
+        place: Place<'_>,
+    ) -> Arc<[FilterSlot]> {
+        let logs = written.iter().enumerate();
+        logs.filter_map(|(index, log)| self.access_log(log, place.index(index))).collect()
+    }
+
+    fn access_log(&mut self, written: &AccessLog, place: Place<'_>) -> Option<FilterSlot> {
+        let place = place.field("typed_config");
+        let target = match &written.typed_config {
+            AccessLogConfig::File(file) => Target::File(file.path.clone().into()),
+            AccessLogConfig::Stdout(_) => Target::Stdout,
+            AccessLogConfig::Stderr(_) => Target::Stderr,
+        };
+        // With its "@type", which tells the filter which of the three it is.
+        let configuration = json::to_value(written).get("typed_config").map(Value::to_string);
+        let configuration = configuration.unwrap_or_default();
+        let component = self.embedded("access_log", filters::ACCESS_LOG, place)?;
+        let mut spec = SlotSpec::new(&*written.name, configuration);
+        spec.grants = Grants { log_sinks: vec![target] };
+        self.slot(&component, spec, place)
+    }
+}

@@ -1,0 +1,233 @@
+//! Listeners and their connection managers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Workshop;
+use crate::config::Place;
+use crate::config::address::CidrRange;
+use crate::config::http_connection_manager::{
+    CodecType, HttpConnectionManager, ServerHeaderTransformation,
+};
+use crate::config::listener::{FilterChain, Listener as Written, NetworkFilterConfig};
+use crate::config::protocol::{HttpProtocolOptions, Http2ProtocolOptions};
+use crate::config::scalar::Duration as WrittenDuration;
+use crate::http::h1::{HeadLimits, RequestRules};
+use crate::limits;
+use crate::observe::registry::Scope;
+use crate::observe::stats::Sharded;
+use crate::runtime::{Cidr, Codec, ConnectionManager, Http2Settings, Listener, ServerHeader};
+
+/// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+/// Envoy's windows of a downstream HTTP/2 connection.
+const HTTP2: Http2Settings = Http2Settings {
+    max_concurrent_streams: 1024,
+    stream_window: 16 * 1024 * 1024,
+    connection_window: 24 * 1024 * 1024,
+};
+
+impl Workshop<'_> {
+    pub(super) fn listeners(
+        &mut self,
+        written: &[Written],
+        place: Place<'_>,
+    ) -> Vec<Arc<Listener>> {
+        let mut built: Vec<Arc<Listener>> = Vec::new();
+        for (index, listener) in written.iter().enumerate() {
+            let here = place.index(index);
+            let earlier = written.iter().take(index);
+            let same = |other: &&Written| {
+                (!listener.name.is_empty() && other.name == listener.name)
+                    || (other.address == listener.address && listener.address.socket().port() != 0)
+            };
+            if let Some(first) = earlier.clone().position(|other| same(&other)) {
+                let what = if written.get(first).is_some_and(|other| other.name == listener.name) {
+                    "name"
+                } else {
+                    "address"
+                };
+                self.diagnostics
+                    .error(here.field(what), format!("another listener has the same {what}"))
+                    .related_place(place.index(first).field(what), "the first one");
+                continue;
+            }
+            built.extend(self.listener(listener, here).map(Arc::new));
+        }
+        built
+    }
+
+    fn listener(&mut self, written: &Written, place: Place<'_>) -> Option<Listener> {
+        let socket = written.address.socket();
+        let address = self.literal(socket, place.field("address").field("socket_address"));
+        let chains = place.field("filter_chains");
+        if written.filter_chains.len() > 1 {
+            self.diagnostics
+                .error(chains.index(1), "not supported by nuncio: more than one filter chain")
+                .hint("a choice between chains needs filter_chain_match, which is not supported yet");
+        }
+        let Some(chain) = written.filter_chains.first() else {
+            self.diagnostics.error(chains, "a listener needs a filter chain");
+            return None;
+        };
+        let limit = written.per_connection_buffer_limit_bytes;
+        let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
+        let manager = self.manager(chain, chains.index(0))?;
+        let address = address?;
+        let name = match written.name.as_str() {
+            "" => address.to_string(),
+            name => name.to_owned(),
+        };
+        Some(Listener {
+            name: name.into(),
+            filter_chain: chain.name.as_str().into(),
+            address,
+            backlog: written.tcp_backlog_size.unwrap_or(BACKLOG),
+            buffer_limit,
+            stat_prefix: written.stat_prefix.clone(),
+            stats: Arc::new(Sharded::new(self.settings.workers)),
+            http_stats: Arc::new(Sharded::new(self.settings.workers)),
+            manager: Arc::new(manager),
+        })
+    }
+
+    /// The connection manager, the one network filter that there is.
+    fn manager(&mut self, chain: &FilterChain, place: Place<'_>) -> Option<ConnectionManager> {
+        let filters = place.field("filters");
+        let Some(filter) = chain.filters.first() else {
+            self.diagnostics
+                .error(filters, "a filter chain needs a network filter")
+                .hint("add envoy.filters.network.http_connection_manager");
+            return None;
+        };
+        if chain.filters.len() > 1 {
+            self.diagnostics.error(
+                filters.index(1),
+                "the HTTP connection manager must be the last filter of its chain",
+            );
+        }
+        let NetworkFilterConfig::HttpConnectionManager(written) = &filter.typed_config;
+        let place = filters.index(0).field("typed_config");
+        let routes = self.routes(written.route_config(), place.field("route_config"));
+        let internal_ranges = self.internal_ranges(written, place);
+        let slots = self.http_filters(&written.http_filters, place.field("http_filters"));
+        let loggers = self.access_logs(&written.access_log, place.field("access_log"));
+        let stats = self.registry.sharded(Scope::http(&written.stat_prefix));
+        let common = written.common_http_protocol_options.clone().unwrap_or_default();
+        Some(ConnectionManager {
+            codec: codec(written.codec_type),
+            server_name: server_name(written),
+            server_header: server_header(written.server_header_transformation),
+            via: (!written.via.is_empty()).then(|| written.via.clone().into_bytes()),
+            use_remote_address: written.use_remote_address.unwrap_or(false),
+            xff_num_trusted_hops: written.xff_num_trusted_hops,
+            skip_xff_append: written.skip_xff_append,
+            generate_request_id: written.generate_request_id.unwrap_or(true),
+            preserve_external_request_id: written.preserve_external_request_id,
+            always_set_request_id_in_response: written.always_set_request_id_in_response,
+            internal_ranges,
+            machine_address: self.machine_address,
+            idle_timeout: or_off(common.idle_timeout, Duration::from_hours(1)),
+            max_requests_per_connection: common
+                .max_requests_per_connection
+                .filter(|max| *max > 0),
+            stream_idle_timeout: or_off(written.stream_idle_timeout, Duration::from_mins(5)),
+            drain_timeout: written
+                .drain_timeout
+                .map_or(Duration::from_secs(5), WrittenDuration::get),
+            delayed_close_timeout: or_off(written.delayed_close_timeout, Duration::from_secs(1)),
+            rules: rules(written, &common),
+            http1_trailers: written
+                .http_protocol_options
+                .as_ref()
+                .is_some_and(|options| options.enable_trailers),
+            http2: http2(written.http2_protocol_options.as_ref()),
+            routes: routes?,
+            filters: slots,
+            loggers,
+            stat_prefix: written.stat_prefix.clone(),
+            stats,
+        })
+    }
+
+    fn internal_ranges(&mut self, written: &HttpConnectionManager, place: Place<'_>) -> Vec<Cidr> {
+        let Some(config) = &written.internal_address_config else { return Vec::new() };
+        let place = place.field("internal_address_config").field("cidr_ranges");
+        let ranges = config.cidr_ranges.iter().enumerate();
+        ranges.filter_map(|(index, range)| self.range(range, place.index(index))).collect()
+    }
+
+    fn range(&mut self, written: &CidrRange, place: Place<'_>) -> Option<Cidr> {
+        let text = &written.address_prefix;
+        let Ok(address) = text.parse::<IpAddr>() else {
+            let message = format!("malformed IP address \"{text}\"");
+            self.diagnostics.error(place.field("address_prefix"), message);
+            return None;
+        };
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = written.prefix_len.unwrap_or(0);
+        match u8::try_from(prefix) {
+            Ok(prefix) if prefix <= bits => Some(Cidr { address, prefix }),
+            _ => {
+                let message = format!("an address of this family has {bits} bits");
+                self.diagnostics.error(place.field("prefix_len"), message);
+                None
+            }
+        }
+    }
+}
+
+/// A duration whose zero means never.
+fn or_off(written: Option<WrittenDuration>, default: Duration) -> Option<Duration> {
+    written.map_or(Some(default), WrittenDuration::non_zero)
+}
+
+const fn codec(written: CodecType) -> Codec {
+    match written {
+        CodecType::Auto => Codec::Auto,
+        CodecType::Http1 => Codec::Http1,
+        CodecType::Http2 => Codec::Http2,
+    }
+}
+
+const fn server_header(written: ServerHeaderTransformation) -> ServerHeader {
+    match written {
+        ServerHeaderTransformation::Overwrite => ServerHeader::Overwrite,
+        ServerHeaderTransformation::AppendIfAbsent => ServerHeader::AppendIfAbsent,
+        ServerHeaderTransformation::PassThrough => ServerHeader::PassThrough,
+    }
+}
+
+/// `server_name`; Envoy's default, so that clients and tests that look for it go on.
+fn server_name(written: &HttpConnectionManager) -> Vec<u8> {
+    if written.server_name.is_empty() {
+        b"envoy".to_vec()
+    } else {
+        written.server_name.clone().into_bytes()
+    }
+}
+
+fn rules(written: &HttpConnectionManager, common: &HttpProtocolOptions) -> RequestRules {
+    let kib = written.max_request_headers_kb.unwrap_or(limits::REQUEST_HEADERS_KB);
+    RequestRules {
+        limits: HeadLimits {
+            bytes: kib.saturating_mul(1024),
+            fields: common.max_headers_count.unwrap_or(limits::HEADERS_COUNT),
+        },
+        ..RequestRules::default()
+    }
+}
+
+fn http2(written: Option<&Http2ProtocolOptions>) -> Http2Settings {
+    let Some(written) = written else { return HTTP2 };
+    Http2Settings {
+        max_concurrent_streams: written
+            .max_concurrent_streams
+            .unwrap_or(HTTP2.max_concurrent_streams),
+        stream_window: written.initial_stream_window_size.unwrap_or(HTTP2.stream_window),
+        connection_window: written
+            .initial_connection_window_size
+            .unwrap_or(HTTP2.connection_window),
+    }
+}

@@ -1,0 +1,330 @@
+//! Routes: `envoy.config.route.v3.RouteConfiguration` to [`Table`].
+
+use std::fs;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Workshop, chain};
+use crate::config::Place;
+use crate::config::header::{
+    HeaderAppendAction, HeaderMatchSpecifier, HeaderMatcher, HeaderValueOption,
+};
+use crate::config::matcher::{MatchPattern, RegexMatchAndSubstitute, StringMatcher};
+use crate::config::route::{
+    ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction,
+    HostRewriteSpecifier, PathRewriteSpecifier, PathSpecifier, QueryParameterMatchSpecifier,
+    QueryParameterMatcher, RedirectAction, Route, RouteAction, RouteActionKind,
+    RouteConfiguration, RouteMatch, RoutingPriority, SchemeRewriteSpecifier, VirtualHost,
+};
+use crate::config::scalar::{DataSource, DataSpecifier, Duration};
+use crate::observe::format::Format;
+use crate::route::spec::{
+    ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, HeaderAddSpec, HeaderMatchSpec,
+    HeaderTestSpec, MatchSpec, MutationSpec, PathSpec, QueryMatchSpec, QueryTestSpec,
+    RedirectPathSpec, RedirectSpec, RegexRewriteSpec, RequireTls, RouteSpec, SchemeSpec,
+    StringMatchSpec, StringPatternSpec, TableSpec, VirtualHostSpec, WeightedSpec,
+};
+use crate::route::{AppendAction, Priority, Step, Table};
+
+/// The four lists of header changes that every level has.
+struct Changes<'a> {
+    request_add: &'a [HeaderValueOption],
+    request_remove: &'a [String],
+    response_add: &'a [HeaderValueOption],
+    response_remove: &'a [String],
+}
+
+macro_rules! changes {
+    ($of:expr) => {
+        Changes {
+            request_add: &$of.request_headers_to_add,
+            request_remove: &$of.request_headers_to_remove,
+            response_add: &$of.response_headers_to_add,
+            response_remove: &$of.response_headers_to_remove,
+        }
+    };
+}
+
+impl Workshop<'_> {
+    /// Builds the table of a connection manager.
+    pub(super) fn routes(
+        &mut self,
+        written: &RouteConfiguration,
+        place: Place<'_>,
+    ) -> Option<Arc<Table>> {
+        let before = self.diagnostics.error_count();
+        let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        let hosts = written.virtual_hosts.iter().enumerate();
+        let virtual_hosts = hosts
+            .map(|(index, host)| self.virtual_host(host, place.field("virtual_hosts").index(index)))
+            .collect();
+        let spec = TableSpec {
+            name: written.name.clone(),
+            virtual_hosts,
+            request_headers,
+            response_headers,
+            most_specific_header_mutations_wins: written.most_specific_header_mutations_wins,
+            ..TableSpec::default()
+        };
+        let clusters = &self.clusters;
+        match Table::new(&spec, &|name| clusters.get(name).copied()) {
+            Ok(table) if self.diagnostics.error_count() == before => Some(Arc::new(table)),
+            Ok(_) => None,
+            Err(errors) => {
+                for error in &errors {
+                    let place = error.path.steps().iter().fold(place, |place, step| match step {
+                        Step::Field(name) => place.field(name),
+                        Step::Index(index) => place.index(*index),
+                    });
+                    self.diagnostics.error(place, chain(&error.problem));
+                }
+                None
+            }
+        }
+    }
+
+    fn virtual_host(&mut self, written: &VirtualHost, place: Place<'_>) -> VirtualHostSpec {
+        let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        let routes = written.routes.iter().enumerate();
+        VirtualHostSpec {
+            name: written.name.clone(),
+            domains: written.domains.clone(),
+            routes: routes
+                .map(|(index, route)| self.route(route, place.field("routes").index(index)))
+                .collect(),
+            request_headers,
+            response_headers,
+            require_tls: RequireTls::None,
+        }
+    }
+
+    fn route(&mut self, written: &Route, place: Place<'_>) -> RouteSpec {
+        let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        let action = match &written.action {
+            RouteActionKind::Route(action) => {
+                ActionSpec::Forward(self.forward(action, place.field("route")))
+            }
+            RouteActionKind::Redirect(action) => ActionSpec::Redirect(redirect(action)),
+            RouteActionKind::DirectResponse(action) => {
+                ActionSpec::Direct(self.direct(action, place.field("direct_response")))
+            }
+        };
+        RouteSpec {
+            name: written.name.clone(),
+            matches: matches(&written.r#match),
+            action,
+            request_headers,
+            response_headers,
+        }
+    }
+
+    fn forward(&mut self, written: &RouteAction, place: Place<'_>) -> ForwardSpec {
+        let clusters = match &written.cluster {
+            ClusterSpecifier::Cluster(name) => ClustersSpec::Cluster(name.clone()),
+            ClusterSpecifier::WeightedClusters(weighted) => {
+                let place = place.field("weighted_clusters").field("clusters");
+                let entries = weighted.clusters.iter().enumerate();
+                let entries = entries.map(|(index, entry)| self.weighted(entry, place.index(index)));
+                ClustersSpec::Weighted(entries.collect())
+            }
+        };
+        let mut spec = ForwardSpec::to(clusters);
+        spec.prefix_rewrite.clone_from(&written.prefix_rewrite);
+        if let Some(HostRewriteSpecifier::HostRewriteLiteral(host)) = &written.host_rewrite {
+            spec.host_rewrite_literal.clone_from(host);
+        }
+        spec.timeout = written.timeout.map(Duration::get);
+        spec.priority = match written.priority {
+            RoutingPriority::Default => Priority::Default,
+            RoutingPriority::High => Priority::High,
+        };
+        spec.cluster_not_found_status = match written.cluster_not_found_response_code {
+            ClusterNotFoundResponseCode::ServiceUnavailable => 503,
+            ClusterNotFoundResponseCode::NotFound => 404,
+            ClusterNotFoundResponseCode::InternalServerError => 500,
+        };
+        spec
+    }
+
+    fn weighted(&mut self, written: &ClusterWeight, place: Place<'_>) -> WeightedSpec {
+        let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        WeightedSpec {
+            name: written.name.clone(),
+            weight: written.weight.unwrap_or(0),
+            host_rewrite_literal: String::new(),
+            request_headers,
+            response_headers,
+        }
+    }
+
+    fn direct(&mut self, written: &DirectResponseAction, place: Place<'_>) -> DirectSpec {
+        let body = written.body.as_ref().map(|body| self.data(body, place.field("body")));
+        DirectSpec {
+            status: u16::try_from(written.status).unwrap_or(u16::MAX),
+            body: body.flatten().unwrap_or_default(),
+        }
+    }
+
+    /// The bytes of a data source, read now.
+    pub(super) fn data(&mut self, written: &DataSource, place: Place<'_>) -> Option<Bytes> {
+        match &written.specifier {
+            DataSpecifier::InlineString(text) => Some(Bytes::from(text.clone())),
+            DataSpecifier::InlineBytes(bytes) => Some(Bytes::copy_from_slice(bytes.get())),
+            DataSpecifier::Filename(path) => match fs::read(path) {
+                Ok(bytes) => Some(bytes.into()),
+                Err(error) => {
+                    let message = format!("read the file \"{path}\": {error}");
+                    self.diagnostics.error(place.field("filename"), message);
+                    None
+                }
+            },
+            DataSpecifier::EnvironmentVariable(name) => match std::env::var(name) {
+                Ok(value) => Some(Bytes::from(value)),
+                Err(error) => {
+                    let message = format!("read the environment variable \"{name}\": {error}");
+                    self.diagnostics.error(place.field("environment_variable"), message);
+                    None
+                }
+            },
+        }
+    }
+
+    /// The changes of one level: those of requests and those of responses.
+    fn mutations(&mut self, changes: &Changes<'_>, place: Place<'_>) -> [MutationSpec; 2] {
+        let request = place.field("request_headers_to_add");
+        let response = place.field("response_headers_to_add");
+        [
+            MutationSpec {
+                add: self.adds(changes.request_add, request),
+                remove: changes.request_remove.to_vec(),
+            },
+            MutationSpec {
+                add: self.adds(changes.response_add, response),
+                remove: changes.response_remove.to_vec(),
+            },
+        ]
+    }
+
+    fn adds(&mut self, written: &[HeaderValueOption], place: Place<'_>) -> Vec<HeaderAddSpec> {
+        let mut built = Vec::new();
+        for (index, option) in written.iter().enumerate() {
+            let here = place.index(index).field("header").field("value");
+            match Format::text(&option.header.value, false) {
+                Ok(value) => built.push(HeaderAddSpec {
+                    name: option.header.key.clone(),
+                    value,
+                    action: append_action(option.append_action),
+                    keep_empty_value: option.keep_empty_value,
+                }),
+                Err(error) => {
+                    self.diagnostics.error(here, chain(&error));
+                }
+            }
+        }
+        built
+    }
+}
+
+const fn append_action(written: HeaderAppendAction) -> AppendAction {
+    match written {
+        HeaderAppendAction::AppendIfExistsOrAdd => AppendAction::AppendIfExistsOrAdd,
+        HeaderAppendAction::AddIfAbsent => AppendAction::AddIfAbsent,
+        HeaderAppendAction::OverwriteIfExistsOrAdd => AppendAction::OverwriteIfExistsOrAdd,
+        HeaderAppendAction::OverwriteIfExists => AppendAction::OverwriteIfExists,
+    }
+}
+
+fn matches(written: &RouteMatch) -> MatchSpec {
+    let path = match &written.path {
+        PathSpecifier::Prefix(text) => PathSpec::Prefix(text.clone()),
+        PathSpecifier::Path(text) => PathSpec::Path(text.clone()),
+        PathSpecifier::SafeRegex(regex) => PathSpec::SafeRegex(regex.regex.clone()),
+        PathSpecifier::PathSeparatedPrefix(text) => PathSpec::PathSeparatedPrefix(text.clone()),
+    };
+    MatchSpec {
+        case_sensitive: written.case_sensitive.unwrap_or(true),
+        headers: written.headers.iter().map(header).collect(),
+        query_parameters: written.query_parameters.iter().map(query_parameter).collect(),
+        grpc: written.grpc.is_some(),
+        ..MatchSpec::path(path)
+    }
+}
+
+fn header(written: &HeaderMatcher) -> HeaderMatchSpec {
+    use HeaderMatchSpecifier as Written;
+    let legacy = HeaderTestSpec::Legacy;
+    let test = match &written.specifier {
+        None => HeaderTestSpec::Present(true),
+        Some(Written::PresentMatch(present)) => HeaderTestSpec::Present(*present),
+        Some(Written::StringMatch(matcher)) => HeaderTestSpec::String(string(matcher)),
+        Some(Written::ExactMatch(text)) => legacy(StringPatternSpec::Exact(text.clone())),
+        Some(Written::PrefixMatch(text)) => legacy(StringPatternSpec::Prefix(text.clone())),
+        Some(Written::SuffixMatch(text)) => legacy(StringPatternSpec::Suffix(text.clone())),
+        Some(Written::ContainsMatch(text)) => legacy(StringPatternSpec::Contains(text.clone())),
+        Some(Written::SafeRegexMatch(regex)) => {
+            legacy(StringPatternSpec::SafeRegex(regex.regex.clone()))
+        }
+        Some(Written::RangeMatch(range)) => {
+            HeaderTestSpec::Range { start: range.start, end: range.end }
+        }
+    };
+    HeaderMatchSpec {
+        name: written.name.clone(),
+        test,
+        invert_match: written.invert_match,
+        treat_missing_header_as_empty: written.treat_missing_header_as_empty,
+    }
+}
+
+fn query_parameter(written: &QueryParameterMatcher) -> QueryMatchSpec {
+    use QueryParameterMatchSpecifier as Written;
+    let test = match &written.specifier {
+        None => QueryTestSpec::Present(true),
+        Some(Written::PresentMatch(present)) => QueryTestSpec::Present(*present),
+        Some(Written::StringMatch(matcher)) => QueryTestSpec::String(string(matcher)),
+    };
+    QueryMatchSpec { name: written.name.clone(), test }
+}
+
+fn string(written: &StringMatcher) -> StringMatchSpec {
+    let pattern = match &written.pattern {
+        MatchPattern::Exact(text) => StringPatternSpec::Exact(text.clone()),
+        MatchPattern::Prefix(text) => StringPatternSpec::Prefix(text.clone()),
+        MatchPattern::Suffix(text) => StringPatternSpec::Suffix(text.clone()),
+        MatchPattern::Contains(text) => StringPatternSpec::Contains(text.clone()),
+        MatchPattern::SafeRegex(regex) => StringPatternSpec::SafeRegex(regex.regex.clone()),
+    };
+    StringMatchSpec { pattern, ignore_case: written.ignore_case }
+}
+
+fn redirect(written: &RedirectAction) -> RedirectSpec {
+    RedirectSpec {
+        scheme: match &written.scheme {
+            None | Some(SchemeRewriteSpecifier::HttpsRedirect(false)) => SchemeSpec::Keep,
+            Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => SchemeSpec::Https,
+            Some(SchemeRewriteSpecifier::SchemeRedirect(name)) => SchemeSpec::Named(name.clone()),
+        },
+        host: written.host_redirect.clone(),
+        port: u16::try_from(written.port_redirect).ok().filter(|port| *port != 0),
+        path: match &written.path {
+            None => RedirectPathSpec::Keep,
+            Some(PathRewriteSpecifier::PathRedirect(path)) => RedirectPathSpec::Path(path.clone()),
+            Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
+                RedirectPathSpec::Prefix(prefix.clone())
+            }
+            Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => {
+                RedirectPathSpec::Regex(regex_rewrite(rewrite))
+            }
+        },
+        status: written.response_code.get(),
+        strip_query: written.strip_query,
+    }
+}
+
+fn regex_rewrite(written: &RegexMatchAndSubstitute) -> RegexRewriteSpec {
+    RegexRewriteSpec {
+        pattern: written.pattern.regex.clone(),
+        substitution: written.substitution.clone(),
+    }
+}

@@ -1,0 +1,363 @@
+//! One HTTP exchange: a request, its response, and what is known about both.
+//!
+//! Owns the data that the parties of a request share: the connection manager fills it in, filters
+//! read and change it through the Wasm boundary, the formatter renders it, logs and metrics read it.
+//! It is boxed once a stream, and lent to a filter by moving that box.
+//!
+//! Does not own: how any of it came about, and no policy.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::headers::Headers;
+
+/// The HTTP version that a side speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Protocol {
+    /// As access logs show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+}
+
+macro_rules! response_flags {
+    ($($name:ident = $bit:literal, $short:literal, $long:literal;)+) => {
+        impl Flags {
+            $(#[doc = concat!("`", $short, "`, ", $long, ".")]
+            pub const $name: Self = Self(1 << $bit);)+
+
+            /// Every flag with its short and long name, in the order in which Envoy prints them.
+            pub const ALL: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$name, $short, $long)),+];
+        }
+    };
+}
+
+/// Envoy's response flags (`%RESPONSE_FLAGS%`): why a response is what it is. A set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u64);
+
+response_flags! {
+    FAILED_LOCAL_HEALTH_CHECK = 0, "LH", "FailedLocalHealthCheck";
+    NO_HEALTHY_UPSTREAM = 1, "UH", "NoHealthyUpstream";
+    UPSTREAM_REQUEST_TIMEOUT = 2, "UT", "UpstreamRequestTimeout";
+    LOCAL_RESET = 3, "LR", "LocalReset";
+    UPSTREAM_REMOTE_RESET = 4, "UR", "UpstreamRemoteReset";
+    UPSTREAM_CONNECTION_FAILURE = 5, "UF", "UpstreamConnectionFailure";
+    UPSTREAM_CONNECTION_TERMINATION = 6, "UC", "UpstreamConnectionTermination";
+    UPSTREAM_OVERFLOW = 7, "UO", "UpstreamOverflow";
+    NO_ROUTE_FOUND = 8, "NR", "NoRouteFound";
+    DELAY_INJECTED = 9, "DI", "DelayInjected";
+    FAULT_INJECTED = 10, "FI", "FaultInjected";
+    RATE_LIMITED = 11, "RL", "RateLimited";
+    UNAUTHORIZED_EXTERNAL_SERVICE = 12, "UAEX", "UnauthorizedExternalService";
+    RATELIMIT_SERVICE_ERROR = 13, "RLSE", "RateLimitServiceError";
+    DOWNSTREAM_CONNECTION_TERMINATION = 14, "DC", "DownstreamConnectionTermination";
+    UPSTREAM_RETRY_LIMIT_EXCEEDED = 15, "URX", "UpstreamRetryLimitExceeded";
+    STREAM_IDLE_TIMEOUT = 16, "SI", "StreamIdleTimeout";
+    INVALID_ENVOY_REQUEST_HEADERS = 17, "IH", "InvalidEnvoyRequestHeaders";
+    DOWNSTREAM_PROTOCOL_ERROR = 18, "DPE", "DownstreamProtocolError";
+    UPSTREAM_MAX_STREAM_DURATION_REACHED = 19, "UMSDR", "UpstreamMaxStreamDurationReached";
+    RESPONSE_FROM_CACHE_FILTER = 20, "RFCF", "ResponseFromCacheFilter";
+    NO_FILTER_CONFIG_FOUND = 21, "NFCF", "NoFilterConfigFound";
+    DURATION_TIMEOUT = 22, "DT", "DurationTimeout";
+    UPSTREAM_PROTOCOL_ERROR = 23, "UPE", "UpstreamProtocolError";
+    NO_CLUSTER_FOUND = 24, "NC", "NoClusterFound";
+    OVERLOAD_MANAGER = 25, "OM", "OverloadManagerTerminated";
+    DNS_RESOLUTION_FAILED = 26, "DF", "DnsResolutionFailed";
+    DROP_OVERLOAD = 27, "DO", "DropOverload";
+    DOWNSTREAM_REMOTE_RESET = 28, "DR", "DownstreamRemoteReset";
+    UNCONDITIONAL_DROP_OVERLOAD = 29, "UDO", "UnconditionalDropOverload";
+}
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+
+    /// Adds all of `other`.
+    pub const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether none is set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What is known about the downstream connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Unique in the life of the process.
+    pub id: u64,
+    /// The peer of the socket.
+    pub direct_remote: SocketAddr,
+    /// The local end of the socket.
+    pub local: SocketAddr,
+    /// `Listener.name`.
+    pub listener: Arc<str>,
+    /// `FilterChain.name`, empty where it has none.
+    pub filter_chain: Arc<str>,
+}
+
+/// What is known about the upstream side of the last attempt.
+#[derive(Clone, Debug, Default)]
+pub struct Upstream {
+    /// Name of the cluster that the request was sent to, or would have been.
+    pub cluster: Option<Arc<str>>,
+    /// The endpoint that was picked.
+    pub host: Option<SocketAddr>,
+    /// The endpoint's name as configured: a DNS name or the address.
+    pub hostname: Option<Arc<str>>,
+    /// Local end of the upstream connection.
+    pub local: Option<SocketAddr>,
+    /// What was spoken to it.
+    pub protocol: Option<Protocol>,
+    /// Unique in the life of the process.
+    pub connection_id: Option<u64>,
+    /// How often the request was sent, or tried to be.
+    pub attempts: u32,
+    /// Why the transport failed, where it did.
+    pub failure: Option<Cow<'static, str>>,
+}
+
+/// When things happened. What has not happened (yet) is `None`.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// First byte of the request, monotonic.
+    pub started: Instant,
+    /// The same on the wall clock.
+    pub started_wall: SystemTime,
+    /// Last byte of the request received.
+    pub request_received: Option<Instant>,
+    /// First byte sent upstream.
+    pub upstream_sent_first: Option<Instant>,
+    /// Last byte sent upstream.
+    pub upstream_sent: Option<Instant>,
+    /// First byte of the response received.
+    pub upstream_received_first: Option<Instant>,
+    /// Last byte of the response received.
+    pub upstream_received: Option<Instant>,
+    /// First byte of the response sent downstream.
+    pub response_sent_first: Option<Instant>,
+    /// Last byte of the response sent downstream; the end of the stream.
+    pub ended: Option<Instant>,
+}
+
+impl Timing {
+    /// A stream that starts now.
+    #[must_use]
+    pub const fn starting(started: Instant, started_wall: SystemTime) -> Self {
+        Self {
+            started,
+            started_wall,
+            request_received: None,
+            upstream_sent_first: None,
+            upstream_sent: None,
+            upstream_received_first: None,
+            upstream_received: None,
+            response_sent_first: None,
+            ended: None,
+        }
+    }
+}
+
+/// What a route does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    /// Sends it to a cluster.
+    Forward,
+    /// Answers with a redirect.
+    Redirect,
+    /// Answers with a response of its own.
+    DirectResponse,
+}
+
+/// Values that filters leave for later filters and for logs (Envoy's dynamic metadata).
+#[derive(Clone, Debug, Default)]
+pub struct Metadata {
+    entries: Vec<(Box<str>, Box<str>, Vec<u8>)>,
+}
+
+impl Metadata {
+    /// The value under `namespace` and `key`.
+    #[must_use]
+    pub fn get(&self, namespace: &str, key: &str) -> Option<&[u8]> {
+        self.entries
+            .iter()
+            .find(|(n, k, _)| &**n == namespace && &**k == key)
+            .map(|(_, _, value)| value.as_slice())
+    }
+
+    /// Puts a value under `namespace` and `key`, in place of the one that was there.
+    pub fn set(&mut self, namespace: &str, key: &str, value: &[u8]) {
+        let found = self
+            .entries
+            .iter_mut()
+            .find(|(n, k, _)| &**n == namespace && &**k == key);
+        match found {
+            Some((_, _, old)) => value.clone_into(old),
+            None => self
+                .entries
+                .push((namespace.into(), key.into(), value.to_vec())),
+        }
+    }
+
+    /// Bytes of all namespaces, keys and values.
+    #[must_use]
+    pub fn byte_size(&self) -> usize {
+        self.entries
+            .iter()
+            .map(|(n, k, v)| n.len() + k.len() + v.len())
+            .sum()
+    }
+
+    /// All entries of a namespace.
+    pub fn namespace<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.entries
+            .iter()
+            .filter(move |(n, _, _)| &**n == namespace)
+            .map(|(_, key, value)| (&**key, value.as_slice()))
+    }
+
+    /// Takes all entries out.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+/// One request and its response. See the module's page.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Head of the request as it stands now, pseudo-header fields first.
+    pub request: Headers,
+    /// Trailers of the request, once they have come.
+    pub request_trailers: Headers,
+    /// Head of the response as it stands now.
+    pub response: Headers,
+    /// Trailers of the response, once they have come.
+    pub response_trailers: Headers,
+    /// The downstream connection.
+    pub connection: Arc<Connection>,
+    /// The client's address: the peer's, or the trusted one of `x-forwarded-for`.
+    pub remote: SocketAddr,
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// When things happened.
+    pub timing: Timing,
+    /// The upstream side.
+    pub upstream: Upstream,
+    /// `Route.name`, once a route was chosen and if it has one.
+    pub route_name: Option<Arc<str>>,
+    /// `VirtualHost.name`, once one was chosen.
+    pub virtual_host: Option<Arc<str>>,
+    /// What the chosen route does; none where no route matches.
+    pub route_kind: Option<RouteKind>,
+    /// Whether a filter has changed what the route is matched on since it was last matched.
+    pub route_cache_cleared: bool,
+    /// Status of the response; 0 before there is one.
+    pub status: u16,
+    /// `%RESPONSE_CODE_DETAILS%`: who made the response and why.
+    pub details: Option<Cow<'static, str>>,
+    /// `%CONNECTION_TERMINATION_DETAILS%`.
+    pub termination_details: Option<Cow<'static, str>>,
+    /// `%RESPONSE_FLAGS%`.
+    pub flags: Flags,
+    /// Bytes of the request's body received.
+    pub bytes_received: u64,
+    /// Bytes of the response's body sent.
+    pub bytes_sent: u64,
+    /// The body of a local reply, where the response is one.
+    pub local_reply_body: Option<Cow<'static, str>>,
+    /// What filters left.
+    pub metadata: Metadata,
+    /// Unique in the life of the process.
+    pub stream_id: u64,
+}
+
+impl Exchange {
+    /// An exchange that starts now, with empty heads.
+    #[must_use]
+    pub fn new(
+        connection: Arc<Connection>,
+        protocol: Protocol,
+        timing: Timing,
+        stream_id: u64,
+    ) -> Self {
+        let remote = connection.direct_remote;
+        Self {
+            request: Headers::new(),
+            request_trailers: Headers::new(),
+            response: Headers::new(),
+            response_trailers: Headers::new(),
+            connection,
+            remote,
+            protocol,
+            timing,
+            upstream: Upstream::default(),
+            route_name: None,
+            virtual_host: None,
+            route_kind: None,
+            route_cache_cleared: false,
+            status: 0,
+            details: None,
+            termination_details: None,
+            flags: Flags::NONE,
+            bytes_received: 0,
+            bytes_sent: 0,
+            local_reply_body: None,
+            metadata: Metadata::default(),
+            stream_id,
+        }
+    }
+
+    /// Makes this one ready for the next request of the same connection; the buffers stay.
+    pub fn reset(&mut self, timing: Timing, stream_id: u64) {
+        self.request.clear();
+        self.request_trailers.clear();
+        self.response.clear();
+        self.response_trailers.clear();
+        self.remote = self.connection.direct_remote;
+        self.timing = timing;
+        self.upstream = Upstream::default();
+        self.route_name = None;
+        self.virtual_host = None;
+        self.route_kind = None;
+        self.route_cache_cleared = false;
+        self.status = 0;
+        self.details = None;
+        self.termination_details = None;
+        self.flags = Flags::NONE;
+        self.bytes_received = 0;
+        self.bytes_sent = 0;
+        self.local_reply_body = None;
+        self.metadata.clear();
+        self.stream_id = stream_id;
+    }
+}

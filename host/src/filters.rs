@@ -1,0 +1,3 @@
+//! The built-in filters as components, compiled with the program by `build.rs`.
+
+include!(concat!(env!("OUT_DIR"), "/filters.rs"));

@@ -1,0 +1,735 @@
+//! One block of HTTP fields: a request's or response's head, or its trailers.
+//!
+//! Owns the flat representation that the whole data path shares: all bytes of a block lie in one
+//! arena and the fields are spans into it, in the order in which they arrived. A block is reused
+//! for every request of a connection, so a head costs no allocation once its buffers have grown.
+//! Names are lower case. Pseudo-header fields (`:method`, `:path`, …) are ordinary fields here, as
+//! in Envoy, and `host` is an alias of `:authority`.
+//!
+//! Does not own: parsing (`http::h1`), limits on what the network may send (`limits`), or what
+//! headers mean (`http::hygiene`).
+
+use std::fmt;
+use std::sync::Arc;
+
+/// How many bytes of overwritten values may lie in the arena before it is compacted.
+const GARBAGE_LIMIT: usize = 16 * 1024;
+
+macro_rules! known_names {
+    ($($variant:ident = $name:literal),+ $(,)?) => {
+        /// The field names that the proxy itself has an interest in.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        #[expect(missing_docs, reason = "each variant is the field name that it stands for")]
+        pub enum Known { $($variant),+ }
+
+        impl Known {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The lower-case name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+known_names! {
+    Method = ":method", Scheme = ":scheme", Authority = ":authority", Path = ":path",
+    Status = ":status", Protocol = ":protocol",
+    Accept = "accept", AcceptEncoding = "accept-encoding", AcceptLanguage = "accept-language",
+    Age = "age", Allow = "allow", Authorization = "authorization", CacheControl = "cache-control",
+    Connection = "connection", ContentDisposition = "content-disposition",
+    ContentEncoding = "content-encoding", ContentLanguage = "content-language",
+    ContentLength = "content-length", ContentLocation = "content-location",
+    ContentRange = "content-range", ContentType = "content-type", Cookie = "cookie", Date = "date",
+    Etag = "etag", Expect = "expect", Expires = "expires", Forwarded = "forwarded",
+    GrpcMessage = "grpc-message", GrpcStatus = "grpc-status", GrpcTimeout = "grpc-timeout",
+    Http2Settings = "http2-settings",
+    IfModifiedSince = "if-modified-since", IfNoneMatch = "if-none-match", IfRange = "if-range",
+    KeepAlive = "keep-alive", LastModified = "last-modified", Link = "link",
+    Location = "location", Origin = "origin", ProxyConnection = "proxy-connection",
+    ProxyAuthenticate = "proxy-authenticate", ProxyAuthorization = "proxy-authorization",
+    Range = "range", Referer = "referer", RetryAfter = "retry-after", Server = "server",
+    SetCookie = "set-cookie", Te = "te", Trailer = "trailer",
+    TransferEncoding = "transfer-encoding", Upgrade = "upgrade", UserAgent = "user-agent",
+    Vary = "vary", Via = "via", WwwAuthenticate = "www-authenticate",
+    XClientTraceId = "x-client-trace-id",
+    XEnvoyAttemptCount = "x-envoy-attempt-count",
+    XEnvoyDecoratorOperation = "x-envoy-decorator-operation",
+    XEnvoyDownstreamServiceCluster = "x-envoy-downstream-service-cluster",
+    XEnvoyDownstreamServiceNode = "x-envoy-downstream-service-node",
+    XEnvoyExpectedRqTimeoutMs = "x-envoy-expected-rq-timeout-ms",
+    XEnvoyExternalAddress = "x-envoy-external-address",
+    XEnvoyForceTrace = "x-envoy-force-trace",
+    XEnvoyHedgeOnPerTryTimeout = "x-envoy-hedge-on-per-try-timeout",
+    XEnvoyInternal = "x-envoy-internal", XEnvoyIpTags = "x-envoy-ip-tags",
+    XEnvoyIsTimeoutRetry = "x-envoy-is-timeout-retry",
+    XEnvoyMaxRetries = "x-envoy-max-retries", XEnvoyOriginalHost = "x-envoy-original-host",
+    XEnvoyOriginalPath = "x-envoy-original-path", XEnvoyOriginalUrl = "x-envoy-original-url",
+    XEnvoyOverloaded = "x-envoy-overloaded", XEnvoyRatelimited = "x-envoy-ratelimited",
+    XEnvoyRetriableHeaderNames = "x-envoy-retriable-header-names",
+    XEnvoyRetriableStatusCodes = "x-envoy-retriable-status-codes",
+    XEnvoyRetryGrpcOn = "x-envoy-retry-grpc-on", XEnvoyRetryOn = "x-envoy-retry-on",
+    XEnvoyUpstreamAltStatName = "x-envoy-upstream-alt-stat-name",
+    XEnvoyUpstreamRqPerTryTimeoutMs = "x-envoy-upstream-rq-per-try-timeout-ms",
+    XEnvoyUpstreamRqTimeoutAltResponse = "x-envoy-upstream-rq-timeout-alt-response",
+    XEnvoyUpstreamRqTimeoutMs = "x-envoy-upstream-rq-timeout-ms",
+    XEnvoyUpstreamServiceTime = "x-envoy-upstream-service-time",
+    XEnvoyUpstreamStreamDurationMs = "x-envoy-upstream-stream-duration-ms",
+    XForwardedFor = "x-forwarded-for", XForwardedHost = "x-forwarded-host",
+    XForwardedProto = "x-forwarded-proto", XRequestId = "x-request-id",
+}
+
+/// Length of the longest known name; longer names skip the lookup.
+const LONGEST_KNOWN: usize = 40;
+
+/// The last eight bytes of a name, or all of a shorter one, as a number: names have common beginnings.
+fn ending(name: &[u8]) -> u64 {
+    match name.last_chunk() {
+        Some(ending) => u64::from_le_bytes(*ending),
+        None => name
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    }
+}
+
+impl Known {
+    /// The known name equal to `name`, which must already be lower case.
+    #[must_use]
+    pub fn find(name: &[u8]) -> Option<Self> {
+        /// Names of one length, each with the number that tells it from most others.
+        type Row = Vec<(u64, &'static [u8], Known)>;
+        static BY_LENGTH: std::sync::LazyLock<Vec<Row>> = std::sync::LazyLock::new(|| {
+            let mut table = vec![Row::new(); LONGEST_KNOWN + 1];
+            for known in Known::ALL {
+                let name = known.as_str().as_bytes();
+                if let Some(row) = table.get_mut(name.len()) {
+                    row.push((ending(name), name, *known));
+                }
+            }
+            table
+        });
+        let row = BY_LENGTH.get(name.len())?;
+        if name == b"host" {
+            return Some(Self::Authority);
+        }
+        let key = ending(name);
+        let same = |entry: &&(u64, &[u8], Self)| entry.0 == key && entry.1 == name;
+        row.iter().find(same).map(|(_, _, known)| *known)
+    }
+
+    /// Whether this is a pseudo-header field (RFC 9113 §8.3).
+    #[must_use]
+    pub const fn is_pseudo(self) -> bool {
+        matches!(
+            self,
+            Self::Method
+                | Self::Scheme
+                | Self::Authority
+                | Self::Path
+                | Self::Status
+                | Self::Protocol
+        )
+    }
+
+    /// Whether Envoy keeps this field of a request in one line: a further value joins the first
+    /// with `,` instead of standing in a line of its own. Observed for 1.40.
+    #[must_use]
+    pub const fn joins_in_request(self) -> bool {
+        matches!(
+            self,
+            Self::Accept
+                | Self::AcceptEncoding
+                | Self::Authorization
+                | Self::CacheControl
+                | Self::Connection
+                | Self::ContentEncoding
+                | Self::ContentLength
+                | Self::ContentType
+                | Self::Expect
+                | Self::GrpcTimeout
+                | Self::IfModifiedSince
+                | Self::IfNoneMatch
+                | Self::IfRange
+                | Self::KeepAlive
+                | Self::Origin
+                | Self::ProxyConnection
+                | Self::Referer
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+                | Self::UserAgent
+                | Self::Via
+                | Self::XClientTraceId
+                | Self::XEnvoyAttemptCount
+                | Self::XEnvoyDecoratorOperation
+                | Self::XEnvoyDownstreamServiceCluster
+                | Self::XEnvoyDownstreamServiceNode
+                | Self::XEnvoyExpectedRqTimeoutMs
+                | Self::XEnvoyExternalAddress
+                | Self::XEnvoyForceTrace
+                | Self::XEnvoyHedgeOnPerTryTimeout
+                | Self::XEnvoyInternal
+                | Self::XEnvoyIpTags
+                | Self::XEnvoyIsTimeoutRetry
+                | Self::XEnvoyMaxRetries
+                | Self::XEnvoyOriginalHost
+                | Self::XEnvoyOriginalPath
+                | Self::XEnvoyOriginalUrl
+                | Self::XEnvoyRetriableHeaderNames
+                | Self::XEnvoyRetriableStatusCodes
+                | Self::XEnvoyRetryGrpcOn
+                | Self::XEnvoyRetryOn
+                | Self::XEnvoyUpstreamAltStatName
+                | Self::XEnvoyUpstreamRqPerTryTimeoutMs
+                | Self::XEnvoyUpstreamRqTimeoutAltResponse
+                | Self::XEnvoyUpstreamRqTimeoutMs
+                | Self::XEnvoyUpstreamStreamDurationMs
+                | Self::XForwardedFor
+                | Self::XForwardedHost
+                | Self::XForwardedProto
+                | Self::XRequestId
+        )
+    }
+
+    /// [`Known::joins_in_request`] for a response.
+    #[must_use]
+    pub const fn joins_in_response(self) -> bool {
+        matches!(
+            self,
+            Self::Age
+                | Self::CacheControl
+                | Self::Connection
+                | Self::ContentEncoding
+                | Self::ContentLength
+                | Self::ContentType
+                | Self::Date
+                | Self::Etag
+                | Self::Expires
+                | Self::GrpcMessage
+                | Self::GrpcStatus
+                | Self::KeepAlive
+                | Self::LastModified
+                | Self::Location
+                | Self::ProxyConnection
+                | Self::Server
+                | Self::TransferEncoding
+                | Self::Upgrade
+                | Self::Vary
+                | Self::Via
+                | Self::XEnvoyAttemptCount
+                | Self::XEnvoyDecoratorOperation
+                | Self::XEnvoyRatelimited
+                | Self::XEnvoyUpstreamServiceTime
+                | Self::XRequestId
+        )
+    }
+
+    const fn bit(self) -> u128 {
+        1 << (self as u8)
+    }
+}
+
+/// A field name, lower case, looked up once so that a search compares numbers where it can.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// One of the names that the proxy knows.
+    Known(Known),
+    /// Any other.
+    Other(Arc<[u8]>),
+}
+
+/// Why some bytes are not a field name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// It has no bytes.
+    #[error("header name is empty")]
+    Empty,
+    /// It is longer than 65,535 bytes.
+    #[error("header name is longer than 65535 bytes")]
+    TooLong,
+    /// It has a byte outside of `token` (RFC 9110 §5.6.2).
+    #[error("header name has the byte {0:#04x}, which no header name may have")]
+    Byte(u8),
+}
+
+impl Name {
+    /// Reads a name in any case; `host` becomes `:authority`.
+    ///
+    /// # Errors
+    /// When `bytes` is neither a `token` (RFC 9110 §5.6.2) nor one of the known pseudo-header fields.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidName> {
+        let lower = bytes.to_ascii_lowercase();
+        if let Some(known) = Known::find(&lower) {
+            return Ok(Self::Known(known));
+        }
+        if lower.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if lower.len() > usize::from(u16::MAX) {
+            return Err(InvalidName::TooLong);
+        }
+        match lower.iter().find(|byte| !is_token_byte(**byte)) {
+            Some(byte) => Err(InvalidName::Byte(*byte)),
+            None => Ok(Self::Other(lower.into())),
+        }
+    }
+
+    /// The lower-case bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Known(known) => known.as_str().as_bytes(),
+            Self::Other(bytes) => bytes,
+        }
+    }
+
+    /// Whether this is a pseudo-header field, `host` included.
+    #[must_use]
+    pub const fn is_pseudo(&self) -> bool {
+        match self {
+            Self::Known(known) => known.is_pseudo(),
+            Self::Other(_) => false,
+        }
+    }
+}
+
+impl From<Known> for Name {
+    fn from(known: Known) -> Self {
+        Self::Known(known)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
+/// Whether `byte` may stand in a field name (`tchar`, RFC 9110 §5.6.2).
+#[must_use]
+pub const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+}
+
+/// Whether `value` may stand as a field value: no NUL, CR or LF (RFC 9110 §5.5).
+#[must_use]
+pub fn is_valid_value(value: &[u8]) -> bool {
+    memchr::memchr3(0, b'\r', b'\n', value).is_none()
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    known: Option<Known>,
+    name_len: u16,
+    name_at: u32,
+    value_at: u32,
+    value_len: u32,
+}
+
+/// A block of fields. See the module's page.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    present: u128,
+    garbage: usize,
+}
+
+/// One field of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name, where the proxy knows it.
+    pub known: Option<Known>,
+    /// The lower-case name.
+    pub name: &'a [u8],
+    /// The value, without the white space around it.
+    pub value: &'a [u8],
+}
+
+impl Headers {
+    /// An empty block.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            arena: Vec::new(),
+            entries: Vec::new(),
+            present: 0,
+            garbage: 0,
+        }
+    }
+
+    /// Takes all fields out and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.entries.clear();
+        self.present = 0;
+        self.garbage = 0;
+    }
+
+    /// How many fields there are, pseudo-header fields included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all names and values together.
+    #[must_use]
+    pub fn byte_size(&self) -> usize {
+        self.iter()
+            .map(|field| field.name.len() + field.value.len())
+            .sum()
+    }
+
+    /// Whether any name or value may have NUL, CR or LF. False is certain; true can also come of a
+    /// value that has since been replaced or removed.
+    #[must_use]
+    pub fn may_break_lines(&self) -> bool {
+        !is_valid_value(&self.arena)
+    }
+
+    /// The value of the first field of that name.
+    #[must_use]
+    pub fn get(&self, name: &Name) -> Option<&[u8]> {
+        match name {
+            Name::Known(known) => self.known(*known),
+            Name::Other(bytes) => self
+                .entries
+                .iter()
+                .find(|entry| entry.known.is_none() && self.name_of(entry) == &**bytes)
+                .map(|entry| self.value_of(entry)),
+        }
+    }
+
+    /// The value of the first field of that known name.
+    #[must_use]
+    #[inline]
+    pub fn known(&self, known: Known) -> Option<&[u8]> {
+        if self.present & known.bit() == 0 {
+            return None;
+        }
+        self.entries
+            .iter()
+            .find(|entry| entry.known == Some(known))
+            .map(|entry| self.value_of(entry))
+    }
+
+    /// The values of all fields of that name, in order.
+    pub fn get_all<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a [u8]> {
+        self.entries
+            .iter()
+            .filter(move |entry| self.is_named(entry, name))
+            .map(|entry| self.value_of(entry))
+    }
+
+    /// The values of all fields of that known name, in order.
+    pub fn known_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.known == Some(known))
+            .map(|entry| self.value_of(entry))
+    }
+
+    /// Whether a field of that name is there.
+    #[must_use]
+    pub fn contains(&self, name: &Name) -> bool {
+        match name {
+            Name::Known(known) => self.has(*known),
+            Name::Other(_) => self.get(name).is_some(),
+        }
+    }
+
+    /// Whether a field of that known name is there.
+    #[must_use]
+    #[inline]
+    pub const fn has(&self, known: Known) -> bool {
+        self.present & known.bit() != 0
+    }
+
+    /// All fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.entries.iter().map(|entry| Field {
+            known: entry.known,
+            name: self.name_of(entry),
+            value: self.value_of(entry),
+        })
+    }
+
+    /// Adds a field behind the others.
+    pub fn append(&mut self, name: &Name, value: &[u8]) {
+        match name {
+            Name::Known(known) => self.append_known(*known, value),
+            Name::Other(bytes) => self.append_other(bytes, value),
+        }
+    }
+
+    /// Adds a field of a known name behind the others.
+    pub fn append_known(&mut self, known: Known, value: &[u8]) {
+        let (value_at, value_len) = self.store(value);
+        self.present |= known.bit();
+        self.entries.push(Entry {
+            known: Some(known),
+            name_len: 0,
+            name_at: 0,
+            value_at,
+            value_len,
+        });
+    }
+
+    /// Adds a field whose name is lower-case bytes, as a parser has them.
+    pub fn append_bytes(&mut self, name: &[u8], value: &[u8]) {
+        match Known::find(name) {
+            Some(known) => self.append_known(known, value),
+            None => self.append_other(name, value),
+        }
+    }
+
+    /// Adds a field whose name is lower-case bytes for which [`Known::find`] has no answer.
+    pub fn append_other(&mut self, name: &[u8], value: &[u8]) {
+        let (name_at, name_len) = self.store(name);
+        let (value_at, value_len) = self.store(value);
+        let name_len = u16::try_from(name_len).unwrap_or(u16::MAX);
+        self.entries.push(Entry {
+            known: None,
+            name_len,
+            name_at,
+            value_at,
+            value_len,
+        });
+    }
+
+    /// Puts one field of that name in place of all that there are, where the first of them stood.
+    pub fn set(&mut self, name: &Name, value: &[u8]) {
+        let Some(first) = self
+            .entries
+            .iter()
+            .position(|entry| self.is_named(entry, name))
+        else {
+            self.append(name, value);
+            return;
+        };
+        let (value_at, value_len) = self.store(value);
+        if let Some(entry) = self.entries.get_mut(first) {
+            self.garbage += entry.value_len as usize;
+            entry.value_at = value_at;
+            entry.value_len = value_len;
+        }
+        self.remove_after(first, name);
+        self.compact_if_wasteful();
+    }
+
+    /// [`Headers::set`] for a known name.
+    pub fn set_known(&mut self, known: Known, value: &[u8]) {
+        if self.has(known) {
+            self.set(&Name::Known(known), value);
+        } else {
+            self.append_known(known, value);
+        }
+    }
+
+    /// Takes all fields of that name out. Says whether there was one.
+    pub fn remove(&mut self, name: &Name) -> bool {
+        match name {
+            Name::Known(known) => self.remove_known(*known),
+            Name::Other(_) => {
+                let before = self.entries.len();
+                self.remove_after(usize::MAX, name);
+                before != self.entries.len()
+            }
+        }
+    }
+
+    /// Takes all fields of that known name out. Says whether there was one.
+    pub fn remove_known(&mut self, known: Known) -> bool {
+        if !self.has(known) {
+            return false;
+        }
+        self.entries.retain(|entry| entry.known != Some(known));
+        self.present &= !known.bit();
+        true
+    }
+
+    /// Keeps the fields for which `keep` answers true.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let Self {
+            arena,
+            entries,
+            present,
+            ..
+        } = self;
+        *present = 0;
+        entries.retain(|entry| {
+            let field = Field {
+                known: entry.known,
+                name: name_in(arena, entry),
+                value: value_in(arena, entry),
+            };
+            let keep = keep(field);
+            if keep && let Some(known) = entry.known {
+                *present |= known.bit();
+            }
+            keep
+        });
+    }
+
+    /// Removes every field of `name` except the one at index `kept`.
+    fn remove_after(&mut self, kept: usize, name: &Name) {
+        let mut index = 0;
+        let Self { arena, entries, .. } = self;
+        entries.retain(|entry| {
+            let here = index;
+            index += 1;
+            here == kept
+                || match name {
+                    Name::Known(known) => entry.known != Some(*known),
+                    Name::Other(bytes) => {
+                        entry.known.is_some() || name_in(arena, entry) != &**bytes
+                    }
+                }
+        });
+    }
+
+    fn is_named(&self, entry: &Entry, name: &Name) -> bool {
+        match name {
+            Name::Known(known) => entry.known == Some(*known),
+            Name::Other(bytes) => entry.known.is_none() && self.name_of(entry) == &**bytes,
+        }
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let at = u32::try_from(self.arena.len()).unwrap_or(u32::MAX);
+        self.arena.extend_from_slice(bytes);
+        (at, u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+    }
+
+    fn compact_if_wasteful(&mut self) {
+        if self.garbage <= GARBAGE_LIMIT {
+            return;
+        }
+        let mut fresh = Self::new();
+        for field in self.iter() {
+            match field.known {
+                Some(known) => fresh.append_known(known, field.value),
+                None => fresh.append_other(field.name, field.value),
+            }
+        }
+        *self = fresh;
+    }
+
+    fn name_of<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
+        name_in(&self.arena, entry)
+    }
+
+    fn value_of(&self, entry: &Entry) -> &[u8] {
+        value_in(&self.arena, entry)
+    }
+}
+
+fn name_in<'a>(arena: &'a [u8], entry: &Entry) -> &'a [u8] {
+    match entry.known {
+        Some(known) => known.as_str().as_bytes(),
+        None => {
+            let at = entry.name_at as usize;
+            arena
+                .get(at..at + usize::from(entry.name_len))
+                .unwrap_or_default()
+        }
+    }
+}
+
+fn value_in<'a>(arena: &'a [u8], entry: &Entry) -> &'a [u8] {
+    let at = entry.value_at as usize;
+    arena
+        .get(at..at + entry.value_len as usize)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text.as_bytes()).unwrap()
+    }
+
+    fn listed(headers: &Headers) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        headers
+            .iter()
+            .map(|field| (text(field.name), text(field.value)))
+            .collect()
+    }
+
+    #[test]
+    fn every_known_name_finds_itself() {
+        for known in Known::ALL {
+            assert_eq!(Known::find(known.as_str().as_bytes()), Some(*known));
+            assert!(known.as_str().len() <= LONGEST_KNOWN, "{}", known.as_str());
+        }
+        assert_eq!(Known::find(b"host"), Some(Known::Authority));
+        assert_eq!(Known::find(b"x-unknown"), None);
+        assert!(Known::ALL.len() <= 128, "the bit set has 128 places");
+    }
+
+    #[test]
+    fn set_keeps_the_first_place_and_drops_the_rest() {
+        let mut headers = Headers::new();
+        headers.append(&name("a"), b"1");
+        headers.append(&name("X-Forwarded-For"), b"2");
+        headers.append(&name("a"), b"3");
+        headers.set(&name("A"), b"4");
+        let expected = [("a", "4"), ("x-forwarded-for", "2")];
+        assert_eq!(
+            listed(&headers),
+            expected.map(|(n, v)| (n.to_owned(), v.to_owned()))
+        );
+    }
+
+    #[test]
+    fn removal_forgets_presence() {
+        let mut headers = Headers::new();
+        headers.append_known(Known::Te, b"trailers");
+        headers.append_known(Known::Te, b"gzip");
+        headers.append_bytes(b"other", b"x");
+        assert!(headers.remove(&name("te")));
+        assert!(!headers.has(Known::Te));
+        assert!(!headers.remove(&name("te")));
+        headers.retain(|field| field.known.is_some());
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn overwriting_for_ever_does_not_grow() {
+        let mut headers = Headers::new();
+        let value = [b'v'; 1000];
+        for _ in 0..1000 {
+            headers.set(&name("x-loop"), &value);
+        }
+        assert_eq!(headers.get(&name("x-loop")), Some(&value[..]));
+        assert!(
+            headers.arena.len() < 3 * GARBAGE_LIMIT,
+            "{}",
+            headers.arena.len()
+        );
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(Name::parse(b""), Err(InvalidName::Empty));
+        assert_eq!(Name::parse(b"a b"), Err(InvalidName::Byte(b' ')));
+        assert_eq!(Name::parse(b":unknown"), Err(InvalidName::Byte(b':')));
+        assert_eq!(Name::parse(b":Path"), Ok(Name::Known(Known::Path)));
+        assert!(!is_valid_value(b"a\r\nb"));
+        assert!(is_valid_value(b"a\tb\xff"));
+    }
+}

@@ -1,0 +1,27 @@
+//! HTTP: connections, and the request function.
+//!
+//! Owns everything between a connection's first byte and the last byte of its last response: the
+//! codecs' edge, header hygiene, the walk through the filter chain, the conversation with the
+//! upstream, bodies in both directions, timeouts, local replies.
+//!
+//! Does not own: which route or endpoint a request takes (`route`, `upstream`), what a filter does
+//! (`wasm`), or how anything is shown (`observe`).
+//!
+//! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
+//! `phases` (the chain), `forward` (the upstream), `pump` and `io` (bodies), then `hygiene`,
+//! `error`, `reply`, `timer`, and `h1`, the HTTP/1 codec.
+
+pub(crate) mod connection;
+mod downstream;
+mod error;
+mod forward;
+pub mod h1;
+mod h2;
+mod http2;
+mod hygiene;
+mod io;
+mod phases;
+mod pump;
+mod reply;
+mod stream;
+mod timer;

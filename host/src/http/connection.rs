@@ -1,0 +1,322 @@
+//! Downstream connections: the codec edge.
+//!
+//! Owns a connection from its first byte to its last: which codec it speaks, keep-alive, idle
+//! timeouts, the drain, delayed close. Each request goes to [`Stream::handle`]. Does not own
+//! accepting (`listener`).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::downstream::Downstream;
+use super::error::{Error, Kind};
+use super::h1::head::{HeadParser, RequestHead};
+use super::http2;
+use super::io::{H1Reader, H1Writer, Reader};
+use super::phases::Chain;
+use super::stream::{Ended, Incoming, Stream, Surroundings, count_start};
+use super::timer::{Timer, after};
+use crate::clock;
+use crate::exchange::{Connection, Protocol, Timing};
+use crate::runtime::{Codec, Listener};
+use crate::worker::{Desk, Worker};
+
+/// What an HTTP/2 connection with prior knowledge begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a client that we are done with may still send before it is cut off.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Serves a connection that was just accepted, to its end.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Arc<Listener>,
+    socket: TcpStream,
+    connection: Arc<Connection>,
+) {
+    let stats = listener.stats.shard(worker.index);
+    let http = listener.manager.stats.shard(worker.index);
+    stats.downstream_cx_total.inc();
+    stats.downstream_cx_active.inc();
+    http.downstream_cx_total.inc();
+    http.downstream_cx_active.inc();
+    let started = clock::now();
+    let tracked = worker.track();
+    let mut socket = socket;
+    let mut buf = worker.take_buffer();
+    match sniff(&worker, &listener, &mut socket, &mut buf).await {
+        Some(Codec::Http2) => {
+            http.downstream_cx_http2_total.inc();
+            http.downstream_cx_http2_active.inc();
+            http2::serve(&worker, &listener, socket, buf, &connection).await;
+            http.downstream_cx_http2_active.dec();
+        }
+        Some(Codec::Http1 | Codec::Auto) => {
+            http.downstream_cx_http1_total.inc();
+            http.downstream_cx_http1_active.inc();
+            let http1 = Http1 {
+                worker: &worker,
+                listener: &listener,
+                connection: &connection,
+                parser: HeadParser::new(),
+                timer: Timer::default(),
+                served: 0,
+                buf,
+                desk: None,
+            };
+            let ended = http1.serve(&mut socket).await;
+            close(&mut socket, ended, &listener, &mut Timer::default()).await;
+            http.downstream_cx_http1_active.dec();
+        }
+        None => {}
+    }
+    drop(tracked);
+    let lasted = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    stats.downstream_cx_active.dec();
+    stats.downstream_cx_destroy.inc();
+    stats.downstream_cx_length_ms.record(lasted);
+    http.downstream_cx_active.dec();
+    http.downstream_cx_destroy.inc();
+    http.downstream_cx_length_ms.record(lasted);
+}
+
+/// Finds out what the connection speaks. None when it ended before that was clear.
+async fn sniff(
+    worker: &Worker,
+    listener: &Listener,
+    socket: &mut TcpStream,
+    buf: &mut BytesMut,
+) -> Option<Codec> {
+    match listener.manager.codec {
+        Codec::Auto => {}
+        fixed => return Some(fixed),
+    }
+    let mut timer = Timer::default();
+    let idle = after(clock::now(), listener.manager.idle_timeout);
+    let (read_half, _) = socket.split();
+    let mut reader = H1Reader::new(read_half, buf);
+    loop {
+        let seen = reader.buf.len().min(PREFACE.len());
+        if PREFACE.get(..seen) != reader.buf.get(..seen) {
+            return Some(Codec::Http1);
+        }
+        if seen == PREFACE.len() {
+            return Some(Codec::Http2);
+        }
+        let fill = poll_fn(|cx| reader.poll_fill(cx));
+        let drained = worker.drain().started();
+        let read = tokio::select! {
+            read = timer.limit(idle, fill) => read,
+            () = drained, if seen == 0 => None,
+        };
+        match read {
+            Some(Ok(1..)) => {}
+            Some(Ok(0) | Err(_)) | None => return None,
+        }
+    }
+}
+
+/// An HTTP/1 connection. While it is idle it holds neither buffers nor a desk.
+struct Http1<'a> {
+    worker: &'a Rc<Worker>,
+    listener: &'a Listener,
+    connection: &'a Arc<Connection>,
+    parser: HeadParser,
+    timer: Timer,
+    served: u32,
+    buf: BytesMut,
+    desk: Option<Desk>,
+}
+
+/// What came next on the connection.
+enum Next {
+    Request(RequestHead),
+    Refused(Error),
+    Closed,
+}
+
+impl Http1<'_> {
+    async fn serve(mut self, socket: &mut TcpStream) -> Ended {
+        let mut drained = std::pin::pin!(self.worker.drain().started());
+        loop {
+            let next = self.next(socket, drained.as_mut()).await;
+            let head = match next {
+                Next::Closed => return Ended::Gone,
+                Next::Request(head) => Ok(head),
+                Next::Refused(error) => Err(error),
+            };
+            let ended = self.request(socket, head).await;
+            if ended != Ended::Reusable {
+                return ended;
+            }
+        }
+    }
+
+    /// Waits for the head of the next request.
+    async fn next(
+        &mut self,
+        socket: &mut TcpStream,
+        mut drained: Pin<&mut impl Future<Output = ()>>,
+    ) -> Next {
+        let idle_since = clock::now();
+        poll_fn(|cx| {
+            loop {
+                if !self.buf.is_empty()
+                    && let Some(next) = self.parse()
+                {
+                    return Poll::Ready(next);
+                }
+                match self.poll_fill(cx, socket) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            let drain = self.worker.drain();
+            if drain.since().is_none() {
+                // Only to be woken: the answer is in `since`.
+                let _started = drained.as_mut().poll(cx);
+            }
+            let deadline = self.deadline(idle_since, drain.since());
+            self.timer.poll(cx, deadline).map(|()| {
+                if self.parser.has_started() {
+                    Next::Refused(Kind::StreamIdle.into())
+                } else {
+                    self.listener.manager.stats.shard(self.worker.index).downstream_cx_idle_timeout.inc();
+                    Next::Closed
+                }
+            })
+        })
+        .await
+    }
+
+    /// When waiting ends: a begun head has the stream's idle timeout, an idle connection its own,
+    /// and a drain leaves it `drain_timeout` to send another request.
+    fn deadline(&self, idle_since: Instant, draining: Option<Instant>) -> Option<Instant> {
+        let manager = &self.listener.manager;
+        if self.parser.has_started() {
+            return after(idle_since, manager.stream_idle_timeout);
+        }
+        let idle = after(idle_since, manager.idle_timeout);
+        let drain = draining.and_then(|since| since.checked_add(manager.drain_timeout));
+        match (idle, drain) {
+            (Some(idle), Some(drain)) => Some(idle.min(drain)),
+            (idle, drain) => idle.or(drain),
+        }
+    }
+
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &mut TcpStream,
+    ) -> Poll<io::Result<usize>> {
+        if self.buf.capacity() == 0 {
+            ready!(socket.poll_read_ready(cx))?;
+            self.buf = self.worker.take_buffer();
+        }
+        let (read_half, _) = socket.split();
+        let polled = H1Reader::new(read_half, &mut self.buf).poll_fill(cx);
+        if polled.is_pending() && self.buf.is_empty() {
+            self.worker.put_buffer(std::mem::take(&mut self.buf));
+        }
+        polled
+    }
+
+    /// Parses what was read. None while the head is incomplete.
+    fn parse(&mut self) -> Option<Next> {
+        let (worker, connection) = (self.worker, self.connection);
+        let desk = self.desk.get_or_insert_with(|| {
+            let timing = Timing::starting(clock::now(), clock::wall());
+            worker.take_desk(connection, Protocol::Http11, timing)
+        });
+        let rules = &self.listener.manager.rules;
+        match self.parser.request(&self.buf, rules, &mut desk.exchange.request) {
+            Ok(Some(head)) => {
+                self.buf.advance(head.consumed);
+                desk.exchange.protocol = head.version;
+                Some(Next::Request(head))
+            }
+            Ok(None) => None,
+            Err(reject) => {
+                if !reject.head_is_known() {
+                    desk.exchange.request.clear();
+                }
+                Some(Next::Refused(reject.into()))
+            }
+        }
+    }
+
+    async fn request(
+        &mut self,
+        socket: &mut TcpStream,
+        head: Result<RequestHead, Error>,
+    ) -> Ended {
+        let Some(mut desk) = self.desk.take() else { return Ended::Gone };
+        let snapshot = self.worker.snapshot();
+        let manager = &*self.listener.manager;
+        let stats = manager.stats.shard(self.worker.index);
+        count_start(stats, desk.exchange.protocol);
+        self.served = self.served.saturating_add(1);
+        let last = manager.max_requests_per_connection.is_some_and(|max| self.served >= max);
+        let incoming = match &head {
+            Ok(head) => Incoming {
+                method: head.method,
+                has_body: !head.body.is_empty(),
+                keep_alive: head.keep_alive && !last,
+                expect_continue: head.expect_continue,
+            },
+            Err(_) => Incoming::REFUSED,
+        };
+        let (read_half, write_half) = socket.split();
+        let mut out = self.worker.take_buffer();
+        let mut reader = H1Reader::new(read_half, &mut self.buf);
+        if let Ok(head) = &head {
+            reader.expect(head.body, manager.rules.limits);
+        }
+        let writer = H1Writer::new(write_half, &mut out, manager.http1_trailers);
+        let around = Surroundings {
+            worker: self.worker,
+            snapshot: &snapshot,
+            listener: self.listener,
+            manager,
+            stats,
+        };
+        let chain = Chain::new(self.worker, manager, &mut desk.exchange, &mut desk.states);
+        let reader = Reader::H1(reader);
+        let down = Downstream::http1(writer);
+        let stream = Stream::new(around, chain, reader, down, &mut self.timer, incoming);
+        let ended = stream.handle(head.map(|_head| ())).await;
+        self.worker.put_buffer(out);
+        self.worker.put_desk(desk);
+        if last {
+            stats.downstream_cx_max_requests_reached.inc();
+        }
+        ended
+    }
+}
+
+/// Ends a connection so that the client gets all that was sent: first our end (FIN), then what it
+/// still sends is read and dropped until it ends its own or `delayed_close_timeout` is over. A
+/// socket closed with unread data would be reset, and the response lost.
+async fn close(socket: &mut TcpStream, ended: Ended, listener: &Listener, timer: &mut Timer) {
+    if ended == Ended::Gone || socket.shutdown().await.is_err() {
+        return;
+    }
+    let deadline = after(clock::now(), listener.manager.delayed_close_timeout);
+    let Some(deadline) = deadline else { return };
+    let mut dropped = 0;
+    let mut room = [0; 4096];
+    while dropped < LINGER_BYTES {
+        match timer.limit(Some(deadline), socket.read(&mut room)).await {
+            Some(Ok(read @ 1..)) => dropped += read,
+            Some(Ok(0) | Err(_)) | None => return,
+        }
+    }
+}

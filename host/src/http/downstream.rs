@@ -1,0 +1,129 @@
+//! The client's side of one stream: where the response goes.
+//!
+//! Owns the difference between an HTTP/1 response on a connection and an HTTP/2 response on a
+//! stream, up to the first byte of the body, and how a client that goes away is noticed. Behind the
+//! head both are a [`Writer`].
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::h1::{BodyLength, encode};
+use super::h2 as h2_glue;
+use super::io::{H1Writer, H2Writer, Reader, WriteError, Writer};
+use crate::exchange::Exchange;
+
+/// A connection that has this much unread data is not read any further while its request runs.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// Where the response goes.
+pub(crate) struct Downstream<'io> {
+    writer: Option<Writer<'io>>,
+    /// An HTTP/2 stream, whose writer comes into being with the head.
+    respond: Option<h2::server::SendResponse<Bytes>>,
+}
+
+impl<'io> Downstream<'io> {
+    /// The response to a request on an HTTP/1 connection.
+    pub(crate) const fn http1(writer: H1Writer<'io>) -> Self {
+        Self { writer: Some(Writer::H1(writer)), respond: None }
+    }
+
+    /// The response on an HTTP/2 stream.
+    pub(crate) const fn http2(respond: h2::server::SendResponse<Bytes>) -> Self {
+        Self { writer: None, respond: Some(respond) }
+    }
+
+    /// Whether this is an HTTP/2 stream.
+    pub(crate) const fn is_http2(&self) -> bool {
+        self.respond.is_some()
+    }
+
+    /// Where the body goes: always there behind the head.
+    pub(crate) const fn writer(&mut self) -> Option<&mut Writer<'io>> {
+        self.writer.as_mut()
+    }
+
+    /// Takes the head of the response in `exchange`. `end` says that no body follows. An HTTP/1
+    /// head is sent with what follows it, or by a flush.
+    ///
+    /// # Errors
+    /// When the HTTP/2 stream is gone.
+    pub(crate) fn send_head(
+        &mut self,
+        exchange: &Exchange,
+        framing: BodyLength,
+        close: bool,
+        end: bool,
+    ) -> Result<(), WriteError> {
+        if let Some(respond) = &mut self.respond {
+            let head = h2_glue::response_to(exchange.status, &exchange.response);
+            let stream = respond.send_response(head, end)?;
+            self.writer = Some(Writer::H2(H2Writer::new(stream)));
+        } else if let Some(Writer::H1(writer)) = &mut self.writer {
+            encode::encode_response(
+                writer.out,
+                exchange.protocol,
+                exchange.status,
+                &exchange.response,
+                framing,
+                close,
+            );
+            writer.begin(if end { BodyLength::None } else { framing });
+        }
+        Ok(())
+    }
+
+    /// Tells the client to send the body that it announced with `expect: 100-continue`.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub(crate) async fn send_continue(&mut self) -> Result<(), WriteError> {
+        if let Some(respond) = &mut self.respond {
+            let mut head = http::Response::new(());
+            *head.status_mut() = StatusCode::CONTINUE;
+            respond.send_informational(head)?;
+        } else if let Some(Writer::H1(writer)) = &mut self.writer {
+            writer.out.extend_from_slice(encode::CONTINUE);
+        }
+        match &mut self.writer {
+            Some(writer) => writer.flush().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the stream up in the middle of the response. On HTTP/1 that is the connection's end.
+    pub(crate) fn abort(&mut self, reason: h2::Reason) {
+        if let Some(respond) = &mut self.respond {
+            respond.send_reset(reason);
+        }
+        if let Some(Writer::H2(writer)) = &mut self.writer {
+            writer.reset(reason);
+        }
+    }
+
+    /// Ready when the client has gone away. To be called only once the request was read to its end:
+    /// on HTTP/1 it reads ahead into the connection's buffer.
+    pub(crate) fn poll_closed(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Poll<()> {
+        match (reader, &mut self.respond, &mut self.writer) {
+            (Reader::H1(reader), _, _) => {
+                while reader.buf.len() < READ_AHEAD {
+                    match reader.poll_fill(cx) {
+                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                Poll::Pending
+            }
+            (Reader::H2(_), _, Some(Writer::H2(writer))) => writer.poll_reset(cx),
+            (Reader::H2(_), Some(respond), _) => respond.poll_reset(cx).map(|_reason| ()),
+            (Reader::H2(_), None, _) => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Why a request did not get the upstream's answer.
+//!
+//! Owns [`Error`] and the two mappings out of it: to the local reply that the client gets and to the
+//! flag that the access log shows. Both list every kind, so that a new one cannot be forgotten.
+
+use std::borrow::Cow;
+
+use super::h1::head::Reject;
+use super::io::{ReadError, WriteError};
+use super::reply::Reply;
+use crate::exchange::Flags;
+use crate::upstream::{ErrorKind as Acquire, Resource};
+
+/// Who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The client.
+    Downstream,
+    /// The upstream, or the way to it.
+    Upstream,
+    /// A filter.
+    Filter,
+    /// The proxy's configuration or limits.
+    Proxy,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// The request is not one that may be proxied.
+    Rejected(Reject),
+    /// `connection` names what it may not.
+    ConnectionHeader,
+    /// An upgrade that is not configured.
+    UpgradeRefused,
+    /// The client closed the connection or reset the stream.
+    DownstreamClosed,
+    /// The client's body is not well formed.
+    DownstreamFraming(Reject),
+    /// No virtual host or route matches.
+    NoRoute,
+    /// The route's target is of a form that no route may match.
+    AbsolutePath,
+    /// The route names a cluster that does not exist: answer with this status.
+    NoCluster(u16),
+    /// No endpoint may be picked.
+    NoHealthyUpstream,
+    /// A circuit breaker is open.
+    Overflow(Resource),
+    /// The connection could not be made: why.
+    ConnectFailure(Cow<'static, str>),
+    /// The connection was not made in time.
+    ConnectTimeout,
+    /// The upstream closed the connection before it answered.
+    UpstreamClosed,
+    /// The upstream reset the stream before it answered.
+    UpstreamReset,
+    /// What the upstream sent is not HTTP.
+    UpstreamProtocol,
+    /// The head cannot be said in the upstream's protocol.
+    Unencodable,
+    /// The route's timeout.
+    RequestTimeout,
+    /// `stream_idle_timeout`.
+    StreamIdle,
+    /// A buffered request body is above its limit.
+    RequestTooLarge,
+    /// A buffered response body is above its limit.
+    ResponseTooLarge,
+    /// A filter failed, and its policy is to fail closed.
+    FilterFailed,
+    /// The chain ended without a filter that forwards the request.
+    NoTerminalFilter,
+}
+
+/// A [`Kind`] and whether the same request may safely be sent again.
+#[derive(Debug)]
+pub(crate) struct Error {
+    /// What happened.
+    pub(crate) kind: Kind,
+}
+
+const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self { kind }
+    }
+}
+
+impl From<Reject> for Error {
+    fn from(reject: Reject) -> Self {
+        Kind::Rejected(reject).into()
+    }
+}
+
+impl From<crate::upstream::Error> for Error {
+    fn from(error: crate::upstream::Error) -> Self {
+        let failure = error.transport_failure();
+        match error.kind {
+            Acquire::NoHealthyUpstream => Kind::NoHealthyUpstream,
+            Acquire::Overflow(resource) => Kind::Overflow(resource),
+            Acquire::ConnectTimeout => Kind::ConnectTimeout,
+            Acquire::ConnectFailure(_) => {
+                Kind::ConnectFailure(failure.unwrap_or(Cow::Borrowed("connection failure")))
+            }
+        }
+        .into()
+    }
+}
+
+impl Error {
+    /// The error of a request body that could not be read.
+    pub(crate) fn of_request_body(error: &ReadError) -> Self {
+        match error {
+            ReadError::Closed | ReadError::Stream(_) => Kind::DownstreamClosed,
+            ReadError::Framing(framing) => Kind::DownstreamFraming(framing.reject()),
+        }
+        .into()
+    }
+
+    /// The error of a response body that could not be read.
+    pub(crate) const fn of_response_body(error: &ReadError) -> Self {
+        let kind = match error {
+            ReadError::Closed | ReadError::Framing(_) => Kind::UpstreamProtocol,
+            ReadError::Stream(_) => Kind::UpstreamReset,
+        };
+        Self { kind }
+    }
+
+    /// The error of a response that could not be written.
+    pub(crate) const fn of_response_write(_: &WriteError) -> Self {
+        Self { kind: Kind::DownstreamClosed }
+    }
+
+    /// Who is to blame.
+    pub(crate) const fn side(&self) -> Side {
+        match self.kind {
+            Kind::Rejected(_)
+            | Kind::ConnectionHeader
+            | Kind::UpgradeRefused
+            | Kind::DownstreamClosed
+            | Kind::DownstreamFraming(_)
+            | Kind::RequestTooLarge
+            | Kind::StreamIdle => Side::Downstream,
+            Kind::NoHealthyUpstream
+            | Kind::ConnectFailure(_)
+            | Kind::ConnectTimeout
+            | Kind::UpstreamClosed
+            | Kind::UpstreamReset
+            | Kind::UpstreamProtocol
+            | Kind::RequestTimeout => Side::Upstream,
+            Kind::FilterFailed | Kind::Unencodable | Kind::ResponseTooLarge => Side::Filter,
+            Kind::NoRoute
+            | Kind::AbsolutePath
+            | Kind::NoCluster(_)
+            | Kind::Overflow(_)
+            | Kind::NoTerminalFilter => Side::Proxy,
+        }
+    }
+
+    /// The flag that the access log shows.
+    pub(crate) const fn flags(&self) -> Flags {
+        match &self.kind {
+            Kind::Rejected(reject) | Kind::DownstreamFraming(reject) => reject.flags(),
+            Kind::ConnectionHeader => Flags::DOWNSTREAM_PROTOCOL_ERROR,
+            Kind::DownstreamClosed => Flags::DOWNSTREAM_CONNECTION_TERMINATION,
+            Kind::NoRoute | Kind::AbsolutePath => Flags::NO_ROUTE_FOUND,
+            Kind::NoCluster(_) => Flags::NO_CLUSTER_FOUND,
+            Kind::NoHealthyUpstream => Flags::NO_HEALTHY_UPSTREAM,
+            Kind::Overflow(_) => Flags::UPSTREAM_OVERFLOW,
+            Kind::ConnectFailure(_) | Kind::ConnectTimeout => Flags::UPSTREAM_CONNECTION_FAILURE,
+            Kind::UpstreamClosed => Flags::UPSTREAM_CONNECTION_TERMINATION,
+            Kind::UpstreamReset => Flags::UPSTREAM_REMOTE_RESET,
+            Kind::UpstreamProtocol => Flags::UPSTREAM_PROTOCOL_ERROR,
+            Kind::RequestTimeout => Flags::UPSTREAM_REQUEST_TIMEOUT,
+            Kind::StreamIdle => Flags::STREAM_IDLE_TIMEOUT,
+            Kind::UpgradeRefused
+            | Kind::Unencodable
+            | Kind::RequestTooLarge
+            | Kind::ResponseTooLarge
+            | Kind::FilterFailed
+            | Kind::NoTerminalFilter => Flags::NONE,
+        }
+    }
+
+    /// The local reply that the client gets, before the response has begun.
+    pub(crate) fn reply(&self) -> Reply {
+        let reply = match &self.kind {
+            Kind::Rejected(reject) | Kind::DownstreamFraming(reject) => {
+                Reply::new(reject.status(), reject.details()).body(reject.body()).close()
+            }
+            Kind::ConnectionHeader => {
+                Reply::new(400, "http1.connection_header_rejected").body("Bad Request").close()
+            }
+            Kind::UpgradeRefused => Reply::new(403, "upgrade_failed").close(),
+            Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
+            Kind::NoRoute => Reply::new(404, "route_not_found"),
+            Kind::AbsolutePath => Reply::new(404, "absolute_path_rejected"),
+            Kind::NoCluster(status) => Reply::new(*status, "cluster_not_found"),
+            Kind::NoHealthyUpstream => {
+                Reply::new(503, "no_healthy_upstream").body("no healthy upstream")
+            }
+            Kind::Overflow(_) => before_headers(503, "overflow", None).overloaded(),
+            Kind::ConnectFailure(why) => {
+                before_headers(503, "remote connection failure", Some(why))
+            }
+            Kind::ConnectTimeout => before_headers(503, "connection timeout", None),
+            Kind::UpstreamClosed => before_headers(503, "connection termination", None),
+            Kind::UpstreamReset => before_headers(503, "remote reset", None),
+            Kind::UpstreamProtocol => before_headers(502, "protocol error", None),
+            Kind::Unencodable => {
+                Reply::new(500, "request_headers_invalid").body("Internal Server Error")
+            }
+            Kind::RequestTimeout => {
+                Reply::new(504, "response_timeout").body("upstream request timeout")
+            }
+            Kind::StreamIdle => Reply::new(504, "stream_idle_timeout").body("stream timeout"),
+            Kind::RequestTooLarge => {
+                Reply::new(413, "request_payload_too_large").body("Payload Too Large").close()
+            }
+            Kind::ResponseTooLarge => {
+                Reply::new(500, "response_payload_too_large").body("Internal Server Error")
+            }
+            Kind::FilterFailed => Reply::new(503, "wasm_fail_stream"),
+            Kind::NoTerminalFilter => Reply::new(500, "no_terminal_filter")
+                .body("no filter of the chain forwards requests; add envoy.filters.http.router"),
+        };
+        reply.flag(self.flags())
+    }
+}
+
+/// Envoy's reply to a reset before the response's head: the reason in the body with spaces, in the
+/// details with underscores.
+fn before_headers(status: u16, reason: &'static str, why: Option<&str>) -> Reply {
+    let code = reason.replace(' ', "_");
+    let details = match why {
+        Some(why) => {
+            format!("upstream_reset_before_response_started{{{code}|{}}}", why.replace(' ', "_"))
+        }
+        None => format!("upstream_reset_before_response_started{{{code}}}"),
+    };
+    Reply::new(status, details).body(format!("{RESET_PREFIX}{reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_replies_are_envoys() {
+        let refused = Error::from(Kind::ConnectFailure("delayed connect error: Refused".into()));
+        let reply = refused.reply();
+        assert_eq!(reply.status, 503);
+        assert_eq!(
+            reply.details,
+            "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Refused}"
+        );
+        assert_eq!(
+            &reply.body[..],
+            &b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"[..]
+        );
+        assert_eq!(reply.flags, Flags::UPSTREAM_CONNECTION_FAILURE);
+        assert_eq!(refused.side(), Side::Upstream);
+    }
+}

@@ -1,0 +1,381 @@
+//! Bodies on the wire: one reader and one writer type for both versions and both sides.
+//!
+//! Owns the buffering between a socket (or an HTTP/2 stream) and the frames that [`super::pump`]
+//! moves, with back-pressure: a writer says when it has enough, a reader is not asked before that.
+//! Does not own heads: those are encoded by whoever knows which side it is.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::h1::body::{BodyError, Decoded, Decoder};
+use super::h1::{BodyLength, HeadLimits, encode};
+use super::h2 as h2_glue;
+use crate::headers::Headers;
+
+/// A read with less room than this would be wasteful.
+const READ_MIN: usize = 2 * 1024;
+/// The room of a first read: most messages fit.
+const READ_FIRST: usize = 8 * 1024;
+/// A peer that fills its reads gets more room, up to this much.
+const READ_MAX: usize = 64 * 1024;
+/// Data shorter than this is copied behind what waits to be written; longer data is written from
+/// where it lies.
+const COPY_MAX: usize = 8 * 1024;
+/// A writer that holds this much wants to be flushed before it takes more.
+const BACKLOG: usize = 64 * 1024;
+
+/// What a body is made of.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// Some of the content; never empty.
+    Data(Bytes),
+    /// The end, with the trailers that were read into the given block.
+    Trailers,
+    /// The end.
+    End,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The transport failed, or the peer closed it before the end.
+    #[error("the connection was closed in the middle of the body")]
+    Closed,
+    /// The peer broke HTTP/1's framing.
+    #[error(transparent)]
+    Framing(#[from] BodyError),
+    /// The HTTP/2 stream was reset.
+    #[error(transparent)]
+    Stream(#[from] h2::Error),
+}
+
+/// Why a body could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The transport failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The HTTP/2 stream was reset.
+    #[error(transparent)]
+    Stream(#[from] h2::Error),
+}
+
+/// The reading end of a body.
+pub(crate) enum Reader<'a> {
+    /// HTTP/1.
+    H1(H1Reader<'a>),
+    /// HTTP/2.
+    H2(H2Reader),
+}
+
+/// An HTTP/1 connection's reading half.
+pub(crate) struct H1Reader<'a> {
+    io: ReadHalf<'a>,
+    /// What was read and not consumed: may hold the next message already.
+    pub(crate) buf: &'a mut BytesMut,
+    decoder: Decoder,
+    /// How much room the next read gets.
+    room: usize,
+}
+
+/// An HTTP/2 stream's receiving half.
+pub(crate) struct H2Reader {
+    stream: h2::RecvStream,
+    data_ended: bool,
+}
+
+impl<'a> H1Reader<'a> {
+    pub(crate) const fn new(io: ReadHalf<'a>, buf: &'a mut BytesMut) -> Self {
+        let decoder = Decoder::new(BodyLength::None, HeadLimits::REQUEST);
+        Self { io, buf, decoder, room: READ_FIRST }
+    }
+
+    /// Begins a body of that length.
+    pub(crate) const fn expect(&mut self, length: BodyLength, trailers: HeadLimits) {
+        self.decoder = Decoder::new(length, trailers);
+    }
+
+    /// Reads what there is. 0 is the end of the connection.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buf.capacity() - self.buf.len() < READ_MIN {
+            self.buf.reserve(self.room);
+        }
+        let spare = self.buf.capacity() - self.buf.len();
+        let read = ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.io), cx, self.buf))?;
+        if read == spare {
+            // The peer had at least that much: the next read may take more at once.
+            self.room = (self.room * 2).min(READ_MAX);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: &mut Headers,
+    ) -> Poll<Result<Frame, ReadError>> {
+        loop {
+            match self.decoder.decode(self.buf, trailers)? {
+                Decoded::Data(data) => return Poll::Ready(Ok(Frame::Data(data))),
+                Decoded::Trailers => return Poll::Ready(Ok(Frame::Trailers)),
+                Decoded::End => return Poll::Ready(Ok(Frame::End)),
+                Decoded::NeedMore => match ready!(self.poll_fill(cx)) {
+                    Ok(0) => {
+                        self.decoder.finish().map_err(|_truncated| ReadError::Closed)?;
+                        return Poll::Ready(Ok(Frame::End));
+                    }
+                    Ok(_) => {}
+                    Err(_) => return Poll::Ready(Err(ReadError::Closed)),
+                },
+            }
+        }
+    }
+}
+
+impl H2Reader {
+    pub(crate) const fn new(stream: h2::RecvStream) -> Self {
+        Self { stream, data_ended: false }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: &mut Headers,
+    ) -> Poll<Result<Frame, ReadError>> {
+        while !self.data_ended {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // The window opens again as soon as the data is ours: what we hold is bounded
+                    // by the writer's backlog and one window.
+                    self.stream.flow_control().release_capacity(data.len())?;
+                    if !data.is_empty() {
+                        return Poll::Ready(Ok(Frame::Data(data)));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                None => self.data_ended = true,
+            }
+        }
+        match ready!(self.stream.poll_trailers(cx))? {
+            Some(map) => {
+                trailers.clear();
+                h2_glue::fields_from(&map, trailers);
+                Poll::Ready(Ok(Frame::Trailers))
+            }
+            None => Poll::Ready(Ok(Frame::End)),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The next frame; after [`Frame::End`] or [`Frame::Trailers`] it must not be called again.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: &mut Headers,
+    ) -> Poll<Result<Frame, ReadError>> {
+        match self {
+            Self::H1(reader) => reader.poll_frame(cx, trailers),
+            Self::H2(reader) => reader.poll_frame(cx, trailers),
+        }
+    }
+
+    /// [`Reader::poll_frame`] as a future.
+    pub(crate) async fn frame(&mut self, trailers: &mut Headers) -> Result<Frame, ReadError> {
+        poll_fn(|cx| self.poll_frame(cx, trailers)).await
+    }
+
+    /// Whether the whole body was read. An HTTP/2 stream looks after itself.
+    pub(crate) const fn is_finished(&self) -> bool {
+        match self {
+            Self::H1(reader) => reader.decoder.is_finished(),
+            Self::H2(_) => true,
+        }
+    }
+}
+
+/// The writing end of a body.
+pub(crate) enum Writer<'a> {
+    /// HTTP/1.
+    H1(H1Writer<'a>),
+    /// HTTP/2.
+    H2(H2Writer),
+}
+
+/// An HTTP/1 connection's writing half.
+pub(crate) struct H1Writer<'a> {
+    io: WriteHalf<'a>,
+    /// Encoded bytes that wait to be written.
+    pub(crate) out: &'a mut BytesMut,
+    /// Content that is written from where it lies, behind `out`.
+    direct: Bytes,
+    /// What follows `direct`.
+    tail: BytesMut,
+    chunked: bool,
+    /// Whether trailers are sent: `enable_trailers`. Otherwise they are dropped, as in Envoy.
+    trailers: bool,
+}
+
+/// An HTTP/2 stream's sending half.
+pub(crate) struct H2Writer {
+    stream: h2::SendStream<Bytes>,
+    queue: VecDeque<Bytes>,
+    end: Option<h2_glue::End>,
+}
+
+impl<'a> H1Writer<'a> {
+    pub(crate) fn new(io: WriteHalf<'a>, out: &'a mut BytesMut, trailers: bool) -> Self {
+        Self { io, out, direct: Bytes::new(), tail: BytesMut::new(), chunked: false, trailers }
+    }
+
+    /// Begins a body, behind a head that was encoded into `out`.
+    pub(crate) const fn begin(&mut self, length: BodyLength) {
+        self.chunked = matches!(length, BodyLength::Chunked);
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if self.chunked {
+            encode::encode_chunk_head(self.out, data.len());
+        }
+        if data.len() <= COPY_MAX {
+            self.out.extend_from_slice(&data);
+            if self.chunked {
+                encode::encode_chunk_tail(self.out);
+            }
+        } else {
+            self.direct = data;
+            if self.chunked {
+                encode::encode_chunk_tail(&mut self.tail);
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        while !self.out.is_empty() || !self.direct.is_empty() {
+            let io = Pin::new(&mut self.io);
+            let wrote = if self.direct.is_empty() {
+                ready!(io.poll_write(cx, self.out))?
+            } else {
+                let slices = [IoSlice::new(self.out), IoSlice::new(&self.direct)];
+                ready!(io.poll_write_vectored(cx, &slices))?
+            };
+            if wrote == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+            }
+            let head = wrote.min(self.out.len());
+            self.out.advance(head);
+            if wrote > head {
+                self.direct.advance(wrote - head);
+            }
+            if self.direct.is_empty() && !self.tail.is_empty() {
+                self.out.unsplit(self.tail.split());
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl H2Writer {
+    pub(crate) const fn new(stream: h2::SendStream<Bytes>) -> Self {
+        Self { stream, queue: VecDeque::new(), end: None }
+    }
+
+    /// Resets the stream, where it is still open.
+    pub(crate) fn reset(&mut self, reason: h2::Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Ready when the peer has reset the stream.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(cx).map(|_reason| ())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        while let Some(front) = self.queue.front_mut() {
+            if self.stream.capacity() == 0 {
+                self.stream.reserve_capacity(front.len());
+                match ready!(self.stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                    None => return Poll::Ready(Err(h2::Error::from(h2::Reason::CANCEL).into())),
+                }
+            }
+            let part = front.split_to(front.len().min(self.stream.capacity()));
+            let whole = front.is_empty();
+            if whole {
+                self.queue.pop_front();
+            }
+            let last = self.queue.is_empty() && matches!(self.end, Some(h2_glue::End::Plain));
+            if last {
+                self.end = None;
+            }
+            self.stream.send_data(part, last)?;
+        }
+        match self.end.take() {
+            Some(h2_glue::End::Plain) => self.stream.send_data(Bytes::new(), true)?,
+            Some(h2_glue::End::Trailers(map)) => self.stream.send_trailers(map)?,
+            None => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Writer<'_> {
+    /// Takes some content. Only while [`Writer::has_room`].
+    pub(crate) fn push(&mut self, data: Bytes) {
+        match self {
+            Self::H1(writer) => writer.push(data),
+            Self::H2(writer) => writer.queue.push_back(data),
+        }
+    }
+
+    /// Takes the end of the body.
+    pub(crate) fn push_end(&mut self, trailers: Option<&Headers>) {
+        match self {
+            Self::H1(writer) => {
+                if writer.chunked {
+                    let behind = writer.direct.is_empty();
+                    let out = if behind { &mut *writer.out } else { &mut writer.tail };
+                    encode::encode_last_chunk(out, trailers.filter(|_| writer.trailers));
+                }
+            }
+            Self::H2(writer) => {
+                writer.end = Some(match trailers {
+                    Some(block) => h2_glue::End::Trailers(h2_glue::trailers(block)),
+                    None => h2_glue::End::Plain,
+                });
+            }
+        }
+    }
+
+    /// Whether it may be given more before it is flushed.
+    pub(crate) fn has_room(&self) -> bool {
+        match self {
+            Self::H1(writer) => writer.direct.is_empty() && writer.out.len() < BACKLOG,
+            Self::H2(writer) => writer.queue.is_empty(),
+        }
+    }
+
+    /// Hands everything to the transport.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        match self {
+            Self::H1(writer) => writer.poll_flush(cx),
+            Self::H2(writer) => writer.poll_flush(cx),
+        }
+    }
+
+    /// [`Writer::poll_flush`] as a future.
+    pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+}

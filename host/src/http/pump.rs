@@ -1,0 +1,133 @@
+//! Bodies in motion: the one loop that moves a body from a reader to a writer.
+//!
+//! Owns the order of things: read while the writer has room, let the filters see each frame, flush
+//! when nothing more can be read at once. So a head and a short body leave in one write, and a slow
+//! peer on either side stops the other. Does not own what filters do ([`super::phases`]).
+
+use std::task::{Context, Poll};
+
+use super::error::Error;
+use super::io::{Frame, ReadError, Reader, WriteError, Writer};
+use super::phases::Chain;
+
+/// Which way a body goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From the client to the upstream.
+    Request,
+    /// From the upstream to the client.
+    Response,
+}
+
+/// Why a body did not arrive.
+#[derive(Debug)]
+pub(crate) enum PumpError {
+    /// The sender failed.
+    Read(ReadError),
+    /// The receiver failed.
+    Write(WriteError),
+    /// A filter did.
+    Filter(Error),
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    direction: Direction,
+    read_all: bool,
+    frames: u64,
+}
+
+impl Pump {
+    /// A body that is about to be read.
+    pub(crate) const fn new(direction: Direction) -> Self {
+        Self { direction, read_all: false, frames: 0 }
+    }
+
+    /// A body that was read before and pushed to the writer: it has only to be flushed.
+    pub(crate) const fn flushing(direction: Direction) -> Self {
+        Self { direction, read_all: true, frames: 0 }
+    }
+
+    /// How many frames were read; tells a watcher whether something happened.
+    pub(crate) const fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Whether the sender has sent everything.
+    pub(crate) const fn has_read_all(&self) -> bool {
+        self.read_all
+    }
+
+    /// Moves what can be moved. Ready when all has been read and flushed.
+    pub(crate) fn pump(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader<'_>,
+        writer: &mut Writer<'_>,
+        chain: &mut Chain<'_>,
+    ) -> Poll<Result<(), PumpError>> {
+        loop {
+            let mut starved = false;
+            while !self.read_all && writer.has_room() {
+                let trailers = chain.trailers_mut(self.direction);
+                match reader.poll_frame(cx, trailers) {
+                    Poll::Ready(Ok(frame)) => {
+                        self.frames += 1;
+                        self.take(frame, writer, chain).map_err(PumpError::Filter)?;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        // What did arrive is passed on before the error is.
+                        return match writer.poll_flush(cx) {
+                            Poll::Ready(Err(gone)) => Poll::Ready(Err(PumpError::Write(gone))),
+                            _ => Poll::Ready(Err(PumpError::Read(error))),
+                        };
+                    }
+                    Poll::Pending => {
+                        starved = true;
+                        break;
+                    }
+                }
+            }
+            match writer.poll_flush(cx) {
+                Poll::Ready(Ok(())) if self.read_all => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if starved => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Write(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        frame: Frame,
+        writer: &mut Writer<'_>,
+        chain: &mut Chain<'_>,
+    ) -> Result<(), Error> {
+        match frame {
+            Frame::Data(data) => {
+                chain.count(self.direction, data.len());
+                let data = chain.body(self.direction, data)?;
+                if !data.is_empty() {
+                    writer.push(data);
+                }
+            }
+            Frame::End => {
+                self.read_all = true;
+                let rest = chain.end_of_body(self.direction)?;
+                if !rest.is_empty() {
+                    writer.push(rest);
+                }
+                writer.push_end(None);
+            }
+            Frame::Trailers => {
+                self.read_all = true;
+                chain.trailers(self.direction)?;
+                let forwarded = chain.forwarded_trailers(self.direction);
+                writer.push_end(forwarded);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,419 @@
+//! One request, from its head to its log line.
+//!
+//! [`Stream::handle`] is the order of a request, the same for every protocol pair:
+//!
+//! 1. `admit`: hygiene, and the first match of the route
+//! 2. `Chain::request`: the filters, to the terminal one
+//! 3. `act`: what the route says: answer, redirect, or `forward::proxy` to an upstream
+//! 4. `finish`: statistics, the log phase, the end of the filters' states
+//!
+//! Owns local replies and what an error becomes. Does not own the connection ([`super::connection`])
+//! nor the conversation with the upstream ([`super::forward`]).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::downstream::Downstream;
+use super::error::{Error, Kind};
+use super::forward;
+use super::h1::{BodyLength, MethodKind};
+use super::hygiene::{self, Refusal};
+use super::io::Reader;
+use super::phases::{Chain, Walk, Whole};
+use super::reply::Reply;
+use super::timer::{Timer, after};
+use crate::clock;
+use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
+use crate::headers::Known;
+use crate::observe::metrics::HttpStats;
+use crate::route::{Action, EnvoyHeaders, Route};
+use crate::runtime::{ConnectionManager, Listener, Snapshot};
+use crate::wasm::Upstream;
+use crate::worker::Worker;
+
+/// What a stream runs in.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) listener: &'a Listener,
+    pub(crate) manager: &'a ConnectionManager,
+    pub(crate) stats: &'a HttpStats,
+}
+
+/// What the codec knows about a request beside its fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) method: MethodKind,
+    /// Whether a body (or trailers) follow the head.
+    pub(crate) has_body: bool,
+    /// Whether the connection may serve another request afterwards.
+    pub(crate) keep_alive: bool,
+    pub(crate) expect_continue: bool,
+}
+
+impl Incoming {
+    /// A head that could not be read: nothing is known, and nothing may follow.
+    pub(crate) const REFUSED: Self = Self {
+        method: MethodKind::Other,
+        has_body: false,
+        keep_alive: false,
+        expect_continue: false,
+    };
+}
+
+/// How the stream left its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Ready for the next request.
+    Reusable,
+    /// To be closed behind a response that came from an upstream.
+    Close,
+    /// To be closed behind a local reply: the client may still be sending (`delayed_close_timeout`).
+    CloseDelayed,
+    /// Gone, or in the middle of a response: close at once.
+    Gone,
+}
+
+/// One request. See the module's page.
+pub(crate) struct Stream<'a, 'io> {
+    pub(crate) around: Surroundings<'a>,
+    pub(crate) chain: Chain<'a>,
+    pub(crate) route: Option<Arc<Route>>,
+    /// The stream's number: what is left to chance is decided by it, the same way each time.
+    pub(crate) random: u64,
+    pub(crate) reader: Reader<'io>,
+    pub(crate) down: Downstream<'io>,
+    pub(crate) timer: &'a mut Timer,
+    pub(crate) incoming: Incoming,
+    /// Whether filters have seen the request, so that they see a local reply too.
+    chain_started: bool,
+    /// Whether the response's head was sent.
+    pub(crate) responding: bool,
+    pub(crate) ended: Ended,
+}
+
+impl<'a, 'io> Stream<'a, 'io> {
+    pub(crate) fn new(
+        around: Surroundings<'a>,
+        chain: Chain<'a>,
+        reader: Reader<'io>,
+        down: Downstream<'io>,
+        timer: &'a mut Timer,
+        incoming: Incoming,
+    ) -> Self {
+        Self {
+            around,
+            chain,
+            route: None,
+            random: around.worker.random(),
+            reader,
+            down,
+            timer,
+            incoming,
+            chain_started: false,
+            responding: false,
+            ended: Ended::Gone,
+        }
+    }
+
+    /// The request function. `head` is the codec's verdict.
+    pub(crate) async fn handle(mut self, head: Result<(), Error>) -> Ended {
+        let result = match head {
+            Ok(()) => self.run().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            self.fail(&error).await;
+        }
+        self.finish()
+    }
+
+    async fn run(&mut self) -> Result<(), Error> {
+        if self.incoming.expect_continue {
+            let told = self.down.send_continue().await;
+            told.map_err(|error| Error::of_response_write(&error))?;
+        }
+        self.admit()?;
+        self.chain_started = true;
+        let verdict = self.filter_request().await?;
+        match verdict {
+            Ok(choice) => self.act(choice).await,
+            Err(reply) => self.reply(*reply).await,
+        }
+    }
+
+    /// Cleans the head and matches the route for the first time.
+    fn admit(&mut self) -> Result<(), Error> {
+        let worker = self.around.worker;
+        let exchange = &mut *self.chain.exchange;
+        let id = if self.around.manager.generate_request_id { worker.random_wide() } else { 0 };
+        hygiene::request(self.around.manager, exchange, id).map_err(|refusal| match refusal {
+            Refusal::ConnectionHeader => Kind::ConnectionHeader,
+            Refusal::Upgrade => Kind::UpgradeRefused,
+        })?;
+        match exchange.request.known(Known::Path) {
+            Some([b'/', ..]) | None => {}
+            Some(_) => return Err(Kind::AbsolutePath.into()),
+        }
+        self.route = match_route(self.around, self.random, exchange);
+        if !self.incoming.has_body {
+            exchange.timing.request_received = Some(exchange.timing.started);
+        }
+        Ok(())
+    }
+
+    async fn filter_request(&mut self) -> Result<Result<Upstream, Box<Reply>>, Error> {
+        let around = self.around;
+        let random = self.random;
+        let route = &mut self.route;
+        let end = !self.incoming.has_body;
+        let idle = after(clock::now(), around.manager.stream_idle_timeout);
+        let limit = around.listener.buffer_limit;
+        let walk = self.chain.request(&mut self.reader, end, limit, |exchange| {
+            *route = match_route(around, random, exchange);
+        });
+        let walked = self.timer.limit(idle, walk).await;
+        walked.unwrap_or_else(|| Err(Kind::StreamIdle.into()))
+    }
+
+    /// Does what the route says, or what the terminal filter says in its place.
+    async fn act(&mut self, choice: Upstream) -> Result<(), Error> {
+        if choice.cluster.is_some() {
+            return forward::proxy(self, choice).await;
+        }
+        let Some(route) = self.route.clone() else { return Err(Kind::NoRoute.into()) };
+        match &route.action {
+            Action::Forward(_) => forward::proxy(self, choice).await,
+            Action::Redirect(redirect) => {
+                let mut location = Vec::new();
+                let request = &mut self.chain.exchange.request;
+                self.around.worker.with_scratch(|scratch| {
+                    redirect.apply(request, EnvoyHeaders::Add, scratch, &mut location);
+                });
+                let reply = Reply::new(redirect.status(), "direct_response");
+                let reply = reply.header(Known::Location.into(), &location);
+                self.around.stats.rq_redirect.inc();
+                self.reply_with(reply, Some(&route)).await
+            }
+            Action::Direct(direct) => {
+                let mut reply = Reply::new(direct.status, "direct_response");
+                reply.body = direct.body.clone();
+                let mut location = Vec::new();
+                direct.write_location(&self.chain.exchange.request, &mut location);
+                if !location.is_empty() {
+                    reply = reply.header(Known::Location.into(), &location);
+                }
+                self.around.stats.rq_direct_response.inc();
+                self.reply_with(reply, Some(&route)).await
+            }
+        }
+    }
+
+    /// Answers in the upstream's place.
+    pub(crate) async fn reply(&mut self, reply: Reply) -> Result<(), Error> {
+        self.reply_with(reply, None).await
+    }
+
+    /// `route` is the one that makes the reply, if one does: those are the only local replies that
+    /// get a route's changes of response headers.
+    async fn reply_with(&mut self, reply: Reply, route: Option<&Route>) -> Result<(), Error> {
+        let must_close = reply.close;
+        let content = reply.compose(self.chain.exchange);
+        if let Some(route) = route {
+            let exchange = &mut *self.chain.exchange;
+            let worker = self.around.worker;
+            worker.with_scratch(|scratch| route.finalize_response(exchange, self.random, scratch));
+        }
+        let mut whole = Whole { content, has_trailers: false };
+        if self.chain_started {
+            let end = whole.content.is_empty();
+            let from = self.chain.len();
+            if let Walk::Reply(other) = self.chain.response(from, end, Some(&mut whole))? {
+                // A filter answers an answer: once, and the other filters have seen the first.
+                whole.content = other.compose(self.chain.exchange);
+            }
+        }
+        let close = must_close || self.must_close();
+        self.ended = if close { Ended::CloseDelayed } else { Ended::Reusable };
+        let length = whole.content.len() as u64;
+        let framing = self.framing(BodyLength::Length(length));
+        self.send_head(framing, close, whole.content.is_empty())?;
+        self.send_whole(whole).await
+    }
+
+    /// Whether the connection cannot or may not serve another request.
+    pub(crate) fn must_close(&self) -> bool {
+        !self.down.is_http2()
+            && (!self.incoming.keep_alive
+                || (self.incoming.has_body && !self.reader.is_finished())
+                || self.around.worker.drain().since().is_some())
+    }
+
+    /// How a body of length `source` is framed in this response.
+    pub(crate) fn framing(&self, source: BodyLength) -> BodyLength {
+        let exchange = &self.chain.exchange;
+        let has_length = exchange.response.has(Known::ContentLength);
+        match exchange.status {
+            100..=199 | 204 | 304 => return BodyLength::None,
+            _ if self.incoming.method == MethodKind::Head => {
+                return if has_length { BodyLength::None } else { BodyLength::Chunked };
+            }
+            _ => {}
+        }
+        match source {
+            BodyLength::Length(length) => BodyLength::Length(length),
+            BodyLength::None => BodyLength::Length(0),
+            BodyLength::Chunked | BodyLength::UntilClose => BodyLength::Chunked,
+        }
+    }
+
+    /// Whether a response to this request has no content, whatever its head says.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.incoming.method == MethodKind::Head
+            || matches!(self.chain.exchange.status, 100..=199 | 204 | 304)
+    }
+
+    /// Sends the head that the exchange holds; the last changes are made here.
+    pub(crate) fn send_head(
+        &mut self,
+        framing: BodyLength,
+        close: bool,
+        empty: bool,
+    ) -> Result<(), Error> {
+        let exchange = &mut *self.chain.exchange;
+        let now = clock::now();
+        let wall = exchange.timing.started_wall + now.duration_since(exchange.timing.started);
+        let manager = self.around.manager;
+        self.around.worker.with_date(wall, |date| hygiene::response(manager, exchange, date));
+        exchange.timing.response_sent_first = Some(now);
+        self.responding = true;
+        let end = empty || self.is_bodiless();
+        let sent = self.down.send_head(self.chain.exchange, framing, close, end);
+        sent.map_err(|error| Error::of_response_write(&error))
+    }
+
+    /// Sends a body that is there as a whole, behind its head.
+    pub(crate) async fn send_whole(&mut self, whole: Whole) -> Result<(), Error> {
+        let bodiless = self.is_bodiless();
+        let is_http2 = self.down.is_http2();
+        let Some(writer) = self.down.writer() else { return Ok(()) };
+        if !bodiless && !(whole.content.is_empty() && !whole.has_trailers) {
+            self.chain.exchange.bytes_sent += whole.content.len() as u64;
+            if !whole.content.is_empty() {
+                writer.push(whole.content);
+            }
+            let trailers = &self.chain.exchange.response_trailers;
+            writer.push_end(whole.has_trailers.then_some(trailers));
+        } else if is_http2 {
+            return Ok(());
+        }
+        let idle = after(clock::now(), self.around.manager.stream_idle_timeout);
+        match self.timer.limit(idle, writer.flush()).await {
+            Some(flushed) => flushed.map_err(|error| Error::of_response_write(&error)),
+            None => Err(Kind::StreamIdle.into()),
+        }
+    }
+
+    /// Turns an error into what the client still can be told, and into what the log shows.
+    async fn fail(&mut self, error: &Error) {
+        if self.responding || matches!(error.kind, Kind::DownstreamClosed) {
+            self.cut(error);
+            return;
+        }
+        let mut reply = error.reply();
+        if matches!(error.kind, Kind::StreamIdle)
+            && (!self.chain_started || !self.reader.is_finished())
+        {
+            // The client, not the upstream, is the one that was waited for.
+            reply.status = 408;
+            reply.close = true;
+        }
+        if self.reply(reply).await.is_err() {
+            self.cut(&Kind::DownstreamClosed.into());
+        }
+    }
+
+    /// The response cannot be finished: all that is left is to say why in the log, and to make sure
+    /// that the client does not take it for a whole one.
+    fn cut(&mut self, error: &Error) {
+        self.ended = Ended::Gone;
+        let http2 = self.down.is_http2();
+        self.down.abort(h2::Reason::INTERNAL_ERROR);
+        let exchange = &mut *self.chain.exchange;
+        exchange.flags.insert(error.flags());
+        let details = match &error.kind {
+            Kind::DownstreamClosed if http2 => {
+                exchange.flags = Flags::DOWNSTREAM_REMOTE_RESET;
+                Cow::Borrowed("http2.remote_reset")
+            }
+            Kind::DownstreamClosed => Cow::Borrowed("downstream_remote_disconnect"),
+            Kind::UpstreamProtocol => after_start("protocol_error"),
+            Kind::UpstreamReset => after_start("remote_reset"),
+            Kind::UpstreamClosed => after_start("connection_termination"),
+            _ => error.reply().details,
+        };
+        exchange.details = Some(details);
+        if matches!(error.kind, Kind::DownstreamClosed) && !self.responding {
+            exchange.status = 0;
+        }
+        if self.responding && !matches!(error.kind, Kind::DownstreamClosed) {
+            self.around.stats.rq_reset_after_downstream_response_started.inc();
+        }
+    }
+
+    /// Counts, logs, and ends the filters' states.
+    fn finish(mut self) -> Ended {
+        let now = clock::now();
+        let stats = self.around.stats;
+        let exchange = &mut *self.chain.exchange;
+        exchange.timing.ended = Some(now);
+        stats.downstream_rq_active.dec();
+        stats.downstream_rq_completed.inc();
+        stats.downstream_rq_by_class.record(exchange.status);
+        let lasted = now.duration_since(exchange.timing.started);
+        stats.downstream_rq_time.record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+        if exchange.status == 0 {
+            stats.downstream_rq_rx_reset.inc();
+        }
+        if exchange.flags.contains(Flags::NO_ROUTE_FOUND) {
+            stats.no_route.inc();
+        }
+        if exchange.flags.contains(Flags::NO_CLUSTER_FOUND) {
+            stats.no_cluster.inc();
+        }
+        self.chain.finish();
+        self.ended
+    }
+}
+
+fn after_start(reason: &str) -> Cow<'static, str> {
+    Cow::Owned(format!("upstream_reset_after_response_started{{{reason}}}"))
+}
+
+/// Matches the route and notes what filters and logs may know about it.
+fn match_route(
+    around: Surroundings<'_>,
+    random: u64,
+    exchange: &mut Exchange,
+) -> Option<Arc<Route>> {
+    let route = around.manager.routes.find(&exchange.request, random);
+    exchange.route_kind = route.map(|route| match route.action {
+        Action::Forward(_) => RouteKind::Forward,
+        Action::Redirect(_) => RouteKind::Redirect,
+        Action::Direct(_) => RouteKind::DirectResponse,
+    });
+    exchange.route_name = route.and_then(|route| route.name.clone());
+    exchange.virtual_host = route.map(|route| Arc::clone(&route.virtual_host));
+    route.map(Arc::clone)
+}
+
+/// What is counted when a request's head is there.
+pub(crate) fn count_start(stats: &HttpStats, protocol: Protocol) {
+    stats.downstream_rq_total.inc();
+    stats.downstream_rq_active.inc();
+    match protocol {
+        Protocol::Http10 | Protocol::Http11 => stats.downstream_rq_http1_total.inc(),
+        Protocol::Http2 => stats.downstream_rq_http2_total.inc(),
+    }
+}

@@ -1,0 +1,46 @@
+//! Nuncio: an L7 proxy that runs Envoy's configuration, with WebAssembly components as its HTTP
+//! filter chain.
+//!
+//! In reading order; a lower row may name a higher one's output, never its module. The bridges are
+//! `build` and `server`.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | [`cli`] | arguments, subcommands, exit codes |
+//! | [`server`] | the life of the process: start, serve, drain, stop |
+//! | [`config`] | what was written: Envoy's v3 model, and errors with their places |
+//! | [`build`] | from what was written to what runs, the only place where it can be refused |
+//! | [`runtime`] | what runs: a snapshot, immutable |
+//! | [`listener`] | sockets and accepting |
+//! | [`http`] | connections, the request function, bodies, hygiene, local replies |
+//! | [`route`] | tables and matchers |
+//! | [`upstream`] | clusters, discovery, balancing, health, breakers, pools |
+//! | [`wasm`] | components, instances, the host side of the contract |
+//! | [`observe`] | statistics, formats, access logs, the application log |
+//! | [`admin`] | the admin pages |
+//! | [`worker`] | one thread's own world |
+//! | [`headers`], [`exchange`], [`clock`], [`limits`], [`filters`] | leaves |
+//!
+//! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
+//! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
+//! `http::pump::pump`. A filter's hook is three more: `wasm::instances` → `wasm::instance` →
+//! `wasm::host`.
+
+pub mod admin;
+pub mod build;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod exchange;
+mod filters;
+pub mod headers;
+pub mod http;
+pub mod limits;
+mod listener;
+pub mod observe;
+pub mod route;
+pub mod runtime;
+pub mod server;
+pub mod upstream;
+pub mod wasm;
+mod worker;

@@ -1,0 +1,110 @@
+//! Every limit on what the network, a configuration or a guest may make the proxy hold.
+//!
+//! Owns the numbers and the reason for each. A limit that the configuration can change is the
+//! default here.
+
+use std::time::Duration;
+
+/// `max_request_headers_kb` of the connection manager: 60 KiB, Envoy's default.
+pub const REQUEST_HEADERS_KB: u32 = 60;
+/// Largest `max_request_headers_kb` that Envoy accepts.
+pub const REQUEST_HEADERS_KB_MAX: u32 = 8192;
+/// `common_http_protocol_options.max_headers_count`: 100, Envoy's default; `host` counts.
+pub const HEADERS_COUNT: u32 = 100;
+/// Largest head of an upstream response over HTTP/1: 80 KiB, as in Envoy.
+pub const RESPONSE_HEADERS_BYTES: usize = 80 * 1024;
+/// `per_connection_buffer_limit_bytes`: 1 MiB, Envoy's default.
+pub const CONNECTION_BUFFER_BYTES: u32 = 1024 * 1024;
+/// A regular expression of the configuration when compiled, and the states that a search of it
+/// caches: 1 MiB each.
+pub const REGEX_BYTES: usize = 1024 * 1024;
+/// The complete table of a regular expression that has to match all of a text: 128 KiB. One that
+/// would be larger is matched with states that are made as they are met.
+pub const REGEX_TABLE_BYTES: usize = 128 * 1024;
+/// Largest inline or file body of a `direct_response`: 4096 bytes, as in Envoy.
+pub const DIRECT_RESPONSE_BYTES: usize = 4096;
+
+/// Most Wasm instances that live at once in the process. Each takes `WASM_MEMORY_BYTES_MAX` of
+/// address space (128 GiB in all) and no memory until it is used.
+pub const WASM_INSTANCES: u32 = 512;
+/// `limits.memory` of a filter: 16 MiB.
+pub const WASM_MEMORY_BYTES: usize = 16 * 1024 * 1024;
+/// Largest `limits.memory`: the address space that each instance has.
+pub const WASM_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// `limits.cpu_per_call` of a filter: 5 ms.
+pub const WASM_CPU_PER_CALL: Duration = Duration::from_millis(5);
+/// Largest `limits.cpu_per_call`, and what `configure` has: a call blocks its worker.
+pub const WASM_CPU_CONFIGURE: Duration = Duration::from_secs(1);
+/// Stack of one call. The threads that call have 2 MiB.
+pub const WASM_STACK_BYTES: usize = 512 * 1024;
+/// Core instances inside of one component. Rust needs 4, interpreted languages some 30.
+pub const WASM_CORE_INSTANCES: u32 = 64;
+/// Memories inside of one component. Most have one.
+pub const WASM_MEMORIES: u32 = 4;
+/// Tables inside of one component. Rust needs 2.
+pub const WASM_TABLES: u32 = 8;
+/// Entries of one table: functions that a guest calls indirectly.
+pub const WASM_TABLE_ELEMENTS: usize = 32 * 1024;
+/// Bytes that the host copies out of a guest for one call, in all.
+pub const WASM_LIFT_BYTES: usize = 8 * 1024 * 1024;
+/// Names, attributes, formats, buckets, counters and sinks of one instance, each.
+pub const WASM_INTERNED: usize = 1024;
+/// Length of a name, key or format text that a guest passes.
+pub const WASM_TEXT_BYTES: usize = 64 * 1024;
+/// Names and values of one block of fields after a guest changed it.
+pub const WASM_BLOCK_BYTES: usize = 128 * 1024;
+/// Fields of one block after a guest added to it.
+pub const WASM_BLOCK_FIELDS: usize = 256;
+/// Dynamic metadata of one stream.
+pub const WASM_METADATA_BYTES: usize = 64 * 1024;
+/// A chunk or body that a guest puts in place of another, and the body of its local reply: the
+/// connection's buffer limit.
+pub const WASM_BODY_BYTES: usize = CONNECTION_BUFFER_BYTES as usize;
+/// Length of one line that a guest logs; the rest is cut off.
+pub const WASM_LOG_LINE_BYTES: usize = 8 * 1024;
+/// Lines that one filter may log in a second on one worker, its failures included.
+pub const WASM_LOG_LINES_PER_SECOND: u32 = 100;
+/// Handles of WASI resources that one instance holds at once.
+pub const WASM_HANDLES: u32 = 256;
+/// Random bytes that a guest gets at once.
+pub const WASM_RANDOM_BYTES: u64 = 64 * 1024;
+/// Instances of one filter that a worker keeps for the next stream when its isolation is
+/// `EXCLUSIVE`.
+pub const WASM_IDLE_INSTANCES: usize = 16;
+/// The line before an HTTP/1 chunk: its size and its extensions, which nobody reads.
+pub const CHUNK_LINE_BYTES: usize = 4 * 1024;
+/// How many bytes of framing an HTTP/1 body may have beyond 16 for each chunk and one for each two
+/// bytes of data: a peer that sends bytes one at a time in honest chunks stays below, one that hides
+/// megabytes in extensions does not.
+pub const CHUNK_OVERHEAD_BYTES: u64 = 16 * 1024;
+/// Up to this size the small HTTP/1 chunks that one read brought are put together into one.
+pub const CHUNK_GATHER_BYTES: usize = 8 * 1024;
+/// Largest buffer that an idle upstream connection keeps; a larger one is let go.
+pub const IDLE_BUFFER_BYTES: usize = 16 * 1024;
+/// How often an upstream connection may go from one request of a worker straight to the next while
+/// other workers wait for the connection limit; then it is closed in their favour.
+pub const HANDOFFS_WHILE_AWAITED: u32 = 16;
+
+/// Size of one configuration file: the largest generated ones are some tens of megabytes.
+pub const CONFIG_SOURCE_BYTES: u64 = 64 * 1024 * 1024;
+/// How deep the lists and mappings of a configuration nest: protobuf's own limit, so Envoy's.
+pub const CONFIG_DEPTH: usize = 100;
+/// Values of a configuration, all sources together.
+pub const CONFIG_NODES: usize = 4_000_000;
+/// Values that aliases stand for, each use counted with all that it stands for, so that a few
+/// lines of nested aliases cannot fill the memory.
+pub const CONFIG_ALIASED_NODES: usize = 100_000;
+/// Errors that are collected before loading a configuration gives up.
+pub const CONFIG_ERRORS: usize = 100;
+/// Characters of a source line that a diagnostic shows.
+pub const CONFIG_SHOWN_COLUMNS: usize = 120;
+
+/// How deep the objects and lists of a JSON log format nest.
+pub const FORMAT_DEPTH: usize = 100;
+/// Largest body that a health check reads to keep the connection; a longer one is cut off.
+pub const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
+
+/// Access-log lines that wait to be written, for each file: beyond it they are counted and lost.
+pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
+/// Waiting bytes at which an access log is written before its interval is over, as in Envoy.
+pub const ACCESS_LOG_FLUSH_BYTES: usize = 64 * 1024;

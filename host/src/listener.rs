@@ -1,0 +1,143 @@
+//! Listening sockets: binding them, and accepting until the drain.
+//!
+//! Owns sockets and the accept loop. Does not own what a connection speaks (`http::connection`) nor
+//! which listeners there are (`runtime`).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+
+use crate::exchange::Connection;
+use crate::http::connection;
+use crate::runtime::Listener;
+use crate::worker::Worker;
+
+/// How long accepting rests after an error that will not go away at once, such as too many files.
+const REST: Duration = Duration::from_millis(100);
+
+/// Binds `address` once for every worker. The kernel spreads connections over the sockets
+/// (`SO_REUSEPORT`), but another process cannot take a share: the first socket is bound without that
+/// flag, which fails while anybody else has the port.
+///
+/// # Errors
+/// Those of the system: in use, not permitted, not an address of this machine.
+pub(crate) fn bind(address: SocketAddr, backlog: u32, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let first = socket(address)?;
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    // Port 0 was made a real one by the first.
+    let bound = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        let other = socket(address)?;
+        other.set_reuse_port(true)?;
+        other.bind(&bound)?;
+        sockets.push(other);
+    }
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    for socket in &sockets {
+        socket.listen(backlog)?;
+    }
+    Ok(sockets.into_iter().map(TcpListener::from).collect())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // Without this a restart would have to wait for the last connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Accepts connections until the worker drains, and then those that the kernel had accepted before:
+/// a connection that is in the queue when its socket is closed would be reset.
+pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<Listener>, socket: TcpListener) {
+    let socket = match tokio::net::TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(target: "main", listener = %listener.name, "watch the listening socket: {error}");
+            return;
+        }
+    };
+    // The worker is not idle before the queue was emptied.
+    let _tracked = worker.track();
+    let mut drained = std::pin::pin!(worker.drain().started());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut drained => break,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => start(&worker, &listener, stream, peer),
+            Err(error) => rest(&listener.name, &error).await,
+        }
+    }
+    accept_queued(&worker, &listener, socket);
+}
+
+/// Accepts what waits in the queue, asking the kernel rather than the runtime's idea of it.
+fn accept_queued(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: tokio::net::TcpListener) {
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, peer)) = socket.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            start(worker, listener, stream, peer);
+        }
+    }
+}
+
+fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
+    // Small responses must not wait for the acknowledgement of the last ones.
+    let _best_effort = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return };
+    let connection = Arc::new(Connection {
+        id: worker.next_id(),
+        direct_remote: peer,
+        local,
+        listener: Arc::clone(&listener.name),
+        filter_chain: Arc::clone(&listener.filter_chain),
+    });
+    let served =
+        connection::serve(Rc::clone(worker), Arc::clone(listener), stream, connection);
+    tokio::task::spawn_local(served);
+}
+
+/// An error of one connection is no matter; one of the process (too many open files) would come
+/// back at once, in a loop.
+pub(crate) async fn rest(listener: &str, error: &io::Error) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    ) {
+        return;
+    }
+    tracing::warn!(target: "main", listener, "accept a connection: {error}");
+    tokio::time::sleep(REST).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_port_for_all_workers_and_none_for_another_process() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let sockets = bind(any, 16, 3).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+        let other = bind(address, 16, 1).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::AddrInUse);
+        drop(sockets);
+        bind(address, 16, 1).unwrap();
+    }
+}

@@ -1,0 +1,179 @@
+//! What runs: everything that a request needs to know, checked and immutable.
+//!
+//! Owns [`Snapshot`] and the parts that are only data. `build` makes one from a configuration,
+//! `server` hands it to the workers, the data path reads it. Nothing here can fail, names a
+//! configuration type, or has a lock.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::h1::RequestRules;
+use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats};
+use crate::observe::stats::Sharded;
+use crate::route::Table;
+use crate::upstream::Cluster;
+use crate::wasm::FilterSlot;
+
+/// One whole configuration, running.
+pub struct Snapshot {
+    /// In the order of the file.
+    pub listeners: Vec<Arc<Listener>>,
+    /// In the order of the file: a route's `ClusterRef` is an index into this.
+    pub clusters: Vec<Arc<Cluster>>,
+}
+
+impl Snapshot {
+    /// The cluster of that name, by a walk: for names that filters choose, not for routes.
+    #[must_use]
+    pub fn cluster_named(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.iter().find(|cluster| &*cluster.name == name)
+    }
+}
+
+/// A listener and what serves its connections.
+pub struct Listener {
+    /// `Listener.name`.
+    pub name: Arc<str>,
+    /// `FilterChain.name`, empty where it has none.
+    pub filter_chain: Arc<str>,
+    /// `Listener.address`; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// `tcp_backlog_size`: connections that may wait to be accepted.
+    pub backlog: u32,
+    /// `per_connection_buffer_limit_bytes`.
+    pub buffer_limit: usize,
+    /// `stat_prefix`, in place of the address in statistics; empty where it has none.
+    pub stat_prefix: String,
+    /// Statistics under `listener.<address>.`.
+    pub stats: Arc<Sharded<ListenerStats>>,
+    /// Statistics under `listener.<address>.http.<stat_prefix>.`.
+    pub http_stats: Arc<Sharded<ListenerHttpStats>>,
+    /// The one network filter.
+    pub manager: Arc<ConnectionManager>,
+}
+
+/// `codec_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// HTTP/2 when the connection begins with its preface, else HTTP/1.
+    Auto,
+    /// HTTP/1 alone.
+    Http1,
+    /// HTTP/2 alone, prior knowledge.
+    Http2,
+}
+
+/// `server_header_transformation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// The upstream's is replaced.
+    Overwrite,
+    /// The upstream's stays.
+    AppendIfAbsent,
+    /// Nothing is added.
+    PassThrough,
+}
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// Any address in the range.
+    pub address: IpAddr,
+    /// How many leading bits count.
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether `ip` lies in the range. An IPv4-mapped IPv6 address counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let differing = match (self.address.to_canonical(), ip.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+            _ => return false,
+        };
+        differing >= u32::from(self.prefix)
+    }
+}
+
+/// `http2_protocol_options` of the downstream side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Settings {
+    /// `max_concurrent_streams`: 1024.
+    pub max_concurrent_streams: u32,
+    /// `initial_stream_window_size`: 16 MiB.
+    pub stream_window: u32,
+    /// `initial_connection_window_size`: 24 MiB.
+    pub connection_window: u32,
+}
+
+/// The HTTP connection manager (`HttpConnectionManager`).
+pub struct ConnectionManager {
+    /// `codec_type`.
+    pub codec: Codec,
+    /// `server_name`.
+    pub server_name: Vec<u8>,
+    /// `server_header_transformation`.
+    pub server_header: ServerHeader,
+    /// `via`.
+    pub via: Option<Vec<u8>>,
+    /// `use_remote_address`.
+    pub use_remote_address: bool,
+    /// `xff_num_trusted_hops`.
+    pub xff_num_trusted_hops: u32,
+    /// `skip_xff_append`.
+    pub skip_xff_append: bool,
+    /// `generate_request_id`.
+    pub generate_request_id: bool,
+    /// `preserve_external_request_id`.
+    pub preserve_external_request_id: bool,
+    /// `always_set_request_id_in_response`.
+    pub always_set_request_id_in_response: bool,
+    /// `internal_address_config.cidr_ranges`.
+    pub internal_ranges: Vec<Cidr>,
+    /// An address of this machine that is not loopback, shown in place of a loopback peer.
+    pub machine_address: Option<IpAddr>,
+    /// `common_http_protocol_options.idle_timeout`; none where it is 0.
+    pub idle_timeout: Option<Duration>,
+    /// `common_http_protocol_options.max_requests_per_connection`.
+    pub max_requests_per_connection: Option<u32>,
+    /// `stream_idle_timeout`; none where it is 0.
+    pub stream_idle_timeout: Option<Duration>,
+    /// `drain_timeout`.
+    pub drain_timeout: Duration,
+    /// `delayed_close_timeout`; none where it is 0.
+    pub delayed_close_timeout: Option<Duration>,
+    /// `max_request_headers_kb` and `max_headers_count`.
+    pub rules: RequestRules,
+    /// `http_protocol_options.enable_trailers`.
+    pub http1_trailers: bool,
+    /// `http2_protocol_options`.
+    pub http2: Http2Settings,
+    /// `route_config`.
+    pub routes: Arc<Table>,
+    /// `http_filters`, in the order of the file.
+    pub filters: Arc<[FilterSlot]>,
+    /// `access_log`, each entry a filter that wants only the log phase.
+    pub loggers: Arc<[FilterSlot]>,
+    /// `stat_prefix`.
+    pub stat_prefix: String,
+    /// Statistics under `http.<stat_prefix>.`.
+    pub stats: Arc<Sharded<HttpStats>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_compare_leading_bits() {
+        let ten = Cidr { address: "10.0.0.0".parse().unwrap(), prefix: 8 };
+        assert!(ten.contains("10.255.0.1".parse().unwrap()));
+        assert!(ten.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!ten.contains("11.0.0.1".parse().unwrap()));
+        let all = Cidr { address: "0.0.0.0".parse().unwrap(), prefix: 0 };
+        assert!(all.contains("203.0.113.9".parse().unwrap()));
+        assert!(!all.contains("2001:db8::1".parse().unwrap()));
+    }
+}

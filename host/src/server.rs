@@ -1,0 +1,373 @@
+//! The life of the process: start, serve, drain, stop.
+//!
+//! Owns the threads: N workers that serve connections, and the calling thread as the control
+//! thread, which runs discovery, health checks, the admin server and the signals. Does not own what
+//! is run (`runtime`) nor how it came about (`build`).
+
+use std::cell::Cell;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::admin::{self, Admin};
+use crate::build::Built;
+use crate::listener;
+use crate::observe::metrics::{ListenerOfWorker, ServerState};
+use crate::observe::registry::Scope;
+use crate::runtime::{Listener, Snapshot};
+use crate::upstream::{self, connect, control, pool};
+use crate::wasm::Instances;
+use crate::worker::Worker;
+
+/// How long an interval of the histograms in `/stats` is: Envoy's `stats_flush_interval`.
+const LATCH: Duration = Duration::from_secs(5);
+/// Commands that may wait for a worker; it takes them at once unless it is swamped.
+const COMMANDS: usize = 16;
+
+/// How to run, from the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--concurrency`: worker threads; at least 1.
+    pub workers: usize,
+    /// `--drain-time-s`: how long requests in flight may take after the first signal.
+    pub drain_time: Duration,
+}
+
+/// Why the process could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener's address could not be bound.
+    #[error("bind listener \"{listener}\" to {address}: {source}")]
+    Bind {
+        /// `Listener.name`.
+        listener: String,
+        /// Its address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The admin server's address could not be bound.
+    #[error("bind the admin server to {address}: {source}")]
+    BindAdmin {
+        /// `admin.address`.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Threads, runtimes, signals.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// How the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything in flight was finished.
+    Drained,
+    /// The drain time was over first.
+    Cut,
+    /// A second signal did not want to wait.
+    Forced,
+}
+
+enum Command {
+    Serve,
+    Drain,
+    Stop,
+}
+
+/// A worker, seen from the control thread.
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+/// Serves `built` until a signal ends it. `ready` is called once all listeners accept.
+///
+/// # Errors
+/// When an address cannot be bound or the system refuses a thread.
+pub fn run(built: Built, options: &Options, ready: impl FnOnce(&Admin)) -> Result<Stopped, Error> {
+    let runtime = current_thread().map_err(|source| Error::System { doing: "start the control runtime", source })?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, control(built, options, ready))
+}
+
+fn current_thread() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+async fn control(
+    built: Built,
+    options: &Options,
+    ready: impl FnOnce(&Admin),
+) -> Result<Stopped, Error> {
+    let system = |doing| move |source| Error::System { doing, source };
+    let mut signals = Signals::new().map_err(system("watch for signals"))?;
+    let snapshot = Arc::clone(&built.snapshot);
+    let mut sockets = Vec::new();
+    for listener in &snapshot.listeners {
+        sockets.push(bind(listener, options.workers)?);
+    }
+    let addresses = bound(&snapshot, &sockets);
+    let _listed = register(&built, &addresses, options.workers);
+    let admin = Rc::new(Admin::new(&built, options, addresses));
+    let admin_address = match &built.admin {
+        Some(address) => {
+            let served = admin::listen(Rc::clone(&admin), *address).await;
+            Some(served.map_err(|source| Error::BindAdmin { address: *address, source })?)
+        }
+        None => None,
+    };
+    if let Some(address) = admin_address {
+        tracing::info!(target: "admin", "admin address: {address}");
+        admin.set_address(address);
+    }
+    let _discovery: Vec<control::Handle> = snapshot
+        .clusters
+        .iter()
+        .map(|cluster| {
+            let resolver = control::system_resolver();
+            control::spawn(cluster, control::Settings { resolver, seed: fastrand::u64(..) })
+        })
+        .collect();
+    let mut workers = start_workers(&built, options, sockets).map_err(system("start a worker"))?;
+    admin.set_state(ServerState::Initializing);
+    let forced = tokio::select! {
+        () = warm(&snapshot) => None,
+        ended = signals.end() => Some(ended),
+    };
+    if forced.is_none() {
+        send(&mut workers, || Command::Serve).await;
+        admin.set_state(ServerState::Live);
+        tracing::info!(target: "main", "all clusters are warm: serving with {} workers", options.workers);
+        ready(&admin);
+        serve(&mut signals, &admin, &built).await;
+    }
+    admin.set_state(ServerState::Draining);
+    tracing::info!(target: "main", "draining for up to {:?}; another signal ends the process at once", options.drain_time);
+    send(&mut workers, || Command::Drain).await;
+    let stopped = tokio::select! {
+        () = all_gone(&workers) => Stopped::Drained,
+        () = tokio::time::sleep(options.drain_time) => Stopped::Cut,
+        () = signals.end() => Stopped::Forced,
+    };
+    if stopped != Stopped::Drained {
+        tracing::warn!(target: "main", "connections were still open: {stopped:?}");
+    }
+    send(&mut workers, || Command::Stop).await;
+    for worker in workers {
+        if worker.thread.join().is_err() {
+            tracing::error!(target: "main", "a worker panicked");
+        }
+    }
+    built.sinks.flush_all();
+    tracing::info!(target: "main", "exiting");
+    Ok(stopped)
+}
+
+fn bind(listener: &Listener, workers: usize) -> Result<Vec<TcpListener>, Error> {
+    listener::bind(listener.address, listener.backlog, workers).map_err(|source| Error::Bind {
+        listener: listener.name.to_string(),
+        address: listener.address,
+        source,
+    })
+}
+
+/// Where each listener really listens.
+fn bound(snapshot: &Snapshot, sockets: &[Vec<TcpListener>]) -> Vec<std::net::SocketAddr> {
+    let real = |(listener, sockets): (&Arc<Listener>, &Vec<TcpListener>)| {
+        let first = sockets.first().and_then(|socket| socket.local_addr().ok());
+        first.unwrap_or(listener.address)
+    };
+    snapshot.listeners.iter().zip(sockets).map(real).collect()
+}
+
+/// Lists the listeners' statistics, which are named by the addresses that were really bound.
+/// They are listed for as long as the answer lives.
+fn register(
+    built: &Built,
+    addresses: &[std::net::SocketAddr],
+    workers: usize,
+) -> Vec<Arc<ListenerOfWorker>> {
+    let mut listed = Vec::new();
+    for (listener, address) in built.snapshot.listeners.iter().zip(addresses) {
+        let scope = match listener.stat_prefix.as_str() {
+            "" => Scope::listener(*address),
+            prefix => Scope::new(&format!("listener.{prefix}.")),
+        };
+        built.registry.register(scope, &listener.stats);
+        let scope = Scope::listener_http(*address, &listener.manager.stat_prefix);
+        built.registry.register(scope, &listener.http_stats);
+        for index in 0..workers {
+            let stats = ListenerOfWorker::new(Arc::clone(&listener.stats), index);
+            let stats = Arc::new(stats);
+            built.registry.register(Scope::listener_worker(*address, index), &stats);
+            listed.push(stats);
+        }
+    }
+    listed
+}
+
+/// Waits until every cluster is warm: resolved once, and its first health checks answered.
+async fn warm(snapshot: &Snapshot) {
+    for cluster in &snapshot.clusters {
+        cluster.warm().await;
+    }
+}
+
+/// Runs until a signal or the admin server asks for the end.
+async fn serve(signals: &mut Signals, admin: &Admin, built: &Built) {
+    loop {
+        let event = tokio::select! {
+            event = signals.next() => event,
+            () = admin.quit() => return,
+            () = tokio::time::sleep(LATCH) => {
+                built.registry.latch();
+                continue;
+            }
+        };
+        match event {
+            Event::End => return,
+            Event::Reopen => {
+                tracing::info!(target: "main", "caught SIGUSR1: opening access logs anew");
+                built.sinks.reopen();
+            }
+            Event::HangUp => tracing::warn!(target: "main", "caught and ignored SIGHUP"),
+        }
+    }
+}
+
+/// The signals that mean something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for any of them.
+    async fn next(&mut self) -> Event {
+        let name = tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.reopen.recv() => return Event::Reopen,
+            _ = self.hang_up.recv() => return Event::HangUp,
+        };
+        tracing::warn!(target: "main", "caught {name}");
+        Event::End
+    }
+
+    /// Waits for one that asks for the end.
+    async fn end(&mut self) {
+        while self.next().await != Event::End {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    End,
+    Reopen,
+    HangUp,
+}
+
+/// Sends a command to every worker that is still there.
+async fn send(workers: &mut [Handle], command: impl Fn() -> Command) {
+    for worker in workers {
+        // A worker that is gone has nothing left to do.
+        let _gone = worker.commands.send(command()).await;
+    }
+}
+
+/// Waits until every worker has ended by itself.
+async fn all_gone(workers: &[Handle]) {
+    for worker in workers {
+        worker.commands.closed().await;
+    }
+}
+
+fn start_workers(
+    built: &Built,
+    options: &Options,
+    sockets: Vec<Vec<TcpListener>>,
+) -> std::io::Result<Vec<Handle>> {
+    let shared = pool::Shared::new();
+    let mut by_worker: Vec<Vec<(Arc<Listener>, TcpListener)>> = Vec::new();
+    by_worker.resize_with(options.workers, Vec::new);
+    for (listener, sockets) in built.snapshot.listeners.iter().zip(sockets) {
+        for (mine, socket) in by_worker.iter_mut().zip(sockets) {
+            mine.push((Arc::clone(listener), socket));
+        }
+    }
+    let mut workers = Vec::new();
+    for (index, sockets) in by_worker.into_iter().enumerate() {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let snapshot = Arc::clone(&built.snapshot);
+        let shared = Arc::clone(&shared);
+        let runtime = current_thread()?;
+        let body = move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, work(index, snapshot, shared, sockets, inbox));
+        };
+        let thread = std::thread::Builder::new().name(format!("wrk:{index}")).spawn(body)?;
+        workers.push(Handle { commands, thread });
+    }
+    Ok(workers)
+}
+
+/// A worker's life.
+async fn work(
+    index: usize,
+    snapshot: Arc<Snapshot>,
+    shared: Arc<pool::Shared>,
+    sockets: Vec<(Arc<Listener>, TcpListener)>,
+    mut inbox: mpsc::Receiver<Command>,
+) {
+    let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::Tcp));
+    let worker = Worker::new(index, pools, Instances::new(index), snapshot);
+    let mut sockets = Some(sockets);
+    let drained = Cell::new(false);
+    loop {
+        let command = tokio::select! {
+            command = inbox.recv() => command,
+            () = worker.idle(), if drained.get() => return,
+        };
+        match command {
+            Some(Command::Serve) => {
+                for (listener, socket) in sockets.take().into_iter().flatten() {
+                    tokio::task::spawn_local(listener::accept(Rc::clone(&worker), listener, socket));
+                }
+            }
+            Some(Command::Drain) => {
+                worker.start_drain();
+                drained.set(true);
+            }
+            Some(Command::Stop) | None => return,
+        }
+    }
+}
+
+/// What the admin server says about upstreams; here so that `admin` need not know pools.
+pub(crate) use upstream::report;

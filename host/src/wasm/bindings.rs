@@ -1,0 +1,21 @@
+//! What `wit/` says, as Rust: the only place that generates it.
+//!
+//! Owns no code of its own. `host` implements the imports, `instance` calls the exports, `outcome`
+//! reads what they answer; none of the generated types leaves `wasm`.
+
+#![expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    unreachable_pub,
+    reason = "generated; the contract is documented in wit/"
+)]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "filter",
+});
+
+pub(super) use exports::nuncio::filter::http_filter::{Guest, Interest, Step};
+pub(super) use nuncio::filter::{http_stream, log, log_sink, metrics, setup, token_bucket, types};

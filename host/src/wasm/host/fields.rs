@@ -1,0 +1,298 @@
+//! Which fields a guest may change, and into what.
+//!
+//! Owns the rules that keep a message well formed whatever a guest does: how a body is framed and
+//! what concerns one connection alone belong to the proxy, pseudo-header fields stay valid, and a
+//! block stays within its limits. Pure; `http_stream` and the checks of local replies use it.
+
+use super::super::bindings::http_stream::Error;
+use crate::headers::{Headers, Known, Name, is_token_byte, is_valid_value};
+use crate::limits;
+
+/// What a guest wants to do with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wasm) enum Change {
+    Set,
+    Append,
+    Remove,
+}
+
+/// Changes a field of a request's head.
+pub(super) fn change_request(
+    headers: &mut Headers,
+    name: &Name,
+    value: &[u8],
+    change: Change,
+) -> Result<(), Error> {
+    if let Name::Known(known) = name
+        && known.is_pseudo()
+    {
+        let valid: fn(&[u8]) -> bool = match known {
+            Known::Method => is_token,
+            Known::Scheme => is_scheme,
+            Known::Authority => is_authority,
+            Known::Path => is_path,
+            _ => return Err(Error::Immutable),
+        };
+        if change != Change::Set || !headers.has(*known) {
+            return Err(Error::Immutable);
+        }
+        if !valid(value) {
+            return Err(Error::InvalidValue);
+        }
+    }
+    change_field(headers, name, value, change)
+}
+
+/// Changes a field of a response's head. Answers the status where it is changed.
+pub(super) fn change_response(
+    headers: &mut Headers,
+    name: &Name,
+    value: &[u8],
+    change: Change,
+) -> Result<Option<u16>, Error> {
+    let mut status = None;
+    if name.is_pseudo() {
+        if *name != Name::Known(Known::Status) || change != Change::Set {
+            return Err(Error::Immutable);
+        }
+        status = Some(final_status(value).ok_or(Error::InvalidValue)?);
+    }
+    change_field(headers, name, value, change)?;
+    Ok(status)
+}
+
+/// Changes a field of trailers.
+pub(super) fn change_trailers(
+    headers: &mut Headers,
+    name: &Name,
+    value: &[u8],
+    change: Change,
+) -> Result<(), Error> {
+    if name.is_pseudo() {
+        return Err(Error::Immutable);
+    }
+    change_field(headers, name, value, change)
+}
+
+/// Whether a local reply of a guest may have this field.
+pub(in crate::wasm) fn is_allowed_in_reply(name: &Name) -> bool {
+    !name.is_pseudo() && !is_the_proxys(name, Change::Set)
+}
+
+fn change_field(
+    headers: &mut Headers,
+    name: &Name,
+    value: &[u8],
+    change: Change,
+) -> Result<(), Error> {
+    if is_the_proxys(name, change) {
+        return Err(Error::Immutable);
+    }
+    if change == Change::Remove {
+        headers.remove(name);
+        return Ok(());
+    }
+    if !is_valid_value(value) {
+        return Err(Error::InvalidValue);
+    }
+    let value = trim(value);
+    let added = name.as_bytes().len() + value.len();
+    // Counting a block's bytes is a walk over its fields: only where it may matter.
+    if headers.len() >= limits::WASM_BLOCK_FIELDS
+        || added > limits::WASM_BLOCK_BYTES
+        || headers.byte_size() + added > limits::WASM_BLOCK_BYTES
+    {
+        return Err(Error::TooLarge);
+    }
+    match change {
+        Change::Set => headers.set(name, value),
+        Change::Append => headers.append(name, value),
+        Change::Remove => {}
+    }
+    Ok(())
+}
+
+/// Whether the field is the proxy's own: framing (RFC 9112 §6) and what concerns one connection
+/// (RFC 9110 §7.6.1). A filter that changes the length of a streamed body may take
+/// `content-length` out, and `te` may go.
+fn is_the_proxys(name: &Name, change: Change) -> bool {
+    match name {
+        Name::Known(Known::ContentLength | Known::Te) => change != Change::Remove,
+        Name::Known(
+            Known::TransferEncoding
+            | Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Upgrade
+            | Known::Http2Settings
+            | Known::Trailer
+            | Known::Expect,
+        ) => true,
+        _ => false,
+    }
+}
+
+/// A status that ends an exchange.
+fn final_status(value: &[u8]) -> Option<u16> {
+    let status = std::str::from_utf8(value).ok()?;
+    let status: u16 = (value.len() == 3).then(|| status.parse().ok())??;
+    is_final(status).then_some(status)
+}
+
+/// Whether a filter may answer with this status: 200 to 599.
+pub(in crate::wasm) const fn is_final(status: u16) -> bool {
+    matches!(status, 200..=599)
+}
+
+fn trim(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let Some(first) = value.iter().position(|byte| !is_blank(byte)) else { return &[] };
+    let last = value.iter().rposition(|byte| !is_blank(byte)).unwrap_or(first);
+    value.get(first..=last).unwrap_or_default()
+}
+
+fn is_token(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// RFC 3986 §3.1, of the two that a proxy forwards.
+fn is_scheme(value: &[u8]) -> bool {
+    matches!(value, b"http" | b"https")
+}
+
+/// No space, control or delimiter of the parts around it (RFC 3986 §3.2).
+fn is_authority(value: &[u8]) -> bool {
+    !value.is_empty()
+        && value.iter().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\".contains(byte))
+}
+
+/// The origin form (RFC 9112 §3.2.1), or `*`. Bytes above ASCII pass, as they do from clients.
+fn is_path(value: &[u8]) -> bool {
+    let visible = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
+    value == b"*" || (value.first() == Some(&b'/') && value.iter().all(visible))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text.as_bytes()).unwrap()
+    }
+
+    fn request() -> Headers {
+        let mut headers = Headers::new();
+        for (field, value) in
+            [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+        {
+            headers.append_bytes(field.as_bytes(), value.as_bytes());
+        }
+        headers.append_bytes(b"content-length", b"3");
+        headers.append_bytes(b"te", b"trailers");
+        headers
+    }
+
+    #[test]
+    fn the_rules_of_a_request() {
+        use Change::{Append, Remove, Set};
+        use Error::{Immutable, InvalidValue};
+        for (field, value, how, expected) in [
+            (":method", "POST", Set, None),
+            (":method", "P ST", Set, Some(InvalidValue)),
+            (":method", "", Set, Some(InvalidValue)),
+            (":method", "", Remove, Some(Immutable)),
+            (":scheme", "https", Set, None),
+            (":scheme", "ftp", Set, Some(InvalidValue)),
+            (":authority", "b:80", Set, None),
+            ("host", "[::1]:80", Set, None),
+            ("host", "a/b", Set, Some(InvalidValue)),
+            ("host", "user@a", Set, Some(InvalidValue)),
+            ("host", "b", Append, Some(Immutable)),
+            ("host", "", Remove, Some(Immutable)),
+            (":path", "/x?y=%20", Set, None),
+            (":path", "/x y", Set, Some(InvalidValue)),
+            (":path", "x", Set, Some(InvalidValue)),
+            (":path", "*", Set, None),
+            (":status", "200", Set, Some(Immutable)),
+            (":protocol", "websocket", Set, Some(Immutable)),
+            ("content-length", "4", Set, Some(Immutable)),
+            ("content-length", "4", Append, Some(Immutable)),
+            ("content-length", "", Remove, None),
+            ("transfer-encoding", "chunked", Append, Some(Immutable)),
+            ("connection", "", Remove, Some(Immutable)),
+            ("te", "", Remove, None),
+            ("te", "gzip", Set, Some(Immutable)),
+            ("x-mine", "1", Append, None),
+            ("x-mine", "a\r\nb", Set, Some(InvalidValue)),
+            ("x-mine", "a\0", Append, Some(InvalidValue)),
+        ] {
+            let changed = change_request(&mut request(), &name(field), value.as_bytes(), how);
+            assert_eq!(changed.err(), expected, "{how:?} {field}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_rules_of_a_response() {
+        use Change::{Append, Remove, Set};
+        use Error::{Immutable, InvalidValue};
+        let mut headers = Headers::new();
+        headers.append_known(Known::Status, b"200");
+        let mut change =
+            |field, value: &str, how| change_response(&mut headers, &name(field), value.as_bytes(), how);
+        assert_eq!(change(":status", "404", Set).unwrap(), Some(404));
+        for bad in ["100", "600", "0404", "4o4", "", "+40"] {
+            assert_eq!(change(":status", bad, Set).unwrap_err(), InvalidValue, "{bad}");
+        }
+        assert_eq!(change(":status", "404", Append).unwrap_err(), Immutable);
+        assert_eq!(change(":status", "", Remove).unwrap_err(), Immutable);
+        assert_eq!(change(":path", "/", Set).unwrap_err(), Immutable);
+        assert_eq!(change("transfer-encoding", "", Remove).unwrap_err(), Immutable);
+        assert_eq!(change("set-cookie", "a=b", Append).unwrap(), None);
+        assert_eq!(headers.known(Known::Status), Some(&b"404"[..]));
+    }
+
+    #[test]
+    fn the_rules_of_trailers() {
+        let mut headers = Headers::new();
+        let mut change = |field, how| change_trailers(&mut headers, &name(field), b"v", how);
+        assert!(change("grpc-status", Change::Set).is_ok());
+        assert_eq!(change("host", Change::Set).unwrap_err(), Error::Immutable);
+        assert_eq!(change("content-length", Change::Append).unwrap_err(), Error::Immutable);
+        assert_eq!(change("trailer", Change::Append).unwrap_err(), Error::Immutable);
+    }
+
+    #[test]
+    fn a_block_is_bounded_in_bytes_and_fields() {
+        let mut headers = Headers::new();
+        let value = vec![b'v'; limits::WASM_BLOCK_BYTES];
+        let too_long = change_trailers(&mut headers, &name("a"), &value, Change::Set);
+        assert_eq!(too_long.unwrap_err(), Error::TooLarge);
+        for _ in 0..limits::WASM_BLOCK_FIELDS {
+            change_trailers(&mut headers, &name("a"), b"", Change::Append).unwrap();
+        }
+        let one_more = change_trailers(&mut headers, &name("a"), b"", Change::Append);
+        assert_eq!(one_more.unwrap_err(), Error::TooLarge);
+        change_trailers(&mut headers, &name("a"), b"", Change::Remove).unwrap();
+        change_trailers(&mut headers, &name("a"), b" \t v \t", Change::Append).unwrap();
+        assert_eq!(headers.get(&name("a")), Some(&b"v"[..]), "blanks around a value are no part of it");
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_splits_a_message(value in prop::collection::vec(any::<u8>(), 0..40)) {
+            let mut headers = request();
+            for field in [":path", ":authority", ":method", "x-mine"] {
+                // Refused or not, what is there afterwards is checked.
+                let _refused = change_request(&mut headers, &name(field), &value, Change::Set);
+            }
+            for field in headers.iter() {
+                prop_assert!(is_valid_value(field.value));
+                if field.known.is_some_and(Known::is_pseudo) {
+                    prop_assert!(!field.value.is_empty() && !field.value.contains(&b' '));
+                }
+            }
+        }
+    }
+}

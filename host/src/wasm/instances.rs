@@ -1,0 +1,411 @@
+//! A worker's instances of all filters, and the calls of their hooks.
+//!
+//! Owns which instance serves which stream (the filter's isolation), the replacement of instances
+//! that failed, and the end of instances whose filter is gone. `http` calls a hook for each phase that
+//! a filter wants, in the chain's order, and [`Instances::on_done`] at the end of each stream.
+//!
+//! An instance is started when it is first needed, on the worker's own thread: starting one costs
+//! some 20 µs and its `configure`. State that a guest keeps for a stream belongs to one instance; the
+//! generation in [`SlotState`] tells whether it is still that one.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use wasmtime::Store;
+
+use super::bindings::{Guest, Step};
+use super::instance::{Blank, Instance};
+use super::lines::{Lines, Rate};
+use super::outcome::{self, Failure, FailureKind, Outcome, Scene};
+use super::slot::{FilterSlot, Isolation, Slot};
+use super::state::{Hook, State};
+use crate::exchange::Exchange;
+use crate::limits;
+
+/// A worker's instances.
+pub struct Instances {
+    worker: usize,
+    pools: RefCell<HashMap<u64, Pool, BuildHasherDefault<IdHasher>>>,
+    blank: Blank,
+}
+
+/// What one stream has of one slot.
+#[derive(Default)]
+pub struct SlotState {
+    /// The guest's token for the stream; 0 for none.
+    token: u32,
+    /// The instance that the token belongs to.
+    generation: u32,
+    /// Whether the filter failed and is left out.
+    skipped: bool,
+    /// The stream's own instance, where the filter's isolation gives it one.
+    own: Option<Box<Instance>>,
+}
+
+impl std::fmt::Debug for SlotState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SlotState")
+            .field("token", &self.token)
+            .field("generation", &self.generation)
+            .field("skipped", &self.skipped)
+            .field("own", &self.own.is_some())
+            .finish()
+    }
+}
+
+/// A worker's instances of one filter.
+struct Pool {
+    slot: Weak<Slot>,
+    lines: Lines,
+    rate: Rate,
+    /// The one that all streams share.
+    shared: Option<Instance>,
+    /// How many shared ones there have been.
+    generation: u32,
+    /// Exclusive ones that no stream has.
+    idle: Vec<Box<Instance>>,
+}
+
+impl Instances {
+    /// Those of worker `index`, none yet.
+    #[must_use]
+    pub fn new(index: usize) -> Self {
+        Self { worker: index, pools: RefCell::default(), blank: Blank::default() }
+    }
+
+    /// Starts an instance of the filter if there is none, so that the first request need not wait for
+    /// it. A failure shows when that request comes.
+    pub fn warm(&self, slot: &FilterSlot) {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pool_of(&mut pools, slot.slot());
+        let started = match slot.slot().shared.isolation {
+            Isolation::Shared => pool.shared(slot.slot(), self.worker).map(|_| ()),
+            Isolation::Exclusive if pool.idle.is_empty() => pool
+                .start(slot.slot(), self.worker)
+                .map(|instance| pool.idle.push(Box::new(instance))),
+            Isolation::Exclusive | Isolation::Fresh => Ok(()),
+        };
+        // The next call tries again, and reports it.
+        drop(started);
+    }
+
+    /// Ends the instances of filters that no configuration and no stream has any more. To be called
+    /// when the worker takes a new snapshot, and when the last stream of an old one has ended.
+    pub fn sweep(&self) {
+        self.pools.borrow_mut().retain(|_, pool| pool.slot.strong_count() > 0);
+    }
+
+    /// The head of a request. `end` says whether there is neither body nor trailers.
+    pub fn on_request_headers(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        exchange: &mut Box<Exchange>,
+        end: bool,
+    ) -> Outcome {
+        self.step(slot, state, Hook::RequestHeaders, exchange, |guest, store, config, _| {
+            guest.call_on_request_headers(store, config, end)
+        })
+    }
+
+    /// A chunk of a request's body, or the whole of it. Answers what takes its place.
+    pub fn on_request_body(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        exchange: &mut Box<Exchange>,
+        chunk: Bytes,
+        end: bool,
+    ) -> (Bytes, Outcome) {
+        self.body(slot, state, Hook::RequestBody, exchange, chunk, |guest, store, config, token, chunk| {
+            guest.call_on_request_body(store, config, token, chunk, end)
+        })
+    }
+
+    /// The trailers of a request.
+    pub fn on_request_trailers(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        exchange: &mut Box<Exchange>,
+    ) -> Outcome {
+        self.step(slot, state, Hook::RequestTrailers, exchange, |guest, store, config, token| {
+            guest.call_on_request_trailers(store, config, token)
+        })
+    }
+
+    /// The head of a response. `end` says whether there is neither body nor trailers.
+    pub fn on_response_headers(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        exchange: &mut Box<Exchange>,
+        end: bool,
+    ) -> Outcome {
+        self.step(slot, state, Hook::ResponseHeaders, exchange, |guest, store, config, token| {
+            guest.call_on_response_headers(store, config, token, end)
+        })
+    }
+
+    /// A chunk of a response's body, or the whole of it. Answers what takes its place.
+    pub fn on_response_body(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        exchange: &mut Box<Exchange>,
+        chunk: Bytes,
+        end: bool,
+    ) -> (Bytes, Outcome) {
+        self.body(slot, state, Hook::ResponseBody, exchange, chunk, |guest, store, config, token, chunk| {
+            guest.call_on_response_body(store, config, token, chunk, end)
+        })
+    }
+
+    /// The trailers of a response.
+    pub fn on_response_trailers(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        exchange: &mut Box<Exchange>,
+    ) -> Outcome {
+        self.step(slot, state, Hook::ResponseTrailers, exchange, |guest, store, config, token| {
+            guest.call_on_response_trailers(store, config, token)
+        })
+    }
+
+    /// The stream has ended. Nothing can be changed any more, so there is no outcome.
+    pub fn on_log(&self, slot: &FilterSlot, state: &mut SlotState, exchange: &mut Box<Exchange>) {
+        if state.skipped {
+            return;
+        }
+        let lent = Some((exchange, &self.blank));
+        let logged = self.call(slot, state, Hook::Log, lent, |guest, store, config, token| {
+            guest.call_on_log(store, config, token)
+        });
+        if let Err(failure) = logged {
+            self.settle(slot, state, Hook::Log, failure);
+        }
+    }
+
+    /// The stream is gone: the guest frees what it kept for it, and its own instance goes back.
+    /// Called last, once for each slot that a hook was called of.
+    pub fn on_done(&self, slot: &FilterSlot, state: &mut SlotState) {
+        let slot_of = slot.slot();
+        if state.token != 0 && self.has_state(slot_of, state) {
+            let done = self.call(slot, state, Hook::Done, None, |guest, store, config, token| {
+                guest.call_on_done(store, config, token)
+            });
+            if let Err(failure) = done {
+                self.settle(slot, state, Hook::Done, failure);
+            }
+        }
+        state.token = 0;
+        if let Some(instance) = state.own.take()
+            && slot_of.shared.isolation == Isolation::Exclusive
+        {
+            let mut pools = self.pools.borrow_mut();
+            let pool = pool_of(&mut pools, slot_of);
+            if pool.idle.len() < limits::WASM_IDLE_INSTANCES {
+                pool.idle.push(instance);
+            }
+        }
+    }
+
+    /// Whether the instance that the stream's token belongs to lives.
+    fn has_state(&self, slot: &Slot, state: &SlotState) -> bool {
+        match slot.shared.isolation {
+            Isolation::Shared => self
+                .pools
+                .borrow()
+                .get(&slot.id)
+                .is_some_and(|pool| pool.shared.is_some() && pool.generation == state.generation),
+            Isolation::Exclusive | Isolation::Fresh => state.own.is_some(),
+        }
+    }
+
+    #[inline]
+    fn step(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        hook: Hook,
+        exchange: &mut Box<Exchange>,
+        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<Step>,
+    ) -> Outcome {
+        if state.skipped {
+            return Outcome::Next;
+        }
+        let lent = Some((exchange, &self.blank));
+        let answer = self.call(slot, state, hook, lent, call).and_then(|step| {
+            state.token = step.state;
+            outcome::read(hook, step.then)
+        });
+        answer.unwrap_or_else(|failure| self.settle(slot, state, hook, failure))
+    }
+
+    fn body(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        hook: Hook,
+        exchange: &mut Box<Exchange>,
+        chunk: Bytes,
+        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32, &[u8]) -> wasmtime::Result<Step>,
+    ) -> (Bytes, Outcome) {
+        let mut replaced = None;
+        let outcome = self.step(slot, state, hook, exchange, |guest, store, config, token| {
+            let step = call(guest, store, config, token, &chunk);
+            replaced = store.data_mut().replaced.take();
+            step
+        });
+        // A filter that failed has not had a say.
+        let replaced = replaced.filter(|_| !state.skipped);
+        (replaced.map_or(chunk, Bytes::from), outcome)
+    }
+
+    /// Calls the instance that serves the stream, and drops it where the call failed.
+    #[inline]
+    fn call<R>(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        hook: Hook,
+        lent: Option<(&mut Box<Exchange>, &Blank)>,
+        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<R>,
+    ) -> Result<R, Failure> {
+        let slot = slot.slot();
+        let token = state.token;
+        let mut pools = self.pools.borrow_mut();
+        let pool = pool_of(&mut pools, slot);
+        if slot.shared.isolation == Isolation::Shared {
+            let generation = pool.generation;
+            let instance = pool.shared(slot, self.worker)?;
+            if token != 0 && state.generation != generation {
+                state.token = 0;
+                return Err(state_lost());
+            }
+            state.generation = generation;
+            let answer =
+                instance.call(hook, lent, |guest, store, config| call(guest, store, config, token));
+            if answer.is_err() {
+                state.token = 0;
+                pool.drop_shared();
+            }
+            return answer;
+        }
+        let own = match &mut state.own {
+            Some(own) => own,
+            None if token != 0 => {
+                state.token = 0;
+                return Err(state_lost());
+            }
+            none => none.insert(pool.take_own(slot, self.worker)?),
+        };
+        let answer = own.call(hook, lent, |guest, store, config| call(guest, store, config, token));
+        if answer.is_err() {
+            state.token = 0;
+            state.own = None;
+        }
+        answer
+    }
+
+    #[cold]
+    fn settle(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        hook: Hook,
+        failure: Failure,
+    ) -> Outcome {
+        let slot = slot.slot();
+        let mut pools = self.pools.borrow_mut();
+        let scene = Scene {
+            hook,
+            policy: slot.shared.failure_policy,
+            stats: slot.shared.stats.shard(self.worker),
+            lines: &mut pool_of(&mut pools, slot).lines,
+        };
+        outcome::settle(failure, scene, &mut state.skipped)
+    }
+}
+
+impl std::fmt::Debug for Instances {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instances").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+fn state_lost() -> Failure {
+    Failure::new(FailureKind::StateLost, "the instance that had the stream's state is gone")
+}
+
+type Pools = HashMap<u64, Pool, BuildHasherDefault<IdHasher>>;
+
+#[inline]
+fn pool_of<'a>(pools: &'a mut Pools, slot: &Arc<Slot>) -> &'a mut Pool {
+    pools.entry(slot.id).or_insert_with(|| Pool::new(slot))
+}
+
+impl Pool {
+    fn new(slot: &Arc<Slot>) -> Self {
+        let rate = Rate::default();
+        Self {
+            slot: Arc::downgrade(slot),
+            lines: Lines::new(Arc::clone(&slot.shared.name), rate.clone()),
+            rate,
+            shared: None,
+            generation: 0,
+            idle: Vec::new(),
+        }
+    }
+
+    fn start(&self, slot: &Slot, worker: usize) -> Result<Instance, Failure> {
+        let mut instance = Instance::start(&slot.shared, worker, self.rate.clone())?;
+        instance.adopt(slot.interest);
+        Ok(instance)
+    }
+
+    #[inline]
+    fn shared(&mut self, slot: &Slot, worker: usize) -> Result<&mut Instance, Failure> {
+        if self.shared.is_none() {
+            self.shared = Some(self.start(slot, worker)?);
+        }
+        self.shared.as_mut().ok_or_else(state_lost)
+    }
+
+    fn drop_shared(&mut self) {
+        self.shared = None;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    fn take_own(&mut self, slot: &Slot, worker: usize) -> Result<Box<Instance>, Failure> {
+        match self.idle.pop() {
+            Some(instance) => Ok(instance),
+            None => self.start(slot, worker).map(Box::new),
+        }
+    }
+}
+
+/// Spreads slot numbers, which are dense already.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // Fibonacci hashing: the table takes its control bits from the top.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

@@ -1,0 +1,424 @@
+//! One filter of a configuration, ready to be called.
+//!
+//! Owns what all instances of the filter share on all workers: its code, its configuration, what it
+//! is granted, its limits, its statistics, and what it opened under a name. Built once on the control
+//! thread, where the filter is configured for the first time, so that its complaints come while the
+//! configuration is being read. A chain holds slots; `instances` runs them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::bindings;
+use super::bucket::TokenBucket;
+use super::component::Component;
+use super::engine::Engine;
+use super::error::Error;
+use super::instance::{Instance, NotStarted};
+use super::lines::{Level, Lines, Rate};
+use crate::limits;
+use crate::observe::access_log::{Sink, Sinks, Target};
+use crate::observe::format::Format;
+use crate::observe::registry::{Registry, Scope};
+use crate::observe::stats::{Sharded, SharedCounter, stats};
+
+/// The index of the control thread's statistics: behind those of all workers.
+const CONTROL: usize = usize::MAX;
+/// Numbers of slots, unique in the process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+stats! {
+    /// What a filter costs and how it fails, under `wasm.<filter>.`.
+    pub struct WasmStats {
+        counter calls,
+        counter traps,
+        counter out_of_time,
+        counter out_of_memory,
+        counter invalid_answers,
+        counter reported_failures,
+        counter state_lost,
+        counter start_failures,
+        counter created,
+        gauge active,
+    }
+}
+
+/// The hooks that a filter wants. A set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases(u8);
+
+impl Phases {
+    /// `on-request-headers`.
+    pub const REQUEST_HEADERS: Self = Self(1);
+    /// `on-request-body`.
+    pub const REQUEST_BODY: Self = Self(1 << 1);
+    /// `on-request-trailers`.
+    pub const REQUEST_TRAILERS: Self = Self(1 << 2);
+    /// `on-response-headers`.
+    pub const RESPONSE_HEADERS: Self = Self(1 << 3);
+    /// `on-response-body`.
+    pub const RESPONSE_BODY: Self = Self(1 << 4);
+    /// `on-response-trailers`.
+    pub const RESPONSE_TRAILERS: Self = Self(1 << 5);
+    /// `on-log`.
+    pub const LOG: Self = Self(1 << 6);
+
+    /// Whether all of `other` are wanted.
+    #[must_use]
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl From<bindings::types::Phases> for Phases {
+    fn from(phases: bindings::types::Phases) -> Self {
+        use bindings::types::Phases as Wit;
+        let pairs = [
+            (Wit::REQUEST_HEADERS, Self::REQUEST_HEADERS),
+            (Wit::REQUEST_BODY, Self::REQUEST_BODY),
+            (Wit::REQUEST_TRAILERS, Self::REQUEST_TRAILERS),
+            (Wit::RESPONSE_HEADERS, Self::RESPONSE_HEADERS),
+            (Wit::RESPONSE_BODY, Self::RESPONSE_BODY),
+            (Wit::RESPONSE_TRAILERS, Self::RESPONSE_TRAILERS),
+            (Wit::LOG, Self::LOG),
+        ];
+        let wanted = pairs.into_iter().filter(|(wit, _)| phases.contains(*wit));
+        Self(wanted.fold(0, |set, (_, phase)| set | phase.0))
+    }
+}
+
+/// How a body reaches a filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyMode {
+    /// Chunk by chunk.
+    #[default]
+    Streamed,
+    /// Once, whole; the head is held back until then.
+    Buffered,
+}
+
+impl From<bindings::types::BodyMode> for BodyMode {
+    fn from(mode: bindings::types::BodyMode) -> Self {
+        match mode {
+            bindings::types::BodyMode::Streamed => Self::Streamed,
+            bindings::types::BodyMode::Buffered => Self::Buffered,
+        }
+    }
+}
+
+/// What a configured filter wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// The hooks that are called.
+    pub wants: Phases,
+    /// How the request's body comes.
+    pub request_body: BodyMode,
+    /// How the response's body comes.
+    pub response_body: BodyMode,
+}
+
+impl From<bindings::Interest> for Interest {
+    fn from(interest: bindings::Interest) -> Self {
+        Self {
+            wants: interest.wants.into(),
+            request_body: interest.request_body.into(),
+            response_body: interest.response_body.into(),
+        }
+    }
+}
+
+/// `failure_policy`: what a failure of the filter does to the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// The stream fails.
+    #[default]
+    FailClosed,
+    /// The filter is left out for the rest of the stream.
+    FailOpen,
+}
+
+/// `isolation`: which streams share an instance of the filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// All of a worker: a trap loses the state of all of them.
+    #[default]
+    Shared,
+    /// One at a time; the next stream gets the same instance.
+    Exclusive,
+    /// One; each stream gets a new instance.
+    Fresh,
+}
+
+/// `limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of each of the guest's memories: 64 KiB to [`limits::WASM_MEMORY_BYTES_MAX`].
+    pub memory: usize,
+    /// Processor time of one call, above 0 and at most [`limits::WASM_CPU_CONFIGURE`]. A call is
+    /// interrupted within about two milliseconds of it.
+    pub cpu_per_call: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: limits::WASM_MEMORY_BYTES, cpu_per_call: limits::WASM_CPU_PER_CALL }
+    }
+}
+
+/// `capabilities`: what the filter may use beyond its stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Outputs that it may open.
+    pub log_sinks: Vec<Target>,
+}
+
+/// What a filter is to be built from.
+#[derive(Clone, Debug)]
+pub struct SlotSpec {
+    /// The name in the configuration.
+    pub name: String,
+    /// The filter's own configuration: JSON text.
+    pub configuration: String,
+    /// `failure_policy`.
+    pub failure_policy: FailurePolicy,
+    /// `isolation`.
+    pub isolation: Isolation,
+    /// `limits`.
+    pub limits: Limits,
+    /// `capabilities`.
+    pub grants: Grants,
+}
+
+impl SlotSpec {
+    /// A filter with the defaults for everything but its name and configuration.
+    #[must_use]
+    pub fn new(name: impl Into<String>, configuration: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            configuration: configuration.into(),
+            failure_policy: FailurePolicy::default(),
+            isolation: Isolation::default(),
+            limits: Limits::default(),
+            grants: Grants::default(),
+        }
+    }
+}
+
+/// Parts of the proxy that filters use.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Where counters of filters live.
+    pub registry: Arc<Registry>,
+    /// Where access logs go.
+    pub sinks: Arc<Sinks>,
+}
+
+/// A filter of a chain. A clone is the same one.
+#[derive(Clone)]
+pub struct FilterSlot(Arc<Slot>);
+
+/// See [`FilterSlot`]. A worker's instances hold it weakly, to know when it is gone.
+pub(super) struct Slot {
+    pub(super) id: u64,
+    pub(super) interest: Interest,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl FilterSlot {
+    /// Starts the filter once on this thread and configures it.
+    ///
+    /// # Errors
+    /// When a limit is out of range, the filter refuses its configuration, or fails meanwhile.
+    pub fn build(
+        engine: &Arc<Engine>,
+        component: &Component,
+        spec: SlotSpec,
+        services: &Services,
+    ) -> Result<Self, Error> {
+        check_limits(&spec)?;
+        let stats = services.registry.sharded(Scope::wasm(&spec.name));
+        let shared = Arc::new(Shared {
+            engine: Arc::clone(engine),
+            component: component.clone(),
+            name: spec.name.into(),
+            configuration: spec.configuration,
+            failure_policy: spec.failure_policy,
+            isolation: spec.isolation,
+            limits: spec.limits,
+            grants: spec.grants,
+            services: services.clone(),
+            stats,
+            named: Mutex::default(),
+            differed: AtomicBool::new(false),
+        });
+        let filter = || shared.name.to_string();
+        match Instance::start(&shared, CONTROL, Rate::default()) {
+            Ok(first) => {
+                let interest = first.interest();
+                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+                drop(first);
+                Ok(Self(Arc::new(Slot { id, interest, shared })))
+            }
+            Err(NotStarted::Refused(message)) => Err(Error::Refused { filter: filter(), message }),
+            Err(NotStarted::Failed(failure)) => Err(Error::Start { filter: filter(), failure }),
+        }
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.shared.name
+    }
+
+    /// What the filter wants.
+    #[must_use]
+    #[inline]
+    pub fn interest(&self) -> Interest {
+        self.0.interest
+    }
+
+    /// Its statistics, under `wasm.<name>.`; filters of one name share them.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Sharded<WasmStats>> {
+        &self.0.shared.stats
+    }
+
+    pub(super) const fn slot(&self) -> &Arc<Slot> {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for FilterSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FilterSlot")
+            .field("name", &self.name())
+            .field("interest", &self.interest())
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_limits(spec: &SlotSpec) -> Result<(), Error> {
+    let Limits { memory, cpu_per_call } = spec.limits;
+    let outside = |limit, least, most| {
+        Err(Error::Limit { filter: spec.name.clone(), limit, least, most })
+    };
+    if !(64 * 1024..=limits::WASM_MEMORY_BYTES_MAX).contains(&memory) {
+        return outside("limits.memory", "64KiB", "256MiB");
+    }
+    if cpu_per_call.is_zero() || cpu_per_call > limits::WASM_CPU_CONFIGURE {
+        return outside("limits.cpu_per_call", "1ms", "1s");
+    }
+    Ok(())
+}
+
+/// What all instances of a filter share.
+pub(super) struct Shared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) component: Component,
+    pub(super) name: Arc<str>,
+    pub(super) configuration: String,
+    pub(super) failure_policy: FailurePolicy,
+    pub(super) isolation: Isolation,
+    pub(super) limits: Limits,
+    pub(super) stats: Arc<Sharded<WasmStats>>,
+    grants: Grants,
+    services: Services,
+    named: Mutex<Named>,
+    differed: AtomicBool,
+}
+
+/// The text of a format, which is its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FormatText {
+    Text(String),
+    Json { document: String, omit_empty: bool },
+}
+
+/// What a filter opened under a name, once for all of its instances. Locked while an instance is
+/// configured, never by a hook.
+#[derive(Default)]
+struct Named {
+    formats: HashMap<FormatText, Arc<Format>>,
+    buckets: HashMap<String, Arc<TokenBucket>>,
+}
+
+impl Shared {
+    fn named(&self) -> MutexGuard<'_, Named> {
+        // Whoever panicked left whole entries behind: each is inserted by one call.
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The compiled format.
+    pub(super) fn format(&self, text: FormatText) -> Result<Arc<Format>, String> {
+        let mut named = self.named();
+        if let Some(format) = named.formats.get(&text) {
+            return Ok(Arc::clone(format));
+        }
+        let format = match &text {
+            FormatText::Text(text) => Format::text(text, false).map_err(|error| error.to_string())?,
+            FormatText::Json { document, omit_empty } => {
+                let document: serde_json::Value =
+                    serde_json::from_str(document).map_err(|error| error.to_string())?;
+                Format::json(&document, *omit_empty).map_err(|error| error.to_string())?
+            }
+        };
+        let format = Arc::new(format);
+        room(named.formats.len())?;
+        named.formats.insert(text, Arc::clone(&format));
+        Ok(format)
+    }
+
+    /// The bucket of that key.
+    pub(super) fn bucket(
+        &self,
+        key: String,
+        max_tokens: u32,
+        tokens_per_fill: u32,
+        interval: Duration,
+    ) -> Result<Arc<TokenBucket>, String> {
+        let mut named = self.named();
+        if let Some(bucket) = named.buckets.get(&key) {
+            if !bucket.has(max_tokens, tokens_per_fill, interval) {
+                return Err(format!("bucket \"{key}\" is open with other settings"));
+            }
+            return Ok(Arc::clone(bucket));
+        }
+        room(named.buckets.len())?;
+        let now = crate::clock::now();
+        let bucket = Arc::new(TokenBucket::new(max_tokens, tokens_per_fill, interval, now));
+        named.buckets.insert(key, Arc::clone(&bucket));
+        Ok(bucket)
+    }
+
+    /// The sink for that target, where the filter may open it.
+    pub(super) fn sink(&self, target: Target) -> Result<Arc<Sink>, String> {
+        if !self.grants.log_sinks.contains(&target) {
+            return Err(format!("{target:?} is not among the log_sinks of its capabilities"));
+        }
+        self.services.sinks.open(target).map_err(|error| error.to_string())
+    }
+
+    /// The counter of that name.
+    pub(super) fn counter(&self, name: &str) -> SharedCounter {
+        self.services.registry.counter(name)
+    }
+
+    /// Says once that an instance wants something else than the first one did.
+    pub(super) fn report_difference(&self, lines: &mut Lines) {
+        if !self.differed.swap(true, Ordering::Relaxed) {
+            lines.write(
+                Level::Warn,
+                "configure answered differently in a later instance; what the first one wants counts",
+            );
+        }
+    }
+}
+
+fn room(taken: usize) -> Result<(), String> {
+    if taken < limits::WASM_INTERNED {
+        return Ok(());
+    }
+    Err(format!("more than {} of them", limits::WASM_INTERNED))
+}

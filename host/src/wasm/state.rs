@@ -1,0 +1,182 @@
+//! What a store holds: everything that the host functions of one instance work on.
+//!
+//! Owns the stream that is lent to the guest for the length of a call, what the guest opened while
+//! it was configured, and the limits that belong to the instance. `instance` fills it before a call
+//! and empties it after; `host` and `wasi` read and change it in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+
+use super::bucket::TokenBucket;
+use super::lines::{Lines, Rate};
+use super::slot::{BodyMode, Interest, Shared};
+use super::ticker::{Budget, thread_cpu};
+use crate::exchange::Exchange;
+use crate::headers::Name;
+use crate::observe::access_log::Sink;
+use crate::observe::format::{Attribute, Format};
+use crate::observe::stats::SharedCounter;
+
+/// What a guest is being called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    Configure,
+    RequestHeaders,
+    RequestBody,
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseBody,
+    ResponseTrailers,
+    Log,
+    Done,
+}
+
+impl Hook {
+    /// The name in `wit/`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configure => "configure",
+            Self::RequestHeaders => "on-request-headers",
+            Self::RequestBody => "on-request-body",
+            Self::RequestTrailers => "on-request-trailers",
+            Self::ResponseHeaders => "on-response-headers",
+            Self::ResponseBody => "on-response-body",
+            Self::ResponseTrailers => "on-response-trailers",
+            Self::Log => "on-log",
+            Self::Done => "on-done",
+        }
+    }
+}
+
+/// The data of a store.
+pub(super) struct State {
+    /// What all instances of the filter share.
+    pub(super) shared: Arc<Shared>,
+    /// The call that is under way.
+    pub(super) hook: Hook,
+    /// What the filter said that it wants.
+    pub(super) interest: Interest,
+    /// The current stream, from the beginning of a hook to its end.
+    pub(super) exchange: Option<Box<Exchange>>,
+    /// What the guest put in place of the chunk or body of the current hook.
+    pub(super) replaced: Option<Vec<u8>>,
+    /// What the guest looked up and opened while it was configured.
+    pub(super) opened: Opened,
+    /// The instance's lines in the log.
+    pub(super) lines: Lines,
+    /// WASI handles that the guest holds.
+    pub(super) handles: u32,
+    pub(super) memory: Memory,
+    budget: Budget,
+    /// Bytes on their way into the guest. Shared with the value that is being lowered, for no longer
+    /// than one host call, so it is written in place and never allocated anew.
+    pub(super) outgoing: Arc<Vec<u8>>,
+}
+
+/// What ids stand for: each is an index.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    pub(super) names: Vec<Name>,
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) formats: Vec<Arc<Format>>,
+    pub(super) sinks: Vec<Arc<Sink>>,
+    pub(super) buckets: Vec<Arc<TokenBucket>>,
+    pub(super) counters: Vec<SharedCounter>,
+}
+
+impl State {
+    pub(super) fn new(shared: Arc<Shared>, rate: Rate) -> Self {
+        let memory = Memory { limit: shared.limits.memory, refused: false };
+        Self {
+            lines: Lines::new(Arc::clone(&shared.name), rate),
+            shared,
+            hook: Hook::Configure,
+            interest: Interest::default(),
+            exchange: None,
+            replaced: None,
+            opened: Opened::default(),
+            handles: 0,
+            memory,
+            budget: Budget::default(),
+            outgoing: Arc::default(),
+        }
+    }
+
+    /// A call begins.
+    #[inline]
+    pub(super) const fn begin(&mut self, hook: Hook, cpu: Duration) {
+        self.hook = hook;
+        self.budget.restart(cpu);
+    }
+
+    /// A copy of `value` that can be lowered.
+    #[inline]
+    pub(super) fn lower(outgoing: &mut Arc<Vec<u8>>, value: &[u8]) -> Arc<Vec<u8>> {
+        value.clone_into(Arc::make_mut(outgoing));
+        Arc::clone(outgoing)
+    }
+
+    /// Whether the head of the request can still be changed.
+    pub(super) fn holds_request_head(&self) -> bool {
+        match self.hook {
+            Hook::RequestHeaders => true,
+            Hook::RequestBody => self.interest.request_body == BodyMode::Buffered,
+            _ => false,
+        }
+    }
+
+    /// Whether the head of the response can still be changed.
+    pub(super) fn holds_response_head(&self) -> bool {
+        match self.hook {
+            Hook::ResponseHeaders => true,
+            Hook::ResponseBody => self.interest.response_body == BodyMode::Buffered,
+            _ => false,
+        }
+    }
+}
+
+/// A call is over its processor time.
+#[derive(Debug, thiserror::Error)]
+#[error("the call used more than its processor time")]
+pub(super) struct OutOfTime;
+
+/// What the store asks at each tick that a call outlives.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that the store wants")]
+pub(super) fn at_tick(mut cx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = cx.data_mut();
+    state.shared.engine.ticker().wake();
+    if state.budget.is_spent(thread_cpu()) {
+        return Err(OutOfTime.into());
+    }
+    Ok(UpdateDeadline::Continue(1))
+}
+
+/// The limit on a guest's memory, and whether it was met.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    pub(super) refused: bool,
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.refused |= desired > self.limit;
+        Ok(desired <= self.limit)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= crate::limits::WASM_TABLE_ELEMENTS)
+    }
+}

@@ -1,0 +1,370 @@
+//! Every function of the contract, called by a guest that follows a script.
+
+use bytes::Bytes;
+
+use super::super::slot::{BodyMode, Phases};
+use super::super::{Outcome, SlotState, Upstream};
+use super::*;
+use crate::exchange::RouteKind;
+use crate::limits;
+use crate::observe::access_log::Target;
+
+/// A script, line by line.
+fn script(lines: &[&str]) -> FilterSlot {
+    slot("script", &configuration(lines), |spec| spec.grants.log_sinks.push(Target::Stdout))
+}
+
+fn configuration(lines: &[&str]) -> String {
+    format!("\"{}\"", lines.join("\\n"))
+}
+
+/// What the operations of a hook answered.
+fn answers(exchange: &Exchange, hook: &str) -> Vec<String> {
+    let answer = |index| exchange.metadata.get("script", &format!("{hook}.{index}"));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (0..).map_while(answer).map(text).collect()
+}
+
+/// Runs all hooks of a stream over a script and answers the stream.
+fn run(slot: &FilterSlot, mut exchange: Box<Exchange>) -> Box<Exchange> {
+    let (worker, mut state) = (worker(), SlotState::default());
+    exchange.request_trailers.append_bytes(b"x-request-trailer", b"1");
+    exchange.response_trailers.append_bytes(b"x-response-trailer", b"2");
+    let (x, s) = (&mut exchange, &mut state);
+    let chunk = || Bytes::from_static(b"chunk");
+    let outcomes = [
+        worker.on_request_headers(slot, s, x, false),
+        worker.on_request_body(slot, s, x, chunk(), true).1,
+        worker.on_request_trailers(slot, s, x),
+        worker.on_response_headers(slot, s, x, false),
+        worker.on_response_body(slot, s, x, chunk(), true).1,
+        worker.on_response_trailers(slot, s, x),
+    ];
+    worker.on_log(slot, s, x);
+    worker.on_done(slot, s);
+    for outcome in outcomes {
+        assert!(matches!(outcome, Outcome::Next), "{outcome:?}");
+    }
+    exchange
+}
+
+#[test]
+fn what_a_filter_wants_is_read() {
+    let interest =
+        script(&["wants on-request-headers on-response-body on-log response-body=buffered"]).interest();
+    for (phase, wanted) in [
+        (Phases::REQUEST_HEADERS, true),
+        (Phases::REQUEST_BODY, false),
+        (Phases::REQUEST_TRAILERS, false),
+        (Phases::RESPONSE_HEADERS, false),
+        (Phases::RESPONSE_BODY, true),
+        (Phases::RESPONSE_TRAILERS, false),
+        (Phases::LOG, true),
+    ] {
+        assert_eq!(interest.wants.contains(phase), wanted, "{phase:?}");
+    }
+    assert_eq!(interest.request_body, BodyMode::Streamed);
+    assert_eq!(interest.response_body, BodyMode::Buffered);
+}
+
+#[test]
+fn fields_are_read() {
+    let slot = script(&[
+        "wants on-request-headers",
+        "on-request-headers get request-headers X-Twice",
+        "on-request-headers get-all request-headers x-twice",
+        "on-request-headers get request-headers host",
+        "on-request-headers get request-headers x-none",
+        "on-request-headers entries request-headers",
+        "on-request-headers get response-headers :status",
+        "on-request-headers entries request-trailers",
+        "on-log get request-headers :path",
+        "on-log get response-trailers x-response-trailer",
+    ]);
+    let exchange = run(&slot, stream("/p", &[("x-twice", "1"), ("x-twice", "2")]));
+    let entries = ":method=GET,:scheme=http,:authority=a,:path=/p,x-twice=1,x-twice=2";
+    assert_eq!(
+        answers(&exchange, "on-request-headers"),
+        ["1", "1,2", "a", "none", entries, "200", "x-request-trailer=1"]
+    );
+    assert_eq!(answers(&exchange, "on-log"), ["/p", "2"]);
+}
+
+#[test]
+fn fields_are_changed_while_their_block_is_held() {
+    let blocks =
+        ["request-headers", "request-trailers", "response-headers", "response-trailers"];
+    let hooks = [
+        "on-request-headers",
+        "on-request-body",
+        "on-request-trailers",
+        "on-response-headers",
+        "on-response-body",
+        "on-response-trailers",
+        "on-log",
+    ];
+    let mut lines = vec!["wants".to_owned()];
+    for hook in hooks {
+        lines.extend(blocks.map(|block| format!("{hook} append {block} x-seen {hook}")));
+    }
+    for (mode, held) in [
+        ("", ["request-headers", "", "request-trailers", "response-headers", "", "response-trailers", ""]),
+        (
+            " request-body=buffered response-body=buffered",
+            [
+                "request-headers",
+                "request-headers",
+                "request-trailers",
+                "response-headers",
+                "response-headers",
+                "response-trailers",
+                "",
+            ],
+        ),
+    ] {
+        lines[0] = format!("wants{mode}");
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let exchange = run(&script(&lines), stream("/", &[]));
+        for (hook, held) in hooks.iter().zip(held) {
+            let expected =
+                blocks.map(|block| if block == held { "ok" } else { "wrong-phase" });
+            assert_eq!(answers(&exchange, hook), expected, "{hook}{mode}");
+        }
+        assert_eq!(field(&exchange.response_trailers, "x-seen").unwrap(), "on-response-trailers");
+    }
+}
+
+#[test]
+fn every_kind_of_change() {
+    let slot = script(&[
+        "wants on-request-headers on-response-headers",
+        "on-request-headers set request-headers x-a 1",
+        "on-request-headers append request-headers x-a 2",
+        "on-request-headers get-all request-headers x-a",
+        "on-request-headers set request-headers x-a 3",
+        "on-request-headers remove request-headers x-b",
+        "on-request-headers set request-headers :path /other",
+        "on-request-headers set request-headers :path nowhere",
+        "on-request-headers remove request-headers host",
+        "on-request-headers set request-headers content-length 3",
+        "on-request-headers append request-headers transfer-encoding chunked",
+        "on-response-headers set response-headers :status 404",
+        "on-response-headers set response-headers :status 99",
+        "on-response-headers append response-headers set-cookie a=b",
+    ]);
+    let exchange = run(&slot, stream("/p", &[("x-b", "1"), ("x-b", "2")]));
+    assert_eq!(
+        answers(&exchange, "on-request-headers"),
+        ["ok", "ok", "1,2", "ok", "ok", "ok", "invalid-value", "immutable", "immutable", "immutable"]
+    );
+    assert_eq!(answers(&exchange, "on-response-headers"), ["ok", "invalid-value", "ok"]);
+    let request = &exchange.request;
+    assert_eq!(field(request, "x-a").as_deref(), Some("3"));
+    assert_eq!(field(request, "x-b"), None);
+    assert_eq!(field(request, ":path").as_deref(), Some("/other"));
+    assert_eq!(field(&exchange.response, ":status").as_deref(), Some("404"));
+    assert_eq!(exchange.status, 404, "the status follows the field");
+}
+
+#[test]
+fn attributes_and_formats() {
+    let slot = script(&[
+        "wants on-request-headers",
+        "on-request-headers attribute request.path",
+        "on-request-headers attribute upstream.cluster",
+        "on-request-headers render %REQ(:path)%!",
+        "on-request-headers render-json {}",
+    ]);
+    let exchange = run(&slot, stream("/p", &[]));
+    assert_eq!(answers(&exchange, "on-request-headers")[..3], ["/p", "none", "/p!"]);
+    for (line, says) in [
+        ("attribute nonsense", "nonsense"),
+        ("render %NONSENSE(", "%NONSENSE("),
+        ("render-json nonsense", "expected"),
+        ("get request-headers x(y", "header name has the byte"),
+    ] {
+        let lines = ["wants", &format!("on-log {line}")];
+        let error = refusal_of("script", &configuration(&lines)).to_string();
+        assert!(error.starts_with("configure filter \"script\": ") && error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn metadata_is_left_for_others_and_bounded() {
+    let large = format!("on-request-headers set-metadata b large {}", limits::WASM_METADATA_BYTES);
+    let slot = script(&[
+        "wants on-request-headers",
+        "on-request-headers metadata a before",
+        "on-request-headers set-metadata b key 3",
+        "on-request-headers metadata b key",
+        &large,
+        "on-request-headers metadata b large",
+        "on-log set-metadata b key 1",
+    ]);
+    let mut exchange = stream("/", &[]);
+    exchange.metadata.set("a", "before", b"earlier");
+    let exchange = run(&slot, exchange);
+    let expected = ["earlier", "ok", "mmm", "too-large", "none"];
+    assert_eq!(answers(&exchange, "on-request-headers"), expected);
+    assert_eq!(exchange.metadata.get("b", "key"), Some(&b"m"[..]));
+}
+
+#[test]
+fn bodies_are_shown_and_replaced() {
+    let too_much = format!("on-response-body replace-body bytes:{}", limits::WASM_BODY_BYTES + 1);
+    let slot = script(&[
+        "wants on-request-body on-response-body",
+        "on-request-headers replace-body early",
+        "on-request-body show-body",
+        "on-request-body replace-body other",
+        "on-response-body show-body",
+        &too_much,
+    ]);
+    let (worker, mut exchange, mut state) = (worker(), stream("/", &[]), SlotState::default());
+    let (x, s) = (&mut exchange, &mut state);
+    worker.on_request_headers(&slot, s, x, false);
+    let (body, _) = worker.on_request_body(&slot, s, x, Bytes::from_static(b"chunk"), false);
+    assert_eq!(body, "other");
+    let (body, _) = worker.on_response_body(&slot, s, x, Bytes::from_static(b"last"), true);
+    assert_eq!(body, "last");
+    assert_eq!(answers(&exchange, "on-request-headers"), ["wrong-phase"]);
+    assert_eq!(answers(&exchange, "on-request-body"), ["chunk false", "ok"]);
+    assert_eq!(answers(&exchange, "on-response-body"), ["last true", "too-large"]);
+}
+
+#[test]
+fn an_empty_body_in_place_of_a_chunk_is_one() {
+    let slot = script(&["wants on-request-body", "on-request-body replace-body"]);
+    let (mut exchange, mut state) = (stream("/", &[]), SlotState::default());
+    let chunk = Bytes::from_static(b"chunk");
+    let (body, _) = worker().on_request_body(&slot, &mut state, &mut exchange, chunk, true);
+    assert_eq!(body, "");
+}
+
+#[test]
+fn routes() {
+    let lines = [
+        "wants on-request-headers",
+        "on-request-headers route",
+        "on-request-headers clear-route-cache",
+        "on-response-headers clear-route-cache",
+    ];
+    let slot = script(&lines);
+    for (kind, name) in [
+        (None, "none"),
+        (Some(RouteKind::Forward), "forward"),
+        (Some(RouteKind::Redirect), "redirect"),
+        (Some(RouteKind::DirectResponse), "direct-response"),
+    ] {
+        let mut exchange = stream("/", &[]);
+        exchange.route_kind = kind;
+        let exchange = run(&slot, exchange);
+        assert_eq!(answers(&exchange, "on-request-headers"), [name, "ok"]);
+        assert_eq!(answers(&exchange, "on-response-headers"), ["wrong-phase"]);
+        assert!(exchange.route_cache_cleared);
+    }
+}
+
+#[test]
+fn replies_and_forwards() {
+    let worker = worker();
+    let outcome = |line: &str| {
+        let slot = script(&["wants on-request-headers", &format!("on-request-headers {line}")]);
+        worker.on_request_headers(&slot, &mut SlotState::default(), &mut stream("/", &[]), true)
+    };
+    let Outcome::Reply(reply) = outcome("reply 418 x-tea pot short-and-stout") else {
+        panic!("no reply");
+    };
+    assert_eq!((reply.status, reply.body.as_slice()), (418, &b"short-and-stout"[..]));
+    assert_eq!(reply.headers, [(Name::parse(b"x-tea").unwrap(), b"pot".to_vec())]);
+    for (line, cluster, timeout) in [
+        ("forward", None, None),
+        ("forward other", Some("other"), None),
+        ("forward other 1500", Some("other"), Some(std::time::Duration::from_millis(1500))),
+    ] {
+        let Outcome::Forward(upstream) = outcome(line) else { panic!("no forward") };
+        assert_eq!(upstream, Upstream { cluster: cluster.map(str::to_owned), timeout });
+    }
+}
+
+#[test]
+fn buckets_are_shared_by_all_instances_of_a_filter() {
+    let lines = ["wants on-request-headers", "on-request-headers take 3 60000 1"];
+    let slot = script(&lines);
+    let take = |slot: &FilterSlot| answers(&run(slot, stream("/", &[])), "on-request-headers").concat();
+    let taken: Vec<String> = (0..5).map(|_| take(&slot)).collect();
+    assert_eq!(taken, ["true", "true", "true", "false", "false"]);
+    assert_eq!(take(&script(&lines)), "true", "another filter has a bucket of its own");
+    for (line, says) in [
+        ("take 0 60000 1", "at least 1"),
+        ("take 1 49 1", "at least 50 ms"),
+    ] {
+        let lines = ["wants", &format!("on-log {line}")];
+        let error = refusal_of("script", &configuration(&lines)).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let lines = ["wants", "on-log take 1 60000 1", "on-log take 2 60000 1"];
+    let error = refusal_of("script", &configuration(&lines)).to_string();
+    assert!(error.contains("open with other settings"), "{error}");
+}
+
+#[test]
+fn counters_are_in_the_proxys_statistics() {
+    let services = services();
+    let lines = configuration(&["wants on-log", "on-log add contract.test.counter 3"]);
+    let slot = build(&services, "script", &lines, |_| {}).unwrap();
+    run(&slot, stream("/", &[]));
+    run(&slot, stream("/", &[]));
+    assert_eq!(services.registry.counter("contract.test.counter").get(), 6);
+    let lines = ["wants", "on-log add  1"];
+    let error = refusal_of("script", &configuration(&lines)).to_string();
+    assert!(error.contains("counter name"), "{error}");
+}
+
+#[test]
+fn sinks_are_opened_where_they_are_granted() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("access.log");
+    let target = path.display();
+    let lines = [
+        "wants on-log".to_owned(),
+        format!("on-log write {target} line;"),
+        format!("on-log write-format {target} path=%REQ(:path)%;"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let configuration = configuration(&lines);
+    let refused = refusal_of("script", &configuration).to_string();
+    assert!(refused.contains("is not among the log_sinks of its capabilities"), "{refused}");
+    let services = services();
+    let granted = |spec: &mut SlotSpec| spec.grants.log_sinks.push(Target::File(path.clone()));
+    let slot = build(&services, "script", &configuration, granted).unwrap();
+    run(&slot, stream("/p", &[]));
+    services.sinks.flush_all();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "line;path=/p;");
+}
+
+#[test]
+fn lines_are_logged_at_their_level() {
+    let slot = script(&[
+        "wants on-log",
+        "on-log log trace t",
+        "on-log log debug d",
+        "on-log log info i",
+        "on-log log warn w",
+        "on-log log error e",
+        "on-log max-level",
+    ]);
+    let (exchange, lines) = logged(|| run(&slot, stream("/", &[])));
+    assert_eq!(lines, ["DEBUG d", "INFO i", "WARN w", "ERROR e"]);
+    assert_eq!(answers(&exchange, "on-log").last().unwrap(), "Level::Debug");
+}
+
+#[test]
+fn what_belongs_into_configure_is_refused_later_and_unknown_ids_do_nothing() {
+    let slot = script(&["wants on-log", "on-log intern-late", "on-log unknown-ids"]);
+    let exchange = run(&slot, stream("/", &[]));
+    assert_eq!(
+        answers(&exchange, "on-log"),
+        ["only while the filter is being configured", "none,[],invalid-value,none,[],false"]
+    );
+}

@@ -1,0 +1,256 @@
+//! A worker: one thread's own world.
+//!
+//! Owns what the requests of one thread share without locks: upstream pools, filter instances, the
+//! current snapshot, the formatted date, randomness, and the drain signal. Does not own the thread
+//! or its sockets (`server`, `listener`).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::exchange::{Connection, Exchange, Protocol, Timing};
+use crate::route::Scratch;
+use crate::runtime::Snapshot;
+use crate::upstream::Pools;
+use crate::wasm::{Instances, SlotState};
+
+/// Connection and stream numbers, unique in the process. Workers take them in blocks.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+const ID_BLOCK: u64 = 1024;
+/// Spare read buffers of a worker: idle connections hold none.
+const BUFFERS_KEPT: usize = 128;
+/// A buffer that grew beyond this is given back to the allocator.
+const BUFFER_KEPT_MAX: usize = 64 * 1024;
+/// Spare desks of a worker.
+const DESKS_KEPT: usize = 128;
+
+/// One thread's own world. See the module's page.
+pub(crate) struct Worker {
+    /// 0 to the number of workers.
+    pub(crate) index: usize,
+    /// Connections to upstreams.
+    pub(crate) pools: Rc<Pools>,
+    /// Instances of filters.
+    pub(crate) filters: Instances,
+    snapshot: RefCell<Arc<Snapshot>>,
+    random: RefCell<fastrand::Rng>,
+    date: RefCell<Date>,
+    next_id: Cell<u64>,
+    drain: Drain,
+    connections: Cell<usize>,
+    idle: Notify,
+    buffers: RefCell<Vec<BytesMut>>,
+    desks: RefCell<Vec<Desk>>,
+    scratch: RefCell<Scratch>,
+}
+
+/// What one stream works on, kept for the next one.
+pub(crate) struct Desk {
+    /// The stream's data.
+    pub(crate) exchange: Box<Exchange>,
+    /// What its filters keep.
+    pub(crate) states: Vec<SlotState>,
+}
+
+/// The `date` field's value, made once a second.
+struct Date {
+    second: u64,
+    text: String,
+}
+
+/// Whether, and since when, the worker is going away.
+#[derive(Default)]
+pub(crate) struct Drain {
+    since: Cell<Option<Instant>>,
+    started: Notify,
+}
+
+impl Drain {
+    /// When draining began.
+    pub(crate) const fn since(&self) -> Option<Instant> {
+        self.since.get()
+    }
+
+    /// Begins to drain.
+    pub(crate) fn start(&self, now: Instant) {
+        self.since.set(Some(now));
+        self.started.notify_waiters();
+    }
+
+    /// Waits until draining begins.
+    pub(crate) async fn started(&self) {
+        let started = self.started.notified();
+        if self.since.get().is_none() {
+            started.await;
+        }
+    }
+}
+
+impl Worker {
+    /// A worker over `snapshot`. Must be called inside the worker's runtime.
+    pub(crate) fn new(
+        index: usize,
+        pools: Rc<Pools>,
+        filters: Instances,
+        snapshot: Arc<Snapshot>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            pools,
+            filters,
+            snapshot: RefCell::new(snapshot),
+            random: RefCell::new(fastrand::Rng::new()),
+            date: RefCell::new(Date { second: u64::MAX, text: String::new() }),
+            next_id: Cell::new(0),
+            drain: Drain::default(),
+            connections: Cell::new(0),
+            idle: Notify::new(),
+            buffers: RefCell::default(),
+            desks: RefCell::default(),
+            scratch: RefCell::default(),
+        })
+    }
+
+    /// The configuration that a request which starts now runs under.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// 64 random bits. Not for secrets.
+    pub(crate) fn random(&self) -> u64 {
+        self.random.borrow_mut().u64(..)
+    }
+
+    /// 128 random bits. Not for secrets.
+    pub(crate) fn random_wide(&self) -> u128 {
+        self.random.borrow_mut().u128(..)
+    }
+
+    /// A number that no other connection or stream of this process has.
+    pub(crate) fn next_id(&self) -> u64 {
+        let mut id = self.next_id.get();
+        if id.is_multiple_of(ID_BLOCK) {
+            id = NEXT_ID.fetch_add(ID_BLOCK, Ordering::Relaxed);
+        }
+        self.next_id.set(id + 1);
+        id
+    }
+
+    /// Calls `with` with the current `date` value (IMF-fixdate, RFC 9110 §5.6.7).
+    pub(crate) fn with_date<R>(&self, wall: SystemTime, with: impl FnOnce(&[u8]) -> R) -> R {
+        let second = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut date = self.date.borrow_mut();
+        if date.second != second {
+            date.second = second;
+            date.text = httpdate::fmt_http_date(wall);
+        }
+        with(date.text.as_bytes())
+    }
+
+    /// Lends the buffers that routes render into.
+    pub(crate) fn with_scratch<R>(&self, with: impl FnOnce(&mut Scratch) -> R) -> R {
+        with(&mut self.scratch.borrow_mut())
+    }
+
+    /// An empty buffer.
+    pub(crate) fn take_buffer(&self) -> BytesMut {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next connection that has something to read.
+    pub(crate) fn put_buffer(&self, mut buffer: BytesMut) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < BUFFERS_KEPT && (1..=BUFFER_KEPT_MAX).contains(&buffer.capacity()) {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    /// A desk for a stream that starts now.
+    pub(crate) fn take_desk(
+        &self,
+        connection: &Arc<Connection>,
+        protocol: Protocol,
+        timing: Timing,
+    ) -> Desk {
+        let id = self.next_id();
+        match self.desks.borrow_mut().pop() {
+            Some(mut desk) => {
+                desk.exchange.connection = Arc::clone(connection);
+                desk.exchange.protocol = protocol;
+                desk.exchange.reset(timing, id);
+                desk
+            }
+            None => Desk {
+                exchange: Box::new(Exchange::new(Arc::clone(connection), protocol, timing, id)),
+                states: Vec::new(),
+            },
+        }
+    }
+
+    /// Keeps a desk for the next stream.
+    pub(crate) fn put_desk(&self, desk: Desk) {
+        let mut desks = self.desks.borrow_mut();
+        if desks.len() < DESKS_KEPT {
+            desks.push(desk);
+        }
+    }
+
+    /// The drain signal.
+    pub(crate) const fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Begins to drain: connections finish what they have and close.
+    pub(crate) fn start_drain(&self) {
+        self.drain.start(clock::now());
+        if self.connections.get() == 0 {
+            self.idle.notify_one();
+        }
+    }
+
+    /// Counts a connection for as long as the answer lives.
+    pub(crate) fn track(self: &Rc<Self>) -> Tracked {
+        self.connections.set(self.connections.get() + 1);
+        Tracked(Rc::clone(self))
+    }
+
+    /// Waits until no connection is left.
+    pub(crate) async fn idle(&self) {
+        while self.connections.get() > 0 {
+            self.idle.notified().await;
+        }
+    }
+}
+
+/// A connection that counts. See [`Worker::track`].
+pub(crate) struct Tracked(Rc<Worker>);
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        let left = self.0.connections.get().saturating_sub(1);
+        self.0.connections.set(left);
+        if left == 0 {
+            self.0.idle.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_drain_is_seen_by_those_who_come_late() {
+        let drain = Drain::default();
+        drain.start(clock::now());
+        drain.started().await;
+        assert!(drain.since().is_some());
+    }
+}
