@@ -15,7 +15,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use futures_util::future::{Ready, ready};
+use futures_util::stream::{Once, once};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -160,9 +163,13 @@ impl Page {
     }
 }
 
-fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Full<Bytes>> {
+/// A body that does not say its length: Envoy's pages are chunked.
+type Chunked = StreamBody<Once<Ready<Result<Frame<Bytes>, Infallible>>>>;
+
+fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Chunked> {
     let page = route(admin, request);
-    let mut response = Response::new(Full::new(Bytes::from(page.body)));
+    let frame = Frame::data(Bytes::from(page.body));
+    let mut response = Response::new(StreamBody::new(once(ready(Ok(frame)))));
     *response.status_mut() = page.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));

@@ -78,6 +78,7 @@ known_names! {
     XEnvoyUpstreamRqTimeoutMs = "x-envoy-upstream-rq-timeout-ms",
     XEnvoyUpstreamServiceTime = "x-envoy-upstream-service-time",
     XEnvoyUpstreamStreamDurationMs = "x-envoy-upstream-stream-duration-ms",
+    XForwardedClientCert = "x-forwarded-client-cert",
     XForwardedFor = "x-forwarded-for", XForwardedHost = "x-forwarded-host",
     XForwardedProto = "x-forwarded-proto", XRequestId = "x-request-id",
 }
@@ -526,6 +527,26 @@ impl Headers {
         }
         self.remove_after(first, name);
         self.compact_if_wasteful();
+    }
+
+    /// Makes one field of each known name that `joins` and that was sent several times: the values
+    /// joined by a comma (RFC 9110 §5.3), where the first of them stood.
+    pub fn join_repeated(&mut self, joins: impl Fn(Known) -> bool) {
+        let (mut seen, mut repeated) = (0_u128, 0_u128);
+        for known in self.entries.iter().filter_map(|entry| entry.known) {
+            repeated |= seen & known.bit();
+            seen |= known.bit();
+        }
+        if repeated == 0 {
+            return;
+        }
+        for known in Known::ALL.iter().copied().filter(|known| repeated & known.bit() != 0) {
+            if joins(known) {
+                let values: Vec<&[u8]> = self.known_all(known).collect();
+                let joined = values.join(&b","[..]);
+                self.set_known(known, &joined);
+            }
+        }
     }
 
     /// [`Headers::set`] for a known name.

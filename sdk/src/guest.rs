@@ -96,7 +96,8 @@ impl From<BodyMode> for types::BodyMode {
 }
 
 impl From<Step> for types::Step {
-    #[inline]
+    // Merged into each export, so that the usual answers are not copied on their way.
+    #[inline(always)]
     fn from(step: Step) -> Self {
         let then = match step.then {
             Ok(Flow::Next) => types::Flow::Next,

@@ -75,6 +75,12 @@ impl Workshop<'_> {
             spec.panic_threshold = threshold.value;
         }
         spec.protocol = protocol(written);
+        if let Some(options) = written.http_options() {
+            let UpstreamProtocolOptions::ExplicitHttpConfig(explicit) = &options.protocol;
+            if let ProtocolConfig::HttpProtocolOptions(http1) = &explicit.protocol {
+                spec.http1_trailers = http1.enable_trailers;
+            }
+        }
         if let Some(breakers) = &written.circuit_breakers {
             spec.breakers = self.breakers(breakers, place.field("circuit_breakers"));
         }

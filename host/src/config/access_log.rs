@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::scalar::{DataSource, RawValue};
+use crate::config::scalar::{DataSource, Struct};
 
 /// `envoy.config.accesslog.v3.AccessLog`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -49,9 +49,9 @@ pub enum FileAccessLogFormat {
     /// Older form of `log_format.text_format`.
     Format(String),
     /// Older form of `log_format.json_format`.
-    JsonFormat(RawValue),
+    JsonFormat(Struct),
     /// Older form of `log_format.json_format`.
-    TypedJsonFormat(RawValue),
+    TypedJsonFormat(Struct),
     /// Text or JSON.
     LogFormat(SubstitutionFormatString),
 }
@@ -93,7 +93,7 @@ pub enum SubstitutionFormat {
     /// Older form of `text_format_source.inline_string`.
     TextFormat(String),
     /// An object whose strings are formats.
-    JsonFormat(RawValue),
+    JsonFormat(Struct),
     /// Text.
     TextFormatSource(DataSource),
 }

@@ -18,6 +18,7 @@
 //! [`schema`]: crate::config::schema
 //! [`document`]: crate::config::document
 
+mod absent;
 mod choice;
 mod constraint;
 mod error;
@@ -34,7 +35,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::de::error::{Error, Kind};
 use crate::config::de::value::{Form, ValueDe};
-use crate::config::diagnostic::{Diagnostics, Severity};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::config::document::{Document, NodeId};
 use crate::config::schema::Message;
 use crate::config::source::Span;
@@ -51,6 +52,7 @@ pub(super) fn decode<T: DeserializeOwned>(
         diagnostics: RefCell::new(diagnostics),
         removed: RefCell::default(),
         reported: RefCell::default(),
+        missed: RefCell::default(),
         meant: RefCell::default(),
         errors: Cell::new(0),
         messages: RefCell::default(),
@@ -58,15 +60,22 @@ pub(super) fn decode<T: DeserializeOwned>(
     loop {
         let root = ValueDe::new(&session, document.root_id(), Form::Plain);
         let error = match T::deserialize(root) {
-            Ok(value) => return (session.errors.get() == 0).then_some(value),
+            Ok(value) if session.errors.get() == 0 => return Some(value),
+            Ok(_) => break,
             Err(error) => error,
         };
         let node = error.node().unwrap_or_else(|| document.root_id());
-        session.tell(node, error);
-        if session.errors.get() >= CONFIG_ERRORS || !session.remove(node) {
-            return None;
+        let again = session.tell(node, error);
+        if session.errors.get() > CONFIG_ERRORS || !(again || session.remove(node)) {
+            break;
         }
     }
+    if session.errors.get() > CONFIG_ERRORS {
+        let text = format!("more than {CONFIG_ERRORS} errors: the rest is not shown");
+        let diagnostics = session.diagnostics.into_inner();
+        diagnostics.push(Severity::Error, None, String::new(), text);
+    }
+    None
 }
 
 /// What one decoding knows besides the tree.
@@ -77,6 +86,9 @@ struct Session<'d> {
     removed: RefCell<HashSet<NodeId>>,
     /// What was told about values that stay in the tree, so that it is told once.
     reported: RefCell<HashSet<(NodeId, &'static str)>>,
+    /// Fields that are missing: the struct, its message, the field. Each was told, unless it is
+    /// missing because of something that was.
+    missed: RefCell<HashSet<(NodeId, &'static str, &'static str)>>,
     /// Names that a refused key of a message probably was meant to be.
     meant: RefCell<HashSet<(NodeId, &'static str)>>,
     errors: Cell<usize>,
@@ -87,7 +99,10 @@ struct Session<'d> {
 impl Session<'_> {
     fn message(&self, name: &'static str) -> Option<Rc<Message>> {
         let mut messages = self.messages.borrow_mut();
-        messages.entry(name).or_insert_with(|| Message::find(name).map(Rc::new)).clone()
+        messages
+            .entry(name)
+            .or_insert_with(|| Message::find(name).map(Rc::new))
+            .clone()
     }
 
     fn is_removed(&self, node: NodeId) -> bool {
@@ -107,28 +122,62 @@ impl Session<'_> {
         false
     }
 
-    fn tell(&self, node: NodeId, error: Error) {
+    fn is_missed(&self, node: NodeId, (message, field): (&'static str, &'static str)) -> bool {
+        self.missed.borrow().contains(&(node, message, field))
+    }
+
+    /// A field of a message is missing. It is made up from now on, so that the rest is checked.
+    fn miss(
+        &self,
+        node: NodeId,
+        (message, field): (&'static str, &'static str),
+        told: bool,
+        text: impl FnOnce() -> String,
+    ) -> Error {
+        if !self.missed.borrow_mut().insert((node, message, field)) {
+            return Error::told(node);
+        }
+        if !told {
+            self.report(node, text(), None);
+        }
+        Error::again(node)
+    }
+
+    /// Tells an error unless it was; whether another attempt makes sense as it is.
+    fn tell(&self, node: NodeId, error: Error) -> bool {
         let is_told = self.reported.borrow().iter().any(|(told, _)| *told == node);
         match error.into_kind() {
-            Kind::Message { text, hint } if !is_told => self.report(node, text, hint),
-            Kind::Message { .. } | Kind::Missing(_) | Kind::Told => {}
+            Kind::Message { text, hint } => {
+                if !is_told {
+                    self.report(node, text, hint);
+                }
+                false
+            }
+            Kind::Missing(_) | Kind::Told => false,
+            Kind::Again => true,
         }
     }
 
     /// An error about a value.
     fn report(&self, node: NodeId, text: String, hint: Option<String>) {
-        self.push(
-            self.document.span(node),
-            self.document.path(node),
-            text,
-            hint,
-        );
+        self.push(self.document.span(node), node, text, |found| {
+            hint.map(|hint| found.hint(hint));
+        });
     }
 
     /// An error about the key of a value.
     fn report_key(&self, node: NodeId, text: String, hint: Option<String>) {
-        let span = self.document.entry_of(node).map(|entry| entry.key_span);
-        self.push(span, self.document.path(node), text, hint);
+        self.push(self.key_span(node), node, text, |found| {
+            hint.map(|hint| found.hint(hint));
+        });
+    }
+
+    /// An error about a key that cannot be together with another one.
+    fn report_conflict(&self, node: NodeId, other: NodeId, text: String) {
+        self.push(self.key_span(node), node, text, |found| {
+            self.key_span(other)
+                .map(|span| found.related(span, "first set here"));
+        });
     }
 
     /// An error about a value that stays in the tree; `what` keeps it from being told twice.
@@ -138,12 +187,23 @@ impl Session<'_> {
         }
     }
 
-    fn push(&self, span: Option<Span>, path: String, text: String, hint: Option<String>) {
+    fn key_span(&self, node: NodeId) -> Option<Span> {
+        self.document.entry_of(node).map(|entry| entry.key_span)
+    }
+
+    fn push(
+        &self,
+        span: Option<Span>,
+        node: NodeId,
+        text: String,
+        complete: impl FnOnce(&mut Diagnostic),
+    ) {
         self.errors.set(self.errors.get() + 1);
-        let mut diagnostics = self.diagnostics.borrow_mut();
-        let found = diagnostics.push(Severity::Error, span, path, text);
-        if let Some(hint) = hint {
-            found.hint(hint);
+        if self.errors.get() > CONFIG_ERRORS {
+            return;
         }
+        let path = self.document.path(node);
+        let mut diagnostics = self.diagnostics.borrow_mut();
+        complete(diagnostics.push(Severity::Error, span, path, text));
     }
 }

@@ -43,7 +43,11 @@ pub struct Http1ProtocolOptions {
 /// `envoy.config.core.v3.Http1ProtocolOptions`, for upstreams.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http1ProtocolOptions")]
-pub struct UpstreamHttp1ProtocolOptions {}
+pub struct UpstreamHttp1ProtocolOptions {
+    /// Whether trailers are sent to the upstream, and passed on from it. Default: false.
+    #[serde(default)]
+    pub enable_trailers: bool,
+}
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

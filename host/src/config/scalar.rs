@@ -3,6 +3,7 @@
 //! Owns their forms in a configuration: what is accepted, and how each is written as JSON. Used by
 //! the messages of the model.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration as StdDuration;
 
@@ -35,8 +36,9 @@ impl Duration {
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let visitor = DurationVisitor { units: &[] };
         deserializer
-            .deserialize_any(DurationVisitor { units: &[] })
+            .deserialize_struct(DURATION, PARTS, visitor)
             .map(Self)
     }
 }
@@ -66,8 +68,9 @@ const CALL_UNITS: &[(&str, StdDuration)] = &[
 
 impl<'de> Deserialize<'de> for CallTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let visitor = DurationVisitor { units: CALL_UNITS };
         deserializer
-            .deserialize_any(DurationVisitor { units: CALL_UNITS })
+            .deserialize_struct(DURATION, PARTS, visitor)
             .map(Self)
     }
 }
@@ -77,6 +80,10 @@ impl Serialize for CallTime {
         Duration(self.0).serialize(serializer)
     }
 }
+
+/// The message that the decoder takes as a mapping or as a scalar.
+pub(super) const DURATION: &str = "google.protobuf.Duration";
+const PARTS: &[&str] = &["seconds", "nanos"];
 
 struct DurationVisitor {
     /// Units that are accepted besides seconds.
@@ -117,7 +124,6 @@ impl<'de> Visitor<'de> for DurationVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StdDuration, A::Error> {
         /// `google.protobuf.Duration` as a mapping.
         #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
         struct Parts {
             #[serde(default)]
             seconds: i64,
@@ -378,6 +384,25 @@ impl RawValue {
     #[must_use]
     pub const fn get(&self) -> &serde_json::Value {
         &self.0
+    }
+}
+
+/// `google.protobuf.Struct`: a mapping, kept as it was written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Struct(RawValue);
+
+impl Struct {
+    /// The value, which is an object.
+    #[must_use]
+    pub const fn get(&self) -> &serde_json::Value {
+        self.0.get()
+    }
+}
+
+impl<'de> Deserialize<'de> for Struct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+        Ok(Self(RawValue(fields.into_iter().collect())))
     }
 }
 

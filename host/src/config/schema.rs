@@ -20,10 +20,17 @@ pub(super) struct Message {
 impl Message {
     /// The message of that full name.
     pub(super) fn find(name: &str) -> Option<Self> {
-        let words = || line(name).into_iter().flat_map(|line| line.split(' ').skip(1));
+        let words = || {
+            line(name)
+                .into_iter()
+                .flat_map(|line| line.split(' ').skip(1))
+        };
         line(name)?;
         Some(Self {
-            fields: words().filter(|word| !word.starts_with('-')).map(Field::parse).collect(),
+            fields: words()
+                .filter(|word| !word.starts_with('-'))
+                .map(Field::parse)
+                .collect(),
             removed: words().filter_map(|word| word.strip_prefix('-')).collect(),
         })
     }
@@ -45,26 +52,37 @@ impl Message {
 
     /// The members of a oneof.
     pub(super) fn members(&self, oneof: &str) -> impl Iterator<Item = &'static str> {
-        self.fields().filter(move |field| field.oneof == Some(oneof)).map(|field| field.name)
+        self.fields()
+            .filter(move |field| field.oneof == Some(oneof))
+            .map(|field| field.name)
     }
 }
 
 /// The values of an enum with their numbers.
 pub(super) fn values(name: &str) -> impl Iterator<Item = (&'static str, i32)> {
-    let words = line(name).into_iter().flat_map(|line| line.split(' ').skip(1));
+    let words = line(name)
+        .into_iter()
+        .flat_map(|line| line.split(' ').skip(1));
     let values = words.filter_map(|word| word.split_once('='));
     values.filter_map(|(name, number)| Some((name, number.parse().ok()?)))
 }
 
 /// The line of that message or enum.
 fn line(name: &str) -> Option<&'static str> {
-    let table = if name.starts_with("nuncio.") { NUNCIO } else { ENVOY };
+    let table = if name.starts_with("nuncio.") {
+        NUNCIO
+    } else {
+        ENVOY
+    };
     let mut rest = table;
     // The lines are sorted: halve until one is left.
     while !rest.is_empty() {
         let middle = rest.floor_char_boundary(rest.len() / 2);
         let start = rest.get(..middle)?.rfind('\n').map_or(0, |at| at + 1);
-        let end = rest.get(start..)?.find('\n').map_or(rest.len(), |at| start + at + 1);
+        let end = rest
+            .get(start..)?
+            .find('\n')
+            .map_or(rest.len(), |at| start + at + 1);
         let line = rest.get(start..end)?.trim_end();
         match name.cmp(line.split(' ').next()?) {
             Ordering::Equal => return Some(line),

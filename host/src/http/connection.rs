@@ -101,7 +101,7 @@ async fn sniff(
     let mut timer = Timer::default();
     let idle = after(clock::now(), listener.manager.idle_timeout);
     let (read_half, _) = socket.split();
-    let mut reader = H1Reader::new(read_half, buf);
+    let mut reader = H1Reader::new(read_half, buf, false);
     loop {
         let seen = reader.buf.len().min(PREFACE.len());
         if PREFACE.get(..seen) != reader.buf.get(..seen) {
@@ -174,6 +174,12 @@ impl Http1<'_> {
                     return Poll::Ready(next);
                 }
                 match self.poll_fill(cx, socket) {
+                    Poll::Ready(Ok(0) | Err(_)) if self.parser.has_started() => {
+                        if let Some(desk) = &mut self.desk {
+                            desk.exchange.request.clear();
+                        }
+                        return Poll::Ready(Next::Refused(Kind::DownstreamClosed.into()));
+                    }
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
@@ -222,7 +228,7 @@ impl Http1<'_> {
             self.buf = self.worker.take_buffer();
         }
         let (read_half, _) = socket.split();
-        let polled = H1Reader::new(read_half, &mut self.buf).poll_fill(cx);
+        let polled = H1Reader::new(read_half, &mut self.buf, false).poll_fill(cx);
         if polled.is_pending() && self.buf.is_empty() {
             self.worker.put_buffer(std::mem::take(&mut self.buf));
         }
@@ -276,7 +282,7 @@ impl Http1<'_> {
         };
         let (read_half, write_half) = socket.split();
         let mut out = self.worker.take_buffer();
-        let mut reader = H1Reader::new(read_half, &mut self.buf);
+        let mut reader = H1Reader::new(read_half, &mut self.buf, manager.http1_trailers);
         if let Ok(head) = &head {
             reader.expect(head.body, manager.rules.limits);
         }

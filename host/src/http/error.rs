@@ -9,7 +9,7 @@ use super::h1::head::Reject;
 use super::io::{ReadError, WriteError};
 use super::reply::Reply;
 use crate::exchange::Flags;
-use crate::upstream::{ErrorKind as Acquire, Resource};
+use crate::upstream::ErrorKind as Acquire;
 
 /// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     UpgradeRefused,
     /// The client closed the connection or reset the stream.
     DownstreamClosed,
+    /// An HTTP/2 request that is answered by a reset alone; the details.
+    Reset(&'static str),
+    /// `QUERY` without a content type (draft-ietf-httpbis-safe-method-w-body §2.1).
+    QueryWithoutType,
     /// The client's body is not well formed.
     DownstreamFraming(Reject),
     /// No virtual host or route matches.
@@ -46,7 +50,7 @@ pub(crate) enum Kind {
     /// No endpoint may be picked.
     NoHealthyUpstream,
     /// A circuit breaker is open.
-    Overflow(Resource),
+    Overflow,
     /// The connection could not be made: why.
     ConnectFailure(Cow<'static, str>),
     /// The connection was not made in time.
@@ -55,6 +59,8 @@ pub(crate) enum Kind {
     UpstreamClosed,
     /// The upstream reset the stream before it answered.
     UpstreamReset,
+    /// The upstream refused the stream without looking at it (RFC 9113 §8.7).
+    UpstreamRefused,
     /// What the upstream sent is not HTTP.
     UpstreamProtocol,
     /// The head cannot be said in the upstream's protocol.
@@ -99,7 +105,7 @@ impl From<crate::upstream::Error> for Error {
         let failure = error.transport_failure();
         match error.kind {
             Acquire::NoHealthyUpstream => Kind::NoHealthyUpstream,
-            Acquire::Overflow(resource) => Kind::Overflow(resource),
+            Acquire::Overflow(_) => Kind::Overflow,
             Acquire::ConnectTimeout => Kind::ConnectTimeout,
             Acquire::ConnectFailure(_) => {
                 Kind::ConnectFailure(failure.unwrap_or(Cow::Borrowed("connection failure")))
@@ -140,6 +146,8 @@ impl Error {
             | Kind::ConnectionHeader
             | Kind::UpgradeRefused
             | Kind::DownstreamClosed
+            | Kind::Reset(_)
+            | Kind::QueryWithoutType
             | Kind::DownstreamFraming(_)
             | Kind::RequestTooLarge
             | Kind::StreamIdle => Side::Downstream,
@@ -148,14 +156,13 @@ impl Error {
             | Kind::ConnectTimeout
             | Kind::UpstreamClosed
             | Kind::UpstreamReset
+            | Kind::UpstreamRefused
             | Kind::UpstreamProtocol
+            | Kind::NoCluster(_)
+            | Kind::Overflow
             | Kind::RequestTimeout => Side::Upstream,
             Kind::FilterFailed | Kind::Unencodable | Kind::ResponseTooLarge => Side::Filter,
-            Kind::NoRoute
-            | Kind::AbsolutePath
-            | Kind::NoCluster(_)
-            | Kind::Overflow(_)
-            | Kind::NoTerminalFilter => Side::Proxy,
+            Kind::NoRoute | Kind::AbsolutePath | Kind::NoTerminalFilter => Side::Proxy,
         }
     }
 
@@ -165,17 +172,20 @@ impl Error {
             Kind::Rejected(reject) | Kind::DownstreamFraming(reject) => reject.flags(),
             Kind::ConnectionHeader => Flags::DOWNSTREAM_PROTOCOL_ERROR,
             Kind::DownstreamClosed => Flags::DOWNSTREAM_CONNECTION_TERMINATION,
-            Kind::NoRoute | Kind::AbsolutePath => Flags::NO_ROUTE_FOUND,
+            Kind::Reset(_) => Flags::DOWNSTREAM_REMOTE_RESET,
+            Kind::NoRoute => Flags::NO_ROUTE_FOUND,
             Kind::NoCluster(_) => Flags::NO_CLUSTER_FOUND,
             Kind::NoHealthyUpstream => Flags::NO_HEALTHY_UPSTREAM,
-            Kind::Overflow(_) => Flags::UPSTREAM_OVERFLOW,
+            Kind::Overflow => Flags::UPSTREAM_OVERFLOW,
             Kind::ConnectFailure(_) | Kind::ConnectTimeout => Flags::UPSTREAM_CONNECTION_FAILURE,
             Kind::UpstreamClosed => Flags::UPSTREAM_CONNECTION_TERMINATION,
-            Kind::UpstreamReset => Flags::UPSTREAM_REMOTE_RESET,
+            Kind::UpstreamReset | Kind::UpstreamRefused => Flags::UPSTREAM_REMOTE_RESET,
             Kind::UpstreamProtocol => Flags::UPSTREAM_PROTOCOL_ERROR,
             Kind::RequestTimeout => Flags::UPSTREAM_REQUEST_TIMEOUT,
             Kind::StreamIdle => Flags::STREAM_IDLE_TIMEOUT,
             Kind::UpgradeRefused
+            | Kind::AbsolutePath
+            | Kind::QueryWithoutType
             | Kind::Unencodable
             | Kind::RequestTooLarge
             | Kind::ResponseTooLarge
@@ -195,19 +205,22 @@ impl Error {
             }
             Kind::UpgradeRefused => Reply::new(403, "upgrade_failed").close(),
             Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
+            Kind::Reset(details) => Reply::new(0, *details),
+            Kind::QueryWithoutType => Reply::new(400, "query_missing_content_type").close(),
             Kind::NoRoute => Reply::new(404, "route_not_found"),
             Kind::AbsolutePath => Reply::new(404, "absolute_path_rejected"),
             Kind::NoCluster(status) => Reply::new(*status, "cluster_not_found"),
             Kind::NoHealthyUpstream => {
                 Reply::new(503, "no_healthy_upstream").body("no healthy upstream")
             }
-            Kind::Overflow(_) => before_headers(503, "overflow", None).overloaded(),
+            Kind::Overflow => before_headers(503, "overflow", None).overloaded(),
             Kind::ConnectFailure(why) => {
                 before_headers(503, "remote connection failure", Some(why))
             }
             Kind::ConnectTimeout => before_headers(503, "connection timeout", None),
             Kind::UpstreamClosed => before_headers(503, "connection termination", None),
             Kind::UpstreamReset => before_headers(503, "remote reset", None),
+            Kind::UpstreamRefused => before_headers(503, "remote refused stream reset", None),
             Kind::UpstreamProtocol => before_headers(502, "protocol error", None),
             Kind::Unencodable => {
                 Reply::new(500, "request_headers_invalid").body("Internal Server Error")

@@ -28,10 +28,12 @@ use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known};
 use crate::route::{self, Action, EnvoyHeaders};
 use crate::upstream::{
-    Cluster, ClusterStats, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
+    Cluster, ErrorKind, Resource, ClusterStats, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
 };
 use crate::wasm;
 
+/// How much of a request's body is read for nothing, to keep a connection.
+const DISCARDED_BODY_BYTES: u64 = 64 * 1024;
 /// The timeout of a request that a filter forwards without a route: Envoy's default of routes.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -50,6 +52,7 @@ pub(crate) async fn proxy(
     exchange.upstream.cluster = Some(Arc::clone(&plan.cluster.name));
     exchange.upstream.attempts = 1;
     let mut limits = Deadlines::new(stream, plan.timeout);
+    let mut host = None;
     let acquired = {
         let acquire = worker.pools.acquire(&plan.cluster, plan.priority);
         let mut acquire = std::pin::pin!(acquire);
@@ -57,7 +60,13 @@ pub(crate) async fn proxy(
         let watch = !stream.incoming.has_body;
         poll_fn(|cx| {
             if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
-                return Poll::Ready(lease.map_err(Error::from));
+                return Poll::Ready(lease.map_err(|error| {
+                    // What waits in a queue or is turned away from it has no endpoint yet.
+                    if !matches!(error.kind, ErrorKind::Overflow(Resource::Pending | Resource::Connections)) {
+                        host = error.endpoint.clone();
+                    }
+                    Error::from(error)
+                }));
             }
             if watch && down.poll_closed(cx, reader).is_ready() {
                 return Poll::Ready(Err(Kind::DownstreamClosed.into()));
@@ -70,7 +79,15 @@ pub(crate) async fn proxy(
     let lease = match acquired {
         Ok(lease) => lease,
         Err(error) => {
+            if let Some(endpoint) = host {
+                let upstream = &mut stream.chain.exchange.upstream;
+                upstream.host = Some(endpoint.address);
+                upstream.hostname.clone_from(&endpoint.hostname);
+            }
             note_failure(stream, &plan, &error);
+            if matches!(error.kind, Kind::ConnectFailure(_) | Kind::ConnectTimeout) {
+                take_ready_body(stream).await;
+            }
             return Err(error);
         }
     };
@@ -87,6 +104,25 @@ pub(crate) async fn proxy(
             Err(error)
         }
     }
+}
+
+/// Takes in as much of the request's body as is there already: a client that has sent all of it may
+/// keep its connection.
+async fn take_ready_body(stream: &mut Stream<'_, '_>) {
+    let exchange = &mut *stream.chain.exchange;
+    poll_fn(|cx| {
+        while !stream.reader.is_at_end() {
+            match stream.reader.poll_frame(cx, &mut exchange.request_trailers) {
+                Poll::Ready(Ok(Frame::Data(data))) => exchange.bytes_received += data.len() as u64,
+                Poll::Ready(Ok(Frame::End | Frame::Trailers) | Err(_)) | Poll::Pending => break,
+            }
+            if exchange.bytes_received > DISCARDED_BODY_BYTES {
+                break;
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// What is decided about a request before a connection is there.
@@ -163,7 +199,7 @@ fn note_failure(stream: &mut Stream<'_, '_>, plan: &Plan, error: &Error) {
     match &error.kind {
         Kind::ConnectFailure(why) => stream.chain.exchange.upstream.failure = Some(why.clone()),
         Kind::RequestTimeout => stats.upstream_rq_timeout.inc(),
-        Kind::UpstreamReset => stats.upstream_rq_rx_reset.inc(),
+        Kind::UpstreamReset | Kind::UpstreamRefused => stats.upstream_rq_rx_reset.inc(),
         Kind::DownstreamClosed | Kind::DownstreamFraming(_) => stats.upstream_rq_tx_reset.inc(),
         _ => {}
     }
@@ -245,7 +281,7 @@ async fn over_http1(
     limits: &mut Deadlines,
     mut lease: Http1Lease,
 ) -> Result<Option<Box<Reply>>, Error> {
-    let trailers = stream.around.manager.http1_trailers;
+    let trailers = plan.cluster.spec().http1_trailers;
     let framing = request_framing(stream);
     let (socket, read_buf, write_buf) = lease.parts();
     let encoded = encode::encode_request(write_buf, &stream.chain.exchange.request, framing);
@@ -257,7 +293,7 @@ async fn over_http1(
     let mut writer = H1Writer::new(write_half, write_buf, trailers);
     writer.begin(framing);
     let upstream = UpstreamSide {
-        reader: Some(Reader::H1(H1Reader::new(read_half, read_buf))),
+        reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
         writer: Writer::H1(writer),
         head: Await::Http1(HeadParser::new()),
     };
@@ -358,6 +394,9 @@ impl UpstreamSide<'_> {
                 let response = std::task::ready!(std::pin::Pin::new(response).poll(cx));
                 let (parts, body) = response.map_err(|error| before_head(&error))?.into_parts();
                 h2_glue::response_from(&parts, into);
+                if into.len() > HeadLimits::RESPONSE.fields as usize + 1 {
+                    return Poll::Ready(Err(Kind::UpstreamReset));
+                }
                 let ended = body.is_end_stream();
                 self.reader = Some(Reader::H2(H2Reader::new(body)));
                 self.head = Await::Done;
@@ -413,7 +452,10 @@ fn poll_http1_head(
 /// What an HTTP/2 failure before the head means.
 fn before_head(error: &h2::Error) -> Kind {
     if error.is_reset() && error.is_remote() {
-        Kind::UpstreamReset
+        match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => Kind::UpstreamRefused,
+            _ => Kind::UpstreamReset,
+        }
     } else if error.is_io() || error.is_go_away() {
         Kind::UpstreamClosed
     } else {
@@ -648,7 +690,9 @@ impl Conversation<'_> {
         hygiene::upstream_response(&mut exchange.response);
         let mut room = [0; 20];
         let took = decimal(took, &mut room);
-        exchange.response.set_known(Known::XEnvoyUpstreamServiceTime, took);
+        if exchange.timing.request_received.is_some() {
+            exchange.response.set_known(Known::XEnvoyUpstreamServiceTime, took);
+        }
         if let Some(route) = &stream.route {
             let random = stream.random;
             let worker = self.around.worker;

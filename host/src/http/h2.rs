@@ -76,7 +76,10 @@ pub(crate) fn request_to(block: &Headers) -> Option<Request<()>> {
     let authority = Authority::try_from(block.known(Known::Authority)?).ok()?;
     let path = PathAndQuery::try_from(block.known(Known::Path)?).ok()?;
     let uri = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(match block.known(Known::Scheme) {
+            Some(b"https") => Scheme::HTTPS,
+            _ => Scheme::HTTP,
+        })
         .authority(authority)
         .path_and_query(path)
         .build()

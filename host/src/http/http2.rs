@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::downstream::Downstream;
+use super::error::Kind;
 use super::h1::MethodKind;
 use super::h1::head::Reject;
 use super::h2 as h2_glue;
@@ -198,7 +199,7 @@ async fn stream(
     };
     // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
     let verdict = if headers.len() > manager.rules.limits.fields as usize + 3 {
-        Err(Reject::TooManyFields.into())
+        Err(Kind::Reset("http2.too_many_headers").into())
     } else if !headers.has(Known::Authority) {
         Err(Reject::MissingHost.into())
     } else {

@@ -19,7 +19,16 @@ const NOMINATED_MAX: usize = 10;
 pub(crate) enum Refusal {
     /// `connection` names a field that may not be removed, or too many: 400.
     ConnectionHeader,
-    /// An upgrade that no configuration allows: 403.
+    /// `connection` names `host`, without which the request is none: 400.
+    MissingHost,
+}
+
+/// What the head asks of the connection manager beyond its own request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Nothing.
+    Nothing,
+    /// Another protocol on this connection.
     Upgrade,
 }
 
@@ -28,9 +37,10 @@ pub(crate) fn request(
     manager: &ConnectionManager,
     exchange: &mut Exchange,
     id: u128,
-) -> Result<(), Refusal> {
+) -> Result<Asks, Refusal> {
     let headers = &mut exchange.request;
-    let upgrade = remove_hop_by_hop(headers, exchange.protocol)?;
+    headers.join_repeated(Known::joins_in_request);
+    let asks = remove_hop_by_hop(headers, exchange.protocol)?;
     let direct = exchange.connection.direct_remote;
     let trusted = trusted_address(manager, headers, direct);
     let internal = is_internal(manager, headers, trusted.from_header);
@@ -48,11 +58,11 @@ pub(crate) fn request(
     if let Some(via) = &manager.via {
         append_list(headers, Known::Via, via, b", ");
     }
-    if upgrade { Err(Refusal::Upgrade) } else { Ok(()) }
+    Ok(asks)
 }
 
-/// Takes hop-by-hop fields out. Says whether the request asks for an upgrade.
-fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<bool, Refusal> {
+/// Takes hop-by-hop fields out.
+fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, Refusal> {
     let mut upgrade = false;
     let mut h2c = false;
     if headers.has(Known::Connection) {
@@ -64,6 +74,7 @@ fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<bool, 
                 h2c = true;
             } else if !token.eq_ignore_ascii_case(b"close")
                 && !token.eq_ignore_ascii_case(b"keep-alive")
+                && !token.eq_ignore_ascii_case(b"te")
             {
                 nominated.push(nominate(token)?);
             }
@@ -99,11 +110,14 @@ fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<bool, 
     if trailers {
         headers.set_known(Known::Te, b"trailers");
     }
-    Ok(upgrade)
+    Ok(if upgrade { Asks::Upgrade } else { Asks::Nothing })
 }
 
 fn nominate(token: &[u8]) -> Result<Name, Refusal> {
     let name = Name::parse(token).map_err(|_invalid| Refusal::ConnectionHeader)?;
+    if name == Name::Known(Known::Authority) && token.first() != Some(&b':') {
+        return Err(Refusal::MissingHost);
+    }
     let protected = name.is_pseudo()
         || matches!(
             name,
@@ -167,7 +181,12 @@ fn is_internal(manager: &ConnectionManager, headers: &Headers, named: Option<IpA
 /// Envoy's control headers: a client that is not internal may not steer the proxy with them.
 fn remove_control_headers(headers: &mut Headers, internal: bool, edge: bool) {
     headers.retain(|field| match field.known {
-        Some(Known::XEnvoyInternal | Known::XEnvoyExpectedRqTimeoutMs) => false,
+        Some(
+            Known::XEnvoyInternal
+            | Known::XEnvoyExpectedRqTimeoutMs
+            // Nobody has verified a client's certificate here, so nobody may claim to have.
+            | Known::XForwardedClientCert,
+        ) => false,
         Some(
             Known::XEnvoyRetryOn
             | Known::XEnvoyRetryGrpcOn
@@ -175,7 +194,6 @@ fn remove_control_headers(headers: &mut Headers, internal: bool, edge: bool) {
             | Known::XEnvoyRetriableStatusCodes
             | Known::XEnvoyRetriableHeaderNames
             | Known::XEnvoyHedgeOnPerTryTimeout
-            | Known::XEnvoyIsTimeoutRetry
             | Known::XEnvoyUpstreamAltStatName
             | Known::XEnvoyUpstreamRqTimeoutMs
             | Known::XEnvoyUpstreamRqPerTryTimeoutMs
@@ -187,8 +205,8 @@ fn remove_control_headers(headers: &mut Headers, internal: bool, edge: bool) {
         ) => internal,
         Some(
             Known::XEnvoyOriginalPath
+            | Known::XEnvoyOriginalHost
             | Known::XEnvoyDecoratorOperation
-            | Known::XEnvoyExternalAddress
             | Known::XEnvoyDownstreamServiceCluster
             | Known::XEnvoyDownstreamServiceNode,
         ) => !edge,
@@ -205,8 +223,11 @@ fn forward_headers(
 ) {
     let scheme: &[u8] = b"http";
     if !manager.use_remote_address {
-        if !headers.has(Known::XForwardedProto) {
-            headers.append_known(Known::XForwardedProto, scheme);
+        match headers.known(Known::XForwardedProto) {
+            None => headers.append_known(Known::XForwardedProto, scheme),
+            // The hop before knows what the client spoke.
+            Some(b"https") => headers.set_known(Known::Scheme, b"https"),
+            Some(_) => {}
         }
         return;
     }
@@ -229,7 +250,7 @@ fn request_id(manager: &ConnectionManager, headers: &mut Headers, edge: bool, id
         return;
     }
     let keep = !edge || manager.preserve_external_request_id;
-    if keep && headers.has(Known::XRequestId) {
+    if keep && headers.known(Known::XRequestId).is_some_and(|id| !id.is_empty()) {
         return;
     }
     headers.set_known(Known::XRequestId, &uuid(id));
@@ -337,14 +358,14 @@ mod tests {
             ("expect", "100-Continue"),
             ("x-kept", "1"),
         ]);
-        assert_eq!(remove_hop_by_hop(&mut headers, Protocol::Http11), Ok(false));
+        assert_eq!(remove_hop_by_hop(&mut headers, Protocol::Http11), Ok(Asks::Nothing));
         assert_eq!(names(&headers), ["te", "x-kept"]);
         assert_eq!(headers.known(Known::Te), Some(&b"trailers"[..]));
     }
 
     #[test]
     fn connection_may_not_name_what_must_stay() {
-        for name in ["host", "content-length", "X-Forwarded-For", ":path", "bad name"] {
+        for name in ["content-length", "X-Forwarded-For", ":path", "bad name"] {
             let mut headers = head(&[("connection", name)]);
             let refused = remove_hop_by_hop(&mut headers, Protocol::Http11);
             assert_eq!(refused, Err(Refusal::ConnectionHeader), "{name}");
@@ -354,11 +375,11 @@ mod tests {
     #[test]
     fn upgrades_are_seen_and_h2c_is_ignored() {
         let mut websocket = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(remove_hop_by_hop(&mut websocket, Protocol::Http11), Ok(true));
+        assert_eq!(remove_hop_by_hop(&mut websocket, Protocol::Http11), Ok(Asks::Upgrade));
         let fields =
             [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "A")];
         let mut h2c = head(&fields);
-        assert_eq!(remove_hop_by_hop(&mut h2c, Protocol::Http11), Ok(false));
+        assert_eq!(remove_hop_by_hop(&mut h2c, Protocol::Http11), Ok(Asks::Nothing));
         assert!(h2c.is_empty());
     }
 

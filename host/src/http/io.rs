@@ -83,6 +83,8 @@ pub(crate) struct H1Reader<'a> {
     decoder: Decoder,
     /// How much room the next read gets.
     room: usize,
+    /// Whether trailers are passed on: `enable_trailers`. Otherwise they are dropped, as in Envoy.
+    trailers: bool,
 }
 
 /// An HTTP/2 stream's receiving half.
@@ -92,9 +94,9 @@ pub(crate) struct H2Reader {
 }
 
 impl<'a> H1Reader<'a> {
-    pub(crate) const fn new(io: ReadHalf<'a>, buf: &'a mut BytesMut) -> Self {
+    pub(crate) const fn new(io: ReadHalf<'a>, buf: &'a mut BytesMut, trailers: bool) -> Self {
         let decoder = Decoder::new(BodyLength::None, HeadLimits::REQUEST);
-        Self { io, buf, decoder, room: READ_FIRST }
+        Self { io, buf, decoder, room: READ_FIRST, trailers }
     }
 
     /// Begins a body of that length.
@@ -124,7 +126,13 @@ impl<'a> H1Reader<'a> {
         loop {
             match self.decoder.decode(self.buf, trailers)? {
                 Decoded::Data(data) => return Poll::Ready(Ok(Frame::Data(data))),
-                Decoded::Trailers => return Poll::Ready(Ok(Frame::Trailers)),
+                Decoded::Trailers if self.trailers && !trailers.is_empty() => {
+                    return Poll::Ready(Ok(Frame::Trailers));
+                }
+                Decoded::Trailers => {
+                    trailers.clear();
+                    return Poll::Ready(Ok(Frame::End));
+                }
                 Decoded::End => return Poll::Ready(Ok(Frame::End)),
                 Decoded::NeedMore => match ready!(self.poll_fill(cx)) {
                     Ok(0) => {
@@ -190,6 +198,14 @@ impl Reader<'_> {
     /// [`Reader::poll_frame`] as a future.
     pub(crate) async fn frame(&mut self, trailers: &mut Headers) -> Result<Frame, ReadError> {
         poll_fn(|cx| self.poll_frame(cx, trailers)).await
+    }
+
+    /// Whether nothing more will come.
+    pub(crate) fn is_at_end(&self) -> bool {
+        match self {
+            Self::H1(reader) => reader.decoder.is_finished(),
+            Self::H2(reader) => reader.stream.is_end_stream(),
+        }
     }
 
     /// Whether the whole body was read. An HTTP/2 stream looks after itself.

@@ -72,7 +72,12 @@ impl Reply {
 
     /// Puts the reply into the exchange: status, flags, details and the head without `date` and
     /// `server`. Gives back the content that follows the head, for a method that wants one.
-    pub(crate) fn compose(self, exchange: &mut Exchange) -> Bytes {
+    /// `mutate` may change the head before the fields are added that describe the content.
+    pub(crate) fn compose(
+        self,
+        exchange: &mut Exchange,
+        mutate: impl FnOnce(&mut Exchange),
+    ) -> Bytes {
         exchange.flags.insert(self.flags);
         exchange.details = Some(self.details);
         exchange.local_reply_body = (!self.body.is_empty())
@@ -81,12 +86,14 @@ impl Reply {
         exchange.response_trailers.clear();
         let grpc = is_grpc(exchange.request.known(Known::ContentType));
         let status = if grpc { 200 } else { self.status };
-        exchange.status = status;
         let response = &mut exchange.response;
         response.append_known(Known::Status, decimal(u64::from(status), &mut [0; 20]));
         for (name, value) in &self.headers {
             response.append(name, value);
         }
+        mutate(exchange);
+        exchange.status = status;
+        let response = &mut exchange.response;
         if grpc {
             let code = self.grpc_status.unwrap_or_else(|| grpc_status(self.status));
             response.set_known(Known::ContentType, b"application/grpc");

@@ -14,10 +14,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::downstream::Downstream;
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, Side};
 use super::forward;
+use super::h1::head::Reject;
 use super::h1::{BodyLength, MethodKind};
-use super::hygiene::{self, Refusal};
+use super::hygiene::{self, Asks, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk, Whole};
 use super::reply::Reply;
@@ -148,15 +149,29 @@ impl<'a, 'io> Stream<'a, 'io> {
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
         let id = if self.around.manager.generate_request_id { worker.random_wide() } else { 0 };
-        hygiene::request(self.around.manager, exchange, id).map_err(|refusal| match refusal {
+        let cleaned = hygiene::request(self.around.manager, exchange, id);
+        let asks = cleaned.map_err(|refusal| match refusal {
             Refusal::ConnectionHeader => Kind::ConnectionHeader,
-            Refusal::Upgrade => Kind::UpgradeRefused,
+            Refusal::MissingHost => {
+                exchange.request.remove_known(Known::Authority);
+                Kind::Rejected(Reject::MissingHost)
+            }
         })?;
-        match exchange.request.known(Known::Path) {
+        let request = &exchange.request;
+        match request.known(Known::Path) {
             Some([b'/', ..]) | None => {}
             Some(_) => return Err(Kind::AbsolutePath.into()),
         }
+        if request.known(Known::Method) == Some(b"QUERY") && !request.has(Known::ContentType) {
+            return Err(Kind::QueryWithoutType.into());
+        }
         self.route = match_route(self.around, self.random, exchange);
+        if asks == Asks::Upgrade {
+            // The client may be sending something else than HTTP already.
+            self.incoming.keep_alive = false;
+            let known = self.route.is_some();
+            return Err(if known { Kind::UpgradeRefused } else { Kind::NoRoute }.into());
+        }
         if !self.incoming.has_body {
             exchange.timing.request_received = Some(exchange.timing.started);
         }
@@ -215,23 +230,24 @@ impl<'a, 'io> Stream<'a, 'io> {
         self.reply_with(reply, None).await
     }
 
-    /// `route` is the one that makes the reply, if one does: those are the only local replies that
-    /// get a route's changes of response headers.
+    /// `route` is the one whose changes of response headers the reply gets: those that the route or
+    /// the way to its upstream is the reason of.
     async fn reply_with(&mut self, reply: Reply, route: Option<&Route>) -> Result<(), Error> {
-        let must_close = reply.close;
-        let content = reply.compose(self.chain.exchange);
-        if let Some(route) = route {
-            let exchange = &mut *self.chain.exchange;
-            let worker = self.around.worker;
-            worker.with_scratch(|scratch| route.finalize_response(exchange, self.random, scratch));
-        }
+        // A client that sends what is no request is not asked for another, as in Envoy.
+        let must_close = reply.close || reply.status == 400;
+        let (worker, random) = (self.around.worker, self.random);
+        let content = reply.compose(self.chain.exchange, |exchange| {
+            if let Some(route) = route {
+                worker.with_scratch(|scratch| route.finalize_response(exchange, random, scratch));
+            }
+        });
         let mut whole = Whole { content, has_trailers: false };
         if self.chain_started {
             let end = whole.content.is_empty();
             let from = self.chain.len();
             if let Walk::Reply(other) = self.chain.response(from, end, Some(&mut whole))? {
                 // A filter answers an answer: once, and the other filters have seen the first.
-                whole.content = other.compose(self.chain.exchange);
+                whole.content = other.compose(self.chain.exchange, |_| {});
             }
         }
         let close = must_close || self.must_close();
@@ -317,11 +333,22 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Turns an error into what the client still can be told, and into what the log shows.
     async fn fail(&mut self, error: &Error) {
-        if self.responding || matches!(error.kind, Kind::DownstreamClosed) {
+        if matches!(error.kind, Kind::ConnectionHeader | Kind::Reset(_)) {
+            // Envoy's codec refuses these: its log knows nothing of the request.
+            self.chain.exchange.request.clear();
+        }
+        if self.responding || matches!(error.kind, Kind::DownstreamClosed | Kind::Reset(_)) {
+            if self.responding && self.down.is_http2() {
+                // The connection's task sends what was queued before the reset clears it.
+                tokio::task::yield_now().await;
+            }
             self.cut(error);
             return;
         }
         let mut reply = error.reply();
+        if self.incoming.method == MethodKind::Connect {
+            reply.close = true;
+        }
         if matches!(error.kind, Kind::StreamIdle)
             && (!self.chain_started || !self.reader.is_finished())
         {
@@ -329,7 +356,11 @@ impl<'a, 'io> Stream<'a, 'io> {
             reply.status = 408;
             reply.close = true;
         }
-        if self.reply(reply).await.is_err() {
+        let route = match error.side() {
+            Side::Upstream => self.route.clone(),
+            Side::Downstream | Side::Filter | Side::Proxy => None,
+        };
+        if self.reply_with(reply, route.as_deref()).await.is_err() {
             self.cut(&Kind::DownstreamClosed.into());
         }
     }
@@ -349,7 +380,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
             Kind::DownstreamClosed => Cow::Borrowed("downstream_remote_disconnect"),
             Kind::UpstreamProtocol => after_start("protocol_error"),
-            Kind::UpstreamReset => after_start("remote_reset"),
+            Kind::UpstreamReset | Kind::UpstreamRefused => after_start("remote_reset"),
             Kind::UpstreamClosed => after_start("connection_termination"),
             _ => error.reply().details,
         };
@@ -382,6 +413,8 @@ impl<'a, 'io> Stream<'a, 'io> {
         if exchange.flags.contains(Flags::NO_CLUSTER_FOUND) {
             stats.no_cluster.inc();
         }
+        // Only the reply itself may speak of its body, as in Envoy.
+        self.chain.exchange.local_reply_body = None;
         self.chain.finish();
         self.ended
     }
@@ -404,6 +437,8 @@ fn match_route(
         Action::Direct(_) => RouteKind::DirectResponse,
     });
     exchange.route_name = route.and_then(|route| route.name.clone());
+    let target = route.and_then(|route| route.target(random));
+    exchange.upstream.cluster = target.map(|target| Arc::clone(&target.cluster.name));
     exchange.virtual_host = route.map(|route| Arc::clone(&route.virtual_host));
     route.map(Arc::clone)
 }

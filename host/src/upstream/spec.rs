@@ -38,6 +38,8 @@ pub struct ClusterSpec {
     /// `ignore_health_on_host_removal`: an endpoint that discovery dropped goes at once, although
     /// its health checks still pass.
     pub ignore_health_on_host_removal: bool,
+    /// `http_protocol_options.enable_trailers` of an HTTP/1 upstream: false.
+    pub http1_trailers: bool,
     /// `common_http_protocol_options.idle_timeout`: 1 h; `None` where the file says `0s`.
     pub idle_timeout: Option<Duration>,
     /// `common_http_protocol_options.max_requests_per_connection`.
@@ -61,6 +63,7 @@ impl ClusterSpec {
             breakers: [Thresholds::default(); Priority::ALL.len()],
             health_check: None,
             ignore_health_on_host_removal: false,
+            http1_trailers: false,
             idle_timeout: Some(Duration::from_hours(1)),
             max_requests_per_connection: None,
             buffer_limit: limits::CONNECTION_BUFFER_BYTES,

@@ -5,13 +5,15 @@
 //! a filter wants, in the chain's order, and [`Instances::on_done`] at the end of each stream.
 //!
 //! An instance is started when it is first needed, on the worker's own thread: starting one costs
-//! some 20 µs and its `configure`. State that a guest keeps for a stream belongs to one instance; the
+//! some 20 µs and its `configure`. Where that is long, the replacement of one that failed has to wait
+//! ([`Rest`]), so that a filter which fails again and again does not take the worker from others. State that a guest keeps for a stream belongs to one instance; the
 //! generation in [`SlotState`] tells whether it is still that one.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wasmtime::Store;
@@ -22,8 +24,9 @@ use super::lines::{Lines, Rate};
 use super::outcome::{self, Failure, FailureKind, Outcome, Scene};
 use super::slot::{FilterSlot, Isolation, Slot};
 use super::state::{Hook, State};
+use super::ticker::thread_cpu;
 use crate::exchange::Exchange;
-use crate::limits;
+use crate::{clock, limits};
 
 /// A worker's instances.
 pub struct Instances {
@@ -67,6 +70,7 @@ struct Pool {
     generation: u32,
     /// Exclusive ones that no stream has.
     idle: Vec<Box<Instance>>,
+    rest: Rest,
 }
 
 impl Instances {
@@ -293,6 +297,7 @@ impl Instances {
             if answer.is_err() {
                 state.token = 0;
                 pool.drop_shared();
+                pool.rest.after_failure(clock::now());
             }
             return answer;
         }
@@ -308,6 +313,9 @@ impl Instances {
         if answer.is_err() {
             state.token = 0;
             state.own = None;
+            if slot.shared.isolation == Isolation::Exclusive {
+                pool.rest.after_failure(clock::now());
+            }
         }
         answer
     }
@@ -359,11 +367,23 @@ impl Pool {
             shared: None,
             generation: 0,
             idle: Vec::new(),
+            rest: Rest::default(),
         }
     }
 
-    fn start(&self, slot: &Slot, worker: usize) -> Result<Instance, Failure> {
-        let mut instance = Instance::start(&slot.shared, worker, self.rate.clone())?;
+    fn start(&mut self, slot: &Slot, worker: usize) -> Result<Instance, Failure> {
+        let now = clock::now();
+        if let Some(left) = self.rest.left(now) {
+            let text = format!("a new instance has to wait for {left:?}: starting one takes long");
+            return Err(Failure::new(FailureKind::NotStarted, text));
+        }
+        let before = thread_cpu();
+        let started = Instance::start(&slot.shared, worker, self.rate.clone());
+        self.rest.started(thread_cpu().saturating_sub(before));
+        if started.is_err() {
+            self.rest.after_failure(now);
+        }
+        let mut instance = started?;
         instance.adopt(slot.interest);
         Ok(instance)
     }
@@ -389,6 +409,31 @@ impl Pool {
     }
 }
 
+/// How long a filter that failed waits for its next instance: not at all where starting one is
+/// quick, else so long that starting takes a tenth of the worker's time at most.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Processor time that the last start took.
+    cost: Duration,
+    until: Option<Instant>,
+}
+
+impl Rest {
+    fn started(&mut self, cost: Duration) {
+        *self = Self { cost, until: None };
+    }
+
+    fn after_failure(&mut self, now: Instant) {
+        let slow = self.cost > limits::WASM_QUICK_START;
+        self.until = slow.then(|| now + self.cost * limits::WASM_REST_FACTOR);
+    }
+
+    /// The rest of the wait.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+}
+
 /// Spreads slot numbers, which are dense already.
 #[derive(Default)]
 struct IdHasher(u64);
@@ -407,5 +452,37 @@ impl Hasher for IdHasher {
     fn write_u64(&mut self, id: u64) {
         // Fibonacci hashing: the table takes its control bits from the top.
         self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_filter_that_starts_slowly_has_to_rest() {
+        let now = clock::now();
+        let ms = Duration::from_millis;
+        let mut rest = Rest::default();
+        rest.started(limits::WASM_QUICK_START);
+        rest.after_failure(now);
+        assert_eq!(rest.left(now), None);
+        rest.started(ms(50));
+        assert_eq!(rest.left(now), None, "nothing failed");
+        rest.after_failure(now);
+        assert_eq!(rest.left(now), Some(ms(450)));
+        assert_eq!(rest.left(now + ms(449)), Some(ms(1)));
+        assert_eq!(rest.left(now + ms(450)), None);
+    }
+
+    #[test]
+    fn slots_spread_over_the_table() {
+        let hash = |id: u64| {
+            let mut hasher = IdHasher::default();
+            hasher.write_u64(id);
+            hasher.finish()
+        };
+        let tops: std::collections::HashSet<u64> = (0..64).map(|id| hash(id) >> 57).collect();
+        assert!(tops.len() > 32, "{}", tops.len());
     }
 }

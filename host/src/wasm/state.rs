@@ -108,6 +108,7 @@ impl State {
     #[inline]
     pub(super) const fn begin(&mut self, hook: Hook, cpu: Duration) {
         self.hook = hook;
+        self.memory.refused = false;
         self.budget.restart(cpu);
     }
 

@@ -8,6 +8,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use crate::config::de::Session;
 use crate::config::de::error::Error;
 use crate::config::de::unsupported;
 use crate::config::de::value::{ValueDe, shorten};
@@ -94,13 +95,16 @@ impl<'de> Deserializer<'de> for OneofDe<'_, '_> {
 }
 
 /// A oneof of which no member is set.
-pub(super) struct NoMemberDe {
+pub(super) struct NoMemberDe<'s, 'd> {
+    pub(super) session: &'s Session<'d>,
     pub(super) node: NodeId,
+    /// The message and the field of the model.
+    pub(super) field: (&'static str, &'static str),
     /// Whether that is a consequence of an error that was told.
     pub(super) told: bool,
 }
 
-impl<'de> Deserializer<'de> for NoMemberDe {
+impl<'de> Deserializer<'de> for NoMemberDe<'_, '_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
@@ -117,14 +121,11 @@ impl<'de> Deserializer<'de> for NoMemberDe {
         variants: &'static [&'static str],
         _visitor: V,
     ) -> Result<V::Value, Error> {
-        if self.told {
-            return Err(Error::told(self.node));
-        }
-        let text = match variants {
+        let text = || match variants {
             [only] => format!("missing field '{only}'"),
             _ => format!("missing one of {}", variants.join(", ")),
         };
-        Err(Error::at(self.node, text))
+        Err(self.session.miss(self.node, self.field, self.told, text))
     }
 
     forward_to_deserialize_any! {

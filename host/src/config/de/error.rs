@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Missing(&'static str),
     /// Told already, or a consequence of what was told.
     Told,
+    /// As `Told`, and the next attempt knows better: nothing has to be taken out.
+    Again,
 }
 
 impl Error {
@@ -44,6 +46,10 @@ impl Error {
 
     pub(super) fn told(node: NodeId) -> Self {
         Self::new(Some(node), Kind::Told)
+    }
+
+    pub(super) fn again(node: NodeId) -> Self {
+        Self::new(Some(node), Kind::Again)
     }
 
     pub(super) fn with_hint(mut self, hint: Option<String>) -> Self {
@@ -88,7 +94,27 @@ impl de::Error for Error {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!("expected {expected}, found {unexpected}"))
+        match unexpected {
+            Unexpected::Bool(value) => Self::custom(format_args!(
+                "expected {expected}, found the boolean {value}"
+            )),
+            Unexpected::Unsigned(value) => Self::custom(format_args!(
+                "expected {expected}, found the number {value}"
+            )),
+            Unexpected::Signed(value) => Self::custom(format_args!(
+                "expected {expected}, found the number {value}"
+            )),
+            Unexpected::Float(value) => Self::custom(format_args!(
+                "expected {expected}, found the number {value}"
+            )),
+            Unexpected::Str(text) => {
+                Self::custom(format_args!("expected {expected}, found '{text}'"))
+            }
+            Unexpected::Unit => Self::custom(format_args!("expected {expected}, found nothing")),
+            Unexpected::Seq => Self::custom(format_args!("expected {expected}, found a list")),
+            Unexpected::Map => Self::custom(format_args!("expected {expected}, found a mapping")),
+            other => Self::custom(format_args!("expected {expected}, found {other}")),
+        }
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -105,7 +131,7 @@ impl fmt::Display for Error {
         match &self.0.kind {
             Kind::Message { text, .. } => f.write_str(text),
             Kind::Missing(field) => write!(f, "missing field '{field}'"),
-            Kind::Told => f.write_str("told already"),
+            Kind::Told | Kind::Again => f.write_str("told already"),
         }
     }
 }

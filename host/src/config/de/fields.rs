@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, IntoDeserializer as _, MapAccess, Visitor};
 
+use crate::config::de::absent::AbsentDe;
 use crate::config::de::choice::{NoMemberDe, OneofDe};
 use crate::config::de::error::Error;
 use crate::config::de::extension::NamedDe;
@@ -30,31 +31,53 @@ pub(super) fn message<'de, V: Visitor<'de>>(
     if !is_mapping && value.form != Form::Empty {
         return Err(value.expected("a mapping"));
     }
+    let schema = value.session.message(name);
+    debug_assert!(
+        is_in_schema(name, fields, schema.as_deref()),
+        "{name} is not Envoy's"
+    );
+    let taken = Vec::with_capacity(fields.len());
     let mut reader = Reader {
         value,
         name,
         fields,
-        schema: value.session.message(name),
-        taken: Vec::new(),
+        schema,
+        taken,
     };
     for entry in value.entries() {
         reader.take(entry);
     }
     reader.take_name_as_type();
-    reader.take_absent_oneofs();
-    reader.check_absent();
+    reader.take_absent();
     let mut access = FieldAccess {
         value,
         name,
         taken: reader.taken.iter(),
         current: None,
     };
-    visitor
-        .visit_map(&mut access)
-        .map_err(|error| match error.missing() {
-            Some(field) => reader.missing(field),
-            None => error.or_at(value.node),
-        })
+    let result = visitor.visit_map(&mut access);
+    result.map_err(|error| match error.missing() {
+        Some(field) => {
+            let shown = field.split_once(':').map_or(field, |(_, name)| name);
+            let told = reader.was_removed(field);
+            value.session.miss(value.node, (name, field), told, || {
+                format!("missing field '{shown}'")
+            })
+        }
+        None => error.or_at(value.node),
+    })
+}
+
+/// Whether the model has only fields that Envoy has.
+fn is_in_schema(name: &str, fields: &[&str], schema: Option<&Message>) -> bool {
+    let Some(schema) = schema else {
+        return !name.starts_with("envoy.") && !name.starts_with("nuncio.");
+    };
+    fields.iter().all(|field| match field.split_once(':') {
+        Some(("oneof", oneof)) => schema.members(oneof).next().is_some(),
+        Some((_, name)) => schema.field(name).is_some(),
+        None => schema.field(field).is_some(),
+    })
 }
 
 /// A field that is set.
@@ -77,8 +100,10 @@ enum Kind {
     Field,
     /// A member of a oneof.
     Member,
-    /// A oneof without a member.
+    /// A oneof without a member; whether that is a consequence of an error that was told.
     NoMember { told: bool },
+    /// A missing field that was told.
+    Absent,
     /// The configuration of a filter whose name stands for its type.
     Named,
 }
@@ -98,7 +123,10 @@ impl Reader<'_, '_> {
         if hidden || session.is_removed(entry.value) {
             return;
         }
-        let known = self.schema.as_deref().and_then(|schema| schema.field(&entry.key));
+        let known = self
+            .schema
+            .as_deref()
+            .and_then(|schema| schema.field(&entry.key));
         let Some(field) = self.model_field(&entry.key, known) else {
             self.refuse(entry, known);
             return;
@@ -184,7 +212,7 @@ impl Reader<'_, '_> {
         } else {
             format!("'{}' and '{first}' exclude each other", entry.key)
         };
-        session.report_key(entry.value, text, None);
+        session.report_conflict(entry.value, other, text);
         session.remove(entry.value);
     }
 
@@ -232,8 +260,7 @@ impl Reader<'_, '_> {
 
     fn nearest_field(&self, key: &str) -> Option<&'static str> {
         let envoys = self.schema.iter().flat_map(|schema| schema.fields());
-        nearest(key, self.model_names())
-            .or_else(|| nearest(key, envoys.map(|field| field.name)))
+        nearest(key, self.model_names()).or_else(|| nearest(key, envoys.map(|field| field.name)))
     }
 
     fn all_fields(&self) -> Option<String> {
@@ -241,7 +268,7 @@ impl Reader<'_, '_> {
         let names: Vec<&str> = self.model_names().collect();
         match names.len() {
             0 => Some("there are no fields here".to_owned()),
-            1..=SHOWN => Some(format!("the fields here are {}", names.join(", "))),
+            1..=SHOWN => Some(format!("known fields: {}", names.join(", "))),
             _ => None,
         }
     }
@@ -295,46 +322,40 @@ impl Reader<'_, '_> {
         });
     }
 
-    /// A oneof that is not set still says which members it could have.
-    fn take_absent_oneofs(&mut self) {
-        for field in self
-            .fields
-            .iter()
-            .copied()
-            .filter(|field| field.starts_with("oneof:"))
-        {
+    /// What is not set and should be, and the oneofs, which say what they could be.
+    fn take_absent(&mut self) {
+        let ValueDe { session, node, .. } = self.value;
+        for field in self.fields.iter().copied() {
             if self.taken.iter().any(|taken| taken.field == field) {
                 continue;
             }
-            let kind = Kind::NoMember {
-                told: self.was_removed(field),
+            let known = || {
+                self.schema
+                    .as_deref()
+                    .and_then(|schema| schema.field(field))
             };
-            let node = self.value.node;
+            let kind = if session.is_missed(node, (self.name, field)) {
+                Kind::Absent
+            } else if field.starts_with("oneof:") {
+                Kind::NoMember {
+                    told: self.was_removed(field),
+                }
+            } else if known().is_some_and(constraint::needs_value) {
+                let told = self.was_removed(field);
+                let text = || format!("missing field '{field}'");
+                session.miss(node, (self.name, field), told, text);
+                Kind::Absent
+            } else {
+                continue;
+            };
             self.taken.push(Taken {
                 field,
-                member: "",
+                member: field,
                 outer: node,
                 node,
                 oneof: None,
                 kind,
             });
-        }
-    }
-
-    /// The constraints that an absent field violates: it has the value 0 or is empty.
-    fn check_absent(&self) {
-        let Some(schema) = &self.schema else { return };
-        let session = self.value.session;
-        for field in schema.fields().filter(|field| field.oneof.is_none()) {
-            let is_set = self.taken.iter().any(|taken| taken.member == field.name);
-            if !is_set
-                && self.fields.contains(&field.name)
-                && constraint::needs_value(field)
-                && !self.was_removed(field.name)
-            {
-                let text = format!("missing field '{}'", field.name);
-                session.report_once(self.value.node, field.name, text);
-            }
         }
     }
 
@@ -353,7 +374,10 @@ impl Reader<'_, '_> {
         if kind == "oneof" {
             // A key that is not known may have been meant as a member.
             return removed.any(|entry| {
-                let known = self.schema.as_deref().and_then(|schema| schema.field(&entry.key));
+                let known = self
+                    .schema
+                    .as_deref()
+                    .and_then(|schema| schema.field(&entry.key));
                 known.is_none_or(|known| known.oneof == Some(name))
             });
         }
@@ -363,23 +387,6 @@ impl Reader<'_, '_> {
                 .borrow()
                 .iter()
                 .any(|meant| *meant == (self.value.node, name))
-    }
-
-    /// The error for a field that has no default.
-    fn missing(&self, field: &'static str) -> Error {
-        let node = self.value.node;
-        if self.was_removed(field)
-            || self
-                .value
-                .session
-                .reported
-                .borrow()
-                .contains(&(node, field))
-        {
-            return Error::told(node);
-        }
-        let name = field.split_once(':').map_or(field, |(_, name)| name);
-        Error::at(node, format!("missing field '{name}'"))
     }
 }
 
@@ -417,10 +424,18 @@ impl<'de> MapAccess<'de> for &mut FieldAccess<'_, '_, '_> {
                 member: taken.member,
                 value,
             }),
-            Kind::NoMember { told } => seed.deserialize(NoMemberDe {
-                node: taken.node,
-                told,
-            }),
+            Kind::NoMember { told } => {
+                let field = (self.name, taken.field);
+                seed.deserialize(NoMemberDe {
+                    session: value.session,
+                    node: value.node,
+                    field,
+                    told,
+                })
+            }
+            Kind::Absent => seed
+                .deserialize(AbsentDe)
+                .map_err(|_error| Error::told(taken.node)),
             Kind::Named => seed.deserialize(NamedDe {
                 name: taken.outer,
                 value,

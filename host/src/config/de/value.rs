@@ -15,6 +15,7 @@ use crate::config::de::error::Error;
 use crate::config::de::{choice, extension, fields};
 use crate::config::document::{Entry, NodeId, Value};
 use crate::config::lexical::{self, Number};
+use crate::config::scalar::DURATION;
 
 /// In which way a node is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -265,7 +266,10 @@ impl<'de> Deserializer<'de> for ValueDe<'_, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        fields::message(self, name, fields, visitor)
+        match self.value() {
+            Value::Scalar { .. } if name == DURATION => self.deserialize_any(visitor),
+            _ => fields::message(self, name, fields, visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
