@@ -1,5 +1,5 @@
 //! Compiles the built-in filters, and the sample filter of `nuncio demo`, to components for
-//! wasm32-wasip2, and embeds them: `$OUT_DIR/filters.rs` has a `pub static` for each.
+//! wasm32-wasip2, and embeds them: `$OUT_DIR/filters.rs` has a `pub(crate) static` for each.
 //!
 //! It runs a second cargo, on the same toolchain and the same lock file, in a target directory that
 //! it keeps beside the outer one's. So it neither waits for the outer cargo's lock nor builds
@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 
 /// A package that becomes a component.
 struct Filter {
-    /// Name of the `pub static`.
+    /// Name of the `pub(crate) static`.
     name: &'static str,
     /// Its folder, from the root of the workspace.
     folder: &'static str,
@@ -126,7 +126,7 @@ fn build() -> Result<Built, Box<dyn Error>> {
         writeln!(source, "/// The component of `{folder}`.")?;
         writeln!(
             source,
-            "pub static {name}: &[u8] = include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"));"
+            "pub(crate) static {name}: &[u8] = include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"));"
         )?;
     }
     fs::write(out.join("filters.rs"), source)?;

@@ -49,8 +49,8 @@ const FIELDS: &[(&str, &str)] = &[
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let guests =
-        compile::compile(&root.join("tests/guests/Cargo.toml"), &root.join("target/guests"))?;
+    let manifest = root.join("tests/guests/Cargo.toml").canonicalize()?;
+    let guests = compile::compile(&manifest, &root.join("target/guests"))?;
     let engine = Arc::new(Engine::new(Cache::none())?);
     let component = Component::from_file(&engine, &guests.join("headers.wasm"))?;
     let registry = Arc::new(Registry::new(1));

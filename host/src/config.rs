@@ -74,7 +74,8 @@ pub fn load(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
                 if document.root_id() == empty {
                     document.set_root(root);
                 } else {
-                    document::merge::merge(&mut document, empty, root);
+                    let under = document.root_id();
+                    document::merge::merge(&mut document, under, root);
                 }
             }
             Err(span) => {

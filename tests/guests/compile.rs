@@ -9,7 +9,7 @@ use std::process::Command;
 ///
 /// # Errors
 /// With cargo's own words, or what to do where the target is not installed.
-pub fn compile(manifest: &Path, target_dir: &Path) -> Result<PathBuf, String> {
+pub(crate) fn compile(manifest: &Path, target_dir: &Path) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command

@@ -103,7 +103,7 @@ fn home(_: &Admin, _: &Query) -> Page {
             format!("<a href=\"{0}\">{0}</a>", page.path)
         };
         // Writing to a string cannot fail.
-        let _infallible = write!(rows, "<tr><td>{target}</td><td>{}</td></tr>\n", page.help);
+        let _infallible = writeln!(rows, "<tr><td>{target}</td><td>{}</td></tr>", page.help);
     }
     Page::html(format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>nuncio admin</title>\n\

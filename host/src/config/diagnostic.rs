@@ -248,19 +248,8 @@ impl Diagnostics {
             .unwrap_or(usize::MAX)
             .saturating_sub(1);
         let width = usize::try_from(span.width()).unwrap_or(usize::MAX);
-        // A long line is shown from a little before the position.
-        let skipped = if column < CONFIG_SHOWN_COLUMNS - CONFIG_SHOWN_COLUMNS / 4 {
-            0
-        } else {
-            column.saturating_sub(CONFIG_SHOWN_COLUMNS / 2)
-        };
-        let shown: String = printable(&line)
-            .chars()
-            .skip(skipped)
-            .take(CONFIG_SHOWN_COLUMNS)
-            .collect();
+        let (shown, indent) = window(&printable(&line), column);
         let count = shown.chars().count();
-        let indent = column.saturating_sub(skipped).min(count);
         let carets = "^".repeat(width.clamp(1, count.saturating_sub(indent).max(1)));
         let number = span.line().to_string();
         let margin = " ".repeat(number.len());
@@ -293,6 +282,27 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// The part of a long line that is shown, from a little before the column, and the column in it.
+fn window(line: &str, column: usize) -> (String, usize) {
+    let length = line.chars().count();
+    let skipped = if column < CONFIG_SHOWN_COLUMNS - CONFIG_SHOWN_COLUMNS / 4 {
+        0
+    } else {
+        column.saturating_sub(CONFIG_SHOWN_COLUMNS / 2).min(length)
+    };
+    let mut shown: String = line
+        .chars()
+        .skip(skipped)
+        .take(CONFIG_SHOWN_COLUMNS)
+        .collect();
+    let indent = column.saturating_sub(skipped).min(shown.chars().count());
+    let lead = if skipped > 0 { "… " } else { "" };
+    if length > skipped + CONFIG_SHOWN_COLUMNS {
+        shown.push_str(" …");
+    }
+    (format!("{lead}{shown}"), indent + lead.chars().count())
+}
 
 /// Text of a configuration for a terminal: nothing in it may act as a control sequence, and every
 /// character takes one column, so that the caret stands right.

@@ -31,7 +31,23 @@ pub(crate) struct Chain<'a> {
     /// A whole request body that was read for a filter, until it is sent.
     request_body: Option<Whole>,
     /// Whether any slot wants chunks of that direction.
-    streams: [bool; 2],
+    streams: Streams,
+}
+
+/// Whether any slot wants the chunks of a direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Streams {
+    request: bool,
+    response: bool,
+}
+
+impl Streams {
+    const fn of(&mut self, direction: Direction) -> &mut bool {
+        match direction {
+            Direction::Request => &mut self.request,
+            Direction::Response => &mut self.response,
+        }
+    }
 }
 
 /// A body that was read whole.
@@ -67,7 +83,7 @@ impl<'a> Chain<'a> {
         let slots = manager.filters.len() + manager.loggers.len();
         states.clear();
         states.resize_with(slots, SlotState::default);
-        Self { worker, manager, exchange, states, reached: 0, request_body: None, streams: [false; 2] }
+        Self { worker, manager, exchange, states, reached: 0, request_body: None, streams: Streams::default() }
     }
 
     fn slot(&mut self, index: usize) -> Option<(&'a FilterSlot, &mut SlotState)> {
@@ -112,7 +128,7 @@ impl<'a> Chain<'a> {
                 continue;
             }
             if interest.request_body == BodyMode::Streamed && self.request_body.is_none() {
-                self.streams[Direction::Request as usize] = true;
+                self.streams.request = true;
                 continue;
             }
             if self.request_body.is_none() {
@@ -206,7 +222,7 @@ impl<'a> Chain<'a> {
                         return Ok(Walk::Reply(reply));
                     }
                 }
-                (None, BodyMode::Streamed) => self.streams[Direction::Response as usize] = true,
+                (None, BodyMode::Streamed) => self.streams.response = true,
                 (None, BodyMode::Buffered) => return Ok(Walk::NeedBody { slot: index }),
             }
         }
@@ -266,7 +282,7 @@ impl<'a> Chain<'a> {
         slots: Range<usize>,
         whole: &mut Whole,
     ) -> Result<(), Error> {
-        if !std::mem::take(&mut self.streams[direction as usize]) {
+        if !std::mem::take(self.streams.of(direction)) {
             return Ok(());
         }
         let content = std::mem::take(&mut whole.content);
@@ -314,7 +330,7 @@ impl<'a> Chain<'a> {
     /// # Errors
     /// When a filter fails, or answers when it is too late to.
     pub(crate) fn body(&mut self, direction: Direction, data: Bytes) -> Result<Bytes, Error> {
-        if !self.streams[direction as usize] {
+        if !*self.streams.of(direction) {
             return Ok(data);
         }
         self.chunk(direction, self.seen(direction), data, false)
@@ -325,7 +341,7 @@ impl<'a> Chain<'a> {
     /// # Errors
     /// As [`Chain::body`].
     pub(crate) fn end_of_body(&mut self, direction: Direction) -> Result<Bytes, Error> {
-        if !self.streams[direction as usize] {
+        if !*self.streams.of(direction) {
             return Ok(Bytes::new());
         }
         self.chunk(direction, self.seen(direction), Bytes::new(), true)

@@ -314,7 +314,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let bodiless = self.is_bodiless();
         let is_http2 = self.down.is_http2();
         let Some(writer) = self.down.writer() else { return Ok(()) };
-        if !bodiless && !(whole.content.is_empty() && !whole.has_trailers) {
+        if !bodiless && (!whole.content.is_empty() || whole.has_trailers) {
             self.chain.exchange.bytes_sent += whole.content.len() as u64;
             if !whole.content.is_empty() {
                 writer.push(whole.content);

@@ -4,17 +4,16 @@
 //! reads what they answer; none of the generated types leaves `wasm`.
 
 #![expect(
-    missing_docs,
     clippy::pedantic,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    unreachable_pub,
     reason = "generated; the contract is documented in wit/"
 )]
 
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "filter",
+    additional_derives: [PartialEq],
 });
 
 pub(super) use exports::nuncio::filter::http_filter::{Guest, Interest, Step};

@@ -145,15 +145,35 @@ impl std::error::Error for Failure {}
 /// The guest's stack, innermost frame first, as far as it is of interest.
 fn stack(error: &wasmtime::Error) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
-    let text = backtrace.to_string();
-    let frames = text.lines().filter_map(|line| {
-        let (_, frame) = line.split_once('!')?;
-        // The machinery of a Rust panic says nothing about where it came from.
-        let noise = ["panic", "abort", "rust_begin_unwind", "handle_alloc_error", "__rg_oom"];
-        (!noise.iter().any(|noise| frame.contains(noise))).then_some(frame)
-    });
-    let frames: Vec<&str> = frames.take(FRAMES).collect();
+    let frames = frames(&backtrace.to_string());
     if frames.is_empty() { String::new() } else { format!("; in {}", frames.join(" < ")) }
+}
+
+/// The names of functions in a printed backtrace, of which a line is `0: 0x1a2b - module!function`.
+fn frames(backtrace: &str) -> Vec<String> {
+    // The machinery of a Rust panic says nothing about where it came from.
+    const NOISE: &[&str] =
+        &["panic", "abort", "rust_begin_unwind", "handle_alloc_error", "__rg_oom", "unwrap_failed"];
+    let mut frames: Vec<String> = backtrace
+        .lines()
+        .filter_map(|line| Some(without_hash(line.split_once('!')?.1).to_owned()))
+        .filter(|frame| !NOISE.iter().any(|noise| frame.contains(noise)))
+        .collect();
+    frames.dedup();
+    frames.truncate(FRAMES);
+    frames
+}
+
+/// A Rust function's name without the hash that its mangled name ends with.
+fn without_hash(name: &str) -> &str {
+    match name.rsplit_once("::h") {
+        Some((name, hash))
+            if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            name
+        }
+        _ => name,
+    }
 }
 
 /// Reads what a hook answered.
@@ -327,6 +347,18 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::InvalidAnswer);
             assert!(failure.to_string().contains(says), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_stack_is_short_and_of_interest() {
+        let backtrace = "error while executing at wasm backtrace:\n\
+            \x20   0:   0x1a2b - f.wasm!__rustc::rust_begin_unwind\n\
+            \x20   1:   0x1a2c - f.wasm!core::panicking::panic_fmt::h0123456789abcdef\n\
+            \x20   2:   0x1a2d - f.wasm!f::deep::h0123456789abcdef\n\
+            \x20   3:   0x1a2d - f.wasm!f::deep::h0123456789abcdef\n\
+            \x20   4:   0x1a2e - f.wasm!f::hello";
+        assert_eq!(frames(backtrace), ["f::deep", "f::hello"]);
+        assert_eq!(frames("no frames"), [""; 0]);
     }
 
     #[test]

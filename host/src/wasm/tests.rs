@@ -30,7 +30,7 @@ use crate::observe::registry::Registry;
 fn guests() -> &'static Path {
     static GUESTS: LazyLock<PathBuf> = LazyLock::new(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let manifest = root.join("tests/guests/Cargo.toml");
+        let manifest = root.join("tests/guests/Cargo.toml").canonicalize().unwrap();
         compile::compile(&manifest, &root.join("target/guests")).unwrap()
     });
     &GUESTS

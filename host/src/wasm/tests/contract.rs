@@ -280,7 +280,7 @@ fn replies_and_forwards() {
     for (line, cluster, timeout) in [
         ("forward", None, None),
         ("forward other", Some("other"), None),
-        ("forward other 1500", Some("other"), Some(std::time::Duration::from_millis(1500))),
+        ("forward other 1500", Some("other"), Some(Duration::from_millis(1500))),
     ] {
         let Outcome::Forward(upstream) = outcome(line) else { panic!("no forward") };
         assert_eq!(upstream, Upstream { cluster: cluster.map(str::to_owned), timeout });

@@ -1,6 +1,5 @@
 //! What a guest's faults cost: the stream or the filter, by the failure policy, and nothing else.
 
-use std::time::Duration;
 
 use super::super::outcome::{FailureKind, Outcome};
 use super::super::slot::{FailurePolicy, WasmStats};
@@ -29,7 +28,7 @@ fn stats(slot: &FilterSlot) -> &WasmStats {
 const FAULTS: &[(&str, FailureKind, &str)] = &[
     ("panics", FailureKind::Trap, "unreachable"),
     ("divides-by-zero", FailureKind::Trap, "unreachable"),
-    ("recurses", FailureKind::Trap, "call stack exhausted; in faults::recurse"),
+    ("recurses", FailureKind::Trap, "out of bounds memory access; in faults::recurse"),
     ("exits", FailureKind::Trap, "the guest called exit with status 1"),
     ("sleeps", FailureKind::Trap, "wanted to wait for time to pass"),
     ("hoards-handles", FailureKind::Trap, "more than 256 WASI handles"),

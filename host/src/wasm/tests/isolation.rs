@@ -76,7 +76,7 @@ fn a_trap_loses_the_state_of_streams_that_share_the_instance() {
             Outcome::Next if !fails => {}
             outcome => panic!("{outcome:?}"),
         }
-        assert_eq!(none.shown(), " 1", "who kept nothing lost nothing");
+        assert_eq!(none.shown(), "1", "who kept nothing lost nothing");
         assert_eq!(slot.stats().shard(0).state_lost.get(), 1);
         for stream in [kept, none, trapped, after] {
             stream.end();

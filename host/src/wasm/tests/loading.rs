@@ -3,7 +3,8 @@
 use std::fs;
 
 use wasm_encoder::{
-    ComponentBuilder, ComponentExportKind, ComponentTypeRef, InstanceType, Module,
+    ComponentExportKind, ComponentExportSection, ComponentImportSection, ComponentInstanceSection,
+    ComponentTypeRef, ComponentTypeSection, InstanceType, Module,
 };
 
 use super::super::component::Component;
@@ -12,17 +13,23 @@ use super::*;
 
 /// A component that imports and exports empty instances of those names.
 fn component_with(import: Option<&str>, export: Option<&str>) -> Vec<u8> {
-    let mut builder = ComponentBuilder::default();
-    let empty = builder.type_instance(None, &InstanceType::new());
+    let (mut types, mut imports) = (ComponentTypeSection::new(), ComponentImportSection::new());
+    let (mut instances, mut exports) =
+        (ComponentInstanceSection::new(), ComponentExportSection::new());
+    types.instance(&InstanceType::new());
+    let mut component = wasm_encoder::Component::new();
+    component.section(&types);
     if let Some(import) = import {
-        builder.import(import, ComponentTypeRef::Instance(empty));
+        imports.import(import, ComponentTypeRef::Instance(0));
+        component.section(&imports);
     }
     if let Some(export) = export {
         let nothing: [(&str, ComponentExportKind, u32); 0] = [];
-        let instance = builder.instantiate_exports(None, nothing);
-        builder.export(export, ComponentExportKind::Instance, instance, None);
+        instances.export_items(nothing);
+        exports.export(export, ComponentExportKind::Instance, imports.len(), None);
+        component.section(&instances).section(&exports);
     }
-    builder.finish()
+    component.finish()
 }
 
 fn refusal(bytes: &[u8]) -> String {
@@ -139,7 +146,7 @@ fn limits_are_checked() {
     ] {
         let built = build(&services(), "headers", "", |spec| {
             spec.limits.memory = memory;
-            spec.limits.cpu_per_call = std::time::Duration::from_millis(cpu_ms);
+            spec.limits.cpu_per_call = Duration::from_millis(cpu_ms);
         });
         let error = built.unwrap_err().to_string();
         assert!(error.contains(says), "{error}");

@@ -1,0 +1,91 @@
+//! What the sources promise about themselves: every file says what it owns, none is too long, and
+//! the layers are kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a file without its tests.
+const LINES_MAX: usize = 800;
+
+/// A folder or file of `host/src`, and the modules of the crate that it may not name.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("http", &["config", "build", "server", "cli", "admin"]),
+    ("route", &["config", "build", "server", "cli", "admin", "http", "listener", "upstream", "wasm"]),
+    ("upstream", &["config", "build", "server", "cli", "admin", "http", "listener", "route", "wasm"]),
+    ("wasm", &["config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream"]),
+    ("observe", &["config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream", "wasm", "runtime"]),
+    ("config", &["build", "server", "cli", "admin", "http", "listener", "route", "upstream", "wasm", "runtime", "observe"]),
+    ("listener", &["config", "build", "server", "cli", "admin"]),
+    ("runtime", &["config", "build", "server", "cli", "admin", "listener"]),
+    ("worker", &["config", "build", "server", "cli", "admin", "listener", "http"]),
+    ("headers", &["config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm", "observe", "runtime", "exchange"]),
+    ("exchange", &["config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm", "observe", "runtime"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+fn all(folders: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in folders {
+        sources(&root().join(folder), &mut found);
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn every_file_opens_with_what_it_owns() {
+    for path in all(&["host/src", "sdk/src"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let is_test = path.components().any(|part| part.as_os_str() == "tests")
+            || path.file_stem().is_some_and(|stem| stem == "tests");
+        assert!(text.starts_with("//!") || is_test, "{} has no //! page", path.display());
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_one_subject() {
+    for path in all(&["host/src", "sdk/src", "filters"]) {
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let lines = code.lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn layers_name_only_what_is_below_them() {
+    let host = root().join("host/src");
+    for (layer, forbidden) in LAYERS {
+        for path in all(&["host/src"]) {
+            let within = path.strip_prefix(&host).unwrap();
+            let first = within.components().next().unwrap().as_os_str().to_string_lossy();
+            if first.trim_end_matches(".rs") != *layer {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for module in *forbidden {
+                let named = format!("crate::{module}::");
+                let plain = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let hit = plain.clone().find(|line| line.contains(&named));
+                assert!(hit.is_none(), "{} names {named} in: {}", path.display(), hit.unwrap());
+            }
+        }
+    }
+}
