@@ -158,6 +158,15 @@ impl Session<'_> {
         }
     }
 
+    /// Whether so many errors were told that the next one is only counted.
+    fn is_full(&self) -> bool {
+        self.errors.get() >= CONFIG_ERRORS
+    }
+
+    fn count(&self) {
+        self.errors.update(|errors| errors.saturating_add(1));
+    }
+
     /// An error about a value.
     fn report(&self, node: NodeId, text: String, hint: Option<String>) {
         self.push(self.document.span(node), node, text, |found| {
@@ -198,8 +207,9 @@ impl Session<'_> {
         text: String,
         complete: impl FnOnce(&mut Diagnostic),
     ) {
-        self.errors.set(self.errors.get() + 1);
-        if self.errors.get() > CONFIG_ERRORS {
+        let is_full = self.is_full();
+        self.count();
+        if is_full {
             return;
         }
         let path = self.document.path(node);

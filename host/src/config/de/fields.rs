@@ -220,6 +220,10 @@ impl Reader<'_, '_> {
     fn refuse(&self, entry: &Entry, known: Option<Field>) {
         let session = self.value.session;
         session.remove(entry.value);
+        if session.is_full() {
+            session.count();
+            return;
+        }
         let key = &*entry.key;
         if let Some(known) = known {
             let (text, hint) = unsupported::field(self.name, known.name);

@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as YamlSpan, Tag
 use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::config::document::{Document, Entry, NodeId, Value, push_key};
 use crate::config::source::Span;
-use crate::limits::{CONFIG_ALIASED_NODES, CONFIG_DEPTH, CONFIG_NODES};
+use crate::limits::{CONFIG_ALIASED_NODES, CONFIG_DEPTH, CONFIG_ERRORS, CONFIG_NODES};
 
 /// Parses one source into `document` and returns the node of its document. What is wrong with the
 /// text goes to `diagnostics`; without a result there is nothing to go on with.
@@ -342,22 +342,20 @@ impl Builder<'_> {
         if repeated.is_empty() {
             return entries;
         }
-        for &(index, first) in &repeated {
-            if let Some(Entry { key, key_span, .. }) = entries.get(index).cloned() {
-                self.repeated.push(Repeated {
+        let mut repeated = repeated.into_iter().peekable();
+        let mut kept = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            match repeated.next_if(|(other, _)| *other == index) {
+                Some((_, first)) => self.repeated.push(Repeated {
                     mapping,
-                    key,
-                    span: key_span,
+                    key: entry.key,
+                    span: entry.key_span,
                     first,
-                });
+                }),
+                None => kept.push(entry),
             }
         }
-        let repeated = |index: &usize| repeated.iter().any(|(other, _)| other == index);
-        let kept = entries
-            .into_iter()
-            .enumerate()
-            .filter(|(index, _)| !repeated(index));
-        kept.map(|(_, entry)| entry).collect()
+        kept
     }
 
     /// Duplicate keys are told when the paths of their mappings are known.
@@ -368,6 +366,8 @@ impl Builder<'_> {
             span,
             first,
         } in std::mem::take(&mut self.repeated)
+            .into_iter()
+            .take(CONFIG_ERRORS)
         {
             let mut path = self.document.path(mapping);
             push_key(&mut path, &key);
