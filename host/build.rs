@@ -174,14 +174,7 @@ fn require_target() -> Result<(), Box<dyn Error>> {
 /// A cargo that knows nothing of the outer one but where its registry is and how many jobs may run.
 fn cargo(manifest: &Path, target_dir: &Path) -> Result<Command, Box<dyn Error>> {
     let mut command = Command::new(variable("CARGO")?);
-    command.args([
-        "build",
-        "--locked",
-        "--target",
-        TARGET,
-        "--profile",
-        PROFILE,
-    ]);
+    command.args(["build", "--target", TARGET, "--profile", PROFILE]);
     command
         .arg("--manifest-path")
         .arg(manifest)

@@ -4,7 +4,7 @@
 //! host drives, so both run the same code. The proxy never enters an instance twice at a time.
 
 use std::cell::RefCell;
-use std::mem;
+use std::{fmt, mem};
 
 use serde::de::DeserializeOwned;
 
@@ -181,14 +181,43 @@ impl<F: Filter> Instance<F> {
 
 /// Reads a configuration. None at all is `null`, for which an author's type may have a field-less
 /// struct, a map, an `Option` or `()`: whichever form of nothing it takes is fine.
-fn read<C: DeserializeOwned>(document: &str) -> serde_json::Result<C> {
+fn read<C: DeserializeOwned>(document: &str) -> Result<C, BadConfiguration> {
+    let parse = |document| {
+        let mut json = serde_json::Deserializer::from_str(document);
+        serde_path_to_error::deserialize(&mut json).map_err(BadConfiguration::new)
+    };
     match document.trim_ascii() {
-        "" | "null" | "{}" => {
-            serde_json::from_str("null").or_else(|_cause| serde_json::from_str("{}"))
-        }
-        document => serde_json::from_str(document),
+        "" | "null" | "{}" => parse("null").or_else(|_cause| parse("{}")),
+        document => parse(document),
     }
 }
+
+/// What is wrong with a configuration, and where in it.
+#[derive(Debug)]
+struct BadConfiguration(String);
+
+impl BadConfiguration {
+    fn new(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let path = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        // The position is one in the JSON that the proxy has made, which nobody sees.
+        let reason = reason
+            .rsplit_once(" at line ")
+            .map_or(&*reason, |(reason, _)| reason);
+        Self(match path.as_str() {
+            "." => reason.to_owned(),
+            path => format!("{path}: {reason}"),
+        })
+    }
+}
+
+impl fmt::Display for BadConfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadConfiguration {}
 
 impl<F: Filter> Default for Instance<F> {
     fn default() -> Self {
@@ -257,6 +286,22 @@ mod tests {
         }
         assert_eq!(read::<Option<u8>>("7").unwrap(), Some(7));
         assert!(read::<u8>("null").is_err());
+    }
+
+    #[test]
+    fn an_error_says_where_it_is() {
+        type Table = std::collections::BTreeMap<String, Vec<u8>>;
+        for (document, expected) in [
+            (
+                r#"{"a": [1], "b": [1, "x"]}"#,
+                "b[1]: invalid type: string \"x\", expected u8",
+            ),
+            ("[]", "invalid type: sequence, expected a map"),
+            ("", ""),
+        ] {
+            let refused = read::<Table>(document).err().map(|error| error.to_string());
+            assert_eq!(refused.unwrap_or_default(), expected, "{document}");
+        }
     }
 
     #[test]
