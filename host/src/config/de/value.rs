@@ -69,7 +69,10 @@ impl<'s, 'd> ValueDe<'s, 'd> {
     }
 
     fn integer(self, least: i128, most: i128) -> Result<i128, Error> {
-        let expected = || format!("a whole number from {least} to {most}");
+        let expected = || match least == i64::MIN.into() || most == u64::MAX.into() {
+            true => "a whole number".to_owned(),
+            false => format!("a whole number from {least} to {most}"),
+        };
         let Ok((text, _)) = self.scalar("") else {
             return Err(self.expected(&expected()));
         };

@@ -431,9 +431,8 @@ impl Builder<'_> {
                 ..Fatal::new(span, "YAML does not allow a tab in the indentation")
             };
         }
-        let hint = match line.trim_start().chars().next() {
-            Some('@' | '`') => Some("quote a key or value that begins with '@' or '`'"),
-            Some('%') => Some("quote a value that begins with '%'"),
+        let hint = match line.chars().nth(marker.col()) {
+            Some('@' | '`' | '%') => Some("a key or value that begins with this needs quotes"),
             _ => None,
         };
         Fatal {
