@@ -6,7 +6,7 @@
 //! [`Diagnostics`] by the [`Place`] they belong to. Does not own what needs more than one message
 //! to check, such as a route's cluster.
 //!
-//! In reading order: [`source`] (texts), [`document`] (the tree of what was written), [`schema`]
+//! In reading order: [`source`] (texts), [`document`] (the tree of what was written), `schema`
 //! (what Envoy's API has), `de` (from the tree to the model), then the model, a file for a noun:
 //! [`bootstrap`], [`listener`], [`http_connection_manager`], [`route`], [`cluster`] and so on. A
 //! type of the model has the fields that the proxy implements; every other field of Envoy's API is

@@ -1,7 +1,7 @@
 //! The tree of a configuration as it was written: values with their positions.
 //!
 //! Owns the arena of nodes, walking it by field names, and the path of a node. Made by
-//! [`parse`], joined by [`merge`], read by the decoder (`config::de`) and by `build`, which asks
+//! `parse`, joined by `merge`, read by the decoder (`config::de`) and by `build`, which asks
 //! it for the place of what it complains about. Does not own the meaning of a value.
 
 pub(super) mod merge;
