@@ -37,7 +37,10 @@ const FIELDS: &[(&str, &str)] = &[
     (":scheme", "http"),
     (":authority", "shop.example.com"),
     (":path", "/api/v1/items?page=2"),
-    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"),
+    (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0",
+    ),
     ("accept", "application/json"),
     ("accept-language", "en-GB,en;q=0.5"),
     ("accept-encoding", "gzip, deflate, br"),
@@ -59,7 +62,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut exchange = exchange();
     let base = fastest(|| fill(&mut exchange));
-    println!("a request's fields                     {:6} ns, taken off below", base.as_nanos());
+    println!(
+        "a request's fields                     {:6} ns, taken off below",
+        base.as_nanos()
+    );
     let mut whole = Duration::ZERO;
     for isolation in [Isolation::Shared, Isolation::Exclusive, Isolation::Fresh] {
         let mut spec = SlotSpec::new("headers", "");
@@ -72,10 +78,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             let request = worker.on_request_headers(&slot, &mut state, &mut exchange, true);
             let response = worker.on_response_headers(&slot, &mut state, &mut exchange, true);
             worker.on_done(&slot, &mut state);
-            assert!(matches!((request, response), (Outcome::Next, Outcome::Next)));
+            assert!(matches!(
+                (request, response),
+                (Outcome::Next, Outcome::Next)
+            ));
         });
         let spent = spent.saturating_sub(base);
-        println!("two fields read, two added, {:9}  {:6} ns", format!("{isolation:?}"), spent.as_nanos());
+        println!(
+            "two fields read, two added, {:9}  {:6} ns",
+            format!("{isolation:?}"),
+            spent.as_nanos()
+        );
         if isolation == Isolation::Shared {
             whole = spent;
         }
@@ -96,17 +109,26 @@ fn exchange() -> Box<Exchange> {
         filter_chain: "".into(),
     };
     let timing = Timing::starting(clock::now(), clock::wall());
-    Box::new(Exchange::new(Arc::new(connection), Protocol::Http11, timing, 1))
+    Box::new(Exchange::new(
+        Arc::new(connection),
+        Protocol::Http11,
+        timing,
+        1,
+    ))
 }
 
 fn fill(exchange: &mut Exchange) {
     exchange.request.clear();
     exchange.response.clear();
     for (name, value) in black_box(FIELDS) {
-        exchange.request.append_bytes(name.as_bytes(), value.as_bytes());
+        exchange
+            .request
+            .append_bytes(name.as_bytes(), value.as_bytes());
     }
     exchange.response.append_bytes(b":status", b"200");
-    exchange.response.append_bytes(b"content-type", b"application/json");
+    exchange
+        .response
+        .append_bytes(b"content-type", b"application/json");
 }
 
 /// The time of one run, in the fastest round.

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
 use futures_util::future::{Ready, ready};
 use futures_util::stream::{Once, once};
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use hyper::server::conn::http1;
@@ -145,16 +145,28 @@ struct Page {
 
 impl Page {
     const fn text(body: String) -> Self {
-        Self { status: StatusCode::OK, content_type: "text/plain; charset=UTF-8", body }
+        Self {
+            status: StatusCode::OK,
+            content_type: "text/plain; charset=UTF-8",
+            body,
+        }
     }
 
     fn json(value: &serde_json::Value) -> Self {
         let body = serde_json::to_string_pretty(value).unwrap_or_default();
-        Self { status: StatusCode::OK, content_type: "application/json", body }
+        Self {
+            status: StatusCode::OK,
+            content_type: "application/json",
+            body,
+        }
     }
 
     const fn html(body: String) -> Self {
-        Self { status: StatusCode::OK, content_type: "text/html; charset=UTF-8", body }
+        Self {
+            status: StatusCode::OK,
+            content_type: "text/html; charset=UTF-8",
+            body,
+        }
     }
 
     const fn with(mut self, status: StatusCode) -> Self {
@@ -172,9 +184,18 @@ fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Chunked> {
     let mut response = Response::new(StreamBody::new(once(ready(Ok(frame)))));
     *response.status_mut() = page.status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(page.content_type),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, max-age=0"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert(header::SERVER, HeaderValue::from_static("envoy"));
     response
 }

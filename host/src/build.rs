@@ -75,14 +75,21 @@ struct Workshop<'a> {
 /// # Errors
 /// Everything that is wrong with the configuration.
 pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics), Diagnostics> {
-    let Loaded { bootstrap, document, mut diagnostics } = loaded;
+    let Loaded {
+        bootstrap,
+        document,
+        mut diagnostics,
+    } = loaded;
     let registry = Arc::new(Registry::new(settings.workers));
     let sinks = Arc::new(Sinks::new(settings.flush_interval, &registry));
     let root = document.root();
     let engine = match wasm::Engine::new(wasm::Cache::of_user()) {
         Ok(engine) => Arc::new(engine),
         Err(error) => {
-            diagnostics.error(root, format!("start the WebAssembly engine: {}", chain(&error)));
+            diagnostics.error(
+                root,
+                format!("start the WebAssembly engine: {}", chain(&error)),
+            );
             return Err(diagnostics);
         }
     };
@@ -110,7 +117,10 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     }
     let server_stats = ServerStats::register(&registry, settings.workers);
     let built = Built {
-        snapshot: Arc::new(Snapshot { listeners, clusters }),
+        snapshot: Arc::new(Snapshot {
+            listeners,
+            clusters,
+        }),
         admin,
         registry,
         server_stats,
@@ -124,7 +134,10 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
 impl Workshop<'_> {
     fn admin(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<SocketAddr> {
         let address = bootstrap.admin.as_ref()?.address.as_ref()?;
-        self.literal(address.socket(), place.field("address").field("socket_address"))
+        self.literal(
+            address.socket(),
+            place.field("address").field("socket_address"),
+        )
     }
 
     /// An address that must be a literal one.
@@ -165,9 +178,13 @@ fn config_dump(bootstrap: &Bootstrap) -> Value {
     const TYPE: &str = "type.googleapis.com/envoy.admin.v3.";
     let whole = config_json::to_value(bootstrap);
     let listed = |kind: &str| {
-        let items = whole.pointer(&format!("/static_resources/{kind}s")).and_then(Value::as_array);
+        let items = whole
+            .pointer(&format!("/static_resources/{kind}s"))
+            .and_then(Value::as_array);
         let items = items.into_iter().flatten();
-        items.map(|item| json!({ kind: item })).collect::<Vec<Value>>()
+        items
+            .map(|item| json!({ kind: item }))
+            .collect::<Vec<Value>>()
     };
     let (clusters, listeners) = (listed("cluster"), listed("listener"));
     let routes: Vec<Value> = bootstrap

@@ -62,7 +62,12 @@ pub enum Mode {
 #[derive(Args, Debug)]
 pub struct ServeArgs {
     /// The configuration: Envoy's bootstrap, YAML or JSON
-    #[arg(short = 'c', long, value_name = "FILE", required_unless_present = "config_yaml")]
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "FILE",
+        required_unless_present = "config_yaml"
+    )]
     config_path: Option<PathBuf>,
     /// Configuration as text, merged over the file's
     #[arg(long, value_name = "YAML")]
@@ -124,7 +129,10 @@ pub struct DemoArgs {
 
 /// `--version`: what this is, what it runs filters with, and which contract it speaks.
 const fn version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), " (wasmtime 48, filter contract nuncio:filter@0.1.0)")
+    concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (wasmtime 48, filter contract nuncio:filter@0.1.0)"
+    )
 }
 
 /// Does what the command line says.
@@ -138,7 +146,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            let label = if colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
+            let label = if colour {
+                "\x1b[1;31merror\x1b[0m"
+            } else {
+                "error"
+            };
             // Without standard error there is nobody to tell.
             let _best_effort = writeln!(io::stderr(), "{label}: {error:#}");
             ExitCode::from(EXIT_FAILURE)
@@ -172,8 +184,20 @@ mod tests {
     #[test]
     fn envoys_flags_are_understood() {
         let cli = Cli::try_parse_from([
-            "nuncio", "-c", "envoy.yaml", "--concurrency", "2", "-l", "debug", "--mode", "validate",
-            "--component-log-level", "upstream:trace", "--drain-time-s", "5", "--disable-hot-restart",
+            "nuncio",
+            "-c",
+            "envoy.yaml",
+            "--concurrency",
+            "2",
+            "-l",
+            "debug",
+            "--mode",
+            "validate",
+            "--component-log-level",
+            "upstream:trace",
+            "--drain-time-s",
+            "5",
+            "--disable-hot-restart",
         ])
         .unwrap();
         assert_eq!(cli.serve.mode, Mode::Validate);

@@ -43,14 +43,14 @@ pub use crate::config::source::{ReadError, Source, Span};
 
 use crate::config::source::Sources;
 
-/// A configuration that is well-formed.
+/// A configuration that could be read.
 #[derive(Debug)]
 pub struct Loaded {
     /// What it says.
     pub bootstrap: Bootstrap,
     /// How it was written, to say where something stands.
     pub document: Document,
-    /// Warnings; whoever builds it adds to them.
+    /// What is wrong with it so far; `build` adds to it, and refuses it where there are errors.
     pub diagnostics: Diagnostics,
 }
 
@@ -83,9 +83,11 @@ pub fn load(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
             }
         }
     }
+    // A text that is broken says too little to be checked any further.
+    let readable = !diagnostics.has_errors();
     let bootstrap = de::decode(&document, &mut diagnostics);
     match bootstrap {
-        Some(bootstrap) if !diagnostics.has_errors() => Ok(Loaded {
+        Some(bootstrap) if readable => Ok(Loaded {
             bootstrap,
             document,
             diagnostics,

@@ -540,7 +540,11 @@ impl Headers {
         if repeated == 0 {
             return;
         }
-        for known in Known::ALL.iter().copied().filter(|known| repeated & known.bit() != 0) {
+        for known in Known::ALL
+            .iter()
+            .copied()
+            .filter(|known| repeated & known.bit() != 0)
+        {
             if joins(known) {
                 let values: Vec<&[u8]> = self.known_all(known).collect();
                 let joined = values.join(&b","[..]);

@@ -26,7 +26,11 @@ const REST: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Those of the system: in use, not permitted, not an address of this machine.
-pub(crate) fn bind(address: SocketAddr, backlog: u32, workers: usize) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    backlog: u32,
+    workers: usize,
+) -> io::Result<Vec<TcpListener>> {
     let first = socket(address)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
@@ -47,7 +51,11 @@ pub(crate) fn bind(address: SocketAddr, backlog: u32, workers: usize) -> io::Res
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_nonblocking(true)?;
     // Without this a restart would have to wait for the last connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -86,7 +94,9 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<Listener>, socket: 
 
 /// Accepts what waits in the queue, asking the kernel rather than the runtime's idea of it.
 fn accept_queued(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: tokio::net::TcpListener) {
-    let Ok(socket) = socket.into_std() else { return };
+    let Ok(socket) = socket.into_std() else {
+        return;
+    };
     while let Ok((stream, peer)) = socket.accept() {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
@@ -99,7 +109,9 @@ fn accept_queued(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: tokio::n
 fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
     // Small responses must not wait for the acknowledgement of the last ones.
     let _best_effort = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     let connection = Arc::new(Connection {
         id: worker.next_id(),
         direct_remote: peer,
@@ -107,8 +119,7 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
         listener: Arc::clone(&listener.name),
         filter_chain: Arc::clone(&listener.filter_chain),
     });
-    let served =
-        connection::serve(Rc::clone(worker), Arc::clone(listener), stream, connection);
+    let served = connection::serve(Rc::clone(worker), Arc::clone(listener), stream, connection);
     tokio::task::spawn_local(served);
 }
 
@@ -117,7 +128,9 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
 pub(crate) async fn rest(listener: &str, error: &io::Error) {
     if matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     ) {
         return;
     }
@@ -134,7 +147,11 @@ mod tests {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let sockets = bind(any, 16, 3).unwrap();
         let address = sockets[0].local_addr().unwrap();
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+        assert!(
+            sockets
+                .iter()
+                .all(|socket| socket.local_addr().unwrap() == address)
+        );
         let other = bind(address, 16, 1).unwrap_err();
         assert_eq!(other.kind(), io::ErrorKind::AddrInUse);
         drop(sockets);

@@ -168,11 +168,17 @@ mod tests {
 
     #[test]
     fn ranges_compare_leading_bits() {
-        let ten = Cidr { address: "10.0.0.0".parse().unwrap(), prefix: 8 };
+        let ten = Cidr {
+            address: "10.0.0.0".parse().unwrap(),
+            prefix: 8,
+        };
         assert!(ten.contains("10.255.0.1".parse().unwrap()));
         assert!(ten.contains("::ffff:10.1.2.3".parse().unwrap()));
         assert!(!ten.contains("11.0.0.1".parse().unwrap()));
-        let all = Cidr { address: "0.0.0.0".parse().unwrap(), prefix: 0 };
+        let all = Cidr {
+            address: "0.0.0.0".parse().unwrap(),
+            prefix: 0,
+        };
         assert!(all.contains("203.0.113.9".parse().unwrap()));
         assert!(!all.contains("2001:db8::1".parse().unwrap()));
     }

@@ -99,7 +99,10 @@ struct Handle {
 /// # Errors
 /// When an address cannot be bound or the system refuses a thread.
 pub fn run(built: Built, options: &Options, ready: impl FnOnce(&Admin)) -> Result<Stopped, Error> {
-    let runtime = current_thread().map_err(|source| Error::System { doing: "start the control runtime", source })?;
+    let runtime = current_thread().map_err(|source| Error::System {
+        doing: "start the control runtime",
+        source,
+    })?;
     let local = LocalSet::new();
     local.block_on(&runtime, control(built, options, ready))
 }
@@ -126,7 +129,10 @@ async fn control(
     let admin_address = match &built.admin {
         Some(address) => {
             let served = admin::listen(Rc::clone(&admin), *address).await;
-            Some(served.map_err(|source| Error::BindAdmin { address: *address, source })?)
+            Some(served.map_err(|source| Error::BindAdmin {
+                address: *address,
+                source,
+            })?)
         }
         None => None,
     };
@@ -139,7 +145,13 @@ async fn control(
         .iter()
         .map(|cluster| {
             let resolver = control::system_resolver();
-            control::spawn(cluster, control::Settings { resolver, seed: fastrand::u64(..) })
+            control::spawn(
+                cluster,
+                control::Settings {
+                    resolver,
+                    seed: fastrand::u64(..),
+                },
+            )
         })
         .collect();
     let mut workers = start_workers(&built, options, sockets).map_err(system("start a worker"))?;
@@ -213,7 +225,9 @@ fn register(
         for index in 0..workers {
             let stats = ListenerOfWorker::new(Arc::clone(&listener.stats), index);
             let stats = Arc::new(stats);
-            built.registry.register(Scope::listener_worker(*address, index), &stats);
+            built
+                .registry
+                .register(Scope::listener_worker(*address, index), &stats);
             listed.push(stats);
         }
     }
@@ -331,7 +345,9 @@ fn start_workers(
             let local = LocalSet::new();
             local.block_on(&runtime, work(index, snapshot, shared, sockets, inbox));
         };
-        let thread = std::thread::Builder::new().name(format!("wrk:{index}")).spawn(body)?;
+        let thread = std::thread::Builder::new()
+            .name(format!("wrk:{index}"))
+            .spawn(body)?;
         workers.push(Handle { commands, thread });
     }
     Ok(workers)
@@ -357,7 +373,11 @@ async fn work(
         match command {
             Some(Command::Serve) => {
                 for (listener, socket) in sockets.take().into_iter().flatten() {
-                    tokio::task::spawn_local(listener::accept(Rc::clone(&worker), listener, socket));
+                    tokio::task::spawn_local(listener::accept(
+                        Rc::clone(&worker),
+                        listener,
+                        socket,
+                    ));
                 }
             }
             Some(Command::Drain) => {

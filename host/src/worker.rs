@@ -106,7 +106,10 @@ impl Worker {
             filters,
             snapshot: RefCell::new(snapshot),
             random: RefCell::new(fastrand::Rng::new()),
-            date: RefCell::new(Date { second: u64::MAX, text: String::new() }),
+            date: RefCell::new(Date {
+                second: u64::MAX,
+                text: String::new(),
+            }),
             next_id: Cell::new(0),
             drain: Drain::default(),
             connections: Cell::new(0),
@@ -144,7 +147,9 @@ impl Worker {
 
     /// Calls `with` with the current `date` value (IMF-fixdate, RFC 9110 §5.6.7).
     pub(crate) fn with_date<R>(&self, wall: SystemTime, with: impl FnOnce(&[u8]) -> R) -> R {
-        let second = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let second = wall
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         let mut date = self.date.borrow_mut();
         if date.second != second {
             date.second = second;

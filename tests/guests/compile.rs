@@ -13,7 +13,13 @@ pub(crate) fn compile(manifest: &Path, target_dir: &Path) -> Result<PathBuf, Str
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--target", "wasm32-wasip2", "--manifest-path"])
+        .args([
+            "build",
+            "--release",
+            "--target",
+            "wasm32-wasip2",
+            "--manifest-path",
+        ])
         .arg(manifest)
         .arg("--target-dir")
         .arg(target_dir);
@@ -27,7 +33,9 @@ pub(crate) fn compile(manifest: &Path, target_dir: &Path) -> Result<PathBuf, Str
             command.env_remove(&*name);
         }
     }
-    let output = command.output().map_err(|error| format!("start cargo: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("start cargo: {error}"))?;
     if output.status.success() {
         return Ok(target_dir.join("wasm32-wasip2/release"));
     }

@@ -122,6 +122,19 @@ impl Connection {
         }
     }
 
+    /// Waits until what has come, and was not taken as a message yet, contains `wanted`.
+    pub fn wait_for(&mut self, wanted: &[u8]) {
+        while !self.buffer.windows(wanted.len()).any(|part| part == wanted) {
+            let (wanted, came) = (wanted.escape_ascii(), self.buffer.escape_ascii());
+            assert!(
+                self.end.is_none(),
+                "{:?} in place of {wanted}: {came}",
+                self.end
+            );
+            self.read_more();
+        }
+    }
+
     /// Reads until the peer ends the connection; the bytes that came before that are dropped.
     pub fn drain(&mut self) -> Received {
         loop {

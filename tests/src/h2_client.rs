@@ -80,6 +80,15 @@ impl H2Send {
         self
     }
 
+    fn trailer_map(&self) -> Option<HeaderMap> {
+        let mut trailers = HeaderMap::new();
+        for (name, value) in &self.trailers {
+            let name: http::HeaderName = name.parse().unwrap();
+            trailers.append(name, value.parse().unwrap());
+        }
+        (!trailers.is_empty()).then_some(trailers)
+    }
+
     fn request(&self) -> Request<()> {
         let uri = Uri::builder()
             .scheme(self.scheme.as_str())
@@ -93,6 +102,54 @@ impl H2Send {
         }
         request.body(()).unwrap()
     }
+}
+
+/// Sends a request whose body is in `chunks`, each of which is sent when the one before has come back
+/// from an upstream that echoes, and then its trailers. The answer, as from [`send`].
+#[must_use]
+pub fn converse(address: SocketAddr, request: &H2Send, chunks: &[&str]) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = LocalSet::new();
+    let echoed = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = spawn_local(connection);
+        let mut client = client.ready().await.unwrap();
+        let (response, mut up) = client.send_request(request.request(), false).unwrap();
+        let (head, mut down) = response.await.unwrap().into_parts();
+        let mut lines = vec![format!("HTTP/2 {}", head.status.as_u16())];
+        for chunk in chunks {
+            up.send_data(Bytes::from((*chunk).to_owned()), false)
+                .unwrap();
+            let mut back = Vec::new();
+            while back.len() < chunk.len() {
+                let data = down.data().await.expect("the echo goes on").unwrap();
+                down.flow_control().release_capacity(data.len()).unwrap();
+                back.extend_from_slice(&data);
+            }
+            assert_eq!(back, chunk.as_bytes());
+            lines.push(format!("[chunk] {chunk}"));
+        }
+        match request.trailer_map() {
+            Some(trailers) => up.send_trailers(trailers).unwrap(),
+            None => up.send_data(Bytes::new(), true).unwrap(),
+        }
+        let (rest, trailers) = read_body(&mut down).await.unwrap();
+        assert!(rest.is_empty(), "more came back than was sent: {rest:?}");
+        lines.extend(
+            trailers
+                .iter()
+                .flat_map(|map| header_lines(map, "trailer ")),
+        );
+        connection.abort();
+        lines
+    };
+    let bounded = async { tokio::time::timeout(PATIENCE, echoed).await };
+    let lines = runtime.block_on(local.run_until(bounded));
+    lines.expect("an echo does not come")
 }
 
 /// Sends one request on a connection of its own. The answer, line by line: status, headers, body,
@@ -141,12 +198,7 @@ async fn exchange(
     if let Some(bytes) = &send.body {
         body.send_data(Bytes::from(bytes.clone()), send.trailers.is_empty())?;
     }
-    if !send.trailers.is_empty() {
-        let mut trailers = HeaderMap::new();
-        for (name, value) in &send.trailers {
-            let name: http::HeaderName = name.parse().unwrap();
-            trailers.append(name, value.parse().unwrap());
-        }
+    if let Some(trailers) = send.trailer_map() {
         body.send_trailers(trailers)?;
     }
     let (head, mut body) = response.await?.into_parts();

@@ -32,6 +32,7 @@ pub struct H2Reply {
     body: Option<Vec<u8>>,
     trailers: Vec<(String, String)>,
     reset: Option<Reason>,
+    echoes: bool,
 }
 
 impl H2Reply {
@@ -44,6 +45,16 @@ impl H2Reply {
             body: None,
             trailers: Vec::new(),
             reset: None,
+            echoes: false,
+        }
+    }
+
+    /// `200` at once, with the request's body and trailers, each frame as soon as it comes.
+    #[must_use]
+    pub fn echo() -> Self {
+        Self {
+            echoes: true,
+            ..Self::status(200)
         }
     }
 
@@ -81,6 +92,7 @@ struct Record {
     replies: VecDeque<H2Reply>,
     requests: Vec<H2Request>,
     connections: usize,
+    arrived: usize,
 }
 
 /// The server; it ends when this value does.
@@ -127,6 +139,12 @@ impl H2Origin {
     #[must_use]
     pub fn take_requests(&self) -> Vec<H2Request> {
         std::mem::take(&mut self.record.lock().unwrap().requests)
+    }
+
+    /// How many requests have arrived so far, at least with their head.
+    #[must_use]
+    pub fn arrived(&self) -> usize {
+        self.record.lock().unwrap().arrived
     }
 
     /// How many connections were accepted so far.
@@ -190,6 +208,19 @@ async fn answer(
         ),
     ];
     lines.extend(header_lines(&head.headers, ""));
+    let echoes = {
+        let mut record = record.lock().unwrap();
+        record.arrived += 1;
+        let next = record.replies.front();
+        let echoes = next.is_some_and(|reply| reply.echoes);
+        echoes.then(|| record.replies.pop_front());
+        echoes
+    };
+    if echoes {
+        record.lock().unwrap().requests.push(H2Request { lines });
+        drop(echo(body, respond).await);
+        return;
+    }
     match read_body(&mut body).await {
         Ok((bytes, trailers)) => {
             lines.push(format!("[body] {}", summary(&bytes)));
@@ -213,6 +244,20 @@ async fn answer(
     };
     // The peer may have gone away: its side of the story is what a test looks at.
     drop(send(respond, reply.unwrap_or_else(ordinary)).await);
+}
+
+/// Answers with what comes.
+async fn echo(mut body: RecvStream, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+    let mut stream = respond.send_response(Response::new(()), false)?;
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        stream.send_data(data, false)?;
+    }
+    match body.trailers().await? {
+        Some(trailers) => stream.send_trailers(trailers),
+        None => stream.send_data(Bytes::new(), true),
+    }
 }
 
 async fn send(mut respond: SendResponse<Bytes>, reply: H2Reply) -> Result<(), h2::Error> {

@@ -4,7 +4,9 @@
 //! [`origin`] and [`h2_origin`] are scripted upstream servers, [`process`] runs nuncio or Envoy on a
 //! configuration whose ports are filled in by [`ports`], [`client`] and [`h2_client`] are the
 //! downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
-//! same case through two proxies and compares all that can be seen from outside.
+//! same case through two proxies and compares all that can be seen from outside. [`config`] writes
+//! configurations, [`guests`] has components to put into them, [`scene`] starts all that, and [`admin`]
+//! reads statistics.
 //!
 //! Nothing here knows nuncio's insides: the suites find the binary by `$NUNCIO_BIN` or build it.
 
@@ -22,14 +24,18 @@
     reason = "the processes under test run in real time, so the bounds on waiting for them do too"
 )]
 
+pub mod admin;
 pub mod client;
 pub mod compare;
+pub mod config;
+pub mod guests;
 pub mod h2_client;
 pub mod h2_origin;
 pub mod message;
 pub mod origin;
 pub mod ports;
 pub mod process;
+pub mod scene;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -52,6 +52,10 @@ pub enum Act {
     Reset,
     /// Reads on and never answers.
     Hang,
+    /// Sends back what comes after the request's head, byte by byte as it comes and until the peer
+    /// ends the connection: the framing of the request becomes that of the reply. For a reply
+    /// [`Reply::at_head`] that has sent a head.
+    Echo,
 }
 
 /// What the origin does with one request.
@@ -98,6 +102,13 @@ impl Reply {
     pub fn at_head(mut self) -> Self {
         self.at_head = true;
         self
+    }
+
+    /// `200` in chunks that are those of the request, trailers included, each as soon as it comes.
+    #[must_use]
+    pub fn echo_chunks() -> Self {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+        Self::bytes(head).at_head().then(Act::Echo)
     }
 
     /// `200` with a two-byte body, or what is right for a HEAD request.
@@ -260,7 +271,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             Due::Ordinary => Reply::ordinary(message.method()),
             Due::Scripted(reply) => reply,
         };
-        if !perform(&mut stream, reply) {
+        if !perform(&mut stream, &[], reply) {
             return;
         }
     }
@@ -282,7 +293,7 @@ fn read_request(
             number = count;
             match reply {
                 Some(reply) if reply.at_head => {
-                    if !perform(stream, reply) {
+                    if !perform(stream, behind_head(buffer), reply) {
                         settle(shared, None);
                         return None;
                     }
@@ -350,8 +361,14 @@ fn health_reply(shared: &Shared, message: Message) -> Reply {
     ))
 }
 
-/// Performs a reply; false when the connection ended with it.
-fn perform(stream: &mut TcpStream, reply: Reply) -> bool {
+/// What was read behind a request's head.
+fn behind_head(buffer: &[u8]) -> &[u8] {
+    let end = buffer.windows(4).position(|window| window == b"\r\n\r\n");
+    end.map_or(&[], |end| &buffer[end + 4..])
+}
+
+/// Performs a reply; false when the connection ended with it. `read` is what was read ahead.
+fn perform(stream: &mut TcpStream, read: &[u8], reply: Reply) -> bool {
     for act in reply.acts {
         match act {
             Act::Send(bytes) => {
@@ -366,6 +383,16 @@ fn perform(stream: &mut TcpStream, reply: Reply) -> bool {
             }
             Act::Reset => {
                 drop(SockRef::from(&*stream).set_linger(Some(Duration::ZERO)));
+                return false;
+            }
+            Act::Echo => {
+                let mut bytes = [0; 16 * 1024];
+                let mut sent = stream.write_all(read);
+                while sent.is_ok()
+                    && let Ok(count @ 1..) = stream.read(&mut bytes)
+                {
+                    sent = stream.write_all(&bytes[..count]);
+                }
                 return false;
             }
             Act::Hang => {

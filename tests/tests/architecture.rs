@@ -10,16 +10,63 @@ const LINES_MAX: usize = 800;
 /// A folder or file of `host/src`, and the modules of the crate that it may not name.
 const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["config", "build", "server", "cli", "admin"]),
-    ("route", &["config", "build", "server", "cli", "admin", "http", "listener", "upstream", "wasm"]),
-    ("upstream", &["config", "build", "server", "cli", "admin", "http", "listener", "route", "wasm"]),
-    ("wasm", &["config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream"]),
-    ("observe", &["config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream", "wasm", "runtime"]),
-    ("config", &["build", "server", "cli", "admin", "http", "listener", "route", "upstream", "wasm", "runtime", "observe"]),
+    (
+        "route",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "listener", "upstream", "wasm",
+        ],
+    ),
+    (
+        "upstream",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "listener", "route", "wasm",
+        ],
+    ),
+    (
+        "wasm",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
+        ],
+    ),
+    (
+        "observe",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
+            "wasm", "runtime",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "build", "server", "cli", "admin", "http", "listener", "route", "upstream", "wasm",
+            "runtime", "observe",
+        ],
+    ),
     ("listener", &["config", "build", "server", "cli", "admin"]),
-    ("runtime", &["config", "build", "server", "cli", "admin", "listener"]),
-    ("worker", &["config", "build", "server", "cli", "admin", "listener", "http"]),
-    ("headers", &["config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm", "observe", "runtime", "exchange"]),
-    ("exchange", &["config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm", "observe", "runtime"]),
+    (
+        "runtime",
+        &["config", "build", "server", "cli", "admin", "listener"],
+    ),
+    (
+        "worker",
+        &[
+            "config", "build", "server", "cli", "admin", "listener", "http",
+        ],
+    ),
+    (
+        "headers",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",
+            "observe", "runtime", "exchange",
+        ],
+    ),
+    (
+        "exchange",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",
+            "observe", "runtime",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -52,7 +99,11 @@ fn every_file_opens_with_what_it_owns() {
         let text = fs::read_to_string(&path).unwrap();
         let is_test = path.components().any(|part| part.as_os_str() == "tests")
             || path.file_stem().is_some_and(|stem| stem == "tests");
-        assert!(text.starts_with("//!") || is_test, "{} has no //! page", path.display());
+        assert!(
+            text.starts_with("//!") || is_test,
+            "{} has no //! page",
+            path.display()
+        );
     }
 }
 
@@ -75,16 +126,28 @@ fn layers_name_only_what_is_below_them() {
     for (layer, forbidden) in LAYERS {
         for path in all(&["host/src"]) {
             let within = path.strip_prefix(&host).unwrap();
-            let first = within.components().next().unwrap().as_os_str().to_string_lossy();
+            let first = within
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_string_lossy();
             if first.trim_end_matches(".rs") != *layer {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
             for module in *forbidden {
                 let named = format!("crate::{module}::");
-                let plain = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let plain = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"));
                 let hit = plain.clone().find(|line| line.contains(&named));
-                assert!(hit.is_none(), "{} names {named} in: {}", path.display(), hit.unwrap());
+                assert!(
+                    hit.is_none(),
+                    "{} names {named} in: {}",
+                    path.display(),
+                    hit.unwrap()
+                );
             }
         }
     }

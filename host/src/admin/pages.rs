@@ -19,15 +19,28 @@ pub(super) struct Entry {
     pub(super) render: fn(&Admin, &Query) -> Page,
 }
 
-const fn shows(path: &'static str, help: &'static str, render: fn(&Admin, &Query) -> Page) -> Entry {
-    Entry { path, help, changes: false, render }
+const fn shows(
+    path: &'static str,
+    help: &'static str,
+    render: fn(&Admin, &Query) -> Page,
+) -> Entry {
+    Entry {
+        path,
+        help,
+        changes: false,
+        render,
+    }
 }
 
 /// Every page, in the order of `/help`.
 pub(super) const PAGES: &[Entry] = &[
     shows("/", "Admin home page", home),
     shows("/clusters", "upstream cluster status", clusters),
-    shows("/config_dump", "dump the running configuration", config_dump),
+    shows(
+        "/config_dump",
+        "dump the running configuration",
+        config_dump,
+    ),
     shows("/help", "print out list of admin commands", help),
     shows("/listeners", "print listener info", listeners),
     Entry {
@@ -36,10 +49,22 @@ pub(super) const PAGES: &[Entry] = &[
         changes: true,
         render: quit,
     },
-    shows("/ready", "print server state, return 200 if LIVE, otherwise return 503", ready),
-    shows("/server_info", "print server version/status information", server_info),
+    shows(
+        "/ready",
+        "print server state, return 200 if LIVE, otherwise return 503",
+        ready,
+    ),
+    shows(
+        "/server_info",
+        "print server version/status information",
+        server_info,
+    ),
     shows("/stats", "print server stats", stats),
-    shows("/stats/prometheus", "print server stats in prometheus format", prometheus),
+    shows(
+        "/stats/prometheus",
+        "print server stats in prometheus format",
+        prometheus,
+    ),
 ];
 
 /// The query of a request, decoded.
@@ -47,7 +72,11 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn of(uri: &Uri) -> Self {
-        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
         Self(
             pairs
                 .map(|pair| {
@@ -59,7 +88,10 @@ impl Query {
     }
 
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     fn has(&self, key: &str) -> bool {
@@ -76,7 +108,11 @@ fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [byte, behind @ ..] = rest {
-        let digit = |at: usize| behind.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let digit = |at: usize| {
+            behind
+                .get(at)
+                .and_then(|digit| char::from(*digit).to_digit(16))
+        };
         match (byte, digit(0), digit(1)) {
             (b'%', Some(high), Some(low)) => {
                 out.push(u8::try_from(high * 16 + low).unwrap_or_default());
@@ -129,8 +165,11 @@ fn help(_: &Admin, _: &Query) -> Page {
 
 fn ready(admin: &Admin, _: &Query) -> Page {
     let state = admin.state.get();
-    let status =
-        if state == ServerState::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if state == ServerState::Live {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     Page::text(format!("{}\n", name_of(state))).with(status)
 }
 
@@ -173,8 +212,12 @@ fn listeners(admin: &Admin, query: &Query) -> Page {
 
 fn clusters(admin: &Admin, query: &Query) -> Page {
     if query.get("format") == Some("json") {
-        let statuses: Vec<Value> =
-            admin.snapshot.clusters.iter().map(|cluster| report::json(cluster)).collect();
+        let statuses: Vec<Value> = admin
+            .snapshot
+            .clusters
+            .iter()
+            .map(|cluster| report::json(cluster))
+            .collect();
         return Page::json(&json!({ "cluster_statuses": statuses }));
     }
     let mut text = String::new();

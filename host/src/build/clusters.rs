@@ -87,7 +87,8 @@ impl Workshop<'_> {
         if let Some(check) = written.health_checks.first() {
             let here = place.field("health_checks");
             if written.health_checks.len() > 1 {
-                self.diagnostics.error(here.index(1), "multiple health checks not supported");
+                self.diagnostics
+                    .error(here.index(1), "multiple health checks not supported");
             }
             spec.health_check = Some(self.health_check(written, check, here.index(0))?);
         }
@@ -120,7 +121,10 @@ impl Workshop<'_> {
         match written.r#type {
             DiscoveryType::Static => self.static_endpoints(&endpoints).map(Discovery::Static),
             DiscoveryType::StrictDns => Some(Discovery::StrictDns {
-                targets: endpoints.iter().map(|(endpoint, _)| dns_target(endpoint)).collect(),
+                targets: endpoints
+                    .iter()
+                    .map(|(endpoint, _)| dns_target(endpoint))
+                    .collect(),
                 dns: dns(written),
             }),
         }
@@ -193,7 +197,11 @@ impl Workshop<'_> {
     ) -> Option<HealthCheck> {
         let http = written.http();
         let here = place.field("http_health_check");
-        let host = if http.host.is_empty() { &cluster.name } else { &http.host };
+        let host = if http.host.is_empty() {
+            &cluster.name
+        } else {
+            &http.host
+        };
         let Ok(host) = HeaderValue::from_str(host) else {
             let message = format!("\"{host}\" cannot be sent as a host header");
             self.diagnostics.error(here.field("host"), message);
@@ -205,7 +213,9 @@ impl Workshop<'_> {
             return None;
         };
         let mut check = HealthCheck::new(host, path, written.timeout.get(), written.interval.get());
-        check.unhealthy_threshold = written.unhealthy_threshold.unwrap_or(check.unhealthy_threshold);
+        check.unhealthy_threshold = written
+            .unhealthy_threshold
+            .unwrap_or(check.unhealthy_threshold);
         check.healthy_threshold = written.healthy_threshold.unwrap_or(check.healthy_threshold);
         check.reuse_connection = written.reuse_connection.unwrap_or(true);
         check.always_log_failures = written.always_log_health_check_failures;
@@ -213,7 +223,8 @@ impl Workshop<'_> {
             check.method = method;
         }
         if !http.expected_statuses.is_empty() {
-            check.expected = self.statuses(&http.expected_statuses, here.field("expected_statuses"));
+            check.expected =
+                self.statuses(&http.expected_statuses, here.field("expected_statuses"));
         }
         check.retriable = self.statuses(&http.retriable_statuses, here.field("retriable_statuses"));
         check.http2 = http.codec_client_type == CodecClientType::Http2;
@@ -244,7 +255,8 @@ impl Workshop<'_> {
 
 fn intervals(written: &WrittenCheck) -> Intervals {
     let mut built = Intervals::new(written.interval.get());
-    let or_zero = |duration: Option<WrittenDuration>| duration.map_or(Duration::ZERO, WrittenDuration::get);
+    let or_zero =
+        |duration: Option<WrittenDuration>| duration.map_or(Duration::ZERO, WrittenDuration::get);
     let set = |duration: Option<WrittenDuration>| duration.map(WrittenDuration::get);
     built.initial_jitter = or_zero(written.initial_jitter);
     built.jitter = or_zero(written.interval_jitter);
@@ -264,8 +276,10 @@ fn policy(written: &Written) -> Policy {
         LbPolicy::RoundRobin => Policy::RoundRobin,
         LbPolicy::Random => Policy::Random,
         LbPolicy::LeastRequest => {
-            let Policy::LeastRequest { mut choice_count, mut active_request_bias } =
-                Policy::LEAST_REQUEST
+            let Policy::LeastRequest {
+                mut choice_count,
+                mut active_request_bias,
+            } = Policy::LEAST_REQUEST
             else {
                 return Policy::LEAST_REQUEST;
             };
@@ -275,7 +289,10 @@ fn policy(written: &Written) -> Policy {
                     active_request_bias = bias.default_value;
                 }
             }
-            Policy::LeastRequest { choice_count, active_request_bias }
+            Policy::LeastRequest {
+                choice_count,
+                active_request_bias,
+            }
         }
     }
 }
@@ -322,10 +339,16 @@ fn dns(written: &Written) -> DnsSpec {
     let default = DnsSpec::default();
     let failure = written.dns_failure_refresh_rate.as_ref();
     DnsSpec {
-        refresh: written.dns_refresh_rate.map_or(default.refresh, WrittenDuration::get),
+        refresh: written
+            .dns_refresh_rate
+            .map_or(default.refresh, WrittenDuration::get),
         failure_base: failure.map(|rate| rate.base_interval.get()),
-        failure_max: failure.and_then(|rate| rate.max_interval).map(WrittenDuration::get),
-        jitter: written.dns_jitter.map_or(default.jitter, WrittenDuration::get),
+        failure_max: failure
+            .and_then(|rate| rate.max_interval)
+            .map(WrittenDuration::get),
+        jitter: written
+            .dns_jitter
+            .map_or(default.jitter, WrittenDuration::get),
         family: match written.dns_lookup_family {
             DnsLookupFamily::Auto => Family::Auto,
             DnsLookupFamily::V4Only => Family::V4Only,

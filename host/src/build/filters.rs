@@ -37,15 +37,22 @@ impl Workshop<'_> {
                 );
             }
             Some(_) => {}
-            None if written.iter().any(|f| matches!(f.typed_config, HttpFilterConfig::Wasm(_))) => {}
+            None if written
+                .iter()
+                .any(|f| matches!(f.typed_config, HttpFilterConfig::Wasm(_))) => {}
             None => {
                 self.diagnostics
-                    .warning(place, "no filter of this chain forwards requests: each gets a 500")
+                    .warning(
+                        place,
+                        "no filter of this chain forwards requests: each gets a 500",
+                    )
                     .hint("add envoy.filters.http.router as the last filter");
             }
         }
         let filters = written.iter().enumerate();
-        filters.filter_map(|(index, filter)| self.http_filter(filter, place.index(index))).collect()
+        filters
+            .filter_map(|(index, filter)| self.http_filter(filter, place.index(index)))
+            .collect()
     }
 
     fn http_filter(&mut self, written: &HttpFilter, place: Place<'_>) -> Option<FilterSlot> {
@@ -56,15 +63,25 @@ impl Workshop<'_> {
             }
             HttpFilterConfig::LocalRateLimit(config) => {
                 self.warn_unlimited(config, place);
-                ("local_ratelimit", filters::LOCAL_RATELIMIT, json::to_string(config))
+                (
+                    "local_ratelimit",
+                    filters::LOCAL_RATELIMIT,
+                    json::to_string(config),
+                )
             }
-            HttpFilterConfig::HeaderMutation(config) => {
-                ("header_mutation", filters::HEADER_MUTATION, json::to_string(config))
-            }
+            HttpFilterConfig::HeaderMutation(config) => (
+                "header_mutation",
+                filters::HEADER_MUTATION,
+                json::to_string(config),
+            ),
             HttpFilterConfig::Wasm(config) => return self.user(&written.name, config, place),
         };
         let component = self.embedded(name, bytes, place)?;
-        self.slot(&component, SlotSpec::new(&*written.name, configuration), place)
+        self.slot(
+            &component,
+            SlotSpec::new(&*written.name, configuration),
+            place,
+        )
     }
 
     /// Envoy's default for both fractions is 0 %, which limits nothing and says nothing.
@@ -72,14 +89,20 @@ impl Workshop<'_> {
         if written.token_bucket.is_none() {
             return;
         }
-        for (field, fraction) in
-            [("filter_enabled", &written.filter_enabled), ("filter_enforced", &written.filter_enforced)]
-        {
-            if fraction.as_ref().is_none_or(|fraction| fraction.default_value.numerator == 0) {
+        for (field, fraction) in [
+            ("filter_enabled", &written.filter_enabled),
+            ("filter_enforced", &written.filter_enforced),
+        ] {
+            if fraction
+                .as_ref()
+                .is_none_or(|fraction| fraction.default_value.numerator == 0)
+            {
                 let message = format!("this rate limit does nothing: '{field}' is 0 %");
                 self.diagnostics
                     .warning(place.field(field), message)
-                    .hint(format!("{field}: {{ default_value: {{ numerator: 100, denominator: HUNDRED }} }}"));
+                    .hint(format!(
+                        "{field}: {{ default_value: {{ numerator: 100, denominator: HUNDRED }} }}"
+                    ));
             }
         }
     }
@@ -101,7 +124,10 @@ impl Workshop<'_> {
                 }
             },
         };
-        let configuration = written.configuration.as_ref().map(|raw| raw.get().to_string());
+        let configuration = written
+            .configuration
+            .as_ref()
+            .map(|raw| raw.get().to_string());
         let mut spec = SlotSpec::new(name, configuration.unwrap_or_else(|| "null".to_owned()));
         spec.failure_policy = match written.failure_policy {
             FailurePolicy::FailClosed => wasm::FailurePolicy::FailClosed,
@@ -169,7 +195,8 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Arc<[FilterSlot]> {
         let logs = written.iter().enumerate();
-        logs.filter_map(|(index, log)| self.access_log(log, place.index(index))).collect()
+        logs.filter_map(|(index, log)| self.access_log(log, place.index(index)))
+            .collect()
     }
 
     fn access_log(&mut self, written: &AccessLog, place: Place<'_>) -> Option<FilterSlot> {
@@ -180,11 +207,15 @@ impl Workshop<'_> {
             AccessLogConfig::Stderr(_) => Target::Stderr,
         };
         // With its "@type", which tells the filter which of the three it is.
-        let configuration = json::to_value(written).get("typed_config").map(Value::to_string);
+        let configuration = json::to_value(written)
+            .get("typed_config")
+            .map(Value::to_string);
         let configuration = configuration.unwrap_or_default();
         let component = self.embedded("access_log", filters::ACCESS_LOG, place)?;
         let mut spec = SlotSpec::new(&*written.name, configuration);
-        spec.grants = Grants { log_sinks: vec![target] };
+        spec.grants = Grants {
+            log_sinks: vec![target],
+        };
         self.slot(&component, spec, place)
     }
 }

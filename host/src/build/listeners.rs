@@ -11,7 +11,7 @@ use crate::config::http_connection_manager::{
     CodecType, HttpConnectionManager, ServerHeaderTransformation,
 };
 use crate::config::listener::{FilterChain, Listener as Written, NetworkFilterConfig};
-use crate::config::protocol::{HttpProtocolOptions, Http2ProtocolOptions};
+use crate::config::protocol::{Http2ProtocolOptions, HttpProtocolOptions};
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::http::h1::{HeadLimits, RequestRules};
 use crate::limits;
@@ -43,13 +43,19 @@ impl Workshop<'_> {
                     || (other.address == listener.address && listener.address.socket().port() != 0)
             };
             if let Some(first) = earlier.clone().position(|other| same(&other)) {
-                let what = if written.get(first).is_some_and(|other| other.name == listener.name) {
+                let what = if written
+                    .get(first)
+                    .is_some_and(|other| other.name == listener.name)
+                {
                     "name"
                 } else {
                     "address"
                 };
                 self.diagnostics
-                    .error(here.field(what), format!("another listener has the same {what}"))
+                    .error(
+                        here.field(what),
+                        format!("another listener has the same {what}"),
+                    )
                     .related_place(place.index(first).field(what), "the first one");
                 continue;
             }
@@ -64,11 +70,17 @@ impl Workshop<'_> {
         let chains = place.field("filter_chains");
         if written.filter_chains.len() > 1 {
             self.diagnostics
-                .error(chains.index(1), "not supported by nuncio: more than one filter chain")
-                .hint("a choice between chains needs filter_chain_match, which is not supported yet");
+                .error(
+                    chains.index(1),
+                    "not supported by nuncio: more than one filter chain",
+                )
+                .hint(
+                    "a choice between chains needs filter_chain_match, which is not supported yet",
+                );
         }
         let Some(chain) = written.filter_chains.first() else {
-            self.diagnostics.error(chains, "a listener needs a filter chain");
+            self.diagnostics
+                .error(chains, "a listener needs a filter chain");
             return None;
         };
         let limit = written.per_connection_buffer_limit_bytes;
@@ -114,7 +126,10 @@ impl Workshop<'_> {
         let slots = self.http_filters(&written.http_filters, place.field("http_filters"));
         let loggers = self.access_logs(&written.access_log, place.field("access_log"));
         let stats = self.registry.sharded(Scope::http(&written.stat_prefix));
-        let common = written.common_http_protocol_options.clone().unwrap_or_default();
+        let common = written
+            .common_http_protocol_options
+            .clone()
+            .unwrap_or_default();
         Some(ConnectionManager {
             codec: codec(written.codec_type),
             server_name: server_name(written),
@@ -129,9 +144,7 @@ impl Workshop<'_> {
             internal_ranges,
             machine_address: self.machine_address,
             idle_timeout: or_off(common.idle_timeout, Duration::from_hours(1)),
-            max_requests_per_connection: common
-                .max_requests_per_connection
-                .filter(|max| *max > 0),
+            max_requests_per_connection: common.max_requests_per_connection.filter(|max| *max > 0),
             stream_idle_timeout: or_off(written.stream_idle_timeout, Duration::from_mins(5)),
             drain_timeout: written
                 .drain_timeout
@@ -152,17 +165,22 @@ impl Workshop<'_> {
     }
 
     fn internal_ranges(&mut self, written: &HttpConnectionManager, place: Place<'_>) -> Vec<Cidr> {
-        let Some(config) = &written.internal_address_config else { return Vec::new() };
+        let Some(config) = &written.internal_address_config else {
+            return Vec::new();
+        };
         let place = place.field("internal_address_config").field("cidr_ranges");
         let ranges = config.cidr_ranges.iter().enumerate();
-        ranges.filter_map(|(index, range)| self.range(range, place.index(index))).collect()
+        ranges
+            .filter_map(|(index, range)| self.range(range, place.index(index)))
+            .collect()
     }
 
     fn range(&mut self, written: &CidrRange, place: Place<'_>) -> Option<Cidr> {
         let text = &written.address_prefix;
         let Ok(address) = text.parse::<IpAddr>() else {
             let message = format!("malformed IP address \"{text}\"");
-            self.diagnostics.error(place.field("address_prefix"), message);
+            self.diagnostics
+                .error(place.field("address_prefix"), message);
             return None;
         };
         let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -209,7 +227,9 @@ fn server_name(written: &HttpConnectionManager) -> Vec<u8> {
 }
 
 fn rules(written: &HttpConnectionManager, common: &HttpProtocolOptions) -> RequestRules {
-    let kib = written.max_request_headers_kb.unwrap_or(limits::REQUEST_HEADERS_KB);
+    let kib = written
+        .max_request_headers_kb
+        .unwrap_or(limits::REQUEST_HEADERS_KB);
     RequestRules {
         limits: HeadLimits {
             bytes: kib.saturating_mul(1024),
@@ -225,7 +245,9 @@ fn http2(written: Option<&Http2ProtocolOptions>) -> Http2Settings {
         max_concurrent_streams: written
             .max_concurrent_streams
             .unwrap_or(HTTP2.max_concurrent_streams),
-        stream_window: written.initial_stream_window_size.unwrap_or(HTTP2.stream_window),
+        stream_window: written
+            .initial_stream_window_size
+            .unwrap_or(HTTP2.stream_window),
         connection_window: written
             .initial_connection_window_size
             .unwrap_or(HTTP2.connection_window),

@@ -14,8 +14,8 @@ use crate::config::matcher::{MatchPattern, RegexMatchAndSubstitute, StringMatche
 use crate::config::route::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction,
     HostRewriteSpecifier, PathRewriteSpecifier, PathSpecifier, QueryParameterMatchSpecifier,
-    QueryParameterMatcher, RedirectAction, Route, RouteAction, RouteActionKind,
-    RouteConfiguration, RouteMatch, RoutingPriority, SchemeRewriteSpecifier, VirtualHost,
+    QueryParameterMatcher, RedirectAction, Route, RouteAction, RouteActionKind, RouteConfiguration,
+    RouteMatch, RoutingPriority, SchemeRewriteSpecifier, VirtualHost,
 };
 use crate::config::scalar::{DataSource, DataSpecifier, Duration};
 use crate::observe::format::Format;
@@ -73,10 +73,14 @@ impl Workshop<'_> {
             Ok(_) => None,
             Err(errors) => {
                 for error in &errors {
-                    let place = error.path.steps().iter().fold(place, |place, step| match step {
-                        Step::Field(name) => place.field(name),
-                        Step::Index(index) => place.index(*index),
-                    });
+                    let place = error
+                        .path
+                        .steps()
+                        .iter()
+                        .fold(place, |place, step| match step {
+                            Step::Field(name) => place.field(name),
+                            Step::Index(index) => place.index(*index),
+                        });
                     self.diagnostics.error(place, chain(&error.problem));
                 }
                 None
@@ -125,7 +129,8 @@ impl Workshop<'_> {
             ClusterSpecifier::WeightedClusters(weighted) => {
                 let place = place.field("weighted_clusters").field("clusters");
                 let entries = weighted.clusters.iter().enumerate();
-                let entries = entries.map(|(index, entry)| self.weighted(entry, place.index(index)));
+                let entries =
+                    entries.map(|(index, entry)| self.weighted(entry, place.index(index)));
                 ClustersSpec::Weighted(entries.collect())
             }
         };
@@ -159,7 +164,10 @@ impl Workshop<'_> {
     }
 
     fn direct(&mut self, written: &DirectResponseAction, place: Place<'_>) -> DirectSpec {
-        let body = written.body.as_ref().map(|body| self.data(body, place.field("body")));
+        let body = written
+            .body
+            .as_ref()
+            .map(|body| self.data(body, place.field("body")));
         DirectSpec {
             status: u16::try_from(written.status).unwrap_or(u16::MAX),
             body: body.flatten().unwrap_or_default(),
@@ -183,7 +191,8 @@ impl Workshop<'_> {
                 Ok(value) => Some(Bytes::from(value)),
                 Err(error) => {
                     let message = format!("read the environment variable \"{name}\": {error}");
-                    self.diagnostics.error(place.field("environment_variable"), message);
+                    self.diagnostics
+                        .error(place.field("environment_variable"), message);
                     None
                 }
             },
@@ -245,7 +254,11 @@ fn matches(written: &RouteMatch) -> MatchSpec {
     MatchSpec {
         case_sensitive: written.case_sensitive.unwrap_or(true),
         headers: written.headers.iter().map(header).collect(),
-        query_parameters: written.query_parameters.iter().map(query_parameter).collect(),
+        query_parameters: written
+            .query_parameters
+            .iter()
+            .map(query_parameter)
+            .collect(),
         grpc: written.grpc.is_some(),
         ..MatchSpec::path(path)
     }
@@ -265,9 +278,10 @@ fn header(written: &HeaderMatcher) -> HeaderMatchSpec {
         Some(Written::SafeRegexMatch(regex)) => {
             legacy(StringPatternSpec::SafeRegex(regex.regex.clone()))
         }
-        Some(Written::RangeMatch(range)) => {
-            HeaderTestSpec::Range { start: range.start, end: range.end }
-        }
+        Some(Written::RangeMatch(range)) => HeaderTestSpec::Range {
+            start: range.start,
+            end: range.end,
+        },
     };
     HeaderMatchSpec {
         name: written.name.clone(),
@@ -284,7 +298,10 @@ fn query_parameter(written: &QueryParameterMatcher) -> QueryMatchSpec {
         Some(Written::PresentMatch(present)) => QueryTestSpec::Present(*present),
         Some(Written::StringMatch(matcher)) => QueryTestSpec::String(string(matcher)),
     };
-    QueryMatchSpec { name: written.name.clone(), test }
+    QueryMatchSpec {
+        name: written.name.clone(),
+        test,
+    }
 }
 
 fn string(written: &StringMatcher) -> StringMatchSpec {
@@ -295,7 +312,10 @@ fn string(written: &StringMatcher) -> StringMatchSpec {
         MatchPattern::Contains(text) => StringPatternSpec::Contains(text.clone()),
         MatchPattern::SafeRegex(regex) => StringPatternSpec::SafeRegex(regex.regex.clone()),
     };
-    StringMatchSpec { pattern, ignore_case: written.ignore_case }
+    StringMatchSpec {
+        pattern,
+        ignore_case: written.ignore_case,
+    }
 }
 
 fn redirect(written: &RedirectAction) -> RedirectSpec {
@@ -306,7 +326,9 @@ fn redirect(written: &RedirectAction) -> RedirectSpec {
             Some(SchemeRewriteSpecifier::SchemeRedirect(name)) => SchemeSpec::Named(name.clone()),
         },
         host: written.host_redirect.clone(),
-        port: u16::try_from(written.port_redirect).ok().filter(|port| *port != 0),
+        port: u16::try_from(written.port_redirect)
+            .ok()
+            .filter(|port| *port != 0),
         path: match &written.path {
             None => RedirectPathSpec::Keep,
             Some(PathRewriteSpecifier::PathRedirect(path)) => RedirectPathSpec::Path(path.clone()),

@@ -55,8 +55,13 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let built = serve::load(vec![Source::inline("demo", text.into_bytes())], &settings);
     // It is compiled by now, or never will be.
     let _best_effort = std::fs::remove_file(&filter);
-    let Some(built) = built? else { return Ok(ExitCode::from(EXIT_FAILURE)) };
-    let options = Options { workers: settings.workers, drain_time: seconds(5) };
+    let Some(built) = built? else {
+        return Ok(ExitCode::from(EXIT_FAILURE));
+    };
+    let options = Options {
+        workers: settings.workers,
+        drain_time: seconds(5),
+    };
     serve::serve(built, &options, |admin| {
         // Without standard output there is nobody to tell.
         let _best_effort = introduce(admin, upstream);
@@ -66,27 +71,56 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 /// Prints the addresses and the requests to try.
 fn introduce(admin: &Admin, upstream: SocketAddr) -> io::Result<()> {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let (strong, dim, plain) =
-        if colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-    let proxy = admin.listeners().first().map(|address| format!("http://127.0.0.1:{}", address.port()));
+    let (strong, dim, plain) = if colour {
+        ("\x1b[1m", "\x1b[2m", "\x1b[0m")
+    } else {
+        ("", "", "")
+    };
+    let proxy = admin
+        .listeners()
+        .first()
+        .map(|address| format!("http://127.0.0.1:{}", address.port()));
     let proxy = proxy.unwrap_or_default();
-    let pages = admin.address().map(|address| format!("http://{address}")).unwrap_or_default();
+    let pages = admin
+        .address()
+        .map(|address| format!("http://{address}"))
+        .unwrap_or_default();
     let mut text = String::new();
     let _infallible = writeln!(
         text,
         "\n{strong}nuncio demo{plain}\n  proxy     {proxy}\n  admin     {pages}\n  upstream  http://{upstream}, which answers with the request as it came\n\nTry:"
     );
     let tries: &[(String, &str)] = &[
-        (format!("curl {proxy}/hello"), "the upstream's view: x-request-id, x-forwarded-proto and the header mutation's x-demo"),
-        (format!("curl -i -H 'x-api-key: alpha-1' {proxy}/hello"), "the sample filter, a Wasm component, finds the tenant and tells both sides"),
+        (
+            format!("curl {proxy}/hello"),
+            "the upstream's view: x-request-id, x-forwarded-proto and the header mutation's x-demo",
+        ),
+        (
+            format!("curl -i -H 'x-api-key: alpha-1' {proxy}/hello"),
+            "the sample filter, a Wasm component, finds the tenant and tells both sides",
+        ),
         (format!("curl -i {proxy}/old/page"), "a redirect"),
         (format!("curl -i {proxy}/about"), "a direct response"),
-        (format!("curl -i {proxy}/nowhere -H 'host: unknown.example'"), "Envoy's own 404"),
-        (format!("for i in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}} ' {proxy}/hello; done; echo"), "the local rate limit: ten requests, then 429"),
-        (format!("curl -s {pages}/stats/prometheus | grep downstream_rq"), "statistics under Envoy's names"),
+        (
+            format!("curl -i {proxy}/nowhere -H 'host: unknown.example'"),
+            "Envoy's own 404",
+        ),
+        (
+            format!(
+                "for i in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}} ' {proxy}/hello; done; echo"
+            ),
+            "the local rate limit: ten requests, then 429",
+        ),
+        (
+            format!("curl -s {pages}/stats/prometheus | grep downstream_rq"),
+            "statistics under Envoy's names",
+        ),
     ];
     for (command, shows) in tries {
-        let _infallible = writeln!(text, "  {strong}{command}{plain}\n      {dim}{shows}{plain}");
+        let _infallible = writeln!(
+            text,
+            "  {strong}{command}{plain}\n      {dim}{shows}{plain}"
+        );
     }
     text.push_str("\nEach request's access-log line appears below. Ctrl-C drains and ends it.\n\n");
     let mut out = io::stdout();
@@ -99,22 +133,31 @@ fn start_upstream() -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("demo-upstream".to_owned()).spawn(move || {
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async move {
-            let Ok(socket) = TcpListener::from_std(socket) else { return };
-            while let Ok((stream, _)) = socket.accept().await {
-                tokio::task::spawn_local(async move {
-                    let service =
-                        service_fn(|request| async move { Ok::<_, Infallible>(show(&request)) });
-                    // A client that goes away is no matter here.
-                    let _gone =
-                        http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("demo-upstream".to_owned())
+        .spawn(move || {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async move {
+                let Ok(socket) = TcpListener::from_std(socket) else {
+                    return;
+                };
+                while let Ok((stream, _)) = socket.accept().await {
+                    tokio::task::spawn_local(async move {
+                        let service =
+                            service_fn(
+                                |request| async move { Ok::<_, Infallible>(show(&request)) },
+                            );
+                        // A client that goes away is no matter here.
+                        let _gone = http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
+                    });
+                }
+            });
+        })?;
     Ok(address)
 }
 

@@ -32,13 +32,21 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         service_node: args.service_node.clone(),
         service_cluster: args.service_cluster.clone(),
     };
-    let Some(built) = load(sources, &settings)? else { return Ok(ExitCode::from(EXIT_FAILURE)) };
+    let Some(built) = load(sources, &settings)? else {
+        return Ok(ExitCode::from(EXIT_FAILURE));
+    };
     if args.mode == Mode::Validate {
-        let name = args.config_path.as_deref().unwrap_or_else(|| Path::new("--config-yaml"));
+        let name = args
+            .config_path
+            .as_deref()
+            .unwrap_or_else(|| Path::new("--config-yaml"));
         writeln!(io::stdout(), "configuration '{}' OK", name.display())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let options = Options { workers: settings.workers, drain_time: seconds(args.drain_time_s) };
+    let options = Options {
+        workers: settings.workers,
+        drain_time: seconds(args.drain_time_s),
+    };
     serve(built, &options, |_| {})
 }
 

@@ -36,13 +36,14 @@ use serde::de::DeserializeOwned;
 use crate::config::de::error::{Error, Kind};
 use crate::config::de::value::{Form, ValueDe};
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::config::document::{Document, NodeId};
+use crate::config::document::{Document, NodeId, Value};
 use crate::config::schema::Message;
 use crate::config::source::Span;
 use crate::limits::CONFIG_ERRORS;
 
-/// Decodes the whole document. What is wrong goes to `diagnostics`; there is a result only when
-/// nothing is.
+/// Decodes the whole document. What is wrong goes to `diagnostics`. There is a result when nothing
+/// is, or when all that is can be left out without moving or making up anything: then what needs
+/// more than one message can still be checked, so that its errors are told as well.
 pub(super) fn decode<T: DeserializeOwned>(
     document: &Document,
     diagnostics: &mut Diagnostics,
@@ -60,7 +61,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     loop {
         let root = ValueDe::new(&session, document.root_id(), Form::Plain);
         let error = match T::deserialize(root) {
-            Ok(value) if session.errors.get() == 0 => return Some(value),
+            Ok(value) if session.errors.get() == 0 || session.can_go_on() => return Some(value),
             Ok(_) => break,
             Err(error) => error,
         };
@@ -103,6 +104,18 @@ impl Session<'_> {
             .entry(name)
             .or_insert_with(|| Message::find(name).map(Rc::new))
             .clone()
+    }
+
+    /// Whether what is left may be checked further: every list has all its items, so that places
+    /// are right, nothing was made up, and there is room for more errors.
+    fn can_go_on(&self) -> bool {
+        let is_item = |node: &NodeId| {
+            let parent = self.document.parent(*node);
+            parent.is_some_and(|list| matches!(self.document.value(list), Value::List(_)))
+        };
+        self.errors.get() <= CONFIG_ERRORS
+            && self.missed.borrow().is_empty()
+            && !self.removed.borrow().iter().any(is_item)
     }
 
     fn is_removed(&self, node: NodeId) -> bool {

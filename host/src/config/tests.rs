@@ -15,6 +15,16 @@ use crate::config::filter::HttpFilterConfig;
 use crate::config::listener::NetworkFilterConfig;
 use crate::config::route::{PathSpecifier, RouteActionKind};
 
+/// [`load`], with what it found wrong as the error.
+fn checked(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
+    let loaded = load(sources)?;
+    if loaded.diagnostics.has_errors() {
+        Err(loaded.diagnostics)
+    } else {
+        Ok(loaded)
+    }
+}
+
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests-data/config")
@@ -34,14 +44,14 @@ fn file_name(path: &Path) -> &str {
 }
 
 fn load_file(path: &Path) -> Result<Loaded, Diagnostics> {
-    load(vec![Source::inline(
+    checked(vec![Source::inline(
         file_name(path),
         fs::read(path).unwrap(),
     )])
 }
 
 fn load_text(text: &str) -> Result<Loaded, Diagnostics> {
-    load(vec![Source::inline("envoy.yaml", text)])
+    checked(vec![Source::inline("envoy.yaml", text)])
 }
 
 fn loaded(text: &str) -> Loaded {
@@ -51,7 +61,7 @@ fn loaded(text: &str) -> Loaded {
 /// The errors as `line:column path: message`.
 fn errors(sources: &[&str]) -> Vec<String> {
     let named = |(index, text): (usize, &&str)| Source::inline(format!("{index}"), *text);
-    let diagnostics = load(sources.iter().enumerate().map(named).collect()).unwrap_err();
+    let diagnostics = checked(sources.iter().enumerate().map(named).collect()).unwrap_err();
     let line = |found: &&Diagnostic| match found.span() {
         Some(span) => {
             let (line, column) = (span.line(), span.column());
@@ -82,7 +92,7 @@ fn accepted_files_say_what_they_say() {
         let loaded = load_file(&path).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics);
         let value = json::to_value(&loaded.bootstrap);
-        let again = load(vec![Source::inline("again", value.to_string())]);
+        let again = checked(vec![Source::inline("again", value.to_string())]);
         let again = again.unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(
             json::to_value(&again.bootstrap),
@@ -126,7 +136,7 @@ static_resources:
 fn a_later_source_is_merged_over_an_earlier_one() {
     let merged = |over: &str| {
         let sources = vec![Source::inline("base", BASE), Source::inline("over", over)];
-        load(sources)
+        checked(sources)
             .unwrap_or_else(|errors| panic!("{errors}"))
             .bootstrap
     };
@@ -357,7 +367,7 @@ fn files_that_cannot_be_read_say_why() {
     let file = folder.path().join("envoy.yaml");
     assert!(matches!(Source::read(&file), Err(ReadError::Io { .. })));
     fs::write(&file, "\u{feff}node: { id: x }\r\n").unwrap();
-    let loaded = load(vec![Source::read(&file).unwrap()]).unwrap();
+    let loaded = checked(vec![Source::read(&file).unwrap()]).unwrap();
     assert_eq!(loaded.bootstrap.node.unwrap().id, "x");
     for name in ["envoy.pb", "envoy.pb_text"] {
         let error = Source::read(&folder.path().join(name)).unwrap_err();
@@ -407,7 +417,7 @@ proptest! {
     fn no_input_panics(text in mutated(), over in prop::option::of(mutated())) {
         let mut sources = vec![Source::inline("first", text)];
         sources.extend(over.map(|over| Source::inline("second", over)));
-        match load(sources) {
+        match checked(sources) {
             Ok(loaded) => {
                 let value = json::to_value(&loaded.bootstrap);
                 let again = load_text(&value.to_string());

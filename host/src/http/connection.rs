@@ -195,7 +195,12 @@ impl Http1<'_> {
                 if self.parser.has_started() {
                     Next::Refused(Kind::StreamIdle.into())
                 } else {
-                    self.listener.manager.stats.shard(self.worker.index).downstream_cx_idle_timeout.inc();
+                    self.listener
+                        .manager
+                        .stats
+                        .shard(self.worker.index)
+                        .downstream_cx_idle_timeout
+                        .inc();
                     Next::Closed
                 }
             })
@@ -243,7 +248,10 @@ impl Http1<'_> {
             worker.take_desk(connection, Protocol::Http11, timing)
         });
         let rules = &self.listener.manager.rules;
-        match self.parser.request(&self.buf, rules, &mut desk.exchange.request) {
+        match self
+            .parser
+            .request(&self.buf, rules, &mut desk.exchange.request)
+        {
             Ok(Some(head)) => {
                 self.buf.advance(head.consumed);
                 desk.exchange.protocol = head.version;
@@ -259,18 +267,18 @@ impl Http1<'_> {
         }
     }
 
-    async fn request(
-        &mut self,
-        socket: &mut TcpStream,
-        head: Result<RequestHead, Error>,
-    ) -> Ended {
-        let Some(mut desk) = self.desk.take() else { return Ended::Gone };
+    async fn request(&mut self, socket: &mut TcpStream, head: Result<RequestHead, Error>) -> Ended {
+        let Some(mut desk) = self.desk.take() else {
+            return Ended::Gone;
+        };
         let snapshot = self.worker.snapshot();
         let manager = &*self.listener.manager;
         let stats = manager.stats.shard(self.worker.index);
         count_start(stats, desk.exchange.protocol);
         self.served = self.served.saturating_add(1);
-        let last = manager.max_requests_per_connection.is_some_and(|max| self.served >= max);
+        let last = manager
+            .max_requests_per_connection
+            .is_some_and(|max| self.served >= max);
         let incoming = match &head {
             Ok(head) => Incoming {
                 method: head.method,

@@ -27,12 +27,18 @@ pub(crate) struct Downstream<'io> {
 impl<'io> Downstream<'io> {
     /// The response to a request on an HTTP/1 connection.
     pub(crate) const fn http1(writer: H1Writer<'io>) -> Self {
-        Self { writer: Some(Writer::H1(writer)), respond: None }
+        Self {
+            writer: Some(Writer::H1(writer)),
+            respond: None,
+        }
     }
 
     /// The response on an HTTP/2 stream.
     pub(crate) const fn http2(respond: h2::server::SendResponse<Bytes>) -> Self {
-        Self { writer: None, respond: Some(respond) }
+        Self {
+            writer: None,
+            respond: Some(respond),
+        }
     }
 
     /// Whether this is an HTTP/2 stream.

@@ -86,7 +86,8 @@ pub(crate) struct Error {
     pub(crate) kind: Kind,
 }
 
-const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
+const RESET_PREFIX: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: ";
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
@@ -136,7 +137,9 @@ impl Error {
 
     /// The error of a response that could not be written.
     pub(crate) const fn of_response_write(_: &WriteError) -> Self {
-        Self { kind: Kind::DownstreamClosed }
+        Self {
+            kind: Kind::DownstreamClosed,
+        }
     }
 
     /// Who is to blame.
@@ -198,11 +201,13 @@ impl Error {
     pub(crate) fn reply(&self) -> Reply {
         let reply = match &self.kind {
             Kind::Rejected(reject) | Kind::DownstreamFraming(reject) => {
-                Reply::new(reject.status(), reject.details()).body(reject.body()).close()
+                Reply::new(reject.status(), reject.details())
+                    .body(reject.body())
+                    .close()
             }
-            Kind::ConnectionHeader => {
-                Reply::new(400, "http1.connection_header_rejected").body("Bad Request").close()
-            }
+            Kind::ConnectionHeader => Reply::new(400, "http1.connection_header_rejected")
+                .body("Bad Request")
+                .close(),
             Kind::UpgradeRefused => Reply::new(403, "upgrade_failed").close(),
             Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
             Kind::Reset(details) => Reply::new(0, *details),
@@ -229,9 +234,9 @@ impl Error {
                 Reply::new(504, "response_timeout").body("upstream request timeout")
             }
             Kind::StreamIdle => Reply::new(504, "stream_idle_timeout").body("stream timeout"),
-            Kind::RequestTooLarge => {
-                Reply::new(413, "request_payload_too_large").body("Payload Too Large").close()
-            }
+            Kind::RequestTooLarge => Reply::new(413, "request_payload_too_large")
+                .body("Payload Too Large")
+                .close(),
             Kind::ResponseTooLarge => {
                 Reply::new(500, "response_payload_too_large").body("Internal Server Error")
             }
@@ -249,7 +254,10 @@ fn before_headers(status: u16, reason: &'static str, why: Option<&str>) -> Reply
     let code = reason.replace(' ', "_");
     let details = match why {
         Some(why) => {
-            format!("upstream_reset_before_response_started{{{code}|{}}}", why.replace(' ', "_"))
+            format!(
+                "upstream_reset_before_response_started{{{code}|{}}}",
+                why.replace(' ', "_")
+            )
         }
         None => format!("upstream_reset_before_response_started{{{code}}}"),
     };
@@ -262,7 +270,9 @@ mod tests {
 
     #[test]
     fn the_replies_are_envoys() {
-        let refused = Error::from(Kind::ConnectFailure("delayed connect error: Refused".into()));
+        let refused = Error::from(Kind::ConnectFailure(
+            "delayed connect error: Refused".into(),
+        ));
         let reply = refused.reply();
         assert_eq!(reply.status, 503);
         assert_eq!(

@@ -28,7 +28,8 @@ use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known};
 use crate::route::{self, Action, EnvoyHeaders};
 use crate::upstream::{
-    Cluster, ErrorKind, Resource, ClusterStats, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
+    Cluster, ClusterStats, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
+    Resource,
 };
 use crate::wasm;
 
@@ -62,7 +63,10 @@ pub(crate) async fn proxy(
             if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
                 return Poll::Ready(lease.map_err(|error| {
                     // What waits in a queue or is turned away from it has no endpoint yet.
-                    if !matches!(error.kind, ErrorKind::Overflow(Resource::Pending | Resource::Connections)) {
+                    if !matches!(
+                        error.kind,
+                        ErrorKind::Overflow(Resource::Pending | Resource::Connections)
+                    ) {
                         host = error.endpoint.clone();
                     }
                     Error::from(error)
@@ -145,12 +149,15 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
     let target = route.as_ref().and_then(|route| route.target(stream.random));
     let cluster = match (&choice.cluster, target) {
         (Some(name), _) => around.snapshot.cluster_named(name),
-        (None, Some(target)) => {
-            target.cluster.index.and_then(|index| around.snapshot.clusters.get(index))
-        }
+        (None, Some(target)) => target
+            .cluster
+            .index
+            .and_then(|index| around.snapshot.clusters.get(index)),
         (None, None) => return Err(Kind::NoRoute.into()),
     };
-    let Some(cluster) = cluster else { return Err(Kind::NoCluster(not_found).into()) };
+    let Some(cluster) = cluster else {
+        return Err(Kind::NoCluster(not_found).into());
+    };
     let timeout = match choice.timeout {
         Some(timeout) => (!timeout.is_zero()).then_some(timeout),
         None => forward.map_or(Some(DEFAULT_TIMEOUT), |forward| forward.timeout),
@@ -160,7 +167,9 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
         let mut room = [0; 20];
         let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let text = decimal(ms, &mut room);
-        exchange.request.set_known(Known::XEnvoyExpectedRqTimeoutMs, text);
+        exchange
+            .request
+            .set_known(Known::XEnvoyExpectedRqTimeoutMs, text);
     }
     if let Some(route) = &route {
         let random = stream.random;
@@ -250,7 +259,12 @@ impl Deadlines {
     fn new(stream: &Stream<'_, '_>, timeout: Option<Duration>) -> Self {
         let started = stream.chain.exchange.timing.started;
         let idle_after = stream.around.manager.stream_idle_timeout;
-        let mut limits = Self { timeout, route: None, idle_after, idle: after(started, idle_after) };
+        let mut limits = Self {
+            timeout,
+            route: None,
+            idle_after,
+            idle: after(started, idle_after),
+        };
         if !stream.incoming.has_body {
             limits.request_ended(started);
         }
@@ -298,7 +312,11 @@ async fn over_http1(
         head: Await::Http1(HeadParser::new()),
     };
     let (result, kept) = converse(stream, plan, limits, upstream).await;
-    lease.record(if result.is_ok() { outcome(stream) } else { failed(&result) });
+    lease.record(if result.is_ok() {
+        outcome(stream)
+    } else {
+        failed(&result)
+    });
     lease.release(kept);
     result
 }
@@ -323,17 +341,28 @@ async fn over_http2(
         head: Await::Http2(response),
     };
     let (result, _) = converse(stream, plan, limits, upstream).await;
-    lease.record(if result.is_ok() { outcome(stream) } else { failed(&result) });
+    lease.record(if result.is_ok() {
+        outcome(stream)
+    } else {
+        failed(&result)
+    });
     result
 }
 
 const fn outcome(stream: &Stream<'_, '_>) -> Outcome {
-    if stream.chain.exchange.status >= 500 { Outcome::Error } else { Outcome::Success }
+    if stream.chain.exchange.status >= 500 {
+        Outcome::Error
+    } else {
+        Outcome::Success
+    }
 }
 
 fn failed(result: &Result<Option<Box<Reply>>, Error>) -> Outcome {
     match result {
-        Err(Error { kind: Kind::RequestTimeout, .. }) => Outcome::Timeout,
+        Err(Error {
+            kind: Kind::RequestTimeout,
+            ..
+        }) => Outcome::Timeout,
         _ => Outcome::Error,
     }
 }
@@ -385,7 +414,9 @@ impl UpstreamSide<'_> {
     ) -> Poll<Result<Answer, Kind>> {
         match &mut self.head {
             Await::Http1(parser) => {
-                let Some(Reader::H1(reader)) = &mut self.reader else { return Poll::Pending };
+                let Some(Reader::H1(reader)) = &mut self.reader else {
+                    return Poll::Pending;
+                };
                 let answer = std::task::ready!(poll_http1_head(cx, parser, reader, method, into))?;
                 self.head = Await::Done;
                 Poll::Ready(Ok(answer))
@@ -400,8 +431,15 @@ impl UpstreamSide<'_> {
                 let ended = body.is_end_stream();
                 self.reader = Some(Reader::H2(H2Reader::new(body)));
                 self.head = Await::Done;
-                let body = if ended { BodyLength::None } else { length_of(into) };
-                Poll::Ready(Ok(Answer { body, keep_alive: true }))
+                let body = if ended {
+                    BodyLength::None
+                } else {
+                    length_of(into)
+                };
+                Poll::Ready(Ok(Answer {
+                    body,
+                    keep_alive: true,
+                }))
             }
             Await::Done => Poll::Pending,
         }
@@ -434,7 +472,10 @@ fn poll_http1_head(
                     _ => {}
                 }
                 reader.expect(head.body, limits);
-                return Poll::Ready(Ok(Answer { body: head.body, keep_alive: head.keep_alive }));
+                return Poll::Ready(Ok(Answer {
+                    body: head.body,
+                    keep_alive: head.keep_alive,
+                }));
             }
             Ok(None) => {}
             Err(_) => return Poll::Ready(Err(Kind::UpstreamProtocol)),
@@ -484,7 +525,10 @@ enum Upload {
 enum Download {
     Head,
     /// A filter wants the whole body.
-    Whole { slot: usize, content: BytesMut },
+    Whole {
+        slot: usize,
+        content: BytesMut,
+    },
     Body(Pump),
     Ended,
     /// A filter answers in the upstream's place.
@@ -510,7 +554,13 @@ async fn converse(
     let kept = match (&result, &talk.upload, talk.answer) {
         (Ok(()), Upload::Done, Some(answer)) if answer.keep_alive && read_all => Release::Reuse,
         (Ok(()), _, Some(answer)) if !answer.keep_alive => Release::ClosedByPeer,
-        (Err(Error { kind: Kind::UpstreamClosed, .. }), ..) => Release::ClosedByPeer,
+        (
+            Err(Error {
+                kind: Kind::UpstreamClosed,
+                ..
+            }),
+            ..,
+        ) => Release::ClosedByPeer,
         _ => Release::Close,
     };
     let result = result.map(|()| match talk.download {
@@ -565,8 +615,12 @@ impl Conversation<'_> {
         if let Upload::Running(pump) = &mut self.upload {
             let before = pump.frames();
             let had_read_all = pump.has_read_all();
-            let polled =
-                pump.pump(cx, &mut stream.reader, &mut upstream.writer, &mut stream.chain);
+            let polled = pump.pump(
+                cx,
+                &mut stream.reader,
+                &mut upstream.writer,
+                &mut stream.chain,
+            );
             if pump.frames() != before {
                 let now = clock::now();
                 limits.active(now);
@@ -625,7 +679,9 @@ impl Conversation<'_> {
                 self.download = self.head_came(stream, answer, now)?;
             }
             Download::Whole { slot, content } => {
-                let Some(reader) = &mut upstream.reader else { return Ok(Poll::Pending) };
+                let Some(reader) = &mut upstream.reader else {
+                    return Ok(Poll::Pending);
+                };
                 let limit = self.around.listener.buffer_limit;
                 let trailers = stream.chain.trailers_mut(Direction::Response);
                 let Poll::Ready(frame) = reader.poll_frame(cx, trailers) else {
@@ -643,13 +699,20 @@ impl Conversation<'_> {
                     Frame::End => false,
                     Frame::Trailers => true,
                 };
-                let whole = Whole { content: content.split().freeze(), has_trailers };
+                let whole = Whole {
+                    content: content.split().freeze(),
+                    has_trailers,
+                };
                 let slot = *slot;
                 self.download = Self::body_came(stream, slot, whole)?;
             }
             Download::Body(pump) => {
-                let Some(reader) = &mut upstream.reader else { return Ok(Poll::Pending) };
-                let Some(writer) = stream.down.writer() else { return Ok(Poll::Pending) };
+                let Some(reader) = &mut upstream.reader else {
+                    return Ok(Poll::Pending);
+                };
+                let Some(writer) = stream.down.writer() else {
+                    return Ok(Poll::Pending);
+                };
                 let before = pump.frames();
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain);
                 if pump.frames() != before {
@@ -684,14 +747,19 @@ impl Conversation<'_> {
         exchange.status = status_of(&exchange.response);
         exchange.details = Some("via_upstream".into());
         count_response(self.stats, &exchange.request, exchange.status);
-        let since = exchange.timing.request_received.unwrap_or(exchange.timing.started);
+        let since = exchange
+            .timing
+            .request_received
+            .unwrap_or(exchange.timing.started);
         let took = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX);
         self.stats.upstream_rq_time.record(took);
         hygiene::upstream_response(&mut exchange.response);
         let mut room = [0; 20];
         let took = decimal(took, &mut room);
         if exchange.timing.request_received.is_some() {
-            exchange.response.set_known(Known::XEnvoyUpstreamServiceTime, took);
+            exchange
+                .response
+                .set_known(Known::XEnvoyUpstreamServiceTime, took);
         }
         if let Some(route) = &stream.route {
             let random = stream.random;
@@ -704,7 +772,10 @@ impl Conversation<'_> {
                 begin_response(stream, answer.body)?;
                 Ok(Download::Body(body_pump(end)))
             }
-            Walk::NeedBody { slot } => Ok(Download::Whole { slot, content: BytesMut::new() }),
+            Walk::NeedBody { slot } => Ok(Download::Whole {
+                slot,
+                content: BytesMut::new(),
+            }),
             Walk::Reply(reply) => Ok(Download::Replaced(reply)),
         }
     }
@@ -719,12 +790,12 @@ impl Conversation<'_> {
             return Ok(Download::Replaced(reply));
         }
         let length = whole.content.len() as u64;
-        let source = if whole.has_trailers || !stream.chain.exchange.response.has(Known::ContentLength)
-        {
-            BodyLength::Chunked
-        } else {
-            BodyLength::Length(length)
-        };
+        let source =
+            if whole.has_trailers || !stream.chain.exchange.response.has(Known::ContentLength) {
+                BodyLength::Chunked
+            } else {
+                BodyLength::Length(length)
+            };
         begin_response(stream, source)?;
         let bodiless = stream.is_bodiless();
         let Chain { exchange, .. } = &mut stream.chain;
@@ -743,7 +814,11 @@ impl Conversation<'_> {
 
 /// The pump of a response's body; without one there is only the head to flush.
 const fn body_pump(end: bool) -> Pump {
-    if end { Pump::flushing(Direction::Response) } else { Pump::new(Direction::Response) }
+    if end {
+        Pump::flushing(Direction::Response)
+    } else {
+        Pump::new(Direction::Response)
+    }
 }
 
 /// Sends the response's head downstream.
@@ -755,6 +830,8 @@ fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength) -> Result<(), E
 }
 
 fn status_of(response: &Headers) -> u16 {
-    let text = response.known(Known::Status).and_then(|text| std::str::from_utf8(text).ok());
+    let text = response
+        .known(Known::Status)
+        .and_then(|text| std::str::from_utf8(text).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or(502)
 }

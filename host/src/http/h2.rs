@@ -39,7 +39,10 @@ pub(crate) fn request_from(request: &http::request::Parts, block: &mut Headers) 
     }
     let authority = match request.uri.authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),
-        None => request.headers.get(http::header::HOST).map(HeaderValue::as_bytes),
+        None => request
+            .headers
+            .get(http::header::HOST)
+            .map(HeaderValue::as_bytes),
     };
     if let Some(authority) = authority {
         block.append_known(Known::Authority, authority);

@@ -110,7 +110,11 @@ pub(super) async fn serve(
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
     let Some(Ok(mut http2)) = timer.limit(idle, handshake).await else {
-        manager.stats.shard(worker.index).downstream_cx_protocol_error.inc();
+        manager
+            .stats
+            .shard(worker.index)
+            .downstream_cx_protocol_error
+            .inc();
         return;
     };
     let streams = Rc::new(Streams::default());
@@ -155,7 +159,9 @@ pub(super) async fn serve(
 async fn flush_end(mut http2: H2<Prefixed, Bytes>, timer: &mut Timer, listener: &Listener) {
     let deadline = after(clock::now(), listener.manager.delayed_close_timeout);
     if deadline.is_some() {
-        let _closed = timer.limit(deadline, poll_fn(|cx| http2.poll_closed(cx))).await;
+        let _closed = timer
+            .limit(deadline, poll_fn(|cx| http2.poll_closed(cx)))
+            .await;
     }
 }
 
@@ -208,12 +214,19 @@ async fn stream(
     let snapshot = worker.snapshot();
     let stats = manager.stats.shard(worker.index);
     count_start(stats, Protocol::Http2);
-    let around =
-        Surroundings { worker: &worker, snapshot: &snapshot, listener: &listener, manager, stats };
+    let around = Surroundings {
+        worker: &worker,
+        snapshot: &snapshot,
+        listener: &listener,
+        manager,
+        stats,
+    };
     let mut timer = Timer::default();
     let chain = Chain::new(&worker, manager, &mut desk.exchange, &mut desk.states);
     let reader = Reader::H2(H2Reader::new(body));
     let down = Downstream::http2(respond);
-    Stream::new(around, chain, reader, down, &mut timer, incoming).handle(verdict).await;
+    Stream::new(around, chain, reader, down, &mut timer, incoming)
+        .handle(verdict)
+        .await;
     worker.put_desk(desk);
 }

@@ -93,7 +93,10 @@ fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, 
         h2c |= value.eq_ignore_ascii_case(b"h2c");
         upgrade = !h2c;
     }
-    let trailers = headers.known_all(Known::Te).flat_map(tokens).any(|t| t == b"trailers");
+    let trailers = headers
+        .known_all(Known::Te)
+        .flat_map(tokens)
+        .any(|t| t == b"trailers");
     headers.retain(|field| match field.known {
         Some(
             Known::Connection
@@ -110,7 +113,11 @@ fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, 
     if trailers {
         headers.set_known(Known::Te, b"trailers");
     }
-    Ok(if upgrade { Asks::Upgrade } else { Asks::Nothing })
+    Ok(if upgrade {
+        Asks::Upgrade
+    } else {
+        Asks::Nothing
+    })
 }
 
 fn nominate(token: &[u8]) -> Result<Name, Refusal> {
@@ -128,12 +135,19 @@ fn nominate(token: &[u8]) -> Result<Name, Refusal> {
                     | Known::XForwardedProto
             )
         );
-    if protected { Err(Refusal::ConnectionHeader) } else { Ok(name) }
+    if protected {
+        Err(Refusal::ConnectionHeader)
+    } else {
+        Ok(name)
+    }
 }
 
 /// The members of a comma-separated list, trimmed, empty ones left out (RFC 9110 §5.6.1).
 pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+    value
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
 }
 
 /// The client's address, and whether `x-forwarded-for` gave it.
@@ -147,10 +161,17 @@ struct Trusted {
 fn trusted_address(manager: &ConnectionManager, headers: &Headers, direct: SocketAddr) -> Trusted {
     let hops = manager.xff_num_trusted_hops;
     if manager.use_remote_address && hops == 0 {
-        return Trusted { address: direct, from_header: None };
+        return Trusted {
+            address: direct,
+            from_header: None,
+        };
     }
     // At the edge the peer itself is the first hop and is not in the header yet.
-    let from_right = if manager.use_remote_address { hops - 1 } else { hops };
+    let from_right = if manager.use_remote_address {
+        hops - 1
+    } else {
+        hops
+    };
     let named = nth_from_right(headers, from_right as usize);
     Trusted {
         address: named.map_or(direct, |ip| SocketAddr::new(ip, 0)),
@@ -238,7 +259,12 @@ fn forward_headers(
         } else {
             direct.ip()
         };
-        append_list(headers, Known::XForwardedFor, shown.to_string().as_bytes(), b",");
+        append_list(
+            headers,
+            Known::XForwardedFor,
+            shown.to_string().as_bytes(),
+            b",",
+        );
     }
     if manager.xff_num_trusted_hops == 0 || !headers.has(Known::XForwardedProto) {
         headers.set_known(Known::XForwardedProto, scheme);
@@ -250,7 +276,11 @@ fn request_id(manager: &ConnectionManager, headers: &mut Headers, edge: bool, id
         return;
     }
     let keep = !edge || manager.preserve_external_request_id;
-    if keep && headers.known(Known::XRequestId).is_some_and(|id| !id.is_empty()) {
+    if keep
+        && headers
+            .known(Known::XRequestId)
+            .is_some_and(|id| !id.is_empty())
+    {
         return;
     }
     headers.set_known(Known::XRequestId, &uuid(id));
@@ -345,7 +375,10 @@ mod tests {
     }
 
     fn names(headers: &Headers) -> Vec<String> {
-        headers.iter().map(|f| String::from_utf8_lossy(f.name).into_owned()).collect()
+        headers
+            .iter()
+            .map(|f| String::from_utf8_lossy(f.name).into_owned())
+            .collect()
     }
 
     #[test]
@@ -358,7 +391,10 @@ mod tests {
             ("expect", "100-Continue"),
             ("x-kept", "1"),
         ]);
-        assert_eq!(remove_hop_by_hop(&mut headers, Protocol::Http11), Ok(Asks::Nothing));
+        assert_eq!(
+            remove_hop_by_hop(&mut headers, Protocol::Http11),
+            Ok(Asks::Nothing)
+        );
         assert_eq!(names(&headers), ["te", "x-kept"]);
         assert_eq!(headers.known(Known::Te), Some(&b"trailers"[..]));
     }
@@ -375,20 +411,38 @@ mod tests {
     #[test]
     fn upgrades_are_seen_and_h2c_is_ignored() {
         let mut websocket = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(remove_hop_by_hop(&mut websocket, Protocol::Http11), Ok(Asks::Upgrade));
-        let fields =
-            [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "A")];
+        assert_eq!(
+            remove_hop_by_hop(&mut websocket, Protocol::Http11),
+            Ok(Asks::Upgrade)
+        );
+        let fields = [
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "A"),
+        ];
         let mut h2c = head(&fields);
-        assert_eq!(remove_hop_by_hop(&mut h2c, Protocol::Http11), Ok(Asks::Nothing));
+        assert_eq!(
+            remove_hop_by_hop(&mut h2c, Protocol::Http11),
+            Ok(Asks::Nothing)
+        );
         assert!(h2c.is_empty());
     }
 
     #[test]
     fn the_nth_forwarded_address_counts_from_the_right() {
         let headers = head(&[("x-forwarded-for", "1.2.3.4, 5.6.7.8")]);
-        assert_eq!(nth_from_right(&headers, 0), Some("5.6.7.8".parse().unwrap()));
-        assert_eq!(nth_from_right(&headers, 1), Some("1.2.3.4".parse().unwrap()));
+        assert_eq!(
+            nth_from_right(&headers, 0),
+            Some("5.6.7.8".parse().unwrap())
+        );
+        assert_eq!(
+            nth_from_right(&headers, 1),
+            Some("1.2.3.4".parse().unwrap())
+        );
         assert_eq!(nth_from_right(&headers, 2), None);
-        assert_eq!(nth_from_right(&head(&[("x-forwarded-for", "bogus")]), 0), None);
+        assert_eq!(
+            nth_from_right(&head(&[("x-forwarded-for", "bogus")]), 0),
+            None
+        );
     }
 }

@@ -96,7 +96,13 @@ pub(crate) struct H2Reader {
 impl<'a> H1Reader<'a> {
     pub(crate) const fn new(io: ReadHalf<'a>, buf: &'a mut BytesMut, trailers: bool) -> Self {
         let decoder = Decoder::new(BodyLength::None, HeadLimits::REQUEST);
-        Self { io, buf, decoder, room: READ_FIRST, trailers }
+        Self {
+            io,
+            buf,
+            decoder,
+            room: READ_FIRST,
+            trailers,
+        }
     }
 
     /// Begins a body of that length.
@@ -110,7 +116,11 @@ impl<'a> H1Reader<'a> {
             self.buf.reserve(self.room);
         }
         let spare = self.buf.capacity() - self.buf.len();
-        let read = ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.io), cx, self.buf))?;
+        let read = ready!(tokio_util::io::poll_read_buf(
+            Pin::new(&mut self.io),
+            cx,
+            self.buf
+        ))?;
         if read == spare {
             // The peer had at least that much: the next read may take more at once.
             self.room = (self.room * 2).min(READ_MAX);
@@ -136,7 +146,9 @@ impl<'a> H1Reader<'a> {
                 Decoded::End => return Poll::Ready(Ok(Frame::End)),
                 Decoded::NeedMore => match ready!(self.poll_fill(cx)) {
                     Ok(0) => {
-                        self.decoder.finish().map_err(|_truncated| ReadError::Closed)?;
+                        self.decoder
+                            .finish()
+                            .map_err(|_truncated| ReadError::Closed)?;
                         return Poll::Ready(Ok(Frame::End));
                     }
                     Ok(_) => {}
@@ -149,7 +161,10 @@ impl<'a> H1Reader<'a> {
 
 impl H2Reader {
     pub(crate) const fn new(stream: h2::RecvStream) -> Self {
-        Self { stream, data_ended: false }
+        Self {
+            stream,
+            data_ended: false,
+        }
     }
 
     fn poll_frame(
@@ -248,7 +263,14 @@ pub(crate) struct H2Writer {
 
 impl<'a> H1Writer<'a> {
     pub(crate) fn new(io: WriteHalf<'a>, out: &'a mut BytesMut, trailers: bool) -> Self {
-        Self { io, out, direct: Bytes::new(), tail: BytesMut::new(), chunked: false, trailers }
+        Self {
+            io,
+            out,
+            direct: Bytes::new(),
+            tail: BytesMut::new(),
+            chunked: false,
+            trailers,
+        }
     }
 
     /// Begins a body, behind a head that was encoded into `out`.
@@ -303,7 +325,11 @@ impl<'a> H1Writer<'a> {
 
 impl H2Writer {
     pub(crate) const fn new(stream: h2::SendStream<Bytes>) -> Self {
-        Self { stream, queue: VecDeque::new(), end: None }
+        Self {
+            stream,
+            queue: VecDeque::new(),
+            end: None,
+        }
     }
 
     /// Resets the stream, where it is still open.
@@ -361,7 +387,11 @@ impl Writer<'_> {
             Self::H1(writer) => {
                 if writer.chunked {
                     let behind = writer.direct.is_empty();
-                    let out = if behind { &mut *writer.out } else { &mut writer.tail };
+                    let out = if behind {
+                        &mut *writer.out
+                    } else {
+                        &mut writer.tail
+                    };
                     encode::encode_last_chunk(out, trailers.filter(|_| writer.trailers));
                 }
             }

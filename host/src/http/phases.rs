@@ -83,7 +83,15 @@ impl<'a> Chain<'a> {
         let slots = manager.filters.len() + manager.loggers.len();
         states.clear();
         states.resize_with(slots, SlotState::default);
-        Self { worker, manager, exchange, states, reached: 0, request_body: None, streams: Streams::default() }
+        Self {
+            worker,
+            manager,
+            exchange,
+            states,
+            reached: 0,
+            request_body: None,
+            streams: Streams::default(),
+        }
     }
 
     fn slot(&mut self, index: usize) -> Option<(&'a FilterSlot, &mut SlotState)> {
@@ -113,11 +121,17 @@ impl<'a> Chain<'a> {
             self.reached = index + 1;
             let worker = self.worker;
             let exchange = &mut *self.exchange;
-            let Some(slot) = self.manager.filters.get(index) else { break };
-            let Some(state) = self.states.get_mut(index) else { break };
+            let Some(slot) = self.manager.filters.get(index) else {
+                break;
+            };
+            let Some(state) = self.states.get_mut(index) else {
+                break;
+            };
             let interest = slot.interest();
             if interest.wants.contains(Phases::REQUEST_HEADERS) {
-                let outcome = worker.filters.on_request_headers(slot, state, exchange, end);
+                let outcome = worker
+                    .filters
+                    .on_request_headers(slot, state, exchange, end);
                 match self.settle(outcome, &mut rematch)? {
                     Settled::Next => {}
                     Settled::Reply(reply) => return Ok(Err(reply)),
@@ -141,7 +155,10 @@ impl<'a> Chain<'a> {
             if let Some(reply) = self.whole_request_body(index, &mut rematch)? {
                 return Ok(Err(reply));
             }
-            end = self.request_body.as_ref().is_some_and(|whole| whole.content.is_empty() && !whole.has_trailers);
+            end = self
+                .request_body
+                .as_ref()
+                .is_some_and(|whole| whole.content.is_empty() && !whole.has_trailers);
         }
         Err(Kind::NoTerminalFilter.into())
     }
@@ -152,10 +169,13 @@ impl<'a> Chain<'a> {
         index: usize,
         rematch: &mut impl FnMut(&mut Exchange),
     ) -> Result<Option<Box<Reply>>, Error> {
-        let Some(mut whole) = self.request_body.take() else { return Ok(None) };
+        let Some(mut whole) = self.request_body.take() else {
+            return Ok(None);
+        };
         let before = whole.content.len();
         let worker = self.worker;
-        let (Some(slot), Some(state)) = (self.manager.filters.get(index), self.states.get_mut(index))
+        let (Some(slot), Some(state)) =
+            (self.manager.filters.get(index), self.states.get_mut(index))
         else {
             return Ok(None);
         };
@@ -176,8 +196,12 @@ impl<'a> Chain<'a> {
             return Ok(Some(reply));
         }
         if has_trailers && slot.interest().wants.contains(Phases::REQUEST_TRAILERS) {
-            let Some(state) = self.states.get_mut(index) else { return Ok(None) };
-            let outcome = worker.filters.on_request_trailers(slot, state, self.exchange);
+            let Some(state) = self.states.get_mut(index) else {
+                return Ok(None);
+            };
+            let outcome = worker
+                .filters
+                .on_request_trailers(slot, state, self.exchange);
             if let Settled::Reply(reply) = self.settle(outcome, rematch)? {
                 return Ok(Some(reply));
             }
@@ -203,12 +227,18 @@ impl<'a> Chain<'a> {
     ) -> Result<Walk, Error> {
         for index in (0..from).rev() {
             let worker = self.worker;
-            let Some(slot) = self.manager.filters.get(index) else { continue };
-            let Some(state) = self.states.get_mut(index) else { continue };
+            let Some(slot) = self.manager.filters.get(index) else {
+                continue;
+            };
+            let Some(state) = self.states.get_mut(index) else {
+                continue;
+            };
             let interest = slot.interest();
             if interest.wants.contains(Phases::RESPONSE_HEADERS) {
                 let outcome =
-                    worker.filters.on_response_headers(slot, state, self.exchange, end_of_stream);
+                    worker
+                        .filters
+                        .on_response_headers(slot, state, self.exchange, end_of_stream);
                 if let Settled::Reply(reply) = self.settle(outcome, &mut |_| {})? {
                     return Ok(Walk::Reply(reply));
                 }
@@ -252,7 +282,8 @@ impl<'a> Chain<'a> {
     ) -> Result<Option<Box<Reply>>, Error> {
         let before = whole.content.len();
         let worker = self.worker;
-        let (Some(slot), Some(state)) = (self.manager.filters.get(index), self.states.get_mut(index))
+        let (Some(slot), Some(state)) =
+            (self.manager.filters.get(index), self.states.get_mut(index))
         else {
             return Ok(None);
         };
@@ -371,8 +402,12 @@ impl<'a> Chain<'a> {
         end: bool,
     ) -> Result<Bytes, Error> {
         for index in ordered(direction, slots) {
-            let Some(slot) = self.manager.filters.get(index) else { continue };
-            let Some(state) = self.states.get_mut(index) else { continue };
+            let Some(slot) = self.manager.filters.get(index) else {
+                continue;
+            };
+            let Some(state) = self.states.get_mut(index) else {
+                continue;
+            };
             let interest = slot.interest();
             let filters = &self.worker.filters;
             let (content, outcome) = match direction {
@@ -398,8 +433,12 @@ impl<'a> Chain<'a> {
 
     fn trailers_of(&mut self, direction: Direction, slots: Range<usize>) -> Result<(), Error> {
         for index in ordered(direction, slots) {
-            let Some(slot) = self.manager.filters.get(index) else { continue };
-            let Some(state) = self.states.get_mut(index) else { continue };
+            let Some(slot) = self.manager.filters.get(index) else {
+                continue;
+            };
+            let Some(state) = self.states.get_mut(index) else {
+                continue;
+            };
             let wants = slot.interest().wants;
             let filters = &self.worker.filters;
             let outcome = match direction {
@@ -429,7 +468,9 @@ impl<'a> Chain<'a> {
     pub(crate) fn finish(&mut self) {
         let worker = self.worker;
         for index in 0..self.states.len() {
-            let Some((slot, _)) = self.slot(index) else { continue };
+            let Some((slot, _)) = self.slot(index) else {
+                continue;
+            };
             if !slot.interest().wants.contains(Phases::LOG) {
                 continue;
             }
@@ -438,7 +479,9 @@ impl<'a> Chain<'a> {
             }
         }
         for index in 0..self.states.len() {
-            let Some((slot, _)) = self.slot(index) else { continue };
+            let Some((slot, _)) = self.slot(index) else {
+                continue;
+            };
             if let Some(state) = self.states.get_mut(index) {
                 worker.filters.on_done(slot, state);
             }
@@ -496,7 +539,10 @@ fn from_filter(reply: LocalReply) -> Reply {
 
 fn set_length(headers: &mut Headers, length: usize) {
     let mut room = [0; 20];
-    headers.set_known(Known::ContentLength, super::reply::decimal(length as u64, &mut room));
+    headers.set_known(
+        Known::ContentLength,
+        super::reply::decimal(length as u64, &mut room),
+    );
 }
 
 /// Reads a whole body.
@@ -510,15 +556,29 @@ pub(crate) async fn collect(
 ) -> Result<Whole, Error> {
     let mut content = BytesMut::new();
     loop {
-        match reader.frame(trailers).await.map_err(|error| Error::of_request_body(&error))? {
+        match reader
+            .frame(trailers)
+            .await
+            .map_err(|error| Error::of_request_body(&error))?
+        {
             Frame::Data(data) => {
                 if content.len() + data.len() > limit {
                     return Err(Kind::RequestTooLarge.into());
                 }
                 content.extend_from_slice(&data);
             }
-            Frame::End => return Ok(Whole { content: content.freeze(), has_trailers: false }),
-            Frame::Trailers => return Ok(Whole { content: content.freeze(), has_trailers: true }),
+            Frame::End => {
+                return Ok(Whole {
+                    content: content.freeze(),
+                    has_trailers: false,
+                });
+            }
+            Frame::Trailers => {
+                return Ok(Whole {
+                    content: content.freeze(),
+                    has_trailers: true,
+                });
+            }
         }
     }
 }

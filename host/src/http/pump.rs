@@ -41,12 +41,20 @@ pub(crate) struct Pump {
 impl Pump {
     /// A body that is about to be read.
     pub(crate) const fn new(direction: Direction) -> Self {
-        Self { direction, read_all: false, frames: 0 }
+        Self {
+            direction,
+            read_all: false,
+            frames: 0,
+        }
     }
 
     /// A body that was read before and pushed to the writer: it has only to be flushed.
     pub(crate) const fn flushing(direction: Direction) -> Self {
-        Self { direction, read_all: true, frames: 0 }
+        Self {
+            direction,
+            read_all: true,
+            frames: 0,
+        }
     }
 
     /// How many frames were read; tells a watcher whether something happened.

@@ -97,10 +97,7 @@ impl Reply {
         if grpc {
             let code = self.grpc_status.unwrap_or_else(|| grpc_status(self.status));
             response.set_known(Known::ContentType, b"application/grpc");
-            response.append_known(
-                Known::GrpcStatus,
-                decimal(u64::from(code), &mut [0; 20]),
-            );
+            response.append_known(Known::GrpcStatus, decimal(u64::from(code), &mut [0; 20]));
             if !self.body.is_empty() {
                 response.append_known(Known::GrpcMessage, &percent_encode(&self.body));
             }

@@ -148,7 +148,11 @@ impl<'a, 'io> Stream<'a, 'io> {
     fn admit(&mut self) -> Result<(), Error> {
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
-        let id = if self.around.manager.generate_request_id { worker.random_wide() } else { 0 };
+        let id = if self.around.manager.generate_request_id {
+            worker.random_wide()
+        } else {
+            0
+        };
         let cleaned = hygiene::request(self.around.manager, exchange, id);
         let asks = cleaned.map_err(|refusal| match refusal {
             Refusal::ConnectionHeader => Kind::ConnectionHeader,
@@ -170,7 +174,12 @@ impl<'a, 'io> Stream<'a, 'io> {
             // The client may be sending something else than HTTP already.
             self.incoming.keep_alive = false;
             let known = self.route.is_some();
-            return Err(if known { Kind::UpgradeRefused } else { Kind::NoRoute }.into());
+            return Err(if known {
+                Kind::UpgradeRefused
+            } else {
+                Kind::NoRoute
+            }
+            .into());
         }
         if !self.incoming.has_body {
             exchange.timing.request_received = Some(exchange.timing.started);
@@ -185,9 +194,11 @@ impl<'a, 'io> Stream<'a, 'io> {
         let end = !self.incoming.has_body;
         let idle = after(clock::now(), around.manager.stream_idle_timeout);
         let limit = around.listener.buffer_limit;
-        let walk = self.chain.request(&mut self.reader, end, limit, |exchange| {
-            *route = match_route(around, random, exchange);
-        });
+        let walk = self
+            .chain
+            .request(&mut self.reader, end, limit, |exchange| {
+                *route = match_route(around, random, exchange);
+            });
         let walked = self.timer.limit(idle, walk).await;
         walked.unwrap_or_else(|| Err(Kind::StreamIdle.into()))
     }
@@ -197,7 +208,9 @@ impl<'a, 'io> Stream<'a, 'io> {
         if choice.cluster.is_some() {
             return forward::proxy(self, choice).await;
         }
-        let Some(route) = self.route.clone() else { return Err(Kind::NoRoute.into()) };
+        let Some(route) = self.route.clone() else {
+            return Err(Kind::NoRoute.into());
+        };
         match &route.action {
             Action::Forward(_) => forward::proxy(self, choice).await,
             Action::Redirect(redirect) => {
@@ -241,7 +254,10 @@ impl<'a, 'io> Stream<'a, 'io> {
                 worker.with_scratch(|scratch| route.finalize_response(exchange, random, scratch));
             }
         });
-        let mut whole = Whole { content, has_trailers: false };
+        let mut whole = Whole {
+            content,
+            has_trailers: false,
+        };
         if self.chain_started {
             let end = whole.content.is_empty();
             let from = self.chain.len();
@@ -251,7 +267,11 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
         }
         let close = must_close || self.must_close();
-        self.ended = if close { Ended::CloseDelayed } else { Ended::Reusable };
+        self.ended = if close {
+            Ended::CloseDelayed
+        } else {
+            Ended::Reusable
+        };
         let length = whole.content.len() as u64;
         let framing = self.framing(BodyLength::Length(length));
         self.send_head(framing, close, whole.content.is_empty())?;
@@ -273,7 +293,11 @@ impl<'a, 'io> Stream<'a, 'io> {
         match exchange.status {
             100..=199 | 204 | 304 => return BodyLength::None,
             _ if self.incoming.method == MethodKind::Head => {
-                return if has_length { BodyLength::None } else { BodyLength::Chunked };
+                return if has_length {
+                    BodyLength::None
+                } else {
+                    BodyLength::Chunked
+                };
             }
             _ => {}
         }
@@ -301,11 +325,15 @@ impl<'a, 'io> Stream<'a, 'io> {
         let now = clock::now();
         let wall = exchange.timing.started_wall + now.duration_since(exchange.timing.started);
         let manager = self.around.manager;
-        self.around.worker.with_date(wall, |date| hygiene::response(manager, exchange, date));
+        self.around
+            .worker
+            .with_date(wall, |date| hygiene::response(manager, exchange, date));
         exchange.timing.response_sent_first = Some(now);
         self.responding = true;
         let end = empty || self.is_bodiless();
-        let sent = self.down.send_head(self.chain.exchange, framing, close, end);
+        let sent = self
+            .down
+            .send_head(self.chain.exchange, framing, close, end);
         sent.map_err(|error| Error::of_response_write(&error))
     }
 
@@ -313,7 +341,9 @@ impl<'a, 'io> Stream<'a, 'io> {
     pub(crate) async fn send_whole(&mut self, whole: Whole) -> Result<(), Error> {
         let bodiless = self.is_bodiless();
         let is_http2 = self.down.is_http2();
-        let Some(writer) = self.down.writer() else { return Ok(()) };
+        let Some(writer) = self.down.writer() else {
+            return Ok(());
+        };
         if !bodiless && (!whole.content.is_empty() || whole.has_trailers) {
             self.chain.exchange.bytes_sent += whole.content.len() as u64;
             if !whole.content.is_empty() {
@@ -389,7 +419,10 @@ impl<'a, 'io> Stream<'a, 'io> {
             exchange.status = 0;
         }
         if self.responding && !matches!(error.kind, Kind::DownstreamClosed) {
-            self.around.stats.rq_reset_after_downstream_response_started.inc();
+            self.around
+                .stats
+                .rq_reset_after_downstream_response_started
+                .inc();
         }
     }
 
@@ -403,7 +436,9 @@ impl<'a, 'io> Stream<'a, 'io> {
         stats.downstream_rq_completed.inc();
         stats.downstream_rq_by_class.record(exchange.status);
         let lasted = now.duration_since(exchange.timing.started);
-        stats.downstream_rq_time.record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+        stats
+            .downstream_rq_time
+            .record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
         if exchange.status == 0 {
             stats.downstream_rq_rx_reset.inc();
         }

@@ -22,8 +22,12 @@ pub(crate) struct Timer {
 impl Timer {
     /// Ready once `deadline` has passed; for ever pending without one.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        let Some(deadline) = deadline else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         if sleep.deadline().into_std() > deadline {
             sleep.as_mut().reset(deadline.into());
         }
@@ -75,7 +79,10 @@ mod tests {
         let start = tokio::time::Instant::now();
         let at = |ms| Some((start + Duration::from_millis(ms)).into_std());
         assert_eq!(timer.limit(at(50), async { 1 }).await, Some(1));
-        assert_eq!(timer.limit(at(10), std::future::pending::<()>()).await, None);
+        assert_eq!(
+            timer.limit(at(10), std::future::pending::<()>()).await,
+            None
+        );
         assert_eq!(start.elapsed(), Duration::from_millis(10));
     }
 }

@@ -3,13 +3,6 @@
 //! Owns no code of its own. `host` implements the imports, `instance` calls the exports, `outcome`
 //! reads what they answer; none of the generated types leaves `wasm`.
 
-#![expect(
-    clippy::pedantic,
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    reason = "generated; the contract is documented in wit/"
-)]
-
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "filter",

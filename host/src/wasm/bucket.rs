@@ -38,11 +38,23 @@ impl TokenBucket {
             tick *= 2;
         }
         let empty_at = AtomicU64::new(0);
-        Self { max_tokens, tokens_per_fill, fill_interval, tick, origin: now, empty_at }
+        Self {
+            max_tokens,
+            tokens_per_fill,
+            fill_interval,
+            tick,
+            origin: now,
+            empty_at,
+        }
     }
 
     /// Whether the bucket was opened with these numbers.
-    pub(super) fn has(&self, max_tokens: u32, tokens_per_fill: u32, fill_interval: Duration) -> bool {
+    pub(super) fn has(
+        &self,
+        max_tokens: u32,
+        tokens_per_fill: u32,
+        fill_interval: Duration,
+    ) -> bool {
         (self.max_tokens, self.tokens_per_fill, self.fill_interval)
             == (max_tokens, tokens_per_fill, fill_interval)
     }
@@ -53,18 +65,25 @@ impl TokenBucket {
         let elapsed = now.saturating_duration_since(self.origin).as_nanos() / self.tick;
         let moment = clamp(elapsed).saturating_add(filled);
         let price = self.span(tokens);
-        let taken = self.empty_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |empty_at| {
-            // What flowed over the rim is gone.
-            let empty_at = empty_at.max(moment.saturating_sub(filled));
-            let after = empty_at.saturating_add(price);
-            (tokens <= self.max_tokens && after <= moment).then_some(after)
-        });
+        let taken = self
+            .empty_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |empty_at| {
+                // What flowed over the rim is gone.
+                let empty_at = empty_at.max(moment.saturating_sub(filled));
+                let after = empty_at.saturating_add(price);
+                (tokens <= self.max_tokens && after <= moment).then_some(after)
+            });
         taken.is_ok()
     }
 
     /// Ticks in which `tokens` flow in, rounded up.
     fn span(&self, tokens: u32) -> u64 {
-        clamp(span(tokens, self.tokens_per_fill, self.fill_interval, self.tick))
+        clamp(span(
+            tokens,
+            self.tokens_per_fill,
+            self.fill_interval,
+            self.tick,
+        ))
     }
 }
 
@@ -97,7 +116,10 @@ mod tests {
         assert!(!at(499));
         assert!(at(500) && !at(500));
         assert!(!at(750) && at(1000) && !at(1200) && at(1500));
-        assert!(at(9000) && at(9000) && !at(9000), "never more than the maximum");
+        assert!(
+            at(9000) && at(9000) && !at(9000),
+            "never more than the maximum"
+        );
     }
 
     #[test]

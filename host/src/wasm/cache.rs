@@ -35,14 +35,18 @@ impl Cache {
     /// The cache in that directory, which need not exist yet.
     #[must_use]
     pub const fn at(directory: PathBuf) -> Self {
-        Self { directory: Some(directory) }
+        Self {
+            directory: Some(directory),
+        }
     }
 
     /// The user's: `$NUNCIO_CACHE_DIR`, else `$XDG_CACHE_HOME/nuncio`, else `~/.cache/nuncio`, else
     /// none. An empty `$NUNCIO_CACHE_DIR` means none.
     #[must_use]
     pub fn of_user() -> Self {
-        Self { directory: directory_from(|name| std::env::var_os(name)) }
+        Self {
+            directory: directory_from(|name| std::env::var_os(name)),
+        }
     }
 
     /// The directory.
@@ -66,7 +70,9 @@ impl Cache {
 
     /// Keeps `code` under that key. Says whether it could.
     pub(super) fn write(&self, key: &Key, code: &[u8]) -> bool {
-        self.directory.as_ref().is_some_and(|directory| put(directory, key, code).is_ok())
+        self.directory
+            .as_ref()
+            .is_some_and(|directory| put(directory, key, code).is_ok())
     }
 }
 
@@ -92,10 +98,17 @@ fn is_ours(path: &Path) -> bool {
 }
 
 fn put(directory: &Path, key: &Key, code: &[u8]) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
     let unfinished = directory.join(format!("{}.{}.new", key.0, std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     let written = (|| {
         file.write_all(MAGIC)?;
         file.write_all(blake3::hash(code).as_bytes())?;
@@ -244,8 +257,14 @@ mod tests {
         let home = ("HOME", "/home/me");
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[home]), Some("/home/me/.cache/nuncio".into()));
-        assert_eq!(of(&[home, ("XDG_CACHE_HOME", "/c")]), Some("/c/nuncio".into()));
-        assert_eq!(of(&[home, ("XDG_CACHE_HOME", "c")]), Some("/home/me/.cache/nuncio".into()));
+        assert_eq!(
+            of(&[home, ("XDG_CACHE_HOME", "/c")]),
+            Some("/c/nuncio".into())
+        );
+        assert_eq!(
+            of(&[home, ("XDG_CACHE_HOME", "c")]),
+            Some("/home/me/.cache/nuncio".into())
+        );
         assert_eq!(of(&[home, ("NUNCIO_CACHE_DIR", "/n")]), Some("/n".into()));
         assert_eq!(of(&[home, ("NUNCIO_CACHE_DIR", "")]), None);
     }

@@ -21,8 +21,15 @@ const CONTRACT: &str = "nuncio:filter@0.1.0";
 /// What a filter exports.
 const EXPORT: &str = "nuncio:filter/http-filter@0.1.0";
 /// Interfaces of the contract that a filter may import.
-const CONTRACT_IMPORTS: &[&str] =
-    &["types", "setup", "http-stream", "log", "log-sink", "token-bucket", "metrics"];
+const CONTRACT_IMPORTS: &[&str] = &[
+    "types",
+    "setup",
+    "http-stream",
+    "log",
+    "log-sink",
+    "token-bucket",
+    "metrics",
+];
 /// Interfaces of WASI 0.2 that a filter may import.
 const WASI_IMPORTS: &[&str] = &[
     "wasi:cli/environment",
@@ -63,11 +70,17 @@ impl Component {
     /// See [`LoadError`].
     pub fn from_file(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
         let name = path.display().to_string();
-        let read = |source| LoadError::Read { path: path.to_owned(), source };
+        let read = |source| LoadError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let bytes = fs::read(path).map_err(read)?;
         if wasmtime::Engine::detect_precompiled(&bytes) == Some(Precompiled::Component) {
-            let code = load_precompiled(engine, &bytes)
-                .map_err(|source| LoadError::Precompiled { name: name.clone(), source })?;
+            let code =
+                load_precompiled(engine, &bytes).map_err(|source| LoadError::Precompiled {
+                    name: name.clone(),
+                    source,
+                })?;
             return Self::check(engine, name, &code);
         }
         Self::from_bytes(engine, name, &bytes)
@@ -89,8 +102,10 @@ impl Component {
             Kind::Precompiled => return Err(LoadError::PrecompiledRefused { name }),
             Kind::Other => return Err(LoadError::NotWasm { name }),
         }
-        let code = compile(engine, bytes)
-            .map_err(|source| LoadError::Compile { name: name.clone(), source })?;
+        let code = compile(engine, bytes).map_err(|source| LoadError::Compile {
+            name: name.clone(),
+            source,
+        })?;
         Self::check(engine, name, &code)
     }
 
@@ -105,10 +120,14 @@ impl Component {
     /// # Errors
     /// When there is no memory for it.
     pub fn precompiled(&self) -> Result<Vec<u8>, LoadError> {
-        self.code.instance_pre().component().serialize().map_err(|error| LoadError::Compile {
-            name: self.name.clone(),
-            source: error.into(),
-        })
+        self.code
+            .instance_pre()
+            .component()
+            .serialize()
+            .map_err(|error| LoadError::Compile {
+                name: self.name.clone(),
+                source: error.into(),
+            })
     }
 
     pub(super) const fn code(&self) -> &FilterPre<State> {
@@ -125,19 +144,33 @@ impl Component {
         match filter {
             Some(export) if is_spoken(export) => {}
             Some(export) => return Err(other_contract(name, export)),
-            None => return Err(LoadError::NotFilter { name, wanted: EXPORT }),
+            None => {
+                return Err(LoadError::NotFilter {
+                    name,
+                    wanted: EXPORT,
+                });
+            }
         }
-        let linked = engine.linker().instantiate_pre(code).and_then(FilterPre::new);
+        let linked = engine
+            .linker()
+            .instantiate_pre(code)
+            .and_then(FilterPre::new);
         match linked {
             Ok(code) => Ok(Self { name, code }),
-            Err(error) => Err(LoadError::Link { name, spoken: CONTRACT, source: error.into() }),
+            Err(error) => Err(LoadError::Link {
+                name,
+                spoken: CONTRACT,
+                source: error.into(),
+            }),
         }
     }
 }
 
 impl std::fmt::Debug for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Component").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Component")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,12 +219,18 @@ fn load_precompiled(engine: &Engine, bytes: &[u8]) -> Result<Code, Cause> {
 /// Whether `name`, of the package `nuncio:filter`, has the version that this proxy speaks. Patch
 /// versions only add, and linking finds out what is missing.
 fn is_spoken(name: &str) -> bool {
-    let Some((_, version)) = name.split_once('@') else { return false };
+    let Some((_, version)) = name.split_once('@') else {
+        return false;
+    };
     version.starts_with("0.1.") && !version.contains('-')
 }
 
 fn other_contract(name: String, found: &str) -> LoadError {
-    LoadError::Contract { name, found: found.to_owned(), spoken: CONTRACT }
+    LoadError::Contract {
+        name,
+        found: found.to_owned(),
+        spoken: CONTRACT,
+    }
 }
 
 fn check_import(name: &str, import: &str) -> Result<(), LoadError> {
@@ -251,7 +290,8 @@ mod tests {
 
     #[test]
     fn imports_are_named_and_explained() {
-        let check = |import: &str| check_import("f.wasm", import).map_err(|error| error.to_string());
+        let check =
+            |import: &str| check_import("f.wasm", import).map_err(|error| error.to_string());
         for import in [
             "nuncio:filter/http-stream@0.1.0",
             "nuncio:filter/types@0.1.7",
@@ -261,9 +301,15 @@ mod tests {
             assert_eq!(check(import), Ok(()), "{import}");
         }
         for (import, says) in [
-            ("nuncio:filter/setup@0.2.0", "was built for nuncio:filter/setup@0.2.0"),
+            (
+                "nuncio:filter/setup@0.2.0",
+                "was built for nuncio:filter/setup@0.2.0",
+            ),
             ("nuncio:filter/setup@0.1.0-draft", "rebuild it"),
-            ("nuncio:filter/setup", "and this proxy speaks nuncio:filter@0.1.0"),
+            (
+                "nuncio:filter/setup",
+                "and this proxy speaks nuncio:filter@0.1.0",
+            ),
             ("nuncio:filter/callout@0.1.0", "a newer proxy may"),
             ("wasi:sockets/tcp@0.2.3", "leave out what uses std::net"),
             ("wasi:http/outgoing-handler@0.2.3", "of its own"),

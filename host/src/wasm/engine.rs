@@ -45,11 +45,18 @@ impl Engine {
     /// When the address space for [`limits::WASM_INSTANCES`] instances or the thread is not to be
     /// had.
     pub fn new(cache: Cache) -> Result<Self, Error> {
-        let inner = wasmtime::Engine::new(&config()).map_err(|error| Error::Engine(error.into()))?;
+        let inner =
+            wasmtime::Engine::new(&config()).map_err(|error| Error::Engine(error.into()))?;
         let linker = linker(&inner).map_err(|error| Error::Engine(error.into()))?;
         let ticker = Ticker::start(inner.weak()).map_err(Error::Thread)?;
         let fingerprint = Fingerprint::of(inner.precompile_compatibility_hash());
-        Ok(Self { inner, linker, ticker, fingerprint, cache })
+        Ok(Self {
+            inner,
+            linker,
+            ticker,
+            fingerprint,
+            cache,
+        })
     }
 
     pub(super) const fn inner(&self) -> &wasmtime::Engine {
@@ -77,7 +84,9 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("cache", &self.cache).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
     }
 }
 

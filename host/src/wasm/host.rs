@@ -51,7 +51,11 @@ fn check_text(state: &State, text: &str) -> Result<(), String> {
 }
 
 /// Puts `value` into a table that a guest fills, and answers its id. An equal value keeps its id.
-fn intern<T>(table: &mut Vec<T>, value: T, is_same: impl Fn(&T, &T) -> bool) -> Result<u32, String> {
+fn intern<T>(
+    table: &mut Vec<T>,
+    value: T,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Result<u32, String> {
     let index = match table.iter().position(|old| is_same(old, &value)) {
         Some(index) => index,
         None if table.len() >= limits::WASM_INTERNED => {

@@ -38,7 +38,9 @@ pub(super) enum NotStarted {
 impl From<NotStarted> for Failure {
     fn from(why: NotStarted) -> Self {
         let text = match why {
-            NotStarted::Refused(message) => format!("a new instance refused the configuration: {message}"),
+            NotStarted::Refused(message) => {
+                format!("a new instance refused the configuration: {message}")
+            }
             NotStarted::Failed(failure) => format!("no new instance: {failure}"),
         };
         Self::new(FailureKind::NotStarted, text)
@@ -58,14 +60,20 @@ impl Instance {
         store.set_hostcall_fuel(limits::WASM_LIFT_BYTES);
         store.epoch_deadline_callback(at_tick);
         store.set_epoch_deadline(1);
-        store.data_mut().begin(Hook::Configure, limits::WASM_CPU_CONFIGURE);
+        store
+            .data_mut()
+            .begin(Hook::Configure, limits::WASM_CPU_CONFIGURE);
         engine.ticker().wake();
-        let started = shared.component.code().instantiate(&mut store).and_then(|filter| {
-            let configured = filter
-                .nuncio_filter_http_filter()
-                .call_configure(&mut store, &shared.configuration)?;
-            Ok((filter, configured))
-        });
+        let started = shared
+            .component
+            .code()
+            .instantiate(&mut store)
+            .and_then(|filter| {
+                let configured = filter
+                    .nuncio_filter_http_filter()
+                    .call_configure(&mut store, &shared.configuration)?;
+                Ok((filter, configured))
+            });
         store.data_mut().lines.flush_all();
         let (filter, configured) = match started {
             Ok(started) => started,
@@ -78,7 +86,12 @@ impl Instance {
         let stats = shared.stats.shard(worker);
         stats.created.inc();
         stats.active.inc();
-        Ok(Self { store, filter, config, worker })
+        Ok(Self {
+            store,
+            filter,
+            config,
+            worker,
+        })
     }
 
     /// What this instance said that it wants.
@@ -91,7 +104,7 @@ impl Instance {
         let state = self.store.data_mut();
         if state.interest != interest {
             let shared = Arc::clone(&state.shared);
-            shared.report_difference(&mut state.lines);
+            shared.report_difference(&state.lines);
             state.interest = interest;
         }
     }
@@ -134,7 +147,13 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        self.store.data().shared.stats.shard(self.worker).active.dec();
+        self.store
+            .data()
+            .shared
+            .stats
+            .shard(self.worker)
+            .active
+            .dec();
     }
 }
 
@@ -163,5 +182,10 @@ fn blank() -> Box<Exchange> {
         filter_chain: "".into(),
     };
     let timing = Timing::starting(clock::now(), clock::wall());
-    Box::new(Exchange::new(Arc::new(connection), Protocol::Http11, timing, 0))
+    Box::new(Exchange::new(
+        Arc::new(connection),
+        Protocol::Http11,
+        timing,
+        0,
+    ))
 }

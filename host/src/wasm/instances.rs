@@ -68,7 +68,8 @@ struct Pool {
     shared: Option<Instance>,
     /// How many shared ones there have been.
     generation: u32,
-    /// Exclusive ones that no stream has.
+    /// Exclusive ones that no stream has, in the boxes in which streams hold them.
+    #[expect(clippy::vec_box, reason = "moved in and out of streams as they are")]
     idle: Vec<Box<Instance>>,
     rest: Rest,
 }
@@ -77,7 +78,11 @@ impl Instances {
     /// Those of worker `index`, none yet.
     #[must_use]
     pub fn new(index: usize) -> Self {
-        Self { worker: index, pools: RefCell::default(), blank: Blank::default() }
+        Self {
+            worker: index,
+            pools: RefCell::default(),
+            blank: Blank::default(),
+        }
     }
 
     /// Starts an instance of the filter if there is none, so that the first request need not wait for
@@ -99,7 +104,9 @@ impl Instances {
     /// Ends the instances of filters that no configuration and no stream has any more. To be called
     /// when the worker takes a new snapshot, and when the last stream of an old one has ended.
     pub fn sweep(&self) {
-        self.pools.borrow_mut().retain(|_, pool| pool.slot.strong_count() > 0);
+        self.pools
+            .borrow_mut()
+            .retain(|_, pool| pool.slot.strong_count() > 0);
     }
 
     /// The head of a request. `end` says whether there is neither body nor trailers.
@@ -110,9 +117,13 @@ impl Instances {
         exchange: &mut Box<Exchange>,
         end: bool,
     ) -> Outcome {
-        self.step(slot, state, Hook::RequestHeaders, exchange, |guest, store, config, _| {
-            guest.call_on_request_headers(store, config, end)
-        })
+        self.step(
+            slot,
+            state,
+            Hook::RequestHeaders,
+            exchange,
+            |guest, store, config, _| guest.call_on_request_headers(store, config, end),
+        )
     }
 
     /// A chunk of a request's body, or the whole of it. Answers what takes its place.
@@ -124,9 +135,16 @@ impl Instances {
         chunk: Bytes,
         end: bool,
     ) -> (Bytes, Outcome) {
-        self.body(slot, state, Hook::RequestBody, exchange, chunk, |guest, store, config, token, chunk| {
-            guest.call_on_request_body(store, config, token, chunk, end)
-        })
+        self.body(
+            slot,
+            state,
+            Hook::RequestBody,
+            exchange,
+            chunk,
+            |guest, store, config, token, chunk| {
+                guest.call_on_request_body(store, config, token, chunk, end)
+            },
+        )
     }
 
     /// The trailers of a request.
@@ -136,9 +154,13 @@ impl Instances {
         state: &mut SlotState,
         exchange: &mut Box<Exchange>,
     ) -> Outcome {
-        self.step(slot, state, Hook::RequestTrailers, exchange, |guest, store, config, token| {
-            guest.call_on_request_trailers(store, config, token)
-        })
+        self.step(
+            slot,
+            state,
+            Hook::RequestTrailers,
+            exchange,
+            |guest, store, config, token| guest.call_on_request_trailers(store, config, token),
+        )
     }
 
     /// The head of a response. `end` says whether there is neither body nor trailers.
@@ -149,9 +171,13 @@ impl Instances {
         exchange: &mut Box<Exchange>,
         end: bool,
     ) -> Outcome {
-        self.step(slot, state, Hook::ResponseHeaders, exchange, |guest, store, config, token| {
-            guest.call_on_response_headers(store, config, token, end)
-        })
+        self.step(
+            slot,
+            state,
+            Hook::ResponseHeaders,
+            exchange,
+            |guest, store, config, token| guest.call_on_response_headers(store, config, token, end),
+        )
     }
 
     /// A chunk of a response's body, or the whole of it. Answers what takes its place.
@@ -163,9 +189,16 @@ impl Instances {
         chunk: Bytes,
         end: bool,
     ) -> (Bytes, Outcome) {
-        self.body(slot, state, Hook::ResponseBody, exchange, chunk, |guest, store, config, token, chunk| {
-            guest.call_on_response_body(store, config, token, chunk, end)
-        })
+        self.body(
+            slot,
+            state,
+            Hook::ResponseBody,
+            exchange,
+            chunk,
+            |guest, store, config, token, chunk| {
+                guest.call_on_response_body(store, config, token, chunk, end)
+            },
+        )
     }
 
     /// The trailers of a response.
@@ -175,9 +208,13 @@ impl Instances {
         state: &mut SlotState,
         exchange: &mut Box<Exchange>,
     ) -> Outcome {
-        self.step(slot, state, Hook::ResponseTrailers, exchange, |guest, store, config, token| {
-            guest.call_on_response_trailers(store, config, token)
-        })
+        self.step(
+            slot,
+            state,
+            Hook::ResponseTrailers,
+            exchange,
+            |guest, store, config, token| guest.call_on_response_trailers(store, config, token),
+        )
     }
 
     /// The stream has ended. Nothing can be changed any more, so there is no outcome.
@@ -186,9 +223,13 @@ impl Instances {
             return;
         }
         let lent = Some((exchange, &self.blank));
-        let logged = self.call(slot, state, Hook::Log, lent, |guest, store, config, token| {
-            guest.call_on_log(store, config, token)
-        });
+        let logged = self.call(
+            slot,
+            state,
+            Hook::Log,
+            lent,
+            |guest, store, config, token| guest.call_on_log(store, config, token),
+        );
         if let Err(failure) = logged {
             self.settle(slot, state, Hook::Log, failure);
         }
@@ -199,9 +240,13 @@ impl Instances {
     pub fn on_done(&self, slot: &FilterSlot, state: &mut SlotState) {
         let slot_of = slot.slot();
         if state.token != 0 && self.has_state(slot_of, state) {
-            let done = self.call(slot, state, Hook::Done, None, |guest, store, config, token| {
-                guest.call_on_done(store, config, token)
-            });
+            let done = self.call(
+                slot,
+                state,
+                Hook::Done,
+                None,
+                |guest, store, config, token| guest.call_on_done(store, config, token),
+            );
             if let Err(failure) = done {
                 self.settle(slot, state, Hook::Done, failure);
             }
@@ -221,11 +266,11 @@ impl Instances {
     /// Whether the instance that the stream's token belongs to lives.
     fn has_state(&self, slot: &Slot, state: &SlotState) -> bool {
         match slot.shared.isolation {
-            Isolation::Shared => self
-                .pools
-                .borrow()
-                .get(&slot.id)
-                .is_some_and(|pool| pool.shared.is_some() && pool.generation == state.generation),
+            Isolation::Shared => {
+                self.pools.borrow().get(&slot.id).is_some_and(|pool| {
+                    pool.shared.is_some() && pool.generation == state.generation
+                })
+            }
             Isolation::Exclusive | Isolation::Fresh => state.own.is_some(),
         }
     }
@@ -250,6 +295,10 @@ impl Instances {
         answer.unwrap_or_else(|failure| self.settle(slot, state, hook, failure))
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a hook's parts, and the call itself"
+    )]
     fn body(
         &self,
         slot: &FilterSlot,
@@ -260,11 +309,17 @@ impl Instances {
         call: impl FnOnce(&Guest, &mut Store<State>, u32, u32, &[u8]) -> wasmtime::Result<Step>,
     ) -> (Bytes, Outcome) {
         let mut replaced = None;
-        let outcome = self.step(slot, state, hook, exchange, |guest, store, config, token| {
-            let step = call(guest, store, config, token, &chunk);
-            replaced = store.data_mut().replaced.take();
-            step
-        });
+        let outcome = self.step(
+            slot,
+            state,
+            hook,
+            exchange,
+            |guest, store, config, token| {
+                let step = call(guest, store, config, token, &chunk);
+                replaced = store.data_mut().replaced.take();
+                step
+            },
+        );
         // A filter that failed has not had a say.
         let replaced = replaced.filter(|_| !state.skipped);
         (replaced.map_or(chunk, Bytes::from), outcome)
@@ -292,8 +347,9 @@ impl Instances {
                 return Err(state_lost());
             }
             state.generation = generation;
-            let answer =
-                instance.call(hook, lent, |guest, store, config| call(guest, store, config, token));
+            let answer = instance.call(hook, lent, |guest, store, config| {
+                call(guest, store, config, token)
+            });
             if answer.is_err() {
                 state.token = 0;
                 pool.drop_shared();
@@ -309,7 +365,9 @@ impl Instances {
             }
             none => none.insert(pool.take_own(slot, self.worker)?),
         };
-        let answer = own.call(hook, lent, |guest, store, config| call(guest, store, config, token));
+        let answer = own.call(hook, lent, |guest, store, config| {
+            call(guest, store, config, token)
+        });
         if answer.is_err() {
             state.token = 0;
             state.own = None;
@@ -342,12 +400,17 @@ impl Instances {
 
 impl std::fmt::Debug for Instances {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instances").field("worker", &self.worker).finish_non_exhaustive()
+        f.debug_struct("Instances")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
     }
 }
 
 fn state_lost() -> Failure {
-    Failure::new(FailureKind::StateLost, "the instance that had the stream's state is gone")
+    Failure::new(
+        FailureKind::StateLost,
+        "the instance that had the stream's state is gone",
+    )
 }
 
 type Pools = HashMap<u64, Pool, BuildHasherDefault<IdHasher>>;
@@ -430,7 +493,9 @@ impl Rest {
 
     /// The rest of the wait.
     fn left(&self, now: Instant) -> Option<Duration> {
-        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
+        self.until?
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
     }
 }
 

@@ -38,7 +38,13 @@ macro_rules! at_level {
 
 impl Level {
     /// From the most to the least verbose.
-    const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
+    const ALL: [Self; 5] = [
+        Self::Trace,
+        Self::Debug,
+        Self::Info,
+        Self::Warn,
+        Self::Error,
+    ];
 
     fn is_enabled(self) -> bool {
         at_level!(self, enabled, {})
@@ -61,11 +67,15 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) const fn new(filter: Arc<str>, rate: Rate) -> Self {
-        Self { filter, rate, partial: [Vec::new(), Vec::new()] }
+        Self {
+            filter,
+            rate,
+            partial: [Vec::new(), Vec::new()],
+        }
     }
 
     /// Writes a line, unless it is too much.
-    pub(super) fn write(&mut self, level: Level, message: &str) {
+    pub(super) fn write(&self, level: Level, message: &str) {
         if !level.is_enabled() {
             return;
         }
@@ -199,7 +209,9 @@ mod tests {
     fn a_flood_is_cut_and_counted() {
         let rate = Rate::default();
         let start = crate::clock::now();
-        let written = (0..250).filter(|_| rate.take(start) == Verdict::Write).count();
+        let written = (0..250)
+            .filter(|_| rate.take(start) == Verdict::Write)
+            .count();
         assert_eq!(written, limits::WASM_LOG_LINES_PER_SECOND as usize);
         let later = start + Duration::from_secs(1);
         assert_eq!(rate.take(later), Verdict::WriteAfter(150));
@@ -224,7 +236,10 @@ mod tests {
         assert!(lines.partial(Stream::Out).is_empty());
         assert_eq!(lines.partial(Stream::Error), b"other");
         lines.print(Stream::Out, &vec![b'x'; 10 * limits::WASM_LOG_LINE_BYTES]);
-        assert_eq!(lines.partial(Stream::Out).len(), limits::WASM_LOG_LINE_BYTES + 1);
+        assert_eq!(
+            lines.partial(Stream::Out).len(),
+            limits::WASM_LOG_LINE_BYTES + 1
+        );
         lines.flush_all();
         assert!(lines.partial.iter().all(Vec::is_empty));
     }

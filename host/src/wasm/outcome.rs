@@ -90,7 +90,10 @@ pub enum FailureKind {
 
 impl Failure {
     pub(super) fn new(kind: FailureKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self {
+            kind,
+            text: text.into(),
+        }
     }
 
     /// The failure that a call ended with.
@@ -144,16 +147,28 @@ impl std::error::Error for Failure {}
 
 /// The guest's stack, innermost frame first, as far as it is of interest.
 fn stack(error: &wasmtime::Error) -> String {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return String::new();
+    };
     let frames = frames(&backtrace.to_string());
-    if frames.is_empty() { String::new() } else { format!("; in {}", frames.join(" < ")) }
+    if frames.is_empty() {
+        String::new()
+    } else {
+        format!("; in {}", frames.join(" < "))
+    }
 }
 
 /// The names of functions in a printed backtrace, of which a line is `0: 0x1a2b - module!function`.
 fn frames(backtrace: &str) -> Vec<String> {
     // The machinery of a Rust panic says nothing about where it came from.
-    const NOISE: &[&str] =
-        &["panic", "abort", "rust_begin_unwind", "handle_alloc_error", "__rg_oom", "unwrap_failed"];
+    const NOISE: &[&str] = &[
+        "panic",
+        "abort",
+        "rust_begin_unwind",
+        "handle_alloc_error",
+        "__rg_oom",
+        "unwrap_failed",
+    ];
     let mut frames: Vec<String> = backtrace
         .lines()
         .filter_map(|line| Some(without_hash(line.split_once('!')?.1).to_owned()))
@@ -202,10 +217,16 @@ pub(super) fn read(hook: Hook, flow: Flow) -> Result<Outcome, Failure> {
 fn read_reply(reply: WitReply) -> Result<LocalReply, Failure> {
     let invalid = |text: String| Failure::new(FailureKind::InvalidAnswer, text);
     if !fields::is_final(reply.status) {
-        return Err(invalid(format!("replied with status {}, not 200 to 599", reply.status)));
+        return Err(invalid(format!(
+            "replied with status {}, not 200 to 599",
+            reply.status
+        )));
     }
     if reply.body.len() > limits::WASM_BODY_BYTES {
-        return Err(invalid(format!("replied with a body of {} bytes", reply.body.len())));
+        return Err(invalid(format!(
+            "replied with a body of {} bytes",
+            reply.body.len()
+        )));
     }
     let fields = reply.headers.iter();
     let size: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
@@ -230,11 +251,15 @@ fn read_reply(reply: WitReply) -> Result<LocalReply, Failure> {
             )));
         }
         if !is_valid_value(&value) {
-            return Err(invalid(format!("replied with a value of \"{shown}\" that has a line end")));
+            return Err(invalid(format!(
+                "replied with a value of \"{shown}\" that has a line end"
+            )));
         }
         headers.push((name, value));
     }
-    let flags = reply.response_flag.map_or(Flags::NONE, |short| flag_named(&short));
+    let flags = reply
+        .response_flag
+        .map_or(Flags::NONE, |short| flag_named(&short));
     Ok(LocalReply {
         status: reply.status,
         headers,
@@ -261,7 +286,12 @@ pub(super) struct Scene<'a> {
 /// Counts and reports a failure, and decides by the policy what it does to the stream. `skip` is set
 /// where the filter is to be left out from now on.
 pub(super) fn settle(failure: Failure, scene: Scene<'_>, skip: &mut bool) -> Outcome {
-    let Scene { hook, policy, stats, lines } = scene;
+    let Scene {
+        hook,
+        policy,
+        stats,
+        lines,
+    } = scene;
     failure.count(stats);
     let hook = hook.as_str();
     match policy {
@@ -270,7 +300,8 @@ pub(super) fn settle(failure: Failure, scene: Scene<'_>, skip: &mut bool) -> Out
             Outcome::Failed(failure)
         }
         FailurePolicy::FailOpen => {
-            let text = format!("{hook} failed, and the stream goes on without the filter: {failure}");
+            let text =
+                format!("{hook} failed, and the stream goes on without the filter: {failure}");
             lines.write(Level::Warn, &text);
             *skip = true;
             Outcome::Next
@@ -287,7 +318,10 @@ mod tests {
         let bytes = |text: &str| text.as_bytes().to_vec();
         Flow::Reply(WitReply {
             status,
-            headers: headers.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (bytes(name), bytes(value)))
+                .collect(),
             body: b"no".to_vec(),
             details: "because".to_owned(),
             grpc_status: Some(7),
@@ -310,21 +344,34 @@ mod tests {
             assert!(matches!(read(hook, Flow::Next), Ok(Outcome::Next)));
             let replied = read(hook, reply(403, &[])).is_ok();
             assert_eq!(replied, index < 4, "{hook:?}");
-            let forward = Flow::Forward(WitUpstream { cluster: None, timeout_ms: None });
+            let forward = Flow::Forward(WitUpstream {
+                cluster: None,
+                timeout_ms: None,
+            });
             assert_eq!(read(hook, forward).is_ok(), index == 0, "{hook:?}");
             let failure = read(hook, Flow::Fail("broken".to_owned())).unwrap_err();
-            assert_eq!((failure.kind, failure.to_string()), (FailureKind::Reported, "broken".to_owned()));
+            assert_eq!(
+                (failure.kind, failure.to_string()),
+                (FailureKind::Reported, "broken".to_owned())
+            );
         }
     }
 
     #[test]
     fn a_reply_is_read_whole() {
-        let Ok(Outcome::Reply(reply)) = read(Hook::RequestHeaders, reply(429, &[("X-A", "b")])) else {
+        let Ok(Outcome::Reply(reply)) = read(Hook::RequestHeaders, reply(429, &[("X-A", "b")]))
+        else {
             panic!("no reply");
         };
         assert_eq!((reply.status, reply.body.as_slice()), (429, &b"no"[..]));
-        assert_eq!(reply.headers, [(Name::parse(b"x-a").unwrap(), b"b".to_vec())]);
-        assert_eq!((reply.details.as_str(), reply.grpc_status), ("because", Some(7)));
+        assert_eq!(
+            reply.headers,
+            [(Name::parse(b"x-a").unwrap(), b"b".to_vec())]
+        );
+        assert_eq!(
+            (reply.details.as_str(), reply.grpc_status),
+            ("because", Some(7))
+        );
         assert_eq!(reply.flags, Flags::RATE_LIMITED);
     }
 
@@ -335,12 +382,21 @@ mod tests {
             (reply(0, &[]), "status 0"),
             (reply(101, &[]), "status 101"),
             (reply(999, &[]), "status 999"),
-            (reply(200, &[("a b", "c")]), "\"a b\": header name has the byte 0x20"),
+            (
+                reply(200, &[("a b", "c")]),
+                "\"a b\": header name has the byte 0x20",
+            ),
             (reply(200, &[("", "c")]), "header name is empty"),
             (reply(200, &[("a", "b\r\nc: d")]), "line end"),
             (reply(200, &[(":status", "200")]), "the proxy sets itself"),
-            (reply(200, &[("Content-Length", "2")]), "the proxy sets itself"),
-            (reply(200, &[("transfer-encoding", "chunked")]), "the proxy sets itself"),
+            (
+                reply(200, &[("Content-Length", "2")]),
+                "the proxy sets itself",
+            ),
+            (
+                reply(200, &[("transfer-encoding", "chunked")]),
+                "the proxy sets itself",
+            ),
             (reply(200, &many), "257 fields"),
         ] {
             let failure = read(Hook::RequestHeaders, flow).unwrap_err();
@@ -371,9 +427,17 @@ mod tests {
     fn the_policy_decides() {
         let stats = WasmStats::default();
         let mut lines = Lines::new("f".into(), super::super::lines::Rate::default());
-        for (policy, fails) in [(FailurePolicy::FailClosed, true), (FailurePolicy::FailOpen, false)] {
+        for (policy, fails) in [
+            (FailurePolicy::FailClosed, true),
+            (FailurePolicy::FailOpen, false),
+        ] {
             let mut skip = false;
-            let scene = Scene { hook: Hook::Log, policy, stats: &stats, lines: &mut lines };
+            let scene = Scene {
+                hook: Hook::Log,
+                policy,
+                stats: &stats,
+                lines: &mut lines,
+            };
             let outcome = settle(Failure::new(FailureKind::Trap, "boom"), scene, &mut skip);
             assert_eq!(matches!(outcome, Outcome::Failed(_)), fails);
             assert_eq!(skip, !fails);

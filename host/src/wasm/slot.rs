@@ -163,7 +163,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: limits::WASM_MEMORY_BYTES, cpu_per_call: limits::WASM_CPU_PER_CALL }
+        Self {
+            memory: limits::WASM_MEMORY_BYTES,
+            cpu_per_call: limits::WASM_CPU_PER_CALL,
+        }
     }
 }
 
@@ -259,10 +262,20 @@ impl FilterSlot {
                 let interest = first.interest();
                 let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
                 drop(first);
-                Ok(Self(Arc::new(Slot { id, interest, shared })))
+                Ok(Self(Arc::new(Slot {
+                    id,
+                    interest,
+                    shared,
+                })))
             }
-            Err(NotStarted::Refused(message)) => Err(Error::Refused { filter: filter(), message }),
-            Err(NotStarted::Failed(failure)) => Err(Error::Start { filter: filter(), failure }),
+            Err(NotStarted::Refused(message)) => Err(Error::Refused {
+                filter: filter(),
+                message,
+            }),
+            Err(NotStarted::Failed(failure)) => Err(Error::Start {
+                filter: filter(),
+                failure,
+            }),
         }
     }
 
@@ -300,9 +313,17 @@ impl std::fmt::Debug for FilterSlot {
 }
 
 fn check_limits(spec: &SlotSpec) -> Result<(), Error> {
-    let Limits { memory, cpu_per_call } = spec.limits;
+    let Limits {
+        memory,
+        cpu_per_call,
+    } = spec.limits;
     let outside = |limit, least, most| {
-        Err(Error::Limit { filter: spec.name.clone(), limit, least, most })
+        Err(Error::Limit {
+            filter: spec.name.clone(),
+            limit,
+            least,
+            most,
+        })
     };
     if !(64 * 1024..=limits::WASM_MEMORY_BYTES_MAX).contains(&memory) {
         return outside("limits.memory", "64KiB", "256MiB");
@@ -357,8 +378,13 @@ impl Shared {
             return Ok(Arc::clone(format));
         }
         let format = match &text {
-            FormatText::Text(text) => Format::text(text, false).map_err(|error| error.to_string())?,
-            FormatText::Json { document, omit_empty } => {
+            FormatText::Text(text) => {
+                Format::text(text, false).map_err(|error| error.to_string())?
+            }
+            FormatText::Json {
+                document,
+                omit_empty,
+            } => {
                 let document: serde_json::Value =
                     serde_json::from_str(document).map_err(|error| error.to_string())?;
                 Format::json(&document, *omit_empty).map_err(|error| error.to_string())?
@@ -395,9 +421,14 @@ impl Shared {
     /// The sink for that target, where the filter may open it.
     pub(super) fn sink(&self, target: Target) -> Result<Arc<Sink>, String> {
         if !self.grants.log_sinks.contains(&target) {
-            return Err(format!("{target:?} is not among the log_sinks of its capabilities"));
+            return Err(format!(
+                "{target:?} is not among the log_sinks of its capabilities"
+            ));
         }
-        self.services.sinks.open(target).map_err(|error| error.to_string())
+        self.services
+            .sinks
+            .open(target)
+            .map_err(|error| error.to_string())
     }
 
     /// The counter of that name.
@@ -406,7 +437,7 @@ impl Shared {
     }
 
     /// Says once that an instance wants something else than the first one did.
-    pub(super) fn report_difference(&self, lines: &mut Lines) {
+    pub(super) fn report_difference(&self, lines: &Lines) {
         if !self.differed.swap(true, Ordering::Relaxed) {
             lines.write(
                 Level::Warn,

@@ -88,7 +88,10 @@ pub(super) struct Opened {
 
 impl State {
     pub(super) fn new(shared: Arc<Shared>, rate: Rate) -> Self {
-        let memory = Memory { limit: shared.limits.memory, refused: false };
+        let memory = Memory {
+            limit: shared.limits.memory,
+            refused: false,
+        };
         Self {
             lines: Lines::new(Arc::clone(&shared.name), rate),
             shared,
@@ -144,7 +147,6 @@ impl State {
 pub(super) struct OutOfTime;
 
 /// What the store asks at each tick that a call outlives.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that the store wants")]
 pub(super) fn at_tick(mut cx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = cx.data_mut();
     state.shared.engine.ticker().wake();

@@ -98,10 +98,22 @@ fn stream(path: &str, fields: &[(&str, &str)]) -> Box<Exchange> {
         filter_chain: "".into(),
     };
     let timing = Timing::starting(clock::now(), clock::wall());
-    let mut exchange = Box::new(Exchange::new(Arc::new(connection), Protocol::Http11, timing, 1));
-    let pseudo = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)];
+    let mut exchange = Box::new(Exchange::new(
+        Arc::new(connection),
+        Protocol::Http11,
+        timing,
+        1,
+    ));
+    let pseudo = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a"),
+        (":path", path),
+    ];
     for (name, value) in pseudo.iter().chain(fields) {
-        exchange.request.append_bytes(name.as_bytes(), value.as_bytes());
+        exchange
+            .request
+            .append_bytes(name.as_bytes(), value.as_bytes());
     }
     exchange.response.append_bytes(b":status", b"200");
     exchange.status = 200;

@@ -51,7 +51,10 @@ impl Ticker {
             .name("wasm-ticker".to_owned())
             .stack_size(64 * 1024)
             .spawn(move || run(&seen, &engine))?;
-        Ok(Self { state, thread: Some(thread) })
+        Ok(Self {
+            state,
+            thread: Some(thread),
+        })
     }
 
     /// Sees to it that ticks come. Called before each call of a guest.
@@ -96,10 +99,14 @@ fn run(state: &AtomicU8, engine: &EngineWeak) {
             }
             _ => std::thread::park_timeout(TICK),
         }
-        let Some(engine) = engine.upgrade() else { return };
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
         engine.increment_epoch();
         let exchange = |from, to| {
-            state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            state
+                .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
         };
         if exchange(BUSY, QUIET) {
             quiet = 0;
@@ -177,7 +184,10 @@ mod tests {
         ticker.wake();
         let started = crate::clock::now();
         while ticker.state.load(Ordering::Acquire) != ASLEEP {
-            assert!(started.elapsed() < Duration::from_secs(20), "it never sleeps");
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "it never sleeps"
+            );
             std::thread::yield_now();
         }
         assert!(started.elapsed() >= TICK * LINGER);

@@ -47,7 +47,10 @@ fn resource<T: 'static>(
 
 /// Too many handles.
 #[derive(Debug, thiserror::Error)]
-#[error("the guest holds more than {} WASI handles", crate::limits::WASM_HANDLES)]
+#[error(
+    "the guest holds more than {} WASI handles",
+    crate::limits::WASM_HANDLES
+)]
 struct TooManyHandles;
 
 /// A handle for `rep`.

@@ -136,7 +136,10 @@ impl Attribute {
     /// When there is none of that name.
     pub fn parse(name: &str) -> Result<Self, UnknownAttribute> {
         match ATTRIBUTES.iter().find(|(known, _)| *known == name) {
-            Some((name, operator)) => Ok(Self { name, operator: operator() }),
+            Some((name, operator)) => Ok(Self {
+                name,
+                operator: operator(),
+            }),
             None => Err(UnknownAttribute {
                 name: name.to_owned(),
                 nearest: nearest(name, ATTRIBUTES.iter().map(|(known, _)| *known)),

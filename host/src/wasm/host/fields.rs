@@ -146,8 +146,13 @@ pub(in crate::wasm) const fn is_final(status: u16) -> bool {
 
 fn trim(value: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let Some(first) = value.iter().position(|byte| !is_blank(byte)) else { return &[] };
-    let last = value.iter().rposition(|byte| !is_blank(byte)).unwrap_or(first);
+    let Some(first) = value.iter().position(|byte| !is_blank(byte)) else {
+        return &[];
+    };
+    let last = value
+        .iter()
+        .rposition(|byte| !is_blank(byte))
+        .unwrap_or(first);
     value.get(first..=last).unwrap_or_default()
 }
 
@@ -163,7 +168,9 @@ fn is_scheme(value: &[u8]) -> bool {
 /// No space, control or delimiter of the parts around it (RFC 3986 §3.2).
 fn is_authority(value: &[u8]) -> bool {
     !value.is_empty()
-        && value.iter().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\".contains(byte))
+        && value
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !b"/?#@\\".contains(byte))
 }
 
 /// The origin form (RFC 9112 §3.2.1), or `*`. Bytes above ASCII pass, as they do from clients.
@@ -184,9 +191,12 @@ mod tests {
 
     fn request() -> Headers {
         let mut headers = Headers::new();
-        for (field, value) in
-            [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
-        {
+        for (field, value) in [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "a"),
+            (":path", "/"),
+        ] {
             headers.append_bytes(field.as_bytes(), value.as_bytes());
         }
         headers.append_bytes(b"content-length", b"3");
@@ -239,16 +249,24 @@ mod tests {
         use Error::{Immutable, InvalidValue};
         let mut headers = Headers::new();
         headers.append_known(Known::Status, b"200");
-        let mut change =
-            |field, value: &str, how| change_response(&mut headers, &name(field), value.as_bytes(), how);
+        let mut change = |field, value: &str, how| {
+            change_response(&mut headers, &name(field), value.as_bytes(), how)
+        };
         assert_eq!(change(":status", "404", Set).unwrap(), Some(404));
         for bad in ["100", "600", "0404", "4o4", "", "+40"] {
-            assert_eq!(change(":status", bad, Set).unwrap_err(), InvalidValue, "{bad}");
+            assert_eq!(
+                change(":status", bad, Set).unwrap_err(),
+                InvalidValue,
+                "{bad}"
+            );
         }
         assert_eq!(change(":status", "404", Append).unwrap_err(), Immutable);
         assert_eq!(change(":status", "", Remove).unwrap_err(), Immutable);
         assert_eq!(change(":path", "/", Set).unwrap_err(), Immutable);
-        assert_eq!(change("transfer-encoding", "", Remove).unwrap_err(), Immutable);
+        assert_eq!(
+            change("transfer-encoding", "", Remove).unwrap_err(),
+            Immutable
+        );
         assert_eq!(change("set-cookie", "a=b", Append).unwrap(), None);
         assert_eq!(headers.known(Known::Status), Some(&b"404"[..]));
     }
@@ -259,8 +277,14 @@ mod tests {
         let mut change = |field, how| change_trailers(&mut headers, &name(field), b"v", how);
         assert!(change("grpc-status", Change::Set).is_ok());
         assert_eq!(change("host", Change::Set).unwrap_err(), Error::Immutable);
-        assert_eq!(change("content-length", Change::Append).unwrap_err(), Error::Immutable);
-        assert_eq!(change("trailer", Change::Append).unwrap_err(), Error::Immutable);
+        assert_eq!(
+            change("content-length", Change::Append).unwrap_err(),
+            Error::Immutable
+        );
+        assert_eq!(
+            change("trailer", Change::Append).unwrap_err(),
+            Error::Immutable
+        );
     }
 
     #[test]
@@ -276,7 +300,11 @@ mod tests {
         assert_eq!(one_more.unwrap_err(), Error::TooLarge);
         change_trailers(&mut headers, &name("a"), b"", Change::Remove).unwrap();
         change_trailers(&mut headers, &name("a"), b" \t v \t", Change::Append).unwrap();
-        assert_eq!(headers.get(&name("a")), Some(&b"v"[..]), "blanks around a value are no part of it");
+        assert_eq!(
+            headers.get(&name("a")),
+            Some(&b"v"[..]),
+            "blanks around a value are no part of it"
+        );
     }
 
     proptest! {

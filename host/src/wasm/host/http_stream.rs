@@ -32,12 +32,18 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap("entries", |cx: Context<'_>, (at,): (Block,)| {
         Ok((entries(cx.data(), at),))
     })?;
-    interface.func_wrap("set", |cx: Context<'_>, (at, name, value): (Block, u32, WasmList<u8>)| {
-        change(cx, at, name, Some(value), Change::Set)
-    })?;
-    interface.func_wrap("append", |cx: Context<'_>, (at, name, value): (Block, u32, WasmList<u8>)| {
-        change(cx, at, name, Some(value), Change::Append)
-    })?;
+    interface.func_wrap(
+        "set",
+        |cx: Context<'_>, (at, name, value): (Block, u32, WasmList<u8>)| {
+            change(cx, at, name, Some(value), Change::Set)
+        },
+    )?;
+    interface.func_wrap(
+        "append",
+        |cx: Context<'_>, (at, name, value): (Block, u32, WasmList<u8>)| {
+            change(cx, at, name, Some(value), Change::Append)
+        },
+    )?;
     interface.func_wrap("remove", |cx: Context<'_>, (at, name): (Block, u32)| {
         change(cx, at, name, None, Change::Remove)
     })?;
@@ -47,7 +53,11 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap("metadata", metadata)?;
     interface.func_wrap("replace-body", replace_body)?;
     interface.func_wrap("route", |cx: Context<'_>, (): ()| {
-        let kind = cx.data().exchange.as_ref().and_then(|exchange| exchange.route_kind);
+        let kind = cx
+            .data()
+            .exchange
+            .as_ref()
+            .and_then(|exchange| exchange.route_kind);
         Ok((kind.map(RouteKind::from),))
     })?;
     interface.func_wrap("clear-route-cache", |mut cx: Context<'_>, (): ()| {
@@ -70,7 +80,9 @@ fn get(mut cx: Context<'_>, (at, name): (Block, u32)) -> wasmtime::Result<(Optio
     let (Some(exchange), Some(name)) = (&state.exchange, look_up(&state.opened.names, name)) else {
         return Ok((None,));
     };
-    let Some(value) = block(exchange, at).get(name) else { return Ok((None,)) };
+    let Some(value) = block(exchange, at).get(name) else {
+        return Ok((None,));
+    };
     Ok((Some(State::lower(&mut state.outgoing, value)),))
 }
 
@@ -78,13 +90,20 @@ fn get_all(state: &State, at: Block, name: u32) -> Vec<Vec<u8>> {
     let (Some(exchange), Some(name)) = (&state.exchange, look_up(&state.opened.names, name)) else {
         return Vec::new();
     };
-    block(exchange, at).get_all(name).map(<[u8]>::to_vec).collect()
+    block(exchange, at)
+        .get_all(name)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 fn entries(state: &State, at: Block) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let Some(exchange) = &state.exchange else { return Vec::new() };
+    let Some(exchange) = &state.exchange else {
+        return Vec::new();
+    };
     let fields = block(exchange, at).iter();
-    fields.map(|field| (field.name.to_vec(), field.value.to_vec())).collect()
+    fields
+        .map(|field| (field.name.to_vec(), field.value.to_vec()))
+        .collect()
 }
 
 /// Changes a field. The exchange steps out of the store meanwhile, so that the value can be borrowed
@@ -99,7 +118,9 @@ fn change(
     let Some(mut exchange) = cx.data_mut().exchange.take() else {
         return Ok((Err(Error::WrongPhase),));
     };
-    let value = value.as_ref().map_or(&[][..], |value| value.as_le_slice(&cx));
+    let value = value
+        .as_ref()
+        .map_or(&[][..], |value| value.as_le_slice(&cx));
     let answer = apply(cx.data(), &mut exchange, at, name, value, change);
     cx.data_mut().exchange = Some(exchange);
     Ok((answer,))

@@ -44,7 +44,13 @@ mod tests {
 
     #[test]
     fn levels_map_both_ways() {
-        for level in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error] {
+        for level in [
+            Level::Trace,
+            Level::Debug,
+            Level::Info,
+            Level::Warn,
+            Level::Error,
+        ] {
             assert_eq!(Level::from(lines::Level::from(level)) as u8, level as u8);
         }
     }

@@ -20,16 +20,22 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap("open", |mut cx: Context<'_>, (target,): (Target,)| {
         Ok((open(cx.data_mut(), target),))
     })?;
-    interface.func_wrap("write", |cx: Context<'_>, (to, line): (u32, WasmList<u8>)| {
-        if let Some(sink) = look_up(&cx.data().opened.sinks, to) {
-            sink.write(line.as_le_slice(&cx));
-        }
-        Ok(())
-    })?;
-    interface.func_wrap("write-format", |mut cx: Context<'_>, (to, id): (u32, u32)| {
-        write_format(cx.data_mut(), to, id);
-        Ok(())
-    })
+    interface.func_wrap(
+        "write",
+        |cx: Context<'_>, (to, line): (u32, WasmList<u8>)| {
+            if let Some(sink) = look_up(&cx.data().opened.sinks, to) {
+                sink.write(line.as_le_slice(&cx));
+            }
+            Ok(())
+        },
+    )?;
+    interface.func_wrap(
+        "write-format",
+        |mut cx: Context<'_>, (to, id): (u32, u32)| {
+            write_format(cx.data_mut(), to, id);
+            Ok(())
+        },
+    )
 }
 
 fn open(state: &mut State, target: Target) -> Result<u32, String> {

@@ -9,7 +9,10 @@ impl Host for State {
         check_text(self, &name)?;
         let valid = |byte: u8| byte.is_ascii_graphic();
         if name.is_empty() || !name.bytes().all(valid) {
-            return Err(format!("counter name \"{}\" has other than visible ASCII characters", name.escape_debug()));
+            return Err(format!(
+                "counter name \"{}\" has other than visible ASCII characters",
+                name.escape_debug()
+            ));
         }
         let counter = self.shared.counter(&name);
         // Two names are two counters, so there is nothing to compare: each call takes a place.

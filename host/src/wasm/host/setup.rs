@@ -32,7 +32,10 @@ impl Host for State {
 
     fn compile_json_format(&mut self, document: String, omit_empty: bool) -> Result<u32, String> {
         check_text(self, &document)?;
-        let format = self.shared.format(FormatText::Json { document, omit_empty })?;
+        let format = self.shared.format(FormatText::Json {
+            document,
+            omit_empty,
+        })?;
         intern(&mut self.opened.formats, format, Arc::ptr_eq)
     }
 }

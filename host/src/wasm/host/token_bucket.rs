@@ -20,7 +20,9 @@ impl Host for State {
         if interval < LEAST_FILL_INTERVAL {
             return Err("fill-interval must be at least 50 ms".to_owned());
         }
-        let bucket = self.shared.bucket(key, how.max_tokens, how.tokens_per_fill, interval)?;
+        let bucket = self
+            .shared
+            .bucket(key, how.max_tokens, how.tokens_per_fill, interval)?;
         intern(&mut self.opened.buckets, bucket, Arc::ptr_eq)
     }
 

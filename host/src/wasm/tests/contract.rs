@@ -11,7 +11,9 @@ use crate::observe::access_log::Target;
 
 /// A script, line by line.
 fn script(lines: &[&str]) -> FilterSlot {
-    slot("script", &configuration(lines), |spec| spec.grants.log_sinks.push(Target::Stdout))
+    slot("script", &configuration(lines), |spec| {
+        spec.grants.log_sinks.push(Target::Stdout)
+    })
 }
 
 fn configuration(lines: &[&str]) -> String {
@@ -28,8 +30,12 @@ fn answers(exchange: &Exchange, hook: &str) -> Vec<String> {
 /// Runs all hooks of a stream over a script and answers the stream.
 fn run(slot: &FilterSlot, mut exchange: Box<Exchange>) -> Box<Exchange> {
     let (worker, mut state) = (worker(), SlotState::default());
-    exchange.request_trailers.append_bytes(b"x-request-trailer", b"1");
-    exchange.response_trailers.append_bytes(b"x-response-trailer", b"2");
+    exchange
+        .request_trailers
+        .append_bytes(b"x-request-trailer", b"1");
+    exchange
+        .response_trailers
+        .append_bytes(b"x-response-trailer", b"2");
     let (x, s) = (&mut exchange, &mut state);
     let chunk = || Bytes::from_static(b"chunk");
     let outcomes = [
@@ -51,7 +57,8 @@ fn run(slot: &FilterSlot, mut exchange: Box<Exchange>) -> Box<Exchange> {
 #[test]
 fn what_a_filter_wants_is_read() {
     let interest =
-        script(&["wants on-request-headers on-response-body on-log response-body=buffered"]).interest();
+        script(&["wants on-request-headers on-response-body on-log response-body=buffered"])
+            .interest();
     for (phase, wanted) in [
         (Phases::REQUEST_HEADERS, true),
         (Phases::REQUEST_BODY, false),
@@ -85,15 +92,27 @@ fn fields_are_read() {
     let entries = ":method=GET,:scheme=http,:authority=a,:path=/p,x-twice=1,x-twice=2";
     assert_eq!(
         answers(&exchange, "on-request-headers"),
-        ["1", "1,2", "a", "none", entries, "200", "x-request-trailer=1"]
+        [
+            "1",
+            "1,2",
+            "a",
+            "none",
+            entries,
+            "200",
+            "x-request-trailer=1"
+        ]
     );
     assert_eq!(answers(&exchange, "on-log"), ["/p", "2"]);
 }
 
 #[test]
 fn fields_are_changed_while_their_block_is_held() {
-    let blocks =
-        ["request-headers", "request-trailers", "response-headers", "response-trailers"];
+    let blocks = [
+        "request-headers",
+        "request-trailers",
+        "response-headers",
+        "response-trailers",
+    ];
     let hooks = [
         "on-request-headers",
         "on-request-body",
@@ -108,7 +127,18 @@ fn fields_are_changed_while_their_block_is_held() {
         lines.extend(blocks.map(|block| format!("{hook} append {block} x-seen {hook}")));
     }
     for (mode, held) in [
-        ("", ["request-headers", "", "request-trailers", "response-headers", "", "response-trailers", ""]),
+        (
+            "",
+            [
+                "request-headers",
+                "",
+                "request-trailers",
+                "response-headers",
+                "",
+                "response-trailers",
+                "",
+            ],
+        ),
         (
             " request-body=buffered response-body=buffered",
             [
@@ -126,11 +156,13 @@ fn fields_are_changed_while_their_block_is_held() {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let exchange = run(&script(&lines), stream("/", &[]));
         for (hook, held) in hooks.iter().zip(held) {
-            let expected =
-                blocks.map(|block| if block == held { "ok" } else { "wrong-phase" });
+            let expected = blocks.map(|block| if block == held { "ok" } else { "wrong-phase" });
             assert_eq!(answers(&exchange, hook), expected, "{hook}{mode}");
         }
-        assert_eq!(field(&exchange.response_trailers, "x-seen").unwrap(), "on-response-trailers");
+        assert_eq!(
+            field(&exchange.response_trailers, "x-seen").unwrap(),
+            "on-response-trailers"
+        );
     }
 }
 
@@ -155,9 +187,23 @@ fn every_kind_of_change() {
     let exchange = run(&slot, stream("/p", &[("x-b", "1"), ("x-b", "2")]));
     assert_eq!(
         answers(&exchange, "on-request-headers"),
-        ["ok", "ok", "1,2", "ok", "ok", "ok", "invalid-value", "immutable", "immutable", "immutable"]
+        [
+            "ok",
+            "ok",
+            "1,2",
+            "ok",
+            "ok",
+            "ok",
+            "invalid-value",
+            "immutable",
+            "immutable",
+            "immutable"
+        ]
     );
-    assert_eq!(answers(&exchange, "on-response-headers"), ["ok", "invalid-value", "ok"]);
+    assert_eq!(
+        answers(&exchange, "on-response-headers"),
+        ["ok", "invalid-value", "ok"]
+    );
     let request = &exchange.request;
     assert_eq!(field(request, "x-a").as_deref(), Some("3"));
     assert_eq!(field(request, "x-b"), None);
@@ -176,7 +222,10 @@ fn attributes_and_formats() {
         "on-request-headers render-json {}",
     ]);
     let exchange = run(&slot, stream("/p", &[]));
-    assert_eq!(answers(&exchange, "on-request-headers")[..3], ["/p", "none", "/p!"]);
+    assert_eq!(
+        answers(&exchange, "on-request-headers")[..3],
+        ["/p", "none", "/p!"]
+    );
     for (line, says) in [
         ("attribute nonsense", "nonsense"),
         ("render %NONSENSE(", "%NONSENSE("),
@@ -185,13 +234,19 @@ fn attributes_and_formats() {
     ] {
         let lines = ["wants", &format!("on-log {line}")];
         let error = refusal_of("script", &configuration(&lines)).to_string();
-        assert!(error.starts_with("configure filter \"script\": ") && error.contains(says), "{error}");
+        assert!(
+            error.starts_with("configure filter \"script\": ") && error.contains(says),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn metadata_is_left_for_others_and_bounded() {
-    let large = format!("on-request-headers set-metadata b large {}", limits::WASM_METADATA_BYTES);
+    let large = format!(
+        "on-request-headers set-metadata b large {}",
+        limits::WASM_METADATA_BYTES
+    );
     let slot = script(&[
         "wants on-request-headers",
         "on-request-headers metadata a before",
@@ -211,7 +266,10 @@ fn metadata_is_left_for_others_and_bounded() {
 
 #[test]
 fn bodies_are_shown_and_replaced() {
-    let too_much = format!("on-response-body replace-body bytes:{}", limits::WASM_BODY_BYTES + 1);
+    let too_much = format!(
+        "on-response-body replace-body bytes:{}",
+        limits::WASM_BODY_BYTES + 1
+    );
     let slot = script(&[
         "wants on-request-body on-response-body",
         "on-request-headers replace-body early",
@@ -229,7 +287,10 @@ fn bodies_are_shown_and_replaced() {
     assert_eq!(body, "last");
     assert_eq!(answers(&exchange, "on-request-headers"), ["wrong-phase"]);
     assert_eq!(answers(&exchange, "on-request-body"), ["chunk false", "ok"]);
-    assert_eq!(answers(&exchange, "on-response-body"), ["last true", "too-large"]);
+    assert_eq!(
+        answers(&exchange, "on-response-body"),
+        ["last true", "too-large"]
+    );
 }
 
 #[test]
@@ -269,32 +330,66 @@ fn routes() {
 fn replies_and_forwards() {
     let worker = worker();
     let outcome = |line: &str| {
-        let slot = script(&["wants on-request-headers", &format!("on-request-headers {line}")]);
-        worker.on_request_headers(&slot, &mut SlotState::default(), &mut stream("/", &[]), true)
+        let slot = script(&[
+            "wants on-request-headers",
+            &format!("on-request-headers {line}"),
+        ]);
+        worker.on_request_headers(
+            &slot,
+            &mut SlotState::default(),
+            &mut stream("/", &[]),
+            true,
+        )
     };
     let Outcome::Reply(reply) = outcome("reply 418 x-tea pot short-and-stout") else {
         panic!("no reply");
     };
-    assert_eq!((reply.status, reply.body.as_slice()), (418, &b"short-and-stout"[..]));
-    assert_eq!(reply.headers, [(Name::parse(b"x-tea").unwrap(), b"pot".to_vec())]);
+    assert_eq!(
+        (reply.status, reply.body.as_slice()),
+        (418, &b"short-and-stout"[..])
+    );
+    assert_eq!(
+        reply.headers,
+        [(Name::parse(b"x-tea").unwrap(), b"pot".to_vec())]
+    );
     for (line, cluster, timeout) in [
         ("forward", None, None),
         ("forward other", Some("other"), None),
-        ("forward other 1500", Some("other"), Some(Duration::from_millis(1500))),
+        (
+            "forward other 1500",
+            Some("other"),
+            Some(Duration::from_millis(1500)),
+        ),
     ] {
-        let Outcome::Forward(upstream) = outcome(line) else { panic!("no forward") };
-        assert_eq!(upstream, Upstream { cluster: cluster.map(str::to_owned), timeout });
+        let Outcome::Forward(upstream) = outcome(line) else {
+            panic!("no forward")
+        };
+        assert_eq!(
+            upstream,
+            Upstream {
+                cluster: cluster.map(str::to_owned),
+                timeout
+            }
+        );
     }
 }
 
 #[test]
 fn buckets_are_shared_by_all_instances_of_a_filter() {
-    let lines = ["wants on-request-headers", "on-request-headers take 3 60000 1"];
+    let lines = [
+        "wants on-request-headers",
+        "on-request-headers take 3 60000 1",
+    ];
     let slot = script(&lines);
-    let take = |slot: &FilterSlot| answers(&run(slot, stream("/", &[])), "on-request-headers").concat();
+    let take =
+        |slot: &FilterSlot| answers(&run(slot, stream("/", &[])), "on-request-headers").concat();
     let taken: Vec<String> = (0..5).map(|_| take(&slot)).collect();
     assert_eq!(taken, ["true", "true", "true", "false", "false"]);
-    assert_eq!(take(&script(&lines)), "true", "another filter has a bucket of its own");
+    assert_eq!(
+        take(&script(&lines)),
+        "true",
+        "another filter has a bucket of its own"
+    );
     for (line, says) in [
         ("take 0 60000 1", "at least 1"),
         ("take 1 49 1", "at least 50 ms"),
@@ -334,7 +429,10 @@ fn sinks_are_opened_where_they_are_granted() {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let configuration = configuration(&lines);
     let refused = refusal_of("script", &configuration).to_string();
-    assert!(refused.contains("is not among the log_sinks of its capabilities"), "{refused}");
+    assert!(
+        refused.contains("is not among the log_sinks of its capabilities"),
+        "{refused}"
+    );
     let services = services();
     let granted = |spec: &mut SlotSpec| spec.grants.log_sinks.push(Target::File(path.clone()));
     let slot = build(&services, "script", &configuration, granted).unwrap();
@@ -365,6 +463,9 @@ fn what_belongs_into_configure_is_refused_later_and_unknown_ids_do_nothing() {
     let exchange = run(&slot, stream("/", &[]));
     assert_eq!(
         answers(&exchange, "on-log"),
-        ["only while the filter is being configured", "none,[],invalid-value,none,[],false"]
+        [
+            "only while the filter is being configured",
+            "none,[],invalid-value,none,[],false"
+        ]
     );
 }

@@ -1,6 +1,5 @@
 //! What a guest's faults cost: the stream or the filter, by the failure policy, and nothing else.
 
-
 use super::super::outcome::{FailureKind, Outcome};
 use super::super::slot::{FailurePolicy, WasmStats};
 use super::super::{LocalReply, SlotState};
@@ -14,7 +13,11 @@ fn faulty(plan: &str, policy: FailurePolicy) -> FilterSlot {
 }
 
 /// One hook about one stream.
-fn request(worker: &Instances, slot: &FilterSlot, exchange: &mut Box<Exchange>) -> (Outcome, SlotState) {
+fn request(
+    worker: &Instances,
+    slot: &FilterSlot,
+    exchange: &mut Box<Exchange>,
+) -> (Outcome, SlotState) {
     let mut state = SlotState::default();
     let outcome = worker.on_request_headers(slot, &mut state, exchange, true);
     (outcome, state)
@@ -28,20 +31,72 @@ fn stats(slot: &FilterSlot) -> &WasmStats {
 const FAULTS: &[(&str, FailureKind, &str)] = &[
     ("panics", FailureKind::Trap, "unreachable"),
     ("divides-by-zero", FailureKind::Trap, "unreachable"),
-    ("recurses", FailureKind::Trap, "out of bounds memory access; in faults::recurse"),
-    ("exits", FailureKind::Trap, "the guest called exit with status 1"),
-    ("sleeps", FailureKind::Trap, "wanted to wait for time to pass"),
-    ("hoards-handles", FailureKind::Trap, "more than 256 WASI handles"),
-    ("loops", FailureKind::OutOfTime, "used more than 5ms of processor time; in faults::act"),
-    ("allocates", FailureKind::OutOfMemory, "needed more than 4096 KiB of memory"),
+    (
+        "recurses",
+        FailureKind::Trap,
+        "out of bounds memory access; in faults::recurse",
+    ),
+    (
+        "exits",
+        FailureKind::Trap,
+        "the guest called exit with status 1",
+    ),
+    (
+        "sleeps",
+        FailureKind::Trap,
+        "wanted to wait for time to pass",
+    ),
+    (
+        "hoards-handles",
+        FailureKind::Trap,
+        "more than 256 WASI handles",
+    ),
+    (
+        "loops",
+        FailureKind::OutOfTime,
+        "used more than 5ms of processor time; in faults::act",
+    ),
+    (
+        "allocates",
+        FailureKind::OutOfMemory,
+        "needed more than 4096 KiB of memory",
+    ),
     ("fails", FailureKind::Reported, "the filter says so"),
-    ("replies-with-status-0", FailureKind::InvalidAnswer, "status 0"),
-    ("replies-with-status-999", FailureKind::InvalidAnswer, "status 999"),
-    ("replies-with-a-bad-name", FailureKind::InvalidAnswer, "\\\"x a\\\""),
-    ("replies-with-a-split-value", FailureKind::InvalidAnswer, "line end"),
-    ("replies-with-framing", FailureKind::InvalidAnswer, "transfer-encoding"),
-    ("replies-with-a-huge-header", FailureKind::InvalidAnswer, "fields of"),
-    ("replies-with-too-much-for-the-host", FailureKind::OutOfMemory, "4096 KiB"),
+    (
+        "replies-with-status-0",
+        FailureKind::InvalidAnswer,
+        "status 0",
+    ),
+    (
+        "replies-with-status-999",
+        FailureKind::InvalidAnswer,
+        "status 999",
+    ),
+    (
+        "replies-with-a-bad-name",
+        FailureKind::InvalidAnswer,
+        "\\\"x a\\\"",
+    ),
+    (
+        "replies-with-a-split-value",
+        FailureKind::InvalidAnswer,
+        "line end",
+    ),
+    (
+        "replies-with-framing",
+        FailureKind::InvalidAnswer,
+        "transfer-encoding",
+    ),
+    (
+        "replies-with-a-huge-header",
+        FailureKind::InvalidAnswer,
+        "fields of",
+    ),
+    (
+        "replies-with-too-much-for-the-host",
+        FailureKind::OutOfMemory,
+        "4096 KiB",
+    ),
 ];
 
 #[test]
@@ -51,11 +106,17 @@ fn a_fault_fails_the_stream_or_leaves_the_filter_out() {
             let slot = faulty(&format!("on-request-headers {fault}"), policy);
             let worker = worker();
             let mut exchange = stream("/bad", &[]);
-            let ((outcome, mut state), lines) =
-                logged(|| request(&worker, &slot, &mut exchange));
-            assert_eq!(field(&exchange.request, ":path").as_deref(), Some("/bad"), "lent back");
+            let ((outcome, mut state), lines) = logged(|| request(&worker, &slot, &mut exchange));
+            assert_eq!(
+                field(&exchange.request, ":path").as_deref(),
+                Some("/bad"),
+                "lent back"
+            );
             let line = lines.last().unwrap();
-            assert!(line.contains(says) && line.contains("on-request-headers failed"), "{lines:?}");
+            assert!(
+                line.contains(says) && line.contains("on-request-headers failed"),
+                "{lines:?}"
+            );
             match (policy, outcome) {
                 (FailurePolicy::FailClosed, Outcome::Failed(failure)) => {
                     assert_eq!(failure.kind, *kind, "{failure}");
@@ -66,7 +127,11 @@ fn a_fault_fails_the_stream_or_leaves_the_filter_out() {
                     let calls = stats(&slot).calls.get();
                     let next = worker.on_response_headers(&slot, &mut state, &mut exchange, true);
                     assert!(matches!(next, Outcome::Next));
-                    assert_eq!(stats(&slot).calls.get(), calls, "left out for the whole stream");
+                    assert_eq!(
+                        stats(&slot).calls.get(),
+                        calls,
+                        "left out for the whole stream"
+                    );
                 }
                 (_, outcome) => panic!("{fault} under {policy:?}: {outcome:?}"),
             }
@@ -84,7 +149,10 @@ fn a_fault_fails_the_stream_or_leaves_the_filter_out() {
 #[test]
 fn faults_are_counted_by_kind() {
     for (fault, kind, _) in FAULTS {
-        let slot = faulty(&format!("on-request-headers {fault}"), FailurePolicy::FailClosed);
+        let slot = faulty(
+            &format!("on-request-headers {fault}"),
+            FailurePolicy::FailClosed,
+        );
         let worker = worker();
         for _ in 0..3 {
             request(&worker, &slot, &mut stream("/", &[]));
@@ -132,16 +200,28 @@ fn every_hook_is_covered_by_the_policy() {
             }
         };
         let (x, s) = (&mut exchange, &mut state);
-        note("on-request-headers", worker.on_request_headers(&slot, s, x, false));
+        note(
+            "on-request-headers",
+            worker.on_request_headers(&slot, s, x, false),
+        );
         let (body, outcome) = worker.on_request_body(&slot, s, x, chunk(), false);
         assert_eq!(body, chunk());
         note("on-request-body", outcome);
-        note("on-request-trailers", worker.on_request_trailers(&slot, s, x));
-        note("on-response-headers", worker.on_response_headers(&slot, s, x, false));
+        note(
+            "on-request-trailers",
+            worker.on_request_trailers(&slot, s, x),
+        );
+        note(
+            "on-response-headers",
+            worker.on_response_headers(&slot, s, x, false),
+        );
         let (body, outcome) = worker.on_response_body(&slot, s, x, chunk(), true);
         assert_eq!(body, chunk());
         note("on-response-body", outcome);
-        note("on-response-trailers", worker.on_response_trailers(&slot, s, x));
+        note(
+            "on-response-trailers",
+            worker.on_response_trailers(&slot, s, x),
+        );
         // The state that was kept before the trap is lost, and that is a failure too.
         assert_eq!(failed.first(), Some(&hook));
         assert!(stats(&slot).traps.get() == 1, "{hook}");
@@ -162,17 +242,33 @@ fn the_log_and_the_end_of_a_stream_may_fail() {
             worker.on_done(&slot, &mut state);
         });
         let failed = format!("{hook} failed");
-        assert_eq!(lines.iter().filter(|line| line.contains(&failed)).count(), 1, "{lines:?}");
-        assert_eq!((stats(&slot).traps.get(), stats(&slot).active.get()), (1, 0));
+        assert_eq!(
+            lines.iter().filter(|line| line.contains(&failed)).count(),
+            1,
+            "{lines:?}"
+        );
+        assert_eq!(
+            (stats(&slot).traps.get(), stats(&slot).active.get()),
+            (1, 0)
+        );
     }
 }
 
 #[test]
 fn answers_in_the_wrong_hook_fail_the_stream() {
     for (plan, says) in [
-        ("on-response-headers forwards", "`forward` in other than on-request-headers"),
-        ("on-response-body replies", "when the response's head was gone"),
-        ("on-response-trailers replies", "when the response's head was gone"),
+        (
+            "on-response-headers forwards",
+            "`forward` in other than on-request-headers",
+        ),
+        (
+            "on-response-body replies",
+            "when the response's head was gone",
+        ),
+        (
+            "on-response-trailers replies",
+            "when the response's head was gone",
+        ),
     ] {
         let slot = faulty(plan, FailurePolicy::FailClosed);
         let worker = worker();
@@ -180,7 +276,9 @@ fn answers_in_the_wrong_hook_fail_the_stream() {
         let (x, s) = (&mut exchange, &mut state);
         let outcomes = [
             worker.on_response_headers(&slot, s, x, false),
-            worker.on_response_body(&slot, s, x, bytes::Bytes::new(), true).1,
+            worker
+                .on_response_body(&slot, s, x, bytes::Bytes::new(), true)
+                .1,
             worker.on_response_trailers(&slot, s, x),
         ];
         let failures: Vec<String> = outcomes
@@ -190,7 +288,10 @@ fn answers_in_the_wrong_hook_fail_the_stream() {
                 _ => None,
             })
             .collect();
-        assert!(failures.len() == 1 && failures[0].contains(says), "{plan}: {failures:?}");
+        assert!(
+            failures.len() == 1 && failures[0].contains(says),
+            "{plan}: {failures:?}"
+        );
     }
 }
 
@@ -199,16 +300,28 @@ fn a_reply_arrives() {
     let slot = faulty("on-response-headers replies", FailurePolicy::FailClosed);
     let (mut exchange, mut state) = (stream("/", &[]), SlotState::default());
     let outcome = worker().on_response_headers(&slot, &mut state, &mut exchange, false);
-    let Outcome::Reply(LocalReply { status, body, details, .. }) = outcome else {
+    let Outcome::Reply(LocalReply {
+        status,
+        body,
+        details,
+        ..
+    }) = outcome
+    else {
         panic!("{outcome:?}")
     };
-    assert_eq!((status, body.as_slice(), details.as_str()), (403, &b"no"[..], "fault"));
+    assert_eq!(
+        (status, body.as_slice(), details.as_str()),
+        (403, &b"no"[..], "fault")
+    );
 }
 
 #[test]
 fn what_a_filter_says_when_configured_refuses_the_configuration() {
     let refused = refusal_of("faults", "\"configure fails\"");
-    assert_eq!(refused.to_string(), "configure filter \"faults\": the filter says so");
+    assert_eq!(
+        refused.to_string(),
+        "configure filter \"faults\": the filter says so"
+    );
     for (plan, says) in [
         ("configure panics", "unreachable"),
         ("configure loops", "used more than 1s of processor time"),
@@ -233,7 +346,10 @@ fn standard_streams_are_lines_of_the_log() {
         let slot = faulty("on-request-headers panics", FailurePolicy::FailClosed);
         request(&worker(), &slot, &mut stream("/", &[]));
     });
-    assert!(lines.iter().any(|line| line.contains("as the test wants")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("as the test wants")),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -252,18 +368,28 @@ fn what_the_system_gives_a_guest() {
         ("reads-the-environment", "0 0"),
         ("draws-randomness", "true"),
     ] {
-        let slot = faulty(&format!("on-request-headers {fault}"), FailurePolicy::FailClosed);
+        let slot = faulty(
+            &format!("on-request-headers {fault}"),
+            FailurePolicy::FailClosed,
+        );
         let mut exchange = stream("/", &[]);
         let (outcome, _) = request(&worker(), &slot, &mut exchange);
         assert!(matches!(outcome, Outcome::Next), "{fault}: {outcome:?}");
-        assert_eq!(field(&exchange.request, "x-result").as_deref(), Some(result), "{fault}");
+        assert_eq!(
+            field(&exchange.request, "x-result").as_deref(),
+            Some(result),
+            "{fault}"
+        );
     }
     let mut exchange = stream("/", &[]);
     let slot = faulty("on-request-headers opens-a-file", FailurePolicy::FailClosed);
     request(&worker(), &slot, &mut exchange);
     let error = field(&exchange.request, "x-result").unwrap();
     assert!(error.starts_with("error: "), "{error}");
-    let slot = faulty("on-request-headers looks-at-clocks", FailurePolicy::FailClosed);
+    let slot = faulty(
+        "on-request-headers looks-at-clocks",
+        FailurePolicy::FailClosed,
+    );
     request(&worker(), &slot, &mut exchange);
     let seen = field(&exchange.request, "x-result").unwrap();
     let year = seen.strip_prefix("true ").unwrap().parse::<u32>().unwrap();
@@ -280,7 +406,10 @@ fn a_loop_is_interrupted_soon() {
     let used = super::super::ticker::thread_cpu() - before;
     // Ticks may come late on a busy machine, but a late tick is also a longer budget of wall time:
     // what is bounded is processor time.
-    assert!((Duration::from_millis(5)..Duration::from_millis(200)).contains(&used), "{used:?}");
+    assert!(
+        (Duration::from_millis(5)..Duration::from_millis(200)).contains(&used),
+        "{used:?}"
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Which streams share an instance, and what a trap in one of them costs the others.
 
+use super::super::SlotState;
 use super::super::outcome::{FailureKind, Outcome};
 use super::super::slot::{FailurePolicy, Isolation};
-use super::super::SlotState;
 use super::*;
 
 fn keeping(isolation: Isolation, policy: FailurePolicy) -> FilterSlot {
@@ -25,12 +25,19 @@ impl<'a> Stream<'a> {
     fn start(worker: &'a Instances, slot: &'a FilterSlot, path: &str) -> Self {
         let (mut exchange, mut state) = (stream(path, &[]), SlotState::default());
         let started = worker.on_request_headers(slot, &mut state, &mut exchange, true);
-        Self { worker, slot, exchange, state, started }
+        Self {
+            worker,
+            slot,
+            exchange,
+            state,
+            started,
+        }
     }
 
     fn respond(&mut self) -> Outcome {
         let (slot, state) = (self.slot, &mut self.state);
-        self.worker.on_response_headers(slot, state, &mut self.exchange, true)
+        self.worker
+            .on_response_headers(slot, state, &mut self.exchange, true)
     }
 
     /// What the guest shows: the path that it kept, and how many it keeps.
@@ -41,7 +48,8 @@ impl<'a> Stream<'a> {
     }
 
     fn end(mut self) {
-        self.worker.on_log(self.slot, &mut self.state, &mut self.exchange);
+        self.worker
+            .on_log(self.slot, &mut self.state, &mut self.exchange);
         self.worker.on_done(self.slot, &mut self.state);
     }
 }
@@ -52,7 +60,10 @@ fn streams_that_share_an_instance_keep_their_state_apart() {
     let worker = worker();
     let mut one = Stream::start(&worker, &slot, "/one");
     let mut two = Stream::start(&worker, &slot, "/two");
-    assert_eq!((one.shown(), two.shown()), ("/one 2".to_owned(), "/two 2".to_owned()));
+    assert_eq!(
+        (one.shown(), two.shown()),
+        ("/one 2".to_owned(), "/two 2".to_owned())
+    );
     one.end();
     assert_eq!(two.shown(), "/two 1", "the end of a stream frees its state");
     two.end();
@@ -82,9 +93,16 @@ fn a_trap_loses_the_state_of_streams_that_share_the_instance() {
             stream.end();
         }
         let stats = slot.stats().shard(0);
-        assert_eq!((stats.traps.get(), stats.created.get(), stats.active.get()), (1, 2, 1));
+        assert_eq!(
+            (stats.traps.get(), stats.created.get(), stats.active.get()),
+            (1, 2, 1)
+        );
         let mut last = Stream::start(&worker, &slot, "/last");
-        assert_eq!(last.shown(), "/last 1", "the new instance keeps nothing of the old streams");
+        assert_eq!(
+            last.shown(),
+            "/last 1",
+            "the new instance keeps nothing of the old streams"
+        );
     }
 }
 
@@ -106,7 +124,10 @@ fn an_exclusive_instance_serves_one_stream_at_a_time_and_is_used_again() {
     let worker = worker();
     let mut one = Stream::start(&worker, &slot, "/one");
     let mut two = Stream::start(&worker, &slot, "/two");
-    assert_eq!((one.shown(), two.shown()), ("/one 1".to_owned(), "/two 1".to_owned()));
+    assert_eq!(
+        (one.shown(), two.shown()),
+        ("/one 1".to_owned(), "/two 1".to_owned())
+    );
     let trapped = Stream::start(&worker, &slot, "/trap");
     assert!(matches!(trapped.started, Outcome::Failed(_)));
     assert_eq!(one.shown(), "/one 1", "a trap costs its own stream alone");
@@ -115,7 +136,14 @@ fn an_exclusive_instance_serves_one_stream_at_a_time_and_is_used_again() {
     trapped.end();
     Stream::start(&worker, &slot, "/three").end();
     let stats = slot.stats().shard(0);
-    assert_eq!((stats.created.get(), stats.active.get(), stats.state_lost.get()), (3, 2, 0));
+    assert_eq!(
+        (
+            stats.created.get(),
+            stats.active.get(),
+            stats.state_lost.get()
+        ),
+        (3, 2, 0)
+    );
 }
 
 #[test]
@@ -123,9 +151,15 @@ fn a_stream_that_trapped_late_has_lost_its_state() {
     let slot = keeping(Isolation::Exclusive, FailurePolicy::FailClosed);
     let worker = worker();
     let mut late = Stream::start(&worker, &slot, "/late");
-    assert!(matches!(late.respond(), Outcome::Failed(failure) if failure.kind == FailureKind::Trap));
+    assert!(
+        matches!(late.respond(), Outcome::Failed(failure) if failure.kind == FailureKind::Trap)
+    );
     late.end();
-    assert_eq!(slot.stats().shard(0).active.get(), 1, "the log hook has an instance");
+    assert_eq!(
+        slot.stats().shard(0).active.get(),
+        1,
+        "the log hook has an instance"
+    );
 }
 
 #[test]
@@ -178,7 +212,13 @@ fn an_instance_that_cannot_be_had_is_a_failure() {
         assert!(streams.len() <= crate::limits::WASM_INSTANCES as usize);
     };
     assert_eq!(failure.kind, FailureKind::NotStarted);
-    assert!(failure.to_string().starts_with("no new instance: "), "{failure}");
+    assert!(
+        failure.to_string().starts_with("no new instance: "),
+        "{failure}"
+    );
     drop(streams);
-    assert!(matches!(Stream::start(&worker, &slot, "/x").started, Outcome::Next));
+    assert!(matches!(
+        Stream::start(&worker, &slot, "/x").started,
+        Outcome::Next
+    ));
 }

@@ -14,8 +14,10 @@ use super::*;
 /// A component that imports and exports empty instances of those names.
 fn component_with(import: Option<&str>, export: Option<&str>) -> Vec<u8> {
     let (mut types, mut imports) = (ComponentTypeSection::new(), ComponentImportSection::new());
-    let (mut instances, mut exports) =
-        (ComponentInstanceSection::new(), ComponentExportSection::new());
+    let (mut instances, mut exports) = (
+        ComponentInstanceSection::new(),
+        ComponentExportSection::new(),
+    );
     types.instance(&InstanceType::new());
     let mut component = wasm_encoder::Component::new();
     component.section(&types);
@@ -51,9 +53,18 @@ fn what_is_no_filter_says_why() {
     for (bytes, says) in [
         (b"".to_vec(), "it is not a WebAssembly component"),
         (b"#!/bin/sh".to_vec(), "it is not a WebAssembly component"),
-        (Module::new().finish(), "it is a core module, not a component; build it for the target"),
-        (b"\0asm\x0d\0\x01\0\xff\xff\xff".to_vec(), "compile component \"f.wasm\": "),
-        (component_with(None, None), "does not export nuncio:filter/http-filter@0.1.0"),
+        (
+            Module::new().finish(),
+            "it is a core module, not a component; build it for the target",
+        ),
+        (
+            b"\0asm\x0d\0\x01\0\xff\xff\xff".to_vec(),
+            "compile component \"f.wasm\": ",
+        ),
+        (
+            component_with(None, None),
+            "does not export nuncio:filter/http-filter@0.1.0",
+        ),
         (
             component_with(None, Some("nuncio:filter/http-filter@0.2.0")),
             "it was built for nuncio:filter/http-filter@0.2.0, and this proxy speaks \
@@ -71,7 +82,10 @@ fn what_is_no_filter_says_why() {
             component_with(Some("wasi:http/outgoing-handler@0.2.3"), Some(export)),
             "it imports wasi:http/outgoing-handler@0.2.3, and a filter may not",
         ),
-        (component_with(None, Some(export)), "it does not fit the contract nuncio:filter@0.1.0: "),
+        (
+            component_with(None, Some(export)),
+            "it does not fit the contract nuncio:filter@0.1.0: ",
+        ),
     ] {
         let refusal = refusal(&bytes);
         assert!(refusal.contains(says), "{refusal}");
@@ -82,7 +96,10 @@ fn what_is_no_filter_says_why() {
 fn a_guest_that_opens_connections_is_refused() {
     let refusal = refusal(&guest("sockets"));
     assert!(refusal.contains("it imports wasi:sockets/"), "{refusal}");
-    assert!(refusal.contains("leave out what uses std::net"), "{refusal}");
+    assert!(
+        refusal.contains("leave out what uses std::net"),
+        "{refusal}"
+    );
 }
 
 #[test]
@@ -109,9 +126,16 @@ fn what_another_engine_compiled_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("other.cwasm");
     let other = wasmtime::Engine::default();
-    fs::write(&path, other.precompile_component(&guest("headers")).unwrap()).unwrap();
+    fs::write(
+        &path,
+        other.precompile_component(&guest("headers")).unwrap(),
+    )
+    .unwrap();
     let error = Component::from_file(engine(), &path).unwrap_err();
-    assert!(error.to_string().contains("give the .wasm instead"), "{error}");
+    assert!(
+        error.to_string().contains("give the .wasm instead"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -130,7 +154,11 @@ fn compiled_code_is_taken_from_the_cache_and_made_anew_where_it_is_damaged() {
     // A component that was never compiled shows that the entry is what is used.
     let made = fs::metadata(&path).unwrap().modified().unwrap();
     load();
-    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), made, "the entry is used");
+    assert_eq!(
+        fs::metadata(&path).unwrap().modified().unwrap(),
+        made,
+        "the entry is used"
+    );
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     load();
     assert_eq!(entry().0, whole, "the entry is made anew");

@@ -31,18 +31,32 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut monotonic = linker.instance("wasi:clocks/monotonic-clock@0.2.0")?;
     monotonic.func_wrap("now", |_, (): ()| Ok((now(),)))?;
     monotonic.func_wrap("resolution", |_, (): ()| Ok((1_u64,)))?;
-    monotonic.func_wrap("subscribe-instant", |mut cx: Context<'_>, (when,): (u64,)| {
-        let rep = if when <= now() { READY } else { LATER };
-        Ok((hand_out::<Pollable>(&mut cx, rep)?,))
-    })?;
-    monotonic.func_wrap("subscribe-duration", |mut cx: Context<'_>, (wait,): (u64,)| {
-        let rep = if wait == 0 { READY } else { LATER };
-        Ok((hand_out::<Pollable>(&mut cx, rep)?,))
-    })?;
+    monotonic.func_wrap(
+        "subscribe-instant",
+        |mut cx: Context<'_>, (when,): (u64,)| {
+            let rep = if when <= now() { READY } else { LATER };
+            Ok((hand_out::<Pollable>(&mut cx, rep)?,))
+        },
+    )?;
+    monotonic.func_wrap(
+        "subscribe-duration",
+        |mut cx: Context<'_>, (wait,): (u64,)| {
+            let rep = if wait == 0 { READY } else { LATER };
+            Ok((hand_out::<Pollable>(&mut cx, rep)?,))
+        },
+    )?;
     let mut wall = linker.instance("wasi:clocks/wall-clock@0.2.0")?;
     wall.func_wrap("now", |_, (): ()| {
         let since = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok((Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() },))
+        Ok((Datetime {
+            seconds: since.as_secs(),
+            nanoseconds: since.subsec_nanos(),
+        },))
     })?;
-    wall.func_wrap("resolution", |_, (): ()| Ok((Datetime { seconds: 0, nanoseconds: 1 },)))
+    wall.func_wrap("resolution", |_, (): ()| {
+        Ok((Datetime {
+            seconds: 0,
+            nanoseconds: 1,
+        },))
+    })
 }

@@ -62,7 +62,9 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         }
         Ok(())
     })?;
-    linker.instance("wasi:filesystem/preopens@0.2.0")?.func_wrap("get-directories", |_, (): ()| {
-        Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
-    })
+    linker
+        .instance("wasi:filesystem/preopens@0.2.0")?
+        .func_wrap("get-directories", |_, (): ()| {
+            Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
+        })
 }

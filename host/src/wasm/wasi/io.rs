@@ -46,9 +46,10 @@ struct WouldBlock;
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut error = linker.instance("wasi:io/error@0.2.0")?;
     resource::<IoError>(&mut error, "error")?;
-    error.func_wrap("[method]error.to-debug-string", |_, (_,): (Resource<IoError>,)| {
-        Ok((String::new(),))
-    })?;
+    error.func_wrap(
+        "[method]error.to-debug-string",
+        |_, (_,): (Resource<IoError>,)| Ok((String::new(),)),
+    )?;
     link_poll(linker)?;
     let mut streams = linker.instance("wasi:io/streams@0.2.0")?;
     resource::<InputStream>(&mut streams, "input-stream")?;
@@ -60,30 +61,48 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 fn link_poll(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut poll = linker.instance("wasi:io/poll@0.2.0")?;
     resource::<Pollable>(&mut poll, "pollable")?;
-    poll.func_wrap("[method]pollable.ready", |_, (pollable,): (Resource<Pollable>,)| {
-        Ok((pollable.rep() == READY,))
-    })?;
-    poll.func_wrap("[method]pollable.block", |_, (pollable,): (Resource<Pollable>,)| {
-        if pollable.rep() == READY { Ok(()) } else { Err(WouldBlock.into()) }
-    })?;
+    poll.func_wrap(
+        "[method]pollable.ready",
+        |_, (pollable,): (Resource<Pollable>,)| Ok((pollable.rep() == READY,)),
+    )?;
+    poll.func_wrap(
+        "[method]pollable.block",
+        |_, (pollable,): (Resource<Pollable>,)| {
+            if pollable.rep() == READY {
+                Ok(())
+            } else {
+                Err(WouldBlock.into())
+            }
+        },
+    )?;
     poll.func_wrap("poll", |_, (pollables,): (Vec<Resource<Pollable>>,)| {
         let ready: Vec<u32> = (0..)
             .zip(&pollables)
             .filter(|(_, pollable)| pollable.rep() == READY)
             .map(|(index, _)| index)
             .collect();
-        if ready.is_empty() { Err(WouldBlock.into()) } else { Ok((ready,)) }
+        if ready.is_empty() {
+            Err(WouldBlock.into())
+        } else {
+            Ok((ready,))
+        }
     })
 }
 
 fn link_input(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut streams = linker.instance("wasi:io/streams@0.2.0")?;
-    for read in ["[method]input-stream.read", "[method]input-stream.blocking-read"] {
+    for read in [
+        "[method]input-stream.read",
+        "[method]input-stream.blocking-read",
+    ] {
         streams.func_wrap(read, |_, (_, _): (Resource<InputStream>, u64)| {
             Ok((Err::<Vec<u8>, _>(StreamError::Closed),))
         })?;
     }
-    for skip in ["[method]input-stream.skip", "[method]input-stream.blocking-skip"] {
+    for skip in [
+        "[method]input-stream.skip",
+        "[method]input-stream.blocking-skip",
+    ] {
         streams.func_wrap(skip, |_, (_, _): (Resource<InputStream>, u64)| {
             Ok((Err::<u64, _>(StreamError::Closed),))
         })?;
@@ -98,10 +117,14 @@ fn link_input(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 fn link_output(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut streams = linker.instance("wasi:io/streams@0.2.0")?;
-    streams.func_wrap("[method]output-stream.check-write", |_, (_,): (Resource<OutputStream>,)| {
-        Ok((Ok::<_, StreamError>(WRITE_BYTES),))
-    })?;
-    for write in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
+    streams.func_wrap(
+        "[method]output-stream.check-write",
+        |_, (_,): (Resource<OutputStream>,)| Ok((Ok::<_, StreamError>(WRITE_BYTES),)),
+    )?;
+    for write in [
+        "[method]output-stream.write",
+        "[method]output-stream.blocking-write-and-flush",
+    ] {
         streams.func_wrap(
             write,
             |mut cx: Context<'_>, (to, bytes): (Resource<OutputStream>, WasmList<u8>)| {
@@ -112,7 +135,10 @@ fn link_output(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             },
         )?;
     }
-    for flush in ["[method]output-stream.flush", "[method]output-stream.blocking-flush"] {
+    for flush in [
+        "[method]output-stream.flush",
+        "[method]output-stream.blocking-flush",
+    ] {
         streams.func_wrap(flush, |_, (_,): (Resource<OutputStream>,)| {
             Ok((Ok::<_, StreamError>(()),))
         })?;
@@ -125,7 +151,10 @@ fn link_output(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             Ok((Ok::<_, StreamError>(()),))
         })?;
     }
-    for splice in ["[method]output-stream.splice", "[method]output-stream.blocking-splice"] {
+    for splice in [
+        "[method]output-stream.splice",
+        "[method]output-stream.blocking-splice",
+    ] {
         type Params = (Resource<OutputStream>, Resource<InputStream>, u64);
         streams.func_wrap(splice, |_, (_, _, _): Params| {
             Ok((Err::<u64, _>(StreamError::Closed),))
@@ -140,5 +169,9 @@ fn link_output(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 fn stream(of: &Resource<OutputStream>) -> Stream {
-    if of.rep() == ERROR { Stream::Error } else { Stream::Out }
+    if of.rep() == ERROR {
+        Stream::Error
+    } else {
+        Stream::Out
+    }
 }

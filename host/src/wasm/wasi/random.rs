@@ -10,7 +10,10 @@ use crate::limits;
 enum Error {
     #[error("the system has no randomness: {0}")]
     System(getrandom::Error),
-    #[error("the guest wanted more than {} random bytes at once", limits::WASM_RANDOM_BYTES)]
+    #[error(
+        "the guest wanted more than {} random bytes at once",
+        limits::WASM_RANDOM_BYTES
+    )]
     TooMuch,
 }
 
@@ -25,7 +28,9 @@ fn number() -> wasmtime::Result<u64> {
 }
 
 fn many(length: u64) -> wasmtime::Result<Vec<u8>> {
-    let length = usize::try_from(length).ok().filter(|_| length <= limits::WASM_RANDOM_BYTES);
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|_| length <= limits::WASM_RANDOM_BYTES);
     let mut bytes = vec![0; length.ok_or(Error::TooMuch)?];
     fill(&mut bytes)?;
     Ok(bytes)
@@ -33,10 +38,14 @@ fn many(length: u64) -> wasmtime::Result<Vec<u8>> {
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut random = linker.instance("wasi:random/random@0.2.0")?;
-    random.func_wrap("get-random-bytes", |_, (length,): (u64,)| Ok((many(length)?,)))?;
+    random.func_wrap("get-random-bytes", |_, (length,): (u64,)| {
+        Ok((many(length)?,))
+    })?;
     random.func_wrap("get-random-u64", |_, (): ()| Ok((number()?,)))?;
     let mut insecure = linker.instance("wasi:random/insecure@0.2.0")?;
-    insecure.func_wrap("get-insecure-random-bytes", |_, (length,): (u64,)| Ok((many(length)?,)))?;
+    insecure.func_wrap("get-insecure-random-bytes", |_, (length,): (u64,)| {
+        Ok((many(length)?,))
+    })?;
     insecure.func_wrap("get-insecure-random-u64", |_, (): ()| Ok((number()?,)))?;
     linker
         .instance("wasi:random/insecure-seed@0.2.0")?

@@ -27,6 +27,7 @@ enum Operation {
     SetMetadata(String, String, usize),
     Metadata(String, String),
     ReplaceBody(String),
+    UpperBody(String),
     ShowBody,
     Route,
     ClearRouteCache,
@@ -134,6 +135,7 @@ fn read(text: &str) -> Result<Operation, String> {
         }
         "metadata" => Operation::Metadata(word().to_owned(), word().to_owned()),
         "replace-body" => Operation::ReplaceBody(word().to_owned()),
+        "upper-body" => Operation::UpperBody(word().to_owned()),
         "show-body" => Operation::ShowBody,
         "route" => Operation::Route,
         "clear-route-cache" => Operation::ClearRouteCache,
@@ -240,6 +242,11 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
             Some(length) => ended(stream::replace_body(&vec![b'b'; length.parse().unwrap_or(0)])),
             None => ended(stream::replace_body(body.as_bytes())),
         },
+        // The text goes behind the last chunk, which may be empty.
+        Operation::UpperBody(last) => {
+            let last: &[u8] = if end { last.as_bytes() } else { b"" };
+            ended(stream::replace_body(&[&chunk.to_ascii_uppercase(), last].concat()))
+        }
         Operation::ShowBody => format!("{} {end}", text(chunk)),
         Operation::Route => match stream::route() {
             None => "none".to_owned(),
