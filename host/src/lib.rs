@@ -11,15 +11,15 @@
 //! | [`config`] | what was written: Envoy's v3 model, and errors with their places |
 //! | [`build`] | from what was written to what runs, the only place where it can be refused |
 //! | [`runtime`] | what runs: a snapshot, immutable |
-//! | [`listener`] | sockets and accepting |
+//! | `listener` | sockets and accepting |
 //! | [`http`] | connections, the request function, bodies, hygiene, local replies |
 //! | [`route`] | tables and matchers |
 //! | [`upstream`] | clusters, discovery, balancing, health, breakers, pools |
 //! | [`wasm`] | components, instances, the host side of the contract |
 //! | [`observe`] | statistics, formats, access logs, the application log |
 //! | [`admin`] | the admin pages |
-//! | [`worker`] | one thread's own world |
-//! | [`headers`], [`exchange`], [`clock`], [`limits`], [`filters`] | leaves |
+//! | `worker` | one thread's own world |
+//! | [`headers`], [`exchange`], [`clock`], [`limits`], `nearest`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -37,6 +37,7 @@ pub mod headers;
 pub mod http;
 pub mod limits;
 mod listener;
+mod nearest;
 pub mod observe;
 pub mod route;
 pub mod runtime;

@@ -107,7 +107,7 @@ fn all_errors_are_reported_at_once() {
         .replace("cluster: backend_service", "cluster: backend_servce");
     let ran = validate("three.yaml", &text);
     assert_eq!(ran.code, Some(1));
-    for place in ["three.yaml:25:", "three.yaml:31:", "three.yaml:32:"] {
+    for place in ["three.yaml:23:", "three.yaml:31:", "three.yaml:32:"] {
         ran.says(place);
     }
 }

@@ -18,6 +18,7 @@ use crate::config::route::{
     RouteMatch, RoutingPriority, SchemeRewriteSpecifier, VirtualHost,
 };
 use crate::config::scalar::{DataSource, DataSpecifier, Duration};
+use crate::nearest::nearest;
 use crate::observe::format::Format;
 use crate::route::spec::{
     ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, HeaderAddSpec, HeaderMatchSpec,
@@ -25,7 +26,7 @@ use crate::route::spec::{
     RedirectPathSpec, RedirectSpec, RegexRewriteSpec, RequireTls, RouteSpec, SchemeSpec,
     StringMatchSpec, StringPatternSpec, TableSpec, VirtualHostSpec, WeightedSpec,
 };
-use crate::route::{AppendAction, Priority, Step, Table};
+use crate::route::{AppendAction, Priority, Problem, Step, Table};
 
 /// The four lists of header changes that every level has.
 struct Changes<'a> {
@@ -81,7 +82,12 @@ impl Workshop<'_> {
                             Step::Field(name) => place.field(name),
                             Step::Index(index) => place.index(*index),
                         });
-                    self.diagnostics.error(place, chain(&error.problem));
+                    let shown = self.diagnostics.error(place, chain(&error.problem));
+                    if let Problem::UnknownCluster(name) = &error.problem
+                        && let Some(near) = nearest(name, clusters.keys().map(String::as_str))
+                    {
+                        shown.hint(format!("did you mean \"{near}\"?"));
+                    }
                 }
                 None
             }

@@ -25,7 +25,6 @@ mod time;
 mod value;
 
 pub use attribute::{Attribute, UnknownAttribute};
-pub(super) use error::nearest;
 pub use error::{FormatError, Problem};
 use template::{Command, Template};
 pub(super) use time::{TimeFormat, Zone};

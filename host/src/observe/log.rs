@@ -23,7 +23,7 @@ mod tests;
 use components::{COMPONENTS, LIBRARIES};
 use pattern::Pattern;
 
-use super::format::nearest;
+use crate::nearest::nearest;
 
 /// The pattern of a line where `--log-format` gives none.
 pub const DEFAULT_FORMAT: &str = "[%Y-%m-%d %T.%e][%t][%^%l%$][%n] %v";

@@ -13,7 +13,8 @@ use crate::config::de::error::Error;
 use crate::config::de::unsupported;
 use crate::config::de::value::{ValueDe, shorten};
 use crate::config::document::{NodeId, Value};
-use crate::config::schema::{self, nearest};
+use crate::config::schema;
+use crate::nearest::nearest;
 
 /// A constant: its name in either case, or its number. Without `variants` every constant of the
 /// enum is one, and the visitor gets its number.

@@ -11,7 +11,8 @@ use crate::config::de::choice::Content;
 use crate::config::de::error::Error;
 use crate::config::de::value::{Form, ValueDe, shorten};
 use crate::config::document::{NodeId, Value};
-use crate::config::schema::{self, nearest};
+use crate::config::schema;
+use crate::nearest::nearest;
 
 /// The prefix that type URLs have by convention.
 const PREFIX: &str = "type.googleapis.com/";

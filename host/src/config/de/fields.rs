@@ -15,7 +15,8 @@ use crate::config::de::extension::NamedDe;
 use crate::config::de::value::{Form, ValueDe, shorten};
 use crate::config::de::{constraint, unsupported};
 use crate::config::document::{Entry, NodeId, Value};
-use crate::config::schema::{Field, Message, nearest, same_name};
+use crate::config::schema::{Field, Message, same_name};
+use crate::nearest::nearest;
 
 /// The field of the model for the configuration of a filter.
 const TYPED_CONFIG: &str = "any:typed_config";

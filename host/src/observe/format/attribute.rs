@@ -7,8 +7,8 @@
 
 use crate::exchange::Exchange;
 use crate::headers::{Known, Name};
+use crate::nearest::nearest;
 
-use super::error::nearest;
 use super::operator::{
     Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
 };

@@ -3,6 +3,7 @@
 //! Owns the error type of the formatter and the search for the operator that was meant.
 
 use crate::headers::InvalidName;
+use crate::nearest::nearest;
 
 use super::operator::names;
 
@@ -95,62 +96,5 @@ impl Problem {
             name: name.to_owned(),
             nearest,
         }
-    }
-}
-
-/// The candidate with the fewest edits away, where that is at most a third of its length.
-pub(in crate::observe) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    candidates
-        .map(|candidate| (edits(name.as_bytes(), candidate.as_bytes()), candidate))
-        .filter(|(edits, candidate)| *edits <= candidate.len().div_ceil(3))
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance.
-fn edits(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(b) {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = *cell;
-            left = substituted.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances() {
-        for (a, b, distance) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-            ("REQ", "RQE", 2),
-            ("a", "a", 0),
-        ] {
-            assert_eq!(edits(a.as_bytes(), b.as_bytes()), distance, "{a} {b}");
-            assert_eq!(edits(b.as_bytes(), a.as_bytes()), distance, "{b} {a}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_name_is_found() {
-        assert_eq!(nearest("PROTOKOL", names()), Some("PROTOCOL"));
-        assert_eq!(nearest("REQUEST_HEADRE", names()), Some("REQUEST_HEADER"));
-        assert_eq!(nearest("XYZZY_PLUGH_FROTZ", names()), None);
     }
 }
