@@ -8,10 +8,11 @@
 //! (`wasm`), or how anything is shown (`observe`).
 //!
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
-//! `phases` (the chain), `forward` (the upstream), `pump` and `io` (bodies), then `hygiene`,
+//! `phases` (the chain), `forward` and `conversation` (the upstream), `pump` and `io` (bodies), then `hygiene`,
 //! `error`, `reply`, `timer`, and `h1`, the HTTP/1 codec.
 
 pub(crate) mod connection;
+mod conversation;
 mod downstream;
 mod error;
 mod forward;

@@ -1,6 +1,11 @@
 //! What the sources promise about themselves: every file says what it owns, none is too long, and
 //! the layers are kept.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read the sources has failed"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

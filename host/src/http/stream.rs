@@ -261,9 +261,14 @@ impl<'a, 'io> Stream<'a, 'io> {
         if self.chain_started {
             let end = whole.content.is_empty();
             let from = self.chain.len();
-            if let Walk::Reply(other) = self.chain.response(from, end, Some(&mut whole))? {
+            let instead = match self.chain.response(from, end, Some(&mut whole)) {
                 // A filter answers an answer: once, and the other filters have seen the first.
-                whole.content = other.compose(self.chain.exchange, |_| {});
+                Ok(Walk::Reply(other)) => Some(*other),
+                Ok(Walk::Done | Walk::NeedBody { .. }) => None,
+                Err(error) => Some(error.reply()),
+            };
+            if let Some(reply) = instead {
+                whole.content = reply.compose(self.chain.exchange, |_| {});
             }
         }
         let close = must_close || self.must_close();
@@ -388,7 +393,12 @@ impl<'a, 'io> Stream<'a, 'io> {
         }
         let route = match error.side() {
             Side::Upstream => self.route.clone(),
-            Side::Downstream | Side::Filter | Side::Proxy => None,
+            Side::Downstream | Side::Proxy => None,
+            Side::Filter => {
+                // Nor does the filter that failed, or any other, get to see what comes of it.
+                self.chain_started = false;
+                None
+            }
         };
         if self.reply_with(reply, route.as_deref()).await.is_err() {
             self.cut(&Kind::DownstreamClosed.into());

@@ -1,0 +1,544 @@
+//! Both directions of a stream between a client and an upstream connection, until the response has
+//! ended.
+//!
+//! Owns the joint poll: the request's body up, the response's head and body down, the deadlines and
+//! the client that goes away, in one task, so that neither side can wait for the other. Does not own
+//! which connection it is ([`super::forward`]) nor how bodies move ([`super::pump`]).
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+
+use super::error::{Error, Kind};
+use super::forward::count_response;
+use super::h1::head::HeadParser;
+use super::h1::{BodyLength, HeadLimits, MethodKind};
+use super::h2 as h2_glue;
+use super::hygiene;
+use super::io::{Frame, H1Reader, H2Reader, Reader, Writer};
+use super::phases::{Chain, Walk, Whole};
+use super::pump::{Direction, Pump, PumpError};
+use super::reply::{Reply, decimal};
+use super::stream::{Ended, Stream, Surroundings};
+use super::timer::after;
+use crate::clock;
+use crate::headers::{Headers, Known};
+use crate::upstream::{ClusterStats, Release};
+
+/// When the stream has to end.
+pub(super) struct Deadlines {
+    timeout: Option<Duration>,
+    route: Option<Instant>,
+    idle_after: Option<Duration>,
+    idle: Option<Instant>,
+}
+
+/// Which of the deadlines it was.
+#[derive(Clone, Copy)]
+pub(super) enum Late {
+    Route,
+    Idle,
+}
+
+impl Late {
+    pub(super) fn error(self) -> Error {
+        match self {
+            Self::Route => Kind::RequestTimeout,
+            Self::Idle => Kind::StreamIdle,
+        }
+        .into()
+    }
+}
+
+impl Deadlines {
+    pub(super) fn new(stream: &Stream<'_, '_>, timeout: Option<Duration>) -> Self {
+        let started = stream.chain.exchange.timing.started;
+        let idle_after = stream.around.manager.stream_idle_timeout;
+        let mut limits = Self {
+            timeout,
+            route: None,
+            idle_after,
+            idle: after(started, idle_after),
+        };
+        if !stream.incoming.has_body {
+            limits.request_ended(started);
+        }
+        limits
+    }
+
+    /// The route's timeout runs from the end of the request.
+    fn request_ended(&mut self, now: Instant) {
+        self.route = after(now, self.timeout);
+    }
+
+    fn active(&mut self, now: Instant) {
+        self.idle = after(now, self.idle_after);
+    }
+
+    pub(super) fn next(&self) -> (Option<Instant>, Late) {
+        match (self.route, self.idle) {
+            (Some(route), Some(idle)) if idle < route => (Some(idle), Late::Idle),
+            (Some(route), _) => (Some(route), Late::Route),
+            (None, idle) => (idle, Late::Idle),
+        }
+    }
+}
+
+/// The upstream's side of one stream.
+pub(super) struct UpstreamSide<'io> {
+    /// Where the response comes from; on HTTP/2 once its head is there.
+    pub(super) reader: Option<Reader<'io>>,
+    pub(super) writer: Writer<'io>,
+    pub(super) head: Await,
+}
+
+/// How the response's head is waited for.
+pub(super) enum Await {
+    Http1(HeadParser),
+    Http2(h2::client::ResponseFuture),
+    Done,
+}
+
+/// What the response's head says about its body.
+#[derive(Clone, Copy)]
+struct Answer {
+    body: BodyLength,
+    keep_alive: bool,
+}
+
+impl UpstreamSide<'_> {
+    /// Reads the head of the final response into `into`. Interim responses are dropped: Envoy does
+    /// not forward them either.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: MethodKind,
+        into: &mut Headers,
+    ) -> Poll<Result<Answer, Kind>> {
+        match &mut self.head {
+            Await::Http1(parser) => {
+                let Some(Reader::H1(reader)) = &mut self.reader else {
+                    return Poll::Pending;
+                };
+                let answer = ready!(poll_http1_head(cx, parser, reader, method, into))?;
+                self.head = Await::Done;
+                Poll::Ready(Ok(answer))
+            }
+            Await::Http2(response) => {
+                let response = ready!(Pin::new(response).poll(cx));
+                let (parts, body) = response.map_err(|error| before_head(&error))?.into_parts();
+                h2_glue::response_from(&parts, into);
+                if into.len() > HeadLimits::RESPONSE.fields as usize + 1 {
+                    return Poll::Ready(Err(Kind::UpstreamReset));
+                }
+                let ended = body.is_end_stream();
+                self.reader = Some(Reader::H2(H2Reader::new(body)));
+                self.head = Await::Done;
+                let body = if ended {
+                    BodyLength::None
+                } else {
+                    length_of(into)
+                };
+                Poll::Ready(Ok(Answer {
+                    body,
+                    keep_alive: true,
+                }))
+            }
+            Await::Done => Poll::Pending,
+        }
+    }
+}
+
+/// The length that an HTTP/2 response declares.
+fn length_of(headers: &Headers) -> BodyLength {
+    let declared = headers.known(Known::ContentLength);
+    let length = declared.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    length.map_or(BodyLength::Chunked, BodyLength::Length)
+}
+
+fn poll_http1_head(
+    cx: &mut Context<'_>,
+    parser: &mut HeadParser,
+    reader: &mut H1Reader<'_>,
+    method: MethodKind,
+    into: &mut Headers,
+) -> Poll<Result<Answer, Kind>> {
+    loop {
+        let limits = HeadLimits::RESPONSE;
+        match parser.response(reader.buf, limits, method, into) {
+            Ok(Some(head)) => {
+                reader.buf.advance(head.consumed);
+                match head.status {
+                    // Nothing asked for another protocol.
+                    101 => return Poll::Ready(Err(Kind::UpstreamProtocol)),
+                    100..=199 => continue,
+                    _ => {}
+                }
+                reader.expect(head.body, limits);
+                return Poll::Ready(Ok(Answer {
+                    body: head.body,
+                    keep_alive: head.keep_alive,
+                }));
+            }
+            Ok(None) => {}
+            Err(_) => return Poll::Ready(Err(Kind::UpstreamProtocol)),
+        }
+        match ready!(reader.poll_fill(cx)) {
+            Ok(0) | Err(_) if parser.has_started() => {
+                return Poll::Ready(Err(Kind::UpstreamProtocol));
+            }
+            Ok(0) | Err(_) => return Poll::Ready(Err(Kind::UpstreamClosed)),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// What an HTTP/2 failure before the head means.
+pub(super) fn before_head(error: &h2::Error) -> Kind {
+    if error.is_reset() && error.is_remote() {
+        match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => Kind::UpstreamRefused,
+            _ => Kind::UpstreamReset,
+        }
+    } else if error.is_io() || error.is_go_away() {
+        Kind::UpstreamClosed
+    } else {
+        Kind::UpstreamProtocol
+    }
+}
+
+/// Both directions of a stream, until the response has ended.
+struct Conversation<'a> {
+    around: Surroundings<'a>,
+    stats: &'a ClusterStats,
+    upload: Upload,
+    download: Download,
+    answer: Option<Answer>,
+}
+
+enum Upload {
+    /// On its way.
+    Running(Pump),
+    /// All of it is with the upstream.
+    Done,
+    /// The upstream stopped reading; its answer will say why.
+    Broken,
+}
+
+enum Download {
+    Head,
+    /// A filter wants the whole body.
+    Whole {
+        slot: usize,
+        content: BytesMut,
+    },
+    Body(Pump),
+    Ended,
+    /// A filter answers in the upstream's place.
+    Replaced(Box<Reply>),
+}
+
+/// Runs the conversation to its end. Answers what a filter wants to be sent in the response's place,
+/// if one does, and what becomes of an HTTP/1 connection.
+pub(super) async fn converse(
+    stream: &mut Stream<'_, '_>,
+    stats: &ClusterStats,
+    limits: &mut Deadlines,
+    mut upstream: UpstreamSide<'_>,
+) -> (Result<Option<Box<Reply>>, Error>, Release) {
+    let mut talk = Conversation {
+        around: stream.around,
+        stats,
+        upload: Upload::Running(begin_upload(stream, &mut upstream.writer)),
+        download: Download::Head,
+        answer: None,
+    };
+    let result = poll_fn(|cx| talk.poll(cx, stream, limits, &mut upstream)).await;
+    let read_all = upstream.reader.as_ref().is_some_and(Reader::is_finished);
+    let kept = match (&result, &talk.upload, talk.answer) {
+        (Ok(()), Upload::Done, Some(answer)) if answer.keep_alive && read_all => Release::Reuse,
+        (Ok(()), _, Some(answer)) if !answer.keep_alive => Release::ClosedByPeer,
+        (
+            Err(Error {
+                kind: Kind::UpstreamClosed,
+                ..
+            }),
+            ..,
+        ) => Release::ClosedByPeer,
+        _ => Release::Close,
+    };
+    let result = result.map(|()| match talk.download {
+        Download::Replaced(reply) => Some(reply),
+        _ => None,
+    });
+    (result, kept)
+}
+
+/// Pushes what is there of the request's body; the head is in the writer already.
+fn begin_upload(stream: &mut Stream<'_, '_>, writer: &mut Writer<'_>) -> Pump {
+    if let Some(whole) = stream.chain.take_request_body() {
+        let trailers = &stream.chain.exchange.request_trailers;
+        if !whole.content.is_empty() {
+            writer.push(whole.content);
+        }
+        writer.push_end(whole.has_trailers.then_some(trailers));
+        return Pump::flushing(Direction::Request);
+    }
+    if stream.incoming.has_body {
+        Pump::new(Direction::Request)
+    } else {
+        Pump::flushing(Direction::Request)
+    }
+}
+
+impl Conversation<'_> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream<'_, '_>,
+        limits: &mut Deadlines,
+        upstream: &mut UpstreamSide<'_>,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_upload(cx, stream, limits, upstream)?;
+        while self.poll_download(cx, stream, limits, upstream)?.is_ready() {
+            if matches!(self.download, Download::Ended | Download::Replaced(_)) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let (deadline, late) = limits.next();
+        stream.timer.poll(cx, deadline).map(|()| Err(late.error()))
+    }
+
+    fn poll_upload(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream<'_, '_>,
+        limits: &mut Deadlines,
+        upstream: &mut UpstreamSide<'_>,
+    ) -> Result<(), Error> {
+        if let Upload::Running(pump) = &mut self.upload {
+            let before = pump.frames();
+            let had_read_all = pump.has_read_all();
+            let polled = pump.pump(
+                cx,
+                &mut stream.reader,
+                &mut upstream.writer,
+                &mut stream.chain,
+            );
+            if pump.frames() != before {
+                let now = clock::now();
+                limits.active(now);
+                if pump.has_read_all() && !had_read_all {
+                    stream.chain.exchange.timing.request_received = Some(now);
+                    limits.request_ended(now);
+                }
+            }
+            match polled {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(())) => {
+                    let now = clock::now();
+                    let timing = &mut stream.chain.exchange.timing;
+                    timing.upstream_sent_first.get_or_insert(now);
+                    timing.upstream_sent = Some(now);
+                    if timing.request_received.is_none() {
+                        timing.request_received = Some(now);
+                        limits.request_ended(now);
+                    }
+                    self.upload = Upload::Done;
+                }
+                Poll::Ready(Err(PumpError::Read(error))) => {
+                    return Err(Error::of_request_body(&error));
+                }
+                Poll::Ready(Err(PumpError::Write(_))) => self.upload = Upload::Broken,
+                Poll::Ready(Err(PumpError::Filter(error))) => return Err(error),
+            }
+        }
+        if matches!(self.upload, Upload::Done)
+            && stream.down.poll_closed(cx, &mut stream.reader).is_ready()
+        {
+            return Err(Kind::DownstreamClosed.into());
+        }
+        Ok(())
+    }
+
+    /// One step of the response. Ready when there may be another.
+    fn poll_download(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream<'_, '_>,
+        limits: &mut Deadlines,
+        upstream: &mut UpstreamSide<'_>,
+    ) -> Result<Poll<()>, Error> {
+        match &mut self.download {
+            Download::Head => {
+                let method = stream.incoming.method;
+                let into = &mut stream.chain.exchange.response;
+                let Poll::Ready(answer) = upstream.poll_head(cx, method, into) else {
+                    return Ok(Poll::Pending);
+                };
+                let answer = answer.map_err(Error::from)?;
+                let now = clock::now();
+                limits.active(now);
+                self.answer = Some(answer);
+                self.download = self.head_came(stream, answer, now)?;
+            }
+            Download::Whole { slot, content } => {
+                let Some(reader) = &mut upstream.reader else {
+                    return Ok(Poll::Pending);
+                };
+                let limit = self.around.listener.buffer_limit;
+                let trailers = stream.chain.trailers_mut(Direction::Response);
+                let Poll::Ready(frame) = reader.poll_frame(cx, trailers) else {
+                    return Ok(Poll::Pending);
+                };
+                limits.active(clock::now());
+                let has_trailers = match frame.map_err(|error| Error::of_response_body(&error))? {
+                    Frame::Data(data) if content.len() + data.len() > limit => {
+                        return Err(Kind::ResponseTooLarge.into());
+                    }
+                    Frame::Data(data) => {
+                        content.extend_from_slice(&data);
+                        return Ok(Poll::Ready(()));
+                    }
+                    Frame::End => false,
+                    Frame::Trailers => true,
+                };
+                let whole = Whole {
+                    content: content.split().freeze(),
+                    has_trailers,
+                };
+                let slot = *slot;
+                self.download = Self::body_came(stream, slot, whole)?;
+            }
+            Download::Body(pump) => {
+                let Some(reader) = &mut upstream.reader else {
+                    return Ok(Poll::Pending);
+                };
+                let Some(writer) = stream.down.writer() else {
+                    return Ok(Poll::Pending);
+                };
+                let before = pump.frames();
+                let polled = pump.pump(cx, reader, writer, &mut stream.chain);
+                if pump.frames() != before {
+                    limits.active(clock::now());
+                }
+                match polled {
+                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Ready(Ok(())) => self.download = Download::Ended,
+                    Poll::Ready(Err(PumpError::Read(error))) => {
+                        return Err(Error::of_response_body(&error));
+                    }
+                    Poll::Ready(Err(PumpError::Write(error))) => {
+                        return Err(Error::of_response_write(&error));
+                    }
+                    Poll::Ready(Err(PumpError::Filter(error))) => return Err(error),
+                }
+            }
+            Download::Ended | Download::Replaced(_) => {}
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// The head of the response is there: statistics, hygiene, the route's mutations, the filters.
+    fn head_came(
+        &self,
+        stream: &mut Stream<'_, '_>,
+        answer: Answer,
+        now: Instant,
+    ) -> Result<Download, Error> {
+        let exchange = &mut *stream.chain.exchange;
+        exchange.timing.upstream_received_first = Some(now);
+        exchange.status = status_of(&exchange.response);
+        exchange.details = Some("via_upstream".into());
+        count_response(self.stats, &exchange.request, exchange.status);
+        let since = exchange
+            .timing
+            .request_received
+            .unwrap_or(exchange.timing.started);
+        let took = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX);
+        self.stats.upstream_rq_time.record(took);
+        hygiene::upstream_response(&mut exchange.response);
+        let mut room = [0; 20];
+        let took = decimal(took, &mut room);
+        if exchange.timing.request_received.is_some() {
+            exchange
+                .response
+                .set_known(Known::XEnvoyUpstreamServiceTime, took);
+        }
+        if let Some(route) = &stream.route {
+            let random = stream.random;
+            let worker = self.around.worker;
+            worker.with_scratch(|scratch| route.finalize_response(exchange, random, scratch));
+        }
+        let end = answer.body.is_empty();
+        match stream.chain.response(stream.chain.len(), end, None)? {
+            Walk::Done => {
+                begin_response(stream, answer.body)?;
+                Ok(Download::Body(body_pump(end)))
+            }
+            Walk::NeedBody { slot } => Ok(Download::Whole {
+                slot,
+                content: BytesMut::new(),
+            }),
+            Walk::Reply(reply) => Ok(Download::Replaced(reply)),
+        }
+    }
+
+    /// The whole body that a filter asked for is there.
+    fn body_came(
+        stream: &mut Stream<'_, '_>,
+        slot: usize,
+        mut whole: Whole,
+    ) -> Result<Download, Error> {
+        if let Walk::Reply(reply) = stream.chain.response_with_body(slot, &mut whole)? {
+            return Ok(Download::Replaced(reply));
+        }
+        let length = whole.content.len() as u64;
+        let source =
+            if whole.has_trailers || !stream.chain.exchange.response.has(Known::ContentLength) {
+                BodyLength::Chunked
+            } else {
+                BodyLength::Length(length)
+            };
+        begin_response(stream, source)?;
+        let bodiless = stream.is_bodiless();
+        let Chain { exchange, .. } = &mut stream.chain;
+        if let Some(writer) = stream.down.writer()
+            && !bodiless
+        {
+            exchange.bytes_sent += length;
+            if !whole.content.is_empty() {
+                writer.push(whole.content);
+            }
+            writer.push_end(whole.has_trailers.then_some(&exchange.response_trailers));
+        }
+        Ok(Download::Body(Pump::flushing(Direction::Response)))
+    }
+}
+
+/// The pump of a response's body; without one there is only the head to flush.
+const fn body_pump(end: bool) -> Pump {
+    if end {
+        Pump::flushing(Direction::Response)
+    } else {
+        Pump::new(Direction::Response)
+    }
+}
+
+/// Sends the response's head downstream.
+fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength) -> Result<(), Error> {
+    let close = stream.must_close();
+    stream.ended = if close { Ended::Close } else { Ended::Reusable };
+    let framing = stream.framing(body);
+    stream.send_head(framing, close, body.is_empty())
+}
+
+fn status_of(response: &Headers) -> u16 {
+    let text = response
+        .known(Known::Status)
+        .and_then(|text| std::str::from_utf8(text).ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or(502)
+}
