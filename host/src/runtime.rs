@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::http::h1::RequestRules;
 use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats};
 use crate::observe::stats::Sharded;
-use crate::route::Table;
+use crate::route::{EnvoyHeaders, Table};
 use crate::upstream::Cluster;
 use crate::wasm::FilterSlot;
 
@@ -146,6 +146,8 @@ pub struct ConnectionManager {
     pub delayed_close_timeout: Option<Duration>,
     /// `max_request_headers_kb` and `max_headers_count`.
     pub rules: RequestRules,
+    /// `suppress_envoy_headers` of the router.
+    pub envoy_headers: EnvoyHeaders,
     /// `http_protocol_options.enable_trailers`.
     pub http1_trailers: bool,
     /// `http2_protocol_options`.

@@ -44,7 +44,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A listener's address could not be bound.
-    #[error("bind listener \"{listener}\" to {address}: {source}")]
+    #[error("bind listener \"{listener}\" to {address}")]
     Bind {
         /// `Listener.name`.
         listener: String,
@@ -54,7 +54,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The admin server's address could not be bound.
-    #[error("bind the admin server to {address}: {source}")]
+    #[error("bind the admin server to {address}")]
     BindAdmin {
         /// `admin.address`.
         address: std::net::SocketAddr,
@@ -62,7 +62,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Threads, runtimes, signals.
-    #[error("{doing}: {source}")]
+    #[error("{doing}")]
     System {
         /// What was being done.
         doing: &'static str,
@@ -124,6 +124,9 @@ async fn control(
         sockets.push(bind(listener, options.workers)?);
     }
     let addresses = bound(&snapshot, &sockets);
+    for (listener, address) in snapshot.listeners.iter().zip(&addresses) {
+        tracing::info!(target: "main", "listener \"{}\" listens on {address}", listener.name);
+    }
     let _listed = register(&built, &addresses, options.workers);
     let admin = Rc::new(Admin::new(&built, options, addresses));
     let admin_address = match &built.admin {
@@ -363,6 +366,12 @@ async fn work(
 ) {
     let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::Tcp));
     let worker = Worker::new(index, pools, Instances::new(index), snapshot);
+    for (listener, _) in &sockets {
+        let manager = &listener.manager;
+        for slot in manager.filters.iter().chain(&*manager.loggers) {
+            worker.filters.warm(slot);
+        }
+    }
     let mut sockets = Some(sockets);
     let drained = Cell::new(false);
     loop {

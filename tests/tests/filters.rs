@@ -1,6 +1,12 @@
 //! Filters in the running proxy: users' components with all their faults, and the built-in ones that
 //! count or log.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test suite"
+)]
+
 #[path = "filters/access_log.rs"]
 mod access_log;
 #[path = "filters/bodies.rs"]

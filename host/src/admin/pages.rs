@@ -253,11 +253,11 @@ fn stats(admin: &Admin, query: &Query) -> Page {
         Err(message) => return Page::text(message).with(StatusCode::BAD_REQUEST),
     };
     match query.get("format") {
-        Some("prometheus") => prometheus(admin, query),
+        Some("prometheus" | "openmetrics") => prometheus(admin, query),
         Some("json") => Page::json(&expose::json(&admin.registry, &selection)),
         None | Some("text") => Page::text(expose::text(&admin.registry, &selection)),
         Some(other) => Page::text(format!(
-            "usage: /stats?format=(text|json|prometheus)\n\nunknown format \"{other}\"\n"
+            "usage: /stats?format=(text|json|prometheus|openmetrics)\n\nunknown format \"{other}\"\n"
         ))
         .with(StatusCode::BAD_REQUEST),
     }
@@ -265,6 +265,10 @@ fn stats(admin: &Admin, query: &Query) -> Page {
 
 fn prometheus(admin: &Admin, query: &Query) -> Page {
     match query.selection() {
+        Ok(selection) if query.get("format") == Some("openmetrics") => Page {
+            content_type: expose::OPENMETRICS_CONTENT_TYPE,
+            ..Page::text(expose::openmetrics(&admin.registry, &selection))
+        },
         Ok(selection) => Page::text(expose::prometheus(&admin.registry, &selection)),
         Err(message) => Page::text(message).with(StatusCode::BAD_REQUEST),
     }

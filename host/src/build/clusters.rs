@@ -74,6 +74,11 @@ impl Workshop<'_> {
         {
             spec.panic_threshold = threshold.value;
         }
+        if written.http_options().is_some() && written.http2_protocol_options.is_some() {
+            let message = "'http2_protocol_options' and 'typed_extension_protocol_options' exclude each other";
+            self.diagnostics
+                .error(place.field("http2_protocol_options"), message);
+        }
         spec.protocol = protocol(written);
         if let Some(options) = written.http_options() {
             let UpstreamProtocolOptions::ExplicitHttpConfig(explicit) = &options.protocol;

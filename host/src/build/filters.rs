@@ -7,14 +7,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Workshop, chain};
-use crate::config::access_log::{AccessLog, AccessLogConfig};
+use crate::config::access_log::{
+    AccessLog, AccessLogConfig, FileAccessLogFormat, SubstitutionFormat,
+};
 use crate::config::filter::{
     FailurePolicy, HttpFilter, HttpFilterConfig, Isolation, LocalRateLimit, Wasm,
 };
-use crate::config::{Place, json};
+use crate::config::{Place, json as config_json};
 use crate::filters;
 use crate::observe::access_log::Target;
 use crate::observe::registry::Scope;
@@ -59,20 +61,20 @@ impl Workshop<'_> {
         let place = place.field("typed_config");
         let (name, bytes, configuration) = match &written.typed_config {
             HttpFilterConfig::Router(config) => {
-                ("router", filters::ROUTER, json::to_string(config))
+                ("router", filters::ROUTER, config_json::to_string(config))
             }
             HttpFilterConfig::LocalRateLimit(config) => {
                 self.warn_unlimited(config, place);
                 (
                     "local_ratelimit",
                     filters::LOCAL_RATELIMIT,
-                    json::to_string(config),
+                    config_json::to_string(config),
                 )
             }
             HttpFilterConfig::HeaderMutation(config) => (
                 "header_mutation",
                 filters::HEADER_MUTATION,
-                json::to_string(config),
+                config_json::to_string(config),
             ),
             HttpFilterConfig::Wasm(config) => return self.user(&written.name, config, place),
         };
@@ -199,6 +201,27 @@ impl Workshop<'_> {
             .collect()
     }
 
+    /// Puts the text of a `text_format_source` in its place: a filter cannot read files.
+    fn resolve_format(&mut self, written: &AccessLog, configuration: &mut Value, place: Place<'_>) {
+        let format = match &written.typed_config {
+            AccessLogConfig::File(file) => match &file.format {
+                Some(FileAccessLogFormat::LogFormat(format)) => Some(format),
+                _ => None,
+            },
+            AccessLogConfig::Stdout(out) => out.log_format.as_ref(),
+            AccessLogConfig::Stderr(out) => out.log_format.as_ref(),
+        };
+        let Some(SubstitutionFormat::TextFormatSource(source)) = format.map(|f| &f.format) else {
+            return;
+        };
+        let place = place.field("log_format").field("text_format_source");
+        if let Some(text) = self.data(source, place)
+            && let Some(target) = configuration.pointer_mut("/log_format/text_format_source")
+        {
+            *target = json!({ "inline_string": String::from_utf8_lossy(&text) });
+        }
+    }
+
     fn access_log(&mut self, written: &AccessLog, place: Place<'_>) -> Option<FilterSlot> {
         let place = place.field("typed_config");
         let target = match &written.typed_config {
@@ -207,12 +230,14 @@ impl Workshop<'_> {
             AccessLogConfig::Stderr(_) => Target::Stderr,
         };
         // With its "@type", which tells the filter which of the three it is.
-        let configuration = json::to_value(written)
-            .get("typed_config")
-            .map(Value::to_string);
-        let configuration = configuration.unwrap_or_default();
+        let mut whole = config_json::to_value(written);
+        let mut configuration = whole
+            .get_mut("typed_config")
+            .map(Value::take)
+            .unwrap_or_default();
+        self.resolve_format(written, &mut configuration, place);
         let component = self.embedded("access_log", filters::ACCESS_LOG, place)?;
-        let mut spec = SlotSpec::new(&*written.name, configuration);
+        let mut spec = SlotSpec::new(&*written.name, configuration.to_string());
         spec.grants = Grants {
             log_sinks: vec![target],
         };

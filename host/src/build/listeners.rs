@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Workshop;
 use crate::config::Place;
 use crate::config::address::CidrRange;
+use crate::config::filter::HttpFilterConfig;
 use crate::config::http_connection_manager::{
     CodecType, HttpConnectionManager, ServerHeaderTransformation,
 };
@@ -17,6 +18,7 @@ use crate::http::h1::{HeadLimits, RequestRules};
 use crate::limits;
 use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
+use crate::route::EnvoyHeaders;
 use crate::runtime::{Cidr, Codec, ConnectionManager, Http2Settings, Listener, ServerHeader};
 
 /// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
@@ -151,6 +153,7 @@ impl Workshop<'_> {
                 .map_or(Duration::from_secs(5), WrittenDuration::get),
             delayed_close_timeout: or_off(written.delayed_close_timeout, Duration::from_secs(1)),
             rules: rules(written, &common),
+            envoy_headers: envoy_headers(written),
             http1_trailers: written
                 .http_protocol_options
                 .as_ref()
@@ -214,6 +217,23 @@ const fn server_header(written: ServerHeaderTransformation) -> ServerHeader {
         ServerHeaderTransformation::Overwrite => ServerHeader::Overwrite,
         ServerHeaderTransformation::AppendIfAbsent => ServerHeader::AppendIfAbsent,
         ServerHeaderTransformation::PassThrough => ServerHeader::PassThrough,
+    }
+}
+
+fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
+    let suppressed = written
+        .http_filters
+        .iter()
+        .any(|filter| match &filter.typed_config {
+            HttpFilterConfig::Router(router) => router.suppress_envoy_headers,
+            HttpFilterConfig::LocalRateLimit(_)
+            | HttpFilterConfig::HeaderMutation(_)
+            | HttpFilterConfig::Wasm(_) => false,
+        });
+    if suppressed {
+        EnvoyHeaders::Suppress
+    } else {
+        EnvoyHeaders::Add
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::route::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction,
     HostRewriteSpecifier, PathRewriteSpecifier, PathSpecifier, QueryParameterMatchSpecifier,
     QueryParameterMatcher, RedirectAction, Route, RouteAction, RouteActionKind, RouteConfiguration,
-    RouteMatch, RoutingPriority, SchemeRewriteSpecifier, VirtualHost,
+    RouteMatch, RoutingPriority, SchemeRewriteSpecifier, VirtualHost, WeightedCluster,
 };
 use crate::config::scalar::{DataSource, DataSpecifier, Duration};
 use crate::nearest::nearest;
@@ -133,7 +133,9 @@ impl Workshop<'_> {
         let clusters = match &written.cluster {
             ClusterSpecifier::Cluster(name) => ClustersSpec::Cluster(name.clone()),
             ClusterSpecifier::WeightedClusters(weighted) => {
-                let place = place.field("weighted_clusters").field("clusters");
+                let place = place.field("weighted_clusters");
+                self.total_weight(weighted, place);
+                let place = place.field("clusters");
                 let entries = weighted.clusters.iter().enumerate();
                 let entries =
                     entries.map(|(index, entry)| self.weighted(entry, place.index(index)));
@@ -156,6 +158,21 @@ impl Workshop<'_> {
             ClusterNotFoundResponseCode::InternalServerError => 500,
         };
         spec
+    }
+
+    /// The deprecated `total_weight` must say what the weights sum up to.
+    fn total_weight(&mut self, written: &WeightedCluster, place: Place<'_>) {
+        let weights = written
+            .clusters
+            .iter()
+            .map(|entry| u64::from(entry.weight.unwrap_or(0)));
+        let sum: u64 = weights.sum();
+        if let Some(total) = written.total_weight
+            && u64::from(total) != sum
+        {
+            let message = format!("the weights sum up to {sum}, not to {total}");
+            self.diagnostics.error(place.field("total_weight"), message);
+        }
     }
 
     fn weighted(&mut self, written: &ClusterWeight, place: Place<'_>) -> WeightedSpec {
@@ -224,7 +241,12 @@ impl Workshop<'_> {
     fn adds(&mut self, written: &[HeaderValueOption], place: Place<'_>) -> Vec<HeaderAddSpec> {
         let mut built = Vec::new();
         for (index, option) in written.iter().enumerate() {
-            let here = place.index(index).field("header").field("value");
+            let header = place.index(index).field("header");
+            let here = header.field("value");
+            if !option.header.raw_value.is_empty() {
+                let message = "not supported by nuncio: a header's 'raw_value'";
+                self.diagnostics.error(header.field("raw_value"), message);
+            }
             match Format::text(&option.header.value, false) {
                 Ok(value) => built.push(HeaderAddSpec {
                     name: option.header.key.clone(),

@@ -26,6 +26,7 @@ use super::stream::{Ended, Stream, Surroundings};
 use super::timer::after;
 use crate::clock;
 use crate::headers::{Headers, Known};
+use crate::route::EnvoyHeaders;
 use crate::upstream::{ClusterStats, Release};
 
 /// When the stream has to end.
@@ -463,7 +464,8 @@ impl Conversation<'_> {
         hygiene::upstream_response(&mut exchange.response);
         let mut room = [0; 20];
         let took = decimal(took, &mut room);
-        if exchange.timing.request_received.is_some() {
+        let shown = self.around.manager.envoy_headers == EnvoyHeaders::Add;
+        if shown && exchange.timing.request_received.is_some() {
             exchange
                 .response
                 .set_known(Known::XEnvoyUpstreamServiceTime, took);

@@ -157,7 +157,10 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
         None => forward.map_or(Some(DEFAULT_TIMEOUT), |forward| forward.timeout),
     };
     let exchange = &mut *stream.chain.exchange;
-    if let Some(timeout) = timeout {
+    let envoy_headers = around.manager.envoy_headers;
+    if let Some(timeout) = timeout
+        && envoy_headers == EnvoyHeaders::Add
+    {
         let mut room = [0; 20];
         let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let text = decimal(ms, &mut room);
@@ -168,7 +171,7 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
     if let Some(route) = &route {
         let random = stream.random;
         around.worker.with_scratch(|scratch| {
-            route.finalize_request(exchange, random, EnvoyHeaders::Add, scratch);
+            route.finalize_request(exchange, random, envoy_headers, scratch);
         });
     }
     Ok(Plan {

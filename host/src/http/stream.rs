@@ -27,7 +27,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
 use crate::headers::Known;
 use crate::observe::metrics::HttpStats;
-use crate::route::{Action, EnvoyHeaders, Route};
+use crate::route::{Action, Route};
 use crate::runtime::{ConnectionManager, Listener, Snapshot};
 use crate::wasm::Upstream;
 use crate::worker::Worker;
@@ -216,8 +216,9 @@ impl<'a, 'io> Stream<'a, 'io> {
             Action::Redirect(redirect) => {
                 let mut location = Vec::new();
                 let request = &mut self.chain.exchange.request;
+                let envoy_headers = self.around.manager.envoy_headers;
                 self.around.worker.with_scratch(|scratch| {
-                    redirect.apply(request, EnvoyHeaders::Add, scratch, &mut location);
+                    redirect.apply(request, envoy_headers, scratch, &mut location);
                 });
                 let reply = Reply::new(redirect.status(), "direct_response");
                 let reply = reply.header(Known::Location.into(), &location);
@@ -445,6 +446,13 @@ impl<'a, 'io> Stream<'a, 'io> {
         stats.downstream_rq_active.dec();
         stats.downstream_rq_completed.inc();
         stats.downstream_rq_by_class.record(exchange.status);
+        let twin = self
+            .around
+            .listener
+            .http_stats
+            .shard(self.around.worker.index);
+        twin.downstream_rq_completed.inc();
+        twin.downstream_rq_by_class.record(exchange.status);
         let lasted = now.duration_since(exchange.timing.started);
         stats
             .downstream_rq_time
