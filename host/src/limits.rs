@@ -69,7 +69,7 @@ pub const WASM_HANDLES: u32 = 256;
 /// Random bytes that a guest gets at once.
 pub const WASM_RANDOM_BYTES: u64 = 64 * 1024;
 /// Processor time of a start of an instance that is quick: one that failed is replaced at once.
-pub const WASM_QUICK_START: Duration = Duration::from_millis(2);
+pub const WASM_QUICK_START: Duration = Duration::from_millis(20);
 /// Where a start is slower, the replacement of an instance that failed waits for so many times that.
 pub const WASM_REST_FACTOR: u32 = 9;
 /// Instances of one filter that a worker keeps for the next stream when its isolation is
