@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::address::SocketAddress;
+use crate::config::listener::NetworkFilterConfig;
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::Sinks;
 use crate::observe::metrics::ServerStats;
@@ -193,10 +194,10 @@ fn config_dump(bootstrap: &Bootstrap) -> Value {
         .iter()
         .flat_map(|listener| &listener.filter_chains)
         .flat_map(|chain| &chain.filters)
-        .map(|filter| {
-            let crate::config::listener::NetworkFilterConfig::HttpConnectionManager(manager) =
-                &filter.typed_config;
-            json!({ "route_config": config_json::to_value(manager.route_config()) })
+        .map(|filter| match &filter.typed_config {
+            NetworkFilterConfig::HttpConnectionManager(manager) => {
+                json!({ "route_config": config_json::to_value(manager.route_config()) })
+            }
         })
         .collect();
     json!({ "configs": [

@@ -19,7 +19,7 @@
 //! | [`observe`] | statistics, formats, access logs, the application log |
 //! | [`admin`] | the admin pages |
 //! | `worker` | one thread's own world |
-//! | [`headers`], [`exchange`], [`clock`], [`limits`], `nearest`, `filters` | leaves |
+//! | [`headers`], [`exchange`], [`socket`], [`clock`], [`limits`], `nearest`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -42,6 +42,7 @@ pub mod observe;
 pub mod route;
 pub mod runtime;
 pub mod server;
+pub mod socket;
 pub mod upstream;
 pub mod wasm;
 mod worker;

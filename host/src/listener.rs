@@ -7,15 +7,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
+use crate::clock;
 use crate::exchange::Connection;
 use crate::http::connection;
-use crate::runtime::Listener;
-use crate::worker::Worker;
+use crate::runtime::{Listener, Service};
+use crate::worker::{Tracked, Worker};
 
 /// How long accepting rests after an error that will not go away at once, such as too many files.
 const REST: Duration = Duration::from_millis(100);
@@ -117,10 +118,50 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
         direct_remote: peer,
         local,
         listener: Arc::clone(&listener.name),
-        filter_chain: Arc::clone(&listener.filter_chain),
+        filter_chain: Arc::clone(&listener.chain.name),
     });
-    let served = connection::serve(Rc::clone(worker), Arc::clone(listener), stream, connection);
-    tokio::task::spawn_local(served);
+    let open = Open::new(worker, listener);
+    let socket = stream.into();
+    match &listener.chain.service {
+        Service::Http(http) => {
+            let (worker, http) = (Rc::clone(worker), Arc::clone(http));
+            tokio::task::spawn_local(connection::serve(worker, http, socket, connection, open));
+        }
+    }
+}
+
+/// A connection in the books of its listener. Dropping it closes the entry.
+struct Open {
+    worker: Rc<Worker>,
+    listener: Arc<Listener>,
+    started: Instant,
+    _tracked: Tracked,
+}
+
+impl Open {
+    fn new(worker: &Rc<Worker>, listener: &Arc<Listener>) -> Self {
+        let stats = listener.stats.shard(worker.index);
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_active.inc();
+        Self {
+            worker: Rc::clone(worker),
+            listener: Arc::clone(listener),
+            started: clock::now(),
+            _tracked: worker.track(),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let stats = self.listener.stats.shard(self.worker.index);
+        let lasted = clock::now().duration_since(self.started);
+        stats.downstream_cx_active.dec();
+        stats.downstream_cx_destroy.inc();
+        stats
+            .downstream_cx_length_ms
+            .record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+    }
 }
 
 /// An error of one connection is no matter; one of the process (too many open files) would come

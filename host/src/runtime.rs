@@ -35,21 +35,48 @@ impl Snapshot {
 pub struct Listener {
     /// `Listener.name`.
     pub name: Arc<str>,
-    /// `FilterChain.name`, empty where it has none.
-    pub filter_chain: Arc<str>,
     /// `Listener.address`; port 0 takes a free one.
     pub address: SocketAddr,
     /// `tcp_backlog_size`: connections that may wait to be accepted.
     pub backlog: u32,
-    /// `per_connection_buffer_limit_bytes`.
-    pub buffer_limit: usize,
     /// `stat_prefix`, in place of the address in statistics; empty where it has none.
     pub stat_prefix: String,
     /// Statistics under `listener.<address>.`.
     pub stats: Arc<Sharded<ListenerStats>>,
+    /// What becomes of its connections.
+    pub chain: FilterChain,
+}
+
+/// What becomes of a connection.
+pub struct FilterChain {
+    /// `FilterChain.name`, empty where it has none.
+    pub name: Arc<str>,
+    /// The terminal network filter.
+    pub service: Service,
+}
+
+impl FilterChain {
+    /// The slots of all Wasm components behind it.
+    pub fn slots(&self) -> impl Iterator<Item = &FilterSlot> {
+        match &self.service {
+            Service::Http(http) => http.manager.filters.iter().chain(&*http.manager.loggers),
+        }
+    }
+}
+
+/// A terminal network filter: who has the connection to its end.
+pub enum Service {
+    /// The HTTP connection manager.
+    Http(Arc<HttpListener>),
+}
+
+/// A listener as HTTP sees it.
+pub struct HttpListener {
+    /// `per_connection_buffer_limit_bytes`.
+    pub buffer_limit: usize,
     /// Statistics under `listener.<address>.http.<stat_prefix>.`.
     pub http_stats: Arc<Sharded<ListenerHttpStats>>,
-    /// The one network filter.
+    /// How its requests are served.
     pub manager: Arc<ConnectionManager>,
 }
 

@@ -21,7 +21,7 @@ use crate::build::Built;
 use crate::listener;
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
 use crate::observe::registry::Scope;
-use crate::runtime::{Listener, Snapshot};
+use crate::runtime::{Listener, Service, Snapshot};
 use crate::upstream::{self, connect, control, pool};
 use crate::wasm::Instances;
 use crate::worker::Worker;
@@ -223,8 +223,12 @@ fn register(
             prefix => Scope::new(&format!("listener.{prefix}.")),
         };
         built.registry.register(scope, &listener.stats);
-        let scope = Scope::listener_http(*address, &listener.manager.stat_prefix);
-        built.registry.register(scope, &listener.http_stats);
+        match &listener.chain.service {
+            Service::Http(http) => {
+                let scope = Scope::listener_http(*address, &http.manager.stat_prefix);
+                built.registry.register(scope, &http.http_stats);
+            }
+        }
         for index in 0..workers {
             let stats = ListenerOfWorker::new(Arc::clone(&listener.stats), index);
             let stats = Arc::new(stats);
@@ -367,8 +371,7 @@ async fn work(
     let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::Tcp));
     let worker = Worker::new(index, pools, Instances::new(index), snapshot);
     for (listener, _) in &sockets {
-        let manager = &listener.manager;
-        for slot in manager.filters.iter().chain(&*manager.loggers) {
+        for slot in listener.chain.slots() {
             worker.filters.warm(slot);
         }
     }

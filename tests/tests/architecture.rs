@@ -49,6 +49,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("listener", &["config", "build", "server", "cli", "admin"]),
     (
+        "socket",
+        &[
+            "config", "build", "server", "cli", "admin", "listener", "http", "route", "upstream",
+            "wasm", "observe", "runtime", "exchange",
+        ],
+    ),
+    (
         "runtime",
         &["config", "build", "server", "cli", "admin", "listener"],
     ),

@@ -11,7 +11,9 @@ use crate::config::filter::HttpFilterConfig;
 use crate::config::http_connection_manager::{
     CodecType, HttpConnectionManager, ServerHeaderTransformation,
 };
-use crate::config::listener::{FilterChain, Listener as Written, NetworkFilterConfig};
+use crate::config::listener::{
+    FilterChain as WrittenChain, Listener as Written, NetworkFilterConfig,
+};
 use crate::config::protocol::{Http2ProtocolOptions, HttpProtocolOptions};
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::http::h1::{HeadLimits, RequestRules};
@@ -19,7 +21,10 @@ use crate::limits;
 use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
 use crate::route::EnvoyHeaders;
-use crate::runtime::{Cidr, Codec, ConnectionManager, Http2Settings, Listener, ServerHeader};
+use crate::runtime::{
+    Cidr, Codec, ConnectionManager, FilterChain, Http2Settings, HttpListener, Listener,
+    ServerHeader, Service,
+};
 
 /// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -87,27 +92,29 @@ impl Workshop<'_> {
         };
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
-        let manager = self.manager(chain, chains.index(0))?;
-        let address = address?;
+        let chain = self.filter_chain(chain, buffer_limit, chains.index(0));
+        let (chain, address) = (chain?, address?);
         let name = match written.name.as_str() {
             "" => address.to_string(),
             name => name.to_owned(),
         };
         Some(Listener {
             name: name.into(),
-            filter_chain: chain.name.as_str().into(),
             address,
             backlog: written.tcp_backlog_size.unwrap_or(BACKLOG),
-            buffer_limit,
             stat_prefix: written.stat_prefix.clone(),
             stats: Arc::new(Sharded::new(self.settings.workers)),
-            http_stats: Arc::new(Sharded::new(self.settings.workers)),
-            manager: Arc::new(manager),
+            chain,
         })
     }
 
-    /// The connection manager, the one network filter that there is.
-    fn manager(&mut self, chain: &FilterChain, place: Place<'_>) -> Option<ConnectionManager> {
+    /// A filter chain: what is written, and the buffer limit of its listener.
+    fn filter_chain(
+        &mut self,
+        chain: &WrittenChain,
+        buffer_limit: usize,
+        place: Place<'_>,
+    ) -> Option<FilterChain> {
         let filters = place.field("filters");
         let Some(filter) = chain.filters.first() else {
             self.diagnostics
@@ -121,8 +128,28 @@ impl Workshop<'_> {
                 "the HTTP connection manager must be the last filter of its chain",
             );
         }
-        let NetworkFilterConfig::HttpConnectionManager(written) = &filter.typed_config;
-        let place = filters.index(0).field("typed_config");
+        let here = filters.index(0).field("typed_config");
+        let service = match &filter.typed_config {
+            NetworkFilterConfig::HttpConnectionManager(written) => {
+                let manager = self.manager(written, here)?;
+                Service::Http(Arc::new(HttpListener {
+                    buffer_limit,
+                    http_stats: Arc::new(Sharded::new(self.settings.workers)),
+                    manager: Arc::new(manager),
+                }))
+            }
+        };
+        Some(FilterChain {
+            name: chain.name.as_str().into(),
+            service,
+        })
+    }
+
+    fn manager(
+        &mut self,
+        written: &HttpConnectionManager,
+        place: Place<'_>,
+    ) -> Option<ConnectionManager> {
         let routes = self.routes(written.route_config(), place.field("route_config"));
         let internal_ranges = self.internal_ranges(written, place);
         let slots = self.http_filters(&written.http_filters, place.field("http_filters"));

@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::downstream::Downstream;
 use super::error::{Error, Kind};
@@ -26,7 +25,8 @@ use super::stream::{Ended, Incoming, Stream, Surroundings, count_start};
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
-use crate::runtime::{Codec, Listener};
+use crate::runtime::{Codec, HttpListener};
+use crate::socket::Socket;
 use crate::worker::{Desk, Worker};
 
 /// What an HTTP/2 connection with prior knowledge begins with (RFC 9113 §3.4).
@@ -34,21 +34,18 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a client that we are done with may still send before it is cut off.
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// Serves a connection that was just accepted, to its end.
+/// Serves a connection that was just accepted, to its end. `_open` is let go of then.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
-    listener: Arc<Listener>,
-    socket: TcpStream,
+    listener: Arc<HttpListener>,
+    socket: Socket,
     connection: Arc<Connection>,
+    _open: impl Sized,
 ) {
-    let stats = listener.stats.shard(worker.index);
     let http = listener.manager.stats.shard(worker.index);
-    stats.downstream_cx_total.inc();
-    stats.downstream_cx_active.inc();
     http.downstream_cx_total.inc();
     http.downstream_cx_active.inc();
     let started = clock::now();
-    let tracked = worker.track();
     let mut socket = socket;
     let mut buf = worker.take_buffer();
     match sniff(&worker, &listener, &mut socket, &mut buf).await {
@@ -77,11 +74,7 @@ pub(crate) async fn serve(
         }
         None => {}
     }
-    drop(tracked);
     let lasted = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    stats.downstream_cx_active.dec();
-    stats.downstream_cx_destroy.inc();
-    stats.downstream_cx_length_ms.record(lasted);
     http.downstream_cx_active.dec();
     http.downstream_cx_destroy.inc();
     http.downstream_cx_length_ms.record(lasted);
@@ -90,8 +83,8 @@ pub(crate) async fn serve(
 /// Finds out what the connection speaks. None when it ended before that was clear.
 async fn sniff(
     worker: &Worker,
-    listener: &Listener,
-    socket: &mut TcpStream,
+    listener: &HttpListener,
+    socket: &mut Socket,
     buf: &mut BytesMut,
 ) -> Option<Codec> {
     match listener.manager.codec {
@@ -126,7 +119,7 @@ async fn sniff(
 /// An HTTP/1 connection. While it is idle it holds neither buffers nor a desk.
 struct Http1<'a> {
     worker: &'a Rc<Worker>,
-    listener: &'a Listener,
+    listener: &'a HttpListener,
     connection: &'a Arc<Connection>,
     parser: HeadParser,
     timer: Timer,
@@ -143,7 +136,7 @@ enum Next {
 }
 
 impl Http1<'_> {
-    async fn serve(mut self, socket: &mut TcpStream) -> Ended {
+    async fn serve(mut self, socket: &mut Socket) -> Ended {
         let mut drained = std::pin::pin!(self.worker.drain().started());
         loop {
             let next = self.next(socket, drained.as_mut()).await;
@@ -162,7 +155,7 @@ impl Http1<'_> {
     /// Waits for the head of the next request.
     async fn next(
         &mut self,
-        socket: &mut TcpStream,
+        socket: &mut Socket,
         mut drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Next {
         let idle_since = clock::now();
@@ -223,11 +216,7 @@ impl Http1<'_> {
         }
     }
 
-    fn poll_fill(
-        &mut self,
-        cx: &mut Context<'_>,
-        socket: &mut TcpStream,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
         if self.buf.capacity() == 0 {
             ready!(socket.poll_read_ready(cx))?;
             self.buf = self.worker.take_buffer();
@@ -267,7 +256,7 @@ impl Http1<'_> {
         }
     }
 
-    async fn request(&mut self, socket: &mut TcpStream, head: Result<RequestHead, Error>) -> Ended {
+    async fn request(&mut self, socket: &mut Socket, head: Result<RequestHead, Error>) -> Ended {
         let Some(mut desk) = self.desk.take() else {
             return Ended::Gone;
         };
@@ -319,7 +308,7 @@ impl Http1<'_> {
 /// Ends a connection so that the client gets all that was sent: first our end (FIN), then what it
 /// still sends is read and dropped until it ends its own or `delayed_close_timeout` is over. A
 /// socket closed with unread data would be reset, and the response lost.
-async fn close(socket: &mut TcpStream, ended: Ended, listener: &Listener, timer: &mut Timer) {
+async fn close(socket: &mut Socket, ended: Ended, listener: &HttpListener, timer: &mut Timer) {
     if ended == Ended::Gone || socket.shutdown().await.is_err() {
         return;
     }

@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use h2::server::{Connection as H2, SendResponse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::downstream::Downstream;
@@ -29,13 +28,14 @@ use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
 use crate::headers::Known;
-use crate::runtime::Listener;
+use crate::runtime::HttpListener;
+use crate::socket::Socket;
 use crate::worker::Worker;
 
 /// A connection with the bytes in front that were read to find out what it speaks.
 struct Prefixed {
     prefix: BytesMut,
-    socket: TcpStream,
+    socket: Socket,
 }
 
 impl AsyncRead for Prefixed {
@@ -93,8 +93,8 @@ struct Streams {
 /// Serves an HTTP/2 connection; `prefix` was read already.
 pub(super) async fn serve(
     worker: &Rc<Worker>,
-    listener: &Arc<Listener>,
-    socket: TcpStream,
+    listener: &Arc<HttpListener>,
+    socket: Socket,
     prefix: BytesMut,
     connection: &Arc<Connection>,
 ) {
@@ -156,7 +156,7 @@ pub(super) async fn serve(
 }
 
 /// Lets the last frames (a GOAWAY above all) out, for no longer than `delayed_close_timeout`.
-async fn flush_end(mut http2: H2<Prefixed, Bytes>, timer: &mut Timer, listener: &Listener) {
+async fn flush_end(mut http2: H2<Prefixed, Bytes>, timer: &mut Timer, listener: &HttpListener) {
     let deadline = after(clock::now(), listener.manager.delayed_close_timeout);
     if deadline.is_some() {
         let _closed = timer
@@ -165,7 +165,7 @@ async fn flush_end(mut http2: H2<Prefixed, Bytes>, timer: &mut Timer, listener: 
     }
 }
 
-type Served = (Rc<Worker>, Arc<Listener>, Arc<Connection>);
+type Served = (Rc<Worker>, Arc<HttpListener>, Arc<Connection>);
 
 /// Begins a stream in a task of its own.
 fn start(

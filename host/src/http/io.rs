@@ -12,12 +12,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::h1::body::{BodyError, Decoded, Decoder};
 use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
 use crate::headers::Headers;
+use crate::socket::{ReadHalf, WriteHalf};
 
 /// A read with less room than this would be wasteful.
 const READ_MIN: usize = 2 * 1024;

@@ -28,7 +28,7 @@ use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
 use crate::headers::Known;
 use crate::observe::metrics::HttpStats;
 use crate::route::{Action, Route};
-use crate::runtime::{ConnectionManager, Listener, Snapshot};
+use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
 use crate::wasm::Upstream;
 use crate::worker::Worker;
 
@@ -37,7 +37,7 @@ use crate::worker::Worker;
 pub(crate) struct Surroundings<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) snapshot: &'a Snapshot,
-    pub(crate) listener: &'a Listener,
+    pub(crate) listener: &'a HttpListener,
     pub(crate) manager: &'a ConnectionManager,
     pub(crate) stats: &'a HttpStats,
 }

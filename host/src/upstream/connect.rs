@@ -10,8 +10,10 @@ use std::pin::Pin;
 
 use tokio::net::TcpStream;
 
+use crate::socket::Socket;
+
 /// A connection that is being opened.
-pub type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
 
 /// Opens connections. The caller limits the time.
 pub trait Connect {
@@ -28,7 +30,7 @@ impl Connect for Tcp {
         Box::pin(async move {
             let stream = TcpStream::connect(to).await?;
             stream.set_nodelay(true)?;
-            Ok(stream)
+            Ok(stream.into())
         })
     }
 }

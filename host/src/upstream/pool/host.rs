@@ -16,7 +16,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use super::account::Account;
@@ -25,6 +24,7 @@ use super::http1::{Http1Connection, Http1Lease};
 use super::http2::{self, Http2Connection, Http2Lease, Reserved, Slot};
 use super::lease::{Grant, Lease};
 use crate::limits;
+use crate::socket::Socket;
 use crate::upstream::breaker::{ConnectionPermit, Resource};
 use crate::upstream::cluster::Endpoint;
 use crate::upstream::error::{Error, ErrorKind, again};
@@ -528,7 +528,7 @@ enum OpenError {
 
 /// A socket that is ready for requests.
 enum Transport {
-    Http1(TcpStream),
+    Http1(Socket),
     Http2(http2::Handshaken),
 }
 

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::lease::{Facts, Grant, Outcome, Release};
 use crate::clock;
 use crate::limits;
+use crate::socket::Socket;
 use crate::upstream::cluster::{Cluster, Endpoint};
 
 /// An open HTTP/1 connection.
 pub(super) struct Http1Connection {
-    stream: TcpStream,
+    stream: Socket,
     read: BytesMut,
     write: BytesMut,
     pub(super) account: Account,
@@ -33,7 +33,7 @@ pub(super) struct Http1Connection {
 }
 
 impl Http1Connection {
-    pub(super) fn new(stream: TcpStream, account: Account) -> Self {
+    pub(super) fn new(stream: Socket, account: Account) -> Self {
         let facts = Facts {
             connection_id: account.id,
             local: stream.local_addr().ok(),
@@ -97,7 +97,7 @@ impl Http1Lease {
 
     /// The socket, the buffer to read into and the one to write from. The buffers live with the
     /// connection, so that they need not be made for each request.
-    pub fn parts(&mut self) -> (&mut TcpStream, &mut BytesMut, &mut BytesMut) {
+    pub fn parts(&mut self) -> (&mut Socket, &mut BytesMut, &mut BytesMut) {
         let connection = &mut *self.connection;
         (
             &mut connection.stream,

@@ -15,28 +15,25 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
+use crate::socket::Socket;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::spec::{Http2Settings, Priority};
 
 /// A connection whose preface was sent.
 pub(super) struct Handshaken {
     sender: SendRequest<Bytes>,
-    connection: Box<Connection<TcpStream, Bytes>>,
+    connection: Box<Connection<Socket, Bytes>>,
     local: Option<SocketAddr>,
     max_concurrent_streams: u32,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
-pub(super) async fn handshake(
-    stream: TcpStream,
-    settings: &Http2Settings,
-) -> io::Result<Handshaken> {
+pub(super) async fn handshake(stream: Socket, settings: &Http2Settings) -> io::Result<Handshaken> {
     let local = stream.local_addr().ok();
     let (sender, connection) = Builder::new()
         .enable_push(false)
@@ -140,7 +137,7 @@ pub(super) fn start(
 }
 
 async fn drive(
-    connection: Box<Connection<TcpStream, Bytes>>,
+    connection: Box<Connection<Socket, Bytes>>,
     priority: Priority,
     mut account: Account,
     state: Rc<State>,

@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 mod http2;
 
 use super::*;
+use crate::socket::Socket;
 use crate::upstream::breaker::Resource;
 use crate::upstream::connect::{Connecting, Tcp};
 use crate::upstream::spec::{
@@ -85,7 +86,8 @@ fn a_released_connection_is_used_again_with_its_buffers() {
         assert_eq!((first.reused, first.local), (false, Some(peer)));
         assert_eq!(lease.endpoint().address, address);
         let (stream, read, write) = lease.parts();
-        assert!(stream.nodelay().unwrap());
+        let Socket::Tcp(tcp) = &*stream;
+        assert!(tcp.nodelay().unwrap());
         write.extend_from_slice(b"ping");
         stream.write_all(write).await.unwrap();
         let mut four = [0; 4];

@@ -1,0 +1,149 @@
+//! Connected sockets: the one byte stream that everything above reads and writes.
+//!
+//! Owns [`Socket`], an enum over the transports, so that the data path works on one concrete type
+//! without a box or a virtual call, and each transport is a variant here and nowhere else. Does not
+//! own how a socket comes about: that is `listener`'s and `upstream::connect`'s.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, tcp};
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// Plain TCP.
+    Tcp(TcpStream),
+}
+
+/// The reading half of a [`Socket`].
+#[derive(Debug)]
+pub enum ReadHalf<'a> {
+    /// Of plain TCP.
+    Tcp(tcp::ReadHalf<'a>),
+}
+
+/// The writing half of a [`Socket`].
+#[derive(Debug)]
+pub enum WriteHalf<'a> {
+    /// Of plain TCP.
+    Tcp(tcp::WriteHalf<'a>),
+}
+
+impl Socket {
+    /// This end's address.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr(),
+        }
+    }
+
+    /// Reads what is there. No system call is made unless the event loop knows of something.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where nothing is there; else those of the system.
+    pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(into),
+        }
+    }
+
+    /// Ready when a read would say something.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Both directions, to be used side by side.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        match self {
+            Self::Tcp(stream) => {
+                let (read, write) = stream.split();
+                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+            }
+        }
+    }
+}
+
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+/// Implements reading for a type that is an enum over things that read.
+macro_rules! reads {
+    ($type:ty) => {
+        impl AsyncRead for $type {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                into: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+                }
+            }
+        }
+    };
+}
+
+/// Implements writing for a type that is an enum over things that write.
+macro_rules! writes {
+    ($type:ty) => {
+        impl AsyncWrite for $type {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                from: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
+                }
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                from: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
+                }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self {
+                    Self::Tcp(stream) => stream.is_write_vectored(),
+                }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+                }
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+                }
+            }
+        }
+    };
+}
+
+reads!(Socket);
+writes!(Socket);
+reads!(ReadHalf<'_>);
+writes!(WriteHalf<'_>);
