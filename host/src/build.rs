@@ -24,6 +24,7 @@ use crate::wasm;
 mod clusters;
 mod filters;
 mod listeners;
+mod network;
 mod routes;
 
 /// What the command line says about how to build.
@@ -194,11 +195,13 @@ fn config_dump(bootstrap: &Bootstrap) -> Value {
         .iter()
         .flat_map(|listener| &listener.filter_chains)
         .flat_map(|chain| &chain.filters)
-        .map(|filter| match &filter.typed_config {
-            NetworkFilterConfig::HttpConnectionManager(manager) => {
-                json!({ "route_config": config_json::to_value(manager.route_config()) })
-            }
+        .filter_map(|filter| match &filter.typed_config {
+            NetworkFilterConfig::HttpConnectionManager(manager) => Some(manager),
+            NetworkFilterConfig::TcpProxy(_)
+            | NetworkFilterConfig::DirectResponse(_)
+            | NetworkFilterConfig::Echo(_) => None,
         })
+        .map(|manager| json!({ "route_config": config_json::to_value(manager.route_config()) }))
         .collect();
     json!({ "configs": [
         { "@type": format!("{TYPE}BootstrapConfigDump"), "bootstrap": whole },

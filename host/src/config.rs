@@ -30,6 +30,7 @@ pub mod json;
 mod lexical;
 pub mod listener;
 pub mod matcher;
+pub mod network;
 pub mod protocol;
 pub mod route;
 pub mod scalar;

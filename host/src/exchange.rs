@@ -1,4 +1,5 @@
-//! One HTTP exchange: a request, its response, and what is known about both.
+//! One HTTP exchange: a request, its response, and what is known about both. For a TCP stream it is
+//! what its log shows: both heads stay empty.
 //!
 //! Owns the data that the parties of a request share: the connection manager fills it in, filters
 //! read and change it through the Wasm boundary, the formatter renders it, logs and metrics read it.
@@ -13,9 +14,11 @@ use std::time::{Instant, SystemTime};
 
 use crate::headers::Headers;
 
-/// The HTTP version that a side speaks.
+/// What a side speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
+    /// Bytes that are not looked into.
+    Raw,
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
@@ -25,13 +28,14 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// As access logs show it.
+    /// As access logs show it; nothing where it is not HTTP.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> Option<&'static str> {
         match self {
-            Self::Http10 => "HTTP/1.0",
-            Self::Http11 => "HTTP/1.1",
-            Self::Http2 => "HTTP/2",
+            Self::Raw => None,
+            Self::Http10 => Some("HTTP/1.0"),
+            Self::Http11 => Some("HTTP/1.1"),
+            Self::Http2 => Some("HTTP/2"),
         }
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
 //! `phases` (the chain), `forward` and `conversation` (the upstream), `pump` and `io` (bodies), then `hygiene`,
-//! `error`, `reply`, `timer`, and `h1`, the HTTP/1 codec.
+//! `error`, `reply`, and `h1`, the HTTP/1 codec.
 
 pub(crate) mod connection;
 mod conversation;
@@ -25,4 +25,5 @@ mod phases;
 mod pump;
 mod reply;
 mod stream;
-mod timer;
+
+use crate::timer;

@@ -13,13 +13,14 @@
 //! | [`runtime`] | what runs: a snapshot, immutable |
 //! | `listener` | sockets and accepting |
 //! | [`http`] | connections, the request function, bodies, hygiene, local replies |
+//! | `tcp` | connections that are not HTTP's: the TCP proxy, echo, a fixed answer |
 //! | [`route`] | tables and matchers |
 //! | [`upstream`] | clusters, discovery, balancing, health, breakers, pools |
 //! | [`wasm`] | components, instances, the host side of the contract |
 //! | [`observe`] | statistics, formats, access logs, the application log |
 //! | [`admin`] | the admin pages |
 //! | `worker` | one thread's own world |
-//! | [`headers`], [`exchange`], [`socket`], [`clock`], [`limits`], `nearest`, `filters` | leaves |
+//! | [`headers`], [`exchange`], [`socket`], [`clock`], [`limits`], `timer`, `nearest`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -43,6 +44,8 @@ pub mod route;
 pub mod runtime;
 pub mod server;
 pub mod socket;
+mod tcp;
+mod timer;
 pub mod upstream;
 pub mod wasm;
 mod worker;

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::exchange::Connection;
 use crate::http::connection;
 use crate::runtime::{Listener, Service};
+use crate::tcp;
 use crate::worker::{Tracked, Worker};
 
 /// How long accepting rests after an error that will not go away at once, such as too many files.
@@ -126,6 +127,16 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
         Service::Http(http) => {
             let (worker, http) = (Rc::clone(worker), Arc::clone(http));
             tokio::task::spawn_local(connection::serve(worker, http, socket, connection, open));
+        }
+        Service::Tcp(proxy) => {
+            let (worker, proxy) = (Rc::clone(worker), Arc::clone(proxy));
+            tokio::task::spawn_local(tcp::proxy::serve(worker, proxy, socket, connection, open));
+        }
+        Service::Answer(response) => {
+            tokio::task::spawn_local(tcp::simple::answer(socket, response.clone(), open));
+        }
+        Service::Echo => {
+            tokio::task::spawn_local(tcp::simple::echo(socket, open));
         }
     }
 }

@@ -8,10 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::http::h1::RequestRules;
-use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats};
+use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats, TcpStats};
 use crate::observe::stats::Sharded;
-use crate::route::{EnvoyHeaders, Table};
+use crate::route::{ClusterRef, EnvoyHeaders, Table};
 use crate::upstream::Cluster;
 use crate::wasm::FilterSlot;
 
@@ -58,9 +60,12 @@ pub struct FilterChain {
 impl FilterChain {
     /// The slots of all Wasm components behind it.
     pub fn slots(&self) -> impl Iterator<Item = &FilterSlot> {
-        match &self.service {
-            Service::Http(http) => http.manager.filters.iter().chain(&*http.manager.loggers),
-        }
+        let (filters, loggers): (&[FilterSlot], &[FilterSlot]) = match &self.service {
+            Service::Http(http) => (&http.manager.filters, &http.manager.loggers),
+            Service::Tcp(proxy) => (&[], &proxy.loggers),
+            Service::Answer(_) | Service::Echo => (&[], &[]),
+        };
+        filters.iter().chain(loggers)
     }
 }
 
@@ -68,6 +73,67 @@ impl FilterChain {
 pub enum Service {
     /// The HTTP connection manager.
     Http(Arc<HttpListener>),
+    /// The TCP proxy.
+    Tcp(Arc<TcpProxy>),
+    /// A fixed answer.
+    Answer(Bytes),
+    /// Back what comes.
+    Echo,
+}
+
+/// The TCP proxy (`TcpProxy`).
+pub struct TcpProxy {
+    /// `cluster` or `weighted_clusters`.
+    pub targets: TcpTargets,
+    /// `idle_timeout`; none where it is 0.
+    pub idle_timeout: Option<Duration>,
+    /// `max_connect_attempts`, at least 1.
+    pub max_connect_attempts: u32,
+    /// `max_downstream_connection_duration`.
+    pub max_duration: Option<Duration>,
+    /// `per_connection_buffer_limit_bytes` of the listener.
+    pub buffer_limit: usize,
+    /// `access_log`, each entry a filter that wants only the log phase.
+    pub loggers: Arc<[FilterSlot]>,
+    /// Statistics under `tcp.<stat_prefix>.`.
+    pub stats: Arc<Sharded<TcpStats>>,
+}
+
+/// The clusters of a TCP proxy with their weights: never empty.
+pub struct TcpTargets {
+    /// Sum of the weights; at least 1.
+    total: u64,
+    /// All but the last, each with its own weight.
+    entries: Box<[(u32, ClusterRef)]>,
+    last: ClusterRef,
+}
+
+impl TcpTargets {
+    /// The clusters with their weights; none where there is not one.
+    #[must_use]
+    pub fn new(mut weighted: Vec<(u32, ClusterRef)>) -> Option<Self> {
+        let total = weighted.iter().map(|(weight, _)| u64::from(*weight)).sum();
+        let (_, last) = weighted.pop()?;
+        Some(Self {
+            total: u64::max(total, 1),
+            entries: weighted.into(),
+            last,
+        })
+    }
+
+    /// The one that `random` falls on.
+    #[must_use]
+    pub fn choose(&self, random: u64) -> &ClusterRef {
+        let mut left = random % self.total;
+        for (weight, target) in &self.entries {
+            let weight = u64::from(*weight);
+            if left < weight {
+                return target;
+            }
+            left -= weight;
+        }
+        &self.last
+    }
 }
 
 /// A listener as HTTP sees it.
@@ -194,6 +260,19 @@ pub struct ConnectionManager {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_are_chosen_in_proportion() {
+        let target = |name: &str| ClusterRef {
+            name: name.into(),
+            index: None,
+        };
+        let targets = TcpTargets::new(vec![(1, target("a")), (3, target("b")), (2, target("c"))]);
+        let targets = targets.unwrap();
+        let chosen: String = (0..6).map(|n| &*targets.choose(n).name).collect();
+        assert_eq!(chosen, "abbbcc");
+        assert!(TcpTargets::new(Vec::new()).is_none());
+    }
 
     #[test]
     fn ranges_compare_leading_bits() {

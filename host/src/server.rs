@@ -228,6 +228,7 @@ fn register(
                 let scope = Scope::listener_http(*address, &http.manager.stat_prefix);
                 built.registry.register(scope, &http.http_stats);
             }
+            Service::Tcp(_) | Service::Answer(_) | Service::Echo => {}
         }
         for index in 0..workers {
             let stats = ListenerOfWorker::new(Arc::clone(&listener.stats), index);

@@ -8,7 +8,9 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 
@@ -64,6 +66,15 @@ impl Socket {
         }
     }
 
+    /// Makes the peer see a reset, not an end, when the socket is dropped.
+    pub fn reset_on_drop(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+        };
+        // Where it fails the connection is gone already.
+        let _gone = socket.set_linger(Some(Duration::ZERO));
+    }
+
     /// Both directions, to be used side by side.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
@@ -71,6 +82,18 @@ impl Socket {
                 let (read, write) = stream.split();
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
             }
+        }
+    }
+}
+
+impl ReadHalf<'_> {
+    /// Ready when a read would say something.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
         }
     }
 }

@@ -23,6 +23,6 @@ pub mod stats;
 pub use breaker::Resource;
 pub use cluster::{Cluster, Endpoint, EndpointSet, RetryPermit};
 pub use error::{Error, ErrorKind};
-pub use pool::{Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, Release, Shared};
+pub use pool::{Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, RawLease, Release, Shared};
 pub use spec::{ClusterSpec, Discovery, Priority, Protocol};
 pub use stats::ClusterStats;

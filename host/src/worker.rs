@@ -18,7 +18,7 @@ use crate::exchange::{Connection, Exchange, Protocol, Timing};
 use crate::route::Scratch;
 use crate::runtime::Snapshot;
 use crate::upstream::Pools;
-use crate::wasm::{Instances, SlotState};
+use crate::wasm::{FilterSlot, Instances, Phases, SlotState};
 
 /// Connection and stream numbers, unique in the process. Workers take them in blocks.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -204,6 +204,18 @@ impl Worker {
         let mut desks = self.desks.borrow_mut();
         if desks.len() < DESKS_KEPT {
             desks.push(desk);
+        }
+    }
+
+    /// Shows a stream that is not HTTP's, and is over, to its access logs.
+    pub(crate) fn log(&self, loggers: &[FilterSlot], desk: &mut Desk) {
+        desk.states.clear();
+        desk.states.resize_with(loggers.len(), SlotState::default);
+        for (slot, state) in loggers.iter().zip(&mut desk.states) {
+            if slot.interest().wants.contains(Phases::LOG) {
+                self.filters.on_log(slot, state, &mut desk.exchange);
+            }
+            self.filters.on_done(slot, state);
         }
     }
 

@@ -135,6 +135,38 @@ impl Connection {
         }
     }
 
+    /// Reads that many bytes, or as many as come before the end.
+    pub fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count && self.end.is_none() {
+            self.read_more();
+        }
+        let count = count.min(self.buffer.len());
+        self.buffer.drain(..count).collect()
+    }
+
+    /// Reads all that still comes, and how it ends.
+    pub fn receive_to_end(&mut self) -> (Vec<u8>, Received) {
+        loop {
+            let end = match self.end {
+                None => {
+                    self.read_more();
+                    continue;
+                }
+                Some(End::Closed) => Received::Closed,
+                Some(End::Reset) => Received::Reset,
+                Some(End::Silence) => Received::Silence,
+            };
+            return (std::mem::take(&mut self.buffer), end);
+        }
+    }
+
+    /// Ends the connection with a TCP reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+
     /// Reads until the peer ends the connection; the bytes that came before that are dropped.
     pub fn drain(&mut self) -> Received {
         loop {

@@ -49,6 +49,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("listener", &["config", "build", "server", "cli", "admin"]),
     (
+        "tcp",
+        &[
+            "config", "build", "server", "cli", "admin", "listener", "http", "route",
+        ],
+    ),
+    (
         "socket",
         &[
             "config", "build", "server", "cli", "admin", "listener", "http", "route", "upstream",

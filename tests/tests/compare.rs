@@ -25,6 +25,8 @@ mod responses;
 mod routing;
 #[path = "compare/syntax.rs"]
 mod syntax;
+#[path = "compare/tcp.rs"]
+mod tcp;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         hops::h2_to_h2(),
         limits::group(),
         logs::group(),
+        tcp::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

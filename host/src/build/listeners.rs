@@ -124,8 +124,8 @@ impl Workshop<'_> {
         };
         if chain.filters.len() > 1 {
             self.diagnostics.error(
-                filters.index(1),
-                "the HTTP connection manager must be the last filter of its chain",
+                filters.index(0),
+                "this network filter is terminal: it must be the last filter of its chain",
             );
         }
         let here = filters.index(0).field("typed_config");
@@ -138,6 +138,13 @@ impl Workshop<'_> {
                     manager: Arc::new(manager),
                 }))
             }
+            NetworkFilterConfig::TcpProxy(written) => {
+                Service::Tcp(Arc::new(self.tcp_proxy(written, buffer_limit, here)?))
+            }
+            NetworkFilterConfig::DirectResponse(written) => {
+                Service::Answer(self.tcp_response(written, here)?)
+            }
+            NetworkFilterConfig::Echo(_) => Service::Echo,
         };
         Some(FilterChain {
             name: chain.name.as_str().into(),
@@ -227,7 +234,7 @@ impl Workshop<'_> {
 }
 
 /// A duration whose zero means never.
-fn or_off(written: Option<WrittenDuration>, default: Duration) -> Option<Duration> {
+pub(super) fn or_off(written: Option<WrittenDuration>, default: Duration) -> Option<Duration> {
     written.map_or(Some(default), WrittenDuration::non_zero)
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
 use crate::config::http_connection_manager::HttpConnectionManager;
+use crate::config::network::{DirectResponse, Echo, TcpProxy};
 
 /// `envoy.config.listener.v3.Listener`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -66,6 +67,15 @@ pub enum NetworkFilterConfig {
         rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     )]
     HttpConnectionManager(Box<HttpConnectionManager>),
+    /// Bytes, to a cluster.
+    #[serde(rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")]
+    TcpProxy(Box<TcpProxy>),
+    /// A fixed answer.
+    #[serde(rename = "envoy.extensions.filters.network.direct_response.v3.Config")]
+    DirectResponse(DirectResponse),
+    /// Back what comes.
+    #[serde(rename = "envoy.extensions.filters.network.echo.v3.Echo")]
+    Echo(Echo),
 }
 
 /// `envoy.config.listener.v3.ListenerFilter`.

@@ -291,7 +291,9 @@ fn the_model_is_what_was_written() {
         .first()
         .and_then(|chain| chain.filters.first())
         .unwrap();
-    let NetworkFilterConfig::HttpConnectionManager(hcm) = &filter.typed_config;
+    let NetworkFilterConfig::HttpConnectionManager(hcm) = &filter.typed_config else {
+        panic!("no HTTP");
+    };
     assert_eq!(hcm.drain_timeout.unwrap().get().as_millis(), 2500);
     assert!(hcm.delayed_close_timeout.unwrap().non_zero().is_none());
     let host = hcm.route_config().virtual_hosts.first().unwrap();

@@ -503,5 +503,6 @@ pub(crate) fn count_start(stats: &HttpStats, protocol: Protocol) {
     match protocol {
         Protocol::Http10 | Protocol::Http11 => stats.downstream_rq_http1_total.inc(),
         Protocol::Http2 => stats.downstream_rq_http2_total.inc(),
+        Protocol::Raw => {}
     }
 }

@@ -119,6 +119,10 @@ impl Budget {
             .is_ok()
     }
 
+    fn take(&self) {
+        self.used.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn give_back(&self) {
         let before = self.used.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "more was given back than was taken");
@@ -188,6 +192,11 @@ impl Breaker {
     /// Takes one of `max_requests`; true is a debt to [`Self::give_back_request`].
     pub(super) fn try_request(&self) -> bool {
         self.requests.0.try_take() || self.overflow(Resource::Requests)
+    }
+
+    /// Takes one of `max_requests`, also beyond the limit.
+    pub(super) fn take_request(&self) {
+        self.requests.0.take();
     }
 
     pub(super) fn give_back_request(&self) {

@@ -17,6 +17,7 @@ mod host;
 mod http1;
 mod http2;
 mod lease;
+mod raw;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::cluster::{ClusterPool, Common};
+use self::host::Host;
 use super::balance::Random;
 use super::cluster::Cluster;
 use super::connect::Connect;
@@ -38,6 +40,7 @@ use crate::clock;
 pub use http1::Http1Lease;
 pub use http2::Http2Lease;
 pub use lease::{Facts, Lease, Outcome, Release};
+pub use raw::RawLease;
 
 /// How often idle connections are looked at, at most and at least. A shorter idle timeout than the
 /// former is looked after at its own pace.
@@ -117,15 +120,36 @@ impl Pools {
         priority: Priority,
     ) -> Result<Lease, Error> {
         let pool = self.cluster(cluster);
-        let Some(host) = pool.pick() else {
+        let host = self.pick(&pool)?;
+        host.acquire(&pool, priority).await
+    }
+
+    /// Picks an endpoint of `cluster` and opens a connection to it for bytes that are not requests:
+    /// never a used one. There is no waiting for a place under `max_connections`. Dropping the future
+    /// gives up.
+    ///
+    /// # Errors
+    ///
+    /// When no endpoint may be used, a circuit breaker is open, or connecting fails.
+    pub async fn connect(
+        &self,
+        cluster: &Arc<Cluster>,
+        priority: Priority,
+    ) -> Result<RawLease, Error> {
+        let host = self.pick(&self.cluster(cluster))?;
+        raw::open(host, priority).await
+    }
+
+    fn pick(&self, pool: &ClusterPool) -> Result<Rc<Host>, Error> {
+        pool.pick().ok_or_else(|| {
+            let cluster = pool.cluster();
             cluster.stats(self.worker).upstream_cx_none_healthy.inc();
-            return Err(Error {
+            Error {
                 kind: ErrorKind::NoHealthyUpstream,
                 cluster: Arc::clone(&cluster.name),
                 endpoint: None,
-            });
-        };
-        host.acquire(&pool, priority).await
+            }
+        })
     }
 
     /// Closes idle connections now, and all others when they are released.

@@ -35,6 +35,7 @@ stats! {
         gauge warming_state,
 
         gauge upstream_cx_active,
+        counter upstream_cx_connect_attempts_exceeded,
         counter upstream_cx_connect_fail,
         counter upstream_cx_connect_timeout,
         counter upstream_cx_destroy,

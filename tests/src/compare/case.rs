@@ -64,6 +64,10 @@ pub enum Step {
     },
     /// Reads one response of any status.
     ReceiveInterim,
+    /// Reads that many bytes that are not HTTP.
+    ReceiveBytes(usize),
+    /// Reads all bytes that still come, and whether an end or a reset comes behind them.
+    ReceiveToEnd,
     /// Waits until the upstream has seen one more request.
     WaitForUpstream,
     /// Lets the reply that waits for the case's gate go on.

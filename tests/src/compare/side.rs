@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use crate::client::{self, Connection, Received};
 use crate::h2_client;
 use crate::h2_origin::H2Origin;
-use crate::message::{Kind, Message};
+use crate::message::{Kind, Message, summary};
 use crate::origin::{Act, BlackHole, Gate, Origin, Reply};
 use crate::process::{Binary, Proxy, Setup};
 
@@ -232,6 +232,17 @@ impl Run<'_> {
                     if self.note(received, case).is_none() {
                         return;
                     }
+                }
+                Step::ReceiveBytes(count) => {
+                    let bytes = connection.receive_bytes(*count);
+                    self.lines
+                        .push(format!("client: [bytes] {}", summary(&bytes)));
+                }
+                Step::ReceiveToEnd => {
+                    let (bytes, end) = connection.receive_to_end();
+                    self.lines
+                        .push(format!("client: [bytes] {}, {end:?}", summary(&bytes)));
+                    return;
                 }
                 Step::WaitForUpstream => {
                     let origin = self.upstreams.origin.as_ref().expect("a scripted origin");

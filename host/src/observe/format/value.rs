@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::exchange::{Exchange, Flags, Timing};
+use crate::exchange::{Exchange, Flags, Protocol, Timing};
 use crate::headers::{Headers, Known, Name};
 
 use super::digits::{push_address, push_ip, push_u64};
@@ -93,6 +93,7 @@ impl Operator {
             Self::UniqueId => push_uuid(out),
             // Only what is written behind the end of a stream is an access log.
             Self::AccessLogType => out.extend_from_slice(match exchange.timing.ended {
+                Some(_) if exchange.protocol == Protocol::Raw => b"TcpConnectionEnd",
                 Some(_) => b"DownstreamEnd",
                 None => b"NotSet",
             }),
@@ -184,8 +185,8 @@ fn number_of(exchange: &Exchange, number: Number) -> u64 {
 fn kept_text(exchange: &Exchange, text: Text) -> Option<&str> {
     let upstream = &exchange.upstream;
     match text {
-        Text::Protocol => Some(exchange.protocol.as_str()),
-        Text::UpstreamProtocol => upstream.protocol.map(|protocol| protocol.as_str()),
+        Text::Protocol => exchange.protocol.as_str(),
+        Text::UpstreamProtocol => upstream.protocol.and_then(Protocol::as_str),
         Text::DetailsWithWhitespace => exchange.details.as_deref(),
         Text::TerminationDetails => exchange.termination_details.as_deref(),
         Text::UpstreamCluster => upstream.cluster.as_deref(),

@@ -110,6 +110,12 @@ impl Scope {
         }
     }
 
+    /// `tcp.<stat_prefix>.`, a TCP proxy.
+    #[must_use]
+    pub fn tcp(stat_prefix: &str) -> Self {
+        Self::labelled("tcp", stat_prefix, "envoy_tcp_prefix")
+    }
+
     /// `wasm.<name>.`, a filter that is a Wasm component.
     #[must_use]
     pub fn wasm(filter: &str) -> Self {
@@ -175,6 +181,12 @@ mod tests {
                 "http.in.",
                 "http.",
                 vec!["envoy_http_conn_manager_prefix=in"],
+            ),
+            (
+                Scope::tcp("db"),
+                "tcp.db.",
+                "tcp.",
+                vec!["envoy_tcp_prefix=db"],
             ),
             (
                 Scope::listener(address),

@@ -14,6 +14,15 @@ use crate::upstream::breaker::ConnectionPermit;
 /// Numbers connections for logs.
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carries {
+    /// Requests, of the version that the cluster speaks.
+    Requests,
+    /// The bytes of one client.
+    Bytes,
+}
+
 /// One connection in the books. Dropping it closes the entry.
 pub(super) struct Account {
     pub(super) host: Rc<Host>,
@@ -27,19 +36,22 @@ pub(super) struct Account {
     pub(super) by_peer: bool,
     started: Instant,
     connected: bool,
+    carries: Carries,
     _permit: ConnectionPermit,
 }
 
 impl Account {
     /// Opens the entry of a connection that is being started.
-    pub(super) fn open(host: Rc<Host>, permit: ConnectionPermit) -> Self {
+    pub(super) fn open(host: Rc<Host>, carries: Carries, permit: ConnectionPermit) -> Self {
         let stats = host.common().stats();
         stats.upstream_cx_total.inc();
         stats.upstream_cx_active.inc();
-        if host.common().cluster.is_http2() {
-            stats.upstream_cx_http2_total.inc();
-        } else {
-            stats.upstream_cx_http1_total.inc();
+        match carries {
+            Carries::Bytes => {}
+            Carries::Requests if host.common().cluster.is_http2() => {
+                stats.upstream_cx_http2_total.inc();
+            }
+            Carries::Requests => stats.upstream_cx_http1_total.inc(),
         }
         host.endpoint().counters.cx_total.inc();
         host.endpoint().counters.cx_active.inc();
@@ -50,6 +62,7 @@ impl Account {
             by_peer: false,
             started: clock::now(),
             connected: false,
+            carries,
             _permit: permit,
             host,
         }
@@ -86,7 +99,7 @@ impl Drop for Account {
         stats
             .upstream_cx_length_ms
             .record(millis(clock::now().duration_since(self.started)));
-        if self.connected {
+        if self.connected && self.carries == Carries::Requests {
             stats.upstream_rq_per_cx.record(self.requests.into());
         }
         stats.upstream_cx_destroy.inc();

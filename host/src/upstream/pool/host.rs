@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::account::Account;
+use super::account::{Account, Carries};
 use super::cluster::{ClusterPool, Common};
 use super::http1::{Http1Connection, Http1Lease};
 use super::http2::{self, Http2Connection, Http2Lease, Reserved, Slot};
@@ -135,7 +135,7 @@ impl Host {
         })
     }
 
-    fn error(&self, kind: ErrorKind) -> Error {
+    pub(super) fn error(&self, kind: ErrorKind) -> Error {
         let cluster = Arc::clone(&self.common.cluster.name);
         Error {
             kind,
@@ -534,7 +534,7 @@ enum Transport {
 
 /// Opens a connection and gives it to the host.
 async fn open(host: Rc<Host>, priority: Priority, permit: ConnectionPermit) {
-    let mut account = Account::open(Rc::clone(&host), permit);
+    let mut account = Account::open(Rc::clone(&host), Carries::Requests, permit);
     let spec = host.common.cluster.spec();
     let connecting = host.common.connector.connect(host.endpoint.address);
     let transport = async {

@@ -108,14 +108,26 @@ impl Grant {
             common.stats().upstream_rq_active_overflow.inc();
             return None;
         }
+        Some(Self::enter(host, priority))
+    }
+
+    /// Takes one of `max_requests` even where there is none: bytes are no request, but Envoy counts
+    /// them as one and refuses them only for `max_connections`.
+    pub(super) fn take_uncapped(host: &Rc<Host>, priority: Priority) -> Self {
+        host.common().cluster.breaker(priority).take_request();
+        Self::enter(host, priority)
+    }
+
+    fn enter(host: &Rc<Host>, priority: Priority) -> Self {
+        let common = host.common();
         common.stats().upstream_rq_total.inc();
         common.stats().upstream_rq_active.inc();
         host.endpoint().counters.rq_total.inc();
         host.endpoint().counters.rq_active.inc();
-        Some(Self {
+        Self {
             host: Rc::clone(host),
             priority,
-        })
+        }
     }
 
     pub(super) const fn host(&self) -> &Rc<Host> {

@@ -1,0 +1,95 @@
+//! Network filters other than the HTTP connection manager.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Workshop;
+use super::listeners::or_off;
+use crate::config::Place;
+use crate::config::network::{
+    DirectResponse, TcpClusterSpecifier, TcpProxy as Written, TcpWeightedCluster,
+};
+use crate::config::scalar::Duration as WrittenDuration;
+use crate::nearest::nearest;
+use crate::observe::registry::Scope;
+use crate::route::ClusterRef;
+use crate::runtime::{TcpProxy, TcpTargets};
+
+impl Workshop<'_> {
+    /// The TCP proxy, for a listener with that buffer limit.
+    pub(super) fn tcp_proxy(
+        &mut self,
+        written: &Written,
+        buffer_limit: usize,
+        place: Place<'_>,
+    ) -> Option<TcpProxy> {
+        let targets = match &written.clusters {
+            TcpClusterSpecifier::Cluster(name) => {
+                let target = self.tcp_target(name, place.field("cluster"));
+                TcpTargets::new(vec![(1, target)])?
+            }
+            TcpClusterSpecifier::WeightedClusters(weighted) => {
+                self.tcp_targets(weighted, place.field("weighted_clusters"))?
+            }
+        };
+        Some(TcpProxy {
+            targets,
+            idle_timeout: or_off(written.idle_timeout, Duration::from_hours(1)),
+            max_connect_attempts: written.max_connect_attempts.unwrap_or(1),
+            max_duration: written
+                .max_downstream_connection_duration
+                .map(WrittenDuration::get),
+            buffer_limit,
+            loggers: self.access_logs(&written.access_log, place.field("access_log")),
+            stats: self.registry.sharded(Scope::tcp(&written.stat_prefix)),
+        })
+    }
+
+    fn tcp_targets(
+        &mut self,
+        written: &TcpWeightedCluster,
+        place: Place<'_>,
+    ) -> Option<TcpTargets> {
+        let place = place.field("clusters");
+        let weighted = written.clusters.iter().enumerate();
+        let targets = weighted
+            .map(|(index, cluster)| {
+                let target = self.tcp_target(&cluster.name, place.index(index).field("name"));
+                (cluster.weight, target)
+            })
+            .collect();
+        TcpTargets::new(targets)
+    }
+
+    /// A cluster by name. As in Envoy one that does not exist is no error here: the connection is
+    /// closed when it comes.
+    fn tcp_target(&mut self, name: &str, place: Place<'_>) -> ClusterRef {
+        let index = self.clusters.get(name).copied();
+        if index.is_none() {
+            let message = format!("unknown cluster \"{name}\": connections are closed at once");
+            let near = nearest(name, self.clusters.keys().map(String::as_str));
+            let shown = self.diagnostics.warning(place, message);
+            if let Some(near) = near {
+                shown.hint(format!("did you mean \"{near}\"?"));
+            }
+        }
+        ClusterRef {
+            name: Arc::from(name),
+            index,
+        }
+    }
+
+    /// The bytes of a fixed answer.
+    pub(super) fn tcp_response(
+        &mut self,
+        written: &DirectResponse,
+        place: Place<'_>,
+    ) -> Option<Bytes> {
+        match &written.response {
+            Some(source) => self.data(source, place.field("response")),
+            None => Some(Bytes::new()),
+        }
+    }
+}

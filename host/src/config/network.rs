@@ -1,0 +1,73 @@
+//! Network filters other than the HTTP connection manager.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::access_log::AccessLog;
+use crate::config::scalar::{DataSource, Duration};
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")]
+pub struct TcpProxy {
+    /// What the statistics are called after.
+    pub stat_prefix: String,
+    /// Where connections go.
+    #[serde(rename = "oneof:cluster_specifier")]
+    pub clusters: TcpClusterSpecifier,
+    /// Time without a byte in either direction; 1 h by default, 0 is without limit.
+    #[serde(default)]
+    pub idle_timeout: Option<Duration>,
+    /// The access logs.
+    #[serde(default)]
+    pub access_log: Vec<AccessLog>,
+    /// How often a connection to an endpoint is tried; 1 by default.
+    #[serde(default)]
+    pub max_connect_attempts: Option<u32>,
+    /// How long a connection may last; without limit by default.
+    #[serde(default)]
+    pub max_downstream_connection_duration: Option<Duration>,
+}
+
+/// `TcpProxy.cluster_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TcpClusterSpecifier {
+    /// By its name.
+    Cluster(String),
+    /// One of several, by chance.
+    WeightedClusters(TcpWeightedCluster),
+}
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster")]
+pub struct TcpWeightedCluster {
+    /// The clusters.
+    pub clusters: Vec<TcpClusterWeight>,
+}
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight"
+)]
+pub struct TcpClusterWeight {
+    /// The cluster.
+    pub name: String,
+    /// How often it is taken, in proportion to the others.
+    pub weight: u32,
+}
+
+/// `envoy.extensions.filters.network.direct_response.v3.Config`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.direct_response.v3.Config")]
+pub struct DirectResponse {
+    /// What is sent; nothing by default.
+    #[serde(default)]
+    pub response: Option<DataSource>,
+}
+
+/// `envoy.extensions.filters.network.echo.v3.Echo`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.echo.v3.Echo")]
+pub struct Echo {}

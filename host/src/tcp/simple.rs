@@ -1,0 +1,31 @@
+//! The echo and the fixed answer: network filters that need no upstream.
+//!
+//! Owns `envoy.filters.network.echo` and `envoy.filters.network.direct_response`. Called by
+//! `listener`.
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::socket::Socket;
+
+/// What is read at once.
+const READ: usize = 4 * 1024;
+
+/// Sends back what comes, until the client ends. `_open` is let go of then.
+pub(crate) async fn echo(mut socket: Socket, _open: impl Sized) {
+    let mut room = vec![0; READ];
+    while let Ok(read @ 1..) = socket.read(&mut room).await {
+        let part = room.get(..read).unwrap_or_default();
+        if socket.write_all(part).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends `response` and closes, whatever the client has to say. `_open` is let go of then.
+pub(crate) async fn answer(mut socket: Socket, response: Bytes, _open: impl Sized) {
+    // A client that is gone does not want it.
+    if socket.write_all(&response).await.is_ok() {
+        let _gone = socket.shutdown().await;
+    }
+}
