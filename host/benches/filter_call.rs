@@ -107,6 +107,7 @@ fn exchange() -> Box<Exchange> {
         local: address,
         listener: "".into(),
         filter_chain: "".into(),
+        tls: None,
     };
     let timing = Timing::starting(clock::now(), clock::wall());
     Box::new(Exchange::new(

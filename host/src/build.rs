@@ -24,6 +24,7 @@ use crate::wasm;
 mod clusters;
 mod filters;
 mod listeners;
+mod matching;
 mod network;
 mod routes;
 

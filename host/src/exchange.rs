@@ -125,6 +125,17 @@ pub struct Connection {
     pub listener: Arc<str>,
     /// `FilterChain.name`, empty where it has none.
     pub filter_chain: Arc<str>,
+    /// Its TLS session; `None` over clear text.
+    pub tls: Option<Tls>,
+}
+
+/// What is known about a TLS session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether the peer sent a certificate.
+    pub certificate_presented: bool,
+    /// Whether that certificate was checked and found good.
+    pub certificate_validated: bool,
 }
 
 /// What is known about the upstream side of the last attempt.

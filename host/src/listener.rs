@@ -120,6 +120,7 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
         local,
         listener: Arc::clone(&listener.name),
         filter_chain: Arc::clone(&listener.chain.name),
+        tls: None,
     });
     let open = Open::new(worker, listener);
     let socket = stream.into();

@@ -14,6 +14,8 @@ mod action;
 mod dialect;
 mod domains;
 mod error;
+mod facts;
+mod index;
 mod matcher;
 mod mutation;
 mod pattern;
@@ -23,13 +25,18 @@ pub mod spec;
 mod table;
 #[cfg(test)]
 mod testing;
+mod trie;
+mod uri_template;
 
 pub use action::{
     Action, ClusterChoice, ClusterRef, DirectResponse, Forward, Priority, Route, Target, Weighted,
 };
 pub use error::{Error, Errors, Path, Problem, Step};
+pub use facts::Facts;
+pub use matcher::Mismatch;
 pub use mutation::{AppendAction, Scratch};
 pub use pattern::PatternError;
 pub use redirect::Redirect;
 pub use rewrite::EnvoyHeaders;
-pub use table::Table;
+pub use table::{Table, Trace};
+pub use uri_template::TemplateError;

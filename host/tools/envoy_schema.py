@@ -45,6 +45,9 @@ WRAPPERS = {
     f"google.protobuf.{name}Value"
     for name in ("UInt32", "UInt64", "Int32", "Int64", "Bool", "Double", "Float", "String", "Bytes")
 }
+# What Envoy 1.40 has and the package has not yet: fields of known messages, and messages.
+NEWER_FIELDS = {"envoy.config.route.v3.RouteMatch": ["cookies"]}
+NEWER_MESSAGES = ["envoy.config.route.v3.CookieMatcher name{len>=1} string_match invert_match"]
 # Packages whose top-level messages a configuration can name in an `@type`.
 ROOTS = ("envoy.config.", "envoy.extensions.", "envoy.type.", "xds.type.", "udpa.type.")
 
@@ -149,12 +152,13 @@ def main():
             for message in module.DESCRIPTOR.message_types_by_name.values():
                 add(message)
 
-    lines = []
+    lines = list(NEWER_MESSAGES)
     for name, message in messages.items():
         described = descriptor_pb2.DescriptorProto()
         message.CopyToProto(described)
         fields = [field_text(field) for field in message.fields
                   if not field.name.startswith("hidden_envoy_")]
+        fields += NEWER_FIELDS.get(name, [])
         fields += ["-" + old for old in described.reserved_name if not old.startswith("hidden_")]
         lines.append(" ".join([name, *fields]))
     for name, enum in enums.items():

@@ -5,26 +5,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::matching::matches;
 use super::{Workshop, chain};
 use crate::config::Place;
-use crate::config::header::{
-    HeaderAppendAction, HeaderMatchSpecifier, HeaderMatcher, HeaderValueOption,
-};
-use crate::config::matcher::{MatchPattern, RegexMatchAndSubstitute, StringMatcher};
+use crate::config::header::{HeaderAppendAction, HeaderValueOption};
+use crate::config::matcher::RegexMatchAndSubstitute;
 use crate::config::route::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction,
-    HostRewriteSpecifier, PathRewriteSpecifier, PathSpecifier, QueryParameterMatchSpecifier,
-    QueryParameterMatcher, RedirectAction, Route, RouteAction, RouteActionKind, RouteConfiguration,
-    RouteMatch, RoutingPriority, SchemeRewriteSpecifier, VirtualHost, WeightedCluster,
+    HostRewriteSpecifier, PathRewriteConfig, PathRewriteSpecifier, RedirectAction, Route,
+    RouteAction, RouteActionKind, RouteConfiguration, RoutingPriority, SchemeRewriteSpecifier,
+    VirtualHost, WeightedCluster,
 };
 use crate::config::scalar::{DataSource, DataSpecifier, Duration};
 use crate::nearest::nearest;
 use crate::observe::format::Format;
 use crate::route::spec::{
-    ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, HeaderAddSpec, HeaderMatchSpec,
-    HeaderTestSpec, MatchSpec, MutationSpec, PathSpec, QueryMatchSpec, QueryTestSpec,
-    RedirectPathSpec, RedirectSpec, RegexRewriteSpec, RequireTls, RouteSpec, SchemeSpec,
-    StringMatchSpec, StringPatternSpec, TableSpec, VirtualHostSpec, WeightedSpec,
+    ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, HeaderAddSpec, MutationSpec,
+    RedirectPathSpec, RedirectSpec, RegexRewriteSpec, RequireTls, RouteSpec, SchemeSpec, TableSpec,
+    VirtualHostSpec, WeightedSpec,
 };
 use crate::route::{AppendAction, Priority, Problem, Step, Table};
 
@@ -144,6 +142,11 @@ impl Workshop<'_> {
         };
         let mut spec = ForwardSpec::to(clusters);
         spec.prefix_rewrite.clone_from(&written.prefix_rewrite);
+        if let Some(policy) = &written.path_rewrite_policy {
+            let PathRewriteConfig::UriTemplate(template) = &policy.typed_config;
+            spec.path_template_rewrite
+                .clone_from(&template.path_template_rewrite);
+        }
         if let Some(HostRewriteSpecifier::HostRewriteLiteral(host)) = &written.host_rewrite {
             spec.host_rewrite_literal.clone_from(host);
         }
@@ -269,80 +272,6 @@ const fn append_action(written: HeaderAppendAction) -> AppendAction {
         HeaderAppendAction::AddIfAbsent => AppendAction::AddIfAbsent,
         HeaderAppendAction::OverwriteIfExistsOrAdd => AppendAction::OverwriteIfExistsOrAdd,
         HeaderAppendAction::OverwriteIfExists => AppendAction::OverwriteIfExists,
-    }
-}
-
-fn matches(written: &RouteMatch) -> MatchSpec {
-    let path = match &written.path {
-        PathSpecifier::Prefix(text) => PathSpec::Prefix(text.clone()),
-        PathSpecifier::Path(text) => PathSpec::Path(text.clone()),
-        PathSpecifier::SafeRegex(regex) => PathSpec::SafeRegex(regex.regex.clone()),
-        PathSpecifier::PathSeparatedPrefix(text) => PathSpec::PathSeparatedPrefix(text.clone()),
-    };
-    MatchSpec {
-        case_sensitive: written.case_sensitive.unwrap_or(true),
-        headers: written.headers.iter().map(header).collect(),
-        query_parameters: written
-            .query_parameters
-            .iter()
-            .map(query_parameter)
-            .collect(),
-        grpc: written.grpc.is_some(),
-        ..MatchSpec::path(path)
-    }
-}
-
-fn header(written: &HeaderMatcher) -> HeaderMatchSpec {
-    use HeaderMatchSpecifier as Written;
-    let legacy = HeaderTestSpec::Legacy;
-    let test = match &written.specifier {
-        None => HeaderTestSpec::Present(true),
-        Some(Written::PresentMatch(present)) => HeaderTestSpec::Present(*present),
-        Some(Written::StringMatch(matcher)) => HeaderTestSpec::String(string(matcher)),
-        Some(Written::ExactMatch(text)) => legacy(StringPatternSpec::Exact(text.clone())),
-        Some(Written::PrefixMatch(text)) => legacy(StringPatternSpec::Prefix(text.clone())),
-        Some(Written::SuffixMatch(text)) => legacy(StringPatternSpec::Suffix(text.clone())),
-        Some(Written::ContainsMatch(text)) => legacy(StringPatternSpec::Contains(text.clone())),
-        Some(Written::SafeRegexMatch(regex)) => {
-            legacy(StringPatternSpec::SafeRegex(regex.regex.clone()))
-        }
-        Some(Written::RangeMatch(range)) => HeaderTestSpec::Range {
-            start: range.start,
-            end: range.end,
-        },
-    };
-    HeaderMatchSpec {
-        name: written.name.clone(),
-        test,
-        invert_match: written.invert_match,
-        treat_missing_header_as_empty: written.treat_missing_header_as_empty,
-    }
-}
-
-fn query_parameter(written: &QueryParameterMatcher) -> QueryMatchSpec {
-    use QueryParameterMatchSpecifier as Written;
-    let test = match &written.specifier {
-        None => QueryTestSpec::Present(true),
-        Some(Written::PresentMatch(present)) => QueryTestSpec::Present(*present),
-        Some(Written::StringMatch(matcher)) => QueryTestSpec::String(string(matcher)),
-    };
-    QueryMatchSpec {
-        name: written.name.clone(),
-        test,
-    }
-}
-
-fn string(written: &StringMatcher) -> StringMatchSpec {
-    let pattern = match &written.pattern {
-        MatchPattern::Exact(text) => StringPatternSpec::Exact(text.clone()),
-        MatchPattern::Prefix(text) => StringPatternSpec::Prefix(text.clone()),
-        MatchPattern::Suffix(text) => StringPatternSpec::Suffix(text.clone()),
-        MatchPattern::Contains(text) => StringPatternSpec::Contains(text.clone()),
-        MatchPattern::SafeRegex(regex) => StringPatternSpec::SafeRegex(regex.regex.clone()),
-    };
-    StringMatchSpec {
-        pattern,
-        ignore_case: written.ignore_case,
     }
 }
 

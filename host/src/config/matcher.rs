@@ -68,3 +68,67 @@ pub struct Int64Range {
     #[serde(default)]
     pub end: i64,
 }
+
+/// `envoy.type.matcher.v3.ValueMatcher`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.ValueMatcher")]
+pub struct ValueMatcher {
+    /// How the value is compared.
+    #[serde(rename = "oneof:match_pattern")]
+    pub pattern: ValuePattern,
+}
+
+/// `ValueMatcher.match_pattern`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValuePattern {
+    /// A number.
+    DoubleMatch(DoubleMatcher),
+    /// By its text.
+    StringMatch(StringMatcher),
+    /// `true` or `false`.
+    BoolMatch(bool),
+    /// Whether there is one; `false` never matches.
+    PresentMatch(bool),
+    /// One of several.
+    OrMatch(OrMatcher),
+}
+
+/// `envoy.type.matcher.v3.DoubleMatcher`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.DoubleMatcher")]
+pub struct DoubleMatcher {
+    /// How the number is compared.
+    #[serde(rename = "oneof:match_pattern")]
+    pub pattern: DoublePattern,
+}
+
+/// `DoubleMatcher.match_pattern`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoublePattern {
+    /// In a range.
+    Range(DoubleRange),
+    /// This one.
+    Exact(f64),
+}
+
+/// `envoy.type.v3.DoubleRange`: from `start`, up to and without `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.v3.DoubleRange")]
+pub struct DoubleRange {
+    /// The least number.
+    #[serde(default)]
+    pub start: f64,
+    /// What all numbers are below.
+    #[serde(default)]
+    pub end: f64,
+}
+
+/// `envoy.type.matcher.v3.OrMatcher`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.OrMatcher")]
+pub struct OrMatcher {
+    /// The ways, at least two.
+    pub value_matchers: Vec<ValueMatcher>,
+}

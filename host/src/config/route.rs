@@ -4,7 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::header::{HeaderMatcher, HeaderValueOption};
 use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
-use crate::config::scalar::{DataSource, Duration};
+use crate::config::scalar::{DataSource, Duration, RuntimeFractionalPercent};
+
+mod matching;
+
+pub use matching::{
+    ConnectMatcher, CookieMatcher, MetadataMatcher, MetadataPathSegment, MetadataSegment,
+    PathMatchConfig, PathMatchPolicy, PathRewriteConfig, PathRewritePolicy, TlsContextMatchOptions,
+    UriTemplateMatchConfig, UriTemplateRewriteConfig,
+};
 
 /// `envoy.config.route.v3.RouteConfiguration`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -116,6 +124,18 @@ pub struct RouteMatch {
     /// Whether only gRPC requests match.
     #[serde(default)]
     pub grpc: Option<GrpcRouteMatchOptions>,
+    /// The share of requests that match.
+    #[serde(default)]
+    pub runtime_fraction: Option<RuntimeFractionalPercent>,
+    /// The client's certificate.
+    #[serde(default)]
+    pub tls_context: Option<TlsContextMatchOptions>,
+    /// What filters left.
+    #[serde(default)]
+    pub dynamic_metadata: Vec<MetadataMatcher>,
+    /// The cookies.
+    #[serde(default)]
+    pub cookies: Vec<CookieMatcher>,
 }
 
 /// `RouteMatch.path_specifier`.
@@ -130,6 +150,10 @@ pub enum PathSpecifier {
     SafeRegex(RegexMatcher),
     /// The path itself, or it and a `/` and anything.
     PathSeparatedPrefix(String),
+    /// By an extension.
+    PathMatchPolicy(PathMatchPolicy),
+    /// CONNECT requests.
+    ConnectMatcher(ConnectMatcher),
 }
 
 /// `envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions`.
@@ -171,6 +195,9 @@ pub struct RouteAction {
     /// What replaces the matched prefix or path.
     #[serde(default)]
     pub prefix_rewrite: String,
+    /// What the path becomes, by an extension.
+    #[serde(default)]
+    pub path_rewrite_policy: Option<PathRewritePolicy>,
     /// What replaces `host`.
     #[serde(default, rename = "oneof:host_rewrite_specifier")]
     pub host_rewrite: Option<HostRewriteSpecifier>,

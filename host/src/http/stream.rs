@@ -27,7 +27,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
 use crate::headers::Known;
 use crate::observe::metrics::HttpStats;
-use crate::route::{Action, Route};
+use crate::route::{Action, Facts, Route};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
 use crate::wasm::Upstream;
 use crate::worker::Worker;
@@ -483,7 +483,7 @@ fn match_route(
     random: u64,
     exchange: &mut Exchange,
 ) -> Option<Arc<Route>> {
-    let route = around.manager.routes.find(&exchange.request, random);
+    let route = around.manager.routes.find(&Facts::of(exchange, random));
     exchange.route_kind = route.map(|route| match route.action {
         Action::Forward(_) => RouteKind::Forward,
         Action::Redirect(_) => RouteKind::Redirect,

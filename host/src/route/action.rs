@@ -223,7 +223,13 @@ impl Forward {
     ) -> Option<Self> {
         let clusters = ClusterChoice::build(&spec.clusters, context, report);
         let rewrite = spec.regex_rewrite.as_ref();
-        let path_rewrite = PathRewrite::build(&spec.prefix_rewrite, rewrite, path, report);
+        let mut path_rewrite = PathRewrite::build(&spec.prefix_rewrite, rewrite, path, report);
+        if !spec.path_template_rewrite.is_empty() {
+            if path_rewrite.is_some() {
+                return report.error(Problem::TwoRewrites);
+            }
+            path_rewrite = PathRewrite::template(&spec.path_template_rewrite, path, report);
+        }
         let host_rewrite = host_rewrite(&spec.host_rewrite_literal, report);
         let status = spec.cluster_not_found_status;
         if !matches!(status, 404 | 500 | 503) {

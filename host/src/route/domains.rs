@@ -1,15 +1,16 @@
 //! The virtual host for a host name.
 //!
 //! Owns the order in which domains are tried: exact, suffix wildcards from the longest, prefix
-//! wildcards from the longest, `*`. Hosts are compared in lower case and with their port. Called by
-//! `table`. Does not own what a virtual host is.
+//! wildcards from the longest, `*`. Hosts are compared in lower case and with their port. A lookup
+//! takes as long as the host name, however many domains there are. Called by `table`. Does not own
+//! what a virtual host is.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use super::error::{Path, Problem, Report};
+use super::trie::Trie;
 
 /// Longest host name that is brought into lower case without an allocation: that of DNS with a
 /// port. A longer one that is in lower case already needs none either.
@@ -18,24 +19,21 @@ const HOST_BYTES: usize = 272;
 /// Indices of virtual hosts by their domains.
 #[derive(Debug, Default)]
 pub(super) struct Domains {
-    exact: HashMap<Box<[u8]>, usize>,
-    /// Longest first.
-    suffixes: Vec<Bucket>,
-    /// Longest first.
-    prefixes: Vec<Bucket>,
-    any: Option<usize>,
-}
-
-/// The wildcard domains of one length.
-#[derive(Debug)]
-struct Bucket {
-    length: usize,
-    hosts: HashMap<Box<[u8]>, usize>,
+    exact: HashMap<Box<[u8]>, u32>,
+    /// Without the `*`, from the back.
+    suffixes: Trie,
+    /// Without the `*`.
+    prefixes: Trie,
+    any: Option<u32>,
 }
 
 impl Domains {
     /// The virtual host for `host`, as it stands in `:authority`.
     pub(super) fn find(&self, host: &[u8]) -> Option<usize> {
+        self.find_number(host).map(|number| number as usize)
+    }
+
+    fn find_number(&self, host: &[u8]) -> Option<u32> {
         if self.exact.is_empty() && self.suffixes.is_empty() && self.prefixes.is_empty() {
             return self.any;
         }
@@ -54,41 +52,43 @@ impl Domains {
         self.find_lower(&lower)
     }
 
-    fn find_lower(&self, host: &[u8]) -> Option<usize> {
+    fn find_lower(&self, host: &[u8]) -> Option<u32> {
         if let Some(found) = self.exact.get(host) {
             return Some(*found);
         }
-        // A wildcard stands for at least one byte.
-        let suffix = self
-            .suffixes
-            .iter()
-            .filter(|bucket| bucket.length < host.len());
-        let mut suffix = suffix.filter_map(|bucket| {
-            let start = host.len() - bucket.length;
-            bucket.hosts.get(host.get(start..)?)
-        });
-        if let Some(found) = suffix.next() {
-            return Some(*found);
-        }
-        let prefix = self
-            .prefixes
-            .iter()
-            .filter(|bucket| bucket.length < host.len());
-        let mut prefix = prefix.filter_map(|bucket| bucket.hosts.get(host.get(..bucket.length)?));
-        prefix.next().copied().or(self.any)
+        let bytes = host.iter().copied();
+        let suffix = longest(&self.suffixes, bytes.clone().rev(), host.len());
+        suffix
+            .or_else(|| longest(&self.prefixes, bytes, host.len()))
+            .or(self.any)
     }
+}
+
+/// The value of the longest key that `host` begins with. A wildcard stands for at least one of its
+/// `length` bytes.
+fn longest(trie: &Trie, host: impl Iterator<Item = u8>, length: usize) -> Option<u32> {
+    let mut longest = None;
+    trie.each(host, |fixed, value| {
+        if fixed < length {
+            longest = Some(value);
+        }
+    });
+    longest
 }
 
 /// [`Domains`] in the making.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
-    domains: Domains,
+    exact: HashMap<Box<[u8]>, u32>,
+    suffixes: BTreeMap<Vec<u8>, u32>,
+    prefixes: BTreeMap<Vec<u8>, u32>,
+    any: Option<u32>,
     first: HashMap<String, Path>,
 }
 
 impl Builder {
     /// Adds a domain of the virtual host `index`.
-    pub(super) fn add(&mut self, domain: &str, index: usize, report: &mut Report) {
+    pub(super) fn add(&mut self, domain: &str, index: u32, report: &mut Report) {
         let domain = domain.to_ascii_lowercase();
         match self.first.entry(domain.clone()) {
             Entry::Vacant(entry) => {
@@ -103,43 +103,25 @@ impl Builder {
                 return;
             }
         }
-        let Domains {
-            exact,
-            suffixes,
-            prefixes,
-            any,
-        } = &mut self.domains;
         if domain == "*" {
-            *any = Some(index);
+            self.any = Some(index);
         } else if let Some(suffix) = domain.strip_prefix('*') {
-            insert(suffixes, suffix, index);
+            self.suffixes.insert(suffix.bytes().rev().collect(), index);
         } else if let Some(prefix) = domain.strip_suffix('*') {
-            insert(prefixes, prefix, index);
+            self.prefixes.insert(prefix.into(), index);
         } else {
-            exact.insert(domain.into_bytes().into(), index);
+            self.exact.insert(domain.into_bytes().into(), index);
         }
     }
 
     pub(super) fn finish(self) -> Domains {
-        self.domains
-    }
-}
-
-fn insert(buckets: &mut Vec<Bucket>, wildcard: &str, index: usize) {
-    let length = wildcard.len();
-    let found = buckets.binary_search_by_key(&Reverse(length), |bucket| Reverse(bucket.length));
-    let at = found.unwrap_or_else(|at| {
-        buckets.insert(
-            at,
-            Bucket {
-                length,
-                hosts: HashMap::new(),
-            },
-        );
-        at
-    });
-    if let Some(bucket) = buckets.get_mut(at) {
-        bucket.hosts.insert(wildcard.as_bytes().into(), index);
+        let trie = |keys: BTreeMap<_, _>| Trie::new(&keys.into_iter().collect::<Vec<_>>());
+        Domains {
+            exact: self.exact,
+            suffixes: trie(self.suffixes),
+            prefixes: trie(self.prefixes),
+            any: self.any,
+        }
     }
 }
 
@@ -152,7 +134,7 @@ mod tests {
     fn domains(list: &[&str]) -> Domains {
         let mut report = Report::default();
         let mut builder = Builder::default();
-        for (index, domain) in list.iter().enumerate() {
+        for (domain, index) in list.iter().zip(0..) {
             builder.add(domain, index, &mut report);
         }
         builder.finish()

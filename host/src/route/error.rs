@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::pattern::PatternError;
+use super::uri_template::TemplateError;
 use crate::headers::InvalidName;
 
 /// One step of a [`Path`].
@@ -106,8 +107,8 @@ pub enum Problem {
     /// A cluster that the configuration does not have.
     #[error("unknown cluster \"{0}\"")]
     UnknownCluster(String),
-    /// `prefix_rewrite` together with `regex_rewrite`.
-    #[error("only one of prefix_rewrite and regex_rewrite may be set")]
+    /// Two of `prefix_rewrite`, `regex_rewrite` and `path_rewrite_policy` together.
+    #[error("only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be set")]
     TwoRewrites,
     /// A `substitution` names a group that the expression does not have.
     #[error("substitution names group {group}, and the expression has {count}")]
@@ -137,6 +138,18 @@ pub enum Problem {
         /// The most that there may be.
         limit: usize,
     },
+    /// A URI template, or a rewrite of one.
+    #[error("not a URI template that can be used")]
+    Template(#[source] TemplateError),
+    /// `prefix_rewrite` of a route that matches a URI template.
+    #[error("prefix_rewrite cannot follow a URI template; write path_rewrite_policy")]
+    PrefixOfTemplate,
+    /// `path_rewrite_policy` of a route that does not match a URI template.
+    #[error("path_rewrite_policy needs a path_match_policy, whose variables it puts elsewhere")]
+    RewriteWithoutTemplate,
+    /// A path of more than one key to a value of the dynamic metadata.
+    #[error("not supported by nuncio: values inside of values; write one key")]
+    MetadataPath,
     /// A fraction whose denominator is zero.
     #[error("the denominator must be greater than 0")]
     Denominator,

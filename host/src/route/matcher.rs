@@ -1,17 +1,25 @@
 //! What a request has to look like for a route to take it (`RouteMatch`).
 //!
-//! Owns path, header, query-parameter and gRPC matchers and Envoy's string matcher. Called by
-//! `table` for each route in turn. A match allocates nothing. Does not own the order of routes.
-
-use memchr::memmem::Finder;
+//! Owns the criteria of one route and the path matchers. Called by `table` and `index`. A match
+//! allocates nothing. Does not own the order of routes.
 
 use super::error::{Problem, Report};
+use super::facts::Facts;
 use super::pattern::Pattern;
-use super::spec::{
-    HeaderMatchSpec, HeaderTestSpec, MatchSpec, PathSpec, QueryMatchSpec, QueryTestSpec,
-    StringMatchSpec, StringPatternSpec,
-};
-use crate::headers::{Headers, Known, Name};
+use super::spec::{MatchSpec, PathSpec, TlsMatchSpec};
+use super::uri_template::UriTemplate;
+use crate::headers::{Headers, Known};
+
+mod fields;
+mod metadata;
+mod share;
+mod string;
+
+pub(super) use fields::HeaderMatcher;
+use fields::{CookieMatcher, QueryMatcher};
+use metadata::MetadataMatcher;
+use share::Share;
+pub(super) use string::Text;
 
 /// A request's `:path` in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,21 +52,44 @@ impl<'a> Uri<'a> {
     }
 }
 
+/// The first criterion of a route that a request does not meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// `path_specifier`.
+    Path,
+    /// `runtime_fraction`.
+    Fraction,
+    /// `grpc`.
+    Grpc,
+    /// The header matcher of that index.
+    Header(usize),
+    /// The query-parameter matcher of that index.
+    QueryParameter(usize),
+    /// The cookie matcher of that index.
+    Cookie(usize),
+    /// `tls_context`.
+    TlsContext,
+    /// The metadata matcher of that index.
+    DynamicMetadata(usize),
+}
+
 /// All criteria of one route; every one of them has to match.
 #[derive(Clone, Debug)]
 pub(super) struct RouteMatcher {
     path: PathMatcher,
-    headers: Box<[HeaderMatcher]>,
-    query: Box<[QueryMatcher]>,
-    grpc: bool,
-    fraction: Option<Fraction>,
+    others: Option<Box<Others>>,
 }
 
-/// How many of `denominator` requests match; the denominator is not zero.
-#[derive(Clone, Copy, Debug)]
-struct Fraction {
-    numerator: u64,
-    denominator: u64,
+/// The criteria beside the path.
+#[derive(Clone, Debug)]
+struct Others {
+    share: Option<Share>,
+    grpc: bool,
+    headers: Box<[HeaderMatcher]>,
+    query: Box<[QueryMatcher]>,
+    cookies: Box<[CookieMatcher]>,
+    tls: Option<TlsMatchSpec>,
+    metadata: Box<[MetadataMatcher]>,
 }
 
 impl RouteMatcher {
@@ -70,40 +101,114 @@ impl RouteMatcher {
             &spec.query_parameters,
             QueryMatcher::build,
         );
-        let fraction = spec.runtime_fraction.map(|fraction| {
-            let Some(denominator) = std::num::NonZero::new(fraction.denominator) else {
-                return report.field("runtime_fraction", |r| r.error(Problem::Denominator));
-            };
-            let denominator = u64::from(denominator.get());
-            Some(Fraction {
-                numerator: u64::from(fraction.numerator),
-                denominator,
-            })
+        let cookies = report.items("cookies", &spec.cookies, CookieMatcher::build);
+        let metadata = report.items(
+            "dynamic_metadata",
+            &spec.dynamic_metadata,
+            MetadataMatcher::build,
+        );
+        let share = spec.runtime_fraction.as_ref().map(|fraction| {
+            report.field("runtime_fraction", |report| Share::build(fraction, report))
         });
-        Some(Self {
-            path: path?,
+        let others = Others {
+            share: share.flatten(),
+            grpc: spec.grpc,
             headers,
             query,
-            grpc: spec.grpc,
-            fraction: fraction.flatten(),
+            cookies,
+            tls: spec.tls_context,
+            metadata,
+        };
+        Some(Self {
+            path: path?,
+            others: (!others.is_empty()).then(|| Box::new(others)),
         })
     }
 
-    /// Whether a request matches. `random` is the stream's number, for `runtime_fraction`.
-    pub(super) fn matches(&self, request: &Headers, uri: Uri<'_>, random: u64) -> bool {
-        self.path.matches(uri.path)
-            && self.headers.iter().all(|header| header.matches(request))
-            && self.query.iter().all(|parameter| parameter.matches(uri))
-            && (!self.grpc || is_grpc(request))
-            && self
-                .fraction
-                .is_none_or(|fraction| random % fraction.denominator < fraction.numerator)
+    /// Whether a request matches. `path` is its path without the query, `None` where it has none.
+    pub(super) fn matches(&self, facts: &Facts<'_>, path: Option<&[u8]>) -> bool {
+        self.path.matches(facts.request, path) && self.others_match(facts)
+    }
+
+    /// Whether everything but the path matches.
+    pub(super) fn others_match(&self, facts: &Facts<'_>) -> bool {
+        self.others
+            .as_ref()
+            .is_none_or(|others| others.mismatch(facts).is_none())
+    }
+
+    /// What the request does not meet; `None` where it matches.
+    pub(super) fn mismatch(&self, facts: &Facts<'_>, path: Option<&[u8]>) -> Option<Mismatch> {
+        if !self.path.matches(facts.request, path) {
+            return Some(Mismatch::Path);
+        }
+        self.others.as_ref()?.mismatch(facts)
+    }
+
+    /// Whether there is nothing to match but the path.
+    pub(super) const fn is_path_alone(&self) -> bool {
+        self.others.is_none()
     }
 
     /// What the path has to look like.
     pub(super) const fn path(&self) -> &PathMatcher {
         &self.path
     }
+}
+
+impl Others {
+    const fn is_empty(&self) -> bool {
+        self.share.is_none()
+            && !self.grpc
+            && self.headers.is_empty()
+            && self.query.is_empty()
+            && self.cookies.is_empty()
+            && self.tls.is_none()
+            && self.metadata.is_empty()
+    }
+
+    fn mismatch(&self, facts: &Facts<'_>) -> Option<Mismatch> {
+        let request = facts.request;
+        if self
+            .share
+            .as_ref()
+            .is_some_and(|share| !share.takes(facts.random))
+        {
+            return Some(Mismatch::Fraction);
+        }
+        if self.grpc && !is_grpc(request) {
+            return Some(Mismatch::Grpc);
+        }
+        let mut headers = self.headers.iter();
+        if let Some(index) = headers.position(|header| !header.matches(request)) {
+            return Some(Mismatch::Header(index));
+        }
+        if !self.query.is_empty() {
+            let uri = Uri::new(request.known(Known::Path).unwrap_or_default());
+            let mut query = self.query.iter();
+            if let Some(index) = query.position(|parameter| !parameter.matches(uri)) {
+                return Some(Mismatch::QueryParameter(index));
+            }
+        }
+        let mut cookies = self.cookies.iter();
+        if let Some(index) = cookies.position(|cookie| !cookie.matches(request)) {
+            return Some(Mismatch::Cookie(index));
+        }
+        if self.tls.is_some_and(|tls| !tls_matches(tls, facts)) {
+            return Some(Mismatch::TlsContext);
+        }
+        let mut metadata = self.metadata.iter();
+        let index = metadata.position(|entry| !entry.matches(facts.metadata))?;
+        Some(Mismatch::DynamicMetadata(index))
+    }
+}
+
+/// Whether the client's certificate is as wanted; without TLS there is none.
+fn tls_matches(wanted: TlsMatchSpec, facts: &Facts<'_>) -> bool {
+    let presented = facts.tls.is_some_and(|tls| tls.certificate_presented);
+    let validated = facts.tls.is_some_and(|tls| tls.certificate_validated);
+    wanted.presented.is_none_or(|wanted| wanted == presented)
+        && wanted.validated.is_none_or(|wanted| wanted == validated)
 }
 
 /// `application/grpc`, alone or with a `+` and a message format.
@@ -121,46 +226,9 @@ pub(super) enum PathMatcher {
     Path(Text),
     SeparatedPrefix(Text),
     Regex(Pattern),
-}
-
-/// A text to compare with.
-#[derive(Clone, Debug)]
-pub(super) struct Text {
-    bytes: Box<[u8]>,
-    ignore_case: bool,
-}
-
-impl Text {
-    fn new(text: &str, ignore_case: bool) -> Self {
-        Self {
-            bytes: text.as_bytes().into(),
-            ignore_case,
-        }
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn equals(&self, text: &[u8]) -> bool {
-        if self.ignore_case {
-            self.bytes.eq_ignore_ascii_case(text)
-        } else {
-            *self.bytes == *text
-        }
-    }
-
-    pub(super) fn begins(&self, text: &[u8]) -> bool {
-        text.get(..self.bytes.len())
-            .is_some_and(|start| self.equals(start))
-    }
-
-    fn ends(&self, text: &[u8]) -> bool {
-        let start = text.len().checked_sub(self.bytes.len());
-        start
-            .and_then(|start| text.get(start..))
-            .is_some_and(|end| self.equals(end))
-    }
+    Template(UriTemplate),
+    /// CONNECT requests, whatever their path.
+    Connect,
 }
 
 impl PathMatcher {
@@ -176,220 +244,35 @@ impl PathMatcher {
                 }
                 Some(Self::SeparatedPrefix(text(prefix)))
             }
-            PathSpec::SafeRegex(regex) => build_regex("safe_regex", regex, report).map(Self::Regex),
+            PathSpec::SafeRegex(regex) => {
+                string::build_regex("safe_regex", regex, report).map(Self::Regex)
+            }
+            PathSpec::Template(template) => report.field("path_match_policy", |report| {
+                report.field("typed_config", |report| {
+                    report.field("path_template", |report| {
+                        let template = UriTemplate::parse(template);
+                        report
+                            .take(template.map_err(Problem::Template))
+                            .map(Self::Template)
+                    })
+                })
+            }),
+            PathSpec::Connect => Some(Self::Connect),
         }
     }
 
-    fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Prefix(prefix) => prefix.begins(path),
-            Self::Path(whole) => whole.equals(path),
-            Self::SeparatedPrefix(prefix) => {
+    /// Whether a path, `None` where the request has none, matches.
+    pub(super) fn matches(&self, request: &Headers, path: Option<&[u8]>) -> bool {
+        match (self, path) {
+            (Self::Connect, _) => request.known(Known::Method) == Some(b"CONNECT"),
+            (_, None) => false,
+            (Self::Prefix(prefix), Some(path)) => prefix.begins(path),
+            (Self::Path(whole), Some(path)) => whole.equals(path),
+            (Self::SeparatedPrefix(prefix), Some(path)) => {
                 prefix.begins(path) && matches!(path.get(prefix.len()), None | Some(b'/'))
             }
-            Self::Regex(pattern) => pattern.matches(path),
-        }
-    }
-}
-
-fn build_regex(field: &'static str, regex: &str, report: &mut Report) -> Option<Pattern> {
-    report.field(field, |report| {
-        report.field("regex", |report| {
-            report.take(Pattern::new(regex).map_err(Problem::Pattern))
-        })
-    })
-}
-
-/// `StringMatcher`.
-#[derive(Clone, Debug)]
-pub(super) struct StringMatcher(StringTest);
-
-#[derive(Clone, Debug)]
-enum StringTest {
-    Exact(Text),
-    Prefix(Text),
-    Suffix(Text),
-    Contains(Box<Finder<'static>>),
-    /// Not empty.
-    ContainsIgnoringCase(Text),
-    Regex(Pattern),
-}
-
-impl StringMatcher {
-    fn build(spec: &StringMatchSpec, report: &mut Report) -> Option<Self> {
-        let fields = ["exact", "prefix", "suffix", "contains", "safe_regex"];
-        if spec.ignore_case && matches!(spec.pattern, StringPatternSpec::SafeRegex(_)) {
-            return report.field("ignore_case", |r| r.error(Problem::IgnoreCaseWithRegex));
-        }
-        Self::build_pattern(&spec.pattern, spec.ignore_case, fields, report)
-    }
-
-    /// `fields` are the names that the patterns have here, in the order of the variants.
-    fn build_pattern(
-        spec: &StringPatternSpec,
-        ignore_case: bool,
-        fields: [&'static str; 5],
-        report: &mut Report,
-    ) -> Option<Self> {
-        let [_, prefix_field, suffix_field, contains_field, regex_field] = fields;
-        let mut text = |field, text: &str| {
-            if text.is_empty() {
-                return report.field(field, |report| report.error(Problem::Empty));
-            }
-            Some(Text::new(text, ignore_case))
-        };
-        let test = match spec {
-            StringPatternSpec::Exact(exact) => StringTest::Exact(Text::new(exact, ignore_case)),
-            StringPatternSpec::Prefix(prefix) => StringTest::Prefix(text(prefix_field, prefix)?),
-            StringPatternSpec::Suffix(suffix) => StringTest::Suffix(text(suffix_field, suffix)?),
-            StringPatternSpec::Contains(part) => {
-                let text = text(contains_field, part)?;
-                if ignore_case {
-                    StringTest::ContainsIgnoringCase(text)
-                } else {
-                    StringTest::Contains(Box::new(Finder::new(&text.bytes).into_owned()))
-                }
-            }
-            StringPatternSpec::SafeRegex(regex) => {
-                StringTest::Regex(build_regex(regex_field, regex, report)?)
-            }
-        };
-        Some(Self(test))
-    }
-
-    /// Whether `value` matches.
-    pub(super) fn matches(&self, value: &[u8]) -> bool {
-        match &self.0 {
-            StringTest::Exact(text) => text.equals(value),
-            StringTest::Prefix(text) => text.begins(value),
-            StringTest::Suffix(text) => text.ends(value),
-            StringTest::Contains(finder) => finder.find(value).is_some(),
-            StringTest::ContainsIgnoringCase(text) => value
-                .windows(text.len().max(1))
-                .any(|window| text.equals(window)),
-            StringTest::Regex(pattern) => pattern.matches(value),
-        }
-    }
-}
-
-/// `HeaderMatcher`. Of several fields of the name, one has to match: Envoy 1.40 no longer joins
-/// them with commas.
-#[derive(Clone, Debug)]
-pub(super) struct HeaderMatcher {
-    name: Name,
-    test: HeaderTest,
-    invert: bool,
-    missing_is_empty: bool,
-}
-
-#[derive(Clone, Debug)]
-enum HeaderTest {
-    Present(bool),
-    String(StringMatcher),
-    Range { start: i64, end: i64 },
-}
-
-impl HeaderMatcher {
-    fn build_in(report: &mut Report, spec: &HeaderMatchSpec) -> Option<Self> {
-        let name = report.field("name", |report| {
-            report.take(Name::parse(spec.name.as_bytes()).map_err(Problem::HeaderName))
-        });
-        let test = match &spec.test {
-            HeaderTestSpec::Present(present) => Some(HeaderTest::Present(*present)),
-            HeaderTestSpec::String(string) => report
-                .field("string_match", |report| {
-                    StringMatcher::build(string, report)
-                })
-                .map(HeaderTest::String),
-            HeaderTestSpec::Legacy(pattern) => {
-                let fields = [
-                    "exact_match",
-                    "prefix_match",
-                    "suffix_match",
-                    "contains_match",
-                    "safe_regex_match",
-                ];
-                StringMatcher::build_pattern(pattern, false, fields, report).map(HeaderTest::String)
-            }
-            HeaderTestSpec::Range { start, end } => Some(HeaderTest::Range {
-                start: *start,
-                end: *end,
-            }),
-        };
-        Some(Self {
-            name: name?,
-            test: test?,
-            invert: spec.invert_match,
-            missing_is_empty: spec.treat_missing_header_as_empty,
-        })
-    }
-
-    /// Whether the head matches. A missing header matches no test of its value, not even an
-    /// inverted one, unless it is taken for an empty one.
-    pub(super) fn matches(&self, request: &Headers) -> bool {
-        let present = request.contains(&self.name);
-        if let HeaderTest::Present(wanted) = self.test {
-            return ((present || self.missing_is_empty) == wanted) != self.invert;
-        }
-        if !present {
-            return self.missing_is_empty && self.value_matches(b"") != self.invert;
-        }
-        request
-            .get_all(&self.name)
-            .any(|value| self.value_matches(value))
-            != self.invert
-    }
-
-    fn value_matches(&self, value: &[u8]) -> bool {
-        match &self.test {
-            HeaderTest::Present(wanted) => *wanted,
-            HeaderTest::String(string) => string.matches(value),
-            HeaderTest::Range { start, end } => std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse::<i64>().ok())
-                .is_some_and(|number| (*start..*end).contains(&number)),
-        }
-    }
-}
-
-/// `QueryParameterMatcher`: looks at the first parameter of the name, without percent-decoding.
-#[derive(Clone, Debug)]
-struct QueryMatcher {
-    name: Box<[u8]>,
-    test: QueryTest,
-}
-
-#[derive(Clone, Debug)]
-enum QueryTest {
-    Present(bool),
-    String(StringMatcher),
-}
-
-impl QueryMatcher {
-    fn build(report: &mut Report, spec: &QueryMatchSpec) -> Option<Self> {
-        if spec.name.is_empty() {
-            let _: Option<()> = report.field("name", |report| report.error(Problem::Empty));
-        }
-        let test = match &spec.test {
-            QueryTestSpec::Present(present) => QueryTest::Present(*present),
-            QueryTestSpec::String(string) => {
-                QueryTest::String(report.field("string_match", |report| {
-                    StringMatcher::build(string, report)
-                })?)
-            }
-        };
-        Some(Self {
-            name: spec.name.as_bytes().into(),
-            test,
-        })
-    }
-
-    /// Whether the query matches. A missing parameter matches no string.
-    fn matches(&self, uri: Uri<'_>) -> bool {
-        let value = uri.parameter(&self.name);
-        match &self.test {
-            QueryTest::Present(wanted) => value.is_some() == *wanted,
-            QueryTest::String(string) => value.is_some_and(|value| string.matches(value)),
+            (Self::Regex(pattern), Some(path)) => pattern.matches(path),
+            (Self::Template(template), Some(path)) => template.matches(path),
         }
     }
 }

@@ -11,27 +11,38 @@
 //!
 //! Does not own: rewriting with what was matched (`rewrite`).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson;
-use regex_automata::util::syntax;
+use regex_automata::util::{start, syntax};
 use regex_automata::{Anchored, Input, MatchKind};
+use regex_syntax::hir::literal::Extractor;
 
 use super::dialect;
 use super::error::Problem;
 use crate::limits;
 
+/// Expressions that one table of a [`PatternSet`] tries to hold.
+const SET_PATTERNS: usize = 64;
+
 /// An expression that has to match all of a text.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(Engine);
+pub(super) struct Pattern {
+    engine: Engine,
+    /// As the `regex` crate writes it.
+    translated: Arc<str>,
+}
 
 #[derive(Clone, Debug)]
 enum Engine {
-    Table(Arc<dense::DFA<Vec<u32>>>),
+    Table(Arc<Table>),
     Search(Regex),
 }
+
+type Table = dense::DFA<Vec<u32>>;
 
 /// Why an expression does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,21 +65,102 @@ impl Pattern {
     /// When it is empty, not RE2, or takes more than [`limits::REGEX_BYTES`] when compiled.
     pub(super) fn new(expression: &str) -> Result<Self, PatternError> {
         let translated = translate(expression)?;
-        let search = compile(&format!(r"\A(?:{translated})\z"))?;
-        let table = table(&format!(r"(?:{translated})\z"));
-        Ok(Self(table.map_or(Engine::Search(search), |table| {
-            Engine::Table(Arc::new(table))
-        })))
+        let whole = format!(r"(?:{translated})\z");
+        let engine = match table(&[&whole], limits::REGEX_TABLE_BYTES) {
+            Some(table) => Engine::Table(Arc::new(table)),
+            None => Engine::Search(compile(&format!(r"\A{whole}"))?),
+        };
+        Ok(Self {
+            engine,
+            translated: translated.into(),
+        })
     }
 
     /// Whether the expression matches all of `text`.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
-        match &self.0 {
+        match &self.engine {
             Engine::Table(table) => {
                 let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
                 matches!(table.try_search_fwd(&input), Ok(Some(_)))
             }
             Engine::Search(regex) => regex.is_match(text),
+        }
+    }
+
+    /// What every text begins with that matches; often nothing.
+    pub(super) fn literal_prefix(&self) -> Vec<u8> {
+        let config = syntax::Config::new().utf8(false);
+        let Ok(parsed) = syntax::parse_with(&self.translated, &config) else {
+            return Vec::new();
+        };
+        let literals = Extractor::new().extract(&parsed);
+        let prefix = literals.longest_common_prefix();
+        prefix.unwrap_or_default().to_vec()
+    }
+}
+
+/// Expressions that are matched at once: which of them match all of a text is found in one walk.
+#[derive(Debug)]
+pub(super) struct PatternSet(Table);
+
+/// Sets, each with the part of the expressions that it holds.
+type Sets = Vec<(Range<usize>, PatternSet)>;
+
+impl PatternSet {
+    /// As few sets as can hold the expressions, and the positions of those that are in none: one
+    /// that would be alone in its set, one whose table would be too large.
+    pub(super) fn of_many(patterns: &[&Pattern]) -> (Sets, Vec<usize>) {
+        let mut sets = Vec::new();
+        let mut alone = Vec::new();
+        // Parts that are to become sets, the last one first.
+        let mut open: Vec<Range<usize>> = (0..patterns.len())
+            .step_by(SET_PATTERNS)
+            .map(|start| start..patterns.len().min(start + SET_PATTERNS))
+            .rev()
+            .collect();
+        while let Some(range) = open.pop() {
+            match Self::new(patterns.get(range.clone()).unwrap_or_default()) {
+                Some(set) => sets.push((range, set)),
+                None if range.len() > 1 => {
+                    let middle = range.start + range.len() / 2;
+                    open.push(middle..range.end);
+                    open.push(range.start..middle);
+                }
+                None => alone.extend(range),
+            }
+        }
+        (sets, alone)
+    }
+
+    fn new(patterns: &[&Pattern]) -> Option<Self> {
+        if patterns.len() < 2 {
+            return None;
+        }
+        let whole = patterns.iter().map(|pattern| match &pattern.engine {
+            Engine::Table(_) => Some(format!(r"(?:{})\z", pattern.translated)),
+            Engine::Search(_) => None,
+        });
+        let whole: Vec<_> = whole.collect::<Option<_>>()?;
+        table(&whole, limits::REGEX_SET_BYTES).map(Self)
+    }
+
+    /// Calls `found` with the position of every expression that matches all of `text`.
+    pub(super) fn each_match(&self, text: &[u8], mut found: impl FnMut(usize)) {
+        let anchored = start::Config::new().anchored(Anchored::Yes);
+        let Ok(mut state) = self.0.start_state(&anchored) else {
+            return;
+        };
+        for byte in text {
+            state = self.0.next_state(state, *byte);
+            if self.0.is_dead_state(state) {
+                return;
+            }
+        }
+        state = self.0.next_eoi_state(state);
+        if self.0.is_match_state(state) {
+            for index in 0..self.0.match_len(state) {
+                found(self.0.match_pattern(state, index).as_usize());
+            }
         }
     }
 }
@@ -96,13 +188,14 @@ fn compile(translated: &str) -> Result<Regex, PatternError> {
         })
 }
 
-/// The complete table of an expression that compiles, unless it would be too large.
-fn table(translated: &str) -> Option<dense::DFA<Vec<u32>>> {
+/// The complete table of expressions, unless it would be larger than `limit` bytes or one of them
+/// does not compile.
+fn table<P: AsRef<str>>(translated: &[P], limit: usize) -> Option<Table> {
     let config = dense::Config::new()
         .start_kind(StartKind::Anchored)
         .match_kind(MatchKind::All)
-        .dfa_size_limit(Some(limits::REGEX_TABLE_BYTES))
-        .determinize_size_limit(Some(limits::REGEX_TABLE_BYTES));
+        .dfa_size_limit(Some(limit))
+        .determinize_size_limit(Some(limit));
     let program = thompson::Config::new()
         .utf8(false)
         .nfa_size_limit(Some(limits::REGEX_BYTES));
@@ -110,7 +203,7 @@ fn table(translated: &str) -> Option<dense::DFA<Vec<u32>>> {
         .configure(config)
         .syntax(syntax::Config::new().utf8(false))
         .thompson(program)
-        .build(translated)
+        .build_many(translated)
         .ok()
 }
 
@@ -218,8 +311,8 @@ mod tests {
     fn both_engines_agree() {
         let small = Pattern::new(r"/[a-z]+(?:\.\d\d)?").unwrap();
         let large = Pattern::new(r"/[a-z]+(?:\.\d\d)?|(?:[\pL\pN]{20})").unwrap();
-        assert!(matches!(small.0, Engine::Table(_)));
-        assert!(matches!(large.0, Engine::Search(_)));
+        assert!(matches!(small.engine, Engine::Table(_)));
+        assert!(matches!(large.engine, Engine::Search(_)));
         for text in ["/", "/a", "/ab.12", "/ab.1", "/ab.123", "x/ab", "", "/ab\n"] {
             assert_eq!(
                 small.matches(text.as_bytes()),
@@ -227,6 +320,68 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn the_fixed_beginning_is_known() {
+        for (expression, prefix) in [
+            ("/users/[0-9]+", "/users/"),
+            ("/a(b|c)d", "/a"),
+            ("/abc|/abd", "/ab"),
+            ("^/abc$", "/abc"),
+            ("(?i)/abc", "/"),
+            (".*", ""),
+            ("/a?", "/"),
+            ("/ab*", "/a"),
+            ("(?m)^/a$", "/a"),
+            (r"/a\.b", "/a.b"),
+            (r"\Q/a+\E.*", "/a+"),
+            ("|/a", ""),
+        ] {
+            let found = Pattern::new(expression).unwrap().literal_prefix();
+            assert!(
+                prefix.as_bytes().starts_with(&found),
+                "{expression} has {found:?}"
+            );
+            assert!(
+                found.len() >= prefix.len().min(1),
+                "{expression} has {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_set_says_which_expressions_match() {
+        let expressions = [
+            "/a.*",
+            "/ab",
+            "/[a-z]+",
+            "/x",
+            "(?i)/AB",
+            "/a{30}[\\pL\\pN]{20}",
+        ];
+        let patterns: Vec<_> = expressions.map(|text| Pattern::new(text).unwrap()).into();
+        let (sets, alone) = PatternSet::of_many(&patterns.iter().collect::<Vec<_>>());
+        for text in ["/ab", "/abc", "/x", "/AB", "/", "", "/ab/c", "x"] {
+            let mut found: Vec<usize> = alone
+                .iter()
+                .copied()
+                .filter(|index| patterns[*index].matches(text.as_bytes()))
+                .collect();
+            for (range, set) in &sets {
+                set.each_match(text.as_bytes(), |index| found.push(range.start + index));
+            }
+            found.sort_unstable();
+            let expected = patterns.iter().enumerate();
+            let expected = expected.filter(|(_, pattern)| pattern.matches(text.as_bytes()));
+            assert_eq!(
+                found,
+                expected.map(|(index, _)| index).collect::<Vec<_>>(),
+                "{text}"
+            );
+        }
+        assert!(alone.contains(&5), "its own table is too large");
+        assert!(!sets.is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::matcher::{PathMatcher, Text, Uri};
 use super::mutation::Scratch;
 use super::pattern;
 use super::spec::RegexRewriteSpec;
+use super::uri_template::TemplateRewrite;
 use crate::headers::{Headers, Known};
 
 /// Whether requests get headers by which Envoy tells what it did. The other way around from
@@ -33,6 +34,8 @@ pub(super) enum PathRewrite {
     Whole { with: Box<[u8]> },
     /// Every match of the expression is replaced.
     Regex(Box<Substitution>),
+    /// The whole path is put together anew from the variables of the template that matched.
+    Template(Box<TemplateRewrite>),
 }
 
 impl PathRewrite {
@@ -61,7 +64,30 @@ impl PathRewrite {
                         with,
                     }
                 }
-                PathMatcher::Path(_) | PathMatcher::Regex(_) => Self::Whole { with },
+                PathMatcher::Path(_) | PathMatcher::Regex(_) | PathMatcher::Connect => {
+                    Self::Whole { with }
+                }
+                PathMatcher::Template(_) => return report.error(Problem::PrefixOfTemplate),
+            })
+        })
+    }
+
+    /// `path_rewrite_policy` of an action whose route matches `path`.
+    pub(super) fn template(
+        text: &str,
+        path: Option<&PathMatcher>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        report.field("path_rewrite_policy", |report| {
+            let PathMatcher::Template(template) = path? else {
+                return report.error(Problem::RewriteWithoutTemplate);
+            };
+            report.field("typed_config", |report| {
+                report.field("path_template_rewrite", |report| {
+                    let rewrite = TemplateRewrite::parse(text, template);
+                    let rewrite = report.take(rewrite.map_err(Problem::Template))?;
+                    Some(Self::Template(Box::new(rewrite)))
+                })
             })
         })
     }
@@ -106,6 +132,7 @@ impl PathRewrite {
             }
             Self::Whole { with } => out.extend_from_slice(with),
             Self::Regex(substitution) => substitution.write(path, out),
+            Self::Template(rewrite) => rewrite.write(path, out),
         }
     }
 }

@@ -104,8 +104,14 @@ pub struct MatchSpec {
     pub query_parameters: Vec<QueryMatchSpec>,
     /// Whether `grpc` is set.
     pub grpc: bool,
-    /// `runtime_fraction.default_value`.
+    /// `runtime_fraction`.
     pub runtime_fraction: Option<FractionSpec>,
+    /// `cookies`.
+    pub cookies: Vec<CookieMatchSpec>,
+    /// `tls_context`.
+    pub tls_context: Option<TlsMatchSpec>,
+    /// `dynamic_metadata`.
+    pub dynamic_metadata: Vec<MetadataMatchSpec>,
 }
 
 impl MatchSpec {
@@ -119,6 +125,9 @@ impl MatchSpec {
             query_parameters: Vec::new(),
             grpc: false,
             runtime_fraction: None,
+            cookies: Vec::new(),
+            tls_context: None,
+            dynamic_metadata: Vec::new(),
         }
     }
 }
@@ -134,9 +143,68 @@ pub enum PathSpec {
     SafeRegex(String),
     /// `path_separated_prefix`: the prefix alone or followed by `/`.
     PathSeparatedPrefix(String),
+    /// `path_match_policy` with a `UriTemplateMatchConfig`: its `path_template`.
+    Template(String),
+    /// `connect_matcher`: CONNECT requests.
+    Connect,
 }
 
-/// `FractionalPercent`: how many of `denominator` requests.
+/// `RouteMatch.TlsContextMatchOptions`: what is wanted of the client's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsMatchSpec {
+    /// `presented`: whether there is one.
+    pub presented: Option<bool>,
+    /// `validated`: whether it was checked and found good.
+    pub validated: Option<bool>,
+}
+
+/// `CookieMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieMatchSpec {
+    /// `name`.
+    pub name: String,
+    /// `string_match`.
+    pub string: StringMatchSpec,
+    /// `invert_match`.
+    pub invert_match: bool,
+}
+
+/// `MetadataMatcher`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetadataMatchSpec {
+    /// `filter`: the namespace.
+    pub filter: String,
+    /// `path`: the keys; one, as values are not nested.
+    pub path: Vec<String>,
+    /// `value`.
+    pub value: ValueMatchSpec,
+    /// `invert`.
+    pub invert: bool,
+}
+
+/// `ValueMatcher.match_pattern`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValueMatchSpec {
+    /// `present_match`: false never matches.
+    Present(bool),
+    /// `string_match`.
+    String(StringMatchSpec),
+    /// `bool_match`.
+    Bool(bool),
+    /// `double_match.range`: `start` ≤ value < `end`.
+    Range {
+        /// `start`.
+        start: f64,
+        /// `end`.
+        end: f64,
+    },
+    /// `double_match.exact`.
+    Number(f64),
+    /// `or_match`.
+    Any(Vec<Self>),
+}
+
+/// `RuntimeFractionalPercent.default_value`: how many of `denominator` requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FractionSpec {
     /// `numerator`.
@@ -239,6 +307,9 @@ pub struct ForwardSpec {
     pub prefix_rewrite: String,
     /// `regex_rewrite`.
     pub regex_rewrite: Option<RegexRewriteSpec>,
+    /// `path_rewrite_policy` with a `UriTemplateRewriteConfig`: its `path_template_rewrite`; empty
+    /// for none.
+    pub path_template_rewrite: String,
     /// `host_rewrite_literal`, empty for none.
     pub host_rewrite_literal: String,
     /// `timeout`; `None` where it is not set, zero for no limit.
@@ -257,6 +328,7 @@ impl ForwardSpec {
             clusters,
             prefix_rewrite: String::new(),
             regex_rewrite: None,
+            path_template_rewrite: String::new(),
             host_rewrite_literal: String::new(),
             timeout: None,
             priority: Priority::Default,

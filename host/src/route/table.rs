@@ -1,16 +1,20 @@
 //! The routing table of one route configuration.
 //!
 //! Owns the lookup: a virtual host by the request's host, then the first of its routes that
-//! matches. Called by `http` once a request's head is complete, and again when a filter asks for a
-//! new choice. A lookup allocates nothing (but for a host name in upper case longer than any DNS
-//! name). Does not own domains or matchers (`domains`, `matcher`).
+//! matches; and [`Trace`], which says how that came about. Called by `http` once a request's head
+//! is complete, and again when a filter asks for a new choice. A lookup allocates nothing (but for
+//! a host name in upper case longer than any DNS name), and takes no longer in a large table than
+//! in a small one. Does not own domains, matchers or the index over many routes (`domains`,
+//! `matcher`, `index`).
 
 use std::sync::Arc;
 
 use super::action::{Action, Context, Route, route_levels};
 use super::domains::{self, Domains};
 use super::error::{Errors, Problem, Report};
-use super::matcher::{RouteMatcher, Uri};
+use super::facts::Facts;
+use super::index::{Entry, Index};
+use super::matcher::{Mismatch, RouteMatcher, Uri};
 use super::mutation::{Level, Levels};
 use super::redirect::Redirect;
 use super::spec::{RequireTls, RouteSpec, TableSpec, VirtualHostSpec};
@@ -31,9 +35,28 @@ struct VirtualHost {
     to_https: Arc<Route>,
 }
 
+/// Up to so many routes are looked at one after another, which is quicker than an index.
+const WALKED_ROUTES: usize = 8;
+
 /// The routes of a virtual host in the order of the configuration.
 #[derive(Debug)]
-struct Routes(Box<[(RouteMatcher, Arc<Route>)]>);
+struct Routes {
+    list: Box<[Entry]>,
+    index: Option<Index>,
+}
+
+/// How a route was chosen. Positions are those of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Trace<'t> {
+    /// The virtual host, where one has a domain for the request's host.
+    pub virtual_host: Option<usize>,
+    /// Whether the request is sent to `https` because of `require_tls`; no route is looked at then.
+    pub wants_tls: bool,
+    /// The routes before the one that was chosen, each with what the request does not meet.
+    pub passed: Vec<Mismatch>,
+    /// The route that was chosen; it stands behind those in `passed`.
+    pub route: Option<&'t Arc<Route>>,
+}
 
 impl Table {
     /// Checks and compiles `spec`. `clusters` gives the index of a cluster by its name.
@@ -61,7 +84,7 @@ impl Table {
                 domains.add(domain, index, report);
                 None
             });
-            index += 1;
+            index = index.saturating_add(1);
             Some(VirtualHost::build(spec, &shared, report))
         });
         report.finish(Self {
@@ -78,21 +101,64 @@ impl Table {
     }
 
     /// The route for a request, to be kept as long as that lasts; `None` is answered with 404.
-    /// `random` is the stream's number, which decides where a route takes only a fraction of
-    /// requests.
     #[must_use]
-    pub fn find(&self, request: &Headers, random: u64) -> Option<&Arc<Route>> {
-        let target = request.known(Known::Path)?;
-        // Neither `OPTIONS *` nor CONNECT has a path that a matcher could be about.
-        if !target.starts_with(b"/") {
-            return None;
-        }
-        let host = request.known(Known::Authority).unwrap_or_default();
-        let virtual_host = self.virtual_hosts.get(self.domains.find(host)?)?;
+    pub fn find(&self, facts: &Facts<'_>) -> Option<&Arc<Route>> {
+        let request = facts.request;
+        let path = path_of(request).ok()?;
+        let virtual_host = self.virtual_hosts.get(self.host(request)?)?;
         if virtual_host.wants_tls(request) {
             return Some(&virtual_host.to_https);
         }
-        virtual_host.routes.find(request, Uri::new(target), random)
+        virtual_host.routes.find(facts, path)
+    }
+
+    /// How [`Table::find`] comes to its choice. Looks at one route after another.
+    #[must_use]
+    pub fn trace(&self, facts: &Facts<'_>) -> Trace<'_> {
+        let request = facts.request;
+        let mut trace = Trace::default();
+        let Ok(path) = path_of(request) else {
+            return trace;
+        };
+        trace.virtual_host = self.host(request);
+        let host = trace
+            .virtual_host
+            .and_then(|index| self.virtual_hosts.get(index));
+        let Some(host) = host else {
+            return trace;
+        };
+        if host.wants_tls(request) {
+            trace.wants_tls = true;
+            trace.route = Some(&host.to_https);
+            return trace;
+        }
+        for (matcher, route) in &host.routes.list {
+            match matcher.mismatch(facts, path) {
+                Some(mismatch) => trace.passed.push(mismatch),
+                None => {
+                    trace.route = Some(route);
+                    break;
+                }
+            }
+        }
+        trace
+    }
+
+    fn host(&self, request: &Headers) -> Option<usize> {
+        let host = request.known(Known::Authority).unwrap_or_default();
+        self.domains.find(host)
+    }
+}
+
+/// There is a path, and no route can be about it, as in `OPTIONS *`.
+struct NoRoute;
+
+/// The path that routes are matched on; `None` for CONNECT, which has none.
+fn path_of(request: &Headers) -> Result<Option<&[u8]>, NoRoute> {
+    match request.known(Known::Path) {
+        Some(target) if target.starts_with(b"/") => Ok(Some(Uri::new(target).path)),
+        Some(_) => Err(NoRoute),
+        None => Ok(None),
     }
 }
 
@@ -120,7 +186,7 @@ impl VirtualHost {
             levels: Levels::default(),
         });
         Self {
-            routes: Routes(routes),
+            routes: Routes::new(routes),
             require_tls: spec.require_tls,
             to_https,
         }
@@ -142,7 +208,7 @@ fn build_route(
     level: &Level,
     shared: &Shared<'_>,
     report: &mut Report,
-) -> Option<(RouteMatcher, Arc<Route>)> {
+) -> Option<Entry> {
     let matcher = report.field("match", |report| RouteMatcher::build(&spec.matches, report));
     let path = matcher.as_ref().map(RouteMatcher::path);
     let action = Action::build(&spec.action, path, &shared.context, report);
@@ -159,11 +225,20 @@ fn build_route(
 }
 
 impl Routes {
-    fn find(&self, request: &Headers, uri: Uri<'_>, random: u64) -> Option<&Arc<Route>> {
-        self.0
-            .iter()
-            .find(|(matcher, _)| matcher.matches(request, uri, random))
-            .map(|(_, route)| route)
+    fn new(list: Box<[Entry]>) -> Self {
+        let index = (list.len() > WALKED_ROUTES).then(|| Index::new(&list));
+        Self { list, index }
+    }
+
+    fn find(&self, facts: &Facts<'_>, path: Option<&[u8]>) -> Option<&Arc<Route>> {
+        let at = match &self.index {
+            Some(index) => index.find(&self.list, facts, path)?,
+            None => self
+                .list
+                .iter()
+                .position(|(matcher, _)| matcher.matches(facts, path))?,
+        };
+        self.list.get(at).map(|(_, route)| route)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the tests of this part share: requests, exchanges and specs in few words.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use super::facts::Facts;
 use super::mutation::AppendAction;
 use super::spec::{
     ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, HeaderAddSpec, MatchSpec, MutationSpec,
@@ -10,7 +11,7 @@ use super::spec::{
 };
 use super::table::Table;
 use crate::clock;
-use crate::exchange::{Connection, Exchange, Protocol, Timing};
+use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
 use crate::headers::{Headers, Known, Name};
 use crate::observe::format::Format;
 
@@ -35,11 +36,23 @@ pub(super) fn exchange(request: Headers) -> Exchange {
         local: address,
         listener: "listener".into(),
         filter_chain: "".into(),
+        tls: None,
     };
     let timing = Timing::starting(clock::now(), clock::wall());
     let mut exchange = Exchange::new(Arc::new(connection), Protocol::Http11, timing, 1);
     exchange.request = request;
     exchange
+}
+
+/// What a request over clear text says that no filter has seen; the stream's number is 0.
+pub(super) fn facts(request: &Headers) -> Facts<'_> {
+    static NONE: LazyLock<Metadata> = LazyLock::new(Metadata::default);
+    Facts {
+        request,
+        random: 0,
+        tls: None,
+        metadata: &NONE,
+    }
 }
 
 /// All fields as `name: value`.

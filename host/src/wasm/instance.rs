@@ -180,6 +180,7 @@ fn blank() -> Box<Exchange> {
         local: nowhere,
         listener: "".into(),
         filter_chain: "".into(),
+        tls: None,
     };
     let timing = Timing::starting(clock::now(), clock::wall());
     Box::new(Exchange::new(

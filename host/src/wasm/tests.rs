@@ -96,6 +96,7 @@ fn stream(path: &str, fields: &[(&str, &str)]) -> Box<Exchange> {
         local: "127.0.0.1:6".parse().unwrap(),
         listener: "l".into(),
         filter_chain: "".into(),
+        tls: None,
     };
     let timing = Timing::starting(clock::now(), clock::wall());
     let mut exchange = Box::new(Exchange::new(

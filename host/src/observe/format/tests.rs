@@ -31,6 +31,7 @@ fn connection() -> Arc<Connection> {
         local: address("127.0.0.1:21841"),
         listener: "l0".into(),
         filter_chain: "fc0".into(),
+        tls: None,
     })
 }
 

@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 
+use super::super::facts::Facts;
 use super::super::mutation::AppendAction;
 use super::super::spec::TableSpec;
 use super::super::testing::{
-    add, build, direct, exchange, lines, mutations, prefix, problems, request, route, table,
+    add, build, direct, exchange, facts, lines, mutations, prefix, problems, request, route, table,
     table_spec, to_cluster, virtual_host,
 };
 use super::*;
@@ -19,7 +20,7 @@ fn weighted(clusters: &[(&str, u32)]) -> ForwardSpec {
 
 fn forward(spec: ForwardSpec) -> Forward {
     let table = table(vec![route(prefix("/"), ActionSpec::Forward(spec))]);
-    let route = table.find(&request("a", "/", &[]), 0).unwrap();
+    let route = table.find(&facts(&request("a", "/", &[]))).unwrap();
     match &route.action {
         Action::Forward(forward) => forward.clone(),
         other => panic!("{other:?}"),
@@ -63,7 +64,7 @@ fn clusters_are_looked_up_once() {
     );
     spec.validate_clusters = false;
     let table = build(&spec);
-    let route = table.find(&request("a", "/", &[]), 0);
+    let route = table.find(&facts(&request("a", "/", &[])));
     let target = route.and_then(|route| route.target(0)).unwrap();
     assert_eq!(
         target.cluster,
@@ -108,7 +109,7 @@ fn a_weighted_cluster_has_its_own_host_and_headers() {
     let table = table(vec![route(prefix("/"), ActionSpec::Forward(spec))]);
     for (random, host, name) in [(0, "zero", "c0"), (1, "route", "c1")] {
         let mut exchange = exchange(request("a", "/", &[]));
-        let route = table.find(&exchange.request, random).unwrap();
+        let route = table.find(&Facts::of(&exchange, random)).unwrap();
         let mut scratch = Scratch::default();
         route.finalize_request(&mut exchange, random, EnvoyHeaders::Suppress, &mut scratch);
         route.finalize_response(&mut exchange, random, &mut scratch);
@@ -136,7 +137,7 @@ fn headers_see_the_client_path_on_the_way_up_and_the_new_one_on_the_way_back() {
     spec.response_headers = mutations(vec![add("x-down", value, AppendAction::AddIfAbsent)], &[]);
     let table = table(vec![spec]);
     let mut exchange = exchange(request("a", "/p?q", &[]));
-    let route = table.find(&exchange.request, 0).unwrap();
+    let route = table.find(&Facts::of(&exchange, 0)).unwrap();
     let mut scratch = Scratch::default();
     route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut scratch);
     route.finalize_response(&mut exchange, 0, &mut scratch);

@@ -1,14 +1,29 @@
 use proptest::prelude::*;
 
-use super::super::spec::FractionSpec;
-use super::super::testing::{direct, route};
-use super::super::testing::{problems, request, table_spec, virtual_host};
+use super::super::spec::{
+    CookieMatchSpec, FractionSpec, HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec,
+    QueryMatchSpec, QueryTestSpec, StringMatchSpec, StringPatternSpec, ValueMatchSpec,
+};
+use super::super::testing::{direct, facts, problems, request, route, table_spec, virtual_host};
 use super::*;
+use crate::exchange::{Metadata, Tls};
+use crate::headers::Name;
 
 fn matcher(spec: &MatchSpec) -> RouteMatcher {
     let mut report = Report::default();
     let matcher = RouteMatcher::build(spec, &mut report);
     report.finish(matcher).unwrap().unwrap()
+}
+
+/// Whether a head with that target matches, on the stream of that number.
+fn meets(matcher: &RouteMatcher, head: &Headers, target: &[u8], random: u64) -> bool {
+    let mut head = head.clone();
+    head.set_known(Known::Path, target);
+    let facts = Facts {
+        random,
+        ..facts(&head)
+    };
+    matcher.matches(&facts, Some(Uri::new(target).path))
 }
 
 fn path(spec: PathSpec, case_sensitive: bool) -> RouteMatcher {
@@ -20,7 +35,7 @@ fn path(spec: PathSpec, case_sensitive: bool) -> RouteMatcher {
 
 fn hits<'a>(matcher: &RouteMatcher, targets: &[&'a str]) -> Vec<&'a str> {
     let head = request("a", "/", &[]);
-    let hit = |target: &&str| matcher.matches(&head, Uri::new(target.as_bytes()), 0);
+    let hit = |target: &&str| meets(matcher, &head, target.as_bytes(), 0);
     targets
         .iter()
         .copied()
@@ -111,7 +126,7 @@ fn header_hits(matcher: &RouteMatcher, heads: &[&'static str]) -> Vec<&'static s
             "-" => Vec::new(),
             values => values.split('|').map(|value| ("x-t", value)).collect(),
         };
-        matcher.matches(&request("a", "/", &fields), Uri::new(b"/"), 0)
+        meets(matcher, &request("a", "/", &fields), b"/", 0)
     };
     heads.iter().copied().filter(|head| matches(head)).collect()
 }
@@ -271,7 +286,7 @@ fn pseudo_header_fields_can_be_matched() {
             ..MatchSpec::path(PathSpec::Prefix(String::new()))
         };
         assert_eq!(
-            matcher(&spec).matches(&head, Uri::new(b"/x?y"), 0),
+            meets(&matcher(&spec), &head, b"/x?y", 0),
             expected,
             "{name} {value}"
         );
@@ -382,13 +397,9 @@ fn grpc_is_known_by_its_content_type() {
         ("application/json", false),
     ] {
         let head = request("a", "/", &[("content-type", content_type)]);
-        assert_eq!(
-            matcher.matches(&head, Uri::new(b"/"), 0),
-            expected,
-            "{content_type}"
-        );
+        assert_eq!(meets(&matcher, &head, b"/", 0), expected, "{content_type}");
     }
-    assert!(!matcher.matches(&request("a", "/", &[]), Uri::new(b"/"), 0));
+    assert!(!meets(&matcher, &request("a", "/", &[]), b"/", 0));
 }
 
 #[test]
@@ -404,7 +415,7 @@ fn a_fraction_takes_its_part() {
     let matcher = matcher(&spec);
     let head = request("a", "/", &[]);
     let taken = (0..1000)
-        .filter(|random| matcher.matches(&head, Uri::new(b"/"), *random))
+        .filter(|random| meets(&matcher, &head, b"/", *random))
         .count();
     assert_eq!(taken, 300);
 }
@@ -445,15 +456,23 @@ fn every_mistake_is_told_with_its_place() {
             numerator: 1,
             denominator: 0,
         }),
+        cookies: vec![CookieMatchSpec {
+            name: empty(),
+            string: pattern(Prefix(empty())),
+            invert_match: false,
+        }],
+        tls_context: None,
+        dynamic_metadata: vec![MetadataMatchSpec {
+            filter: "f".to_owned(),
+            path: vec!["a".to_owned(), "b".to_owned()],
+            value: ValueMatchSpec::Any(vec![ValueMatchSpec::String(pattern(Suffix(empty())))]),
+            invert: false,
+        }],
     };
-    let mut routes = vec![route(matches, direct("a"))];
-    for path in ["/x/", "/", "/x?q", "/x#f", ""] {
-        let path = PathSpec::PathSeparatedPrefix(path.to_owned());
-        routes.push(route(MatchSpec::path(path), direct("a")));
-    }
+    let routes = vec![route(matches, direct("a"))];
     let found = problems(&table_spec(vec![virtual_host("v", &["*"], routes)]));
     let at = "virtual_hosts[0].routes[0].match";
-    let mut expected: Vec<String> = [
+    let expected: Vec<String> = [
         "safe_regex.regex: not a regular expression that can be used",
         "headers[0].name: not the name of a header",
         "headers[1].name: not the name of a header",
@@ -464,19 +483,229 @@ fn every_mistake_is_told_with_its_place() {
         "headers[4].contains_match: must not be empty",
         "query_parameters[0].name: must not be empty",
         "query_parameters[0].string_match.suffix: must not be empty",
+        "cookies[0].name: must not be empty",
+        "cookies[0].string_match.prefix: must not be empty",
+        "dynamic_metadata[0].path: not supported by nuncio: values inside of values; write one key",
+        "dynamic_metadata[0].value.or_match.value_matchers[0].string_match.suffix: must not be empty",
         "runtime_fraction: the denominator must be greater than 0",
     ]
     .iter()
     .map(|problem| format!("{at}.{problem}"))
     .collect();
-    for index in 1..=5 {
-        expected.push(format!(
-            "virtual_hosts[0].routes[{index}].match.path_separated_prefix: \
-             {}",
-            Problem::SeparatedPrefix
-        ));
-    }
     assert_eq!(found, expected);
+}
+
+#[test]
+fn paths_that_cannot_be_matched_are_told() {
+    let separated = |path: &str| PathSpec::PathSeparatedPrefix(path.to_owned());
+    let mut paths: Vec<_> = ["/x/", "/", "/x?q", "/x#f", ""].map(separated).into();
+    paths.push(PathSpec::Template("/{a".to_owned()));
+    let routes = paths.into_iter();
+    let routes = routes.map(|path| route(MatchSpec::path(path), direct("a")));
+    let found = problems(&table_spec(vec![virtual_host(
+        "v",
+        &["*"],
+        routes.collect(),
+    )]));
+    let mut expected: Vec<String> = (0..5)
+        .map(|index| {
+            let problem = Problem::SeparatedPrefix;
+            format!("virtual_hosts[0].routes[{index}].match.path_separated_prefix: {problem}")
+        })
+        .collect();
+    expected.push(
+        "virtual_hosts[0].routes[5].match.path_match_policy.typed_config.path_template: \
+         not a URI template that can be used"
+            .to_owned(),
+    );
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn cookies_match_by_their_first_value() {
+    let cookie = |pattern, invert_match| {
+        let string = StringMatchSpec {
+            pattern,
+            ignore_case: false,
+        };
+        matcher(&MatchSpec {
+            cookies: vec![CookieMatchSpec {
+                name: "a".to_owned(),
+                string,
+                invert_match,
+            }],
+            ..MatchSpec::path(PathSpec::Prefix(String::new()))
+        })
+    };
+    let exact = |text: &str| StringPatternSpec::Exact(text.to_owned());
+    for (fields, expected, inverted) in [
+        (&["a=1"][..], true, false),
+        (&["b=2; a=1"], true, false),
+        (&["b=2;a=1;a=2"], true, false),
+        (&["b=2", "a=1"], true, false),
+        (&["a=\"1\""], true, false),
+        (&["a=2; a=1"], false, true),
+        (&["a=1 "], false, true),
+        (&["a="], false, true),
+        (&["A=1"], false, true),
+        (&["aa=1"], false, true),
+        (&["a"], false, true),
+        (&["a; a=1"], true, false),
+        (&["b=1;\ta=1"], false, true),
+        (&[], false, true),
+    ] {
+        let fields: Vec<_> = fields.iter().map(|value| ("cookie", *value)).collect();
+        let head = request("h", "/", &fields);
+        assert_eq!(
+            meets(&cookie(exact("1"), false), &head, b"/", 0),
+            expected,
+            "{fields:?}"
+        );
+        assert_eq!(
+            meets(&cookie(exact("1"), true), &head, b"/", 0),
+            inverted,
+            "{fields:?}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_can_be_asked_for() {
+    let session = |presented, validated| Tls {
+        certificate_presented: presented,
+        certificate_validated: validated,
+    };
+    let (none, good) = (session(false, false), session(true, true));
+    let bad = session(true, false);
+    for (presented, validated, expected) in [
+        (None, None, [true; 4]),
+        (Some(true), None, [false, false, true, true]),
+        (Some(false), None, [true, true, false, false]),
+        (None, Some(true), [false, false, false, true]),
+        (Some(true), Some(false), [false, false, true, false]),
+    ] {
+        let matcher = matcher(&MatchSpec {
+            tls_context: Some(TlsMatchSpec {
+                presented,
+                validated,
+            }),
+            ..MatchSpec::path(PathSpec::Prefix(String::new()))
+        });
+        let head = request("h", "/", &[]);
+        let sessions = [None, Some(&none), Some(&bad), Some(&good)];
+        let matched = sessions.map(|tls| {
+            let facts = Facts {
+                tls,
+                ..facts(&head)
+            };
+            matcher.matches(&facts, Some(b"/"))
+        });
+        assert_eq!(matched, expected, "{presented:?} {validated:?}");
+    }
+}
+
+#[test]
+fn values_of_the_metadata_are_compared_as_text() {
+    let exact = |text: &str| {
+        ValueMatchSpec::String(StringMatchSpec {
+            pattern: StringPatternSpec::Exact(text.to_owned()),
+            ignore_case: false,
+        })
+    };
+    let range = ValueMatchSpec::Range {
+        start: 1.0,
+        end: 2.0,
+    };
+    let either = ValueMatchSpec::Any(vec![exact("x"), ValueMatchSpec::Bool(false)]);
+    for (value, expected) in [
+        (exact("1.5"), &["1.5"][..]),
+        (range, &["1", "1.5"]),
+        (ValueMatchSpec::Number(2.0), &["2"]),
+        (ValueMatchSpec::Bool(true), &["true"]),
+        (either, &["false", "x"]),
+        (
+            ValueMatchSpec::Present(true),
+            &["1", "1.5", "2", "true", "false", "x", ""],
+        ),
+        (ValueMatchSpec::Present(false), &[]),
+    ] {
+        for invert in [false, true] {
+            let matcher = matcher(&MatchSpec {
+                dynamic_metadata: vec![MetadataMatchSpec {
+                    filter: "f".to_owned(),
+                    path: vec!["k".to_owned()],
+                    value: value.clone(),
+                    invert,
+                }],
+                ..MatchSpec::path(PathSpec::Prefix(String::new()))
+            });
+            let head = request("h", "/", &[]);
+            let matches = |metadata: &Metadata| {
+                let facts = Facts {
+                    metadata,
+                    ..facts(&head)
+                };
+                matcher.matches(&facts, Some(b"/"))
+            };
+            assert_eq!(matches(&Metadata::default()), invert, "{value:?} of none");
+            for text in ["1", "1.5", "2", "true", "false", "x", ""] {
+                let mut metadata = Metadata::default();
+                metadata.set("f", "other", b"1.5");
+                metadata.set("f", "k", text.as_bytes());
+                let wanted = expected.contains(&text) != invert;
+                assert_eq!(matches(&metadata), wanted, "{value:?} of {text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn connect_is_a_method() {
+    let matcher = path(PathSpec::Connect, true);
+    let mut head = request("h", "/", &[]);
+    assert!(!matcher.matches(&facts(&head), Some(b"/")));
+    head.set_known(Known::Method, b"CONNECT");
+    assert!(matcher.matches(&facts(&head), Some(b"/")));
+    assert!(matcher.matches(&facts(&head), None));
+    let prefix = path(PathSpec::Prefix(String::new()), true);
+    assert!(!prefix.matches(&facts(&head), None));
+}
+
+#[test]
+fn what_a_request_does_not_meet_is_named() {
+    let present = |name: &str| HeaderMatchSpec {
+        name: name.to_owned(),
+        test: HeaderTestSpec::Present(true),
+        invert_match: false,
+        treat_missing_header_as_empty: false,
+    };
+    let matcher = matcher(&MatchSpec {
+        headers: vec![present("a"), present("b")],
+        query_parameters: vec![QueryMatchSpec {
+            name: "q".to_owned(),
+            test: QueryTestSpec::Present(true),
+        }],
+        ..MatchSpec::path(PathSpec::Prefix("/p".to_owned()))
+    });
+    for (target, fields, expected) in [
+        ("/x", &[][..], Some(Mismatch::Path)),
+        ("/p", &[], Some(Mismatch::Header(0))),
+        ("/p", &[("a", "")], Some(Mismatch::Header(1))),
+        (
+            "/p",
+            &[("a", ""), ("b", "")],
+            Some(Mismatch::QueryParameter(0)),
+        ),
+        ("/p?q", &[("a", ""), ("b", "")], None),
+    ] {
+        let head = request("h", target, fields);
+        let path = Uri::new(target.as_bytes()).path;
+        assert_eq!(
+            matcher.mismatch(&facts(&head), Some(path)),
+            expected,
+            "{target} {fields:?}"
+        );
+    }
 }
 
 proptest! {
@@ -499,12 +728,12 @@ proptest! {
         ] {
             let ignore_case = !matches!(pattern, StringPatternSpec::SafeRegex(_));
             let test = HeaderTestSpec::String(StringMatchSpec { pattern, ignore_case });
-            let _ = header(test, "").matches(&head, uri, 0);
+            let _ = meets(&header(test, ""), &head, &target, 0);
         }
         let range = HeaderTestSpec::Range { start: i64::MIN, end: i64::MAX };
         let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i64>().ok());
         let expected = number.is_some_and(|number| number < i64::MAX);
-        prop_assert_eq!(header(range, "").matches(&head, Uri::new(b"/"), 0), expected);
+        prop_assert_eq!(meets(&header(range, ""), &head, b"/", 0), expected);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 use super::super::rewrite::EnvoyHeaders;
 use super::super::spec::{ActionSpec, ClustersSpec, ForwardSpec, TableSpec, WeightedSpec};
 use super::super::testing::{
-    add, added, build, direct, exchange, lines, mutations, prefix, problems, request, route, table,
-    table_spec, to_cluster, virtual_host,
+    add, added, build, direct, exchange, facts, lines, mutations, prefix, problems, request, route,
+    table, table_spec, to_cluster, virtual_host,
 };
 use super::AppendAction::{
     AddIfAbsent, AppendIfExistsOrAdd, OverwriteIfExists, OverwriteIfExistsOrAdd,
@@ -278,7 +278,7 @@ fn levels_apply_in_envoys_order() {
         let table = build(&four_levels(most_specific_wins));
         let head = request("h", path, &[]);
         let mut exchange = exchange(head.clone());
-        let route = Arc::clone(table.find(&head, 0).unwrap());
+        let route = Arc::clone(table.find(&facts(&head)).unwrap());
         let mut scratch = Scratch::default();
         route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut scratch);
         route.finalize_response(&mut exchange, 0, &mut scratch);
@@ -308,7 +308,7 @@ fn a_level_removes_what_an_earlier_one_added() {
         let table = build(&spec);
         let head = request("h", "/", &[("x-v", "client"), ("x-rm", "client")]);
         let mut exchange = exchange(head.clone());
-        let route = table.find(&head, 0).unwrap();
+        let route = table.find(&facts(&head)).unwrap();
         route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut Scratch::default());
         assert_eq!(lines(&exchange.request).split_off(3), expected);
     }
@@ -322,7 +322,7 @@ fn direct_responses_have_their_headers_changed_too() {
     let table = table(vec![direct]);
     let head = request("h", "/p", &[]);
     let mut exchange = exchange(head.clone());
-    let route = table.find(&head, 0).unwrap();
+    let route = table.find(&facts(&head)).unwrap();
     let mut scratch = Scratch::default();
     route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut scratch);
     route.finalize_response(&mut exchange, 0, &mut scratch);

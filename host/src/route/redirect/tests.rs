@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::action::Action;
+use super::super::facts::Facts;
 use super::super::spec::{ActionSpec, MatchSpec, PathSpec, RegexRewriteSpec};
 use super::super::testing::{
     exchange, prefix, problems, request, route, table, table_spec, virtual_host,
@@ -33,7 +34,7 @@ fn redirected(
     let table = table(vec![route(matches, ActionSpec::Redirect(spec))]);
     let fields = [(":scheme", scheme), ("x-forwarded-proto", scheme)];
     let mut exchange = exchange(request(host, target, &fields));
-    let route = table.find(&exchange.request, 0).unwrap();
+    let route = table.find(&Facts::of(&exchange, 0)).unwrap();
     let Action::Redirect(redirect) = &route.action else {
         panic!("{route:?}");
     };

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::facts::Facts;
 use super::super::spec::{ActionSpec, ForwardSpec, MatchSpec, PathSpec};
 use super::super::testing::{
     exchange, lines, prefix, problems, request, route, table, table_spec, to_cluster, virtual_host,
@@ -37,7 +38,7 @@ fn upstream(
 ) -> Vec<String> {
     let table = table(vec![route(matches, ActionSpec::Forward(action))]);
     let mut exchange = exchange(head);
-    let route = table.find(&exchange.request, 0).unwrap();
+    let route = table.find(&Facts::of(&exchange, 0)).unwrap();
     route.finalize_request(&mut exchange, 0, envoy_headers, &mut Scratch::default());
     lines(&exchange.request).split_off(1)
 }
@@ -199,7 +200,7 @@ fn a_path_that_a_filter_changed_meanwhile_is_left_alone() {
     )];
     let table = table(routes);
     let mut exchange = exchange(request("a", "/pre/x", &[]));
-    let route = table.find(&exchange.request, 0).unwrap();
+    let route = table.find(&Facts::of(&exchange, 0)).unwrap();
     exchange.request.set_known(Known::Path, b"/p");
     route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut Scratch::default());
     assert_eq!(exchange.request.known(Known::Path), Some(&b"/p"[..]));
@@ -230,7 +231,7 @@ fn mistakes_are_told_with_their_place() {
         .collect();
     let found = problems(&table_spec(vec![virtual_host("v", &["*"], routes)]));
     let expected = [
-        "0].route.prefix_rewrite: only one of prefix_rewrite and regex_rewrite may be set",
+        "0].route.prefix_rewrite: only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be set",
         "1].route.prefix_rewrite: must not have the byte 0x0d",
         "1].route.host_rewrite_literal: must not have the byte 0x0a",
         "2].route.regex_rewrite.pattern.regex: not a regular expression that can be used",

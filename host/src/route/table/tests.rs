@@ -4,8 +4,8 @@ use super::super::mutation::Scratch;
 use super::super::rewrite::EnvoyHeaders;
 use super::super::spec::{ActionSpec, HeaderMatchSpec, HeaderTestSpec, MatchSpec, PathSpec};
 use super::super::testing::{
-    build, clusters, direct, prefix, problems, request, route, table, table_spec, to_cluster,
-    virtual_host,
+    build, clusters, direct, facts, prefix, problems, request, route, table, table_spec,
+    to_cluster, virtual_host,
 };
 use super::*;
 
@@ -20,7 +20,9 @@ fn named(routes: &[(&str, MatchSpec)]) -> Vec<RouteSpec> {
 }
 
 fn found<'a>(table: &'a Table, head: &Headers) -> Option<&'a str> {
-    table.find(head, 0).and_then(|route| route.name.as_deref())
+    table
+        .find(&facts(head))
+        .and_then(|route| route.name.as_deref())
 }
 
 #[test]
@@ -70,7 +72,7 @@ fn a_virtual_host_without_a_route_does_not_fall_back() {
         );
     }
     assert_eq!(&**table.name(), "rc");
-    let route = table.find(&request("a.com", "/one", &[]), 0).unwrap();
+    let route = table.find(&facts(&request("a.com", "/one", &[]))).unwrap();
     assert_eq!(&*route.virtual_host, "one");
 }
 
@@ -132,7 +134,7 @@ fn clear_text_is_sent_to_https_where_tls_is_required() {
         }
         for fields in redirected {
             let mut head = request("a:80", "/x?q", fields);
-            let route = table.find(&head, 0).unwrap();
+            let route = table.find(&facts(&head)).unwrap();
             let Action::Redirect(redirect) = &route.action else {
                 panic!("{require_tls:?} {fields:?}: {route:?}");
             };
@@ -224,6 +226,7 @@ proptest! {
                     fold(&path) == fold(prefix)
                         || fold(&path).starts_with(&format!("{}/", fold(prefix)))
                 }
+                PathSpec::Template(_) | PathSpec::Connect => false,
                 PathSpec::SafeRegex(regex) => {
                     regex::Regex::new(&format!("^(?:{regex})$")).unwrap().is_match(&path)
                 }
@@ -249,7 +252,7 @@ proptest! {
         let mut head = Headers::new();
         head.append_known(Known::Authority, &host);
         head.append_known(Known::Path, &path);
-        let found = table.find(&head, random).is_some();
+        let found = table.find(&Facts { random, ..facts(&head) }).is_some();
         prop_assert!(!found || path.starts_with(b"/"));
     }
 }
