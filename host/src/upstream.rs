@@ -15,14 +15,18 @@ pub mod discovery;
 pub mod dns;
 pub mod error;
 pub mod health;
+pub mod metadata;
 pub mod pool;
 pub mod report;
 pub mod spec;
 pub mod stats;
+pub mod wish;
 
 pub use breaker::Resource;
 pub use cluster::{Cluster, Endpoint, EndpointSet, RetryPermit};
 pub use error::{Error, ErrorKind};
+pub use metadata::Criteria;
 pub use pool::{Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, RawLease, Release, Shared};
 pub use spec::{ClusterSpec, Discovery, Priority, Protocol};
 pub use stats::ClusterStats;
+pub use wish::{Avoid, Levels, Pinned, Wish};

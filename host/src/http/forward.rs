@@ -23,7 +23,7 @@ use crate::headers::{Headers, Known};
 use crate::route::{self, Action, EnvoyHeaders};
 use crate::upstream::{
     Cluster, ClusterStats, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
-    Resource,
+    Resource, Wish,
 };
 use crate::wasm;
 
@@ -48,8 +48,9 @@ pub(crate) async fn proxy(
     exchange.upstream.attempts = 1;
     let mut limits = Deadlines::new(stream, plan.timeout);
     let mut host = None;
+    let wish = Wish::default();
     let acquired = {
-        let acquire = worker.pools.acquire(&plan.cluster, plan.priority);
+        let acquire = worker.pools.acquire(&plan.cluster, plan.priority, &wish);
         let mut acquire = std::pin::pin!(acquire);
         let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
         let watch = !stream.incoming.has_body;
@@ -290,11 +291,7 @@ async fn over_http2(
 }
 
 const fn outcome(stream: &Stream<'_, '_>) -> Outcome {
-    if stream.chain.exchange.status >= 500 {
-        Outcome::Error
-    } else {
-        Outcome::Success
-    }
+    Outcome::Answered(stream.chain.exchange.status)
 }
 
 fn failed(result: &Result<Option<Box<Reply>>, Error>) -> Outcome {
@@ -303,7 +300,7 @@ fn failed(result: &Result<Option<Box<Reply>>, Error>) -> Outcome {
             kind: Kind::RequestTimeout,
             ..
         }) => Outcome::Timeout,
-        _ => Outcome::Error,
+        _ => Outcome::Reset,
     }
 }
 

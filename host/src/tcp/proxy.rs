@@ -18,7 +18,7 @@ use crate::observe::metrics::TcpStats;
 use crate::runtime::TcpProxy;
 use crate::socket::Socket;
 use crate::timer::{Timer, after};
-use crate::upstream::{Cluster, Error, ErrorKind, Priority, RawLease};
+use crate::upstream::{Cluster, Error, ErrorKind, Priority, RawLease, Wish};
 use crate::worker::Worker;
 
 /// How the client's connection ends.
@@ -91,7 +91,8 @@ impl Session<'_> {
     /// A connection to some endpoint of the cluster; none where there is no having one.
     async fn connect(&mut self, cluster: &Arc<Cluster>) -> Option<RawLease> {
         loop {
-            let connecting = self.worker.pools.connect(cluster, Priority::Default);
+            let wish = Wish::default();
+            let connecting = self.worker.pools.connect(cluster, Priority::Default, &wish);
             let connected = self.timer.limit(self.last_moment, connecting).await;
             let Some(connected) = connected else {
                 self.out_of_time();

@@ -114,6 +114,12 @@ impl Cluster {
         matches!(self.spec.protocol, Protocol::Http2(_))
     }
 
+    /// Whether [`super::Wish::hash`] is read.
+    #[must_use]
+    pub const fn wants_hash(&self) -> bool {
+        self.spec.policy.wants_hash()
+    }
+
     /// The statistics that worker `index` writes; the control thread's from the number of workers
     /// on.
     #[must_use]

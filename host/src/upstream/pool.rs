@@ -35,6 +35,7 @@ use super::cluster::Cluster;
 use super::connect::Connect;
 use super::error::{Error, ErrorKind};
 use super::spec::Priority;
+use super::wish::Wish;
 use crate::clock;
 
 pub use http1::Http1Lease;
@@ -106,9 +107,9 @@ impl Pools {
         pools
     }
 
-    /// Picks an endpoint of `cluster` and hands out a connection to it, waiting for one where the
-    /// limits say so. The wait has no limit of its own but `connect_timeout`: the caller has the
-    /// request's. Dropping the future gives everything back.
+    /// Picks an endpoint of `cluster` as `wish` wants it, and hands out a connection to it, waiting
+    /// for one where the limits say so. The wait has no limit of its own but `connect_timeout`: the
+    /// caller has the request's. Dropping the future gives everything back.
     ///
     /// # Errors
     ///
@@ -118,15 +119,16 @@ impl Pools {
         &self,
         cluster: &Arc<Cluster>,
         priority: Priority,
+        wish: &Wish<'_>,
     ) -> Result<Lease, Error> {
         let pool = self.cluster(cluster);
-        let host = self.pick(&pool)?;
+        let host = self.pick(&pool, wish)?;
         host.acquire(&pool, priority).await
     }
 
-    /// Picks an endpoint of `cluster` and opens a connection to it for bytes that are not requests:
-    /// never a used one. There is no waiting for a place under `max_connections`. Dropping the future
-    /// gives up.
+    /// Picks an endpoint of `cluster` as `wish` wants it and opens a connection to it for bytes that
+    /// are not requests: never a used one. There is no waiting for a place under `max_connections`.
+    /// Dropping the future gives up.
     ///
     /// # Errors
     ///
@@ -135,13 +137,14 @@ impl Pools {
         &self,
         cluster: &Arc<Cluster>,
         priority: Priority,
+        wish: &Wish<'_>,
     ) -> Result<RawLease, Error> {
-        let host = self.pick(&self.cluster(cluster))?;
+        let host = self.pick(&self.cluster(cluster), wish)?;
         raw::open(host, priority).await
     }
 
-    fn pick(&self, pool: &ClusterPool) -> Result<Rc<Host>, Error> {
-        pool.pick().ok_or_else(|| {
+    fn pick(&self, pool: &ClusterPool, wish: &Wish<'_>) -> Result<Rc<Host>, Error> {
+        pool.pick(wish).ok_or_else(|| {
             let cluster = pool.cluster();
             cluster.stats(self.worker).upstream_cx_none_healthy.inc();
             Error {

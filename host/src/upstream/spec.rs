@@ -207,6 +207,14 @@ impl Policy {
         choice_count: 2,
         active_request_bias: 1.0,
     };
+
+    /// Whether it goes by a hash of the request.
+    #[must_use]
+    pub const fn wants_hash(&self) -> bool {
+        match self {
+            Self::RoundRobin | Self::LeastRequest { .. } | Self::Random => false,
+        }
+    }
 }
 
 /// The HTTP version that a cluster's endpoints speak.

@@ -16,6 +16,7 @@ use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Connect;
 use crate::upstream::spec::Priority;
 use crate::upstream::stats::ClusterStats;
+use crate::upstream::wish::Wish;
 
 /// What a cluster's hosts in one worker have in common.
 pub(super) struct Common {
@@ -68,21 +69,39 @@ impl ClusterPool {
         &self.common.cluster
     }
 
-    /// The host that the next request goes to.
-    pub(super) fn pick(&self) -> Option<Rc<Host>> {
+    /// The host that a request with this wish goes to.
+    pub(super) fn pick(&self, wish: &Wish<'_>) -> Option<Rc<Host>> {
         self.refresh();
         let view = &mut *self.view.borrow_mut();
         let hosts = &view.hosts;
+        if let Some(pinned) = wish.pinned {
+            let host = hosts.iter().find(|host| {
+                host.endpoint().address == pinned.address && host.endpoint().is_healthy()
+            });
+            if host.is_some() || pinned.is_strict {
+                return host.map(Rc::clone);
+            }
+        }
         let active = |index: usize| {
             hosts
                 .get(index)
                 .map_or(0, |host| host.endpoint().counters.rq_active.get())
         };
-        let index = view.balancer.pick(&mut view.random, active)?;
-        if view.balancer.in_panic() {
-            self.common.stats().lb_healthy_panic.inc();
+        let mut attempts = wish.avoid.map_or(0, |avoid| avoid.attempts);
+        loop {
+            let index = view.balancer.pick(&mut view.random, active)?;
+            if view.balancer.in_panic() {
+                self.common.stats().lb_healthy_panic.inc();
+            }
+            let host = hosts.get(index)?;
+            let is_unwanted = wish
+                .avoid
+                .is_some_and(|avoid| (avoid.is_unwanted)(host.endpoint()));
+            if attempts == 0 || !is_unwanted {
+                return Some(Rc::clone(host));
+            }
+            attempts -= 1;
         }
-        hosts.get(index).map(Rc::clone)
     }
 
     /// Follows the cluster's last publication.

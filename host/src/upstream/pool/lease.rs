@@ -74,10 +74,10 @@ pub struct Facts {
 /// How a request ended, as `/clusters` counts it for an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A response below 500.
-    Success,
-    /// A response from 500 on, or a reset.
-    Error,
+    /// A response of this status.
+    Answered(u16),
+    /// The stream or the connection broke.
+    Reset,
     /// No response in time.
     Timeout,
 }
@@ -141,8 +141,8 @@ impl Grant {
     pub(super) fn record(&self, outcome: Outcome) {
         let counters = &self.host.endpoint().counters;
         match outcome {
-            Outcome::Success => counters.rq_success.inc(),
-            Outcome::Error => counters.rq_error.inc(),
+            Outcome::Answered(..500) => counters.rq_success.inc(),
+            Outcome::Answered(_) | Outcome::Reset => counters.rq_error.inc(),
             Outcome::Timeout => counters.rq_timeout.inc(),
         }
     }

@@ -18,6 +18,7 @@ use crate::upstream::connect::{Connecting, Tcp};
 use crate::upstream::spec::{
     ClusterSpec, Discovery, Http2Settings, Protocol, StaticEndpoint, Thresholds,
 };
+use crate::upstream::wish::{Avoid, Pinned};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -65,14 +66,21 @@ fn pools() -> Rc<Pools> {
 }
 
 async fn http1(pools: &Pools, cluster: &Arc<Cluster>) -> Http1Lease {
-    match pools.acquire(cluster, Priority::Default).await.unwrap() {
+    match pools
+        .acquire(cluster, Priority::Default, &Wish::default())
+        .await
+        .unwrap()
+    {
         Lease::Http1(lease) => lease,
         Lease::Http2(_) => panic!("HTTP/2 from an HTTP/1 cluster"),
     }
 }
 
 async fn failure(pools: &Pools, cluster: &Arc<Cluster>) -> Error {
-    pools.acquire(cluster, Priority::Default).await.unwrap_err()
+    pools
+        .acquire(cluster, Priority::Default, &Wish::default())
+        .await
+        .unwrap_err()
 }
 
 #[test]
@@ -150,7 +158,10 @@ fn priorities_do_not_share_connections() {
         let (_listener, address) = listen().await;
         let (cluster, pools) = (Cluster::new(spec(&[address]), 1), pools());
         http1(&pools, &cluster).await.release(Release::Reuse);
-        let high = pools.acquire(&cluster, Priority::High).await.unwrap();
+        let high = pools
+            .acquire(&cluster, Priority::High, &Wish::default())
+            .await
+            .unwrap();
         assert!(!high.facts().reused);
         assert_eq!(
             cluster.breaker(Priority::High).used(Resource::Connections),
@@ -880,5 +891,52 @@ fn an_idle_connection_of_another_worker_is_given_up() {
             "it was closed in our favour rather than kept"
         );
         assert_eq!(cluster.stats(0).upstream_cx_total.get(), 2);
+    });
+}
+
+#[test]
+fn a_request_says_where_it_wants_to_go() {
+    worker(async {
+        let (_a, a) = listen().await;
+        let (_b, b) = listen().await;
+        let (cluster, pools) = (Cluster::new(spec(&[a, b]), 1), pools());
+        let to = async |wish: Wish<'_>| {
+            let lease = pools.acquire(&cluster, Priority::Default, &wish).await;
+            lease.map(|lease| lease.endpoint().address)
+        };
+        let is_a = |endpoint: &crate::upstream::Endpoint| endpoint.address == a;
+        let avoiding = |is_unwanted, attempts| Wish {
+            avoid: Some(Avoid {
+                is_unwanted,
+                attempts,
+            }),
+            ..Wish::default()
+        };
+        for _ in 0..3 {
+            assert_eq!(to(avoiding(&is_a, 1)).await.unwrap(), b);
+        }
+        // The last choice stands, wanted or not.
+        let mut met = [0, 0];
+        for _ in 0..4 {
+            let chosen = to(avoiding(&|_| true, 2)).await.unwrap();
+            met[usize::from(chosen == b)] += 1;
+        }
+        assert_eq!(met, [2, 2], "three choices each, in turn");
+
+        let pinned = |address, is_strict| Wish {
+            pinned: Some(Pinned { address, is_strict }),
+            ..Wish::default()
+        };
+        let elsewhere = "127.0.0.1:9".parse().unwrap();
+        for _ in 0..3 {
+            assert_eq!(to(pinned(b, true)).await.unwrap(), b);
+        }
+        assert_ne!(to(pinned(elsewhere, false)).await.unwrap(), elsewhere);
+        let strict = to(pinned(elsewhere, true)).await.unwrap_err();
+        assert!(matches!(strict.kind, ErrorKind::NoHealthyUpstream));
+        cluster.endpoints().endpoints[1]
+            .health()
+            .set(crate::upstream::cluster::Health::FAILED_ACTIVE_HC);
+        assert!(to(pinned(b, true)).await.is_err());
     });
 }

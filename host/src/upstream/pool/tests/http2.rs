@@ -40,7 +40,11 @@ async fn http2_server(listener: TcpListener, max_streams: u32, goaway: bool) {
 }
 
 async fn http2(pools: &Pools, cluster: &Arc<Cluster>) -> Http2Lease {
-    match pools.acquire(cluster, Priority::Default).await.unwrap() {
+    match pools
+        .acquire(cluster, Priority::Default, &Wish::default())
+        .await
+        .unwrap()
+    {
         Lease::Http2(lease) => lease,
         Lease::Http1(_) => panic!("HTTP/1 from an HTTP/2 cluster"),
     }
