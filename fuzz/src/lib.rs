@@ -6,6 +6,7 @@
 //! in `corpus/`.
 
 pub mod h1;
+pub mod hygiene;
 
 /// A target: it panics on a fault.
 pub type Target = fn(&[u8]);
@@ -15,6 +16,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("h1_request", h1::request),
     ("h1_response", h1::response),
     ("h1_chunked", h1::chunked),
+    ("path", hygiene::path),
+    ("client", hygiene::client),
 ];
 
 /// Runs a target over the files named on the command line, as to reproduce what a fuzzer found.

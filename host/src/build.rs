@@ -24,6 +24,7 @@ use crate::wasm;
 mod clusters;
 mod filters;
 mod listeners;
+mod manager;
 mod matching;
 mod network;
 mod routes;
@@ -71,6 +72,23 @@ struct Workshop<'a> {
     /// Indices of clusters by name.
     clusters: HashMap<String, usize>,
     machine_address: Option<IpAddr>,
+    node: NodeNames,
+}
+
+/// What this proxy is called, the command line heeded.
+struct NodeNames {
+    id: String,
+    cluster: String,
+}
+
+impl NodeNames {
+    fn new(bootstrap: &Bootstrap, settings: &Settings) -> Self {
+        let node = bootstrap.node.clone().unwrap_or_default();
+        Self {
+            id: settings.service_node.clone().unwrap_or(node.id),
+            cluster: settings.service_cluster.clone().unwrap_or(node.cluster),
+        }
+    }
 }
 
 /// Builds what runs. With it come the warnings.
@@ -109,6 +127,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         components: HashMap::new(),
         clusters: HashMap::new(),
         machine_address: machine_address(),
+        node: NodeNames::new(&bootstrap, settings),
     };
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
@@ -168,10 +187,10 @@ fn machine_address() -> Option<IpAddr> {
 }
 
 fn node(bootstrap: &Bootstrap, settings: &Settings) -> Value {
-    let node = bootstrap.node.clone().unwrap_or_default();
+    let NodeNames { id, cluster } = NodeNames::new(bootstrap, settings);
     json!({
-        "id": settings.service_node.clone().unwrap_or(node.id),
-        "cluster": settings.service_cluster.clone().unwrap_or(node.cluster),
+        "id": id,
+        "cluster": cluster,
         "user_agent_name": "nuncio",
     })
 }

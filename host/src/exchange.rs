@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::headers::Headers;
+use crate::headers::{Headers, NameFormat};
 
 /// What a side speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -200,6 +200,19 @@ impl Timing {
     }
 }
 
+/// The gRPC status that stands for an HTTP status.
+#[must_use]
+pub const fn grpc_status_of(status: u16) -> u32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
 /// What a route does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
@@ -358,6 +371,8 @@ impl Exchange {
         self.request_trailers.clear();
         self.response.clear();
         self.response_trailers.clear();
+        self.request.spell(NameFormat::default());
+        self.response.spell(NameFormat::default());
         self.remote = self.connection.direct_remote;
         self.timing = timing;
         self.upstream = Upstream::default();

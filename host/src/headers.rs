@@ -12,6 +12,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+mod spelling;
+
+pub use spelling::{NameCase, NameFormat};
+
+use spelling::Spellings;
+
 /// How many bytes of overwritten values may lie in the arena before it is compacted.
 const GARBAGE_LIMIT: usize = 16 * 1024;
 
@@ -80,7 +86,7 @@ known_names! {
     XEnvoyUpstreamStreamDurationMs = "x-envoy-upstream-stream-duration-ms",
     XForwardedClientCert = "x-forwarded-client-cert",
     XForwardedFor = "x-forwarded-for", XForwardedHost = "x-forwarded-host",
-    XForwardedProto = "x-forwarded-proto", XRequestId = "x-request-id",
+    XForwardedPort = "x-forwarded-port", XForwardedProto = "x-forwarded-proto", XRequestId = "x-request-id",
 }
 
 /// Length of the longest known name; longer names skip the lookup.
@@ -188,8 +194,10 @@ impl Known {
                 | Self::XEnvoyUpstreamRqTimeoutAltResponse
                 | Self::XEnvoyUpstreamRqTimeoutMs
                 | Self::XEnvoyUpstreamStreamDurationMs
+                | Self::XForwardedClientCert
                 | Self::XForwardedFor
                 | Self::XForwardedHost
+                | Self::XForwardedPort
                 | Self::XForwardedProto
                 | Self::XRequestId
         )
@@ -339,6 +347,10 @@ pub struct Headers {
     entries: Vec<Entry>,
     present: u128,
     garbage: usize,
+    /// How names are spelled that did not come in a spelling of their own.
+    case: NameCase,
+    /// Names as they came, where they are kept.
+    spellings: Option<Box<Spellings>>,
 }
 
 /// One field of a block.
@@ -361,6 +373,8 @@ impl Headers {
             entries: Vec::new(),
             present: 0,
             garbage: 0,
+            case: NameCase::Lower,
+            spellings: None,
         }
     }
 
@@ -370,6 +384,55 @@ impl Headers {
         self.entries.clear();
         self.present = 0;
         self.garbage = 0;
+        if let Some(spellings) = &mut self.spellings {
+            spellings.clear();
+        }
+    }
+
+    /// Says how names are spelled from now on, and forgets how they came.
+    pub fn spell(&mut self, format: NameFormat) {
+        match format {
+            NameFormat::Case(case) => {
+                self.case = case;
+                self.spellings = None;
+            }
+            NameFormat::Kept(others) => self.spellings = Some(Box::new(Spellings::new(others))),
+        }
+    }
+
+    /// Says how names are spelled that are not kept as they came.
+    pub const fn spell_unkept(&mut self, case: NameCase) {
+        self.case = case;
+    }
+
+    /// Whether names are kept as they came.
+    #[must_use]
+    pub const fn keeps_spellings(&self) -> bool {
+        self.spellings.is_some()
+    }
+
+    /// Takes note of a name as it came, where they are kept.
+    pub fn remember_spelling(&mut self, name: &[u8]) {
+        if let Some(spellings) = &mut self.spellings {
+            spellings.remember(name);
+        }
+    }
+
+    /// Whether every name is written in lower case.
+    #[must_use]
+    pub const fn is_lower_case(&self) -> bool {
+        matches!(self.case, NameCase::Lower) && self.spellings.is_none()
+    }
+
+    /// Appends a lower-case name as it is spelled.
+    pub fn write_name(&self, name: &[u8], out: &mut impl Extend<u8>) {
+        match &self.spellings {
+            None => self.case.write(name, out),
+            Some(spellings) => match spellings.find(name) {
+                Some(spelled) => out.extend(spelled.iter().copied()),
+                None => spellings.others.write(name, out),
+            },
+        }
     }
 
     /// How many fields there are, pseudo-header fields included.
@@ -648,6 +711,8 @@ impl Headers {
                 None => fresh.append_other(field.name, field.value),
             }
         }
+        fresh.case = self.case;
+        fresh.spellings = self.spellings.take();
         *self = fresh;
     }
 

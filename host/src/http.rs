@@ -9,21 +9,24 @@
 //!
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
 //! `phases` (the chain), `forward` and `conversation` (the upstream), `pump` and `io` (bodies), then `hygiene`,
-//! `error`, `reply`, and `h1`, the HTTP/1 codec.
+//! `client_address`, `path`, `error`, `reply`, and `h1`, the HTTP/1 codec.
 
+pub mod client_address;
 pub(crate) mod connection;
 mod conversation;
 mod downstream;
 mod error;
 mod forward;
+pub mod frames;
 pub mod h1;
 mod h2;
 mod http2;
-mod hygiene;
+pub mod hygiene;
 mod io;
+pub mod path;
 mod phases;
 mod pump;
-mod reply;
+pub mod reply;
 mod stream;
 
 use crate::timer;

@@ -20,7 +20,7 @@
 //! | [`observe`] | statistics, formats, access logs, the application log |
 //! | [`admin`] | the admin pages |
 //! | `worker` | one thread's own world |
-//! | [`headers`], [`exchange`], [`socket`], [`clock`], [`limits`], `timer`, `nearest`, `filters` | leaves |
+//! | [`headers`], [`exchange`], [`socket`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `nearest`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -36,8 +36,10 @@ pub mod exchange;
 mod filters;
 pub mod headers;
 pub mod http;
+pub mod keepalive;
 pub mod limits;
 mod listener;
+pub mod log_filter;
 mod nearest;
 pub mod observe;
 pub mod route;

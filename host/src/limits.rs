@@ -78,6 +78,19 @@ pub const WASM_REST_FACTOR: u32 = 9;
 /// Instances of one filter that a worker keeps for the next stream when its isolation is
 /// `EXCLUSIVE`.
 pub const WASM_IDLE_INSTANCES: usize = 16;
+/// `max_consecutive_inbound_frames_with_empty_payload` of HTTP/2: 1, Envoy's default.
+pub const HTTP2_EMPTY_FRAMES: u32 = 1;
+/// `max_inbound_priority_frames_per_stream` of HTTP/2: 100, Envoy's default.
+pub const HTTP2_PRIORITY_FRAMES: u32 = 100;
+/// `max_inbound_window_update_frames_per_data_frame_sent` of HTTP/2: 10, Envoy's default.
+pub const HTTP2_WINDOW_UPDATES: u32 = 10;
+/// `hpack_table_size` of HTTP/2: 4096 bytes, Envoy's default and the protocol's.
+pub const HTTP2_HEADER_TABLE_BYTES: u32 = 4096;
+/// Streams of an HTTP/2 connection that may be reset early before half of them must not be: 500, as
+/// Envoy's `overload.premature_reset_total_stream_count`.
+pub const PREMATURE_RESETS: u64 = 500;
+/// A stream that lived longer than this many seconds was not reset early, as in Envoy.
+pub const PREMATURE_RESET_SECONDS: u64 = 1;
 /// The line before an HTTP/1 chunk: its size and its extensions, which nobody reads.
 pub const CHUNK_LINE_BYTES: usize = 4 * 1024;
 /// How many bytes of framing an HTTP/1 body may have beyond 16 for each chunk and one for each two

@@ -10,7 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::http::frames::FrameLimits;
 use crate::http::h1::RequestRules;
+use crate::http::hygiene::HygieneRules;
+use crate::http::reply::LocalReplies;
+use crate::keepalive::Keepalive;
+use crate::log_filter::LogFilter;
 use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats, TcpStats};
 use crate::observe::stats::Sharded;
 use crate::route::{ClusterRef, EnvoyHeaders, Table};
@@ -95,6 +100,8 @@ pub struct TcpProxy {
     pub buffer_limit: usize,
     /// `access_log`, each entry a filter that wants only the log phase.
     pub loggers: Arc<[FilterSlot]>,
+    /// `access_log[].filter` by the index of the entry; empty where none has one.
+    pub log_filters: Box<[Option<LogFilter>]>,
     /// Statistics under `tcp.<stat_prefix>.`.
     pub stats: Arc<Sharded<TcpStats>>,
 }
@@ -199,6 +206,12 @@ pub struct Http2Settings {
     pub stream_window: u32,
     /// `initial_connection_window_size`: 24 MiB.
     pub connection_window: u32,
+    /// `hpack_table_size`: 4096.
+    pub header_table: u32,
+    /// `max_consecutive_inbound_frames_with_empty_payload` and its kin.
+    pub frames: FrameLimits,
+    /// `connection_keepalive`.
+    pub keepalive: Option<Keepalive>,
 }
 
 /// The HTTP connection manager (`HttpConnectionManager`).
@@ -211,28 +224,25 @@ pub struct ConnectionManager {
     pub server_header: ServerHeader,
     /// `via`.
     pub via: Option<Vec<u8>>,
-    /// `use_remote_address`.
-    pub use_remote_address: bool,
-    /// `xff_num_trusted_hops`.
-    pub xff_num_trusted_hops: u32,
-    /// `skip_xff_append`.
-    pub skip_xff_append: bool,
-    /// `generate_request_id`.
-    pub generate_request_id: bool,
-    /// `preserve_external_request_id`.
-    pub preserve_external_request_id: bool,
+    /// What is done to the heads of requests.
+    pub hygiene: HygieneRules,
     /// `always_set_request_id_in_response`.
     pub always_set_request_id_in_response: bool,
-    /// `internal_address_config.cidr_ranges`.
-    pub internal_ranges: Vec<Cidr>,
-    /// An address of this machine that is not loopback, shown in place of a loopback peer.
-    pub machine_address: Option<IpAddr>,
     /// `common_http_protocol_options.idle_timeout`; none where it is 0.
     pub idle_timeout: Option<Duration>,
     /// `common_http_protocol_options.max_requests_per_connection`.
     pub max_requests_per_connection: Option<u32>,
+    /// `common_http_protocol_options.max_connection_duration`; none where it is 0.
+    pub max_connection_duration: Option<Duration>,
+    /// `http1_safe_max_connection_duration`: an idle HTTP/1 connection outlives it, until a response
+    /// can say that it ends.
+    pub http1_safe_max_connection_duration: bool,
     /// `stream_idle_timeout`; none where it is 0.
     pub stream_idle_timeout: Option<Duration>,
+    /// `request_timeout`; none where it is 0.
+    pub request_timeout: Option<Duration>,
+    /// `request_headers_timeout`; none where it is 0.
+    pub request_headers_timeout: Option<Duration>,
     /// `drain_timeout`.
     pub drain_timeout: Duration,
     /// `delayed_close_timeout`; none where it is 0.
@@ -243,6 +253,8 @@ pub struct ConnectionManager {
     pub envoy_headers: EnvoyHeaders,
     /// `http_protocol_options.enable_trailers`.
     pub http1_trailers: bool,
+    /// `stream_error_on_invalid_http_message`: a 400 does not end an HTTP/1 connection.
+    pub http1_stream_errors: bool,
     /// `http2_protocol_options`.
     pub http2: Http2Settings,
     /// `route_config`.
@@ -251,6 +263,10 @@ pub struct ConnectionManager {
     pub filters: Arc<[FilterSlot]>,
     /// `access_log`, each entry a filter that wants only the log phase.
     pub loggers: Arc<[FilterSlot]>,
+    /// `access_log[].filter` by the index of the entry; empty where none has one.
+    pub log_filters: Box<[Option<LogFilter>]>,
+    /// `local_reply_config`.
+    pub local_replies: Option<LocalReplies>,
     /// `stat_prefix`.
     pub stat_prefix: String,
     /// Statistics under `http.<stat_prefix>.`.

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::exchange::{Connection, Exchange, Protocol, Timing};
+use crate::log_filter::{LogFilter, Occasion};
 use crate::route::Scratch;
 use crate::runtime::Snapshot;
 use crate::upstream::Pools;
@@ -135,6 +136,11 @@ impl Worker {
         self.random.borrow_mut().u128(..)
     }
 
+    /// A random number from 0 up to 1.
+    pub(crate) fn random_fraction(&self) -> f64 {
+        self.random.borrow_mut().f64()
+    }
+
     /// A number that no other connection or stream of this process has.
     pub(crate) fn next_id(&self) -> u64 {
         let mut id = self.next_id.get();
@@ -208,11 +214,21 @@ impl Worker {
     }
 
     /// Shows a stream that is not HTTP's, and is over, to its access logs.
-    pub(crate) fn log(&self, loggers: &[FilterSlot], desk: &mut Desk) {
+    pub(crate) fn log(
+        &self,
+        loggers: &[FilterSlot],
+        filters: &[Option<LogFilter>],
+        desk: &mut Desk,
+    ) {
         desk.states.clear();
         desk.states.resize_with(loggers.len(), SlotState::default);
-        for (slot, state) in loggers.iter().zip(&mut desk.states) {
-            if slot.interest().wants.contains(Phases::LOG) {
+        for (index, (slot, state)) in loggers.iter().zip(&mut desk.states).enumerate() {
+            let filter = filters.get(index).and_then(Option::as_ref);
+            let random = &mut || self.random();
+            let is_logged = filter.is_none_or(|filter| {
+                filter.matches(&desk.exchange, Occasion::ConnectionEnd, random)
+            });
+            if is_logged && slot.interest().wants.contains(Phases::LOG) {
                 self.filters.on_log(slot, state, &mut desk.exchange);
             }
             self.filters.on_done(slot, state);

@@ -161,7 +161,8 @@ pub fn read(bytes: &[u8], kind: Kind, end: bool) -> Result<Option<(Message, usiz
     };
     let mut lines = bytes[..head].split(|byte| *byte == b'\n').map(without_cr);
     let start = lines.next().unwrap_or_default().escape_ascii().to_string();
-    if kind != Kind::Request && !start.starts_with("HTTP/1.1 ") {
+    let is_status_line = start.starts_with("HTTP/1.1 ") || start.starts_with("HTTP/1.0 ");
+    if kind != Kind::Request && !is_status_line {
         return Err(format!("not a status line: {}", summary(bytes)));
     }
     let headers = lines.map(field).collect::<Result<Vec<_>, _>>()?;

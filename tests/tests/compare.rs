@@ -9,6 +9,14 @@
 mod connection;
 #[path = "compare/framing.rs"]
 mod framing;
+#[path = "compare/hcm.rs"]
+mod hcm;
+#[path = "compare/hcm_codecs.rs"]
+mod hcm_codecs;
+#[path = "compare/hcm_heads.rs"]
+mod hcm_heads;
+#[path = "compare/hcm_replies.rs"]
+mod hcm_replies;
 #[path = "compare/hops.rs"]
 mod hops;
 #[path = "compare/limits.rs"]
@@ -49,6 +57,16 @@ fn main() -> ExitCode {
         hops::h1_to_h2(),
         hops::h2_to_h2(),
         limits::group(),
+        hcm_heads::paths(),
+        hcm_heads::hosts(),
+        hcm_heads::clients(),
+        hcm_heads::fields(),
+        hcm_codecs::http10(),
+        hcm_codecs::strictness(),
+        hcm_codecs::timeouts(),
+        hcm_codecs::spelling(),
+        hcm_replies::local_replies(),
+        hcm_replies::log_filters(),
         logs::group(),
         tcp::group(),
     ];

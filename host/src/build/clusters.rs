@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 
 use super::Workshop;
+use super::manager::{keepalive, name_format};
 use crate::config::Place;
 use crate::config::circuit_breaker::CircuitBreakers;
 use crate::config::cluster::{
@@ -20,7 +21,7 @@ use crate::config::cluster::{
 use crate::config::endpoint::LbEndpoint;
 use crate::config::health_check::{CodecClientType, HealthCheck as WrittenCheck};
 use crate::config::matcher::Int64Range;
-use crate::config::protocol::Http2ProtocolOptions;
+use crate::config::protocol::UpstreamHttp2ProtocolOptions;
 use crate::config::route::RoutingPriority;
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::observe::registry::Scope;
@@ -84,6 +85,8 @@ impl Workshop<'_> {
             let UpstreamProtocolOptions::ExplicitHttpConfig(explicit) = &options.protocol;
             if let ProtocolConfig::HttpProtocolOptions(http1) = &explicit.protocol {
                 spec.http1_trailers = http1.enable_trailers;
+                spec.http1_names = name_format(http1.header_key_format.as_ref());
+                spec.http1_absolute_target = http1.send_fully_qualified_url;
             }
         }
         if let Some(breakers) = &written.circuit_breakers {
@@ -316,7 +319,7 @@ fn protocol(written: &Written) -> Protocol {
     }
 }
 
-fn http2_settings(written: &Http2ProtocolOptions) -> Http2Settings {
+fn http2_settings(written: &UpstreamHttp2ProtocolOptions) -> Http2Settings {
     let default = Http2Settings::default();
     let stream = written.initial_stream_window_size;
     let connection = written.initial_connection_window_size;
@@ -326,6 +329,8 @@ fn http2_settings(written: &Http2ProtocolOptions) -> Http2Settings {
             .unwrap_or(default.max_concurrent_streams),
         initial_stream_window: stream.unwrap_or(default.initial_stream_window),
         initial_connection_window: connection.unwrap_or(default.initial_connection_window),
+        header_table: written.hpack_table_size.unwrap_or(default.header_table),
+        keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
         ..default
     }
 }

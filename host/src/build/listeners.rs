@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Workshop;
+use super::manager::{http2_settings, request_rules};
 use crate::config::Place;
 use crate::config::address::CidrRange;
 use crate::config::filter::HttpFilterConfig;
@@ -14,26 +15,17 @@ use crate::config::http_connection_manager::{
 use crate::config::listener::{
     FilterChain as WrittenChain, Listener as Written, NetworkFilterConfig,
 };
-use crate::config::protocol::{Http2ProtocolOptions, HttpProtocolOptions};
 use crate::config::scalar::Duration as WrittenDuration;
-use crate::http::h1::{HeadLimits, RequestRules};
 use crate::limits;
 use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
 use crate::route::EnvoyHeaders;
 use crate::runtime::{
-    Cidr, Codec, ConnectionManager, FilterChain, Http2Settings, HttpListener, Listener,
-    ServerHeader, Service,
+    Cidr, Codec, ConnectionManager, FilterChain, HttpListener, Listener, ServerHeader, Service,
 };
 
 /// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
-/// Envoy's windows of a downstream HTTP/2 connection.
-const HTTP2: Http2Settings = Http2Settings {
-    max_concurrent_streams: 1024,
-    stream_window: 16 * 1024 * 1024,
-    connection_window: 24 * 1024 * 1024,
-};
 
 impl Workshop<'_> {
     pub(super) fn listeners(
@@ -158,61 +150,62 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<ConnectionManager> {
         let routes = self.routes(written.route_config(), place.field("route_config"));
-        let internal_ranges = self.internal_ranges(written, place);
+        let hygiene = self.hygiene(written, place);
         let slots = self.http_filters(&written.http_filters, place.field("http_filters"));
         let loggers = self.access_logs(&written.access_log, place.field("access_log"));
+        let log_filters = self.log_filters(&written.access_log, place.field("access_log"));
+        let local_replies = written
+            .local_reply_config
+            .as_ref()
+            .map(|config| self.local_replies(config, place.field("local_reply_config")));
         let stats = self.registry.sharded(Scope::http(&written.stat_prefix));
         let common = written
             .common_http_protocol_options
             .clone()
             .unwrap_or_default();
+        let http1 = written.http_protocol_options.clone().unwrap_or_default();
+        let http2 = written.http2_protocol_options.clone().unwrap_or_default();
         Some(ConnectionManager {
             codec: codec(written.codec_type),
             server_name: server_name(written),
             server_header: server_header(written.server_header_transformation),
             via: (!written.via.is_empty()).then(|| written.via.clone().into_bytes()),
-            use_remote_address: written.use_remote_address.unwrap_or(false),
-            xff_num_trusted_hops: written.xff_num_trusted_hops,
-            skip_xff_append: written.skip_xff_append,
-            generate_request_id: written.generate_request_id.unwrap_or(true),
-            preserve_external_request_id: written.preserve_external_request_id,
+            hygiene,
             always_set_request_id_in_response: written.always_set_request_id_in_response,
-            internal_ranges,
-            machine_address: self.machine_address,
             idle_timeout: or_off(common.idle_timeout, Duration::from_hours(1)),
             max_requests_per_connection: common.max_requests_per_connection.filter(|max| *max > 0),
+            max_connection_duration: common
+                .max_connection_duration
+                .and_then(WrittenDuration::non_zero),
+            http1_safe_max_connection_duration: written.http1_safe_max_connection_duration,
             stream_idle_timeout: or_off(written.stream_idle_timeout, Duration::from_mins(5)),
+            request_timeout: written.request_timeout.and_then(WrittenDuration::non_zero),
+            request_headers_timeout: written
+                .request_headers_timeout
+                .and_then(WrittenDuration::non_zero),
             drain_timeout: written
                 .drain_timeout
                 .map_or(Duration::from_secs(5), WrittenDuration::get),
             delayed_close_timeout: or_off(written.delayed_close_timeout, Duration::from_secs(1)),
-            rules: rules(written, &common),
+            rules: request_rules(written, &common, &http1),
             envoy_headers: envoy_headers(written),
-            http1_trailers: written
-                .http_protocol_options
-                .as_ref()
-                .is_some_and(|options| options.enable_trailers),
-            http2: http2(written.http2_protocol_options.as_ref()),
+            http1_trailers: http1.enable_trailers,
+            http1_stream_errors: http1
+                .override_stream_error_on_invalid_http_message
+                .or(written.stream_error_on_invalid_http_message)
+                .unwrap_or(false),
+            http2: http2_settings(&http2),
             routes: routes?,
             filters: slots,
             loggers,
+            log_filters,
+            local_replies,
             stat_prefix: written.stat_prefix.clone(),
             stats,
         })
     }
 
-    fn internal_ranges(&mut self, written: &HttpConnectionManager, place: Place<'_>) -> Vec<Cidr> {
-        let Some(config) = &written.internal_address_config else {
-            return Vec::new();
-        };
-        let place = place.field("internal_address_config").field("cidr_ranges");
-        let ranges = config.cidr_ranges.iter().enumerate();
-        ranges
-            .filter_map(|(index, range)| self.range(range, place.index(index)))
-            .collect()
-    }
-
-    fn range(&mut self, written: &CidrRange, place: Place<'_>) -> Option<Cidr> {
+    pub(super) fn range(&mut self, written: &CidrRange, place: Place<'_>) -> Option<Cidr> {
         let text = &written.address_prefix;
         let Ok(address) = text.parse::<IpAddr>() else {
             let message = format!("malformed IP address \"{text}\"");
@@ -277,33 +270,5 @@ fn server_name(written: &HttpConnectionManager) -> Vec<u8> {
         b"envoy".to_vec()
     } else {
         written.server_name.clone().into_bytes()
-    }
-}
-
-fn rules(written: &HttpConnectionManager, common: &HttpProtocolOptions) -> RequestRules {
-    let kib = written
-        .max_request_headers_kb
-        .unwrap_or(limits::REQUEST_HEADERS_KB);
-    RequestRules {
-        limits: HeadLimits {
-            bytes: kib.saturating_mul(1024),
-            fields: common.max_headers_count.unwrap_or(limits::HEADERS_COUNT),
-        },
-        ..RequestRules::default()
-    }
-}
-
-fn http2(written: Option<&Http2ProtocolOptions>) -> Http2Settings {
-    let Some(written) = written else { return HTTP2 };
-    Http2Settings {
-        max_concurrent_streams: written
-            .max_concurrent_streams
-            .unwrap_or(HTTP2.max_concurrent_streams),
-        stream_window: written
-            .initial_stream_window_size
-            .unwrap_or(HTTP2.stream_window),
-        connection_window: written
-            .initial_connection_window_size
-            .unwrap_or(HTTP2.connection_window),
     }
 }

@@ -43,6 +43,7 @@ impl Workshop<'_> {
                 .map(WrittenDuration::get),
             buffer_limit,
             loggers: self.access_logs(&written.access_log, place.field("access_log")),
+            log_filters: self.log_filters(&written.access_log, place.field("access_log")),
             stats: self.registry.sharded(Scope::tcp(&written.stat_prefix)),
         })
     }

@@ -241,7 +241,11 @@ impl Workshop<'_> {
         ]
     }
 
-    fn adds(&mut self, written: &[HeaderValueOption], place: Place<'_>) -> Vec<HeaderAddSpec> {
+    pub(super) fn adds(
+        &mut self,
+        written: &[HeaderValueOption],
+        place: Place<'_>,
+    ) -> Vec<HeaderAddSpec> {
         let mut built = Vec::new();
         for (index, option) in written.iter().enumerate() {
             let header = place.index(index).field("header");

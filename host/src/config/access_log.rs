@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::log_filter::AccessLogFilter;
 use crate::config::scalar::{DataSource, Struct};
 
 /// `envoy.config.accesslog.v3.AccessLog`.
@@ -11,6 +12,9 @@ pub struct AccessLog {
     /// Any name.
     #[serde(default)]
     pub name: String,
+    /// Which streams have an entry; all by default.
+    #[serde(default)]
+    pub filter: Option<AccessLogFilter>,
     /// The log.
     #[serde(rename = "any:typed_config")]
     pub typed_config: AccessLogConfig,
@@ -84,6 +88,9 @@ pub struct SubstitutionFormatString {
     /// Whether JSON fields without a value are left out, and text has nothing in place of `-`.
     #[serde(default)]
     pub omit_empty_values: bool,
+    /// The `content-type` of a body; `text/plain` by default, `application/json` for an object.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub content_type: String,
 }
 
 /// `SubstitutionFormatString.format`.

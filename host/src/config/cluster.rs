@@ -6,7 +6,7 @@ use crate::config::circuit_breaker::CircuitBreakers;
 use crate::config::endpoint::ClusterLoadAssignment;
 use crate::config::health_check::HealthCheck;
 use crate::config::protocol::{
-    Http2ProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions,
+    UpstreamHttp1ProtocolOptions, UpstreamHttp2ProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::scalar::{Duration, Percent, RuntimeDouble};
 
@@ -42,7 +42,7 @@ pub struct Cluster {
     pub circuit_breakers: Option<CircuitBreakers>,
     /// Older way to say that the upstream speaks HTTP/2.
     #[serde(default)]
-    pub http2_protocol_options: Option<Http2ProtocolOptions>,
+    pub http2_protocol_options: Option<UpstreamHttp2ProtocolOptions>,
     /// Which HTTP the upstream speaks, and how.
     #[serde(default)]
     pub typed_extension_protocol_options: TypedExtensionProtocolOptions,
@@ -219,5 +219,5 @@ pub enum ProtocolConfig {
     /// HTTP/1.1.
     HttpProtocolOptions(UpstreamHttp1ProtocolOptions),
     /// HTTP/2 with prior knowledge.
-    Http2ProtocolOptions(Http2ProtocolOptions),
+    Http2ProtocolOptions(UpstreamHttp2ProtocolOptions),
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::AccessLog;
 use crate::config::address::CidrRange;
+use crate::config::client_address::OriginalIpDetection;
 use crate::config::filter::HttpFilter;
+use crate::config::local_reply::LocalReplyConfig;
 use crate::config::protocol::{Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions};
 use crate::config::route::RouteConfiguration;
 use crate::config::scalar::Duration;
@@ -82,6 +84,66 @@ pub struct HttpConnectionManager {
     /// Whether responses have `x-request-id` as well.
     #[serde(default)]
     pub always_set_request_id_in_response: bool,
+    /// How requests are numbered.
+    #[serde(default)]
+    pub request_id_extension: Option<RequestIdExtension>,
+    /// Whether upstreams are told `node.cluster` and `node.id`; false by default.
+    #[serde(default)]
+    pub add_user_agent: Option<bool>,
+    /// Where the client's address comes from where `use_remote_address` is not set; the first that
+    /// knows it counts.
+    #[serde(default)]
+    pub original_ip_detection_extensions: Vec<OriginalIpDetection>,
+    /// Whether upstreams are told the port of the listener in `x-forwarded-port`.
+    #[serde(default)]
+    pub append_x_forwarded_port: bool,
+    /// Whether IPv4 addresses of clients are shown as IPv6 ones; no effect, as in Envoy 1.40.
+    #[serde(default)]
+    pub represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool,
+    /// What happens with `:scheme`.
+    #[serde(default)]
+    pub scheme_header_transformation: Option<SchemeHeaderTransformation>,
+    /// What happens with `x-forwarded-client-cert`.
+    #[serde(default)]
+    pub forward_client_cert_details: ForwardClientCertDetails,
+    /// What it says of the certificate of this connection. Without TLS there is none.
+    #[serde(default)]
+    pub set_current_client_cert_details: Option<SetCurrentClientCertDetails>,
+    /// Whether a path is made canonical; false by default.
+    #[serde(default)]
+    pub normalize_path: Option<bool>,
+    /// Whether several slashes of a path become one.
+    #[serde(default)]
+    pub merge_slashes: bool,
+    /// What happens with escaped slashes of a path; nothing by default.
+    #[serde(default)]
+    pub path_with_escaped_slashes_action: PathWithEscapedSlashesAction,
+    /// Whether the listener's own port is taken out of `host`.
+    #[serde(default)]
+    pub strip_matching_host_port: bool,
+    /// Whether any port is taken out of `host`.
+    #[serde(default, rename = "oneof:strip_port_mode")]
+    pub strip_port_mode: Option<StripPortMode>,
+    /// Whether a dot at the end of `host` is taken out.
+    #[serde(default)]
+    pub strip_trailing_host_dot: bool,
+    /// Time from the first byte of a request to its last; 0, the default, is without limit.
+    #[serde(default)]
+    pub request_timeout: Option<Duration>,
+    /// Time from the first byte of a request to the end of its head; 0, the default, is without
+    /// limit.
+    #[serde(default)]
+    pub request_headers_timeout: Option<Duration>,
+    /// Whether `max_connection_duration` waits for a request to tell an HTTP/1 client.
+    #[serde(default)]
+    pub http1_safe_max_connection_duration: bool,
+    /// Whether a connection goes on after a request that breaks HTTP's rules, where that is possible;
+    /// false by default.
+    #[serde(default)]
+    pub stream_error_on_invalid_http_message: Option<bool>,
+    /// How responses look that the proxy makes itself.
+    #[serde(default)]
+    pub local_reply_config: Option<LocalReplyConfig>,
 }
 
 impl HttpConnectionManager {
@@ -139,7 +201,128 @@ pub enum ServerHeaderTransformation {
     rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig"
 )]
 pub struct InternalAddressConfig {
+    /// Whether clients on a Unix socket are internal. No listener has one.
+    #[serde(default)]
+    pub unix_sockets: bool,
     /// The internal ranges.
     #[serde(default)]
     pub cidr_ranges: Vec<CidrRange>,
+}
+
+/// `HttpConnectionManager.strip_port_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StripPortMode {
+    /// Any port.
+    StripAnyHostPort(bool),
+}
+
+/// `HttpConnectionManager.PathWithEscapedSlashesAction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum PathWithEscapedSlashesAction {
+    /// As `KEEP_UNCHANGED`.
+    #[default]
+    ImplementationSpecificDefault,
+    /// They stay.
+    KeepUnchanged,
+    /// 400.
+    RejectRequest,
+    /// They are unescaped, and the client is sent there.
+    UnescapeAndRedirect,
+    /// They are unescaped.
+    UnescapeAndForward,
+}
+
+/// `HttpConnectionManager.ForwardClientCertDetails`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum ForwardClientCertDetails {
+    /// It is removed.
+    #[default]
+    Sanitize,
+    /// It is kept where the client proved who it is.
+    ForwardOnly,
+    /// The client's certificate is added to it.
+    AppendForward,
+    /// The client's certificate is put in its place.
+    SanitizeSet,
+    /// It is kept.
+    AlwaysForwardOnly,
+}
+
+/// `HttpConnectionManager.SetCurrentClientCertDetails`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails"
+)]
+pub struct SetCurrentClientCertDetails {
+    /// The subject; false by default.
+    #[serde(default)]
+    pub subject: Option<bool>,
+    /// The certificate.
+    #[serde(default)]
+    pub cert: bool,
+    /// The certificates that vouch for it as well.
+    #[serde(default)]
+    pub chain: bool,
+    /// The DNS names.
+    #[serde(default)]
+    pub dns: bool,
+    /// The URI.
+    #[serde(default)]
+    pub uri: bool,
+}
+
+/// `envoy.config.core.v3.SchemeHeaderTransformation`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.SchemeHeaderTransformation")]
+pub struct SchemeHeaderTransformation {
+    /// What is put in its place.
+    #[serde(default, rename = "oneof:transformation")]
+    pub transformation: Option<SchemeTransformation>,
+}
+
+/// `SchemeHeaderTransformation.transformation`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SchemeTransformation {
+    /// `http` or `https`.
+    SchemeToOverwrite(String),
+}
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension")]
+pub struct RequestIdExtension {
+    /// The extension.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: RequestIdConfig,
+}
+
+/// The extensions that number requests.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:request ID extension")]
+pub enum RequestIdConfig {
+    /// Random UUIDs.
+    #[serde(rename = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig")]
+    Uuid(UuidRequestIdConfig),
+}
+
+/// `envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig")]
+pub struct UuidRequestIdConfig {
+    /// Whether an identifier says why its request is traced; true by default.
+    #[serde(default)]
+    pub pack_trace_reason: Option<bool>,
+    /// Whether an identifier decides what is traced; true by default. Nothing is traced.
+    #[serde(default)]
+    pub use_request_id_for_trace_sampling: Option<bool>,
 }

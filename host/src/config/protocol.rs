@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::scalar::Duration;
+use crate::config::scalar::{Duration, Percent};
 
 /// `envoy.config.core.v3.HttpProtocolOptions`, for clients.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -17,6 +17,28 @@ pub struct HttpProtocolOptions {
     /// Requests of a connection, after which it is closed; 0, the default, is without limit.
     #[serde(default)]
     pub max_requests_per_connection: Option<u32>,
+    /// How long a connection lives before it is drained; without limit by default.
+    #[serde(default)]
+    pub max_connection_duration: Option<Duration>,
+    /// What happens to a field whose name has an underscore.
+    #[serde(default)]
+    pub headers_with_underscores_action: HeadersWithUnderscoresAction,
+}
+
+/// `envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum HeadersWithUnderscoresAction {
+    /// It stays.
+    #[default]
+    Allow,
+    /// The request is refused.
+    RejectRequest,
+    /// It is dropped.
+    DropHeader,
 }
 
 /// `envoy.config.core.v3.HttpProtocolOptions`, for upstreams.
@@ -35,24 +57,131 @@ pub struct UpstreamHttpProtocolOptions {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http1ProtocolOptions")]
 pub struct Http1ProtocolOptions {
+    /// Whether a target may be a whole URL, which says the host in place of `host`; true by default.
+    #[serde(default)]
+    pub allow_absolute_url: Option<bool>,
+    /// Whether HTTP/1.0 is spoken; 426 by default.
+    #[serde(default)]
+    pub accept_http_10: bool,
+    /// The host of a request of HTTP/1.0 that names none; it is refused by default.
+    #[serde(default)]
+    pub default_host_for_http_10: String,
+    /// How names are spelled; in lower case by default.
+    #[serde(default)]
+    pub header_key_format: Option<HeaderKeyFormat>,
     /// Whether trailers are passed on; dropped by default.
     #[serde(default)]
     pub enable_trailers: bool,
+    /// Whether a request with `content-length` and chunks is taken, without the former.
+    #[serde(default)]
+    pub allow_chunked_length: bool,
+    /// In place of `stream_error_on_invalid_http_message`.
+    #[serde(default)]
+    pub override_stream_error_on_invalid_http_message: Option<bool>,
+    /// Which of Envoy's parsers; no effect.
+    #[serde(default)]
+    pub use_balsa_parser: Option<bool>,
+    /// Whether methods may be any; by default only those that are registered or widely used.
+    #[serde(default)]
+    pub allow_custom_methods: bool,
+}
+
+/// `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat")]
+pub struct HeaderKeyFormat {
+    /// The format.
+    #[serde(rename = "oneof:header_format")]
+    pub format: HeaderFormat,
+}
+
+/// `HeaderKeyFormat.header_format`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderFormat {
+    /// `Like-This`.
+    ProperCaseWords(ProperCaseWords),
+    /// One that remembers how names came.
+    StatefulFormatter(StatefulFormatter),
+}
+
+/// `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords")]
+pub struct ProperCaseWords {}
+
+/// `HeaderKeyFormat.stateful_formatter`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct StatefulFormatter {
+    /// Any name.
+    pub name: String,
+    /// The formatter.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: StatefulFormatterConfig,
+}
+
+/// The formatters that there are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:header formatter")]
+pub enum StatefulFormatterConfig {
+    /// Names as they came.
+    #[serde(
+        rename = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
+    )]
+    PreserveCase(PreserveCaseFormatterConfig),
+}
+
+/// `envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
+)]
+pub struct PreserveCaseFormatterConfig {
+    /// How names are spelled that the proxy adds.
+    #[serde(default)]
+    pub formatter_type_on_envoy_headers: FormatterTypeOnEnvoyHeaders,
+}
+
+/// `PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum FormatterTypeOnEnvoyHeaders {
+    /// In lower case.
+    #[default]
+    Default,
+    /// `Like-This`.
+    ProperCase,
 }
 
 /// `envoy.config.core.v3.Http1ProtocolOptions`, for upstreams.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http1ProtocolOptions")]
 pub struct UpstreamHttp1ProtocolOptions {
+    /// How names are spelled; in lower case by default.
+    #[serde(default)]
+    pub header_key_format: Option<HeaderKeyFormat>,
+    /// Whether targets are whole URLs, as proxies take them.
+    #[serde(default)]
+    pub send_fully_qualified_url: bool,
+    /// Which of Envoy's parsers; no effect.
+    #[serde(default)]
+    pub use_balsa_parser: Option<bool>,
     /// Whether trailers are sent to the upstream, and passed on from it. Default: false.
     #[serde(default)]
     pub enable_trailers: bool,
 }
 
-/// `envoy.config.core.v3.Http2ProtocolOptions`.
+/// `envoy.config.core.v3.Http2ProtocolOptions`, for clients.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http2ProtocolOptions")]
 pub struct Http2ProtocolOptions {
+    /// Bytes of the table of compressed header fields; 4096 by default.
+    #[serde(default)]
+    pub hpack_table_size: Option<u32>,
     /// Streams of a connection at once; 1024 by default.
     #[serde(default)]
     pub max_concurrent_streams: Option<u32>,
@@ -62,4 +191,69 @@ pub struct Http2ProtocolOptions {
     /// Flow-control window of a connection in bytes; 24 MiB by default.
     #[serde(default)]
     pub initial_connection_window_size: Option<u32>,
+    /// Frames that may wait to be sent; never more than one is made for a client that does not read.
+    #[serde(default)]
+    pub max_outbound_frames: Option<u32>,
+    /// The same for control frames.
+    #[serde(default)]
+    pub max_outbound_control_frames: Option<u32>,
+    /// Frames with nothing in them in a row; 1 by default.
+    #[serde(default)]
+    pub max_consecutive_inbound_frames_with_empty_payload: Option<u32>,
+    /// `PRIORITY` frames for each stream; 100 by default.
+    #[serde(default)]
+    pub max_inbound_priority_frames_per_stream: Option<u32>,
+    /// `WINDOW_UPDATE` frames for each `DATA` frame that was sent; 10 by default.
+    #[serde(default)]
+    pub max_inbound_window_update_frames_per_data_frame_sent: Option<u32>,
+    /// Older form of `override_stream_error_on_invalid_http_message`.
+    #[serde(default)]
+    pub stream_error_on_invalid_http_messaging: bool,
+    /// In place of `stream_error_on_invalid_http_message`.
+    #[serde(default)]
+    pub override_stream_error_on_invalid_http_message: Option<bool>,
+    /// Pings that show whether the client is still there; none by default.
+    #[serde(default)]
+    pub connection_keepalive: Option<KeepaliveSettings>,
+    /// Which of Envoy's codecs; no effect.
+    #[serde(default)]
+    pub use_oghttp2_codec: Option<bool>,
+}
+
+/// `envoy.config.core.v3.Http2ProtocolOptions`, for upstreams.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Http2ProtocolOptions")]
+pub struct UpstreamHttp2ProtocolOptions {
+    /// Bytes of the table of compressed header fields; 4096 by default.
+    #[serde(default)]
+    pub hpack_table_size: Option<u32>,
+    /// Streams of a connection at once; 1024 by default.
+    #[serde(default)]
+    pub max_concurrent_streams: Option<u32>,
+    /// Flow-control window of a stream in bytes; 16 MiB by default.
+    #[serde(default)]
+    pub initial_stream_window_size: Option<u32>,
+    /// Flow-control window of a connection in bytes; 24 MiB by default.
+    #[serde(default)]
+    pub initial_connection_window_size: Option<u32>,
+    /// Pings that show whether the upstream is still there; none by default.
+    #[serde(default)]
+    pub connection_keepalive: Option<KeepaliveSettings>,
+    /// Which of Envoy's codecs; no effect.
+    #[serde(default)]
+    pub use_oghttp2_codec: Option<bool>,
+}
+
+/// `envoy.config.core.v3.KeepaliveSettings`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.KeepaliveSettings")]
+pub struct KeepaliveSettings {
+    /// Time between two pings; none are sent by default.
+    #[serde(default)]
+    pub interval: Option<Duration>,
+    /// How long the answer may take.
+    pub timeout: Duration,
+    /// How much of `interval` is added to it at random; 15 % by default.
+    #[serde(default)]
+    pub interval_jitter: Option<Percent>,
 }

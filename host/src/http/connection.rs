@@ -30,7 +30,7 @@ use crate::socket::Socket;
 use crate::worker::{Desk, Worker};
 
 /// What an HTTP/2 connection with prior knowledge begins with (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a client that we are done with may still send before it is cut off.
 const LINGER_BYTES: usize = 1024 * 1024;
 
@@ -46,13 +46,14 @@ pub(crate) async fn serve(
     http.downstream_cx_total.inc();
     http.downstream_cx_active.inc();
     let started = clock::now();
+    let old_at = after(started, listener.manager.max_connection_duration);
     let mut socket = socket;
     let mut buf = worker.take_buffer();
-    match sniff(&worker, &listener, &mut socket, &mut buf).await {
+    match sniff(&worker, &listener, &mut socket, &mut buf, old_at).await {
         Some(Codec::Http2) => {
             http.downstream_cx_http2_total.inc();
             http.downstream_cx_http2_active.inc();
-            http2::serve(&worker, &listener, socket, buf, &connection).await;
+            http2::serve(&worker, &listener, socket, buf, &connection, old_at).await;
             http.downstream_cx_http2_active.dec();
         }
         Some(Codec::Http1 | Codec::Auto) => {
@@ -65,6 +66,7 @@ pub(crate) async fn serve(
                 parser: HeadParser::new(),
                 timer: Timer::default(),
                 served: 0,
+                old_at,
                 buf,
                 desk: None,
             };
@@ -86,6 +88,7 @@ async fn sniff(
     listener: &HttpListener,
     socket: &mut Socket,
     buf: &mut BytesMut,
+    old_at: Option<Instant>,
 ) -> Option<Codec> {
     match listener.manager.codec {
         Codec::Auto => {}
@@ -93,6 +96,7 @@ async fn sniff(
     }
     let mut timer = Timer::default();
     let idle = after(clock::now(), listener.manager.idle_timeout);
+    let deadline = [idle, old_at].into_iter().flatten().min();
     let (read_half, _) = socket.split();
     let mut reader = H1Reader::new(read_half, buf, false);
     loop {
@@ -106,7 +110,7 @@ async fn sniff(
         let fill = poll_fn(|cx| reader.poll_fill(cx));
         let drained = worker.drain().started();
         let read = tokio::select! {
-            read = timer.limit(idle, fill) => read,
+            read = timer.limit(deadline, fill) => read,
             () = drained, if seen == 0 => None,
         };
         match read {
@@ -124,8 +128,35 @@ struct Http1<'a> {
     parser: HeadParser,
     timer: Timer,
     served: u32,
+    /// When `max_connection_duration` is over.
+    old_at: Option<Instant>,
     buf: BytesMut,
     desk: Option<Desk>,
+}
+
+/// What a connection has waited too long for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// The rest of a head: `request_headers_timeout`.
+    Headers,
+    /// The rest of a request: `request_timeout`.
+    Request,
+    /// A byte of the request: `stream_idle_timeout`.
+    Stream,
+    /// Another request: `idle_timeout`.
+    Idle,
+    /// Another request, in a drain.
+    Drained,
+    /// Another request, after `max_connection_duration`.
+    Old,
+}
+
+/// The first of some times; of equal ones the one that stands first.
+fn earliest<const N: usize>(times: [(Option<Instant>, Late); N]) -> Option<(Instant, Late)> {
+    times
+        .into_iter()
+        .filter_map(|(at, late)| Some((at?, late)))
+        .min_by_key(|(at, _)| *at)
 }
 
 /// What came next on the connection.
@@ -183,36 +214,62 @@ impl Http1<'_> {
                 // Only to be woken: the answer is in `since`.
                 let _started = drained.as_mut().poll(cx);
             }
-            let deadline = self.deadline(idle_since, drain.since());
-            self.timer.poll(cx, deadline).map(|()| {
-                if self.parser.has_started() {
-                    Next::Refused(Kind::StreamIdle.into())
-                } else {
-                    self.listener
-                        .manager
-                        .stats
-                        .shard(self.worker.index)
-                        .downstream_cx_idle_timeout
-                        .inc();
-                    Next::Closed
-                }
-            })
+            let Some((at, late)) = self.deadline(idle_since, drain.since()) else {
+                return Poll::Pending;
+            };
+            self.timer.poll(cx, Some(at)).map(|()| self.late(late))
         })
         .await
     }
 
-    /// When waiting ends: a begun head has the stream's idle timeout, an idle connection its own,
-    /// and a drain leaves it `drain_timeout` to send another request.
-    fn deadline(&self, idle_since: Instant, draining: Option<Instant>) -> Option<Instant> {
+    /// When waiting ends, and what comes then. A head that has begun has the timeouts of a request,
+    /// an idle connection its own; a drain or old age leave it `drain_timeout` to send another
+    /// request.
+    fn deadline(&self, idle_since: Instant, draining: Option<Instant>) -> Option<(Instant, Late)> {
         let manager = &self.listener.manager;
         if self.parser.has_started() {
-            return after(idle_since, manager.stream_idle_timeout);
+            let begun = self.desk.as_ref().map(|desk| desk.exchange.timing.started);
+            let begun = begun.unwrap_or(idle_since);
+            return earliest([
+                (after(begun, manager.request_headers_timeout), Late::Headers),
+                (after(begun, manager.request_timeout), Late::Request),
+                (after(idle_since, manager.stream_idle_timeout), Late::Stream),
+            ]);
         }
-        let idle = after(idle_since, manager.idle_timeout);
-        let drain = draining.and_then(|since| since.checked_add(manager.drain_timeout));
-        match (idle, drain) {
-            (Some(idle), Some(drain)) => Some(idle.min(drain)),
-            (idle, drain) => idle.or(drain),
+        let grace = |since: Instant| since.checked_add(manager.drain_timeout);
+        let old_at = match self.old_at {
+            // A client that has never said anything is not waited for.
+            at if self.served == 0 => at,
+            _ if manager.http1_safe_max_connection_duration => None,
+            at => at.and_then(grace),
+        };
+        earliest([
+            (after(idle_since, manager.idle_timeout), Late::Idle),
+            (draining.and_then(grace), Late::Drained),
+            (old_at, Late::Old),
+        ])
+    }
+
+    /// What becomes of a connection that has waited too long.
+    fn late(&mut self, late: Late) -> Next {
+        let stats = self.listener.manager.stats.shard(self.worker.index);
+        if let Some(desk) = &mut self.desk {
+            // What there is of a head is none.
+            desk.exchange.request.clear();
+        }
+        match late {
+            Late::Headers => Next::Refused(Kind::HeadersTimeout.into()),
+            Late::Request => Next::Refused(Kind::RequestOverdue.into()),
+            Late::Stream => Next::Refused(Kind::StreamIdle.into()),
+            Late::Idle => {
+                stats.downstream_cx_idle_timeout.inc();
+                Next::Closed
+            }
+            Late::Old => {
+                stats.downstream_cx_max_duration_reached.inc();
+                Next::Closed
+            }
+            Late::Drained => Next::Closed,
         }
     }
 
@@ -250,6 +307,8 @@ impl Http1<'_> {
             Err(reject) => {
                 if !reject.head_is_known() {
                     desk.exchange.request.clear();
+                } else if self.parser.has_refused_http_10() {
+                    desk.exchange.protocol = Protocol::Http10;
                 }
                 Some(Next::Refused(reject.into()))
             }
@@ -290,6 +349,7 @@ impl Http1<'_> {
             listener: self.listener,
             manager,
             stats,
+            old_at: self.old_at,
         };
         let chain = Chain::new(self.worker, manager, &mut desk.exchange, &mut desk.states);
         let reader = Reader::H1(reader);

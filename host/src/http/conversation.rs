@@ -35,6 +35,8 @@ pub(super) struct Deadlines {
     route: Option<Instant>,
     idle_after: Option<Duration>,
     idle: Option<Instant>,
+    /// `request_timeout` of the connection manager.
+    request: Option<Instant>,
 }
 
 /// Which of the deadlines it was.
@@ -42,6 +44,7 @@ pub(super) struct Deadlines {
 pub(super) enum Late {
     Route,
     Idle,
+    Request,
 }
 
 impl Late {
@@ -49,6 +52,7 @@ impl Late {
         match self {
             Self::Route => Kind::RequestTimeout,
             Self::Idle => Kind::StreamIdle,
+            Self::Request => Kind::RequestOverdue,
         }
         .into()
     }
@@ -63,6 +67,7 @@ impl Deadlines {
             route: None,
             idle_after,
             idle: after(started, idle_after),
+            request: stream.overdue_at(),
         };
         if !stream.incoming.has_body {
             limits.request_ended(started);
@@ -73,6 +78,7 @@ impl Deadlines {
     /// The route's timeout runs from the end of the request.
     fn request_ended(&mut self, now: Instant) {
         self.route = after(now, self.timeout);
+        self.request = None;
     }
 
     fn active(&mut self, now: Instant) {
@@ -80,10 +86,15 @@ impl Deadlines {
     }
 
     pub(super) fn next(&self) -> (Option<Instant>, Late) {
-        match (self.route, self.idle) {
-            (Some(route), Some(idle)) if idle < route => (Some(idle), Late::Idle),
-            (Some(route), _) => (Some(route), Late::Route),
-            (None, idle) => (idle, Late::Idle),
+        // The route's timeout begins where that of the request ends: only one of them runs.
+        let other = match self.request {
+            Some(request) => (Some(request), Late::Request),
+            None => (self.route, Late::Route),
+        };
+        match (other, self.idle) {
+            ((Some(other), _), Some(idle)) if idle < other => (Some(idle), Late::Idle),
+            ((Some(_), _), _) => other,
+            ((None, _), idle) => (idle, Late::Idle),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::h1::head::Reject;
 use super::io::{ReadError, WriteError};
 use super::reply::Reply;
 use crate::exchange::Flags;
+use crate::headers::Known;
 use crate::upstream::ErrorKind as Acquire;
 
 /// Who is to blame.
@@ -37,6 +38,16 @@ pub(crate) enum Kind {
     DownstreamClosed,
     /// An HTTP/2 request that is answered by a reset alone; the details.
     Reset(&'static str),
+    /// The path may not be served.
+    PathRefused,
+    /// The path is served under another spelling, which is in the head.
+    PathRedirect(Vec<u8>),
+    /// The client's address is not told; the status.
+    NoClientAddress(u16),
+    /// `request_headers_timeout`.
+    HeadersTimeout,
+    /// `request_timeout` of the connection manager.
+    RequestOverdue,
     /// `QUERY` without a content type (draft-ietf-httpbis-safe-method-w-body §2.1).
     QueryWithoutType,
     /// The client's body is not well formed.
@@ -150,6 +161,11 @@ impl Error {
             | Kind::UpgradeRefused
             | Kind::DownstreamClosed
             | Kind::Reset(_)
+            | Kind::PathRefused
+            | Kind::PathRedirect(_)
+            | Kind::NoClientAddress(_)
+            | Kind::HeadersTimeout
+            | Kind::RequestOverdue
             | Kind::QueryWithoutType
             | Kind::DownstreamFraming(_)
             | Kind::RequestTooLarge
@@ -188,6 +204,11 @@ impl Error {
             Kind::StreamIdle => Flags::STREAM_IDLE_TIMEOUT,
             Kind::UpgradeRefused
             | Kind::AbsolutePath
+            | Kind::PathRefused
+            | Kind::PathRedirect(_)
+            | Kind::NoClientAddress(_)
+            | Kind::HeadersTimeout
+            | Kind::RequestOverdue
             | Kind::QueryWithoutType
             | Kind::Unencodable
             | Kind::RequestTooLarge
@@ -212,6 +233,19 @@ impl Error {
             Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
             Kind::Reset(details) => Reply::new(0, *details),
             Kind::QueryWithoutType => Reply::new(400, "query_missing_content_type").close(),
+            Kind::PathRefused => Reply::new(400, "path_normalization_failed"),
+            Kind::PathRedirect(path) => {
+                Reply::new(307, "path_normalization_failed").header(Known::Location.into(), path)
+            }
+            Kind::NoClientAddress(status) => {
+                Reply::new(*status, "rejecting_because_detection_failed")
+            }
+            Kind::HeadersTimeout => Reply::new(408, "request_header_timeout")
+                .body("request header timeout")
+                .close(),
+            Kind::RequestOverdue => Reply::new(408, "request_overall_timeout")
+                .body("request timeout")
+                .close(),
             Kind::NoRoute => Reply::new(404, "route_not_found"),
             Kind::AbsolutePath => Reply::new(404, "absolute_path_rejected"),
             Kind::NoCluster(status) => Reply::new(*status, "cluster_not_found"),

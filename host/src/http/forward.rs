@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::conversation::{Await, Deadlines, UpstreamSide, before_head, converse};
 use super::error::{Error, Kind};
+use super::h1::encode::TargetForm;
 use super::h1::head::HeadParser;
 use super::h1::{BodyLength, encode};
 use super::h2 as h2_glue;
@@ -19,7 +20,7 @@ use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
 use super::reply::{Reply, decimal};
 use super::stream::Stream;
 use crate::exchange::{Exchange, Protocol};
-use crate::headers::{Headers, Known};
+use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::route::{self, Action, EnvoyHeaders};
 use crate::upstream::{
     Cluster, ClusterStats, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
@@ -237,7 +238,20 @@ async fn over_http1(
     let trailers = plan.cluster.spec().http1_trailers;
     let framing = request_framing(stream);
     let (socket, read_buf, write_buf) = lease.parts();
-    let encoded = encode::encode_request(write_buf, &stream.chain.exchange.request, framing);
+    let spec = plan.cluster.spec();
+    let exchange = &mut *stream.chain.exchange;
+    match spec.http1_names {
+        NameFormat::Case(NameCase::Lower) => {}
+        NameFormat::Case(case) => exchange.request.spell_unkept(case),
+        // The names of the response; those of the request are the client's.
+        kept @ NameFormat::Kept(_) => exchange.response.spell(kept),
+    }
+    let form = if spec.http1_absolute_target {
+        TargetForm::Absolute
+    } else {
+        TargetForm::Origin
+    };
+    let encoded = encode::encode_request_to(write_buf, &exchange.request, framing, form);
     if encoded.is_err() {
         lease.release(Release::Reuse);
         return Err(Kind::Unencodable.into());

@@ -14,6 +14,7 @@ mod field;
 pub mod head;
 mod reject;
 
+use crate::headers::NameFormat;
 use crate::limits;
 
 /// How the end of a message's body is found (RFC 9112 §6.3): what a parser saw, and what an encoder
@@ -114,6 +115,13 @@ pub struct RequestRules {
     /// `http_protocol_options.allow_absolute_url`. Off: an absolute-form target is left as it is, and
     /// is no path that any route has.
     pub allow_absolute_url: bool,
+    /// `http_protocol_options.allow_chunked_length`. On: chunks count where there is a length as well,
+    /// which is taken out (RFC 9112 §6.3). Off: such a request is refused.
+    pub allow_chunked_length: bool,
+    /// `http_protocol_options.header_key_format`: whether the spelling of names is kept.
+    pub names: NameFormat,
+    /// `http_protocol_options.allow_custom_methods`. Off: only known methods are taken.
+    pub allow_custom_methods: bool,
 }
 
 impl Default for RequestRules {
@@ -124,6 +132,9 @@ impl Default for RequestRules {
             accept_http_10: false,
             default_host_for_http_10: Box::default(),
             allow_absolute_url: true,
+            allow_chunked_length: false,
+            names: NameFormat::default(),
+            allow_custom_methods: false,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! HTTP/2 downstream connections, on the `h2` crate.
 //!
-//! Owns accepting streams, the two-step GOAWAY of a drain and the idle timeout. Each stream is a
-//! task of its own that runs [`Stream::handle`].
+//! Owns accepting streams, the two-step GOAWAY of a drain, the idle timeout, keep-alive pings, and the
+//! end of a client that resets more than it asks. Each stream is a task of its own that runs
+//! [`Stream::handle`].
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -9,7 +10,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::{Connection as H2, SendResponse};
@@ -18,8 +20,9 @@ use tokio::sync::Notify;
 
 use super::downstream::Downstream;
 use super::error::Kind;
-use super::h1::MethodKind;
+use super::frames::FrameWatch;
 use super::h1::head::Reject;
+use super::h1::{MethodKind, Underscores};
 use super::h2 as h2_glue;
 use super::io::{H2Reader, Reader};
 use super::phases::Chain;
@@ -28,12 +31,16 @@ use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
 use crate::headers::Known;
+use crate::keepalive::until_silent;
+use crate::limits;
 use crate::runtime::HttpListener;
 use crate::socket::Socket;
 use crate::worker::Worker;
 
-/// A connection with the bytes in front that were read to find out what it speaks.
+/// A connection with the bytes in front that were read to find out what it speaks, and with an eye on
+/// its frames.
 struct Prefixed {
+    watch: FrameWatch,
     prefix: BytesMut,
     socket: Socket,
 }
@@ -44,12 +51,17 @@ impl AsyncRead for Prefixed {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
         if self.prefix.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, into);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+        } else {
+            let part = self.prefix.len().min(into.remaining());
+            into.put_slice(&self.prefix.split_to(part));
         }
-        let part = self.prefix.len().min(into.remaining());
-        into.put_slice(&self.prefix.split_to(part));
-        Poll::Ready(Ok(()))
+        let read = into.filled().get(before..).unwrap_or_default();
+        let counted = self.watch.received(read);
+        // Not a failure of the transport, which the caller tells by this.
+        Poll::Ready(counted.map_err(|flood| io::Error::new(io::ErrorKind::InvalidData, flood)))
     }
 }
 
@@ -59,7 +71,9 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, from)
+        let wrote = ready!(Pin::new(&mut self.socket).poll_write(cx, from))?;
+        self.watch.sent(from.get(..wrote).unwrap_or_default());
+        Poll::Ready(Ok(wrote))
     }
 
     fn poll_write_vectored(
@@ -67,7 +81,14 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, from)
+        let wrote = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, from))?;
+        let mut left = wrote;
+        for slice in from {
+            let part = slice.len().min(left);
+            self.watch.sent(slice.get(..part).unwrap_or_default());
+            left -= part;
+        }
+        Poll::Ready(Ok(wrote))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -88,6 +109,27 @@ impl AsyncWrite for Prefixed {
 struct Streams {
     active: Cell<usize>,
     ended: Notify,
+    resets: Cell<Resets>,
+}
+
+/// How many streams have ended, and how many of those were reset early and without an answer: a
+/// client that does little else costs more than it is worth.
+#[derive(Clone, Copy, Default)]
+struct Resets {
+    closed: u64,
+    premature: u64,
+}
+
+impl Resets {
+    /// Whether at least half of the streams are of that kind, of a number that says something.
+    const fn too_many(self) -> bool {
+        let of = if self.closed < limits::PREMATURE_RESETS {
+            limits::PREMATURE_RESETS
+        } else {
+            self.closed
+        };
+        self.premature * 2 >= of
+    }
 }
 
 /// Serves an HTTP/2 connection; `prefix` was read already.
@@ -97,6 +139,7 @@ pub(super) async fn serve(
     socket: Socket,
     prefix: BytesMut,
     connection: &Arc<Connection>,
+    old_at: Option<Instant>,
 ) {
     let manager = &listener.manager;
     let settings = manager.http2;
@@ -106,7 +149,12 @@ pub(super) async fn serve(
         .initial_connection_window_size(settings.connection_window)
         .max_header_list_size(manager.rules.limits.bytes)
         .max_send_buffer_size(listener.buffer_limit)
-        .handshake::<_, Bytes>(Prefixed { prefix, socket });
+        .header_table_size(settings.header_table)
+        .handshake::<_, Bytes>(Prefixed {
+            watch: FrameWatch::new(settings.frames),
+            prefix,
+            socket,
+        });
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
     let Some(Ok(mut http2)) = timer.limit(idle, handshake).await else {
@@ -117,7 +165,12 @@ pub(super) async fn serve(
             .inc();
         return;
     };
+    let stats = manager.stats.shard(worker.index);
     let streams = Rc::new(Streams::default());
+    let mut old = std::pin::pin!(wait_until(old_at));
+    let pings = settings.keepalive.and_then(|_| http2.ping_pong());
+    let mut silent =
+        std::pin::pin!(until_silent(settings.keepalive, pings, || worker.random_fraction()));
     let mut drained = std::pin::pin!(worker.drain().started());
     let mut closing = false;
     loop {
@@ -136,23 +189,41 @@ pub(super) async fn serve(
                     start(served, &streams, request, respond);
                 }
                 Some(Err(error)) => {
-                    if !error.is_io() {
-                        manager.stats.shard(worker.index).downstream_cx_protocol_error.inc();
+                    let flood = error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
+                    if !error.is_io() || flood {
+                        stats.downstream_cx_protocol_error.inc();
                         tracing::debug!(target: "http", connection = connection.id, "http/2 connection from {}: {error}", connection.direct_remote);
                     }
                     break;
                 }
                 None => break,
             },
-            () = streams.ended.notified(), if streams.active.get() > 0 => {}
+            () = streams.ended.notified(), if streams.active.get() > 0 => {
+                if streams.resets.get().too_many() {
+                    stats.downstream_rq_too_many_premature_resets.inc();
+                    tracing::debug!(target: "http", connection = connection.id, "too many streams of {} were reset early", connection.direct_remote);
+                    return;
+                }
+            }
             () = timer.wait(idle), if idle.is_some() => {
-                manager.stats.shard(worker.index).downstream_cx_idle_timeout.inc();
+                stats.downstream_cx_idle_timeout.inc();
                 http2.graceful_shutdown();
                 closing = true;
             }
+            () = &mut old, if !closing => {
+                stats.downstream_cx_max_duration_reached.inc();
+                http2.graceful_shutdown();
+                closing = true;
+            }
+            () = &mut silent => return,
         }
     }
     flush_end(http2, &mut timer, listener).await;
+}
+
+/// Waits until then; for ever without a time.
+async fn wait_until(at: Option<Instant>) {
+    Timer::default().wait(at).await;
 }
 
 /// Lets the last frames (a GOAWAY above all) out, for no longer than `delayed_close_timeout`.
@@ -177,19 +248,24 @@ fn start(
     let streams = Rc::clone(streams);
     streams.active.set(streams.active.get() + 1);
     tokio::task::spawn_local(async move {
-        stream(served, request, respond).await;
+        let premature = stream(served, request, respond).await;
         streams.active.set(streams.active.get().saturating_sub(1));
-        if streams.active.get() == 0 {
+        let mut resets = streams.resets.get();
+        resets.closed += 1;
+        resets.premature += u64::from(premature);
+        streams.resets.set(resets);
+        if streams.active.get() == 0 || resets.too_many() {
             streams.ended.notify_one();
         }
     });
 }
 
+/// Serves a stream. Whether it was reset early and without an answer.
 async fn stream(
     (worker, listener, connection): Served,
     request: http::Request<h2::RecvStream>,
     respond: SendResponse<Bytes>,
-) {
+) -> bool {
     let (parts, body) = request.into_parts();
     let timing = Timing::starting(clock::now(), clock::wall());
     let mut desk = worker.take_desk(&connection, Protocol::Http2, timing);
@@ -203,9 +279,17 @@ async fn stream(
         keep_alive: true,
         expect_continue: expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
     };
+    let underscores = manager.rules.underscores;
+    let has_underscore =
+        underscores != Underscores::Allow && headers.iter().any(|field| field.name.contains(&b'_'));
+    if has_underscore && underscores == Underscores::Drop {
+        headers.retain(|field| !field.name.contains(&b'_'));
+    }
     // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
     let verdict = if headers.len() > manager.rules.limits.fields as usize + 3 {
         Err(Kind::Reset("http2.too_many_headers").into())
+    } else if has_underscore && underscores == Underscores::Reject {
+        Err(Kind::Reset("http2.unexpected_underscore").into())
     } else if !headers.has(Known::Authority) {
         Err(Reject::MissingHost.into())
     } else {
@@ -220,6 +304,7 @@ async fn stream(
         listener: &listener,
         manager,
         stats,
+        old_at: None,
     };
     let mut timer = Timer::default();
     let chain = Chain::new(&worker, manager, &mut desk.exchange, &mut desk.states);
@@ -228,5 +313,35 @@ async fn stream(
     Stream::new(around, chain, reader, down, &mut timer, incoming)
         .handle(verdict)
         .await;
+    let exchange = &desk.exchange;
+    let lifetime = exchange
+        .timing
+        .ended
+        .map(|ended| ended.duration_since(exchange.timing.started));
+    let premature = exchange.status == 0
+        && lifetime.is_some_and(|lifetime| lifetime.as_secs() <= limits::PREMATURE_RESET_SECONDS);
     worker.put_desk(desk);
+    premature
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_resets_count_from_half_of_the_streams_on() {
+        for (closed, premature, too_many) in [
+            (0, 0, false),
+            (249, 249, false),
+            (250, 250, true),
+            (499, 249, false),
+            (500, 249, false),
+            (500, 250, true),
+            (10_000, 4_999, false),
+            (10_000, 5_000, true),
+        ] {
+            let resets = Resets { closed, premature };
+            assert_eq!(resets.too_many(), too_many, "{premature} of {closed}");
+        }
+    }
 }

@@ -7,12 +7,80 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::client_address::ClientAddress;
+use super::h1::head::is_host_and_port;
+use super::path::{Normalized, PathRules};
 use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known, Name};
-use crate::runtime::{ConnectionManager, ServerHeader};
+use crate::runtime::{Cidr, ConnectionManager, ServerHeader};
 
 /// Envoy refuses a `connection` header that names more fields than this.
 const NOMINATED_MAX: usize = 10;
+
+/// What a connection manager does to the heads of requests.
+#[derive(Clone, Debug)]
+pub struct HygieneRules {
+    /// `use_remote_address`, `xff_num_trusted_hops`, `skip_xff_append` and
+    /// `original_ip_detection_extensions`.
+    pub client: ClientAddress,
+    /// `internal_address_config.cidr_ranges`.
+    pub internal_ranges: Box<[Cidr]>,
+    /// An address of this machine that is not loopback, shown in place of a loopback peer.
+    pub machine_address: Option<IpAddr>,
+    /// `append_x_forwarded_port`.
+    pub forwarded_port: bool,
+    /// `normalize_path` and its kin.
+    pub path: PathRules,
+    /// `strip_matching_host_port` and `strip_any_host_port`.
+    pub host_port: HostPort,
+    /// `strip_trailing_host_dot`.
+    pub strip_host_dot: bool,
+    /// `scheme_header_transformation.scheme_to_overwrite`.
+    pub scheme: Option<&'static [u8]>,
+    /// `forward_client_cert_details`.
+    pub client_cert: ClientCert,
+    /// `add_user_agent`: what upstreams are told about this proxy.
+    pub user_agent: Option<UserAgent>,
+    /// `generate_request_id`.
+    pub generate_request_id: bool,
+    /// `preserve_external_request_id`.
+    pub preserve_external_request_id: bool,
+    /// `request_id_extension.pack_trace_reason`: an identifier says whether its request is traced.
+    pub pack_trace_reason: bool,
+}
+
+/// What happens to the port in `host`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostPort {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is taken out where it is the listener's.
+    StripMatching,
+    /// It is taken out.
+    StripAny,
+}
+
+/// What happens to `x-forwarded-client-cert`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCert {
+    /// It is removed: nobody has verified what it claims.
+    #[default]
+    Remove,
+    /// It is kept where the client has shown a certificate of its own.
+    KeepOfKnown,
+    /// It is kept: a proxy before this one has verified it.
+    Keep,
+}
+
+/// What upstreams are told about this proxy.
+#[derive(Clone, Debug)]
+pub struct UserAgent {
+    /// `node.cluster`.
+    pub cluster: Box<[u8]>,
+    /// `node.id`; empty where there is none.
+    pub node: Box<[u8]>,
+}
 
 /// Why a request is refused by its head alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,33 +100,191 @@ pub(crate) enum Asks {
     Upgrade,
 }
 
-/// Cleans the head of a request. `id` is the random number that a new `x-request-id` is made of.
+/// Makes the head of a request one message of one hop: repeated fields are joined, and those of the
+/// hop before are taken out.
+pub(crate) fn end_of_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, Refusal> {
+    headers.join_repeated(Known::joins_in_request);
+    let asks = remove_hop_by_hop(headers, protocol)?;
+    if headers
+        .known(Known::Referer)
+        .is_some_and(|referer| !is_reference(referer))
+    {
+        headers.remove_known(Known::Referer);
+    }
+    Ok(asks)
+}
+
+/// Whether `text` is a URL or a part of one (RFC 3986 §4.1), without a fragment and without anybody's
+/// name in front of the host: a `referer` that is something else serves to mislead (RFC 9110 §10.1.3).
+fn is_reference(text: &[u8]) -> bool {
+    let is_part = |part: &[u8]| part.iter().all(|byte| is_url_byte(*byte));
+    let end = text
+        .iter()
+        .position(|byte| matches!(byte, b':' | b'/' | b'?'))
+        .unwrap_or(text.len());
+    let (scheme, rest) = text.split_at_checked(end).unwrap_or((text, b""));
+    let Some(rest) = rest.strip_prefix(b":") else {
+        return is_part(text);
+    };
+    let [first, others @ ..] = scheme else {
+        return false;
+    };
+    let is_scheme = first.is_ascii_alphabetic()
+        && others
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let Some(rest) = rest.strip_prefix(b"//").filter(|_| is_scheme) else {
+        return false;
+    };
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at_checked(end).unwrap_or((rest, b""));
+    is_host_and_port(authority) && is_part(rest)
+}
+
+/// Whether `byte` may stand in a path or query (RFC 3986 §3.3 and §3.4).
+const fn is_url_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~')
+}
+
+/// Makes the path what the rules say. The path that the client is sent to, or that is served, is in
+/// the head then.
+pub(crate) fn normalize_path(rules: PathRules, headers: &mut Headers) -> PathVerdict {
+    if rules.is_off() {
+        return PathVerdict::Serve;
+    }
+    let Some(path) = headers.known(Known::Path) else {
+        return PathVerdict::Serve;
+    };
+    match rules.apply(path) {
+        Normalized::Unchanged => PathVerdict::Serve,
+        Normalized::Changed(path) => {
+            headers.set_known(Known::Path, &path);
+            PathVerdict::Serve
+        }
+        Normalized::Redirect(path) => {
+            headers.set_known(Known::Path, &path);
+            PathVerdict::Redirect
+        }
+        Normalized::Refused(path) => {
+            headers.set_known(Known::Path, &path);
+            PathVerdict::Refuse
+        }
+    }
+}
+
+/// What becomes of a request by its path alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathVerdict {
+    Serve,
+    /// The client has to ask for the path that is in the head now.
+    Redirect,
+    Refuse,
+}
+
+/// Makes `host` what the rules say.
+pub(crate) fn normalize_host(rules: &HygieneRules, headers: &mut Headers, local_port: u16) {
+    if !rules.strip_host_dot && rules.host_port == HostPort::Keep {
+        return;
+    }
+    let Some(host) = headers.known(Known::Authority) else {
+        return;
+    };
+    let (mut name, mut port) = split_port(host);
+    if rules.strip_host_dot
+        && let [undotted @ .., b'.'] = name
+    {
+        name = undotted;
+    }
+    let number = port
+        .get(1..)
+        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
+    let strip = match rules.host_port {
+        HostPort::Keep => false,
+        HostPort::StripMatching => number == Some(u32::from(local_port)),
+        HostPort::StripAny => number.is_some(),
+    };
+    if strip {
+        port = b"";
+    }
+    if name.len() + port.len() != host.len() {
+        let changed = [name, port].concat();
+        headers.set_known(Known::Authority, &changed);
+    }
+}
+
+/// A host in its name and its port with the colon; the colons of an IPv6 address are in brackets.
+fn split_port(host: &[u8]) -> (&[u8], &[u8]) {
+    let bracket = memchr::memrchr(b']', host).map_or(0, |at| at + 1);
+    let colon = host
+        .get(bracket..)
+        .and_then(|rest| memchr::memrchr(b':', rest));
+    match colon {
+        Some(at) => host.split_at_checked(bracket + at).unwrap_or((host, b"")),
+        None => (host, b""),
+    }
+}
+
+/// Cleans the head of a request of what its client may not say, and adds what the upstream is to
+/// know. `id` is the random number that a new `x-request-id` is made of.
+///
+/// # Errors
+/// The status to refuse the request with, where it does not tell its client's address.
 pub(crate) fn request(
     manager: &ConnectionManager,
     exchange: &mut Exchange,
     id: u128,
-) -> Result<Asks, Refusal> {
+) -> Result<(), u16> {
+    let rules = &manager.hygiene;
     let headers = &mut exchange.request;
-    headers.join_repeated(Known::joins_in_request);
-    let asks = remove_hop_by_hop(headers, exchange.protocol)?;
-    let direct = exchange.connection.direct_remote;
-    let trusted = trusted_address(manager, headers, direct);
-    let internal = is_internal(manager, headers, trusted.from_header);
-    exchange.remote = trusted.address;
-    let edge = manager.use_remote_address && !internal;
-    remove_control_headers(headers, internal, edge);
-    forward_headers(manager, headers, direct, exchange.connection.local.ip());
+    let peer = exchange.connection.direct_remote;
+    let local = exchange.connection.local;
+    let client = rules.client.find(headers, peer)?;
+    exchange.remote = client.address;
+    let internal = client.may_be_internal
+        && rules
+            .internal_ranges
+            .iter()
+            .any(|range| range.contains(client.address.ip()));
+    let edge = rules.client.is_edge() && !internal;
+    let keep_cert = match rules.client_cert {
+        ClientCert::Remove => false,
+        ClientCert::KeepOfKnown => {
+            let tls = exchange.connection.tls;
+            tls.is_some_and(|tls| tls.certificate_presented)
+        }
+        ClientCert::Keep => true,
+    };
+    remove_control_headers(headers, keep_cert, internal, edge);
+    forward_headers(rules, headers, peer, local, client.appends);
     if internal {
         headers.set_known(Known::XEnvoyInternal, b"true");
-    } else if edge {
-        let address = exchange.remote.ip().to_string();
-        headers.set_known(Known::XEnvoyExternalAddress, address.as_bytes());
     }
-    request_id(manager, headers, edge, id);
+    if let Some(agent) = &rules.user_agent {
+        introduce(agent, headers);
+    }
     if let Some(via) = &manager.via {
         append_list(headers, Known::Via, via, b", ");
     }
-    Ok(asks)
+    if edge {
+        let address = client.address.ip().to_string();
+        headers.set_known(Known::XEnvoyExternalAddress, address.as_bytes());
+    }
+    request_id(rules, headers, edge, id);
+    Ok(())
+}
+
+/// Says who passes the request on.
+fn introduce(agent: &UserAgent, headers: &mut Headers) {
+    headers.set_known(Known::XEnvoyDownstreamServiceCluster, &agent.cluster);
+    if headers.known(Known::UserAgent).is_none_or(<[u8]>::is_empty) {
+        headers.set_known(Known::UserAgent, &agent.cluster);
+    }
+    if !agent.node.is_empty() {
+        headers.set_known(Known::XEnvoyDownstreamServiceNode, &agent.node);
+    }
 }
 
 /// Takes hop-by-hop fields out.
@@ -150,64 +376,11 @@ pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|token| !token.is_empty())
 }
 
-/// The client's address, and whether `x-forwarded-for` gave it.
-struct Trusted {
-    address: SocketAddr,
-    from_header: Option<IpAddr>,
-}
-
-/// The address of the client: with `use_remote_address` the peer's (or the one that the trusted
-/// hops vouch for), else the last of `x-forwarded-for`.
-fn trusted_address(manager: &ConnectionManager, headers: &Headers, direct: SocketAddr) -> Trusted {
-    let hops = manager.xff_num_trusted_hops;
-    if manager.use_remote_address && hops == 0 {
-        return Trusted {
-            address: direct,
-            from_header: None,
-        };
-    }
-    // At the edge the peer itself is the first hop and is not in the header yet.
-    let from_right = if manager.use_remote_address {
-        hops - 1
-    } else {
-        hops
-    };
-    let named = nth_from_right(headers, from_right as usize);
-    Trusted {
-        address: named.map_or(direct, |ip| SocketAddr::new(ip, 0)),
-        from_header: named,
-    }
-}
-
-fn nth_from_right(headers: &Headers, n: usize) -> Option<IpAddr> {
-    // Several lines are one list (RFC 9110 §5.3); the common case is one line.
-    let last = headers.known_all(Known::XForwardedFor).last()?;
-    let entry = last.rsplit(|byte| *byte == b',').nth(n)?.trim_ascii();
-    std::str::from_utf8(entry).ok()?.parse().ok()
-}
-
-fn is_internal(manager: &ConnectionManager, headers: &Headers, named: Option<IpAddr>) -> bool {
-    if manager.internal_ranges.is_empty() {
-        return false;
-    }
-    let mut forwarded = headers.known_all(Known::XForwardedFor);
-    let single = match (forwarded.next(), forwarded.next()) {
-        (Some(only), None) => !only.contains(&b','),
-        _ => false,
-    };
-    let address = named.or_else(|| nth_from_right(headers, 0));
-    single && address.is_some_and(|ip| manager.internal_ranges.iter().any(|r| r.contains(ip)))
-}
-
 /// Envoy's control headers: a client that is not internal may not steer the proxy with them.
-fn remove_control_headers(headers: &mut Headers, internal: bool, edge: bool) {
+fn remove_control_headers(headers: &mut Headers, keep_cert: bool, internal: bool, edge: bool) {
     headers.retain(|field| match field.known {
-        Some(
-            Known::XEnvoyInternal
-            | Known::XEnvoyExpectedRqTimeoutMs
-            // Nobody has verified a client's certificate here, so nobody may claim to have.
-            | Known::XForwardedClientCert,
-        ) => false,
+        Some(Known::XEnvoyInternal | Known::XEnvoyExpectedRqTimeoutMs) => false,
+        Some(Known::XForwardedClientCert) => keep_cert,
         Some(
             Known::XEnvoyRetryOn
             | Known::XEnvoyRetryGrpcOn
@@ -235,55 +408,85 @@ fn remove_control_headers(headers: &mut Headers, internal: bool, edge: bool) {
     });
 }
 
-/// `x-forwarded-for` at the edge, and `x-forwarded-proto`.
+/// `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-port`, and `:scheme`.
 fn forward_headers(
-    manager: &ConnectionManager,
+    rules: &HygieneRules,
     headers: &mut Headers,
-    direct: SocketAddr,
-    local: IpAddr,
+    peer: SocketAddr,
+    local: SocketAddr,
+    appends: u32,
 ) {
-    let scheme: &[u8] = b"http";
-    if !manager.use_remote_address {
-        match headers.known(Known::XForwardedProto) {
-            None => headers.append_known(Known::XForwardedProto, scheme),
-            // The hop before knows what the client spoke.
-            Some(b"https") => headers.set_known(Known::Scheme, b"https"),
-            Some(_) => {}
-        }
-        return;
-    }
-    if !manager.skip_xff_append {
+    if appends > 0 {
         // Envoy shows a loopback peer under the machine's own address.
-        let shown = if direct.ip().is_loopback() {
-            manager.machine_address.unwrap_or(local)
+        let shown = if peer.ip().is_loopback() {
+            rules.machine_address.unwrap_or_else(|| local.ip())
         } else {
-            direct.ip()
+            peer.ip()
         };
-        append_list(
-            headers,
-            Known::XForwardedFor,
-            shown.to_string().as_bytes(),
-            b",",
+        let shown = shown.to_string();
+        for _ in 0..appends {
+            append_list(headers, Known::XForwardedFor, shown.as_bytes(), b",");
+        }
+    }
+    // What an untrusted hop says about itself is replaced.
+    let replace = matches!(
+        rules.client,
+        ClientAddress::Edge {
+            trusted_hops: 0,
+            ..
+        }
+    );
+    match headers.known(Known::XForwardedProto) {
+        Some(b"https") if !rules.client.is_edge() => {
+            // The hop before knows what the client spoke.
+            headers.set_known(Known::Scheme, b"https");
+        }
+        Some(_) if !replace => {}
+        Some(_) | None => headers.set_known(Known::XForwardedProto, b"http"),
+    }
+    if rules.forwarded_port && (replace || !headers.has(Known::XForwardedPort)) {
+        let mut room = [0; 20];
+        headers.set_known(
+            Known::XForwardedPort,
+            super::reply::decimal(u64::from(local.port()), &mut room),
         );
     }
-    if manager.xff_num_trusted_hops == 0 || !headers.has(Known::XForwardedProto) {
+    if let Some(scheme) = rules.scheme {
+        headers.set_known(Known::Scheme, scheme);
         headers.set_known(Known::XForwardedProto, scheme);
     }
 }
 
-fn request_id(manager: &ConnectionManager, headers: &mut Headers, edge: bool, id: u128) {
-    if !manager.generate_request_id {
+fn request_id(rules: &HygieneRules, headers: &mut Headers, edge: bool, id: u128) {
+    if !rules.generate_request_id {
         return;
     }
-    let keep = !edge || manager.preserve_external_request_id;
-    if keep
-        && headers
-            .known(Known::XRequestId)
-            .is_some_and(|id| !id.is_empty())
-    {
-        return;
+    let given = headers
+        .known(Known::XRequestId)
+        .filter(|given| !given.is_empty());
+    match given {
+        Some(given) if !edge || rules.preserve_external_request_id => {
+            if edge
+                && rules.pack_trace_reason
+                && let Some(cleared) = without_trace_reason(given)
+            {
+                headers.set_known(Known::XRequestId, &cleared);
+            }
+        }
+        Some(_) | None => headers.set_known(Known::XRequestId, &uuid(id)),
     }
-    headers.set_known(Known::XRequestId, &uuid(id));
+}
+
+/// A UUID with the digit that says why its request is traced set to "not at all", where it says
+/// something else: nobody outside decides that.
+fn without_trace_reason(id: &[u8]) -> Option<[u8; 36]> {
+    let mut id: [u8; 36] = id.try_into().ok()?;
+    let [.., reason] = id.first_chunk_mut::<15>()?;
+    if *reason == b'4' {
+        return None;
+    }
+    *reason = b'4';
+    Some(id)
 }
 
 /// Text of a version 4 UUID (RFC 9562 §5.4) made of 122 of the random bits.
@@ -347,9 +550,9 @@ pub(crate) fn response(manager: &ConnectionManager, exchange: &mut Exchange, dat
     if let Some(via) = &manager.via {
         append_list(headers, Known::Via, via, b", ");
     }
-    if manager.always_set_request_id_in_response
-        && let Some(id) = exchange.request.known(Known::XRequestId)
-    {
+    let wanted =
+        manager.always_set_request_id_in_response || exchange.request.has(Known::XEnvoyForceTrace);
+    if wanted && let Some(id) = exchange.request.known(Known::XRequestId) {
         headers.set_known(Known::XRequestId, id);
     }
 }
@@ -429,20 +632,121 @@ mod tests {
     }
 
     #[test]
-    fn the_nth_forwarded_address_counts_from_the_right() {
-        let headers = head(&[("x-forwarded-for", "1.2.3.4, 5.6.7.8")]);
+    fn ports_and_dots_of_hosts_are_stripped() {
+        let stripped = |host: &str, host_port, strip_host_dot| {
+            let rules = HygieneRules {
+                host_port,
+                strip_host_dot,
+                ..rules()
+            };
+            let mut headers = head(&[(":authority", host)]);
+            normalize_host(&rules, &mut headers, 8080);
+            String::from_utf8(headers.known(Known::Authority).unwrap().to_vec()).unwrap()
+        };
+        for (host, matching, any) in [
+            ("a.com:8080", "a.com", "a.com"),
+            ("a.com:80", "a.com:80", "a.com"),
+            ("a.com:", "a.com:", "a.com:"),
+            ("a.com:x", "a.com:x", "a.com:x"),
+            ("a.com", "a.com", "a.com"),
+            ("[::1]:8080", "[::1]", "[::1]"),
+            ("[::1]", "[::1]", "[::1]"),
+            ("a.com:1:8080", "a.com:1", "a.com:1"),
+        ] {
+            assert_eq!(stripped(host, HostPort::Keep, false), host);
+            assert_eq!(stripped(host, HostPort::StripMatching, false), matching);
+            assert_eq!(stripped(host, HostPort::StripAny, false), any);
+        }
+        for (host, expected) in [
+            ("a.com.", "a.com"),
+            ("a.com.:80", "a.com:80"),
+            ("a.com..", "a.com."),
+            ("a.com", "a.com"),
+            (".", ""),
+        ] {
+            assert_eq!(stripped(host, HostPort::Keep, true), expected);
+        }
+        assert_eq!(stripped("a.com.:80", HostPort::StripAny, true), "a.com");
+    }
+
+    #[test]
+    fn a_trace_reason_from_outside_is_cleared() {
+        let id = b"ffffffff-ffff-9fff-bfff-ffffffffffff";
         assert_eq!(
-            nth_from_right(&headers, 0),
-            Some("5.6.7.8".parse().unwrap())
+            without_trace_reason(id).as_ref().map(|id| &id[..]),
+            Some(&b"ffffffff-ffff-4fff-bfff-ffffffffffff"[..])
         );
-        assert_eq!(
-            nth_from_right(&headers, 1),
-            Some("1.2.3.4".parse().unwrap())
-        );
-        assert_eq!(nth_from_right(&headers, 2), None);
-        assert_eq!(
-            nth_from_right(&head(&[("x-forwarded-for", "bogus")]), 0),
-            None
-        );
+        assert_eq!(without_trace_reason(&uuid(7)), None);
+        assert_eq!(without_trace_reason(b"mine"), None);
+    }
+
+    fn rules() -> HygieneRules {
+        HygieneRules {
+            client: ClientAddress::Told(Box::default()),
+            internal_ranges: Box::default(),
+            machine_address: None,
+            forwarded_port: false,
+            path: PathRules::default(),
+            host_port: HostPort::Keep,
+            strip_host_dot: false,
+            scheme: None,
+            client_cert: ClientCert::Remove,
+            user_agent: None,
+            generate_request_id: true,
+            preserve_external_request_id: false,
+            pack_trace_reason: true,
+        }
+    }
+
+    #[test]
+    fn a_referer_is_a_url_or_a_part_of_one() {
+        for text in [
+            "",
+            "/",
+            "/a?b?c",
+            "?",
+            "a",
+            "a.example/b",
+            "//a/b",
+            "*a",
+            "a@b",
+            "/a:b",
+            "/a%zz",
+            "http://a",
+            "HTTP://a?x",
+            "http://a:080/b?c=d/e:f@g",
+            "http://[::1]:80/",
+            "h+t.p-1://a/",
+        ] {
+            assert!(is_reference(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "a b",
+            "/a#",
+            "/a\"b",
+            "/a<b",
+            "/a\\b",
+            "/a^b",
+            "/a`b",
+            "/a{b",
+            "/a|b",
+            "/a[b]",
+            "/\u{e9}",
+            "a:80",
+            "about:blank",
+            "http:/a",
+            "http://",
+            "http:///",
+            "://a",
+            "1://a",
+            "http://a_b/",
+            "http://u@a/",
+            "http://a:/",
+            "http://a:99999/",
+            "http://[::1",
+            "http://a%41/",
+        ] {
+            assert!(!is_reference(text.as_bytes()), "{text}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use super::pump::Direction;
 use super::reply::Reply;
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known};
+use crate::log_filter::Occasion;
 use crate::runtime::ConnectionManager;
 use crate::wasm::{BodyMode, FilterSlot, LocalReply, Outcome, Phases, SlotState, Upstream};
 use crate::worker::Worker;
@@ -471,7 +472,7 @@ impl<'a> Chain<'a> {
             let Some((slot, _)) = self.slot(index) else {
                 continue;
             };
-            if !slot.interest().wants.contains(Phases::LOG) {
+            if !slot.interest().wants.contains(Phases::LOG) || !self.is_logged(index) {
                 continue;
             }
             if let Some(state) = self.states.get_mut(index) {
@@ -486,6 +487,19 @@ impl<'a> Chain<'a> {
                 worker.filters.on_done(slot, state);
             }
         }
+    }
+
+    /// Whether the slot, where it is an access log's, has an entry for this stream.
+    fn is_logged(&self, index: usize) -> bool {
+        let logger = index.checked_sub(self.manager.filters.len());
+        let filter = logger
+            .and_then(|logger| self.manager.log_filters.get(logger))
+            .and_then(Option::as_ref);
+        filter.is_none_or(|filter| {
+            filter.matches(self.exchange, Occasion::StreamEnd, &mut || {
+                self.worker.random()
+            })
+        })
     }
 
     fn settle(

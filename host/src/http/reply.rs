@@ -1,14 +1,51 @@
 //! Local replies: responses that the proxy makes itself.
 //!
-//! Owns their shape on the wire, byte for byte Envoy's, gRPC included. Does not own when one is
-//! sent (`http::stream`) nor why (`http::error`, filters, routes).
+//! Owns their shape on the wire, byte for byte Envoy's, gRPC included, and what `local_reply_config`
+//! makes of them. Does not own when one is sent (`http::stream`) nor why (`http::error`, filters, routes).
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::exchange::{Exchange, Flags};
-use crate::headers::{Known, Name};
+use crate::exchange::{Exchange, Flags, grpc_status_of};
+use crate::headers::{Known, Name, NameFormat};
+use crate::log_filter::{LogFilter, Occasion};
+use crate::observe::format::Format;
+use crate::route::ResponseChanges;
+use crate::worker::Worker;
+
+/// How local replies look (`local_reply_config`).
+#[derive(Clone, Debug)]
+pub struct LocalReplies {
+    /// `mappers`: of those whose filter matches the first.
+    pub mappers: Box<[Mapper]>,
+    /// `body_format`.
+    pub format: Option<BodyFormat>,
+}
+
+/// A change to some local replies (`ResponseMapper`).
+#[derive(Clone, Debug)]
+pub struct Mapper {
+    /// `filter`.
+    pub filter: LogFilter,
+    /// `status_code`.
+    pub status: Option<u16>,
+    /// `body`.
+    pub body: Option<Bytes>,
+    /// `body_format_override`.
+    pub format: Option<BodyFormat>,
+    /// `headers_to_add`.
+    pub headers: ResponseChanges,
+}
+
+/// The body of local replies (`SubstitutionFormatString`).
+#[derive(Clone, Debug)]
+pub struct BodyFormat {
+    /// The text or object.
+    pub format: Format,
+    /// `content_type`, or the one that goes with the format.
+    pub content_type: Cow<'static, [u8]>,
+}
 
 /// A response that the proxy makes itself.
 #[derive(Clone, Debug)]
@@ -72,38 +109,45 @@ impl Reply {
 
     /// Puts the reply into the exchange: status, flags, details and the head without `date` and
     /// `server`. Gives back the content that follows the head, for a method that wants one.
-    /// `mutate` may change the head before the fields are added that describe the content.
+    /// `mutate` may change the head before the fields are added that describe the content;
+    /// `replies` says how local replies look.
     pub(crate) fn compose(
-        self,
+        mut self,
         exchange: &mut Exchange,
         mutate: impl FnOnce(&mut Exchange),
+        replies: Option<(&LocalReplies, &Worker)>,
     ) -> Bytes {
-        exchange.flags.insert(self.flags);
-        exchange.details = Some(self.details);
-        exchange.local_reply_body = (!self.body.is_empty())
-            .then(|| Cow::Owned(String::from_utf8_lossy(&self.body).into_owned()));
+        // Envoy's codecs reply before they say what was wrong.
+        let of_codec = self.flags == Flags::DOWNSTREAM_PROTOCOL_ERROR;
+        if !of_codec {
+            exchange.flags.insert(self.flags);
+        }
+        exchange.details = Some(std::mem::take(&mut self.details));
+        note_body(exchange, &self.body);
         exchange.response.clear();
+        exchange.response.spell(NameFormat::default());
         exchange.response_trailers.clear();
         let grpc = is_grpc(exchange.request.known(Known::ContentType));
-        let status = if grpc { 200 } else { self.status };
         let response = &mut exchange.response;
-        response.append_known(Known::Status, decimal(u64::from(status), &mut [0; 20]));
+        response.append_known(Known::Status, decimal(u64::from(self.status), &mut [0; 20]));
         for (name, value) in &self.headers {
             response.append(name, value);
         }
         mutate(exchange);
-        exchange.status = status;
-        let response = &mut exchange.response;
+        exchange.status = self.status;
+        if let Some((replies, worker)) = replies {
+            self.rewrite(exchange, replies, worker);
+        }
+        exchange.flags.insert(self.flags);
         if grpc {
-            let code = self.grpc_status.unwrap_or_else(|| grpc_status(self.status));
-            response.set_known(Known::ContentType, b"application/grpc");
-            response.append_known(Known::GrpcStatus, decimal(u64::from(code), &mut [0; 20]));
-            if !self.body.is_empty() {
-                response.append_known(Known::GrpcMessage, &percent_encode(&self.body));
-            }
+            self.compose_grpc(exchange);
             return Bytes::new();
         }
-        if !self.body.is_empty() {
+        let response = &mut exchange.response;
+        if self.body.is_empty() {
+            response.remove_known(Known::ContentLength);
+            response.remove_known(Known::ContentType);
+        } else {
             let length = decimal(self.body.len() as u64, &mut [0; 20]).to_vec();
             response.set_known(Known::ContentLength, &length);
             if !response.has(Known::ContentType) {
@@ -112,24 +156,86 @@ impl Reply {
         }
         self.body
     }
+
+    /// Makes a gRPC status of the reply: all of it is in the head.
+    fn compose_grpc(&self, exchange: &mut Exchange) {
+        let code = self
+            .grpc_status
+            .unwrap_or_else(|| grpc_status_of(self.status));
+        exchange.status = 200;
+        let response = &mut exchange.response;
+        response.set_known(Known::Status, b"200");
+        response.set_known(Known::ContentType, b"application/grpc");
+        if !response.has(Known::GrpcStatus) {
+            response.append_known(Known::GrpcStatus, decimal(u64::from(code), &mut [0; 20]));
+        }
+        // The line break behind an object is none of the message's.
+        let object = self
+            .body
+            .strip_suffix(b"\n")
+            .filter(|_| *self.content_type == *b"application/json");
+        let message = object.unwrap_or(&self.body);
+        if !message.is_empty() && !response.has(Known::GrpcMessage) {
+            response.append_known(Known::GrpcMessage, &percent_encode(message));
+        }
+        response.remove_known(Known::ContentLength);
+    }
+
+    /// Makes the reply look as the configuration says.
+    fn rewrite(&mut self, exchange: &mut Exchange, replies: &LocalReplies, worker: &Worker) {
+        let type_before = exchange
+            .response
+            .known(Known::ContentType)
+            .map(<[u8]>::to_vec);
+        let body_before = self.body.clone();
+        let mut random = || worker.random();
+        let mapper = replies.mappers.iter().find(|mapper| {
+            mapper
+                .filter
+                .matches(exchange, Occasion::Reply, &mut random)
+        });
+        if let Some(mapper) = mapper {
+            if let Some(body) = &mapper.body {
+                self.body = body.clone();
+                note_body(exchange, body);
+            }
+            worker.with_scratch(|scratch| mapper.headers.apply(exchange, scratch));
+            if let Some(status) = mapper.status {
+                self.status = status;
+                exchange.status = status;
+                let mut room = [0; 20];
+                let text = decimal(u64::from(status), &mut room);
+                exchange.response.set_known(Known::Status, text);
+            }
+        }
+        let format = mapper
+            .and_then(|mapper| mapper.format.as_ref())
+            .or(replies.format.as_ref());
+        if let Some(format) = format {
+            let mut body = Vec::new();
+            format.format.render(exchange, &mut body);
+            self.body = body.into();
+            self.content_type = format.content_type.clone();
+        } else if self.body != body_before {
+            self.content_type = Cow::Borrowed(b"text/plain");
+        }
+        let type_now = exchange.response.known(Known::ContentType);
+        if self.body != body_before && type_now == type_before.as_deref() {
+            exchange.response.remove_known(Known::ContentType);
+        }
+    }
+}
+
+/// Lets formats show the body of a local reply.
+fn note_body(exchange: &mut Exchange, body: &[u8]) {
+    exchange.local_reply_body =
+        (!body.is_empty()).then(|| Cow::Owned(String::from_utf8_lossy(body).into_owned()));
 }
 
 /// Whether a request or response of this `content-type` is gRPC.
 pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
     let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
-}
-
-/// The gRPC status that stands for an HTTP status in a local reply.
-pub(crate) const fn grpc_status(status: u16) -> u32 {
-    match status {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
 }
 
 /// `grpc-message` (gRPC over HTTP/2, "Responses"): what is not printable ASCII, and `%`, as `%XX`.

@@ -12,20 +12,21 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::downstream::Downstream;
 use super::error::{Error, Kind, Side};
 use super::forward;
 use super::h1::head::Reject;
 use super::h1::{BodyLength, MethodKind};
-use super::hygiene::{self, Asks, Refusal};
+use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk, Whole};
-use super::reply::Reply;
+use super::reply::{Reply, is_grpc};
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
-use crate::headers::Known;
+use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::observe::metrics::HttpStats;
 use crate::route::{Action, Facts, Route};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
@@ -40,6 +41,15 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) listener: &'a HttpListener,
     pub(crate) manager: &'a ConnectionManager,
     pub(crate) stats: &'a HttpStats,
+    /// When the connection is old enough to be ended (`max_connection_duration`).
+    pub(crate) old_at: Option<Instant>,
+}
+
+impl Surroundings<'_> {
+    /// Whether the connection is to serve no more requests than those that are under way.
+    fn is_draining(&self) -> bool {
+        self.worker.drain().since().is_some() || self.old_at.is_some_and(|at| clock::now() >= at)
+    }
 }
 
 /// What the codec knows about a request beside its fields.
@@ -148,28 +158,33 @@ impl<'a, 'io> Stream<'a, 'io> {
     fn admit(&mut self) -> Result<(), Error> {
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
-        let id = if self.around.manager.generate_request_id {
-            worker.random_wide()
-        } else {
-            0
-        };
-        let cleaned = hygiene::request(self.around.manager, exchange, id);
-        let asks = cleaned.map_err(|refusal| match refusal {
+        let manager = self.around.manager;
+        let asks = hygiene::end_of_hop(&mut exchange.request, exchange.protocol);
+        let asks = asks.map_err(|refusal| match refusal {
             Refusal::ConnectionHeader => Kind::ConnectionHeader,
             Refusal::MissingHost => {
                 exchange.request.remove_known(Known::Authority);
                 Kind::Rejected(Reject::MissingHost)
             }
         })?;
-        let request = &exchange.request;
-        match request.known(Known::Path) {
-            Some([b'/', ..]) | None => {}
-            Some(_) => return Err(Kind::AbsolutePath.into()),
-        }
+        let request = &mut exchange.request;
         if request.known(Known::Method) == Some(b"QUERY") && !request.has(Known::ContentType) {
             return Err(Kind::QueryWithoutType.into());
         }
-        self.route = match_route(self.around, self.random, exchange);
+        settle_path(self.around, request)?;
+        let local_port = exchange.connection.local.port();
+        hygiene::normalize_host(&manager.hygiene, request, local_port);
+        let id = if manager.hygiene.generate_request_id {
+            worker.random_wide()
+        } else {
+            0
+        };
+        let cleaned = hygiene::request(manager, exchange, id);
+        // Envoy routes nothing whose protocol is not known yet, and its log says so.
+        if cleaned.is_ok() || exchange.request.has(Known::XForwardedProto) {
+            self.route = match_route(self.around, self.random, exchange);
+        }
+        cleaned.map_err(Kind::NoClientAddress)?;
         if asks == Asks::Upgrade {
             // The client may be sending something else than HTTP already.
             self.incoming.keep_alive = false;
@@ -188,19 +203,32 @@ impl<'a, 'io> Stream<'a, 'io> {
     }
 
     async fn filter_request(&mut self) -> Result<Result<Upstream, Box<Reply>>, Error> {
+        let overdue = self.overdue_at();
         let around = self.around;
         let random = self.random;
         let route = &mut self.route;
         let end = !self.incoming.has_body;
         let idle = after(clock::now(), around.manager.stream_idle_timeout);
+        let (deadline, late) = match (idle, overdue) {
+            (Some(idle), Some(overdue)) if idle < overdue => (Some(idle), Kind::StreamIdle),
+            (_, Some(overdue)) => (Some(overdue), Kind::RequestOverdue),
+            (idle, None) => (idle, Kind::StreamIdle),
+        };
         let limit = around.listener.buffer_limit;
         let walk = self
             .chain
             .request(&mut self.reader, end, limit, |exchange| {
                 *route = match_route(around, random, exchange);
             });
-        let walked = self.timer.limit(idle, walk).await;
-        walked.unwrap_or_else(|| Err(Kind::StreamIdle.into()))
+        let walked = self.timer.limit(deadline, walk).await;
+        walked.unwrap_or_else(|| Err(late.into()))
+    }
+
+    /// When all of the request has to be there (`request_timeout`); none where it is.
+    pub(crate) fn overdue_at(&self) -> Option<Instant> {
+        let timeout = self.around.manager.request_timeout;
+        let timeout = timeout.filter(|_| self.incoming.has_body && !self.reader.is_at_end());
+        after(self.chain.exchange.timing.started, timeout)
     }
 
     /// Does what the route says, or what the terminal filter says in its place.
@@ -247,14 +275,20 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// `route` is the one whose changes of response headers the reply gets: those that the route or
     /// the way to its upstream is the reason of.
     async fn reply_with(&mut self, reply: Reply, route: Option<&Route>) -> Result<(), Error> {
-        // A client that sends what is no request is not asked for another, as in Envoy.
-        let must_close = reply.close || reply.status == 400;
         let (worker, random) = (self.around.worker, self.random);
-        let content = reply.compose(self.chain.exchange, |exchange| {
+        let manager = self.around.manager;
+        // A client that sends what is no request is not asked for another, as in Envoy.
+        let must_close = reply.close || (reply.status == 400 && !manager.http1_stream_errors);
+        let looks = manager
+            .local_replies
+            .as_ref()
+            .map(|replies| (replies, worker));
+        let finalize = |exchange: &mut Exchange| {
             if let Some(route) = route {
                 worker.with_scratch(|scratch| route.finalize_response(exchange, random, scratch));
             }
-        });
+        };
+        let content = reply.compose(self.chain.exchange, finalize, looks);
         let mut whole = Whole {
             content,
             has_trailers: false,
@@ -269,7 +303,7 @@ impl<'a, 'io> Stream<'a, 'io> {
                 Err(error) => Some(error.reply()),
             };
             if let Some(reply) = instead {
-                whole.content = reply.compose(self.chain.exchange, |_| {});
+                whole.content = reply.compose(self.chain.exchange, |_| {}, looks);
             }
         }
         let close = must_close || self.must_close();
@@ -289,7 +323,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         !self.down.is_http2()
             && (!self.incoming.keep_alive
                 || (self.incoming.has_body && !self.reader.is_finished())
-                || self.around.worker.drain().since().is_some())
+                || self.around.is_draining())
     }
 
     /// How a body of length `source` is framed in this response.
@@ -299,7 +333,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         match exchange.status {
             100..=199 | 204 | 304 => return BodyLength::None,
             _ if self.incoming.method == MethodKind::Head => {
-                return if has_length {
+                return if has_length || exchange.protocol == Protocol::Http10 {
                     BodyLength::None
                 } else {
                     BodyLength::Chunked
@@ -310,6 +344,8 @@ impl<'a, 'io> Stream<'a, 'io> {
         match source {
             BodyLength::Length(length) => BodyLength::Length(length),
             BodyLength::None => BodyLength::Length(0),
+            // HTTP/1.0 has no chunks.
+            _ if exchange.protocol == Protocol::Http10 => BodyLength::UntilClose,
             BodyLength::Chunked | BodyLength::UntilClose => BodyLength::Chunked,
         }
     }
@@ -328,6 +364,13 @@ impl<'a, 'io> Stream<'a, 'io> {
         empty: bool,
     ) -> Result<(), Error> {
         let exchange = &mut *self.chain.exchange;
+        // HTTP/1.0 finds the end of a response by its length or by the connection's end.
+        let ends =
+            exchange.protocol == Protocol::Http10 && !exchange.response.has(Known::ContentLength);
+        let close = close || ends;
+        if ends {
+            self.ended = Ended::Close;
+        }
         let now = clock::now();
         let wall = exchange.timing.started_wall + now.duration_since(exchange.timing.started);
         let manager = self.around.manager;
@@ -335,6 +378,9 @@ impl<'a, 'io> Stream<'a, 'io> {
             .worker
             .with_date(wall, |date| hygiene::response(manager, exchange, date));
         exchange.timing.response_sent_first = Some(now);
+        if let NameFormat::Case(case @ NameCase::Proper) = manager.rules.names {
+            exchange.response.spell_unkept(case);
+        }
         self.responding = true;
         let end = empty || self.is_bodiless();
         let sent = self
@@ -380,6 +426,13 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
             self.cut(error);
             return;
+        }
+        let stats = self.around.stats;
+        match &error.kind {
+            Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),
+            Kind::RequestOverdue => stats.downstream_rq_timeout.inc(),
+            Kind::StreamIdle => stats.downstream_rq_idle_timeout.inc(),
+            _ => {}
         }
         let mut reply = error.reply();
         if self.incoming.method == MethodKind::Connect {
@@ -470,6 +523,30 @@ impl<'a, 'io> Stream<'a, 'io> {
         self.chain.exchange.local_reply_body = None;
         self.chain.finish();
         self.ended
+    }
+}
+
+/// Makes the path what is routed, or says why it is not.
+fn settle_path(around: Surroundings<'_>, request: &mut Headers) -> Result<(), Error> {
+    if !matches!(request.known(Known::Path), Some([b'/', ..]) | None) {
+        around.stats.downstream_rq_non_relative_path.inc();
+        return Err(Kind::AbsolutePath.into());
+    }
+    match hygiene::normalize_path(around.manager.hygiene.path, request) {
+        PathVerdict::Serve => Ok(()),
+        PathVerdict::Redirect if !is_grpc(request.known(Known::ContentType)) => {
+            around
+                .stats
+                .downstream_rq_redirected_with_normalized_path
+                .inc();
+            let path = request.known(Known::Path).unwrap_or_default();
+            Err(Kind::PathRedirect(path.to_vec()).into())
+        }
+        // A gRPC client does not follow.
+        PathVerdict::Redirect | PathVerdict::Refuse => {
+            around.stats.downstream_rq_failed_path_normalization.inc();
+            Err(Kind::PathRefused.into())
+        }
     }
 }
 

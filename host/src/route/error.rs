@@ -256,6 +256,14 @@ impl Report {
         }
     }
 
+    /// What was built, which is there unless something was wrong.
+    pub(super) fn finish_some<T>(self, built: Option<T>) -> Result<T, Errors> {
+        match built {
+            Some(built) => self.finish(built),
+            None => Err(Errors(self.errors)),
+        }
+    }
+
     /// What was built, unless something was wrong.
     pub(super) fn finish<T>(self, built: T) -> Result<T, Errors> {
         if self.errors.is_empty() {

@@ -70,7 +70,11 @@ struct Add {
 
 impl HeaderMutations {
     /// Checks `spec`, whose two lists stand in the fields `add` and `remove` here.
-    fn build(spec: &MutationSpec, [add, remove]: [&'static str; 2], report: &mut Report) -> Self {
+    pub(super) fn build(
+        spec: &MutationSpec,
+        [add, remove]: [&'static str; 2],
+        report: &mut Report,
+    ) -> Self {
         let add = report.items(add, &spec.add, |report, spec: &HeaderAddSpec| {
             let name = report.field("header", |report| {
                 report.field("key", |report| mutable_name(&spec.name, report))
@@ -91,6 +95,11 @@ impl HeaderMutations {
 
     fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.add.is_empty()
+    }
+
+    /// Makes the changes to the head of the response.
+    pub(super) fn apply_to_response(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        self.apply(Side::Response, exchange, scratch);
     }
 
     fn apply(&self, side: Side, exchange: &mut Exchange, scratch: &mut Scratch) {

@@ -67,7 +67,7 @@ pub(crate) async fn serve(
     }
     drop(socket);
     desk.exchange.timing.ended = Some(clock::now());
-    worker.log(&proxy.loggers, &mut desk);
+    worker.log(&proxy.loggers, &proxy.log_filters, &mut desk);
     worker.put_desk(desk);
 }
 

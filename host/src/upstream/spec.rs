@@ -12,6 +12,8 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 
+use crate::headers::NameFormat;
+use crate::keepalive::Keepalive;
 use crate::limits;
 
 /// The settings of one cluster (`envoy.config.cluster.v3.Cluster`).
@@ -40,6 +42,10 @@ pub struct ClusterSpec {
     pub ignore_health_on_host_removal: bool,
     /// `http_protocol_options.enable_trailers` of an HTTP/1 upstream: false.
     pub http1_trailers: bool,
+    /// `http_protocol_options.header_key_format` of an HTTP/1 upstream.
+    pub http1_names: NameFormat,
+    /// `http_protocol_options.send_fully_qualified_url`: the upstream is a proxy.
+    pub http1_absolute_target: bool,
     /// `common_http_protocol_options.idle_timeout`: 1 h; `None` where the file says `0s`.
     pub idle_timeout: Option<Duration>,
     /// `common_http_protocol_options.max_requests_per_connection`.
@@ -64,6 +70,8 @@ impl ClusterSpec {
             health_check: None,
             ignore_health_on_host_removal: false,
             http1_trailers: false,
+            http1_names: NameFormat::default(),
+            http1_absolute_target: false,
             idle_timeout: Some(Duration::from_hours(1)),
             max_requests_per_connection: None,
             buffer_limit: limits::CONNECTION_BUFFER_BYTES,
@@ -238,6 +246,10 @@ pub struct Http2Settings {
     pub initial_connection_window: u32,
     /// `max_response_headers_kb` in bytes: 60 KiB.
     pub max_header_list: u32,
+    /// `hpack_table_size` in bytes: 4096.
+    pub header_table: u32,
+    /// `connection_keepalive`: none.
+    pub keepalive: Option<Keepalive>,
 }
 
 impl Default for Http2Settings {
@@ -247,6 +259,8 @@ impl Default for Http2Settings {
             initial_stream_window: 16 * 1024 * 1024,
             initial_connection_window: 24 * 1024 * 1024,
             max_header_list: 60 * 1024,
+            header_table: limits::HTTP2_HEADER_TABLE_BYTES,
+            keepalive: None,
         }
     }
 }

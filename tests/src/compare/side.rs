@@ -414,6 +414,13 @@ impl Names {
         let mut line = line.to_owned();
         for (number, name) in &self.0 {
             line = line.replace(&format!(":{number}"), &format!(":{name}"));
+            let is_port = line
+                .to_ascii_lowercase()
+                .ends_with(&format!("x-forwarded-port: {number}"));
+            if is_port {
+                line.truncate(line.len() - number.len());
+                line.push_str(name);
+            }
             if line.starts_with("log: ") {
                 line = line.replace(&format!(" {number} "), &format!(" {name} "));
             }
@@ -434,7 +441,7 @@ fn normalise(line: &str, sent: &str) -> String {
     let Some((name, value)) = rest.split_once(": ") else {
         return line.to_owned();
     };
-    let replaced = match name {
+    let replaced = match &*name.to_ascii_lowercase() {
         "date" if is_recent_date(value) => "<date>",
         "x-envoy-upstream-service-time" if value.bytes().all(|b| b.is_ascii_digit()) => "<ms>",
         "x-request-id" if is_uuid4(value) && !sent.contains(value) => "<uuid>",

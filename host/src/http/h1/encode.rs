@@ -48,6 +48,29 @@ pub fn encode_request(
     headers: &Headers,
     body: BodyLength,
 ) -> Result<(), Unencodable> {
+    encode_request_to(out, headers, body, TargetForm::Origin)
+}
+
+/// The form of a request's target (RFC 9112 §3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TargetForm {
+    /// A path, for the server itself.
+    #[default]
+    Origin,
+    /// A whole URL, for a proxy (`send_fully_qualified_url`).
+    Absolute,
+}
+
+/// [`encode_request`] with the target in that form.
+///
+/// # Errors
+/// Where the request line cannot be written.
+pub fn encode_request_to(
+    out: &mut BytesMut,
+    headers: &Headers,
+    body: BodyLength,
+    form: TargetForm,
+) -> Result<(), Unencodable> {
     let method = headers
         .known(Known::Method)
         .filter(|method| !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte)))
@@ -69,10 +92,16 @@ pub fn encode_request(
     reserve(out, headers, method.len() + target.len() + authority.len());
     out.put_slice(method);
     out.put_slice(b" ");
+    if form == TargetForm::Absolute && target.starts_with(b"/") {
+        out.put_slice(match headers.known(Known::Scheme) {
+            Some(b"https") => b"https://",
+            _ => b"http://",
+        });
+        out.put_slice(authority);
+    }
     out.put_slice(target);
-    out.put_slice(b" HTTP/1.1\r\nhost: ");
-    out.put_slice(authority);
-    out.put_slice(b"\r\n");
+    out.put_slice(b" HTTP/1.1\r\n");
+    put_field(out, headers, b"host", authority);
     let length = match body {
         BodyLength::Length(length) => LengthField::Write(length),
         BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => LengthField::Omit,
@@ -87,10 +116,12 @@ pub fn encode_request(
         },
     );
     match body {
-        BodyLength::Length(length) if !wrote_length => put_length(out, length),
+        BodyLength::Length(length) if !wrote_length => put_length(out, headers, length),
         // A request cannot end with its connection.
-        BodyLength::Chunked | BodyLength::UntilClose => out.put_slice(CHUNKED),
-        BodyLength::None if announces_no_body(method) => put_length(out, 0),
+        BodyLength::Chunked | BodyLength::UntilClose => {
+            put_field(out, headers, b"transfer-encoding", b"chunked");
+        }
+        BodyLength::None if announces_no_body(method) => put_length(out, headers, 0),
         BodyLength::None | BodyLength::Length(_) => {}
     }
     out.put_slice(b"\r\n");
@@ -143,14 +174,14 @@ pub fn encode_response(
         },
     );
     if close {
-        out.put_slice(b"connection: close\r\n");
+        put_field(out, headers, b"connection", b"close");
     } else if version == Protocol::Http10 {
-        out.put_slice(b"connection: keep-alive\r\n");
+        put_field(out, headers, b"connection", b"keep-alive");
     }
     match body {
         _ if bodiless => {}
-        BodyLength::Chunked => out.put_slice(CHUNKED),
-        BodyLength::Length(length) if !wrote_length => put_length(out, length),
+        BodyLength::Chunked => put_field(out, headers, b"transfer-encoding", b"chunked"),
+        BodyLength::Length(length) if !wrote_length => put_length(out, headers, length),
         BodyLength::None | BodyLength::Length(_) | BodyLength::UntilClose => {}
     }
     out.put_slice(b"\r\n");
@@ -214,8 +245,6 @@ pub fn encode_last_chunk(out: &mut BytesMut, trailers: Option<&Headers>) {
     out.extend_from_slice(b"\r\n");
 }
 
-const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
-
 /// What becomes of a block's `content-length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LengthField {
@@ -254,7 +283,7 @@ fn put_fields(out: &mut BytesMut, headers: &Headers, mut kept: Kept) -> bool {
                         LengthField::Write(length) => Some(length),
                     };
                     if let Some(number) = number {
-                        put_length(out, number);
+                        put_length(out, headers, number);
                         wrote_length = true;
                         kept.length = LengthField::Omit;
                     }
@@ -273,22 +302,31 @@ fn put_fields(out: &mut BytesMut, headers: &Headers, mut kept: Kept) -> bool {
         } else {
             field.name
         };
-        put_field(out, name, field.value);
+        put_field(out, headers, name, field.value);
     }
     wrote_length
 }
 
-fn put_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    out.put_slice(name);
-    out.put_slice(b": ");
+/// Appends a line, its name as the block spells it.
+fn put_field(out: &mut BytesMut, headers: &Headers, name: &[u8], value: &[u8]) {
+    put_name(out, headers, name);
     out.put_slice(value);
     out.put_slice(b"\r\n");
 }
 
-fn put_length(out: &mut BytesMut, length: u64) {
-    out.put_slice(b"content-length: ");
+fn put_length(out: &mut BytesMut, headers: &Headers, length: u64) {
+    put_name(out, headers, b"content-length");
     put_decimal(out, length);
     out.put_slice(b"\r\n");
+}
+
+fn put_name(out: &mut BytesMut, headers: &Headers, name: &[u8]) {
+    if headers.is_lower_case() {
+        out.put_slice(name);
+    } else {
+        headers.write_name(name, out);
+    }
+    out.put_slice(b": ");
 }
 
 fn put_decimal(out: &mut BytesMut, number: u64) {

@@ -63,6 +63,12 @@ pub(super) fn read<T, E: From<BadField>>(
     then(name, value)
 }
 
+/// The name of a line as it is spelled.
+pub(super) fn name(line: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b':', line).unwrap_or(line.len());
+    line.get(..end).unwrap_or_default()
+}
+
 /// The value in `rest`, which begins behind `name`.
 fn value<'a>(name: &[u8], rest: &'a [u8]) -> Result<&'a [u8], BadField> {
     let [b':', value @ ..] = rest else {

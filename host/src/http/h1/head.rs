@@ -21,6 +21,11 @@ use facts::Facts;
 
 pub use super::reject::{BadResponse, Reject};
 
+/// Whether `authority` is a name or an address, in brackets if of IPv6, with or without a port.
+pub(crate) fn is_host_and_port(authority: &[u8]) -> bool {
+    request::is_host_and_port(authority, request::Port::Optional)
+}
+
 /// What the parser says of a whole request head; the fields are in the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {
@@ -80,6 +85,8 @@ pub struct HeadParser {
     scanned: usize,
     stage: Stage,
     facts: Facts,
+    /// Whether the head that was refused last is one of HTTP/1.0.
+    refused_http_10: bool,
 }
 
 impl HeadParser {
@@ -110,9 +117,19 @@ impl HeadParser {
     ) -> Result<Option<RequestHead>, Reject> {
         let parsed = self.read_request(buf, rules, headers);
         if !matches!(parsed, Ok(None)) {
-            *self = Self::default();
+            let refused_http_10 = parsed.is_err() && self.facts.is_http_10();
+            *self = Self {
+                refused_http_10,
+                ..Self::default()
+            };
         }
         parsed
+    }
+
+    /// Whether the request that was refused last is one of HTTP/1.0, which is accepted.
+    #[must_use]
+    pub const fn has_refused_http_10(&self) -> bool {
+        self.refused_http_10
     }
 
     /// Reads a response's head into `headers`: `:status`, then the fields as they came, names in

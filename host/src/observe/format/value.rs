@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::exchange::{Exchange, Flags, Protocol, Timing};
+use crate::exchange::{Exchange, Flags, Protocol, Timing, grpc_status_of};
 use crate::headers::{Headers, Known, Name};
 
 use super::digits::{push_address, push_ip, push_u64};
@@ -429,12 +429,7 @@ fn grpc_status(exchange: &Exchange) -> Option<i64> {
     }
     match exchange.status {
         0 => None,
-        400 => Some(13),
-        401 => Some(16),
-        403 => Some(7),
-        404 => Some(12),
-        429 | 502 | 503 | 504 => Some(14),
-        _ => Some(2),
+        status => Some(i64::from(grpc_status_of(status))),
     }
 }
 

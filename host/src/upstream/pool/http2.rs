@@ -20,6 +20,7 @@ use super::account::Account;
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
+use crate::keepalive::{Keepalive, until_silent};
 use crate::socket::Socket;
 use crate::upstream::cluster::{Cluster, Endpoint};
 use crate::upstream::spec::{Http2Settings, Priority};
@@ -30,6 +31,7 @@ pub(super) struct Handshaken {
     connection: Box<Connection<Socket, Bytes>>,
     local: Option<SocketAddr>,
     max_concurrent_streams: u32,
+    keepalive: Option<Keepalive>,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
@@ -40,6 +42,7 @@ pub(super) async fn handshake(stream: Socket, settings: &Http2Settings) -> io::R
         .initial_window_size(settings.initial_stream_window)
         .initial_connection_window_size(settings.initial_connection_window)
         .max_header_list_size(settings.max_header_list)
+        .header_table_size(settings.header_table)
         .handshake(stream)
         .await
         .map_err(into_io)?;
@@ -50,6 +53,7 @@ pub(super) async fn handshake(stream: Socket, settings: &Http2Settings) -> io::R
         connection,
         local,
         max_concurrent_streams,
+        keepalive: settings.keepalive,
     })
 }
 
@@ -118,6 +122,7 @@ pub(super) fn start(
         connection,
         local,
         max_concurrent_streams,
+        keepalive,
     } = handshaken;
     let state = Rc::new(State {
         active: Cell::new(0),
@@ -126,7 +131,8 @@ pub(super) fn start(
         idle_since: Cell::new(clock::now()),
     });
     let id = account.id;
-    tokio::task::spawn_local(drive(connection, priority, account, Rc::clone(&state)));
+    let driven = drive(connection, keepalive, priority, account, Rc::clone(&state));
+    tokio::task::spawn_local(driven);
     Rc::new(Http2Connection {
         id,
         local,
@@ -137,12 +143,18 @@ pub(super) fn start(
 }
 
 async fn drive(
-    connection: Box<Connection<Socket, Bytes>>,
+    mut connection: Box<Connection<Socket, Bytes>>,
+    keepalive: Option<Keepalive>,
     priority: Priority,
     mut account: Account,
     state: Rc<State>,
 ) {
-    let result = connection.await;
+    let pings = keepalive.and_then(|_| connection.ping_pong());
+    let silent = until_silent(keepalive, pings, fastrand::f64);
+    let result = tokio::select! {
+        result = connection => result,
+        () = silent => Ok(()),
+    };
     account.by_peer = !state.is_draining.replace(true);
     if let Err(error) = result {
         if error.is_library() {

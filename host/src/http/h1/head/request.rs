@@ -1,7 +1,7 @@
 //! Request heads: the request line, the target's four forms, and the checks that need all fields.
 
 use crate::exchange::Protocol;
-use crate::headers::{Headers, Known};
+use crate::headers::{Headers, Known, NameFormat, is_token_byte};
 
 use super::super::field;
 use super::super::{BodyLength, MethodKind, RequestRules, Underscores};
@@ -61,9 +61,13 @@ impl HeadParser {
             match seen.get(self.line..) {
                 None | Some([] | [b'\r']) => return incomplete(seen, buf),
                 Some([b'A'..=b'Z', ..]) => {}
+                Some([first, ..]) if rules.allow_custom_methods && is_token_byte(*first) => {}
                 Some(_) => return Err(Reject::Malformed),
             }
             headers.clear();
+            if matches!(rules.names, NameFormat::Kept(_)) {
+                headers.spell(rules.names);
+            }
             self.stage = Stage::StartLine;
         }
         if self.stage == Stage::StartLine {
@@ -90,7 +94,9 @@ impl HeadParser {
     ) -> Result<(), Reject> {
         let space = memchr::memchr(b' ', line).ok_or(Reject::Malformed)?;
         let (method, rest) = line.split_at_checked(space).ok_or(Reject::Malformed)?;
-        if !METHODS.contains(&method) {
+        let is_custom = || !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte));
+        let accepted = METHODS.contains(&method) || (rules.allow_custom_methods && is_custom());
+        if !accepted {
             return Err(Reject::Malformed);
         }
         let rest = rest.get(1..).unwrap_or_default();
@@ -185,6 +191,9 @@ impl HeadParser {
         if self.facts.lines > rules.limits.fields {
             return Err(Reject::TooManyFields);
         }
+        if matches!(rules.names, NameFormat::Kept(_)) {
+            headers.remember_spelling(field::name(line));
+        }
         field::read(line, |name, value| match Known::find(name) {
             Some(Known::Authority) => self.host(value, headers),
             Some(Known::TransferEncoding) => Ok(self.facts.note(Known::TransferEncoding, value)?),
@@ -227,7 +236,12 @@ impl HeadParser {
         headers: &mut Headers,
     ) -> Result<RequestHead, Reject> {
         let facts = &self.facts;
-        let body = match (facts.coding, facts.length) {
+        let (coding, mut length) = (facts.coding, facts.length);
+        if rules.allow_chunked_length && coding == Coding::Chunked && length.is_some() {
+            headers.remove_known(Known::ContentLength);
+            length = None;
+        }
+        let body = match (coding, length) {
             (Coding::Chunked | Coding::Unsupported, Some(_)) => {
                 return Err(Reject::LengthAndChunked);
             }
@@ -314,13 +328,13 @@ fn absolute_form(target: &[u8]) -> Result<(&[u8], &[u8]), Reject> {
 
 /// Whether a target needs a port.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Port {
+pub(super) enum Port {
     Optional,
     Required,
 }
 
 /// Whether `authority` is a name or an address, in brackets if of IPv6, and a port of 16 bits.
-fn is_host_and_port(authority: &[u8], port: Port) -> bool {
+pub(super) fn is_host_and_port(authority: &[u8], port: Port) -> bool {
     let host_end = match authority {
         [b'[', ..] => memchr::memchr(b']', authority).map(|bracket| bracket + 1),
         _ => Some(memchr::memchr(b':', authority).unwrap_or(authority.len())),

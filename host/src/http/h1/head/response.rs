@@ -109,6 +109,9 @@ impl HeadParser {
             return Err(BadResponse::TooManyFields);
         }
         let line = unfolded(line);
+        if headers.keeps_spellings() {
+            headers.remember_spelling(field::name(&line));
+        }
         field::read(&line, |name, value| {
             let known = Known::find(name);
             if let Some(known) = known {

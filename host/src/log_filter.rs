@@ -1,0 +1,311 @@
+//! Which streams an access log has an entry for, and which local replies a mapper changes.
+//!
+//! Owns Envoy's access-log filters as one pure function of an exchange: it is asked before the hook
+//! of a log is called, so that an entry nobody wants costs no call. Called by `http` and `worker`.
+//! Does not own what is logged (`wasm`) or replied (`http`).
+
+use std::time::Instant;
+
+use crate::clock;
+use crate::exchange::{Exchange, Flags, grpc_status_of};
+use crate::headers::Known;
+use crate::route::HeaderCondition;
+
+/// When an entry is written, or whom else a filter is asked for (`AccessLogType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// No entry: a local reply looks for its mapper.
+    Reply,
+    /// The end of a TCP connection.
+    ConnectionEnd,
+    /// The end of an HTTP stream.
+    StreamEnd,
+}
+
+impl Occasion {
+    /// The number that Envoy has for it.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Reply => 0,
+            Self::ConnectionEnd => 3,
+            Self::StreamEnd => 6,
+        }
+    }
+}
+
+/// How a number is compared (`ComparisonFilter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `EQ`.
+    Equal(u64),
+    /// `GE`.
+    AtLeast(u64),
+    /// `LE`.
+    AtMost(u64),
+    /// `NE`.
+    Different(u64),
+}
+
+impl Comparison {
+    /// Whether `number` passes.
+    #[must_use]
+    pub const fn holds(self, number: u64) -> bool {
+        match self {
+            Self::Equal(other) => number == other,
+            Self::AtLeast(other) => number >= other,
+            Self::AtMost(other) => number <= other,
+            Self::Different(other) => number != other,
+        }
+    }
+}
+
+/// A share of all streams (`RuntimeFilter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// How many of `denominator` pass.
+    pub numerator: u32,
+    /// Of how many.
+    pub denominator: u32,
+    /// `use_independent_randomness`: chance decides, not the request's identifier.
+    pub independent: bool,
+}
+
+/// An access-log filter.
+#[derive(Clone, Debug)]
+pub enum LogFilter {
+    /// `status_code_filter`; 0 is no response.
+    Status(Comparison),
+    /// `duration_filter`, in milliseconds.
+    Duration(Comparison),
+    /// `not_health_check_filter`.
+    NotHealthCheck,
+    /// `traceable_filter`: nothing is traced.
+    Traceable,
+    /// `runtime_filter`.
+    Share(Share),
+    /// `and_filter`.
+    All(Box<[Self]>),
+    /// `or_filter`.
+    Any(Box<[Self]>),
+    /// `header_filter`.
+    Header(HeaderCondition),
+    /// `response_flag_filter`: one of these is set. None of them means any.
+    Flags(Box<[Flags]>),
+    /// `grpc_status_filter`.
+    GrpcStatus {
+        /// The statuses.
+        statuses: Box<[u32]>,
+        /// Whether it must be none of them.
+        exclude: bool,
+    },
+    /// `log_type_filter`.
+    Type {
+        /// The numbers of the types.
+        types: Box<[u8]>,
+        /// Whether it must be none of them.
+        exclude: bool,
+    },
+}
+
+impl LogFilter {
+    /// Whether the exchange passes. `random` is asked at most once for each share.
+    #[must_use]
+    pub fn matches(
+        &self,
+        exchange: &Exchange,
+        occasion: Occasion,
+        random: &mut dyn FnMut() -> u64,
+    ) -> bool {
+        match self {
+            Self::Status(comparison) => comparison.holds(u64::from(exchange.status)),
+            Self::Duration(comparison) => comparison.holds(lasted_ms(exchange, clock::now)),
+            Self::NotHealthCheck => true,
+            Self::Traceable => false,
+            Self::Share(share) => share.takes(exchange, random),
+            Self::All(filters) => filters
+                .iter()
+                .all(|filter| filter.matches(exchange, occasion, random)),
+            Self::Any(filters) => filters
+                .iter()
+                .any(|filter| filter.matches(exchange, occasion, random)),
+            Self::Header(condition) => condition.matches(&exchange.request),
+            Self::Flags(flags) if flags.is_empty() => !exchange.flags.is_empty(),
+            Self::Flags(flags) => flags.iter().any(|flag| exchange.flags.contains(*flag)),
+            Self::GrpcStatus { statuses, exclude } => {
+                statuses.contains(&grpc_status(exchange)) != *exclude
+            }
+            Self::Type { types, exclude } => types.contains(&occasion.number()) != *exclude,
+        }
+    }
+}
+
+/// How long the stream has lasted.
+fn lasted_ms(exchange: &Exchange, now: impl FnOnce() -> Instant) -> u64 {
+    let end = exchange.timing.ended.unwrap_or_else(now);
+    let lasted = end.saturating_duration_since(exchange.timing.started);
+    u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Share {
+    fn takes(self, exchange: &Exchange, random: &mut dyn FnMut() -> u64) -> bool {
+        let number = if self.independent {
+            None
+        } else {
+            exchange
+                .request
+                .known(Known::XRequestId)
+                .and_then(leading_number)
+        };
+        let number = number.unwrap_or_else(random);
+        number % u64::from(self.denominator.max(1)) < u64::from(self.numerator)
+    }
+}
+
+/// The number in the first eight digits of a UUID: the same at each proxy that a request passes.
+fn leading_number(id: &[u8]) -> Option<u64> {
+    // Envoy takes nothing for an identifier that is not as long as one.
+    if id.len() != 36 {
+        return None;
+    }
+    let digits = std::str::from_utf8(id.get(..8)?).ok()?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// The gRPC status of the response, or what its HTTP status stands for; 2 (`UNKNOWN`) for none.
+fn grpc_status(exchange: &Exchange) -> u32 {
+    const UNKNOWN: u32 = 2;
+    let carried = [&exchange.response_trailers, &exchange.response]
+        .into_iter()
+        .find_map(|block| block.known(Known::GrpcStatus));
+    match carried {
+        Some(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(u32::MAX),
+        None if exchange.status == 0 => UNKNOWN,
+        None => grpc_status_of(exchange.status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::exchange::{Connection, Protocol, Timing};
+    use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec};
+
+    fn exchange() -> Exchange {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let connection = Arc::new(Connection {
+            id: 1,
+            direct_remote: address,
+            local: address,
+            listener: "".into(),
+            filter_chain: "".into(),
+            tls: None,
+        });
+        let now = clock::now();
+        let mut timing = Timing::starting(now, SystemTime::UNIX_EPOCH);
+        timing.ended = Some(now + Duration::from_millis(20));
+        let mut exchange = Exchange::new(connection, Protocol::Http11, timing, 1);
+        exchange.status = 404;
+        exchange.flags.insert(Flags::NO_ROUTE_FOUND);
+        exchange
+            .request
+            .append_known(Known::XRequestId, b"00000032-0000-4000-8000-000000000000");
+        exchange
+    }
+
+    fn passes(filter: &LogFilter, exchange: &Exchange) -> bool {
+        filter.matches(exchange, Occasion::StreamEnd, &mut || 0)
+    }
+
+    #[test]
+    fn numbers_are_compared() {
+        for (comparison, number, holds) in [
+            (Comparison::Equal(4), 4, true),
+            (Comparison::Equal(4), 5, false),
+            (Comparison::AtLeast(4), 4, true),
+            (Comparison::AtLeast(4), 3, false),
+            (Comparison::AtMost(4), 4, true),
+            (Comparison::AtMost(4), 5, false),
+            (Comparison::Different(4), 5, true),
+            (Comparison::Different(4), 4, false),
+        ] {
+            assert_eq!(comparison.holds(number), holds, "{comparison:?} {number}");
+        }
+    }
+
+    #[test]
+    fn each_filter_asks_what_it_says() {
+        let exchange = exchange();
+        let status = |number| LogFilter::Status(Comparison::AtLeast(number));
+        let header = |name: &str| {
+            let spec = HeaderMatchSpec {
+                name: name.to_owned(),
+                test: HeaderTestSpec::Present(true),
+                invert_match: false,
+                treat_missing_header_as_empty: false,
+            };
+            LogFilter::Header(HeaderCondition::new(&spec).unwrap())
+        };
+        let grpc = |statuses: &[u32], exclude| LogFilter::GrpcStatus {
+            statuses: statuses.into(),
+            exclude,
+        };
+        let kind = |types: &[u8], exclude| LogFilter::Type {
+            types: types.into(),
+            exclude,
+        };
+        for (filter, expected) in [
+            (status(400), true),
+            (status(500), false),
+            (LogFilter::Duration(Comparison::Equal(20)), true),
+            (LogFilter::Duration(Comparison::AtMost(19)), false),
+            (LogFilter::NotHealthCheck, true),
+            (LogFilter::Traceable, false),
+            (LogFilter::All([status(400), status(500)].into()), false),
+            (LogFilter::Any([status(400), status(500)].into()), true),
+            (header("x-request-id"), true),
+            (header("x-other"), false),
+            (LogFilter::Flags([].into()), true),
+            (LogFilter::Flags([Flags::NO_ROUTE_FOUND].into()), true),
+            (LogFilter::Flags([Flags::NO_HEALTHY_UPSTREAM].into()), false),
+            (grpc(&[12], false), true),
+            (grpc(&[0, 12], true), false),
+            (kind(&[6], false), true),
+            (kind(&[6], true), false),
+            (kind(&[0], false), false),
+        ] {
+            assert_eq!(passes(&filter, &exchange), expected, "{filter:?}");
+        }
+        let mut silent = exchange;
+        silent.flags = Flags::NONE;
+        silent.status = 0;
+        assert!(!passes(&LogFilter::Flags([].into()), &silent));
+        assert!(passes(&LogFilter::Status(Comparison::Equal(0)), &silent));
+        assert!(passes(&grpc(&[2], false), &silent));
+    }
+
+    #[test]
+    fn a_share_goes_by_the_identifier_or_by_chance() {
+        let mut exchange = exchange();
+        let share = |numerator, independent| {
+            LogFilter::Share(Share {
+                numerator,
+                denominator: 100,
+                independent,
+            })
+        };
+        // 0x32 is 50.
+        assert!(passes(&share(51, false), &exchange));
+        assert!(!passes(&share(50, false), &exchange));
+        assert!(passes(&share(1, true), &exchange));
+        assert!(!passes(&share(0, true), &exchange));
+        exchange.request.set_known(Known::XRequestId, b"short");
+        assert!(passes(&share(1, false), &exchange));
+    }
+}

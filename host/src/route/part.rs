@@ -1,0 +1,60 @@
+//! Parts of a routing table that are of use without one.
+//!
+//! Owns a matcher of one header field and the changes to the head of a response, as access-log
+//! filters and local replies have them: the same code that routes use. Does not own when they are
+//! asked.
+
+use super::error::{Errors, Report};
+use super::matcher::HeaderMatcher;
+use super::mutation::{HeaderMutations, Scratch};
+use super::spec::{HeaderAddSpec, HeaderMatchSpec, MutationSpec};
+use crate::exchange::Exchange;
+use crate::headers::Headers;
+
+/// A condition on one field of a head (`HeaderMatcher`).
+#[derive(Clone, Debug)]
+pub struct HeaderCondition(HeaderMatcher);
+
+impl HeaderCondition {
+    /// Builds it from what was written.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `spec`.
+    pub fn new(spec: &HeaderMatchSpec) -> Result<Self, Errors> {
+        let mut report = Report::default();
+        let built = HeaderMatcher::build_in(&mut report, spec).map(Self);
+        report.finish_some(built)
+    }
+
+    /// Whether the head meets it.
+    #[must_use]
+    pub fn matches(&self, head: &Headers) -> bool {
+        self.0.matches(head)
+    }
+}
+
+/// Fields that are added to the head of a response (`headers_to_add`).
+#[derive(Clone, Debug, Default)]
+pub struct ResponseChanges(HeaderMutations);
+
+impl ResponseChanges {
+    /// Builds them from what was written in the field `headers_to_add`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `add`.
+    pub fn new(add: Vec<HeaderAddSpec>) -> Result<Self, Errors> {
+        let mut report = Report::default();
+        let spec = MutationSpec {
+            add,
+            remove: Vec::new(),
+        };
+        let fields = ["headers_to_add", "headers_to_remove"];
+        let built = HeaderMutations::build(&spec, fields, &mut report);
+        report.finish(Self(built))
+    }
+
+    /// Makes the changes.
+    pub fn apply(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        self.0.apply_to_response(exchange, scratch);
+    }
+}
