@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, grpc_status_of};
 use crate::headers::Known;
-use crate::route::HeaderCondition;
+use crate::route::{HeaderCondition, MetadataCondition};
 
 /// When an entry is written, or whom else a filter is asked for (`AccessLogType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,13 @@ pub enum LogFilter {
         /// Whether it must be none of them.
         exclude: bool,
     },
+    /// `metadata_filter`.
+    Metadata {
+        /// What the value must be.
+        condition: MetadataCondition,
+        /// Whether a stream without one passes.
+        missing: bool,
+    },
     /// `log_type_filter`.
     Type {
         /// The numbers of the types.
@@ -134,6 +141,9 @@ impl LogFilter {
             Self::Flags(flags) => flags.iter().any(|flag| exchange.flags.contains(*flag)),
             Self::GrpcStatus { statuses, exclude } => {
                 statuses.contains(&grpc_status(exchange)) != *exclude
+            }
+            Self::Metadata { condition, missing } => {
+                condition.matches(&exchange.metadata).unwrap_or(*missing)
             }
             Self::Type { types, exclude } => types.contains(&occasion.number()) != *exclude,
         }
@@ -195,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::exchange::{Connection, Protocol, Timing};
-    use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec};
+    use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, ValueMatchSpec};
 
     fn exchange() -> Exchange {
         let address = "127.0.0.1:1".parse().unwrap();
@@ -288,6 +298,29 @@ mod tests {
         assert!(!passes(&LogFilter::Flags([].into()), &silent));
         assert!(passes(&LogFilter::Status(Comparison::Equal(0)), &silent));
         assert!(passes(&grpc(&[2], false), &silent));
+    }
+
+    #[test]
+    fn metadata_may_be_missing() {
+        let mut exchange = exchange();
+        let filter = |missing| {
+            let spec = MetadataMatchSpec {
+                filter: "mine".to_owned(),
+                path: vec!["hint".to_owned()],
+                value: ValueMatchSpec::Bool(true),
+                invert: false,
+            };
+            LogFilter::Metadata {
+                condition: MetadataCondition::new(&spec).unwrap(),
+                missing,
+            }
+        };
+        assert!(passes(&filter(true), &exchange));
+        assert!(!passes(&filter(false), &exchange));
+        exchange.metadata.set("mine", "hint", b"true");
+        assert!(passes(&filter(false), &exchange));
+        exchange.metadata.set("mine", "hint", b"false");
+        assert!(!passes(&filter(true), &exchange));
     }
 
     #[test]

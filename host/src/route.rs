@@ -36,7 +36,7 @@ pub use error::{Error, Errors, Path, Problem, Step};
 pub use facts::Facts;
 pub use matcher::Mismatch;
 pub use mutation::{AppendAction, Scratch};
-pub use part::{HeaderCondition, ResponseChanges};
+pub use part::{HeaderCondition, MetadataCondition, ResponseChanges};
 pub use pattern::PatternError;
 pub use redirect::Redirect;
 pub use rewrite::EnvoyHeaders;

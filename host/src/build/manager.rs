@@ -39,7 +39,7 @@ use crate::limits;
 use crate::log_filter::{Comparison, LogFilter, Share};
 use crate::nearest::nearest;
 use crate::observe::format::Format;
-use crate::route::{self, HeaderCondition, ResponseChanges};
+use crate::route::{self, HeaderCondition, MetadataCondition, ResponseChanges};
 use crate::runtime::{Cidr, Http2Settings};
 
 /// Envoy's status for a request whose client's address is demanded and not told.
@@ -279,6 +279,19 @@ impl Workshop<'_> {
                 LogFilter::GrpcStatus {
                     statuses: statuses.iter().map(|status| *status as u32).collect(),
                     exclude: *exclude,
+                }
+            }
+            FilterSpecifier::MetadataFilter(filter) => {
+                let place = place.field("metadata_filter").field("matcher");
+                let mut spec = super::matching::metadata(&filter.matcher);
+                if std::mem::take(&mut spec.invert) {
+                    let message =
+                        "Envoy ignores this in a filter of access logs, and so does nuncio";
+                    self.diagnostics.warning(place.field("invert"), message);
+                }
+                LogFilter::Metadata {
+                    condition: self.of_routes(MetadataCondition::new(&spec), place)?,
+                    missing: filter.match_if_key_not_found.unwrap_or(true),
                 }
             }
             FilterSpecifier::LogTypeFilter(LogTypeFilter { types, exclude }) => LogFilter::Type {

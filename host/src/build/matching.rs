@@ -63,7 +63,7 @@ fn cookie(written: &CookieMatcher) -> CookieMatchSpec {
     }
 }
 
-fn metadata(written: &MetadataMatcher) -> MetadataMatchSpec {
+pub(super) fn metadata(written: &MetadataMatcher) -> MetadataMatchSpec {
     let steps = written.path.iter();
     MetadataMatchSpec {
         filter: written.filter.clone(),

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::header::HeaderMatcher;
+use crate::config::route::MetadataMatcher;
 use crate::config::scalar::FractionalPercent;
 
 /// `envoy.config.accesslog.v3.AccessLogFilter`.
@@ -39,6 +40,8 @@ pub enum FilterSpecifier {
     ResponseFlagFilter(ResponseFlagFilter),
     /// The gRPC status.
     GrpcStatusFilter(GrpcStatusFilter),
+    /// What filters left.
+    MetadataFilter(MetadataFilter),
     /// The kind of entry.
     LogTypeFilter(LogTypeFilter),
 }
@@ -196,6 +199,17 @@ pub enum GrpcStatus {
     Unavailable,
     DataLoss,
     Unauthenticated,
+}
+
+/// `envoy.config.accesslog.v3.MetadataFilter`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.accesslog.v3.MetadataFilter")]
+pub struct MetadataFilter {
+    /// The value.
+    pub matcher: MetadataMatcher,
+    /// Whether a stream without such a value has an entry; true by default.
+    #[serde(default)]
+    pub match_if_key_not_found: Option<bool>,
 }
 
 /// `envoy.config.accesslog.v3.LogTypeFilter`.

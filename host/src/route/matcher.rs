@@ -17,7 +17,7 @@ mod string;
 
 pub(super) use fields::HeaderMatcher;
 use fields::{CookieMatcher, QueryMatcher};
-use metadata::MetadataMatcher;
+pub(super) use metadata::MetadataMatcher;
 use share::Share;
 pub(super) use string::Text;
 

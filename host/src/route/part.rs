@@ -5,10 +5,10 @@
 //! asked.
 
 use super::error::{Errors, Report};
-use super::matcher::HeaderMatcher;
+use super::matcher::{HeaderMatcher, MetadataMatcher};
 use super::mutation::{HeaderMutations, Scratch};
-use super::spec::{HeaderAddSpec, HeaderMatchSpec, MutationSpec};
-use crate::exchange::Exchange;
+use super::spec::{HeaderAddSpec, HeaderMatchSpec, MetadataMatchSpec, MutationSpec};
+use crate::exchange::{Exchange, Metadata};
 use crate::headers::Headers;
 
 /// A condition on one field of a head (`HeaderMatcher`).
@@ -30,6 +30,28 @@ impl HeaderCondition {
     #[must_use]
     pub fn matches(&self, head: &Headers) -> bool {
         self.0.matches(head)
+    }
+}
+
+/// A condition on one value that filters left (`MetadataMatcher`).
+#[derive(Clone, Debug)]
+pub struct MetadataCondition(MetadataMatcher);
+
+impl MetadataCondition {
+    /// Builds it from what was written.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `spec`.
+    pub fn new(spec: &MetadataMatchSpec) -> Result<Self, Errors> {
+        let mut report = Report::default();
+        let built = MetadataMatcher::build(&mut report, spec).map(Self);
+        report.finish_some(built)
+    }
+
+    /// Whether the value meets it; none where there is no value.
+    #[must_use]
+    pub fn matches(&self, metadata: &Metadata) -> Option<bool> {
+        self.0.finds(metadata).then(|| self.0.matches(metadata))
     }
 }
 

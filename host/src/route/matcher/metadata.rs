@@ -10,7 +10,7 @@ use crate::exchange::Metadata;
 
 /// `MetadataMatcher`.
 #[derive(Clone, Debug)]
-pub(super) struct MetadataMatcher {
+pub(in crate::route) struct MetadataMatcher {
     namespace: Box<str>,
     key: Box<str>,
     test: ValueMatcher,
@@ -29,7 +29,7 @@ enum ValueMatcher {
 }
 
 impl MetadataMatcher {
-    pub(super) fn build(report: &mut Report, spec: &MetadataMatchSpec) -> Option<Self> {
+    pub(in crate::route) fn build(report: &mut Report, spec: &MetadataMatchSpec) -> Option<Self> {
         let key = match &*spec.path {
             [key] => Some(key),
             _ => report.field("path", |report| report.error(Problem::MetadataPath)),
@@ -43,8 +43,13 @@ impl MetadataMatcher {
         })
     }
 
+    /// Whether the metadata has a value for it.
+    pub(in crate::route) fn finds(&self, metadata: &Metadata) -> bool {
+        metadata.get(&self.namespace, &self.key).is_some()
+    }
+
     /// Whether the metadata matches. A missing value matches no test, so every inverted one.
-    pub(super) fn matches(&self, metadata: &Metadata) -> bool {
+    pub(in crate::route) fn matches(&self, metadata: &Metadata) -> bool {
         let value = metadata.get(&self.namespace, &self.key);
         value.is_some_and(|value| self.test.matches(value)) != self.invert
     }
