@@ -126,6 +126,7 @@ fn route(matches: MatchSpec) -> RouteSpec {
         action: ActionSpec::Direct(DirectSpec {
             status: 200,
             body: bytes::Bytes::new(),
+            body_format: None,
         }),
         request_headers: MutationSpec::default(),
         response_headers: MutationSpec::default(),

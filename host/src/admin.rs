@@ -17,8 +17,8 @@ use futures_util::future::{Ready, ready};
 use futures_util::stream::{Once, once};
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::StreamBody;
-use hyper::body::Frame;
+use http_body_util::{BodyExt as _, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,11 +27,13 @@ use tokio::sync::Notify;
 
 use crate::build::Built;
 use crate::clock;
+use crate::limits::ADMIN_FORM_BYTES;
 use crate::listener;
 use crate::observe::metrics::{ServerState, ServerStats};
 use crate::observe::registry::Registry;
 use crate::runtime::Snapshot;
 use crate::server::Options;
+use crate::values::Values;
 
 mod pages;
 
@@ -47,6 +49,7 @@ pub struct Admin {
     /// The configuration as JSON, for `/config_dump`.
     config: serde_json::Value,
     node: serde_json::Value,
+    values: Arc<Values>,
     options: Options,
     state: Cell<ServerState>,
     stats: Arc<ServerStats>,
@@ -63,6 +66,7 @@ impl Admin {
             address: OnceCell::new(),
             config: built.config_dump.clone(),
             node: built.node.clone(),
+            values: Arc::clone(&built.values),
             options: options.clone(),
             state: Cell::new(ServerState::PreInitializing),
             stats: Arc::clone(&built.server_stats),
@@ -119,8 +123,8 @@ async fn accept(admin: Rc<Admin>, socket: TcpListener) {
                 let admin = Rc::clone(&admin);
                 tokio::task::spawn_local(async move {
                     let service = service_fn(|request| {
-                        let response = answer(&admin, &request);
-                        async move { Ok::<_, Infallible>(response) }
+                        let admin = Rc::clone(&admin);
+                        async move { Ok::<_, Infallible>(answer(&admin, request).await) }
                     });
                     let served = http1::Builder::new()
                         .timer(TokioTimer::new())
@@ -178,8 +182,8 @@ impl Page {
 /// A body that does not say its length: Envoy's pages are chunked.
 type Chunked = StreamBody<Once<Ready<Result<Frame<Bytes>, Infallible>>>>;
 
-fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Chunked> {
-    let page = route(admin, request);
+async fn answer(admin: &Admin, request: Request<Incoming>) -> Response<Chunked> {
+    let page = route(admin, request).await;
     let frame = Frame::data(Bytes::from(page.body));
     let mut response = Response::new(StreamBody::new(once(ready(Ok(frame)))));
     *response.status_mut() = page.status;
@@ -200,7 +204,7 @@ fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Chunked> {
     response
 }
 
-fn route<B>(admin: &Admin, request: &Request<B>) -> Page {
+async fn route(admin: &Admin, request: Request<Incoming>) -> Page {
     let path = request.uri().path();
     let Some(page) = pages::PAGES.iter().find(|page| page.path == path) else {
         let body = format!("invalid path. admin commands are:\n{}", pages::help_text());
@@ -210,5 +214,16 @@ fn route<B>(admin: &Admin, request: &Request<B>) -> Page {
         let body = format!("Method {} not allowed, POST required.", request.method());
         return Page::text(body).with(StatusCode::METHOD_NOT_ALLOWED);
     }
-    (page.render)(admin, &pages::Query::of(request.uri()))
+    let mut query = pages::Query::of(request.uri().query().unwrap_or_default());
+    if page.takes_form && query.is_empty() {
+        let body = Limited::new(request.into_body(), ADMIN_FORM_BYTES);
+        match body.collect().await {
+            Ok(form) => query = pages::Query::of(&String::from_utf8_lossy(&form.to_bytes())),
+            Err(error) => {
+                let body = format!("read the form: {error}\n");
+                return Page::text(body).with(StatusCode::BAD_REQUEST);
+            }
+        }
+    }
+    (page.render)(admin, &query)
 }

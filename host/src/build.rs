@@ -17,8 +17,9 @@ use crate::config::listener::NetworkFilterConfig;
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::Sinks;
 use crate::observe::metrics::ServerStats;
-use crate::observe::registry::Registry;
+use crate::observe::registry::{Registry, Scope};
 use crate::runtime::Snapshot;
+use crate::values::Values;
 use crate::wasm;
 
 mod clusters;
@@ -28,6 +29,7 @@ mod manager;
 mod matching;
 mod network;
 mod routes;
+mod values;
 
 /// What the command line says about how to build.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct Built {
     pub server_stats: Arc<ServerStats>,
     /// All outputs of access logs.
     pub sinks: Arc<Sinks>,
+    /// The runtime values.
+    pub values: Arc<Values>,
     /// The node as JSON, for `/server_info`.
     pub node: Value,
     /// The configuration as JSON, for `/config_dump`.
@@ -72,6 +76,7 @@ struct Workshop<'a> {
     /// Indices of clusters by name.
     clusters: HashMap<String, usize>,
     machine_address: Option<IpAddr>,
+    values: Arc<Values>,
     node: NodeNames,
 }
 
@@ -118,6 +123,9 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         registry: Arc::clone(&registry),
         sinks: Arc::clone(&sinks),
     };
+    let node_names = NodeNames::new(&bootstrap, settings);
+    let values = values::values(&bootstrap, &node_names.cluster, root, &mut diagnostics);
+    registry.register(Scope::new("runtime."), values.stats());
     let mut shop = Workshop {
         settings,
         diagnostics: &mut diagnostics,
@@ -127,7 +135,8 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         components: HashMap::new(),
         clusters: HashMap::new(),
         machine_address: machine_address(),
-        node: NodeNames::new(&bootstrap, settings),
+        node: node_names,
+        values: Arc::clone(&values),
     };
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
@@ -137,16 +146,16 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
+    let snapshot = Arc::new(Snapshot::new(listeners, clusters, &values));
+    values.publish();
     let server_stats = ServerStats::register(&registry, settings.workers);
     let built = Built {
-        snapshot: Arc::new(Snapshot {
-            listeners,
-            clusters,
-        }),
+        snapshot,
         admin,
         registry,
         server_stats,
         sinks,
+        values,
         node: node(&bootstrap, settings),
         config_dump: config_dump(&bootstrap),
     };

@@ -19,6 +19,7 @@
 //! | [`wasm`] | components, instances, the host side of the contract |
 //! | [`observe`] | statistics, formats, access logs, the application log |
 //! | [`admin`] | the admin pages |
+//! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
 //! | [`headers`], [`exchange`], [`socket`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `nearest`, `filters` | leaves |
 //!
@@ -49,5 +50,6 @@ pub mod socket;
 mod tcp;
 mod timer;
 pub mod upstream;
+pub mod values;
 pub mod wasm;
 mod worker;

@@ -128,3 +128,14 @@ pub const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
 /// Waiting bytes at which an access log is written before its interval is over, as in Envoy.
 pub const ACCESS_LOG_FLUSH_BYTES: usize = 64 * 1024;
+
+/// How deep the folders of a directory of runtime values lie in each other, as in Envoy.
+pub const RUNTIME_DEPTH: usize = 16;
+/// Length of one file of such a directory: a value is a number or a few words.
+pub const RUNTIME_FILE_BYTES: u64 = 64 * 1024;
+/// Keys of one layer of runtime values that is a directory or that the admin page changes.
+pub const RUNTIME_KEYS: usize = 100_000;
+/// How often the link that leads to a directory of runtime values is looked at.
+pub const RUNTIME_WATCH: Duration = Duration::from_millis(500);
+/// Body of a request to the admin server: the form of `/runtime_modify`.
+pub const ADMIN_FORM_BYTES: usize = 1024 * 1024;

@@ -1,8 +1,8 @@
 //! Routing tables: which route a request takes, and what that route does to it.
 //!
 //! Owns the choice of a virtual host and of a route (`RouteConfiguration` of Envoy's v3 model), the
-//! matchers, the three actions (forward, redirect, direct response), path and host rewrites, and
-//! header mutations. Everything is checked when a [`Table`] is built from a [`spec`]; after that
+//! matchers, the three actions (forward, redirect, direct response), the choice among weighted
+//! clusters, the hash of a request, path and host rewrites, and header mutations. Everything is checked when a [`Table`] is built from a [`spec`]; after that
 //! nothing fails, nothing blocks and nothing is written but the request itself.
 //!
 //! Does not own: how a configuration is written (`build` makes the specs), clusters beyond their
@@ -15,6 +15,7 @@ mod dialect;
 mod domains;
 mod error;
 mod facts;
+mod hash;
 mod index;
 mod matcher;
 mod mutation;
@@ -28,12 +29,16 @@ mod table;
 mod testing;
 mod trie;
 mod uri_template;
+mod virtual_cluster;
+mod weighted;
 
 pub use action::{
-    Action, ClusterChoice, ClusterRef, DirectResponse, Forward, Priority, Route, Target, Weighted,
+    Action, ClusterChoice, ClusterName, ClusterRef, DirectResponse, Forward, Pick, Priority, Route,
+    Target,
 };
 pub use error::{Error, Errors, Path, Problem, Step};
 pub use facts::Facts;
+pub use hash::NewCookies;
 pub use matcher::Mismatch;
 pub use mutation::{AppendAction, Scratch};
 pub use part::{HeaderCondition, MetadataCondition, ResponseChanges};
@@ -42,3 +47,4 @@ pub use redirect::Redirect;
 pub use rewrite::EnvoyHeaders;
 pub use table::{Table, Trace};
 pub use uri_template::TemplateError;
+pub use weighted::Weighted;

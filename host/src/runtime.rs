@@ -4,6 +4,7 @@
 //! `server` hands it to the workers, the data path reads it. Nothing here can fail, names a
 //! configuration type, or has a lock.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats, TcpSt
 use crate::observe::stats::Sharded;
 use crate::route::{ClusterRef, EnvoyHeaders, Table};
 use crate::upstream::Cluster;
+use crate::values::{Integer, Values};
 use crate::wasm::FilterSlot;
 
 /// One whole configuration, running.
@@ -28,13 +30,51 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// In the order of the file: a route's `ClusterRef` is an index into this.
     pub clusters: Vec<Arc<Cluster>>,
+    cluster_names: HashMap<Arc<str>, usize>,
+    /// `upstream.maintenance_mode.<cluster>` in percent, in the order of `clusters`.
+    maintenance: Box<[Integer]>,
 }
 
 impl Snapshot {
-    /// The cluster of that name, by a walk: for names that filters choose, not for routes.
+    /// A configuration of these listeners and clusters.
+    #[must_use]
+    pub fn new(
+        listeners: Vec<Arc<Listener>>,
+        clusters: Vec<Arc<Cluster>>,
+        values: &Arc<Values>,
+    ) -> Self {
+        let maintenance = clusters.iter().map(|cluster| {
+            let key = format!("upstream.maintenance_mode.{}", cluster.name);
+            Integer::new(0, values, &key)
+        });
+        let maintenance = maintenance.collect();
+        let names = clusters.iter().enumerate();
+        let cluster_names = names.map(|(index, cluster)| (Arc::clone(&cluster.name), index));
+        Self {
+            cluster_names: cluster_names.collect(),
+            maintenance,
+            listeners,
+            clusters,
+        }
+    }
+
+    /// The index of the cluster of that name: for names that requests and filters choose.
+    #[must_use]
+    pub fn cluster_index(&self, name: &str) -> Option<usize> {
+        self.cluster_names.get(name).copied()
+    }
+
+    /// How many percent of the requests to the cluster of that index are turned away.
+    #[must_use]
+    #[inline]
+    pub fn maintenance(&self, index: usize) -> u64 {
+        self.maintenance.get(index).map_or(0, Integer::get)
+    }
+
+    /// The cluster of that name.
     #[must_use]
     pub fn cluster_named(&self, name: &str) -> Option<&Arc<Cluster>> {
-        self.clusters.iter().find(|cluster| &*cluster.name == name)
+        self.clusters.get(self.cluster_index(name)?)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::observe::metrics::{ListenerOfWorker, ServerState};
 use crate::observe::registry::Scope;
 use crate::runtime::{Listener, Service, Snapshot};
 use crate::upstream::{self, connect, control, pool};
+use crate::values;
 use crate::wasm::Instances;
 use crate::worker::Worker;
 
@@ -143,6 +144,7 @@ async fn control(
         tracing::info!(target: "admin", "admin address: {address}");
         admin.set_address(address);
     }
+    tokio::task::spawn_local(values::watch(Arc::clone(&built.values)));
     let _discovery: Vec<control::Handle> = snapshot
         .clusters
         .iter()

@@ -47,6 +47,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "runtime", "observe",
         ],
     ),
+    (
+        "values",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
+            "wasm", "runtime",
+        ],
+    ),
     ("listener", &["config", "build", "server", "cli", "admin"]),
     (
         "tcp",

@@ -132,6 +132,23 @@ fn what_would_be_ignored_is_an_error() {
 }
 
 #[test]
+fn layers_of_runtime_values_are_checked() {
+    let layers = "layered_runtime:\n  layers:\n  \
+                  - { name: one, static_layer: { a: [1], b: { c: null } } }\n  \
+                  - { name: one, admin_layer: {} }\n  \
+                  - { name: two, admin_layer: {} }\n";
+    let ran = validate("layers.yaml", &format!("{layers}{ENVOY}"));
+    assert_eq!(ran.code, Some(1));
+    for line in 3..=5 {
+        ran.says(&format!("layers.yaml:{line}:"));
+    }
+    ran.says("runtime key \"a\" has neither a scalar nor a fraction");
+    ran.says("runtime key \"b.c\" has neither a scalar nor a fraction");
+    ran.says("another layer has the name \"one\"");
+    ran.says("there may be one admin layer, and this is another");
+}
+
+#[test]
 fn both_spellings_of_field_names_are_accepted() {
     let text = ENVOY
         .replace("static_resources", "staticResources")

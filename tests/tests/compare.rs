@@ -5,6 +5,8 @@
 //! The cases are tables in `compare/`, their configurations are in `cases/`, and deliberate
 //! differences are in `cases/differences.txt`.
 
+#[path = "compare/actions.rs"]
+mod actions;
 #[path = "compare/connection.rs"]
 mod connection;
 #[path = "compare/framing.rs"]
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         hcm_replies::log_filters(),
         logs::group(),
         tcp::group(),
+        actions::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Admin, Page};
@@ -16,6 +16,8 @@ pub(super) struct Entry {
     pub(super) path: &'static str,
     help: &'static str,
     pub(super) changes: bool,
+    /// Whether the parameters may stand in the body.
+    pub(super) takes_form: bool,
     pub(super) render: fn(&Admin, &Query) -> Page,
 }
 
@@ -28,6 +30,7 @@ const fn shows(
         path,
         help,
         changes: false,
+        takes_form: false,
         render,
     }
 }
@@ -47,6 +50,7 @@ pub(super) const PAGES: &[Entry] = &[
         path: "/quitquitquit",
         help: "drain and exit the server",
         changes: true,
+        takes_form: false,
         render: quit,
     },
     shows(
@@ -54,6 +58,18 @@ pub(super) const PAGES: &[Entry] = &[
         "print server state, return 200 if LIVE, otherwise return 503",
         ready,
     ),
+    shows("/runtime", "print runtime values", runtime),
+    Entry {
+        path: "/runtime_modify",
+        help: "Adds or modifies runtime values as passed in query parameters. To delete a previously \
+               added key, use an empty string as the value. Note that deletion only applies to \
+               overrides added via this endpoint; values loaded from disk can be modified via \
+               override but not deleted. E.g. \
+               ?key1=value1&key2=value2...",
+        changes: true,
+        takes_form: true,
+        render: runtime_modify,
+    },
     shows(
         "/server_info",
         "print server version/status information",
@@ -71,12 +87,9 @@ pub(super) const PAGES: &[Entry] = &[
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn of(uri: &Uri) -> Self {
-        let pairs = uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty());
+    /// Of a query or a form.
+    pub(super) fn of(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
         Self(
             pairs
                 .map(|pair| {
@@ -85,6 +98,10 @@ impl Query {
                 })
                 .collect(),
         )
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn get(&self, key: &str) -> Option<&str> {
@@ -231,6 +248,32 @@ fn config_dump(admin: &Admin, _: &Query) -> Page {
     Page::json(&admin.config)
 }
 
+fn runtime(admin: &Admin, _: &Query) -> Page {
+    let shown = admin.values.layered();
+    let entries: serde_json::Map<String, Value> = shown
+        .entries
+        .into_iter()
+        .map(|(key, (counts, of_layers))| {
+            let entry = json!({ "final_value": counts, "layer_values": of_layers });
+            (key, entry)
+        })
+        .collect();
+    Page::json(&json!({ "layers": shown.layers, "entries": entries }))
+}
+
+fn runtime_modify(admin: &Admin, query: &Query) -> Page {
+    if query.is_empty() {
+        let usage = "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n\
+                     \x20      or send the parameters as form values\n\
+                     use an empty value to remove a previously added override";
+        return Page::text(usage.to_owned()).with(StatusCode::BAD_REQUEST);
+    }
+    match admin.values.modify(&query.0) {
+        Ok(()) => Page::text("OK\n".to_owned()),
+        Err(error) => Page::text(error.to_string()).with(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
 fn server_info(admin: &Admin, _: &Query) -> Page {
     let uptime = clock::now().duration_since(admin.started).as_secs();
     Page::json(&json!({
@@ -280,7 +323,7 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
-        let query = Query::of(&"/stats?filter=a%2Eb+c%zz&usedonly".parse().unwrap());
+        let query = Query::of("filter=a%2Eb+c%zz&usedonly");
         assert_eq!(query.get("filter"), Some("a.b c%zz"));
         assert!(query.has("usedonly"));
         assert!(!query.has("type"));

@@ -86,8 +86,17 @@ impl Workshop<'_> {
         )
     }
 
-    /// Envoy's default for both fractions is 0 %, which limits nothing and says nothing.
+    /// Envoy's default for both fractions is 0 %, which limits nothing and says nothing. And a filter
+    /// does not see runtime values.
     fn warn_unlimited(&mut self, written: &LocalRateLimit, place: Place<'_>) {
+        for (field, fraction) in [
+            ("filter_enabled", &written.filter_enabled),
+            ("filter_enforced", &written.filter_enforced),
+        ] {
+            if let Some(fraction) = fraction {
+                self.warn_fixed_key(&fraction.runtime_key, place.field(field));
+            }
+        }
         if written.token_bucket.is_none() {
             return;
         }

@@ -33,12 +33,12 @@ use crate::http::frames::FrameLimits;
 use crate::http::h1::{HeadLimits, RequestRules, Underscores};
 use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, UserAgent};
 use crate::http::path::{EscapedSlashes, PathRules};
-use crate::http::reply::{BodyFormat, LocalReplies, Mapper};
+use crate::http::reply::{LocalReplies, Mapper};
 use crate::keepalive::Keepalive;
 use crate::limits;
 use crate::log_filter::{Comparison, LogFilter, Share};
 use crate::nearest::nearest;
-use crate::observe::format::Format;
+use crate::observe::format::{BodyFormat, Format};
 use crate::route::{self, HeaderCondition, MetadataCondition, ResponseChanges};
 use crate::runtime::{Cidr, Http2Settings};
 
@@ -381,7 +381,8 @@ impl Workshop<'_> {
         })
     }
 
-    fn body_format(
+    /// The format of a body.
+    pub(super) fn body_format(
         &mut self,
         written: &SubstitutionFormatString,
         place: Place<'_>,

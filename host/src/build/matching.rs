@@ -1,5 +1,7 @@
 //! What routes match: `envoy.config.route.v3.RouteMatch` to [`MatchSpec`].
 
+use std::sync::Arc;
+
 use crate::config::header::{HeaderMatchSpecifier, HeaderMatcher};
 use crate::config::matcher::{
     DoublePattern, MatchPattern, StringMatcher, ValueMatcher, ValuePattern,
@@ -10,12 +12,14 @@ use crate::config::route::{
 };
 use crate::config::scalar::RuntimeFractionalPercent;
 use crate::route::spec::{
-    CookieMatchSpec, FractionSpec, HeaderMatchSpec, HeaderTestSpec, MatchSpec, MetadataMatchSpec,
-    PathSpec, QueryMatchSpec, QueryTestSpec, StringMatchSpec, StringPatternSpec, TlsMatchSpec,
+    CookieMatchSpec, HeaderMatchSpec, HeaderTestSpec, MatchSpec, MetadataMatchSpec, PathSpec,
+    QueryMatchSpec, QueryTestSpec, StringMatchSpec, StringPatternSpec, TlsMatchSpec,
     ValueMatchSpec,
 };
+use crate::values::{Fraction, Share, Values};
 
-pub(super) fn matches(written: &RouteMatch) -> MatchSpec {
+/// `values` are what runtime keys are looked up in.
+pub(super) fn matches(written: &RouteMatch, values: &Arc<Values>) -> MatchSpec {
     let path = match &written.path {
         PathSpecifier::Prefix(text) => PathSpec::Prefix(text.clone()),
         PathSpecifier::Path(text) => PathSpec::Path(text.clone()),
@@ -36,7 +40,10 @@ pub(super) fn matches(written: &RouteMatch) -> MatchSpec {
             .map(query_parameter)
             .collect(),
         grpc: written.grpc.is_some(),
-        runtime_fraction: written.runtime_fraction.as_ref().map(fraction),
+        runtime_fraction: written
+            .runtime_fraction
+            .as_ref()
+            .and_then(|written| fraction(written, values)),
         cookies: written.cookies.iter().map(cookie).collect(),
         tls_context: written.tls_context.map(|wanted| TlsMatchSpec {
             presented: wanted.presented,
@@ -47,12 +54,11 @@ pub(super) fn matches(written: &RouteMatch) -> MatchSpec {
     }
 }
 
-const fn fraction(written: &RuntimeFractionalPercent) -> FractionSpec {
-    let fraction = written.default_value;
-    FractionSpec {
-        numerator: fraction.numerator,
-        denominator: fraction.denominator.get(),
-    }
+fn fraction(written: &RuntimeFractionalPercent, values: &Arc<Values>) -> Option<Fraction> {
+    let default = written.default_value;
+    // No denominator of Envoy's is 0.
+    let share = Share::new(default.numerator, default.denominator.get())?;
+    Some(Fraction::new(share, values, &written.runtime_key))
 }
 
 fn cookie(written: &CookieMatcher) -> CookieMatchSpec {

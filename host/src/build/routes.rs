@@ -5,29 +5,33 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::matching::matches;
+use super::matching::{header, matches};
 use super::{Workshop, chain};
 use crate::config::Place;
 use crate::config::header::{HeaderAppendAction, HeaderValueOption};
-use crate::config::matcher::RegexMatchAndSubstitute;
 use crate::config::route::{
-    ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction,
-    HostRewriteSpecifier, PathRewriteConfig, PathRewriteSpecifier, RedirectAction, Route,
-    RouteAction, RouteActionKind, RouteConfiguration, RoutingPriority, SchemeRewriteSpecifier,
-    VirtualHost, WeightedCluster,
+    Route, RouteActionKind, RouteConfiguration, TlsRequirementType, VirtualHost,
 };
-use crate::config::scalar::{DataSource, DataSpecifier, Duration};
+use crate::config::scalar::{DataSource, DataSpecifier};
+use crate::limits;
 use crate::nearest::nearest;
 use crate::observe::format::Format;
+use crate::observe::metrics::VirtualClusterStats;
+use crate::observe::registry::Scope;
+use crate::observe::stats::Sharded;
 use crate::route::spec::{
-    ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, HeaderAddSpec, MutationSpec,
-    RedirectPathSpec, RedirectSpec, RegexRewriteSpec, RequireTls, RouteSpec, SchemeSpec, TableSpec,
-    VirtualHostSpec, WeightedSpec,
+    ActionSpec, HeaderAddSpec, MutationSpec, RequireTls, RouteSpec, TableSpec, VirtualClusterSpec,
+    VirtualHostSpec,
 };
-use crate::route::{AppendAction, Priority, Problem, Step, Table};
+use crate::route::{AppendAction, Problem, Step, Table};
+
+mod actions;
+
+/// What Envoy calls the requests of a virtual host that are in none of its `virtual_clusters`.
+const OTHER_REQUESTS: &str = "other";
 
 /// The four lists of header changes that every level has.
-struct Changes<'a> {
+pub(super) struct Changes<'a> {
     request_add: &'a [HeaderValueOption],
     request_remove: &'a [String],
     response_add: &'a [HeaderValueOption],
@@ -44,6 +48,7 @@ macro_rules! changes {
         }
     };
 }
+use changes;
 
 impl Workshop<'_> {
     /// Builds the table of a connection manager.
@@ -64,7 +69,13 @@ impl Workshop<'_> {
             request_headers,
             response_headers,
             most_specific_header_mutations_wins: written.most_specific_header_mutations_wins,
-            ..TableSpec::default()
+            validate_clusters: written.validate_clusters.unwrap_or(true),
+            max_direct_response_body_size: written
+                .max_direct_response_body_size_bytes
+                .map_or(limits::DIRECT_RESPONSE_BYTES, |bytes| bytes as usize),
+            internal_only_headers: written.internal_only_headers.clone(),
+            ignore_port_in_host_matching: written.ignore_port_in_host_matching,
+            vhost_header: written.vhost_header.clone(),
         };
         let clusters = &self.clusters;
         match Table::new(&spec, &|name| clusters.get(name).copied()) {
@@ -103,8 +114,27 @@ impl Workshop<'_> {
                 .collect(),
             request_headers,
             response_headers,
-            require_tls: RequireTls::None,
+            require_tls: match written.require_tls {
+                TlsRequirementType::None => RequireTls::None,
+                TlsRequirementType::ExternalOnly => RequireTls::ExternalOnly,
+                TlsRequirementType::All => RequireTls::All,
+            },
+            virtual_clusters: written
+                .virtual_clusters
+                .iter()
+                .map(|group| VirtualClusterSpec {
+                    headers: group.headers.iter().map(header).collect(),
+                    stats: self.group_stats(written, &group.name),
+                })
+                .collect(),
+            other_requests: (!written.virtual_clusters.is_empty())
+                .then(|| self.group_stats(written, OTHER_REQUESTS)),
         }
+    }
+
+    fn group_stats(&self, host: &VirtualHost, name: &str) -> Arc<Sharded<VirtualClusterStats>> {
+        self.registry
+            .sharded(Scope::virtual_cluster(&host.name, name))
     }
 
     fn route(&mut self, written: &Route, place: Place<'_>) -> RouteSpec {
@@ -113,90 +143,17 @@ impl Workshop<'_> {
             RouteActionKind::Route(action) => {
                 ActionSpec::Forward(self.forward(action, place.field("route")))
             }
-            RouteActionKind::Redirect(action) => ActionSpec::Redirect(redirect(action)),
+            RouteActionKind::Redirect(action) => ActionSpec::Redirect(actions::redirect(action)),
             RouteActionKind::DirectResponse(action) => {
                 ActionSpec::Direct(self.direct(action, place.field("direct_response")))
             }
         };
         RouteSpec {
             name: written.name.clone(),
-            matches: matches(&written.r#match),
+            matches: matches(&written.r#match, &self.values),
             action,
             request_headers,
             response_headers,
-        }
-    }
-
-    fn forward(&mut self, written: &RouteAction, place: Place<'_>) -> ForwardSpec {
-        let clusters = match &written.cluster {
-            ClusterSpecifier::Cluster(name) => ClustersSpec::Cluster(name.clone()),
-            ClusterSpecifier::WeightedClusters(weighted) => {
-                let place = place.field("weighted_clusters");
-                self.total_weight(weighted, place);
-                let place = place.field("clusters");
-                let entries = weighted.clusters.iter().enumerate();
-                let entries =
-                    entries.map(|(index, entry)| self.weighted(entry, place.index(index)));
-                ClustersSpec::Weighted(entries.collect())
-            }
-        };
-        let mut spec = ForwardSpec::to(clusters);
-        spec.prefix_rewrite.clone_from(&written.prefix_rewrite);
-        if let Some(policy) = &written.path_rewrite_policy {
-            let PathRewriteConfig::UriTemplate(template) = &policy.typed_config;
-            spec.path_template_rewrite
-                .clone_from(&template.path_template_rewrite);
-        }
-        if let Some(HostRewriteSpecifier::HostRewriteLiteral(host)) = &written.host_rewrite {
-            spec.host_rewrite_literal.clone_from(host);
-        }
-        spec.timeout = written.timeout.map(Duration::get);
-        spec.priority = match written.priority {
-            RoutingPriority::Default => Priority::Default,
-            RoutingPriority::High => Priority::High,
-        };
-        spec.cluster_not_found_status = match written.cluster_not_found_response_code {
-            ClusterNotFoundResponseCode::ServiceUnavailable => 503,
-            ClusterNotFoundResponseCode::NotFound => 404,
-            ClusterNotFoundResponseCode::InternalServerError => 500,
-        };
-        spec
-    }
-
-    /// The deprecated `total_weight` must say what the weights sum up to.
-    fn total_weight(&mut self, written: &WeightedCluster, place: Place<'_>) {
-        let weights = written
-            .clusters
-            .iter()
-            .map(|entry| u64::from(entry.weight.unwrap_or(0)));
-        let sum: u64 = weights.sum();
-        if let Some(total) = written.total_weight
-            && u64::from(total) != sum
-        {
-            let message = format!("the weights sum up to {sum}, not to {total}");
-            self.diagnostics.error(place.field("total_weight"), message);
-        }
-    }
-
-    fn weighted(&mut self, written: &ClusterWeight, place: Place<'_>) -> WeightedSpec {
-        let [request_headers, response_headers] = self.mutations(&changes!(written), place);
-        WeightedSpec {
-            name: written.name.clone(),
-            weight: written.weight.unwrap_or(0),
-            host_rewrite_literal: String::new(),
-            request_headers,
-            response_headers,
-        }
-    }
-
-    fn direct(&mut self, written: &DirectResponseAction, place: Place<'_>) -> DirectSpec {
-        let body = written
-            .body
-            .as_ref()
-            .map(|body| self.data(body, place.field("body")));
-        DirectSpec {
-            status: u16::try_from(written.status).unwrap_or(u16::MAX),
-            body: body.flatten().unwrap_or_default(),
         }
     }
 
@@ -226,7 +183,11 @@ impl Workshop<'_> {
     }
 
     /// The changes of one level: those of requests and those of responses.
-    fn mutations(&mut self, changes: &Changes<'_>, place: Place<'_>) -> [MutationSpec; 2] {
+    pub(super) fn mutations(
+        &mut self,
+        changes: &Changes<'_>,
+        place: Place<'_>,
+    ) -> [MutationSpec; 2] {
         let request = place.field("request_headers_to_add");
         let response = place.field("response_headers_to_add");
         [
@@ -276,38 +237,5 @@ const fn append_action(written: HeaderAppendAction) -> AppendAction {
         HeaderAppendAction::AddIfAbsent => AppendAction::AddIfAbsent,
         HeaderAppendAction::OverwriteIfExistsOrAdd => AppendAction::OverwriteIfExistsOrAdd,
         HeaderAppendAction::OverwriteIfExists => AppendAction::OverwriteIfExists,
-    }
-}
-
-fn redirect(written: &RedirectAction) -> RedirectSpec {
-    RedirectSpec {
-        scheme: match &written.scheme {
-            None | Some(SchemeRewriteSpecifier::HttpsRedirect(false)) => SchemeSpec::Keep,
-            Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => SchemeSpec::Https,
-            Some(SchemeRewriteSpecifier::SchemeRedirect(name)) => SchemeSpec::Named(name.clone()),
-        },
-        host: written.host_redirect.clone(),
-        port: u16::try_from(written.port_redirect)
-            .ok()
-            .filter(|port| *port != 0),
-        path: match &written.path {
-            None => RedirectPathSpec::Keep,
-            Some(PathRewriteSpecifier::PathRedirect(path)) => RedirectPathSpec::Path(path.clone()),
-            Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
-                RedirectPathSpec::Prefix(prefix.clone())
-            }
-            Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => {
-                RedirectPathSpec::Regex(regex_rewrite(rewrite))
-            }
-        },
-        status: written.response_code.get(),
-        strip_query: written.strip_query,
-    }
-}
-
-fn regex_rewrite(written: &RegexMatchAndSubstitute) -> RegexRewriteSpec {
-    RegexRewriteSpec {
-        pattern: written.pattern.regex.clone(),
-        substitution: written.substitution.clone(),
     }
 }

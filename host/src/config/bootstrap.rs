@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::admin::Admin;
 use crate::config::cluster::Cluster;
 use crate::config::listener::Listener;
+use crate::config::scalar::Struct;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -19,7 +20,63 @@ pub struct Bootstrap {
     /// What the file itself configures.
     #[serde(default)]
     pub static_resources: StaticResources,
+    /// The layers of runtime values; none by default.
+    #[serde(default)]
+    pub layered_runtime: Option<LayeredRuntime>,
 }
+
+/// `envoy.config.bootstrap.v3.LayeredRuntime`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.LayeredRuntime")]
+pub struct LayeredRuntime {
+    /// The layers, of which a later one overrides an earlier one; where it is empty, one that the
+    /// admin server changes.
+    #[serde(default)]
+    pub layers: Vec<RuntimeLayer>,
+}
+
+/// `envoy.config.bootstrap.v3.RuntimeLayer`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.RuntimeLayer")]
+pub struct RuntimeLayer {
+    /// The name, unique.
+    pub name: String,
+    /// Where the values come from.
+    #[serde(rename = "oneof:layer_specifier")]
+    pub layer: LayerSpecifier,
+}
+
+/// `RuntimeLayer.layer_specifier`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerSpecifier {
+    /// Here.
+    StaticLayer(Struct),
+    /// A directory.
+    DiskLayer(DiskLayer),
+    /// The admin server: `/runtime_modify`.
+    AdminLayer(AdminLayer),
+}
+
+/// `envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer")]
+pub struct DiskLayer {
+    /// The symbolic link that is watched: a new target is read at once.
+    #[serde(default)]
+    pub symlink_root: String,
+    /// A folder in it.
+    #[serde(default)]
+    pub subdirectory: String,
+    /// Whether a folder of the service cluster's name follows.
+    #[serde(default)]
+    pub append_service_cluster: bool,
+}
+
+/// `envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer")]
+pub struct AdminLayer {}
 
 /// `envoy.config.core.v3.Node`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

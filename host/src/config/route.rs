@@ -2,12 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::access_log::SubstitutionFormatString;
 use crate::config::header::{HeaderMatcher, HeaderValueOption};
 use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
 use crate::config::scalar::{DataSource, Duration, RuntimeFractionalPercent};
 
+mod hash_policy;
 mod matching;
 
+pub use hash_policy::{
+    ConnectionProperties, Cookie, CookieAttribute, HashPolicy, HashPolicySpecifier, HeaderHash,
+    QueryParameterHash,
+};
 pub use matching::{
     ConnectMatcher, CookieMatcher, MetadataMatcher, MetadataPathSegment, MetadataSegment,
     PathMatchConfig, PathMatchPolicy, PathRewriteConfig, PathRewritePolicy, TlsContextMatchOptions,
@@ -40,6 +46,21 @@ pub struct RouteConfiguration {
     /// by default.
     #[serde(default)]
     pub most_specific_header_mutations_wins: bool,
+    /// Fields that only internal clients may send: removed from the requests of others.
+    #[serde(default)]
+    pub internal_only_headers: Vec<String>,
+    /// Whether a cluster that is not there is an error; true by default.
+    #[serde(default)]
+    pub validate_clusters: Option<bool>,
+    /// Largest body of a direct response; 4096 bytes by default.
+    #[serde(default)]
+    pub max_direct_response_body_size_bytes: Option<u32>,
+    /// Whether hosts are compared without their port.
+    #[serde(default)]
+    pub ignore_port_in_host_matching: bool,
+    /// The field that the virtual host is chosen by, in place of `host`.
+    #[serde(default)]
+    pub vhost_header: String,
 }
 
 /// `envoy.config.route.v3.VirtualHost`.
@@ -53,6 +74,12 @@ pub struct VirtualHost {
     /// The routes; the first that matches is taken.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Which requests that came in clear text are sent to `https`.
+    #[serde(default)]
+    pub require_tls: TlsRequirementType,
+    /// Groups of requests that are counted apart.
+    #[serde(default)]
+    pub virtual_clusters: Vec<VirtualCluster>,
     /// Fields added to requests.
     #[serde(default)]
     pub request_headers_to_add: Vec<HeaderValueOption>,
@@ -65,6 +92,33 @@ pub struct VirtualHost {
     /// Fields removed from responses.
     #[serde(default)]
     pub response_headers_to_remove: Vec<String>,
+}
+
+/// `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.route.v3.VirtualHost.TlsRequirementType",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum TlsRequirementType {
+    /// None.
+    #[default]
+    None,
+    /// Those of external clients.
+    ExternalOnly,
+    /// All.
+    All,
+}
+
+/// `envoy.config.route.v3.VirtualCluster`: a group of requests with statistics of its own.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.VirtualCluster")]
+pub struct VirtualCluster {
+    /// Which requests: all of these match.
+    #[serde(default)]
+    pub headers: Vec<HeaderMatcher>,
+    /// What the statistics are called after.
+    pub name: String,
 }
 
 /// `envoy.config.route.v3.Route`.
@@ -79,6 +133,9 @@ pub struct Route {
     /// What happens with them.
     #[serde(rename = "oneof:action")]
     pub action: RouteActionKind,
+    /// What traces call the operation. Without tracing it has no effect.
+    #[serde(default)]
+    pub decorator: Option<Decorator>,
     /// Fields added to requests.
     #[serde(default)]
     pub request_headers_to_add: Vec<HeaderValueOption>,
@@ -91,6 +148,17 @@ pub struct Route {
     /// Fields removed from responses.
     #[serde(default)]
     pub response_headers_to_remove: Vec<String>,
+}
+
+/// `envoy.config.route.v3.Decorator`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.Decorator")]
+pub struct Decorator {
+    /// The name.
+    pub operation: String,
+    /// Whether others are told; true by default.
+    #[serde(default)]
+    pub propagate: Option<bool>,
 }
 
 /// `Route.action`.
@@ -198,9 +266,18 @@ pub struct RouteAction {
     /// What the path becomes, by an extension.
     #[serde(default)]
     pub path_rewrite_policy: Option<PathRewritePolicy>,
+    /// What is replaced in the path.
+    #[serde(default)]
+    pub regex_rewrite: Option<RegexMatchAndSubstitute>,
+    /// A format for the path.
+    #[serde(default)]
+    pub path_rewrite: String,
     /// What replaces `host`.
     #[serde(default, rename = "oneof:host_rewrite_specifier")]
     pub host_rewrite: Option<HostRewriteSpecifier>,
+    /// Whether the host from before a rewrite goes to `x-forwarded-host`.
+    #[serde(default)]
+    pub append_x_forwarded_host: bool,
     /// From the end of the request to the end of the response, retries included; 15 s by default,
     /// 0 is without limit.
     #[serde(default)]
@@ -208,6 +285,9 @@ pub struct RouteAction {
     /// Which limits of the cluster count.
     #[serde(default)]
     pub priority: RoutingPriority,
+    /// What the choice among endpoints goes by, where the cluster's balancing hashes.
+    #[serde(default)]
+    pub hash_policy: Vec<HashPolicy>,
 }
 
 /// `RouteAction.cluster_specifier`.
@@ -216,6 +296,8 @@ pub struct RouteAction {
 pub enum ClusterSpecifier {
     /// By its name.
     Cluster(String),
+    /// By the name in that field of the request.
+    ClusterHeader(String),
     /// One of several, by chance.
     WeightedClusters(WeightedCluster),
 }
@@ -226,6 +308,14 @@ pub enum ClusterSpecifier {
 pub enum HostRewriteSpecifier {
     /// By this.
     HostRewriteLiteral(String),
+    /// By the name of the endpoint that was chosen.
+    AutoHostRewrite(bool),
+    /// By the value of that field of the request.
+    HostRewriteHeader(String),
+    /// By the path, changed.
+    HostRewritePathRegex(RegexMatchAndSubstitute),
+    /// By a format.
+    HostRewrite(String),
 }
 
 /// `RouteAction.ClusterNotFoundResponseCode`.
@@ -267,6 +357,22 @@ pub struct WeightedCluster {
     /// What the weights must add up to; checked where it is set, at least 1.
     #[serde(default)]
     pub total_weight: Option<u32>,
+    /// Where runtime keys override the weights: this, a point, and the cluster's name.
+    #[serde(default)]
+    pub runtime_key_prefix: String,
+    /// What the choice goes by, in place of chance.
+    #[serde(default, rename = "oneof:random_value_specifier")]
+    pub random_value: Option<RandomValueSpecifier>,
+}
+
+/// `WeightedCluster.random_value_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RandomValueSpecifier {
+    /// The number in that field of the request.
+    HeaderName(String),
+    /// The hash of the route's `hash_policy`.
+    UseHashPolicy(bool),
 }
 
 /// `envoy.config.route.v3.WeightedCluster.ClusterWeight`.
@@ -274,10 +380,17 @@ pub struct WeightedCluster {
 #[serde(rename = "envoy.config.route.v3.WeightedCluster.ClusterWeight")]
 pub struct ClusterWeight {
     /// The cluster.
+    #[serde(default)]
     pub name: String,
+    /// The field of the request that names it, in place of `name`.
+    #[serde(default)]
+    pub cluster_header: String,
     /// How often it is taken, in proportion to the others; 0 by default, which is never.
     #[serde(default)]
     pub weight: Option<u32>,
+    /// What replaces `host`.
+    #[serde(default, rename = "oneof:host_rewrite_specifier")]
+    pub host_rewrite: Option<WeightedHostRewriteSpecifier>,
     /// Fields added to requests.
     #[serde(default)]
     pub request_headers_to_add: Vec<HeaderValueOption>,
@@ -290,6 +403,14 @@ pub struct ClusterWeight {
     /// Fields removed from responses.
     #[serde(default)]
     pub response_headers_to_remove: Vec<String>,
+}
+
+/// `ClusterWeight.host_rewrite_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightedHostRewriteSpecifier {
+    /// By this.
+    HostRewriteLiteral(String),
 }
 
 /// `envoy.config.route.v3.RedirectAction`.
@@ -381,4 +502,7 @@ pub struct DirectResponseAction {
     /// The body, at most 4096 bytes; none by default.
     #[serde(default)]
     pub body: Option<DataSource>,
+    /// A format for the body, in which `%LOCAL_REPLY_BODY%` is `body`.
+    #[serde(default)]
+    pub body_format: Option<SubstitutionFormatString>,
 }

@@ -292,8 +292,7 @@ impl Denominator {
 pub struct RuntimeFractionalPercent {
     /// The fraction.
     pub default_value: FractionalPercent,
-    /// The key that a runtime layer could override it by. There are no runtime layers, so the
-    /// default is what counts.
+    /// The runtime key that overrides it; none where it is empty.
     #[serde(default)]
     pub runtime_key: String,
 }
@@ -305,8 +304,7 @@ pub struct RuntimeDouble {
     /// The number.
     #[serde(default)]
     pub default_value: f64,
-    /// The key that a runtime layer could override it by. There are no runtime layers, so the
-    /// default is what counts.
+    /// The runtime key that overrides it.
     pub runtime_key: String,
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 
 use super::error::{Error, Kind};
-use super::forward::count_response;
+use super::forward::{count_response, count_time};
 use super::h1::head::HeadParser;
 use super::h1::{BodyLength, HeadLimits, MethodKind};
 use super::h2 as h2_glue;
@@ -465,13 +465,15 @@ impl Conversation<'_> {
         exchange.timing.upstream_received_first = Some(now);
         exchange.status = status_of(&exchange.response);
         exchange.details = Some("via_upstream".into());
-        count_response(self.stats, &exchange.request, exchange.status);
+        let index = self.around.worker.index;
+        let group = stream.group.as_ref().map(|group| group.shard(index));
+        count_response(self.stats, group, exchange, exchange.status);
         let since = exchange
             .timing
             .request_received
             .unwrap_or(exchange.timing.started);
         let took = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX);
-        self.stats.upstream_rq_time.record(took);
+        count_time(self.stats, group, exchange, took);
         hygiene::upstream_response(&mut exchange.response);
         let mut room = [0; 20];
         let took = decimal(took, &mut room);
@@ -481,10 +483,13 @@ impl Conversation<'_> {
                 .response
                 .set_known(Known::XEnvoyUpstreamServiceTime, took);
         }
+        for cookie in &stream.cookies {
+            exchange.response.append_known(Known::SetCookie, cookie);
+        }
         if let Some(route) = &stream.route {
-            let random = stream.random;
+            let pick = stream.pick;
             let worker = self.around.worker;
-            worker.with_scratch(|scratch| route.finalize_response(exchange, random, scratch));
+            worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
         }
         let end = answer.body.is_empty();
         match stream.chain.response(stream.chain.len(), end, None)? {

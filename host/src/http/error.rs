@@ -62,6 +62,8 @@ pub(crate) enum Kind {
     NoHealthyUpstream,
     /// A circuit breaker is open.
     Overflow,
+    /// `upstream.maintenance_mode.<cluster>` turns the request away.
+    Maintenance,
     /// The connection could not be made: why.
     ConnectFailure(Cow<'static, str>),
     /// The connection was not made in time.
@@ -179,6 +181,7 @@ impl Error {
             | Kind::UpstreamProtocol
             | Kind::NoCluster(_)
             | Kind::Overflow
+            | Kind::Maintenance
             | Kind::RequestTimeout => Side::Upstream,
             Kind::FilterFailed | Kind::Unencodable | Kind::ResponseTooLarge => Side::Filter,
             Kind::NoRoute | Kind::AbsolutePath | Kind::NoTerminalFilter => Side::Proxy,
@@ -195,7 +198,7 @@ impl Error {
             Kind::NoRoute => Flags::NO_ROUTE_FOUND,
             Kind::NoCluster(_) => Flags::NO_CLUSTER_FOUND,
             Kind::NoHealthyUpstream => Flags::NO_HEALTHY_UPSTREAM,
-            Kind::Overflow => Flags::UPSTREAM_OVERFLOW,
+            Kind::Overflow | Kind::Maintenance => Flags::UPSTREAM_OVERFLOW,
             Kind::ConnectFailure(_) | Kind::ConnectTimeout => Flags::UPSTREAM_CONNECTION_FAILURE,
             Kind::UpstreamClosed => Flags::UPSTREAM_CONNECTION_TERMINATION,
             Kind::UpstreamReset | Kind::UpstreamRefused => Flags::UPSTREAM_REMOTE_RESET,
@@ -253,6 +256,9 @@ impl Error {
                 Reply::new(503, "no_healthy_upstream").body("no healthy upstream")
             }
             Kind::Overflow => before_headers(503, "overflow", None).overloaded(),
+            Kind::Maintenance => Reply::new(503, "maintenance_mode")
+                .body("maintenance mode")
+                .overloaded(),
             Kind::ConnectFailure(why) => {
                 before_headers(503, "remote connection failure", Some(why))
             }

@@ -20,7 +20,8 @@ use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
 use super::reply::{Reply, decimal};
 use super::stream::Stream;
 use crate::exchange::{Exchange, Protocol};
-use crate::headers::{Headers, Known, NameCase, NameFormat};
+use crate::headers::{Known, NameCase, NameFormat};
+use crate::observe::metrics::VirtualClusterStats;
 use crate::route::{self, Action, EnvoyHeaders};
 use crate::upstream::{
     Cluster, ClusterStats, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
@@ -49,7 +50,10 @@ pub(crate) async fn proxy(
     exchange.upstream.attempts = 1;
     let mut limits = Deadlines::new(stream, plan.timeout);
     let mut host = None;
-    let wish = Wish::default();
+    let wish = Wish {
+        hash: plan.hash,
+        ..Wish::default()
+    };
     let acquired = {
         let acquire = worker.pools.acquire(&plan.cluster, plan.priority, &wish);
         let mut acquire = std::pin::pin!(acquire);
@@ -92,6 +96,7 @@ pub(crate) async fn proxy(
         }
     };
     note_connection(stream.chain.exchange, &lease);
+    for_endpoint(stream, lease.endpoint().hostname.as_deref());
     let result = match lease {
         Lease::Http1(lease) => over_http1(stream, &plan, &mut limits, lease).await,
         Lease::Http2(lease) => over_http2(stream, &plan, &mut limits, lease).await,
@@ -130,6 +135,8 @@ struct Plan {
     cluster: Arc<Cluster>,
     priority: Priority,
     timeout: Option<Duration>,
+    /// What consistent balancing places the request by.
+    hash: Option<u64>,
 }
 
 /// Chooses the cluster and makes the request's head the upstream's: rewrites, mutations,
@@ -142,23 +149,35 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
         Action::Redirect(_) | Action::Direct(_) => None,
     });
     let not_found = forward.map_or(503, |forward| forward.cluster_not_found_status);
-    let target = route.as_ref().and_then(|route| route.target(stream.random));
-    let cluster = match (&choice.cluster, target) {
-        (Some(name), _) => around.snapshot.cluster_named(name),
-        (None, Some(target)) => target
-            .cluster
-            .index
-            .and_then(|index| around.snapshot.clusters.get(index)),
+    let pick = stream.pick;
+    let index = match (&choice.cluster, forward) {
+        (Some(name), _) => around.snapshot.cluster_index(name),
+        (None, Some(_)) => pick.cluster,
         (None, None) => return Err(Kind::NoRoute.into()),
     };
-    let Some(cluster) = cluster else {
+    let cluster = index.and_then(|index| Some((index, around.snapshot.clusters.get(index)?)));
+    let Some((index, cluster)) = cluster else {
         return Err(Kind::NoCluster(not_found).into());
     };
+    let exchange = &mut *stream.chain.exchange;
+    let group = route
+        .as_ref()
+        .and_then(|route| route.virtual_cluster(&exchange.request));
+    stream.group = group.map(Arc::clone);
+    let maintenance = around.snapshot.maintenance(index);
+    if maintenance > 0 && around.worker.random() % 100 < maintenance {
+        let stats = cluster.stats(around.worker.index);
+        stats.upstream_rq_maintenance_mode.inc();
+        let group = group.map(|group| group.shard(around.worker.index));
+        count_response(stats, group, exchange, 503);
+        return Err(Kind::Maintenance.into());
+    }
     let timeout = match choice.timeout {
         Some(timeout) => (!timeout.is_zero()).then_some(timeout),
         None => forward.map_or(Some(DEFAULT_TIMEOUT), |forward| forward.timeout),
     };
-    let exchange = &mut *stream.chain.exchange;
+    let hashing = route.as_ref().filter(|_| cluster.wants_hash());
+    let hash = hashing.and_then(|route| route.hash(exchange, &mut stream.cookies));
     let envoy_headers = around.manager.envoy_headers;
     if let Some(timeout) = timeout
         && envoy_headers == EnvoyHeaders::Add
@@ -171,9 +190,8 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
             .set_known(Known::XEnvoyExpectedRqTimeoutMs, text);
     }
     if let Some(route) = &route {
-        let random = stream.random;
         around.worker.with_scratch(|scratch| {
-            route.finalize_request(exchange, random, envoy_headers, scratch);
+            route.finalize_request(exchange, pick, envoy_headers, scratch);
         });
     }
     Ok(Plan {
@@ -183,7 +201,22 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
             Some(route::Priority::Default) | None => Priority::Default,
         },
         timeout,
+        hash,
     })
+}
+
+/// What of the head and of the statistics waits for the endpoint.
+fn for_endpoint(stream: &mut Stream<'_, '_>, hostname: Option<&str>) {
+    if let Some(group) = stream.group() {
+        group.upstream_rq_total.inc();
+    }
+    if let Some(route) = &stream.route {
+        let exchange = &mut *stream.chain.exchange;
+        let envoy_headers = stream.around.manager.envoy_headers;
+        stream.around.worker.with_scratch(|scratch| {
+            route.finalize_for_endpoint(exchange, hostname, envoy_headers, scratch);
+        });
+    }
 }
 
 /// Notes in the exchange which connection the request takes.
@@ -206,27 +239,73 @@ fn note_failure(stream: &mut Stream<'_, '_>, plan: &Plan, error: &Error) {
     let stats = plan.cluster.stats(stream.around.worker.index);
     match &error.kind {
         Kind::ConnectFailure(why) => stream.chain.exchange.upstream.failure = Some(why.clone()),
-        Kind::RequestTimeout => stats.upstream_rq_timeout.inc(),
+        Kind::RequestTimeout => {
+            stats.upstream_rq_timeout.inc();
+            if let Some(group) = stream.group() {
+                group.upstream_rq_timeout.inc();
+            }
+        }
         Kind::UpstreamReset | Kind::UpstreamRefused => stats.upstream_rq_rx_reset.inc(),
         Kind::DownstreamClosed | Kind::DownstreamFraming(_) => stats.upstream_rq_tx_reset.inc(),
         _ => {}
     }
     if !stream.responding && !matches!(error.kind, Kind::DownstreamClosed) {
         let status = error.reply().status;
-        count_response(stats, &stream.chain.exchange.request, status);
+        count_response(stats, stream.group(), stream.chain.exchange, status);
     }
 }
 
-/// Counts a response of the cluster, or one made in its place; `internal.` or `external.` by who
-/// asked.
-pub(super) fn count_response(stats: &ClusterStats, request: &Headers, status: u16) {
+/// Counts a response of the cluster, or one made in its place: `internal.` or `external.` by who
+/// asked, `canary.` where the upstream says that it is one, and in the group of the virtual host.
+pub(super) fn count_response(
+    stats: &ClusterStats,
+    group: Option<&VirtualClusterStats>,
+    exchange: &Exchange,
+    status: u16,
+) {
     stats.upstream_rq_completed.inc();
     stats.upstream_rq_by_code.record(status);
-    if request.has(Known::XEnvoyInternal) {
+    if exchange.request.has(Known::XEnvoyInternal) {
+        stats.internal_upstream_rq_completed.inc();
         stats.internal_upstream_rq_by_code.record(status);
     } else {
+        stats.external_upstream_rq_completed.inc();
         stats.external_upstream_rq_by_code.record(status);
     }
+    if is_canary(exchange) {
+        stats.canary_upstream_rq_completed.inc();
+        stats.canary_upstream_rq_by_code.record(status);
+    }
+    if let Some(group) = group {
+        group.upstream_rq_completed.inc();
+        group.upstream_rq_by_code.record(status);
+    }
+}
+
+/// Counts how long the upstream took, in ms.
+pub(super) fn count_time(
+    stats: &ClusterStats,
+    group: Option<&VirtualClusterStats>,
+    exchange: &Exchange,
+    took: u64,
+) {
+    stats.upstream_rq_time.record(took);
+    if exchange.request.has(Known::XEnvoyInternal) {
+        stats.internal_upstream_rq_time.record(took);
+    } else {
+        stats.external_upstream_rq_time.record(took);
+    }
+    if is_canary(exchange) {
+        stats.canary_upstream_rq_time.record(took);
+    }
+    if let Some(group) = group {
+        group.upstream_rq_time.record(took);
+    }
+}
+
+/// Whether the response comes from a version that is being tried.
+fn is_canary(exchange: &Exchange) -> bool {
+    exchange.response.known(Known::XEnvoyUpstreamCanary) == Some(b"true")
 }
 
 async fn over_http1(

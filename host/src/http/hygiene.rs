@@ -258,6 +258,11 @@ pub(crate) fn request(
         ClientCert::Keep => true,
     };
     remove_control_headers(headers, keep_cert, internal, edge);
+    if !internal {
+        for name in manager.routes.internal_only_headers() {
+            headers.remove(name);
+        }
+    }
     forward_headers(rules, headers, peer, local, client.appends);
     if internal {
         headers.set_known(Known::XEnvoyInternal, b"true");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::exchange::{Exchange, Flags, grpc_status_of};
 use crate::headers::{Known, Name, NameFormat};
 use crate::log_filter::{LogFilter, Occasion};
-use crate::observe::format::Format;
+use crate::observe::format::BodyFormat;
 use crate::route::ResponseChanges;
 use crate::worker::Worker;
 
@@ -36,15 +36,6 @@ pub struct Mapper {
     pub format: Option<BodyFormat>,
     /// `headers_to_add`.
     pub headers: ResponseChanges,
-}
-
-/// The body of local replies (`SubstitutionFormatString`).
-#[derive(Clone, Debug)]
-pub struct BodyFormat {
-    /// The text or object.
-    pub format: Format,
-    /// `content_type`, or the one that goes with the format.
-    pub content_type: Cow<'static, [u8]>,
 }
 
 /// A response that the proxy makes itself.
@@ -105,6 +96,20 @@ impl Reply {
 
     pub(crate) fn overloaded(self) -> Self {
         self.header(Known::XEnvoyOverloaded.into(), b"true")
+    }
+
+    /// Makes the body anew as `body` says, to which the one so far is `%LOCAL_REPLY_BODY%`. The
+    /// response has no status yet, for Envoy's formats neither.
+    pub(crate) fn format(mut self, exchange: &mut Exchange, body: &BodyFormat) -> Self {
+        exchange.local_reply_body = Some(String::from_utf8_lossy(&self.body).into_owned().into());
+        let mut text = Vec::new();
+        body.format.render(exchange, &mut text);
+        self.body = text.into();
+        if body.content_type == self.content_type {
+            return self;
+        }
+        // In front of the length, as in Envoy.
+        self.header(Known::ContentType.into(), &body.content_type)
     }
 
     /// Puts the reply into the exchange: status, flags, details and the head without `date` and

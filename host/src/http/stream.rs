@@ -27,8 +27,9 @@ use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
-use crate::observe::metrics::HttpStats;
-use crate::route::{Action, Facts, Route};
+use crate::observe::metrics::{HttpStats, VirtualClusterStats};
+use crate::observe::stats::Sharded;
+use crate::route::{Action, Facts, NewCookies, Pick, Route};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
 use crate::wasm::Upstream;
 use crate::worker::Worker;
@@ -91,6 +92,12 @@ pub(crate) struct Stream<'a, 'io> {
     pub(crate) around: Surroundings<'a>,
     pub(crate) chain: Chain<'a>,
     pub(crate) route: Option<Arc<Route>>,
+    /// What was chosen on it.
+    pub(crate) pick: Pick,
+    /// What counts the request beside its cluster (`virtual_clusters`).
+    pub(crate) group: Option<Arc<Sharded<VirtualClusterStats>>>,
+    /// Cookies that the response gets (`hash_policy`).
+    pub(crate) cookies: NewCookies,
     /// The stream's number: what is left to chance is decided by it, the same way each time.
     pub(crate) random: u64,
     pub(crate) reader: Reader<'io>,
@@ -117,6 +124,9 @@ impl<'a, 'io> Stream<'a, 'io> {
             around,
             chain,
             route: None,
+            pick: Pick::default(),
+            group: None,
+            cookies: NewCookies::new(),
             random: around.worker.random(),
             reader,
             down,
@@ -182,7 +192,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let cleaned = hygiene::request(manager, exchange, id);
         // Envoy routes nothing whose protocol is not known yet, and its log says so.
         if cleaned.is_ok() || exchange.request.has(Known::XForwardedProto) {
-            self.route = match_route(self.around, self.random, exchange);
+            (self.route, self.pick) = match_route(self.around, self.random, exchange);
         }
         cleaned.map_err(Kind::NoClientAddress)?;
         if asks == Asks::Upgrade {
@@ -206,7 +216,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let overdue = self.overdue_at();
         let around = self.around;
         let random = self.random;
-        let route = &mut self.route;
+        let (route, pick) = (&mut self.route, &mut self.pick);
         let end = !self.incoming.has_body;
         let idle = after(clock::now(), around.manager.stream_idle_timeout);
         let (deadline, late) = match (idle, overdue) {
@@ -218,7 +228,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let walk = self
             .chain
             .request(&mut self.reader, end, limit, |exchange| {
-                *route = match_route(around, random, exchange);
+                (*route, *pick) = match_route(around, random, exchange);
             });
         let walked = self.timer.limit(deadline, walk).await;
         walked.unwrap_or_else(|| Err(late.into()))
@@ -243,10 +253,10 @@ impl<'a, 'io> Stream<'a, 'io> {
             Action::Forward(_) => forward::proxy(self, choice).await,
             Action::Redirect(redirect) => {
                 let mut location = Vec::new();
-                let request = &mut self.chain.exchange.request;
+                let exchange = &mut *self.chain.exchange;
                 let envoy_headers = self.around.manager.envoy_headers;
                 self.around.worker.with_scratch(|scratch| {
-                    redirect.apply(request, envoy_headers, scratch, &mut location);
+                    redirect.apply(exchange, envoy_headers, scratch, &mut location);
                 });
                 let reply = Reply::new(redirect.status(), "direct_response");
                 let reply = reply.header(Known::Location.into(), &location);
@@ -256,6 +266,9 @@ impl<'a, 'io> Stream<'a, 'io> {
             Action::Direct(direct) => {
                 let mut reply = Reply::new(direct.status, "direct_response");
                 reply.body = direct.body.clone();
+                if let Some(body) = &direct.format {
+                    reply = reply.format(self.chain.exchange, body);
+                }
                 let mut location = Vec::new();
                 direct.write_location(&self.chain.exchange.request, &mut location);
                 if !location.is_empty() {
@@ -275,7 +288,7 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// `route` is the one whose changes of response headers the reply gets: those that the route or
     /// the way to its upstream is the reason of.
     async fn reply_with(&mut self, reply: Reply, route: Option<&Route>) -> Result<(), Error> {
-        let (worker, random) = (self.around.worker, self.random);
+        let (worker, pick) = (self.around.worker, self.pick);
         let manager = self.around.manager;
         // A client that sends what is no request is not asked for another, as in Envoy.
         let must_close = reply.close || (reply.status == 400 && !manager.http1_stream_errors);
@@ -285,7 +298,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             .map(|replies| (replies, worker));
         let finalize = |exchange: &mut Exchange| {
             if let Some(route) = route {
-                worker.with_scratch(|scratch| route.finalize_response(exchange, random, scratch));
+                worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
             }
         };
         let content = reply.compose(self.chain.exchange, finalize, looks);
@@ -316,6 +329,12 @@ impl<'a, 'io> Stream<'a, 'io> {
         let framing = self.framing(BodyLength::Length(length));
         self.send_head(framing, close, whole.content.is_empty())?;
         self.send_whole(whole).await
+    }
+
+    /// This worker's part of what counts the request beside its cluster.
+    pub(crate) fn group(&self) -> Option<&VirtualClusterStats> {
+        let group = self.group.as_ref()?;
+        Some(group.shard(self.around.worker.index))
     }
 
     /// Whether the connection cannot or may not serve another request.
@@ -554,23 +573,33 @@ fn after_start(reason: &str) -> Cow<'static, str> {
     Cow::Owned(format!("upstream_reset_after_response_started{{{reason}}}"))
 }
 
-/// Matches the route and notes what filters and logs may know about it.
+/// Matches the route, chooses on it, and notes what filters and logs may know about it.
 fn match_route(
     around: Surroundings<'_>,
     random: u64,
     exchange: &mut Exchange,
-) -> Option<Arc<Route>> {
-    let route = around.manager.routes.find(&Facts::of(exchange, random));
+) -> (Option<Arc<Route>>, Pick) {
+    let snapshot = around.snapshot;
+    let picked = around
+        .manager
+        .routes
+        .find(&Facts::of(exchange, random))
+        .and_then(|route| {
+            let by_name = |name: &[u8]| snapshot.cluster_index(str::from_utf8(name).ok()?);
+            Some((route, route.pick(exchange, random, &by_name)?))
+        });
+    let route = picked.map(|(route, _)| route);
+    let pick = picked.map(|(_, pick)| pick).unwrap_or_default();
     exchange.route_kind = route.map(|route| match route.action {
         Action::Forward(_) => RouteKind::Forward,
         Action::Redirect(_) => RouteKind::Redirect,
         Action::Direct(_) => RouteKind::DirectResponse,
     });
     exchange.route_name = route.and_then(|route| route.name.clone());
-    let target = route.and_then(|route| route.target(random));
-    exchange.upstream.cluster = target.map(|target| Arc::clone(&target.cluster.name));
+    let cluster = pick.cluster.and_then(|index| snapshot.clusters.get(index));
+    exchange.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.name));
     exchange.virtual_host = route.map(|route| Arc::clone(&route.virtual_host));
-    route.map(Arc::clone)
+    (route.map(Arc::clone), pick)
 }
 
 /// What is counted when a request's head is there.

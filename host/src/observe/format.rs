@@ -7,6 +7,8 @@
 //!
 //! Does not own: where a line goes (`observe::access_log`) or when it is written (`wasm`, `http`).
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::exchange::Exchange;
@@ -65,6 +67,15 @@ enum Node {
     Text(Template),
     Object(Members),
     List(Box<[Self]>),
+}
+
+/// The format of a body and the `content-type` that goes with it (`SubstitutionFormatString`).
+#[derive(Clone, Debug)]
+pub struct BodyFormat {
+    /// The text or object.
+    pub format: Format,
+    /// `content_type`, or the one that the kind of format has.
+    pub content_type: Cow<'static, [u8]>,
 }
 
 impl Format {

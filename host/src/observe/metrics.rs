@@ -122,6 +122,21 @@ stats! {
 }
 
 stats! {
+    /// A group of requests of a virtual host (`vhost.<name>.vcluster.<name>.`).
+    pub struct VirtualClusterStats {
+        codes upstream_rq_by_code = "upstream_rq",
+        counter upstream_rq_completed,
+        counter upstream_rq_retry,
+        counter upstream_rq_retry_limit_exceeded,
+        counter upstream_rq_retry_overflow,
+        counter upstream_rq_retry_success,
+        histogram upstream_rq_time,
+        counter upstream_rq_timeout,
+        counter upstream_rq_total,
+    }
+}
+
+stats! {
     /// The listeners as a whole (`listener_manager.`).
     pub struct ListenerManagerStats {
         shared_counter listener_added,

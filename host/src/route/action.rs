@@ -9,14 +9,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::{Problem, Report, value_bytes};
+use super::error::{Problem, Report};
+use super::hash::{HashPolicies, NewCookies};
 use super::matcher::PathMatcher;
 use super::mutation::{Level, Levels, Scratch};
 use super::redirect::{self, Redirect};
-use super::rewrite::{self, EnvoyHeaders, PathRewrite};
-use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec, WeightedSpec};
+use super::rewrite::{EnvoyHeaders, HostRewrite, HostWays, PathRewrite};
+use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec};
+use super::virtual_cluster::VirtualClusters;
+use super::weighted::Weighted;
 use crate::exchange::Exchange;
-use crate::headers::Headers;
+use crate::headers::{Headers, Known, Name};
+use crate::observe::format::BodyFormat;
+use crate::observe::metrics::VirtualClusterStats;
+use crate::observe::stats::Sharded;
 
 /// `RouteAction.timeout` where it is not set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,6 +37,7 @@ pub struct Route {
     /// What happens to a request.
     pub action: Action,
     pub(super) levels: Levels,
+    pub(super) virtual_clusters: Arc<VirtualClusters>,
 }
 
 /// `Route.action`.
@@ -56,8 +63,12 @@ pub struct Forward {
     pub priority: Priority,
     /// Status of the response when there is no such cluster: 503, 404 or 500.
     pub cluster_not_found_status: u16,
+    /// `metadata_match`: an index into the snapshot's list of criteria.
+    criteria: Option<usize>,
     path_rewrite: Option<PathRewrite>,
-    host_rewrite: Option<Box<[u8]>>,
+    host_rewrite: Option<HostRewrite>,
+    append_forwarded_host: bool,
+    pub(super) hash: HashPolicies,
 }
 
 /// `RoutingPriority`.
@@ -73,29 +84,40 @@ pub enum Priority {
 /// `RouteAction.cluster_specifier`.
 #[derive(Clone, Debug)]
 pub enum ClusterChoice {
-    /// `cluster`.
+    /// `cluster` or `cluster_header`.
     Single(Target),
     /// `weighted_clusters`.
     Weighted(Weighted),
-}
-
-/// `WeightedCluster`.
-#[derive(Clone, Debug)]
-pub struct Weighted {
-    /// Sum of the weights; not zero.
-    total: u64,
-    /// All but the last, each with the sum of the weights up to and including its own.
-    entries: Box<[(u64, Target)]>,
-    last: Target,
 }
 
 /// A cluster that requests may go to, and what that changes.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The cluster.
-    pub cluster: ClusterRef,
-    host_rewrite: Option<Box<[u8]>>,
-    level: Level,
+    pub cluster: ClusterName,
+    /// `ClusterWeight.metadata_match` with that of the route.
+    pub(super) criteria: Option<usize>,
+    pub(super) host_rewrite: Option<Box<[u8]>>,
+    pub(super) level: Level,
+}
+
+/// How a cluster is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterName {
+    /// By the configuration.
+    Fixed(ClusterRef),
+    /// `cluster_header`: by a field of the request.
+    Header(Name),
+}
+
+/// What was decided about a request on its route, once: the same cluster counts for its whole life,
+/// whatever runtime values and headers become meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pick {
+    /// Which entry of `weighted_clusters`.
+    entry: usize,
+    /// Index of the cluster in the snapshot's list; `None` where there is no such cluster.
+    pub cluster: Option<usize>,
 }
 
 /// A cluster by name, looked up when the table was built.
@@ -114,17 +136,59 @@ pub struct DirectResponse {
     pub status: u16,
     /// Body of the response.
     pub body: Bytes,
+    /// `body_format`, whose `%LOCAL_REPLY_BODY%` is `body`.
+    pub format: Option<BodyFormat>,
 }
 
 impl Route {
-    /// The cluster for a request whose stream has the number `random`; `None` where the route does
-    /// not forward. The same number gets the same cluster.
+    /// Chooses a cluster. `random` is the stream's number, `cluster` gives the index of a cluster by
+    /// its name. `None` where all weights are 0 now: then the request has no route, as in Envoy.
     #[must_use]
-    pub fn target(&self, random: u64) -> Option<&Target> {
+    pub fn pick(
+        &self,
+        exchange: &Exchange,
+        random: u64,
+        cluster: &dyn Fn(&[u8]) -> Option<usize>,
+    ) -> Option<Pick> {
+        let Action::Forward(forward) = &self.action else {
+            return Some(Pick::default());
+        };
+        let (entry, target) = match &forward.clusters {
+            ClusterChoice::Single(target) => (0, target),
+            ClusterChoice::Weighted(weighted) => {
+                weighted.choose(exchange, random, &forward.hash)?
+            }
+        };
+        let cluster = match &target.cluster {
+            ClusterName::Fixed(fixed) => fixed.index,
+            ClusterName::Header(name) => exchange.request.get(name).and_then(cluster),
+        };
+        Some(Pick { entry, cluster })
+    }
+
+    /// What was picked; `None` where the route does not forward.
+    #[must_use]
+    pub fn target(&self, pick: Pick) -> Option<&Target> {
         match &self.action {
-            Action::Forward(forward) => Some(forward.clusters.choose(random)),
+            Action::Forward(forward) => forward.clusters.get(pick.entry),
             Action::Redirect(_) | Action::Direct(_) => None,
         }
+    }
+
+    /// `metadata_match`: an index into the snapshot's list of criteria.
+    #[must_use]
+    pub fn criteria(&self, pick: Pick) -> Option<usize> {
+        let Action::Forward(forward) = &self.action else {
+            return None;
+        };
+        let target = forward.clusters.get(pick.entry)?;
+        target.criteria.or(forward.criteria)
+    }
+
+    /// What counts the request beside its cluster (`virtual_clusters`).
+    #[must_use]
+    pub fn virtual_cluster(&self, request: &Headers) -> Option<&Arc<Sharded<VirtualClusterStats>>> {
+        self.virtual_clusters.find(request)
     }
 
     /// Makes the request's head what goes upstream: header mutations first, which so see the host
@@ -133,34 +197,72 @@ impl Route {
     pub fn finalize_request(
         &self,
         exchange: &mut Exchange,
-        random: u64,
+        pick: Pick,
         envoy_headers: EnvoyHeaders,
         scratch: &mut Scratch,
     ) {
         let Action::Forward(forward) = &self.action else {
             return;
         };
-        let target = forward.clusters.choose(random);
-        self.levels
-            .apply_request(Some(&target.level), exchange, scratch);
-        if let Some(host) = target
-            .host_rewrite
-            .as_ref()
-            .or(forward.host_rewrite.as_ref())
-        {
-            rewrite::rewrite_host(host, &mut exchange.request, envoy_headers, scratch);
+        let target = forward.clusters.get(pick.entry);
+        let ways = HostWays {
+            envoy_headers,
+            append_forwarded: forward.append_forwarded_host,
+        };
+        if let Some(target) = target {
+            target.level.apply_request(exchange, scratch);
+            // As Envoy does it: without a trace, and the route's own rewrite follows.
+            if let Some(host) = &target.host_rewrite {
+                exchange.request.set_known(Known::Authority, host);
+            }
+        }
+        self.levels.apply_request(exchange, scratch);
+        if let Some(host) = &forward.host_rewrite {
+            host.apply(exchange, ways, scratch);
         }
         if let Some(path) = &forward.path_rewrite {
-            path.apply(&mut exchange.request, envoy_headers, scratch);
+            path.apply(exchange, envoy_headers, scratch);
+        }
+    }
+
+    /// Changes the request's head once its endpoint is known, whose name is `hostname`
+    /// (`auto_host_rewrite`).
+    pub fn finalize_for_endpoint(
+        &self,
+        exchange: &mut Exchange,
+        hostname: Option<&str>,
+        envoy_headers: EnvoyHeaders,
+        scratch: &mut Scratch,
+    ) {
+        if let Action::Forward(forward) = &self.action
+            && let Some(HostRewrite::Auto) = &forward.host_rewrite
+            && let Some(hostname) = hostname
+        {
+            let ways = HostWays {
+                envoy_headers,
+                append_forwarded: forward.append_forwarded_host,
+            };
+            scratch.fill(hostname.as_bytes());
+            ways.rewrite(&mut scratch.bytes, &mut exchange.request);
+        }
+    }
+
+    /// The hash of `hash_policy`, which balancing that hashes goes by. A cookie that is made is put
+    /// into `cookies`. Before the head is changed for the upstream.
+    pub fn hash(&self, exchange: &Exchange, cookies: &mut NewCookies) -> Option<u64> {
+        match &self.action {
+            Action::Forward(forward) => forward.hash.hash(exchange, Some(cookies)),
+            Action::Redirect(_) | Action::Direct(_) => None,
         }
     }
 
     /// Changes the response's head on the way back, whichever action made it. Before the headers
     /// that the connection manager sets itself (`server`, `date`).
-    pub fn finalize_response(&self, exchange: &mut Exchange, random: u64, scratch: &mut Scratch) {
-        let target = self.target(random);
-        self.levels
-            .apply_response(target.map(|target| &target.level), exchange, scratch);
+    pub fn finalize_response(&self, exchange: &mut Exchange, pick: Pick, scratch: &mut Scratch) {
+        if let Some(target) = self.target(pick) {
+            target.level.apply_response(exchange, scratch);
+        }
+        self.levels.apply_response(exchange, scratch);
     }
 }
 
@@ -199,7 +301,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn cluster(&self, name: &str, report: &mut Report) -> Option<ClusterRef> {
+    pub(super) fn cluster(&self, name: &str, report: &mut Report) -> Option<ClusterRef> {
         if name.is_empty() {
             return report.error(Problem::Empty);
         }
@@ -222,15 +324,19 @@ impl Forward {
         report: &mut Report,
     ) -> Option<Self> {
         let clusters = ClusterChoice::build(&spec.clusters, context, report);
+        let hash = HashPolicies::build(&spec.hash_policy, report);
+        let path_rewrite = spec.path_rewrite.as_ref().map(PathRewrite::format);
         let rewrite = spec.regex_rewrite.as_ref();
-        let mut path_rewrite = PathRewrite::build(&spec.prefix_rewrite, rewrite, path, report);
+        let mut path_rewrite = path_rewrite
+            .or_else(|| PathRewrite::build(&spec.prefix_rewrite, rewrite, path, report));
         if !spec.path_template_rewrite.is_empty() {
             if path_rewrite.is_some() {
                 return report.error(Problem::TwoRewrites);
             }
             path_rewrite = PathRewrite::template(&spec.path_template_rewrite, path, report);
         }
-        let host_rewrite = host_rewrite(&spec.host_rewrite_literal, report);
+        let host_rewrite = spec.host_rewrite.as_ref();
+        let host_rewrite = host_rewrite.and_then(|spec| HostRewrite::build(spec, report));
         let status = spec.cluster_not_found_status;
         if !matches!(status, 404 | 500 | 503) {
             let problem = Problem::ClusterNotFoundStatus(status);
@@ -243,92 +349,67 @@ impl Forward {
             timeout: Some(spec.timeout.unwrap_or(DEFAULT_TIMEOUT)).filter(|t| !t.is_zero()),
             priority: spec.priority,
             cluster_not_found_status: status,
+            criteria: spec.criteria,
             path_rewrite,
             host_rewrite,
+            append_forwarded_host: spec.append_x_forwarded_host,
+            hash,
         })
     }
 }
 
-fn host_rewrite(host: &str, report: &mut Report) -> Option<Box<[u8]>> {
-    let host = report.field("host_rewrite_literal", |report| {
-        report.take(value_bytes(host))
-    })?;
-    (!host.is_empty()).then_some(host)
+impl Target {
+    const fn to(cluster: ClusterName) -> Self {
+        Self {
+            cluster,
+            criteria: None,
+            host_rewrite: None,
+            level: Level::NONE,
+        }
+    }
+}
+
+/// A field that names a cluster.
+pub(super) fn cluster_header(name: &str, report: &mut Report) -> Option<ClusterName> {
+    report
+        .field("cluster_header", |report| {
+            report.take(Name::parse(name.as_bytes()).map_err(Problem::HeaderName))
+        })
+        .map(ClusterName::Header)
 }
 
 impl ClusterChoice {
     fn build(spec: &ClustersSpec, context: &Context<'_>, report: &mut Report) -> Option<Self> {
         match spec {
-            ClustersSpec::Cluster(name) => {
-                let cluster = report.field("cluster", |report| context.cluster(name, report))?;
-                Some(Self::Single(Target {
-                    cluster,
-                    host_rewrite: None,
-                    level: Level::default(),
-                }))
+            ClustersSpec::Cluster(name) => report
+                .field("cluster", |report| context.cluster(name, report))
+                .map(|cluster| Self::Single(Target::to(ClusterName::Fixed(cluster)))),
+            ClustersSpec::Header(name) => {
+                cluster_header(name, report).map(|name| Self::Single(Target::to(name)))
             }
-            ClustersSpec::Weighted(specs) => report
+            ClustersSpec::Weighted(spec) => report
                 .field("weighted_clusters", |report| {
-                    Weighted::build(specs, context, report)
+                    Weighted::build(spec, context, report)
                 })
                 .map(Self::Weighted),
         }
     }
 
-    /// The cluster for the number `random`, which may be any.
-    #[must_use]
-    pub fn choose(&self, random: u64) -> &Target {
+    fn get(&self, entry: usize) -> Option<&Target> {
         match self {
-            Self::Single(target) => target,
-            Self::Weighted(weighted) => weighted.choose(random),
+            Self::Single(target) => Some(target),
+            Self::Weighted(weighted) => weighted.get(entry),
         }
-    }
-}
-
-impl Weighted {
-    fn build(specs: &[WeightedSpec], context: &Context<'_>, report: &mut Report) -> Option<Self> {
-        let mut total = 0;
-        let mut entries: Vec<_> = report.items("clusters", specs, |report, spec| {
-            total += u64::from(spec.weight);
-            let cluster = report.field("name", |report| context.cluster(&spec.name, report));
-            let host_rewrite = host_rewrite(&spec.host_rewrite_literal, report);
-            let level = Level::build(&spec.request_headers, &spec.response_headers, report);
-            Some((
-                total,
-                Target {
-                    cluster: cluster?,
-                    host_rewrite,
-                    level,
-                },
-            ))
-        });
-        if specs.is_empty() {
-            return report.field("clusters", |report| report.error(Problem::NoItems));
-        }
-        match total {
-            0 => report.error(Problem::NoWeight),
-            total if total > u64::from(u32::MAX) => report.error(Problem::WeightSum(total)),
-            total => {
-                let (_, last) = entries.pop()?;
-                Some(Self {
-                    total,
-                    entries: entries.into(),
-                    last,
-                })
-            }
-        }
-    }
-
-    fn choose(&self, random: u64) -> &Target {
-        let chosen = random.checked_rem(self.total).unwrap_or(0);
-        let found = self.entries.iter().find(|(end, _)| chosen < *end);
-        found.map_or(&self.last, |(_, target)| target)
     }
 }
 
 impl DirectResponse {
     fn build(spec: &DirectSpec, context: &Context<'_>, report: &mut Report) -> Option<Self> {
-        let DirectSpec { status, body } = spec.clone();
+        let DirectSpec {
+            status,
+            body,
+            body_format,
+        } = spec.clone();
         if !(200..600).contains(&status) {
             let _: Option<()> = report.field("status", |r| r.error(Problem::Status(status)));
         }
@@ -336,7 +417,11 @@ impl DirectResponse {
         if length > limit {
             return report.field("body", |r| r.error(Problem::BodyTooLong { length, limit }));
         }
-        Some(Self { status, body })
+        Some(Self {
+            status,
+            body,
+            format: body_format,
+        })
     }
 
     /// Appends the value of the response's `location` where its status wants one: 201 and 3xx

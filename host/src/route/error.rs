@@ -104,6 +104,12 @@ pub enum Problem {
     /// The weights are too much.
     #[error("the sum of the weights is {0}; it may be 4294967295 at most")]
     WeightSum(u64),
+    /// A weighted cluster without a name.
+    #[error("needs one of name and cluster_header")]
+    NoClusterName,
+    /// A weighted cluster with two.
+    #[error("only one of name and cluster_header may be set")]
+    TwoClusterNames,
     /// A cluster that the configuration does not have.
     #[error("unknown cluster \"{0}\"")]
     UnknownCluster(String),
@@ -150,9 +156,6 @@ pub enum Problem {
     /// A path of more than one key to a value of the dynamic metadata.
     #[error("not supported by nuncio: values inside of values; write one key")]
     MetadataPath,
-    /// A fraction whose denominator is zero.
-    #[error("the denominator must be greater than 0")]
-    Denominator,
 }
 
 /// All that is wrong with a table's specification, in the order of the specification. Never empty.

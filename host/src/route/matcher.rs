@@ -9,16 +9,15 @@ use super::pattern::Pattern;
 use super::spec::{MatchSpec, PathSpec, TlsMatchSpec};
 use super::uri_template::UriTemplate;
 use crate::headers::{Headers, Known};
+use crate::values::Fraction;
 
 mod fields;
 mod metadata;
-mod share;
 mod string;
 
 pub(super) use fields::HeaderMatcher;
 use fields::{CookieMatcher, QueryMatcher};
 pub(super) use metadata::MetadataMatcher;
-use share::Share;
 pub(super) use string::Text;
 
 /// A request's `:path` in its parts.
@@ -83,7 +82,7 @@ pub(super) struct RouteMatcher {
 /// The criteria beside the path.
 #[derive(Clone, Debug)]
 struct Others {
-    share: Option<Share>,
+    share: Option<Fraction>,
     grpc: bool,
     headers: Box<[HeaderMatcher]>,
     query: Box<[QueryMatcher]>,
@@ -107,11 +106,8 @@ impl RouteMatcher {
             &spec.dynamic_metadata,
             MetadataMatcher::build,
         );
-        let share = spec.runtime_fraction.as_ref().map(|fraction| {
-            report.field("runtime_fraction", |report| Share::build(fraction, report))
-        });
         let others = Others {
-            share: share.flatten(),
+            share: spec.runtime_fraction.clone(),
             grpc: spec.grpc,
             headers,
             query,
@@ -172,7 +168,7 @@ impl Others {
         if self
             .share
             .as_ref()
-            .is_some_and(|share| !share.takes(facts.random))
+            .is_some_and(|share| !share.holds(facts.random))
         {
             return Some(Mismatch::Fraction);
         }

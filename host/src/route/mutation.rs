@@ -37,6 +37,14 @@ pub struct Scratch {
     planned: Vec<Planned>,
 }
 
+impl Scratch {
+    /// Puts `bytes` in place of what was there.
+    pub(super) fn fill(&mut self, bytes: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
 /// An entry whose value is rendered.
 #[derive(Clone, Copy, Debug)]
 struct Planned {
@@ -232,6 +240,12 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// No changes.
+    pub(super) const NONE: Self = Self {
+        request: None,
+        response: None,
+    };
+
     pub(super) fn build(
         request: &MutationSpec,
         response: &MutationSpec,
@@ -245,6 +259,20 @@ impl Level {
         Self {
             request: some(request),
             response: some(response),
+        }
+    }
+
+    /// On the request's head.
+    pub(super) fn apply_request(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        if let Some(level) = &self.request {
+            level.apply(Side::Request, exchange, scratch);
+        }
+    }
+
+    /// On the response's head.
+    pub(super) fn apply_response(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        if let Some(level) = &self.response {
+            level.apply(Side::Response, exchange, scratch);
         }
     }
 }
@@ -271,28 +299,16 @@ impl Levels {
         }
     }
 
-    /// `first`, where there is one, then all of these, on the request's head.
-    pub(super) fn apply_request(
-        &self,
-        first: Option<&Level>,
-        exchange: &mut Exchange,
-        scratch: &mut Scratch,
-    ) {
-        let first = first.and_then(|level| level.request.as_ref());
-        for level in first.into_iter().chain(&self.request) {
+    /// All of these, on the request's head.
+    pub(super) fn apply_request(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        for level in &self.request {
             level.apply(Side::Request, exchange, scratch);
         }
     }
 
     /// The same on the response's head.
-    pub(super) fn apply_response(
-        &self,
-        first: Option<&Level>,
-        exchange: &mut Exchange,
-        scratch: &mut Scratch,
-    ) {
-        let first = first.and_then(|level| level.response.as_ref());
-        for level in first.into_iter().chain(&self.response) {
+    pub(super) fn apply_response(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        for level in &self.response {
             level.apply(Side::Response, exchange, scratch);
         }
     }

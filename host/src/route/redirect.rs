@@ -8,6 +8,7 @@ use super::matcher::{PathMatcher, Uri};
 use super::mutation::Scratch;
 use super::rewrite::{EnvoyHeaders, PathRewrite};
 use super::spec::{RedirectPathSpec, RedirectSpec, SchemeSpec};
+use crate::exchange::Exchange;
 use crate::headers::{Headers, Known};
 
 /// Statuses of `RedirectAction.response_code`.
@@ -116,15 +117,15 @@ impl Redirect {
     /// request too, as it does when a request is forwarded: logs and header formats show it so.
     pub fn apply(
         &self,
-        request: &mut Headers,
+        exchange: &mut Exchange,
         envoy_headers: EnvoyHeaders,
         scratch: &mut Scratch,
         location: &mut Vec<u8>,
     ) {
         if let NewPath::Rewrite(rewrite) = &self.path {
-            rewrite.apply(request, envoy_headers, scratch);
+            rewrite.apply(exchange, envoy_headers, scratch);
         }
-        self.write(request, location);
+        self.write(&exchange.request, location);
     }
 
     fn write(&self, request: &Headers, out: &mut Vec<u8>) {
@@ -194,7 +195,7 @@ pub(super) fn write_url(request: &Headers, out: &mut Vec<u8>) {
 
 /// Parts a host from its port, which begins with the colon and may be empty. The colons of an
 /// address in brackets are not one.
-fn split_port(host: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split_port(host: &[u8]) -> (&[u8], &[u8]) {
     let colon = memchr::memrchr(b':', host);
     let at = colon.filter(|at| memchr::memrchr(b']', host).is_none_or(|bracket| bracket < *at));
     host.split_at_checked(at.unwrap_or(host.len()))

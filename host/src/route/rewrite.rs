@@ -1,7 +1,8 @@
 //! Changes of a request's path and host on the way upstream.
 //!
-//! Owns `prefix_rewrite`, `regex_rewrite` and `host_rewrite_literal`, and the headers that keep what
-//! was there before (`x-envoy-original-path`, `x-envoy-original-host`). Called by `action`, and by
+//! Owns the rewrites of the path (`prefix_rewrite`, `regex_rewrite`, `path_rewrite`), those of the host
+//! (`host_rewrite_specifier`), and the headers that keep what was there before
+//! (`x-envoy-original-path`, `x-envoy-original-host`, `x-forwarded-host`). Called by `action`, and by
 //! `redirect` for the path. Does not own which route has which.
 
 use regex::bytes::Regex;
@@ -10,9 +11,11 @@ use super::error::{Problem, Report, value_bytes};
 use super::matcher::{PathMatcher, Text, Uri};
 use super::mutation::Scratch;
 use super::pattern;
-use super::spec::RegexRewriteSpec;
+use super::spec::{HostRewriteSpec, RegexRewriteSpec};
 use super::uri_template::TemplateRewrite;
-use crate::headers::{Headers, Known};
+use crate::exchange::Exchange;
+use crate::headers::{self, Headers, Known, Name};
+use crate::observe::format::Format;
 
 /// Whether requests get headers by which Envoy tells what it did. The other way around from
 /// `suppress_envoy_headers` of the router.
@@ -36,6 +39,8 @@ pub(super) enum PathRewrite {
     Regex(Box<Substitution>),
     /// The whole path is put together anew from the variables of the template that matched.
     Template(Box<TemplateRewrite>),
+    /// The whole path is what the format says.
+    Format(Box<Format>),
 }
 
 impl PathRewrite {
@@ -92,22 +97,33 @@ impl PathRewrite {
         })
     }
 
+    /// `path_rewrite`.
+    pub(super) fn format(format: &Format) -> Self {
+        Self::Format(Box::new(format.clone()))
+    }
+
     /// Changes `:path` and keeps the old one in `x-envoy-original-path`, even when they are equal.
     /// Nothing happens when the new path would be empty, or when a filter has since changed the
     /// path so that it lacks the prefix.
     pub(super) fn apply(
         &self,
-        request: &mut Headers,
+        exchange: &mut Exchange,
         envoy_headers: EnvoyHeaders,
         scratch: &mut Scratch,
     ) {
-        let Some(old) = request.known(Known::Path) else {
+        let Some(old) = exchange.request.known(Known::Path) else {
             return;
         };
         let buffer = &mut scratch.bytes;
         buffer.clear();
         let uri = Uri::new(old);
-        self.write(uri.path, buffer);
+        match self {
+            Self::Format(format) => {
+                format.render_header(exchange, buffer);
+                keep_valid(buffer);
+            }
+            _ => self.write(uri.path, buffer),
+        }
         if buffer.is_empty() {
             return;
         }
@@ -115,6 +131,7 @@ impl PathRewrite {
         let length = buffer.len();
         buffer.extend_from_slice(old);
         let (new, old) = buffer.split_at_checked(length).unwrap_or_default();
+        let request = &mut exchange.request;
         request.set_known(Known::Path, new);
         if envoy_headers == EnvoyHeaders::Add {
             request.set_known(Known::XEnvoyOriginalPath, old);
@@ -133,7 +150,15 @@ impl PathRewrite {
             Self::Whole { with } => out.extend_from_slice(with),
             Self::Regex(substitution) => substitution.write(path, out),
             Self::Template(rewrite) => rewrite.write(path, out),
+            Self::Format(_) => {}
         }
+    }
+}
+
+/// Empties a text that cannot stand in a head: a format may show whatever a filter left.
+fn keep_valid(text: &mut Vec<u8>) {
+    if !headers::is_valid_value(text) {
+        text.clear();
     }
 }
 
@@ -151,7 +176,7 @@ enum Part {
 }
 
 impl Substitution {
-    fn build(spec: &RegexRewriteSpec, report: &mut Report) -> Option<Self> {
+    pub(super) fn build(spec: &RegexRewriteSpec, report: &mut Report) -> Option<Self> {
         let regex = report.field("pattern", |report| {
             report.field("regex", |report| {
                 report.take(pattern::searching(&spec.pattern).map_err(Problem::Pattern))
@@ -169,7 +194,8 @@ impl Substitution {
         })
     }
 
-    fn write(&self, path: &[u8], out: &mut Vec<u8>) {
+    /// Appends `path` with every match replaced.
+    pub(super) fn write(&self, path: &[u8], out: &mut Vec<u8>) {
         let mut copied = 0;
         for captures in self.regex.captures_iter(path) {
             let Some(whole) = captures.get(0) else {
@@ -219,22 +245,108 @@ fn parts(text: &[u8], count: usize) -> Result<Box<[Part]>, Problem> {
     Ok(parts.into())
 }
 
-/// Puts `host` into `:authority` and keeps the old one in `x-envoy-original-host`, even when they
-/// are equal.
-pub(super) fn rewrite_host(
-    host: &[u8],
-    request: &mut Headers,
-    envoy_headers: EnvoyHeaders,
-    scratch: &mut Scratch,
-) {
-    if envoy_headers == EnvoyHeaders::Add
-        && let Some(old) = request.known(Known::Authority)
-    {
-        scratch.bytes.clear();
-        scratch.bytes.extend_from_slice(old);
-        request.set_known(Known::XEnvoyOriginalHost, &scratch.bytes);
+/// A change of the host.
+#[derive(Clone, Debug)]
+pub(super) enum HostRewrite {
+    Literal(Box<[u8]>),
+    /// The name of the endpoint, known once one was chosen.
+    Auto,
+    Header(Name),
+    PathRegex(Box<Substitution>),
+    Format(Box<Format>),
+}
+
+impl HostRewrite {
+    /// `None` where nothing is changed.
+    pub(super) fn build(spec: &HostRewriteSpec, report: &mut Report) -> Option<Self> {
+        match spec {
+            HostRewriteSpec::Literal(host) => literal(host, report).map(Self::Literal),
+            HostRewriteSpec::Auto => Some(Self::Auto),
+            HostRewriteSpec::Header(name) => report
+                .field("host_rewrite_header", |report| {
+                    report.take(Name::parse(name.as_bytes()).map_err(Problem::HeaderName))
+                })
+                .map(Self::Header),
+            HostRewriteSpec::PathRegex(spec) => report
+                .field("host_rewrite_path_regex", |report| {
+                    Substitution::build(spec, report)
+                })
+                .map(|regex| Self::PathRegex(Box::new(regex))),
+            HostRewriteSpec::Format(format) => Some(Self::Format(Box::new(format.clone()))),
+        }
     }
-    request.set_known(Known::Authority, host);
+
+    /// Changes `:authority`, unless the new one would be empty or is not known yet.
+    pub(super) fn apply(&self, exchange: &mut Exchange, ways: HostWays, scratch: &mut Scratch) {
+        let mut host = std::mem::take(&mut scratch.bytes);
+        host.clear();
+        let request = &exchange.request;
+        match self {
+            Self::Auto => {}
+            Self::Literal(literal) => host.extend_from_slice(literal),
+            Self::Header(name) => host.extend_from_slice(request.get(name).unwrap_or_default()),
+            Self::PathRegex(regex) => {
+                let path = Uri::new(request.known(Known::Path).unwrap_or_default()).path;
+                regex.write(path, &mut host);
+            }
+            Self::Format(format) => {
+                format.render(exchange, &mut host);
+                keep_valid(&mut host);
+            }
+        }
+        ways.rewrite(&mut host, &mut exchange.request);
+        scratch.bytes = host;
+    }
+}
+
+/// `host_rewrite_literal`; `None` where it is empty.
+pub(super) fn literal(host: &str, report: &mut Report) -> Option<Box<[u8]>> {
+    let host = report.field("host_rewrite_literal", |report| {
+        report.take(value_bytes(host))
+    })?;
+    (!host.is_empty()).then_some(host)
+}
+
+/// What is kept of a host that is rewritten.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostWays {
+    pub(super) envoy_headers: EnvoyHeaders,
+    /// `append_x_forwarded_host`.
+    pub(super) append_forwarded: bool,
+}
+
+impl HostWays {
+    /// Puts `host` into `:authority`, unless it is empty, and keeps the old one in
+    /// `x-envoy-original-host`, even when they are equal, and in `x-forwarded-host`, unless that ends
+    /// with it. The buffer is used up.
+    pub(super) fn rewrite(self, host: &mut Vec<u8>, request: &mut Headers) {
+        if host.is_empty() {
+            return;
+        }
+        let length = host.len();
+        host.extend_from_slice(request.known(Known::Authority).unwrap_or_default());
+        let (host, old) = host.split_at_checked(length).unwrap_or_default();
+        if self.envoy_headers == EnvoyHeaders::Add && request.has(Known::Authority) {
+            request.set_known(Known::XEnvoyOriginalHost, old);
+        }
+        if self.append_forwarded && !old.is_empty() {
+            append_forwarded(old, request);
+        }
+        request.set_known(Known::Authority, host);
+    }
+}
+
+fn append_forwarded(old: &[u8], request: &mut Headers) {
+    let Some(before) = request.known(Known::XForwardedHost) else {
+        return request.append_known(Known::XForwardedHost, old);
+    };
+    let last = before
+        .rsplit(|byte| *byte == b',')
+        .find(|part| !part.is_empty());
+    if last != Some(old) {
+        let joined = [before, b",", old].concat();
+        request.set_known(Known::XForwardedHost, &joined);
+    }
 }
 
 #[cfg(test)]

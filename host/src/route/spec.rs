@@ -4,6 +4,7 @@
 //! say what is wanted and may hold nonsense; [`super::Table::new`] is what checks them. Field names
 //! are Envoy's, so that the path of an error leads to the place in the file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,10 @@ use bytes::Bytes;
 use super::action::Priority;
 use super::mutation::AppendAction;
 use crate::limits;
-use crate::observe::format::Format;
+use crate::observe::format::{BodyFormat, Format};
+use crate::observe::metrics::VirtualClusterStats;
+use crate::observe::stats::Sharded;
+use crate::values::{Fraction, Weights};
 
 /// `RouteConfiguration`.
 #[derive(Clone, Debug)]
@@ -31,6 +35,12 @@ pub struct TableSpec {
     pub validate_clusters: bool,
     /// `max_direct_response_body_size_bytes`, in bytes.
     pub max_direct_response_body_size: usize,
+    /// `internal_only_headers`: names in any case.
+    pub internal_only_headers: Vec<String>,
+    /// `ignore_port_in_host_matching`.
+    pub ignore_port_in_host_matching: bool,
+    /// `vhost_header`: a name in any case, empty for none.
+    pub vhost_header: String,
 }
 
 impl Default for TableSpec {
@@ -43,6 +53,9 @@ impl Default for TableSpec {
             most_specific_header_mutations_wins: false,
             validate_clusters: true,
             max_direct_response_body_size: limits::DIRECT_RESPONSE_BYTES,
+            internal_only_headers: Vec::new(),
+            ignore_port_in_host_matching: false,
+            vhost_header: String::new(),
         }
     }
 }
@@ -62,6 +75,19 @@ pub struct VirtualHostSpec {
     pub response_headers: MutationSpec,
     /// `require_tls`.
     pub require_tls: RequireTls,
+    /// `virtual_clusters`.
+    pub virtual_clusters: Vec<VirtualClusterSpec>,
+    /// Counts requests that none of them takes, where there are any.
+    pub other_requests: Option<Arc<Sharded<VirtualClusterStats>>>,
+}
+
+/// `VirtualCluster`.
+#[derive(Clone, Debug)]
+pub struct VirtualClusterSpec {
+    /// `headers`: all of them match.
+    pub headers: Vec<HeaderMatchSpec>,
+    /// What counts its requests.
+    pub stats: Arc<Sharded<VirtualClusterStats>>,
 }
 
 /// `VirtualHost.TlsRequirementType`: which requests that came in clear text are sent to `https`.
@@ -105,7 +131,7 @@ pub struct MatchSpec {
     /// Whether `grpc` is set.
     pub grpc: bool,
     /// `runtime_fraction`.
-    pub runtime_fraction: Option<FractionSpec>,
+    pub runtime_fraction: Option<Fraction>,
     /// `cookies`.
     pub cookies: Vec<CookieMatchSpec>,
     /// `tls_context`.
@@ -204,15 +230,6 @@ pub enum ValueMatchSpec {
     Any(Vec<Self>),
 }
 
-/// `RuntimeFractionalPercent.default_value`: how many of `denominator` requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FractionSpec {
-    /// `numerator`.
-    pub numerator: u32,
-    /// `denominator`: 100, 10 000 or 1 000 000.
-    pub denominator: u32,
-}
-
 /// `HeaderMatcher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderMatchSpec {
@@ -303,6 +320,8 @@ pub enum ActionSpec {
 pub struct ForwardSpec {
     /// `cluster_specifier`.
     pub clusters: ClustersSpec,
+    /// `metadata_match`: an index into the snapshot's list of criteria.
+    pub criteria: Option<usize>,
     /// `prefix_rewrite`, empty for none.
     pub prefix_rewrite: String,
     /// `regex_rewrite`.
@@ -310,8 +329,14 @@ pub struct ForwardSpec {
     /// `path_rewrite_policy` with a `UriTemplateRewriteConfig`: its `path_template_rewrite`; empty
     /// for none.
     pub path_template_rewrite: String,
-    /// `host_rewrite_literal`, empty for none.
-    pub host_rewrite_literal: String,
+    /// `path_rewrite`.
+    pub path_rewrite: Option<Format>,
+    /// `host_rewrite_specifier`.
+    pub host_rewrite: Option<HostRewriteSpec>,
+    /// `append_x_forwarded_host`.
+    pub append_x_forwarded_host: bool,
+    /// `hash_policy`.
+    pub hash_policy: Vec<HashPolicySpec>,
     /// `timeout`; `None` where it is not set, zero for no limit.
     pub timeout: Option<Duration>,
     /// `priority`.
@@ -326,10 +351,14 @@ impl ForwardSpec {
     pub const fn to(clusters: ClustersSpec) -> Self {
         Self {
             clusters,
+            criteria: None,
             prefix_rewrite: String::new(),
             regex_rewrite: None,
             path_template_rewrite: String::new(),
-            host_rewrite_literal: String::new(),
+            path_rewrite: None,
+            host_rewrite: None,
+            append_x_forwarded_host: false,
+            hash_policy: Vec::new(),
             timeout: None,
             priority: Priority::Default,
             cluster_not_found_status: 503,
@@ -342,18 +371,98 @@ impl ForwardSpec {
 pub enum ClustersSpec {
     /// `cluster`.
     Cluster(String),
-    /// `weighted_clusters.clusters`.
-    Weighted(Vec<WeightedSpec>),
+    /// `cluster_header`: the name of a field, in any case.
+    Header(String),
+    /// `weighted_clusters`.
+    Weighted(Box<WeightedClustersSpec>),
+}
+
+/// `WeightedCluster`.
+#[derive(Clone, Debug, Default)]
+pub struct WeightedClustersSpec {
+    /// `clusters`.
+    pub clusters: Vec<WeightedSpec>,
+    /// The runtime values that override their weights, in the same order.
+    pub weights: Option<Weights>,
+    /// `random_value_specifier`.
+    pub random: RandomSpec,
+}
+
+/// `WeightedCluster.random_value_specifier`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RandomSpec {
+    /// The stream's number.
+    #[default]
+    Stream,
+    /// `header_name`, in any case.
+    Header(String),
+    /// `use_hash_policy`.
+    Hash,
+}
+
+/// `RouteAction.host_rewrite_specifier`.
+#[derive(Clone, Debug)]
+pub enum HostRewriteSpec {
+    /// `host_rewrite_literal`.
+    Literal(String),
+    /// `auto_host_rewrite`.
+    Auto,
+    /// `host_rewrite_header`: a name in any case.
+    Header(String),
+    /// `host_rewrite_path_regex`.
+    PathRegex(RegexRewriteSpec),
+    /// `host_rewrite`.
+    Format(Format),
+}
+
+/// `HashPolicy`.
+#[derive(Clone, Debug)]
+pub struct HashPolicySpec {
+    /// `policy_specifier`.
+    pub source: HashSourceSpec,
+    /// `terminal`.
+    pub terminal: bool,
+}
+
+/// `HashPolicy.policy_specifier`.
+#[derive(Clone, Debug)]
+pub enum HashSourceSpec {
+    /// `header`.
+    Header {
+        /// `header_name`, in any case.
+        name: String,
+        /// `regex_rewrite`.
+        rewrite: Option<RegexRewriteSpec>,
+    },
+    /// `cookie`.
+    Cookie {
+        /// `name`.
+        name: String,
+        /// `ttl`: where it is set, a missing cookie is made.
+        ttl: Option<Duration>,
+        /// `path`, empty for none.
+        path: String,
+        /// `attributes`: names and values, which may be empty.
+        attributes: Vec<(String, String)>,
+    },
+    /// `connection_properties.source_ip`.
+    SourceIp,
+    /// `query_parameter.name`.
+    QueryParameter(String),
 }
 
 /// `WeightedCluster.ClusterWeight`.
 #[derive(Clone, Debug, Default)]
 pub struct WeightedSpec {
-    /// `name`.
+    /// `name`, empty where `cluster_header` stands in its place.
     pub name: String,
+    /// `cluster_header`: the name of a field, in any case.
+    pub cluster_header: String,
+    /// `metadata_match` with the route's: an index into the snapshot's list of criteria.
+    pub criteria: Option<usize>,
     /// `weight`.
     pub weight: u32,
-    /// `host_rewrite_literal`, empty for none; in place of the route's.
+    /// `host_rewrite_literal`, empty for none.
     pub host_rewrite_literal: String,
     /// `request_headers_to_add` and `request_headers_to_remove`.
     pub request_headers: MutationSpec,
@@ -431,6 +540,8 @@ pub struct DirectSpec {
     pub status: u16,
     /// `body`, read from wherever it was.
     pub body: Bytes,
+    /// `body_format`.
+    pub body_format: Option<BodyFormat>,
 }
 
 /// What one level does to the headers of a request or of a response.

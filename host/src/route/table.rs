@@ -16,9 +16,10 @@ use super::facts::Facts;
 use super::index::{Entry, Index};
 use super::matcher::{Mismatch, RouteMatcher, Uri};
 use super::mutation::{Level, Levels};
-use super::redirect::Redirect;
+use super::redirect::{Redirect, split_port};
 use super::spec::{RequireTls, RouteSpec, TableSpec, VirtualHostSpec};
-use crate::headers::{Headers, Known};
+use super::virtual_cluster::VirtualClusters;
+use crate::headers::{Headers, Known, Name};
 
 /// `RouteConfiguration`, compiled. Immutable.
 #[derive(Debug)]
@@ -26,6 +27,12 @@ pub struct Table {
     name: Arc<str>,
     domains: Domains,
     virtual_hosts: Box<[VirtualHost]>,
+    /// `internal_only_headers`.
+    internal_only: Box<[Name]>,
+    /// `ignore_port_in_host_matching`.
+    ignores_port: bool,
+    /// `vhost_header`, or `host`.
+    host: Name,
 }
 
 #[derive(Debug)]
@@ -87,10 +94,22 @@ impl Table {
             index = index.saturating_add(1);
             Some(VirtualHost::build(spec, &shared, report))
         });
+        let internal_only = report.items(
+            "internal_only_headers",
+            &spec.internal_only_headers,
+            |report, name: &String| name_of(name, report),
+        );
+        let host = match spec.vhost_header.as_str() {
+            "" => None,
+            name => report.field("vhost_header", |report| name_of(name, report)),
+        };
         report.finish(Self {
             name: (*spec.name).into(),
             domains: domains.finish(),
             virtual_hosts,
+            internal_only,
+            ignores_port: spec.ignore_port_in_host_matching,
+            host: host.unwrap_or(Name::Known(Known::Authority)),
         })
     }
 
@@ -98,6 +117,12 @@ impl Table {
     #[must_use]
     pub const fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Fields that only internal clients may send.
+    #[must_use]
+    pub const fn internal_only_headers(&self) -> &[Name] {
+        &self.internal_only
     }
 
     /// The route for a request, to be kept as long as that lasts; `None` is answered with 404.
@@ -145,8 +170,12 @@ impl Table {
     }
 
     fn host(&self, request: &Headers) -> Option<usize> {
-        let host = request.known(Known::Authority).unwrap_or_default();
-        self.domains.find(host)
+        let host = request.get(&self.host).unwrap_or_default();
+        self.domains.find(if self.ignores_port {
+            without_port(host)
+        } else {
+            host
+        })
     }
 }
 
@@ -159,6 +188,19 @@ fn path_of(request: &Headers) -> Result<Option<&[u8]>, NoRoute> {
         Some(target) if target.starts_with(b"/") => Ok(Some(Uri::new(target).path)),
         Some(_) => Err(NoRoute),
         None => Ok(None),
+    }
+}
+
+fn name_of(name: &str, report: &mut Report) -> Option<Name> {
+    report.take(Name::parse(name.as_bytes()).map_err(Problem::HeaderName))
+}
+
+/// A host without the number behind its last colon, unless that stands within brackets.
+fn without_port(host: &[u8]) -> &[u8] {
+    let (name, port) = split_port(host);
+    match port {
+        [b':', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => name,
+        _ => host,
     }
 }
 
@@ -176,14 +218,17 @@ impl VirtualHost {
         }
         let name: Arc<str> = (*spec.name).into();
         let level = Level::build(&spec.request_headers, &spec.response_headers, report);
+        let groups = Arc::new(VirtualClusters::build(spec, report));
         let routes = report.items("routes", &spec.routes, |report, spec| {
-            build_route(spec, &name, &level, shared, report)
+            let host = (&name, &groups, &level);
+            build_route(spec, host, shared, report)
         });
         let to_https = Arc::new(Route {
             name: None,
             virtual_host: name,
             action: Action::Redirect(Redirect::to_https()),
             levels: Levels::default(),
+            virtual_clusters: Arc::default(),
         });
         Self {
             routes: Routes::new(routes),
@@ -204,8 +249,7 @@ impl VirtualHost {
 
 fn build_route(
     spec: &RouteSpec,
-    virtual_host: &Arc<str>,
-    level: &Level,
+    (virtual_host, groups, level): (&Arc<str>, &Arc<VirtualClusters>, &Level),
     shared: &Shared<'_>,
     report: &mut Report,
 ) -> Option<Entry> {
@@ -220,6 +264,7 @@ fn build_route(
         virtual_host: Arc::clone(virtual_host),
         action: action?,
         levels,
+        virtual_clusters: Arc::clone(groups),
     };
     Some((matcher?, Arc::new(route)))
 }

@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
+use super::action::{Pick, Route};
 use super::facts::Facts;
-use super::mutation::AppendAction;
+use super::mutation::{AppendAction, Scratch};
+use super::rewrite::EnvoyHeaders;
 use super::spec::{
     ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, HeaderAddSpec, MatchSpec, MutationSpec,
     PathSpec, RouteSpec, TableSpec, VirtualHostSpec,
@@ -106,6 +108,7 @@ pub(super) fn direct(body: &str) -> ActionSpec {
     ActionSpec::Direct(DirectSpec {
         status: 200,
         body: body.to_owned().into(),
+        body_format: None,
     })
 }
 
@@ -144,6 +147,23 @@ pub(super) fn build(spec: &TableSpec) -> Table {
         Ok(table) => table,
         Err(errors) => panic!("{errors:?}"),
     }
+}
+
+/// What is chosen on a route.
+pub(super) fn pick(route: &Route, exchange: &Exchange, random: u64) -> Pick {
+    let by_name = |name: &[u8]| clusters(str::from_utf8(name).unwrap());
+    route.pick(exchange, random, &by_name).unwrap()
+}
+
+/// The request's head as it goes upstream.
+pub(super) fn finalize(
+    route: &Route,
+    exchange: &mut Exchange,
+    random: u64,
+    envoy_headers: EnvoyHeaders,
+) {
+    let pick = pick(route, exchange, random);
+    route.finalize_request(exchange, pick, envoy_headers, &mut Scratch::default());
 }
 
 /// A table with one virtual host for everything.

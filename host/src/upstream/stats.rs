@@ -83,10 +83,13 @@ stats! {
         histogram upstream_rq_time,
 
         codes upstream_rq_by_code = "upstream_rq",
+        codes canary_upstream_rq_by_code = "canary.upstream_rq",
         codes internal_upstream_rq_by_code = "internal.upstream_rq",
         codes external_upstream_rq_by_code = "external.upstream_rq",
+        histogram canary_upstream_rq_time = "canary.upstream_rq_time",
         histogram internal_upstream_rq_time = "internal.upstream_rq_time",
         histogram external_upstream_rq_time = "external.upstream_rq_time",
+        counter canary_upstream_rq_completed = "canary.upstream_rq_completed",
         counter internal_upstream_rq_completed = "internal.upstream_rq_completed",
         counter external_upstream_rq_completed = "external.upstream_rq_completed",
     }

@@ -120,11 +120,16 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
     ("bootstrap.v3.Bootstrap", "dynamic_resources", "xDS", ""),
     (
         "bootstrap.v3.Bootstrap",
-        "layered_runtime",
-        "runtime layers",
+        "runtime",
+        "",
+        "use 'layered_runtime' with a 'static_layer' or a 'disk_layer'",
+    ),
+    (
+        "bootstrap.v3.RuntimeLayer",
+        "rtds_layer",
+        "runtime values from a management server",
         "",
     ),
-    ("bootstrap.v3.Bootstrap", "runtime", "runtime layers", ""),
 ];
 
 const TLS_CONTEXT: &str = "'tls_context' is a field of Envoy's v2 API; v3 has 'transport_socket'";

@@ -116,6 +116,22 @@ impl Scope {
         Self::labelled("tcp", stat_prefix, "envoy_tcp_prefix")
     }
 
+    /// `vhost.<name>.vcluster.<name>.`, a group of requests of a virtual host.
+    #[must_use]
+    pub fn virtual_cluster(virtual_host: &str, name: &str) -> Self {
+        let (host, name) = (segment(virtual_host), segment(name));
+        Self {
+            prefix: format!("vhost.{host}.vcluster.{name}.").into(),
+            family: "vhost.vcluster.".into(),
+            namespace: Namespace::Envoy,
+            labels: [
+                ("envoy_virtual_host", host.into()),
+                ("envoy_virtual_cluster", name.into()),
+            ]
+            .into(),
+        }
+    }
+
     /// `wasm.<name>.`, a filter that is a Wasm component.
     #[must_use]
     pub fn wasm(filter: &str) -> Self {

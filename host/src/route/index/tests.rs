@@ -15,6 +15,7 @@ fn entries(specs: &[MatchSpec]) -> Vec<Entry> {
         virtual_host: "v".into(),
         action: Action::Redirect(Redirect::to_https()),
         levels: Default::default(),
+        virtual_clusters: Arc::default(),
     });
     let built = specs.iter().map(|spec| {
         let mut report = Report::default();

@@ -1,13 +1,14 @@
 use proptest::prelude::*;
 
 use super::super::spec::{
-    CookieMatchSpec, FractionSpec, HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec,
-    QueryMatchSpec, QueryTestSpec, StringMatchSpec, StringPatternSpec, ValueMatchSpec,
+    CookieMatchSpec, HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, QueryMatchSpec,
+    QueryTestSpec, StringMatchSpec, StringPatternSpec, ValueMatchSpec,
 };
 use super::super::testing::{direct, facts, problems, request, route, table_spec, virtual_host};
 use super::*;
 use crate::exchange::{Metadata, Tls};
 use crate::headers::Name;
+use crate::values::Share;
 
 fn matcher(spec: &MatchSpec) -> RouteMatcher {
     let mut report = Report::default();
@@ -404,10 +405,7 @@ fn grpc_is_known_by_its_content_type() {
 
 #[test]
 fn a_fraction_takes_its_part() {
-    let fraction = Some(FractionSpec {
-        numerator: 30,
-        denominator: 100,
-    });
+    let fraction = Share::new(30, 100).map(Fraction::fixed);
     let spec = MatchSpec {
         runtime_fraction: fraction,
         ..MatchSpec::path(PathSpec::Prefix(String::new()))
@@ -452,10 +450,7 @@ fn every_mistake_is_told_with_its_place() {
             test: QueryTestSpec::String(pattern(Suffix(empty()))),
         }],
         grpc: false,
-        runtime_fraction: Some(FractionSpec {
-            numerator: 1,
-            denominator: 0,
-        }),
+        runtime_fraction: None,
         cookies: vec![CookieMatchSpec {
             name: empty(),
             string: pattern(Prefix(empty())),
@@ -487,7 +482,6 @@ fn every_mistake_is_told_with_its_place() {
         "cookies[0].string_match.prefix: must not be empty",
         "dynamic_metadata[0].path: not supported by nuncio: values inside of values; write one key",
         "dynamic_metadata[0].value.or_match.value_matchers[0].string_match.suffix: must not be empty",
-        "runtime_fraction: the denominator must be greater than 0",
     ]
     .iter()
     .map(|problem| format!("{at}.{problem}"))

@@ -1,8 +1,11 @@
+use super::super::action::Pick;
 use super::super::rewrite::EnvoyHeaders;
-use super::super::spec::{ActionSpec, ClustersSpec, ForwardSpec, TableSpec, WeightedSpec};
+use super::super::spec::{
+    ActionSpec, ClustersSpec, ForwardSpec, TableSpec, WeightedClustersSpec, WeightedSpec,
+};
 use super::super::testing::{
-    add, added, build, direct, exchange, facts, lines, mutations, prefix, problems, request, route,
-    table, table_spec, to_cluster, virtual_host,
+    add, added, build, direct, exchange, facts, finalize, lines, mutations, prefix, problems,
+    request, route, table, table_spec, to_cluster, virtual_host,
 };
 use super::AppendAction::{
     AddIfAbsent, AppendIfExistsOrAdd, OverwriteIfExists, OverwriteIfExistsOrAdd,
@@ -234,7 +237,12 @@ fn four_levels(most_specific_wins: bool) -> TableSpec {
     };
     let mut weighted = route(
         prefix("/w"),
-        ActionSpec::Forward(ForwardSpec::to(ClustersSpec::Weighted(vec![weighted]))),
+        ActionSpec::Forward(ForwardSpec::to(ClustersSpec::Weighted(Box::new(
+            WeightedClustersSpec {
+                clusters: vec![weighted],
+                ..WeightedClustersSpec::default()
+            },
+        )))),
     );
     let mut plain = route(prefix("/"), ActionSpec::Forward(to_cluster("c0")));
     for route in [&mut weighted, &mut plain] {
@@ -280,8 +288,8 @@ fn levels_apply_in_envoys_order() {
         let mut exchange = exchange(head.clone());
         let route = Arc::clone(table.find(&facts(&head)).unwrap());
         let mut scratch = Scratch::default();
-        route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut scratch);
-        route.finalize_response(&mut exchange, 0, &mut scratch);
+        finalize(&route, &mut exchange, 0, EnvoyHeaders::Add);
+        route.finalize_response(&mut exchange, Pick::default(), &mut scratch);
         assert_eq!(
             added(&head, &exchange.request),
             expected,
@@ -309,7 +317,7 @@ fn a_level_removes_what_an_earlier_one_added() {
         let head = request("h", "/", &[("x-v", "client"), ("x-rm", "client")]);
         let mut exchange = exchange(head.clone());
         let route = table.find(&facts(&head)).unwrap();
-        route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut Scratch::default());
+        finalize(route, &mut exchange, 0, EnvoyHeaders::Add);
         assert_eq!(lines(&exchange.request).split_off(3), expected);
     }
 }
@@ -324,8 +332,8 @@ fn direct_responses_have_their_headers_changed_too() {
     let mut exchange = exchange(head.clone());
     let route = table.find(&facts(&head)).unwrap();
     let mut scratch = Scratch::default();
-    route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut scratch);
-    route.finalize_response(&mut exchange, 0, &mut scratch);
+    finalize(route, &mut exchange, 0, EnvoyHeaders::Add);
+    route.finalize_response(&mut exchange, Pick::default(), &mut scratch);
     assert_eq!(lines(&exchange.request), lines(&head));
     assert_eq!(lines(&exchange.response), ["x-r: /p"]);
 }

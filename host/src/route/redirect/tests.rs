@@ -41,7 +41,7 @@ fn redirected(
     let mut location = Vec::new();
     let mut scratch = Scratch::default();
     redirect.apply(
-        &mut exchange.request,
+        &mut exchange,
         EnvoyHeaders::Add,
         &mut scratch,
         &mut location,
@@ -342,7 +342,7 @@ proptest! {
         head.append_known(Known::Path, &target);
         let redirect = Redirect { strip_query, ..Redirect::to_https() };
         let mut location = Vec::new();
-        redirect.apply(&mut head, EnvoyHeaders::Add, &mut Scratch::default(), &mut location);
+        redirect.apply(&mut exchange(head), EnvoyHeaders::Add, &mut Scratch::default(), &mut location);
         prop_assert!(location.starts_with(b"https://"));
     }
 }

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::super::facts::Facts;
 use super::super::spec::{ActionSpec, ForwardSpec, MatchSpec, PathSpec};
 use super::super::testing::{
-    exchange, lines, prefix, problems, request, route, table, table_spec, to_cluster, virtual_host,
+    exchange, finalize, lines, prefix, problems, request, route, table, table_spec, to_cluster,
+    virtual_host,
 };
 use super::*;
 
@@ -39,7 +40,7 @@ fn upstream(
     let table = table(vec![route(matches, ActionSpec::Forward(action))]);
     let mut exchange = exchange(head);
     let route = table.find(&Facts::of(&exchange, 0)).unwrap();
-    route.finalize_request(&mut exchange, 0, envoy_headers, &mut Scratch::default());
+    finalize(route, &mut exchange, 0, envoy_headers);
     lines(&exchange.request).split_off(1)
 }
 
@@ -127,7 +128,7 @@ fn an_expression_is_replaced_wherever_it_matches() {
 #[test]
 fn originals_are_kept_unless_suppressed() {
     let action = || ForwardSpec {
-        host_rewrite_literal: "b".to_owned(),
+        host_rewrite: Some(HostRewriteSpec::Literal("b".to_owned())),
         ..prefix_rewrite("/new")
     };
     let fields = [
@@ -179,7 +180,7 @@ fn the_same_host_is_kept_as_original_too() {
         ("", vec![":authority: a", ":path: /"]),
     ] {
         let action = ForwardSpec {
-            host_rewrite_literal: with.to_owned(),
+            host_rewrite: Some(HostRewriteSpec::Literal(with.to_owned())),
             ..to_cluster("c0")
         };
         let head = upstream(
@@ -202,7 +203,7 @@ fn a_path_that_a_filter_changed_meanwhile_is_left_alone() {
     let mut exchange = exchange(request("a", "/pre/x", &[]));
     let route = table.find(&Facts::of(&exchange, 0)).unwrap();
     exchange.request.set_known(Known::Path, b"/p");
-    route.finalize_request(&mut exchange, 0, EnvoyHeaders::Add, &mut Scratch::default());
+    finalize(route, &mut exchange, 0, EnvoyHeaders::Add);
     assert_eq!(exchange.request.known(Known::Path), Some(&b"/p"[..]));
     assert!(!exchange.request.has(Known::XEnvoyOriginalPath));
 }
@@ -214,7 +215,7 @@ fn mistakes_are_told_with_their_place() {
         ..prefix_rewrite("/b")
     };
     let host = ForwardSpec {
-        host_rewrite_literal: "a\nb".to_owned(),
+        host_rewrite: Some(HostRewriteSpec::Literal("a\nb".to_owned())),
         ..prefix_rewrite("/a\rb")
     };
     let actions = [

@@ -4,7 +4,7 @@ use super::super::mutation::Scratch;
 use super::super::rewrite::EnvoyHeaders;
 use super::super::spec::{ActionSpec, HeaderMatchSpec, HeaderTestSpec, MatchSpec, PathSpec};
 use super::super::testing::{
-    build, clusters, direct, facts, prefix, problems, request, route, table, table_spec,
+    build, clusters, direct, exchange, facts, prefix, problems, request, route, table, table_spec,
     to_cluster, virtual_host,
 };
 use super::*;
@@ -133,14 +133,19 @@ fn clear_text_is_sent_to_https_where_tls_is_required() {
             assert_eq!(name, Some("served"), "{require_tls:?} {fields:?}");
         }
         for fields in redirected {
-            let mut head = request("a:80", "/x?q", fields);
-            let route = table.find(&facts(&head)).unwrap();
+            let mut exchange = exchange(request("a:80", "/x?q", fields));
+            let route = table.find(&facts(&exchange.request)).unwrap();
             let Action::Redirect(redirect) = &route.action else {
                 panic!("{require_tls:?} {fields:?}: {route:?}");
             };
             let mut location = Vec::new();
             let mut scratch = Scratch::default();
-            redirect.apply(&mut head, EnvoyHeaders::Add, &mut scratch, &mut location);
+            redirect.apply(
+                &mut exchange,
+                EnvoyHeaders::Add,
+                &mut scratch,
+                &mut location,
+            );
             assert_eq!(location, b"https://a:80/x?q", "the port stays");
             assert_eq!(redirect.status(), 301);
         }

@@ -1,0 +1,48 @@
+//! Groups of a virtual host's requests that are counted apart (`virtual_clusters`).
+//!
+//! Owns which group a request belongs to. Called by `http` once a request is forwarded. Does not own
+//! what is counted (`observe::metrics`).
+
+use std::sync::Arc;
+
+use super::error::Report;
+use super::matcher::HeaderMatcher;
+use super::spec::VirtualHostSpec;
+use crate::headers::Headers;
+use crate::observe::metrics::VirtualClusterStats;
+use crate::observe::stats::Sharded;
+
+/// Statistics that all workers count into.
+type Counts = Arc<Sharded<VirtualClusterStats>>;
+
+/// The groups of a virtual host, in order; the first that matches is taken.
+#[derive(Debug, Default)]
+pub(super) struct VirtualClusters {
+    groups: Box<[(Box<[HeaderMatcher]>, Counts)]>,
+    /// For requests that none of them takes.
+    other: Option<Counts>,
+}
+
+impl VirtualClusters {
+    pub(super) fn build(spec: &VirtualHostSpec, report: &mut Report) -> Self {
+        let groups = report.items(
+            "virtual_clusters",
+            &spec.virtual_clusters,
+            |report, spec| {
+                let headers = report.items("headers", &spec.headers, HeaderMatcher::build_in);
+                Some((headers, Arc::clone(&spec.stats)))
+            },
+        );
+        Self {
+            groups,
+            other: spec.other_requests.clone(),
+        }
+    }
+
+    /// What counts a request; `None` where the virtual host has no groups.
+    pub(super) fn find(&self, request: &Headers) -> Option<&Counts> {
+        let mut groups = self.groups.iter();
+        let found = groups.find(|(headers, _)| headers.iter().all(|h| h.matches(request)));
+        found.map(|(_, counts)| counts).or(self.other.as_ref())
+    }
+}
