@@ -55,6 +55,8 @@ pub(crate) struct Reply {
     pub(crate) grpc_status: Option<u32>,
     /// Whether the connection is closed behind it.
     pub(crate) close: bool,
+    /// Whether `content-type` stands in front of the length, as where Envoy formats a body.
+    type_first: bool,
 }
 
 impl Reply {
@@ -68,6 +70,7 @@ impl Reply {
             flags: Flags::NONE,
             grpc_status: None,
             close: false,
+            type_first: false,
         }
     }
 
@@ -108,8 +111,9 @@ impl Reply {
         if body.content_type == self.content_type {
             return self;
         }
-        // In front of the length, as in Envoy.
-        self.header(Known::ContentType.into(), &body.content_type)
+        self.content_type.clone_from(&body.content_type);
+        self.type_first = true;
+        self
     }
 
     /// Puts the reply into the exchange: status, flags, details and the head without `date` and
@@ -139,6 +143,10 @@ impl Reply {
             response.append(name, value);
         }
         mutate(exchange);
+        if self.type_first && !self.body.is_empty() {
+            let response = &mut exchange.response;
+            response.set_known(Known::ContentType, &self.content_type);
+        }
         exchange.status = self.status;
         if let Some((replies, worker)) = replies {
             self.rewrite(exchange, replies, worker);

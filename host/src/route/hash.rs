@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use xxhash_rust::xxh64::{Xxh64, xxh64};
+use xxhash_rust::xxh64::xxh64;
 
 use super::error::{Problem, Report, value_bytes};
 use super::matcher::Uri;
@@ -167,11 +167,7 @@ fn hash_header(request: &Headers, name: &Name, rewrite: Option<&Substitution>) -
         })
         .collect();
     all.sort_unstable();
-    let mut hasher = Xxh64::new(0);
-    for value in &all {
-        hasher.update(value);
-    }
-    Some(hasher.digest())
+    Some(all.iter().fold(0, |seed, value| xxh64(value, seed)))
 }
 
 impl Cookie {

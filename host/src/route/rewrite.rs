@@ -337,9 +337,10 @@ impl HostWays {
 }
 
 fn append_forwarded(old: &[u8], request: &mut Headers) {
-    let Some(before) = request.known(Known::XForwardedHost) else {
-        return request.append_known(Known::XForwardedHost, old);
-    };
+    let before = request.known(Known::XForwardedHost).unwrap_or_default();
+    if before.is_empty() {
+        return request.set_known(Known::XForwardedHost, old);
+    }
     let last = before
         .rsplit(|byte| *byte == b',')
         .find(|part| !part.is_empty());

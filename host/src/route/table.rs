@@ -172,7 +172,7 @@ impl Table {
     fn host(&self, request: &Headers) -> Option<usize> {
         let host = request.get(&self.host).unwrap_or_default();
         self.domains.find(if self.ignores_port {
-            without_port(host)
+            split_port(host).0
         } else {
             host
         })
@@ -193,15 +193,6 @@ fn path_of(request: &Headers) -> Result<Option<&[u8]>, NoRoute> {
 
 fn name_of(name: &str, report: &mut Report) -> Option<Name> {
     report.take(Name::parse(name.as_bytes()).map_err(Problem::HeaderName))
-}
-
-/// A host without the number behind its last colon, unless that stands within brackets.
-fn without_port(host: &[u8]) -> &[u8] {
-    let (name, port) = split_port(host);
-    match port {
-        [b':', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => name,
-        _ => host,
-    }
 }
 
 /// What the building of all virtual hosts of a table shares.

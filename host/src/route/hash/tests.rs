@@ -92,8 +92,9 @@ fn each_source_is_hashed_as_it_is_written() {
 #[test]
 fn several_values_of_a_header_are_hashed_in_any_order() {
     let of = |fields: &[(&str, &str)]| hash(vec![(header("x"), false)], "/", fields).0;
-    assert_eq!(of(&[("x", "bc"), ("x", "a")]), Some(ABC));
-    assert_eq!(of(&[("x", "a"), ("x", "bc")]), Some(ABC));
+    let both = Some(xxh64(b"bc", xxh64(b"a", 0)));
+    assert_eq!(of(&[("x", "bc"), ("x", "a")]), both);
+    assert_eq!(of(&[("x", "a"), ("x", "bc")]), both);
     let rewritten = || HashSourceSpec::Header {
         name: "x".to_owned(),
         rewrite: Some(RegexRewriteSpec {
@@ -103,7 +104,7 @@ fn several_values_of_a_header_are_hashed_in_any_order() {
     };
     let of = |fields: &[(&str, &str)]| hash(vec![(rewritten(), false)], "/", fields).0;
     assert_eq!(of(&[("x", "a1b22c")]), Some(ABC));
-    assert_eq!(of(&[("x", "9bc"), ("x", "a0")]), Some(ABC));
+    assert_eq!(of(&[("x", "9bc"), ("x", "a0")]), both);
 }
 
 #[test]
