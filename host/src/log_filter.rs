@@ -10,6 +10,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Flags, grpc_status_of};
 use crate::headers::Known;
 use crate::route::{HeaderCondition, MetadataCondition};
+use crate::values::{Fraction, Integer};
 
 /// When an entry is written, or whom else a filter is asked for (`AccessLogType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,39 +35,47 @@ impl Occasion {
     }
 }
 
-/// How a number is compared (`ComparisonFilter`).
+/// How two numbers are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
+pub enum Operator {
     /// `EQ`.
-    Equal(u64),
+    Equal,
     /// `GE`.
-    AtLeast(u64),
+    AtLeast,
     /// `LE`.
-    AtMost(u64),
+    AtMost,
     /// `NE`.
-    Different(u64),
+    Different,
+}
+
+/// What a number is compared with (`ComparisonFilter`).
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// `op`.
+    pub operator: Operator,
+    /// `value`, which a runtime value may override.
+    pub with: Integer,
 }
 
 impl Comparison {
     /// Whether `number` passes.
     #[must_use]
-    pub const fn holds(self, number: u64) -> bool {
-        match self {
-            Self::Equal(other) => number == other,
-            Self::AtLeast(other) => number >= other,
-            Self::AtMost(other) => number <= other,
-            Self::Different(other) => number != other,
+    pub fn holds(&self, number: u64) -> bool {
+        let with = self.with.get();
+        match self.operator {
+            Operator::Equal => number == with,
+            Operator::AtLeast => number >= with,
+            Operator::AtMost => number <= with,
+            Operator::Different => number != with,
         }
     }
 }
 
 /// A share of all streams (`RuntimeFilter`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Share {
-    /// How many of `denominator` pass.
-    pub numerator: u32,
-    /// Of how many.
-    pub denominator: u32,
+    /// `percent_sampled`, which a runtime value may override.
+    pub fraction: Fraction,
     /// `use_independent_randomness`: chance decides, not the request's identifier.
     pub independent: bool,
 }
@@ -158,7 +167,7 @@ fn lasted_ms(exchange: &Exchange, now: impl FnOnce() -> Instant) -> u64 {
 }
 
 impl Share {
-    fn takes(self, exchange: &Exchange, random: &mut dyn FnMut() -> u64) -> bool {
+    fn takes(&self, exchange: &Exchange, random: &mut dyn FnMut() -> u64) -> bool {
         let number = if self.independent {
             None
         } else {
@@ -168,7 +177,7 @@ impl Share {
                 .and_then(leading_number)
         };
         let number = number.unwrap_or_else(random);
-        number % u64::from(self.denominator.max(1)) < u64::from(self.numerator)
+        self.fraction.holds(number)
     }
 }
 
@@ -204,6 +213,14 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::values::Share as Portion;
+
+    fn compared(operator: Operator, with: u64) -> Comparison {
+        Comparison {
+            operator,
+            with: Integer::fixed(with),
+        }
+    }
     use crate::exchange::{Connection, Protocol, Timing};
     use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, ValueMatchSpec};
 
@@ -236,14 +253,14 @@ mod tests {
     #[test]
     fn numbers_are_compared() {
         for (comparison, number, holds) in [
-            (Comparison::Equal(4), 4, true),
-            (Comparison::Equal(4), 5, false),
-            (Comparison::AtLeast(4), 4, true),
-            (Comparison::AtLeast(4), 3, false),
-            (Comparison::AtMost(4), 4, true),
-            (Comparison::AtMost(4), 5, false),
-            (Comparison::Different(4), 5, true),
-            (Comparison::Different(4), 4, false),
+            (compared(Operator::Equal, 4), 4, true),
+            (compared(Operator::Equal, 4), 5, false),
+            (compared(Operator::AtLeast, 4), 4, true),
+            (compared(Operator::AtLeast, 4), 3, false),
+            (compared(Operator::AtMost, 4), 4, true),
+            (compared(Operator::AtMost, 4), 5, false),
+            (compared(Operator::Different, 4), 5, true),
+            (compared(Operator::Different, 4), 4, false),
         ] {
             assert_eq!(comparison.holds(number), holds, "{comparison:?} {number}");
         }
@@ -252,7 +269,7 @@ mod tests {
     #[test]
     fn each_filter_asks_what_it_says() {
         let exchange = exchange();
-        let status = |number| LogFilter::Status(Comparison::AtLeast(number));
+        let status = |number| LogFilter::Status(compared(Operator::AtLeast, number));
         let header = |name: &str| {
             let spec = HeaderMatchSpec {
                 name: name.to_owned(),
@@ -273,8 +290,8 @@ mod tests {
         for (filter, expected) in [
             (status(400), true),
             (status(500), false),
-            (LogFilter::Duration(Comparison::Equal(20)), true),
-            (LogFilter::Duration(Comparison::AtMost(19)), false),
+            (LogFilter::Duration(compared(Operator::Equal, 20)), true),
+            (LogFilter::Duration(compared(Operator::AtMost, 19)), false),
             (LogFilter::NotHealthCheck, true),
             (LogFilter::Traceable, false),
             (LogFilter::All([status(400), status(500)].into()), false),
@@ -296,7 +313,10 @@ mod tests {
         silent.flags = Flags::NONE;
         silent.status = 0;
         assert!(!passes(&LogFilter::Flags([].into()), &silent));
-        assert!(passes(&LogFilter::Status(Comparison::Equal(0)), &silent));
+        assert!(passes(
+            &LogFilter::Status(compared(Operator::Equal, 0)),
+            &silent
+        ));
         assert!(passes(&grpc(&[2], false), &silent));
     }
 
@@ -328,8 +348,7 @@ mod tests {
         let mut exchange = exchange();
         let share = |numerator, independent| {
             LogFilter::Share(Share {
-                numerator,
-                denominator: 100,
+                fraction: Fraction::fixed(Portion::new(numerator, 100).unwrap()),
                 independent,
             })
         };

@@ -258,6 +258,15 @@ impl Share {
         })
     }
 
+    /// The same; nothing where `denominator` is 0.
+    #[must_use]
+    pub const fn of(numerator: u32, denominator: u32) -> Self {
+        match Self::new(numerator, denominator) {
+            Some(share) => share,
+            None => Self::percent(0),
+        }
+    }
+
     /// So many percent; more than 100 are all.
     const fn percent(numerator: u32) -> Self {
         Self {
@@ -322,6 +331,12 @@ impl Integer {
             default,
             key: Key::new(values, key),
         }
+    }
+
+    /// `default`, whatever the layers say.
+    #[must_use]
+    pub const fn fixed(default: u64) -> Self {
+        Self { default, key: None }
     }
 
     /// The number as it is now.

@@ -5,6 +5,7 @@
 //! `listeners`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Workshop, chain};
@@ -36,11 +37,12 @@ use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http::reply::{LocalReplies, Mapper};
 use crate::keepalive::Keepalive;
 use crate::limits;
-use crate::log_filter::{Comparison, LogFilter, Share};
+use crate::log_filter::{Comparison, LogFilter, Operator, Share};
 use crate::nearest::nearest;
 use crate::observe::format::{BodyFormat, Format};
 use crate::route::{self, HeaderCondition, MetadataCondition, ResponseChanges};
 use crate::runtime::{Cidr, Http2Settings};
+use crate::values::{Fraction, Integer, Share as Portion, Values};
 
 /// Envoy's status for a request whose client's address is demanded and not told.
 const NO_ADDRESS_STATUS: u16 = 403;
@@ -246,10 +248,10 @@ impl Workshop<'_> {
     fn log_filter(&mut self, written: &AccessLogFilter, place: Place<'_>) -> Option<LogFilter> {
         Some(match &written.specifier {
             FilterSpecifier::StatusCodeFilter(status) => {
-                LogFilter::Status(comparison(&status.comparison))
+                LogFilter::Status(comparison(&status.comparison, &self.values))
             }
             FilterSpecifier::DurationFilter(duration) => {
-                LogFilter::Duration(comparison(&duration.comparison))
+                LogFilter::Duration(comparison(&duration.comparison, &self.values))
             }
             FilterSpecifier::NotHealthCheckFilter(_) => LogFilter::NotHealthCheck,
             FilterSpecifier::TraceableFilter(_) => {
@@ -258,7 +260,7 @@ impl Workshop<'_> {
                     .warning(place.field("traceable_filter"), message);
                 LogFilter::Traceable
             }
-            FilterSpecifier::RuntimeFilter(filter) => LogFilter::Share(share(filter)),
+            FilterSpecifier::RuntimeFilter(filter) => LogFilter::Share(share(filter, &self.values)),
             FilterSpecifier::AndFilter(and) => {
                 let place = place.field("and_filter").field("filters");
                 LogFilter::All(self.log_filter_list(&and.filters, place))
@@ -459,24 +461,25 @@ const fn path_rules(written: &HttpConnectionManager) -> PathRules {
     }
 }
 
-fn comparison(written: &ComparisonFilter) -> Comparison {
-    let number = written
-        .value
-        .as_ref()
-        .map_or(0, |value| u64::from(value.default_value));
-    match written.op {
-        ComparisonOp::Eq => Comparison::Equal(number),
-        ComparisonOp::Ge => Comparison::AtLeast(number),
-        ComparisonOp::Le => Comparison::AtMost(number),
-        ComparisonOp::Ne => Comparison::Different(number),
-    }
+fn comparison(written: &ComparisonFilter, values: &Arc<Values>) -> Comparison {
+    let with = match &written.value {
+        Some(value) => Integer::new(value.default_value.into(), values, &value.runtime_key),
+        None => Integer::fixed(0),
+    };
+    let operator = match written.op {
+        ComparisonOp::Eq => Operator::Equal,
+        ComparisonOp::Ge => Operator::AtLeast,
+        ComparisonOp::Le => Operator::AtMost,
+        ComparisonOp::Ne => Operator::Different,
+    };
+    Comparison { operator, with }
 }
 
-fn share(written: &RuntimeFilter) -> Share {
-    let percent = written.percent_sampled;
+fn share(written: &RuntimeFilter, values: &Arc<Values>) -> Share {
+    let percent = written.percent_sampled.unwrap_or_default();
+    let portion = Portion::of(percent.numerator, percent.denominator.get());
     Share {
-        numerator: percent.map_or(0, |percent| percent.numerator),
-        denominator: percent.map_or(100, |percent| percent.denominator.get()),
+        fraction: Fraction::new(portion, values, &written.runtime_key),
         independent: written.use_independent_randomness,
     }
 }

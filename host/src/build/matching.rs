@@ -43,7 +43,7 @@ pub(super) fn matches(written: &RouteMatch, values: &Arc<Values>) -> MatchSpec {
         runtime_fraction: written
             .runtime_fraction
             .as_ref()
-            .and_then(|written| fraction(written, values)),
+            .map(|written| fraction(written, values)),
         cookies: written.cookies.iter().map(cookie).collect(),
         tls_context: written.tls_context.map(|wanted| TlsMatchSpec {
             presented: wanted.presented,
@@ -54,11 +54,10 @@ pub(super) fn matches(written: &RouteMatch, values: &Arc<Values>) -> MatchSpec {
     }
 }
 
-fn fraction(written: &RuntimeFractionalPercent, values: &Arc<Values>) -> Option<Fraction> {
+fn fraction(written: &RuntimeFractionalPercent, values: &Arc<Values>) -> Fraction {
     let default = written.default_value;
-    // No denominator of Envoy's is 0.
-    let share = Share::new(default.numerator, default.denominator.get())?;
-    Some(Fraction::new(share, values, &written.runtime_key))
+    let share = Share::of(default.numerator, default.denominator.get());
+    Fraction::new(share, values, &written.runtime_key)
 }
 
 fn cookie(written: &CookieMatcher) -> CookieMatchSpec {

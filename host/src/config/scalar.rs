@@ -247,7 +247,7 @@ pub struct Percent {
 }
 
 /// `envoy.type.v3.FractionalPercent`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.type.v3.FractionalPercent")]
 pub struct FractionalPercent {
     /// How many of `denominator`.

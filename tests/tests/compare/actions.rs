@@ -216,7 +216,13 @@ fn virtual_hosts() -> Vec<Case> {
 
 fn runtime() -> Vec<Case> {
     let whole = &[][..];
-    let mut cases = vec![get("/split/runtime", &[])];
+    let mut cases = vec![
+        get("/split/runtime", &[]),
+        get("/share/none", &[]),
+        get("/share/all", &[]),
+        get("/share/odd", &[]),
+        get("/share/unset", &[]),
+    ];
     for (change, path) in [
         (
             "POST /runtime_modify?split.origin=0&split.second=100",
@@ -230,6 +236,17 @@ fn runtime() -> Vec<Case> {
             "POST /runtime_modify?split.origin=&split.second=",
             "/split/runtime?removed",
         ),
+        ("POST /runtime_modify?fraction.none=100", "/share/none?all"),
+        ("POST /runtime_modify?fraction.none=101", "/share/none?more"),
+        (
+            "POST /runtime_modify?fraction.none={numerator:%201000000,%20denominator:%20MILLION}",
+            "/share/none?million",
+        ),
+        (
+            "POST /runtime_modify?fraction.none=-5",
+            "/share/none?negative",
+        ),
+        ("POST /runtime_modify?fraction.none=", "/share/none?removed"),
         (
             "POST /runtime_modify?split.origin=nonsense",
             "/split/runtime?nonsense",
