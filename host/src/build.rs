@@ -19,6 +19,7 @@ use crate::observe::access_log::Sinks;
 use crate::observe::metrics::ServerStats;
 use crate::observe::registry::{Registry, Scope};
 use crate::runtime::Snapshot;
+use crate::upstream::Criteria;
 use crate::values::Values;
 use crate::wasm;
 
@@ -27,6 +28,7 @@ mod filters;
 mod listeners;
 mod manager;
 mod matching;
+mod metadata;
 mod network;
 mod routes;
 mod values;
@@ -77,6 +79,8 @@ struct Workshop<'a> {
     clusters: HashMap<String, usize>,
     machine_address: Option<IpAddr>,
     values: Arc<Values>,
+    /// What routes ask of endpoints.
+    criteria: Vec<Criteria>,
     node: NodeNames,
 }
 
@@ -137,16 +141,18 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         machine_address: machine_address(),
         node: node_names,
         values: Arc::clone(&values),
+        criteria: Vec::new(),
     };
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
     let listeners = shop.listeners(&given.listeners, resources.field("listeners"));
     let admin = shop.admin(&bootstrap, root.field("admin"));
+    let criteria = std::mem::take(&mut shop.criteria);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    let snapshot = Arc::new(Snapshot::new(listeners, clusters, &values));
+    let snapshot = Arc::new(Snapshot::new(listeners, clusters, criteria, &values));
     values.publish();
     let server_stats = ServerStats::register(&registry, settings.workers);
     let built = Built {

@@ -20,7 +20,7 @@ use crate::log_filter::LogFilter;
 use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats, TcpStats};
 use crate::observe::stats::Sharded;
 use crate::route::{ClusterRef, EnvoyHeaders, Table};
-use crate::upstream::Cluster;
+use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::wasm::FilterSlot;
 
@@ -31,6 +31,8 @@ pub struct Snapshot {
     /// In the order of the file: a route's `ClusterRef` is an index into this.
     pub clusters: Vec<Arc<Cluster>>,
     cluster_names: HashMap<Arc<str>, usize>,
+    /// What routes ask of endpoints: a route's `metadata_match` is an index into this.
+    pub criteria: Vec<Criteria>,
     /// `upstream.maintenance_mode.<cluster>` in percent, in the order of `clusters`.
     maintenance: Box<[Integer]>,
 }
@@ -41,6 +43,7 @@ impl Snapshot {
     pub fn new(
         listeners: Vec<Arc<Listener>>,
         clusters: Vec<Arc<Cluster>>,
+        criteria: Vec<Criteria>,
         values: &Arc<Values>,
     ) -> Self {
         let maintenance = clusters.iter().map(|cluster| {
@@ -53,6 +56,7 @@ impl Snapshot {
         Self {
             cluster_names: cluster_names.collect(),
             maintenance,
+            criteria,
             listeners,
             clusters,
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::access_log::SubstitutionFormatString;
 use crate::config::header::{HeaderMatcher, HeaderValueOption};
 use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
-use crate::config::scalar::{DataSource, Duration, RuntimeFractionalPercent};
+use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPercent};
 
 mod hash_policy;
 mod matching;
@@ -260,6 +260,9 @@ pub struct RouteAction {
     /// The status where the cluster does not exist.
     #[serde(default)]
     pub cluster_not_found_response_code: ClusterNotFoundResponseCode,
+    /// Which endpoints of the cluster, by their metadata.
+    #[serde(default)]
+    pub metadata_match: Option<Metadata>,
     /// What replaces the matched prefix or path.
     #[serde(default)]
     pub prefix_rewrite: String,
@@ -388,6 +391,9 @@ pub struct ClusterWeight {
     /// How often it is taken, in proportion to the others; 0 by default, which is never.
     #[serde(default)]
     pub weight: Option<u32>,
+    /// Which of its endpoints, by their metadata; added to the route's.
+    #[serde(default)]
+    pub metadata_match: Option<Metadata>,
     /// What replaces `host`.
     #[serde(default, rename = "oneof:host_rewrite_specifier")]
     pub host_rewrite: Option<WeightedHostRewriteSpecifier>,

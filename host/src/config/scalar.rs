@@ -404,6 +404,15 @@ impl<'de> Deserialize<'de> for Struct {
     }
 }
 
+/// `envoy.config.core.v3.Metadata`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Metadata")]
+pub struct Metadata {
+    /// Values by the name of who reads them; `envoy.lb` for load balancing.
+    #[serde(default)]
+    pub filter_metadata: BTreeMap<String, Struct>,
+}
+
 impl Serialize for RawValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // The marker keeps `config::json` from taking the value for a part of the model.

@@ -52,6 +52,9 @@ pub(crate) async fn proxy(
     let mut host = None;
     let wish = Wish {
         hash: plan.hash,
+        criteria: plan
+            .criteria
+            .and_then(|index| stream.around.snapshot.criteria.get(index)),
         ..Wish::default()
     };
     let acquired = {
@@ -137,6 +140,8 @@ struct Plan {
     timeout: Option<Duration>,
     /// What consistent balancing places the request by.
     hash: Option<u64>,
+    /// Which subset it asks for: an index into the snapshot's list.
+    criteria: Option<usize>,
 }
 
 /// Chooses the cluster and makes the request's head the upstream's: rewrites, mutations,
@@ -202,6 +207,7 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
         },
         timeout,
         hash,
+        criteria: route.as_ref().and_then(|route| route.criteria(pick)),
     })
 }
 

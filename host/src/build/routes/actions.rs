@@ -22,15 +22,21 @@ use crate::values::Weights;
 
 impl Workshop<'_> {
     pub(super) fn forward(&mut self, written: &RouteAction, place: Place<'_>) -> ForwardSpec {
+        let criteria = self.criteria(written.metadata_match.as_ref(), None);
         let clusters = match &written.cluster {
             ClusterSpecifier::Cluster(name) => ClustersSpec::Cluster(name.clone()),
             ClusterSpecifier::ClusterHeader(name) => ClustersSpec::Header(name.clone()),
             ClusterSpecifier::WeightedClusters(weighted) => {
                 let place = place.field("weighted_clusters");
-                ClustersSpec::Weighted(Box::new(self.weighted_clusters(weighted, written, place)))
+                ClustersSpec::Weighted(Box::new(self.weighted_clusters(
+                    weighted,
+                    (written, criteria),
+                    place,
+                )))
             }
         };
         let mut spec = ForwardSpec::to(clusters);
+        spec.criteria = criteria;
         spec.prefix_rewrite.clone_from(&written.prefix_rewrite);
         spec.regex_rewrite = written.regex_rewrite.as_ref().map(regex_rewrite);
         spec.path_rewrite = self.format(&written.path_rewrite, place.field("path_rewrite"));
@@ -100,7 +106,7 @@ impl Workshop<'_> {
     fn weighted_clusters(
         &mut self,
         written: &WeightedCluster,
-        action: &RouteAction,
+        (action, criteria): (&RouteAction, Option<usize>),
         place: Place<'_>,
     ) -> WeightedClustersSpec {
         self.total_weight(written, place);
@@ -122,7 +128,7 @@ impl Workshop<'_> {
         let entries = written.clusters.iter().enumerate();
         WeightedClustersSpec {
             clusters: entries
-                .map(|(index, entry)| self.weighted(entry, clusters.index(index)))
+                .map(|(index, entry)| self.weighted(entry, criteria, clusters.index(index)))
                 .collect(),
             weights: self.weights(written),
             random,
@@ -152,7 +158,13 @@ impl Workshop<'_> {
         }
     }
 
-    fn weighted(&mut self, written: &ClusterWeight, place: Place<'_>) -> WeightedSpec {
+    /// `criteria` are the route's.
+    fn weighted(
+        &mut self,
+        written: &ClusterWeight,
+        criteria: Option<usize>,
+        place: Place<'_>,
+    ) -> WeightedSpec {
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let host = match &written.host_rewrite {
             None => "",
@@ -161,7 +173,7 @@ impl Workshop<'_> {
         WeightedSpec {
             name: written.name.clone(),
             cluster_header: written.cluster_header.clone(),
-            criteria: None,
+            criteria: self.criteria(written.metadata_match.as_ref(), criteria),
             weight: written.weight.unwrap_or(0),
             host_rewrite_literal: host.to_owned(),
             request_headers,
