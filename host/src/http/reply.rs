@@ -182,11 +182,11 @@ impl Reply {
         if !response.has(Known::GrpcStatus) {
             response.append_known(Known::GrpcStatus, decimal(u64::from(code), &mut [0; 20]));
         }
-        // The line break behind an object is none of the message's.
+        // The line break behind an object is none of the message's, but where a route formats it.
         let object = self
             .body
             .strip_suffix(b"\n")
-            .filter(|_| *self.content_type == *b"application/json");
+            .filter(|_| !self.type_first && *self.content_type == *b"application/json");
         let message = object.unwrap_or(&self.body);
         if !message.is_empty() && !response.has(Known::GrpcMessage) {
             response.append_known(Known::GrpcMessage, &percent_encode(message));
