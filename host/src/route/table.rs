@@ -170,7 +170,12 @@ impl Table {
     }
 
     fn host(&self, request: &Headers) -> Option<usize> {
-        let host = request.get(&self.host).unwrap_or_default();
+        let host = match request.get(&self.host) {
+            Some(host) => host,
+            None if self.host == Name::Known(Known::Authority) => b"",
+            // No virtual host, not even that of `*`, takes a request without its field.
+            None => return None,
+        };
         self.domains.find(if self.ignores_port {
             split_port(host).0
         } else {

@@ -261,3 +261,39 @@ proptest! {
         prop_assert!(!found || path.starts_with(b"/"));
     }
 }
+
+#[test]
+fn another_field_can_choose_the_virtual_host_and_the_port_can_be_left_out() {
+    let hosts = || {
+        vec![
+            virtual_host("tenant", &["t.test"], named(&[("tenant", prefix("/"))])),
+            virtual_host("rest", &["*"], named(&[("rest", prefix("/"))])),
+        ]
+    };
+    let mut spec = table_spec(hosts());
+    spec.vhost_header = "X-Tenant".to_owned();
+    let table = build(&spec);
+    for (fields, expected) in [
+        (&[("x-tenant", "t.test")][..], Some("tenant")),
+        (&[("x-tenant", "T.test")], Some("tenant")),
+        (&[("x-tenant", "t.test:80")], Some("rest")),
+        (&[("x-tenant", "")], Some("rest")),
+        (&[], None),
+    ] {
+        let name = found(&table, &request("t.test", "/", fields));
+        assert_eq!(name, expected, "{fields:?}");
+    }
+    let mut spec = table_spec(hosts());
+    spec.ignore_port_in_host_matching = true;
+    let table = build(&spec);
+    for (host, expected) in [
+        ("t.test", "tenant"),
+        ("t.test:8080", "tenant"),
+        ("t.test:", "tenant"),
+        ("x.t.test:80", "rest"),
+        ("[::1]:80", "rest"),
+    ] {
+        let name = found(&table, &request(host, "/", &[]));
+        assert_eq!(name, Some(expected), "{host}");
+    }
+}
