@@ -85,6 +85,41 @@ impl Connection {
         let _closed_already = self.stream.write_all(bytes);
     }
 
+    /// Sends bytes again and again without reading, until the peer has taken none for a while, has
+    /// ended the connection, or has taken `limit`; how many it took.
+    pub fn send_until_blocked(&mut self, bytes: &[u8], limit: usize) -> usize {
+        const BLOCKED: Duration = Duration::from_millis(500);
+        self.stream.set_write_timeout(Some(BLOCKED)).unwrap();
+        let (mut taken, mut at) = (0, 0);
+        while taken < limit {
+            match self.stream.write(&bytes[at..]) {
+                Ok(count) => {
+                    taken += count;
+                    at = (at + count) % bytes.len();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        taken
+    }
+
+    /// Takes in what has come, without waiting; whether the peer has ended the connection.
+    pub fn has_ended(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut before = usize::MAX;
+        while self.end.is_none() && self.buffer.len() != before {
+            before = self.buffer.len();
+            self.read_more();
+            if matches!(self.end, Some(End::Silence)) {
+                self.end = None;
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        self.end.is_some()
+    }
+
     /// Ends this side's stream, the other direction stays open.
     pub fn half_close(&mut self) {
         let _closed_already = self.stream.shutdown(Shutdown::Write);

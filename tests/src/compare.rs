@@ -9,6 +9,7 @@ pub mod case;
 pub mod differences;
 pub mod report;
 pub mod side;
+mod upstreams;
 
 /// Lines only in one of two lists, in order: `-` before those of `left`, `+` before those of
 /// `right`. Equal lists have none.

@@ -2,8 +2,8 @@
 //!
 //! It starts real processes and talks to them over real sockets on the loopback interface:
 //! [`origin`] and [`h2_origin`] are scripted upstream servers, [`process`] runs nuncio or Envoy on a
-//! configuration whose ports are filled in by [`ports`], [`client`] and [`h2_client`] are the
-//! downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
+//! configuration whose ports are filled in by [`ports`], [`client`], [`h2_client`] and [`frames`] are
+//! the downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
 //! same case through two proxies and compares all that can be seen from outside. [`config`] writes
 //! configurations, [`guests`] has components to put into them, [`scene`] starts all that, and [`admin`]
 //! reads statistics.
@@ -28,6 +28,7 @@ pub mod admin;
 pub mod client;
 pub mod compare;
 pub mod config;
+pub mod frames;
 pub mod guests;
 pub mod h2_client;
 pub mod h2_origin;

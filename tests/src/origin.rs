@@ -44,8 +44,16 @@ impl Gate {
 pub enum Act {
     /// Sends bytes.
     Send(Vec<u8>),
+    /// Sends that many bytes, all of them `x`, made as they are sent.
+    Fill(usize),
     /// Waits for a gate.
     Wait(Gate),
+    /// Lets time pass, where how late an answer comes is what a test is about.
+    Pause(Duration),
+    /// Reads until so many bytes have come since the request's head, or since the connection began.
+    Read(usize),
+    /// Ends this direction of the connection.
+    HalfClose,
     /// Ends the connection in order.
     Close,
     /// Ends the connection with a TCP reset.
@@ -111,12 +119,24 @@ impl Reply {
         Self::bytes(head).at_head().then(Act::Echo)
     }
 
-    /// `200` with a two-byte body, or what is right for a HEAD request.
-    fn ordinary(method: &str) -> Self {
-        let body = if method == "HEAD" { "" } else { "ok" };
-        Self::bytes(format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{body}"
-        ))
+    /// `200` with a two-byte body, or what is right for a HEAD request; with the request's own body
+    /// where the target is [`ECHO_PATH`].
+    fn ordinary(request: &Message) -> Self {
+        let body = if request.target() == ECHO_PATH {
+            &request.body
+        } else {
+            b"ok".as_slice()
+        };
+        let mut bytes = Vec::new();
+        let _infallible = write!(
+            bytes,
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        if request.method() != "HEAD" {
+            bytes.extend_from_slice(body);
+        }
+        Self::bytes(bytes)
     }
 }
 
@@ -145,6 +165,9 @@ pub struct Origin {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
+
+/// Target whose requests get their own body back.
+pub const ECHO_PATH: &str = "/echo";
 
 /// Path of the health checks that [`Origin::answer_health_checks`] answers.
 pub const HEALTH_PATH: &str = "/healthz";
@@ -268,10 +291,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     while let Some((message, due)) = read_request(&mut stream, &mut buffer, shared) {
         let reply = match due {
             Due::Nothing => continue,
-            Due::Ordinary => Reply::ordinary(message.method()),
+            Due::Ordinary => Reply::ordinary(&message),
             Due::Scripted(reply) => reply,
         };
-        if !perform(&mut stream, &[], reply) {
+        if !perform(&mut stream, &mut buffer, reply.acts) {
             return;
         }
     }
@@ -293,7 +316,11 @@ fn read_request(
             number = count;
             match reply {
                 Some(reply) if reply.at_head => {
-                    if !perform(stream, behind_head(buffer), reply) {
+                    let mut body = behind_head(buffer).to_vec();
+                    let read = body.len();
+                    let goes_on = perform(stream, &mut body, reply.acts);
+                    buffer.extend_from_slice(&body[read..]);
+                    if !goes_on {
                         settle(shared, None);
                         return None;
                     }
@@ -367,16 +394,37 @@ fn behind_head(buffer: &[u8]) -> &[u8] {
     end.map_or(&[], |end| &buffer[end + 4..])
 }
 
-/// Performs a reply; false when the connection ended with it. `read` is what was read ahead.
-fn perform(stream: &mut TcpStream, read: &[u8], reply: Reply) -> bool {
-    for act in reply.acts {
+/// Performs acts; false when the connection ended with them. `read` is what was read so far, and what
+/// is read on the way is added to it.
+fn perform(stream: &mut TcpStream, read: &mut Vec<u8>, acts: Vec<Act>) -> bool {
+    for act in acts {
         match act {
             Act::Send(bytes) => {
                 if stream.write_all(&bytes).is_err() {
                     return false;
                 }
             }
+            Act::Fill(count) => {
+                let block = [b'x'; 16 * 1024];
+                let mut left = count;
+                while left > 0 {
+                    let part = left.min(block.len());
+                    if stream.write_all(&block[..part]).is_err() {
+                        return false;
+                    }
+                    left -= part;
+                }
+            }
             Act::Wait(gate) => gate.wait(),
+            Act::Pause(time) => thread::sleep(time),
+            Act::Read(count) => {
+                while read.len() < count {
+                    if read_more(stream, read) == 0 {
+                        return false;
+                    }
+                }
+            }
+            Act::HalfClose => drop(stream.shutdown(Shutdown::Write)),
             Act::Close => {
                 drop(stream.shutdown(Shutdown::Both));
                 return false;
@@ -386,23 +434,30 @@ fn perform(stream: &mut TcpStream, read: &[u8], reply: Reply) -> bool {
                 return false;
             }
             Act::Echo => {
-                let mut bytes = [0; 16 * 1024];
-                let mut sent = stream.write_all(read);
-                while sent.is_ok()
-                    && let Ok(count @ 1..) = stream.read(&mut bytes)
-                {
-                    sent = stream.write_all(&bytes[..count]);
+                let mut sent = 0;
+                while stream.write_all(&read[sent..]).is_ok() {
+                    sent = read.len();
+                    if read_more(stream, read) == 0 {
+                        break;
+                    }
                 }
                 return false;
             }
             Act::Hang => {
-                let mut bytes = [0; 1024];
-                while stream.read(&mut bytes).is_ok_and(|count| count > 0) {}
+                while read_more(stream, read) > 0 {}
                 return false;
             }
         }
     }
     true
+}
+
+/// Adds what comes next to `read`; 0 at the end.
+fn read_more(stream: &mut TcpStream, read: &mut Vec<u8>) -> usize {
+    let mut bytes = [0; 16 * 1024];
+    let count = stream.read(&mut bytes).unwrap_or_default();
+    read.extend_from_slice(&bytes[..count]);
+    count
 }
 
 /// A listener that never accepts and whose queue is full: connecting to it takes for ever.

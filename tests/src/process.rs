@@ -160,6 +160,12 @@ impl Setup {
         self.ports.get(name).map(Port::number)
     }
 
+    /// Names and numbers of all ports.
+    pub fn ports(&self) -> impl Iterator<Item = (&str, u16)> {
+        let ports = self.ports.iter();
+        ports.map(|(name, port)| (name.as_str(), port.number()))
+    }
+
     /// Adds command-line arguments.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
@@ -320,6 +326,20 @@ impl Proxy {
                 self.output.text()
             );
         }
+    }
+
+    /// The most memory that was resident since [`Proxy::forget_peak`], or since the start, in KiB.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        kib.expect("Linux tells the peak").parse().unwrap()
+    }
+
+    /// Lets the peak begin anew at what is resident now.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
 
     /// Sends a signal.

@@ -9,6 +9,8 @@
 mod actions;
 #[path = "compare/connection.rs"]
 mod connection;
+#[path = "compare/frames.rs"]
+mod frames;
 #[path = "compare/framing.rs"]
 mod framing;
 #[path = "compare/hcm.rs"]
@@ -47,6 +49,7 @@ const BASIC: &str = include_str!("../cases/basic.yaml");
 fn main() -> ExitCode {
     let groups = vec![
         framing::group(),
+        frames::group(),
         syntax::headers(),
         syntax::request_lines(),
         responses::group(),

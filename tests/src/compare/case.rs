@@ -2,6 +2,8 @@
 //!
 //! Only data and its builders; running it is [`super::side`]'s part.
 
+use std::time::Duration;
+
 use crate::h2_client::H2Send;
 use crate::h2_origin::H2Reply;
 use crate::origin::{Gate, Reply};
@@ -68,6 +70,8 @@ pub enum Step {
     ReceiveBytes(usize),
     /// Reads all bytes that still come, and whether an end or a reset comes behind them.
     ReceiveToEnd,
+    /// Lets time pass, where how late something is sent is what the case is about.
+    Pause(Duration),
     /// Waits until the upstream has seen one more request.
     WaitForUpstream,
     /// Lets the reply that waits for the case's gate go on.
@@ -80,11 +84,24 @@ pub enum Step {
     ExpectClose,
 }
 
+/// What a client does on an HTTP/2 connection that it has to itself, frame by frame; see
+/// [`crate::frames`]. What counts is whether the proxy takes it, not how it says no: it is refused when
+/// the stream is reset or answered with 4xx, or the connection ends.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    /// Sent behind the preface and empty settings.
+    pub bytes: Vec<u8>,
+    /// The stream whose answer is waited for; none where nobody else is asked.
+    pub answer: Option<u32>,
+}
+
 /// What the client does.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Steps on one HTTP/1.1 connection.
     Http1(Vec<Step>),
+    /// Frames on one HTTP/2 connection.
+    Frames(Frames),
     /// One HTTP/2 request.
     Http2(H2Send),
     /// The first request is on its way at the upstream while the second is sent and answered.
@@ -127,10 +144,10 @@ pub struct Case {
     pub action: Action,
     /// Name of the port that it connects to.
     pub listener: &'static str,
-    /// What the HTTP/1.1 upstream answers; plain 200 after that.
-    pub replies: Vec<Reply>,
-    /// What the HTTP/2 upstream answers; plain 200 after that.
-    pub h2_replies: Vec<H2Reply>,
+    /// What the HTTP/1.1 upstreams answer, by their names; plain 200 after that.
+    pub replies: Vec<(&'static str, Reply)>,
+    /// What the HTTP/2 upstreams answer, by their names; plain 200 after that.
+    pub h2_replies: Vec<(&'static str, H2Reply)>,
     /// Opened by [`Step::OpenGate`].
     pub gate: Option<Gate>,
     /// Whether the order of headers is left out of the comparison.
@@ -206,6 +223,13 @@ impl Case {
         Self::new(name, Action::Http2(request))
     }
 
+    /// Frames on one HTTP/2 connection, whose log line does not count: how it is refused is not
+    /// compared.
+    #[must_use]
+    pub fn frames(name: &str, bytes: Vec<u8>, answer: Option<u32>) -> Self {
+        Self::new(name, Action::Frames(Frames { bytes, answer })).without_log()
+    }
+
     /// Two requests at the same time, see [`Action::Held`].
     #[must_use]
     pub fn held(name: &str, first: Vec<u8>, second: Vec<u8>) -> Self {
@@ -263,10 +287,16 @@ impl Case {
         self
     }
 
-    /// The upstream's reply to the first, then to the next request.
+    /// The reply of the upstream `origin` to the first, then to the next request.
     #[must_use]
-    pub fn reply(mut self, reply: Reply) -> Self {
-        self.replies.push(reply);
+    pub fn reply(self, reply: Reply) -> Self {
+        self.reply_from("origin", reply)
+    }
+
+    /// The reply of another HTTP/1.1 upstream.
+    #[must_use]
+    pub fn reply_from(mut self, upstream: &'static str, reply: Reply) -> Self {
+        self.replies.push((upstream, reply));
         self
     }
 
@@ -276,20 +306,25 @@ impl Case {
         self.reply(Reply::bytes(bytes))
     }
 
-    /// The HTTP/2 upstream's reply.
+    /// The reply of the upstream `h2origin`.
     #[must_use]
-    pub fn h2_reply(mut self, reply: H2Reply) -> Self {
-        self.h2_replies.push(reply);
+    pub fn h2_reply(self, reply: H2Reply) -> Self {
+        self.h2_reply_from("h2origin", reply)
+    }
+
+    /// The reply of another HTTP/2 upstream.
+    #[must_use]
+    pub fn h2_reply_from(mut self, upstream: &'static str, reply: H2Reply) -> Self {
+        self.h2_replies.push((upstream, reply));
         self
     }
 
-    /// A gate for a reply to wait on; [`Step::OpenGate`] opens it.
+    /// A gate for a reply of `origin` to wait on; [`Step::OpenGate`] opens it.
     #[must_use]
     pub fn gated(mut self, reply: impl FnOnce(Gate) -> Reply) -> Self {
         let gate = Gate::default();
-        self.replies.push(reply(gate.clone()));
-        self.gate = Some(gate);
-        self
+        self.gate = Some(gate.clone());
+        self.reply(reply(gate))
     }
 
     /// Leaves the order of headers out.
@@ -329,6 +364,7 @@ impl Case {
                 })
                 .collect(),
             Action::Http2(request) => format!("{request:?}"),
+            Action::Frames(frames) => text(&frames.bytes),
             Action::Held { first, second } => text(first) + &text(second),
             Action::Queued {
                 first,

@@ -1,22 +1,24 @@
 //! Running a group's cases against one proxy.
 //!
-//! Owns the proxy process and its upstreams while the group runs, and turns everything that was seen
-//! into lines to compare, with ports, dates and generated identifiers replaced by names.
+//! Owns the proxy process while the group runs and the client's side of each case, and turns everything
+//! that was seen into lines to compare, with ports, dates and generated identifiers replaced by names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 
 use crate::client::{self, Connection, Received};
+use crate::frames::{self, FrameConnection};
 use crate::h2_client;
-use crate::h2_origin::H2Origin;
 use crate::message::{Kind, Message, summary};
-use crate::origin::{Act, BlackHole, Gate, Origin, Reply};
+use crate::origin::{Act, Gate, Reply};
 use crate::process::{Binary, Proxy, Setup};
 
-use super::case::{Action, Case, Group, Step};
+use super::case::{Action, Case, Frames, Group, Step};
+use super::upstreams::Upstreams;
 
 /// Path of the request that shows whether a connection is still open.
-const STILL_OPEN: &str = "/is-it-still-open";
+pub(super) const STILL_OPEN: &str = "/is-it-still-open";
 
 /// Runs all cases of a group: the lines of each, and those of the whole log where the group asks.
 #[must_use]
@@ -85,81 +87,6 @@ fn attribute(
     }
 }
 
-/// The upstream servers that a template names.
-struct Upstreams {
-    origin: Option<Origin>,
-    second: Option<Origin>,
-    h2: Option<H2Origin>,
-    _black_hole: Option<BlackHole>,
-}
-
-impl Upstreams {
-    /// `origin` and `second` speak HTTP/1.1, `h2origin` HTTP/2, `blackhole` never accepts.
-    /// Whatever else a template names refuses connections.
-    fn start(setup: &Setup) -> Self {
-        let second = setup.port("second").map(Origin::start_on);
-        if let Some(second) = &second {
-            second.answer_health_checks(503);
-        }
-        Self {
-            origin: setup.port("origin").map(Origin::start_on),
-            second,
-            h2: setup.port("h2origin").map(H2Origin::start_on),
-            _black_hole: setup.port("blackhole").map(BlackHole::start_on),
-        }
-    }
-
-    fn prepare(&self, case: &Case) {
-        if let Some(origin) = &self.origin {
-            origin.reply_with(case.replies.clone());
-        }
-        if let Some(h2) = &self.h2 {
-            h2.reply_with(case.h2_replies.clone());
-        }
-    }
-
-    /// Adds the health checks that each of them received, equal ones once.
-    fn health_checks(&self, lines: &mut Vec<String>) {
-        for (name, origin) in [
-            ("upstream", &self.origin),
-            ("second upstream", &self.second),
-        ] {
-            let checks = origin.iter().flat_map(Origin::health_checks);
-            let checks: BTreeSet<Vec<String>> = checks.map(|check| check.lines(false)).collect();
-            for line in checks.iter().flatten() {
-                lines.push(format!("{name} health check: {line}"));
-            }
-        }
-    }
-
-    /// Adds what the upstreams received.
-    fn record(&self, case: &Case, lines: &mut Vec<String>) {
-        for (name, origin) in [
-            ("upstream", &self.origin),
-            ("second upstream", &self.second),
-        ] {
-            let requests = origin.iter().flat_map(Origin::take_requests);
-            let wanted = |request: &Message| {
-                (request.complete || case.partial_requests) && request.target() != STILL_OPEN
-            };
-            for request in requests.filter(wanted) {
-                let text = request.lines(case.any_order);
-                lines.extend(text.iter().map(|line| format!("{name}: {line}")));
-            }
-        }
-        for request in self.h2.iter().flat_map(H2Origin::take_requests) {
-            if request.lines[0].contains(STILL_OPEN) {
-                continue;
-            }
-            let mut text = request.lines;
-            if case.any_order {
-                text.sort();
-            }
-            lines.extend(text.iter().map(|line| format!("h2 upstream: {line}")));
-        }
-    }
-}
-
 /// One case in progress.
 struct Run<'a> {
     proxy: &'a Proxy,
@@ -178,6 +105,7 @@ impl Run<'_> {
                 self.http1(&mut connection, case, steps);
                 vec![connection.local_port()]
             }
+            Action::Frames(frames) => self.frames(frames),
             Action::Http2(request) => {
                 let stream = self.connect();
                 let port = stream.local_addr().unwrap().port();
@@ -219,7 +147,7 @@ impl Run<'_> {
 
     fn http1(&mut self, connection: &mut Connection, case: &Case, steps: &[Step]) {
         let mut closes = false;
-        let arrived = self.upstreams.origin.as_ref().map_or(0, Origin::arrived);
+        let mut awaited = self.upstreams.arrived();
         for step in steps {
             match step {
                 Step::Send(bytes) => connection.send(bytes),
@@ -244,9 +172,10 @@ impl Run<'_> {
                         .push(format!("client: [bytes] {}, {end:?}", summary(&bytes)));
                     return;
                 }
+                Step::Pause(time) => thread::sleep(*time),
                 Step::WaitForUpstream => {
-                    let origin = self.upstreams.origin.as_ref().expect("a scripted origin");
-                    origin.wait_for_requests(arrived + 1);
+                    awaited += 1;
+                    self.upstreams.origin().wait_for_requests(awaited);
                 }
                 Step::OpenGate => case.gate.iter().for_each(Gate::open),
                 Step::HalfClose => connection.half_close(),
@@ -269,6 +198,32 @@ impl Run<'_> {
             other => &format!("{other:?}"),
         };
         self.lines.push(format!("connection: {end}"));
+    }
+
+    fn frames(&mut self, sent: &Frames) -> Vec<u16> {
+        let mut connection = FrameConnection::over(self.connect());
+        connection.send(frames::PREFACE);
+        connection.send(&frames::settings(&[]));
+        connection.send(&sent.bytes);
+        let (mut lines, mut lives) = match sent.answer {
+            Some(stream) => connection.read_until(|frame| frame.ends(stream)),
+            None => (Vec::new(), true),
+        };
+        if lives {
+            let (more, still) = connection.sync();
+            lines.extend(more);
+            lives = still;
+        }
+        let refuses = |line: &String| {
+            let status = line.rsplit(' ').next().unwrap_or_default();
+            line.starts_with("RST_STREAM") || (line.starts_with("HEADERS") && status >= "400")
+        };
+        if !lives || lines.iter().any(refuses) {
+            lines = vec!["refused".to_owned()];
+        }
+        let lines = lines.iter().map(|line| format!("client: {line}"));
+        self.lines.extend(lines);
+        vec![connection.local_port()]
     }
 
     /// Reads one response with the 1xx before it; whether it announces the end of the connection.
@@ -327,7 +282,7 @@ impl Run<'_> {
         waiting: Option<(&[u8], &str)>,
         last: &[u8],
     ) -> Vec<u16> {
-        let origin = self.upstreams.origin.as_ref().expect("a scripted origin");
+        let origin = self.upstreams.origin();
         let gate = Gate::default();
         let held = Reply::nothing()
             .then(Act::Wait(gate.clone()))

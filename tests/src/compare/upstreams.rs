@@ -1,0 +1,129 @@
+//! The upstream servers of a group.
+//!
+//! Owns which servers a template's port names ask for, their scripts for each case, and the lines that
+//! say what they received. Called by [`super::side`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::h2_origin::H2Origin;
+use crate::message::Message;
+use crate::origin::{BlackHole, Origin};
+use crate::process::Setup;
+
+use super::case::Case;
+use super::side::STILL_OPEN;
+
+/// The servers, by the names of their ports.
+pub(super) struct Upstreams {
+    http1: BTreeMap<String, Origin>,
+    http2: BTreeMap<String, H2Origin>,
+    _black_holes: Vec<BlackHole>,
+}
+
+impl Upstreams {
+    /// What a port is, by how its name begins: `origin` and `second` speak HTTP/1.1, `h2origin`
+    /// HTTP/2, `blackhole` never accepts. Nobody listens on others.
+    pub(super) fn start(setup: &Setup) -> Self {
+        let mut upstreams = Self {
+            http1: BTreeMap::new(),
+            http2: BTreeMap::new(),
+            _black_holes: Vec::new(),
+        };
+        for (name, port) in setup.ports() {
+            let is = |prefix: &str| name.starts_with(prefix);
+            let name = name.to_owned();
+            if is("origin") || is("second") {
+                let origin = Origin::start_on(port);
+                if is("second") {
+                    origin.answer_health_checks(503);
+                }
+                upstreams.http1.insert(name, origin);
+            } else if is("h2origin") {
+                upstreams.http2.insert(name, H2Origin::start_on(port));
+            } else if is("blackhole") {
+                upstreams._black_holes.push(BlackHole::start_on(port));
+            }
+        }
+        upstreams
+    }
+
+    /// Hands each server its script for a case.
+    pub(super) fn prepare(&self, case: &Case) {
+        for (name, origin) in &self.http1 {
+            let replies = case.replies.iter().filter(|(of, _)| of == name);
+            origin.reply_with(replies.map(|(_, reply)| reply.clone()));
+        }
+        for (name, origin) in &self.http2 {
+            let replies = case.h2_replies.iter().filter(|(of, _)| of == name);
+            origin.reply_with(replies.map(|(_, reply)| reply.clone()));
+        }
+        let named = case.replies.iter().map(|(name, _)| name);
+        for name in named {
+            assert!(self.http1.contains_key(*name), "no upstream is {name:?}");
+        }
+        let named = case.h2_replies.iter().map(|(name, _)| name);
+        for name in named {
+            assert!(self.http2.contains_key(*name), "no upstream is {name:?}");
+        }
+    }
+
+    /// The HTTP/1.1 upstream that steps wait for.
+    pub(super) fn origin(&self) -> &Origin {
+        self.http1.get("origin").expect("a scripted origin")
+    }
+
+    /// How many requests `origin` has seen so far.
+    pub(super) fn arrived(&self) -> usize {
+        self.http1.get("origin").map_or(0, Origin::arrived)
+    }
+
+    /// Adds the health checks that each of them received, equal ones once.
+    pub(super) fn health_checks(&self, lines: &mut Vec<String>) {
+        for (name, origin) in &self.http1 {
+            let checks = origin.health_checks();
+            let checks: BTreeSet<Vec<String>> =
+                checks.iter().map(|check| check.lines(false)).collect();
+            let who = title(name);
+            for line in checks.iter().flatten() {
+                lines.push(format!("{who} health check: {line}"));
+            }
+        }
+    }
+
+    /// Adds what the upstreams received.
+    pub(super) fn record(&self, case: &Case, lines: &mut Vec<String>) {
+        for (name, origin) in &self.http1 {
+            let wanted = |request: &Message| {
+                (request.complete || case.partial_requests) && request.target() != STILL_OPEN
+            };
+            let who = title(name);
+            for request in origin.take_requests().into_iter().filter(wanted) {
+                let text = request.lines(case.any_order);
+                lines.extend(text.iter().map(|line| format!("{who}: {line}")));
+            }
+        }
+        for (name, origin) in &self.http2 {
+            let who = title(name);
+            for request in origin.take_requests() {
+                if request.lines[0].contains(STILL_OPEN) {
+                    continue;
+                }
+                let mut text = request.lines;
+                if case.any_order {
+                    text.sort();
+                }
+                lines.extend(text.iter().map(|line| format!("{who}: {line}")));
+            }
+        }
+    }
+}
+
+/// How reports call an upstream.
+fn title(name: &str) -> String {
+    match name {
+        "origin" => "upstream".to_owned(),
+        "second" => "second upstream".to_owned(),
+        "h2origin" => "h2 upstream".to_owned(),
+        other => other.to_owned(),
+    }
+}

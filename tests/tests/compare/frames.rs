@@ -1,0 +1,172 @@
+//! HTTP/2 that no library sends: malformed requests, and frames where they may not be. Compared is
+//! whether they are taken: nuncio refuses a request that is malformed and keeps the connection, where
+//! Envoy ends it (`stream_error_on_invalid_http_message`).
+
+use nuncio_tests::compare::case::{Case, Group};
+use nuncio_tests::frames::{self, flag, kind};
+
+type Fields = Vec<(&'static str, &'static str)>;
+
+pub(crate) fn group() -> Group {
+    let mut cases = fields();
+    cases.extend(lengths());
+    cases.extend(connection());
+    cases.extend(heads());
+    Group::new("frames", include_str!("../../cases/frames.yaml"), cases)
+}
+
+/// A GET of `/direct` without those of its fields, and with others behind them.
+fn request(without: &[&str], with: &[(&'static str, &'static str)]) -> Fields {
+    let mut fields = frames::request("GET", "/direct");
+    fields.retain(|(name, _)| !without.contains(name));
+    fields.extend(with);
+    fields
+}
+
+fn fields() -> Vec<Case> {
+    let path = |path| request(&[":path"], &[(":path", path)]);
+    let with = |name, value| request(&[], &[(name, value)]);
+    let table = [
+        ("a request", request(&[], &[])),
+        ("no method", request(&[":method"], &[])),
+        ("no scheme", request(&[":scheme"], &[])),
+        ("no authority", request(&[":authority"], &[])),
+        ("no path", request(&[":path"], &[])),
+        ("an empty path", path("")),
+        ("a path without a slash", path("direct")),
+        ("two paths", with(":path", "/up")),
+        ("a status", with(":status", "200")),
+        ("an unknown pseudo-header", with(":x", "y")),
+        (
+            "a pseudo-header behind a field",
+            request(&[":path"], &[("x", "y"), (":path", "/direct")]),
+        ),
+        ("a name in upper case", with("X-A", "y")),
+        ("connection", with("connection", "close")),
+        ("keep-alive", with("keep-alive", "5")),
+        ("proxy-connection", with("proxy-connection", "close")),
+        ("transfer-encoding", with("transfer-encoding", "chunked")),
+        ("upgrade", with("upgrade", "websocket")),
+        ("te gzip", with("te", "gzip")),
+        ("te trailers", with("te", "trailers")),
+        ("an empty name", with("", "y")),
+        ("a space in a name", with("x y", "z")),
+        ("a line feed in a value", with("x", "a\nb")),
+        ("a carriage return in a value", with("x", "a\rb")),
+        ("nul in a value", with("x", "a\0b")),
+        ("space around a value", with("x", " y ")),
+        ("a host beside the authority", with("host", "b.example")),
+        ("an unknown field", with("x", "y")),
+    ];
+    let case = |(name, fields): (&str, Fields)| {
+        let head = frames::headers(1, flag::END_STREAM, &fields);
+        Case::frames(name, head, Some(1))
+    };
+    table.into_iter().map(case).collect()
+}
+
+/// A length, and a body of three bytes.
+fn lengths() -> Vec<Case> {
+    let table = [
+        ("the body as long as it says", "3"),
+        ("a body that is too short", "4"),
+        ("a body that is too long", "2"),
+        ("a length that is no number", "x"),
+        ("two lengths in one", "3,3"),
+    ];
+    let case = |(name, length)| {
+        let mut fields = frames::request("POST", "/direct");
+        fields.push(("content-length", length));
+        let head = frames::headers(1, flag::NONE, &fields);
+        let bytes = [head, frames::data(1, flag::END_STREAM, b"abc")].concat();
+        Case::frames(name, bytes, Some(1))
+    };
+    table.map(case).into()
+}
+
+/// Frames that need no request.
+fn connection() -> Vec<Case> {
+    let settings = |identifier, value| frames::settings(&[(identifier, value)]);
+    let (ping, update) = (*b"12345678", frames::window);
+    let table = [
+        ("data on no stream", frames::data(0, 0, b"x")),
+        ("data on an idle stream", frames::data(1, 0, b"x")),
+        ("headers on an even stream", frames::get(2, "/direct")),
+        ("headers on no stream", frames::get(0, "/direct")),
+        ("a reset of an idle stream", frames::reset(1, 8)),
+        ("a reset of no stream", frames::reset(0, 8)),
+        ("a window update of nothing", update(0, 0)),
+        ("a window that is too large", update(0, 0x7fff_ffff)),
+        (
+            "settings on a stream",
+            frames::frame(kind::SETTINGS, 0, 1, b""),
+        ),
+        (
+            "settings of a wrong size",
+            frames::frame(kind::SETTINGS, 0, 0, b"abc"),
+        ),
+        (
+            "a stream window that is too large",
+            settings(4, 0x8000_0000),
+        ),
+        ("a frame size that is too small", settings(5, 1)),
+        ("unknown settings", settings(0x99, 1)),
+        ("a ping", frames::ping(ping)),
+        (
+            "a ping of a wrong size",
+            frames::frame(kind::PING, 0, 0, b"abc"),
+        ),
+        ("a ping on a stream", frames::frame(kind::PING, 0, 1, &ping)),
+        ("an unknown frame", frames::frame(0x99, 0xff, 0, b"abc")),
+        ("a promise", frames::frame(5, 4, 1, &[0, 0, 0, 2, 0x82])),
+        (
+            "a lone continuation",
+            frames::frame(kind::CONTINUATION, 4, 1, b""),
+        ),
+        ("garbage", b"GET / HTTP/1.1\r\n\r\n".repeat(9)),
+    ];
+    let case = |(name, bytes)| Case::frames(name, bytes, None);
+    table.map(case).into()
+}
+
+/// Heads in parts, and what may not be among them.
+fn heads() -> Vec<Case> {
+    let block = frames::block(&frames::request("GET", "/direct"));
+    let (first, rest) = block.split_at(9);
+    let (second, third) = rest.split_at(11);
+    let begun = frames::frame(kind::HEADERS, flag::END_STREAM, 1, first);
+    let more = |flags, part| frames::frame(kind::CONTINUATION, flags, 1, part);
+    let whole = |block: &[u8]| frames::frame(kind::HEADERS, 5, 1, block);
+    vec![
+        Case::frames(
+            "a head in continuations",
+            [begun.clone(), more(0, second), more(4, third)].concat(),
+            Some(1),
+        ),
+        Case::frames(
+            "a head that another frame interrupts",
+            [begun, frames::ping(*b"12345678")].concat(),
+            None,
+        ),
+        Case::frames(
+            "an index that is not there",
+            whole(&[&block[..], &[0xff, 0x7f]].concat()),
+            Some(1),
+        ),
+        Case::frames("a block that is cut off", whole(first), Some(1)),
+        Case::frames(
+            "a stream that is lower than the last",
+            [frames::get(5, "/direct"), frames::get(3, "/direct")].concat(),
+            Some(5),
+        ),
+        Case::frames(
+            "a frame that is too large",
+            [
+                frames::headers(1, flag::NONE, &frames::request("POST", "/direct")),
+                frames::data(1, flag::NONE, &[0; 16_385]),
+            ]
+            .concat(),
+            None,
+        ),
+    ]
+}
