@@ -48,6 +48,31 @@ const BUILT_IN: &[Filter] = &[
         folder: "filters/header_mutation",
         package: "nuncio-filter-header-mutation",
     },
+    Filter {
+        name: "CORS",
+        folder: "filters/cors",
+        package: "nuncio-filter-cors",
+    },
+    Filter {
+        name: "GRPC_WEB",
+        folder: "filters/grpc_web",
+        package: "nuncio-filter-grpc-web",
+    },
+    Filter {
+        name: "HEADER_TO_METADATA",
+        folder: "filters/header_to_metadata",
+        package: "nuncio-filter-header-to-metadata",
+    },
+    Filter {
+        name: "FAULT",
+        folder: "filters/fault",
+        package: "nuncio-filter-fault",
+    },
+    Filter {
+        name: "BUFFER",
+        folder: "filters/buffer",
+        package: "nuncio-filter-buffer",
+    },
 ];
 
 /// A package of its own, as a user's is.

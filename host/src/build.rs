@@ -30,6 +30,7 @@ mod manager;
 mod matching;
 mod metadata;
 mod network;
+mod per_filter;
 mod routes;
 mod values;
 

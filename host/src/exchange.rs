@@ -297,6 +297,9 @@ pub struct Exchange {
     pub remote: SocketAddr,
     /// What the client speaks.
     pub protocol: Protocol,
+    /// Whether the request came as one of gRPC, whatever filters made of it: the proxy's own replies
+    /// are of that kind then.
+    pub is_grpc: bool,
     /// When things happened.
     pub timing: Timing,
     /// The upstream side.
@@ -347,6 +350,7 @@ impl Exchange {
             connection,
             remote,
             protocol,
+            is_grpc: false,
             timing,
             upstream: Upstream::default(),
             route_name: None,
@@ -374,6 +378,7 @@ impl Exchange {
         self.request.spell(NameFormat::default());
         self.response.spell(NameFormat::default());
         self.remote = self.connection.direct_remote;
+        self.is_grpc = false;
         self.timing = timing;
         self.upstream = Upstream::default();
         self.route_name = None;

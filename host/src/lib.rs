@@ -21,7 +21,7 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`headers`], [`exchange`], [`socket`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `nearest`, `filters` | leaves |
+//! | [`headers`], [`exchange`], [`variant`], [`socket`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `nearest`, `pattern`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -43,6 +43,7 @@ mod listener;
 pub mod log_filter;
 mod nearest;
 pub mod observe;
+mod pattern;
 pub mod route;
 pub mod runtime;
 pub mod server;
@@ -51,5 +52,6 @@ mod tcp;
 mod timer;
 pub mod upstream;
 pub mod values;
+pub mod variant;
 pub mod wasm;
 mod worker;

@@ -50,8 +50,9 @@ pub const WASM_TABLES: u32 = 8;
 pub const WASM_TABLE_ELEMENTS: usize = 32 * 1024;
 /// Bytes that the host copies out of a guest for one call, in all.
 pub const WASM_LIFT_BYTES: usize = 8 * 1024 * 1024;
-/// Names, attributes, formats, buckets, counters and sinks of one instance, each.
-pub const WASM_INTERNED: usize = 1024;
+/// Names, attributes, formats, expressions, buckets, counters and sinks of one instance, each; all
+/// configurations of routes together.
+pub const WASM_INTERNED: usize = 8192;
 /// Length of a name, key or format text that a guest passes.
 pub const WASM_TEXT_BYTES: usize = 64 * 1024;
 /// Names and values of one block of fields after a guest changed it.
@@ -67,6 +68,10 @@ pub const WASM_BODY_BYTES: usize = CONNECTION_BUFFER_BYTES as usize;
 pub const WASM_LOG_LINE_BYTES: usize = 8 * 1024;
 /// Lines that one filter may log in a second on one worker, its failures included.
 pub const WASM_LOG_LINES_PER_SECOND: u32 = 100;
+/// A request's body that a filter holds back whole, where the filter says how large it may be.
+pub const WASM_HELD_BODY_BYTES: u32 = 64 * 1024 * 1024;
+/// Counters that a filter names while streams are served, and so after what clients send.
+pub const WASM_COUNTED_NAMES: usize = 1024;
 /// Handles of WASI resources that one instance holds at once.
 pub const WASM_HANDLES: u32 = 256;
 /// Random bytes that a guest gets at once.

@@ -11,7 +11,6 @@
 //! Where this page and Envoy's documentation disagree, Envoy 1.40's behaviour was measured and won.
 
 mod action;
-mod dialect;
 mod domains;
 mod error;
 mod facts;
@@ -20,7 +19,6 @@ mod index;
 mod matcher;
 mod mutation;
 mod part;
-mod pattern;
 mod redirect;
 mod rewrite;
 pub mod spec;
@@ -32,6 +30,9 @@ mod uri_template;
 mod virtual_cluster;
 mod weighted;
 
+use crate::pattern;
+pub use crate::pattern::PatternError;
+
 pub use action::{
     Action, ClusterChoice, ClusterName, ClusterRef, DirectResponse, Forward, Pick, Priority, Route,
     Target,
@@ -42,7 +43,6 @@ pub use hash::NewCookies;
 pub use matcher::Mismatch;
 pub use mutation::{AppendAction, Scratch};
 pub use part::{HeaderCondition, MetadataCondition, ResponseChanges};
-pub use pattern::PatternError;
 pub use redirect::Redirect;
 pub use rewrite::EnvoyHeaders;
 pub use table::{Table, Trace};

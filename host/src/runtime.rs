@@ -22,6 +22,7 @@ use crate::observe::stats::Sharded;
 use crate::route::{ClusterRef, EnvoyHeaders, Table};
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
+use crate::variant::Variants;
 use crate::wasm::FilterSlot;
 
 /// One whole configuration, running.
@@ -305,6 +306,8 @@ pub struct ConnectionManager {
     pub routes: Arc<Table>,
     /// `http_filters`, in the order of the file.
     pub filters: Arc<[FilterSlot]>,
+    /// Which configuration each filter has for a request without a route.
+    pub variants: Variants,
     /// `access_log`, each entry a filter that wants only the log phase.
     pub loggers: Arc<[FilterSlot]>,
     /// `access_log[].filter` by the index of the entry; empty where none has one.

@@ -34,8 +34,8 @@ pub use error::{Error, LoadError};
 pub use instances::{Instances, SlotState};
 pub use outcome::{Failure, FailureKind, LocalReply, Outcome, Upstream};
 pub use slot::{
-    BodyMode, FailurePolicy, FilterSlot, Grants, Interest, Isolation, Limits, Phases, Services,
-    SlotSpec, WasmStats,
+    BodyMode, FailurePolicy, FilterSlot, Grants, Interest, Isolation, Limits, Phases, RouteConfig,
+    Services, SlotBuilder, SlotSpec, WasmStats,
 };
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::log_filter::{LogFilter, Occasion};
 use crate::route::Scratch;
 use crate::runtime::Snapshot;
 use crate::upstream::Pools;
+use crate::variant::Variant;
 use crate::wasm::{FilterSlot, Instances, Phases, SlotState};
 
 /// Connection and stream numbers, unique in the process. Workers take them in blocks.
@@ -228,7 +229,7 @@ impl Worker {
             let is_logged = filter.is_none_or(|filter| {
                 filter.matches(&desk.exchange, Occasion::ConnectionEnd, random)
             });
-            if is_logged && slot.interest().wants.contains(Phases::LOG) {
+            if is_logged && slot.interest(Variant::BASE).wants.contains(Phases::LOG) {
                 self.filters.on_log(slot, state, &mut desk.exchange);
             }
             self.filters.on_done(slot, state);

@@ -154,6 +154,22 @@ impl RequestTrailers<'_> {
     pub const fn trailers_mut(&mut self) -> FieldsMut<'_> {
         FieldsMut::at(Block::RequestTrailers)
     }
+
+    /// Takes all trailers out: none are sent on.
+    ///
+    /// # Errors
+    /// [`HostError::WrongPhase`].
+    pub fn clear_trailers(&mut self) -> Result<(), HostError> {
+        Current.clear(Block::RequestTrailers)
+    }
+
+    /// Sends more of the body, in front of the trailers.
+    ///
+    /// # Errors
+    /// [`HostError::TooLarge`].
+    pub fn add_body(&mut self, body: impl AsRef<[u8]>) -> Result<(), HostError> {
+        Current.add_body(body.as_ref())
+    }
 }
 
 /// The head of the response, in
@@ -307,6 +323,22 @@ impl ResponseTrailers<'_> {
     #[must_use]
     pub const fn trailers_mut(&mut self) -> FieldsMut<'_> {
         FieldsMut::at(Block::ResponseTrailers)
+    }
+
+    /// Takes all trailers out: none are sent on.
+    ///
+    /// # Errors
+    /// [`HostError::WrongPhase`].
+    pub fn clear_trailers(&mut self) -> Result<(), HostError> {
+        Current.clear(Block::ResponseTrailers)
+    }
+
+    /// Sends more of the body, in front of the trailers.
+    ///
+    /// # Errors
+    /// [`HostError::TooLarge`].
+    pub fn add_body(&mut self, body: impl AsRef<[u8]>) -> Result<(), HostError> {
+        Current.add_body(body.as_ref())
     }
 }
 

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use crate::error::HostError;
+use crate::filter::Interest;
 use crate::host::{Block, Current, Host, RouteKind};
 use crate::resources::Sink;
 use crate::setup::{Attribute, Format, HeaderName};
@@ -63,6 +64,20 @@ impl Exchange<'_> {
         value: impl AsRef<[u8]>,
     ) -> Result<(), HostError> {
         Current.set_metadata(namespace, key, value.as_ref())
+    }
+
+    /// Adds to a counter whose name is known only now, such as that of a method; one that
+    /// [`Setup::counter`](crate::Setup::counter) gives costs less. A filter has at most 1024 of them.
+    pub fn count(&self, name: &str, n: u64) {
+        Current.count(name, n);
+    }
+
+    /// Says what this filter wants of the current stream from the next hook on, in place of what its
+    /// configuration said: less, because the stream is none of its business, or more. How a body comes
+    /// is settled once its headers have gone on.
+    #[inline]
+    pub fn set_interest(&mut self, interest: Interest) {
+        Current.set_interest(interest);
     }
 
     /// What the matched route does; none where no route matches.

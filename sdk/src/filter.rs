@@ -8,6 +8,7 @@ use crate::context::{
 };
 use crate::error::Result;
 use crate::flow::Flow;
+use crate::route_config::RouteConfig;
 use crate::setup::Setup;
 
 /// An HTTP filter, as one configuration of it.
@@ -34,6 +35,20 @@ pub trait Filter: Sized + 'static {
     /// # Errors
     /// An error refuses the whole configuration of the proxy, with its message.
     fn configure(config: Self::Config, setup: &mut Setup) -> Result<Self>;
+
+    /// What takes the place of this configuration for routes that have one of their own for the
+    /// filter. By default the most specific that is written, of the same type as the filter's own.
+    ///
+    /// A filter that takes another type for routes, or puts several levels together, does so here;
+    /// `self` is the filter as it is configured for all other routes. What is answered has its own
+    /// [`interest`](Self::interest), and serves the same streams: where a filter has a route matched
+    /// again, a stream goes on with the other configuration and the state that it has.
+    ///
+    /// # Errors
+    /// An error refuses the whole configuration of the proxy, with its message.
+    fn configure_route(&self, config: &RouteConfig<'_>, setup: &mut Setup) -> Result<Self> {
+        Self::configure(config.read()?, setup)
+    }
 
     /// The hooks to be called; the others cost nothing.
     fn interest(&self) -> Interest;
@@ -141,6 +156,7 @@ pub struct Interest {
     phases: u8,
     request_body: BodyMode,
     response_body: BodyMode,
+    request_body_limit: Option<u32>,
 }
 
 /// A phase of a stream, as a bit of [`Interest`].
@@ -164,6 +180,7 @@ impl Interest {
             phases: 0,
             request_body: BodyMode::Streamed,
             response_body: BodyMode::Streamed,
+            request_body_limit: None,
         }
     }
 
@@ -183,6 +200,22 @@ impl Interest {
     pub const fn request_body(mut self, mode: BodyMode) -> Self {
         self.request_body = mode;
         self.with(Phase::RequestBody)
+    }
+
+    /// Holds the request back until its whole body is there, without a look at it, so that what is
+    /// behind this filter gets it in one go.
+    #[must_use]
+    pub const fn whole_request(mut self) -> Self {
+        self.request_body = BodyMode::Buffered;
+        self
+    }
+
+    /// How many bytes a request's buffered body may have, in place of what the proxy's configuration
+    /// says.
+    #[must_use]
+    pub const fn request_body_limit(mut self, bytes: u32) -> Self {
+        self.request_body_limit = Some(bytes);
+        self
     }
 
     /// And [`Filter::on_request_trailers`].
@@ -226,6 +259,11 @@ impl Interest {
 
     pub(crate) const fn request_body_mode(self) -> BodyMode {
         self.request_body
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) const fn limit_of_request_body(self) -> Option<u32> {
+        self.request_body_limit
     }
 
     pub(crate) const fn response_body_mode(self) -> BodyMode {

@@ -53,6 +53,8 @@ pub struct LocalReply {
     pub grpc_status: Option<u32>,
     /// A flag for `%RESPONSE_FLAGS%`, by Envoy's short name, such as `RL`.
     pub response_flag: Option<String>,
+    /// Whether the route's changes of response headers apply to it.
+    pub of_route: bool,
 }
 
 impl LocalReply {
@@ -66,6 +68,7 @@ impl LocalReply {
             details: "filter_local_reply".to_owned(),
             grpc_status: None,
             response_flag: None,
+            of_route: false,
         }
     }
 
@@ -94,6 +97,13 @@ impl LocalReply {
     #[must_use]
     pub const fn with_grpc_status(mut self, status: u32) -> Self {
         self.grpc_status = Some(status);
+        self
+    }
+
+    /// With the changes of response headers that the route says. Only in the request's hooks.
+    #[must_use]
+    pub const fn as_route_says(mut self) -> Self {
+        self.of_route = true;
         self
     }
 

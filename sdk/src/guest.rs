@@ -5,6 +5,7 @@ use crate::bindings::nuncio::filter::types;
 use crate::filter::{BodyMode, Filter, Interest, Phase};
 use crate::flow::{Flow, LocalReply, Upstream};
 use crate::instance::{Instance, Step};
+use crate::route_config::RouteLevel;
 
 /// A component that has its one instance of `Filter`; [`export_filter!`](crate::export_filter) makes
 /// it.
@@ -19,6 +20,19 @@ pub trait Component {
 impl<C: Component> Guest for C {
     fn configure(document: String) -> Result<(u32, types::Interest), String> {
         C::with(|instance| instance.configure(&document))
+            .map(|(of, interest)| (of, interest.into()))
+            .map_err(|error| error.to_string())
+    }
+
+    fn configure_route(
+        of: u32,
+        levels: Vec<types::RouteConfig>,
+    ) -> Result<(u32, types::Interest), String> {
+        let levels: Vec<RouteLevel> = levels
+            .into_iter()
+            .map(|level| RouteLevel::new(level.id, level.document))
+            .collect();
+        C::with(|instance| instance.configure_route(of, &levels))
             .map(|(of, interest)| (of, interest.into()))
             .map_err(|error| error.to_string())
     }
@@ -82,6 +96,7 @@ impl From<Interest> for types::Interest {
                 .fold(types::Phases::empty(), |all, (_, phase)| all | phase),
             request_body: interest.request_body_mode().into(),
             response_body: interest.response_body_mode().into(),
+            request_body_limit: interest.limit_of_request_body(),
         }
     }
 }
@@ -121,6 +136,7 @@ impl From<LocalReply> for types::LocalReply {
             details: reply.details,
             grpc_status: reply.grpc_status,
             response_flag: reply.response_flag,
+            of_route: reply.of_route,
         }
     }
 }

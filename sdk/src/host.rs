@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::error::HostError;
+use crate::filter::Interest;
 
 #[cfg(all(not(target_arch = "wasm32"), not(feature = "testing")))]
 mod absent;
@@ -74,6 +75,8 @@ pub(crate) trait Host {
     fn open_sink(&self, target: &Target) -> Result<u32, String>;
     fn open_bucket(&self, key: &str, how: BucketSettings) -> Result<u32, String>;
     fn open_counter(&self, name: &str) -> Result<u32, String>;
+    fn stat_prefix(&self) -> String;
+    fn compile_pattern(&self, expression: &str) -> Result<u32, String>;
 
     fn get(&self, at: Block, name: u32) -> Option<Vec<u8>>;
     fn get_all(&self, at: Block, name: u32) -> Vec<Vec<u8>>;
@@ -87,6 +90,9 @@ pub(crate) trait Host {
     fn set_metadata(&self, namespace: &str, key: &str, value: &[u8]) -> Result<(), HostError>;
     fn metadata(&self, namespace: &str, key: &str) -> Option<Vec<u8>>;
     fn replace_body(&self, body: &[u8]) -> Result<(), HostError>;
+    fn clear(&self, at: Block) -> Result<(), HostError>;
+    fn add_body(&self, body: &[u8]) -> Result<(), HostError>;
+    fn set_interest(&self, interest: Interest);
     fn route(&self) -> Option<RouteKind>;
     fn clear_route_cache(&self) -> Result<(), HostError>;
 
@@ -96,4 +102,6 @@ pub(crate) trait Host {
     fn write_format(&self, sink: u32, format: u32);
     fn take(&self, bucket: u32, tokens: u32) -> bool;
     fn add(&self, counter: u32, n: u64);
+    fn count(&self, name: &str, n: u64);
+    fn matches(&self, pattern: u32, text: &[u8]) -> bool;
 }

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::filter::{Filter, Interest};
 use crate::flow::Flow;
 use crate::logger;
+use crate::route_config::{RouteConfig, RouteLevel};
 use crate::setup::Setup;
 
 /// The configurations and streams of one instance.
@@ -47,6 +48,21 @@ impl<F: Filter> Instance<F> {
         logger::install();
         logger::begin_hook();
         let filter = F::configure(read(document)?, &mut Setup::new())?;
+        self.keep(filter)
+    }
+
+    pub(crate) fn configure_route(
+        &self,
+        of: u32,
+        levels: &[RouteLevel],
+    ) -> Result<(u32, Interest)> {
+        let filter = self.with_filter(of, |filter| {
+            filter.configure_route(&RouteConfig::new(levels), &mut Setup::new())
+        })?;
+        self.keep(filter)
+    }
+
+    fn keep(&self, filter: F) -> Result<(u32, Interest)> {
         let interest = filter.interest();
         let mut configs = self.configs.try_borrow_mut()?;
         let number = u32::try_from(configs.len())?;
@@ -181,7 +197,7 @@ impl<F: Filter> Instance<F> {
 
 /// Reads a configuration. None at all is `null`, for which an author's type may have a field-less
 /// struct, a map, an `Option` or `()`: whichever form of nothing it takes is fine.
-fn read<C: DeserializeOwned>(document: &str) -> Result<C, BadConfiguration> {
+pub(crate) fn read<C: DeserializeOwned>(document: &str) -> Result<C, BadConfiguration> {
     let parse = |document| {
         let mut json = serde_json::Deserializer::from_str(document);
         serde_path_to_error::deserialize(&mut json).map_err(BadConfiguration::new)
@@ -194,7 +210,7 @@ fn read<C: DeserializeOwned>(document: &str) -> Result<C, BadConfiguration> {
 
 /// What is wrong with a configuration, and where in it.
 #[derive(Debug)]
-struct BadConfiguration(String);
+pub(crate) struct BadConfiguration(String);
 
 impl BadConfiguration {
     fn new(error: serde_path_to_error::Error<serde_json::Error>) -> Self {

@@ -119,6 +119,7 @@ mod host;
 mod instance;
 mod logger;
 mod resources;
+mod route_config;
 mod setup;
 #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
 pub mod testing;
@@ -132,7 +133,8 @@ pub use exchange::{Exchange, Fields, FieldsMut};
 pub use filter::{BodyMode, Filter, Interest};
 pub use flow::{Flow, LocalReply, Upstream};
 pub use host::{BucketSettings, RouteKind, Target};
-pub use resources::{Counter, Sink, TokenBucket};
+pub use resources::{Counter, Pattern, Sink, TokenBucket};
+pub use route_config::{RouteConfig, RouteLevel};
 pub use setup::{Attribute, Format, HeaderName, Setup};
 
 /// Makes a type that implements [`Filter`] the filter of this component. Once in a component.

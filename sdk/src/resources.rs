@@ -1,5 +1,5 @@
-//! What outlives a stream and is shared by all workers: counters, token buckets and log sinks. They
-//! come from [`Setup`](crate::Setup).
+//! What outlives a stream: counters, token buckets and log sinks, which all workers share, and
+//! regular expressions. They come from [`Setup`](crate::Setup).
 
 use crate::host::{Current, Host};
 
@@ -31,6 +31,19 @@ impl TokenBucket {
     #[must_use]
     pub fn take(self, tokens: u32) -> bool {
         Current.take(self.0, tokens)
+    }
+}
+
+/// A regular expression that the proxy has compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern(pub(crate) u32);
+
+impl Pattern {
+    /// Whether it matches all of `text`.
+    #[inline]
+    #[must_use]
+    pub fn matches(self, text: &[u8]) -> bool {
+        Current.matches(self.0, text)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Refused, Result};
 use crate::host::{BucketSettings, Current, Host, Target};
-use crate::resources::{Counter, Sink, TokenBucket};
+use crate::resources::{Counter, Pattern, Sink, TokenBucket};
 
 /// A header name that the proxy has looked up once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +111,25 @@ impl Setup {
         match Current.open_counter(name) {
             Ok(id) => Ok(Counter(id)),
             Err(reason) => Err(Refused::new("open counter", name, reason).into()),
+        }
+    }
+
+    /// What the statistics of the filter's chain begin with: `http.<stat_prefix>.`
+    #[must_use]
+    pub fn stat_prefix(&self) -> String {
+        Current.stat_prefix()
+    }
+
+    /// Compiles a regular expression in RE2's syntax.
+    ///
+    /// # Errors
+    /// Not an expression, or one that is too large.
+    pub fn pattern(&mut self, expression: &str) -> Result<Pattern> {
+        match Current.compile_pattern(expression) {
+            Ok(id) => Ok(Pattern(id)),
+            Err(reason) => {
+                Err(Refused::new("compile regular expression", expression, reason).into())
+            }
         }
     }
 }

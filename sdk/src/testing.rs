@@ -50,6 +50,7 @@ use crate::filter::{Filter, Interest};
 use crate::host::Target;
 use crate::host::fake::within;
 use crate::instance::Instance;
+use crate::route_config::RouteLevel;
 use world::World;
 
 pub use stream::Stream;
@@ -149,6 +150,30 @@ impl<F: Filter> Configured<F> {
             self.of,
             self.interest,
         )
+    }
+
+    /// The filter as it is configured for a route with these documents, from the route configuration
+    /// inwards: the last is the most specific. Its streams are those of the same instance.
+    ///
+    /// # Errors
+    /// What `configure_route` answers.
+    pub fn for_route(&self, documents: &[Value]) -> Result<Self> {
+        let levels: Vec<RouteLevel> = (1..)
+            .zip(documents)
+            .map(|(id, document)| RouteLevel::new(id, document.to_string()))
+            .collect();
+        self.world.borrow_mut().configuring = true;
+        let configured = within(&self.world, || {
+            self.instance.configure_route(self.of, &levels)
+        });
+        self.world.borrow_mut().configuring = false;
+        let (of, interest) = configured?;
+        Ok(Self {
+            world: Rc::clone(&self.world),
+            instance: Rc::clone(&self.instance),
+            of,
+            interest,
+        })
     }
 
     /// The hooks that the filter wants.

@@ -9,10 +9,16 @@
 mod actions;
 #[path = "compare/connection.rs"]
 mod connection;
+#[path = "compare/cors.rs"]
+mod cors;
+#[path = "compare/filters.rs"]
+mod filters;
 #[path = "compare/frames.rs"]
 mod frames;
 #[path = "compare/framing.rs"]
 mod framing;
+#[path = "compare/grpc_web.rs"]
+mod grpc_web;
 #[path = "compare/hcm.rs"]
 mod hcm;
 #[path = "compare/hcm_codecs.rs"]
@@ -31,6 +37,8 @@ mod local_reply;
 mod logs;
 #[path = "compare/mutation.rs"]
 mod mutation;
+#[path = "compare/per_route.rs"]
+mod per_route;
 #[path = "compare/responses.rs"]
 mod responses;
 #[path = "compare/routing.rs"]
@@ -75,6 +83,10 @@ fn main() -> ExitCode {
         logs::group(),
         tcp::group(),
         actions::group(),
+        per_route::group(),
+        cors::group(),
+        grpc_web::group(),
+        filters::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

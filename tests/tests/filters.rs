@@ -17,6 +17,8 @@ mod faults;
 mod isolation;
 #[path = "filters/loading.rs"]
 mod loading;
+#[path = "filters/per_route.rs"]
+mod per_route;
 #[path = "filters/rate_limit.rs"]
 mod rate_limit;
 #[path = "filters/replies.rs"]

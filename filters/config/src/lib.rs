@@ -1,12 +1,18 @@
 //! Envoy's common configuration messages, as the built-in filters read them.
 //!
-//! Owns what more than one filter needs: scalars in their JSON forms, fractions, statuses, and
-//! headers to add with their formats. Messages that one filter alone has are in that filter.
+//! Owns what more than one filter needs: scalars in their JSON forms, fractions and the picking of
+//! them, statuses, matchers, and headers to add with their formats. Messages that one filter alone has are in that filter.
 
 mod header;
+mod header_matcher;
+mod matcher;
+mod sampler;
 mod scalar;
 mod status;
 
 pub use header::{AppendAction, HeaderValue, HeaderValueOption, Value, changeable_name};
+pub use header_matcher::{HeaderMatch, HeaderMatcher};
+pub use matcher::{Match, RegexMatcher, StringMatcher};
+pub use sampler::Sampler;
 pub use scalar::{Duration, Fraction, RuntimeFraction, UInt32};
 pub use status::Status;

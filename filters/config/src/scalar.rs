@@ -116,10 +116,25 @@ impl Fraction {
         denominator: Denominator::Hundred,
     };
 
+    /// All.
+    pub const ALL: Self = Self {
+        numerator: UInt32(100),
+        denominator: Denominator::Hundred,
+    };
+
     /// How many.
     #[must_use]
     pub const fn numerator(self) -> u32 {
         self.numerator.0
+    }
+
+    /// The same, but no more than so many.
+    #[must_use]
+    pub fn at_most(self, numerator: u32) -> Self {
+        Self {
+            numerator: UInt32(self.numerator.0.min(numerator)),
+            ..self
+        }
     }
 
     /// Of how many: 100, 10 000 or 1 000 000.

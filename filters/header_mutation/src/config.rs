@@ -13,6 +13,21 @@ pub struct Config {
     /// What to change.
     #[serde(default)]
     pub mutations: Mutations,
+    /// Whether what is written at routes comes after what is written further out.
+    #[serde(default)]
+    pub most_specific_header_mutations_wins: bool,
+}
+
+/// `HeaderMutationPerRoute`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteMutations {
+    /// The type URL, if the proxy hands it over.
+    #[serde(default, rename = "@type")]
+    _type: Option<String>,
+    /// What to change.
+    #[serde(default)]
+    pub mutations: Mutations,
 }
 
 /// `Mutations`. Each list is applied in order.

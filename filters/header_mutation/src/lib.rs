@@ -10,20 +10,21 @@ use std::borrow::Cow;
 use nuncio_filter_config::{AppendAction, Value, changeable_name};
 use nuncio_sdk::{
     Exchange, FieldsMut, Filter, Flow, HeaderName, HostError, Interest, RequestHeaders,
-    ResponseHeaders, Result, Setup,
+    ResponseHeaders, Result, RouteConfig, RouteLevel, Setup,
 };
 
-pub use config::{Config, Mutation, Mutations};
+pub use config::{Config, Mutation, Mutations, RouteMutations};
 
 /// The filter.
 #[derive(Debug)]
 pub struct HeaderMutation {
     request: Vec<Step>,
     response: Vec<Step>,
+    most_specific_wins: bool,
 }
 
 /// One mutation, looked up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     Remove(HeaderName),
     Append {
@@ -39,16 +40,30 @@ impl Filter for HeaderMutation {
     type Stream = ();
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
-        let mut steps = |mutations: Vec<Mutation>| -> Result<Vec<Step>> {
-            mutations
-                .into_iter()
-                .map(|mutation| Step::look_up(mutation, setup))
-                .collect()
+        let mut filter = Self {
+            request: Vec::new(),
+            response: Vec::new(),
+            most_specific_wins: config.most_specific_header_mutations_wins,
         };
-        Ok(Self {
-            request: steps(config.mutations.request_mutations)?,
-            response: steps(config.mutations.response_mutations)?,
-        })
+        filter.add(config.mutations, setup)?;
+        Ok(filter)
+    }
+
+    /// All that is written on the way to the route comes on top; what comes last wins.
+    fn configure_route(&self, config: &RouteConfig<'_>, setup: &mut Setup) -> Result<Self> {
+        let mut filter = Self {
+            request: self.request.clone(),
+            response: self.response.clone(),
+            most_specific_wins: self.most_specific_wins,
+        };
+        let mut levels: Vec<&RouteLevel> = config.levels().iter().collect();
+        if !self.most_specific_wins {
+            levels.reverse();
+        }
+        for level in levels {
+            filter.add(level.read::<RouteMutations>()?.mutations, setup)?;
+        }
+        Ok(filter)
     }
 
     fn interest(&self) -> Interest {
@@ -76,6 +91,18 @@ impl Filter for HeaderMutation {
             step.apply(&value, &mut cx.response_mut())?;
         }
         Ok(Flow::Next)
+    }
+}
+
+impl HeaderMutation {
+    fn add(&mut self, mutations: Mutations, setup: &mut Setup) -> Result<()> {
+        for mutation in mutations.request_mutations {
+            self.request.push(Step::look_up(mutation, setup)?);
+        }
+        for mutation in mutations.response_mutations {
+            self.response.push(Step::look_up(mutation, setup)?);
+        }
+        Ok(())
     }
 }
 

@@ -104,6 +104,40 @@ fn an_empty_value_is_kept_only_if_asked() {
 }
 
 #[test]
+fn routes_add_their_mutations() {
+    let level = |value: &str| {
+        json!({ "mutations": {
+            "request_mutations": [
+                append("x-all", value, "APPEND_IF_EXISTS_OR_ADD"),
+                append("x-last", value, "OVERWRITE_IF_EXISTS_OR_ADD"),
+            ],
+        } })
+    };
+    for (wins, expected) in [
+        (
+            false,
+            ":path=/p x-all=chain x-all=route x-all=host x-last=host",
+        ),
+        (
+            true,
+            ":path=/p x-all=chain x-all=host x-all=route x-last=route",
+        ),
+    ] {
+        let mut document = level("chain");
+        document["most_specific_header_mutations_wins"] = json!(wins);
+        let filter = Host::new()
+            .configure::<HeaderMutation>(document)
+            .expect("a good configuration")
+            .for_route(&[level("host"), level("route")])
+            .expect("a good configuration for routes");
+        let mut stream = filter.stream();
+        let flow = stream.on_request_headers(&[(":path", "/p")], true);
+        assert_eq!(flow, Ok(Flow::Next));
+        assert_eq!(shown(&stream.request_headers()), expected, "{wins}");
+    }
+}
+
+#[test]
 fn without_mutations_it_is_never_called() {
     for document in [json!({}), json!({ "mutations": {} })] {
         let filter = Host::new()

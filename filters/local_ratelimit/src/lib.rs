@@ -3,20 +3,19 @@
 
 mod config;
 mod headers;
-mod sampler;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use nuncio_filter_config::Sampler;
 use nuncio_sdk::{
     BucketSettings, Counter, Error, Exchange, Filter, Flow, Interest, LocalReply, RequestHeaders,
-    Result, Setup,
+    Result, RouteConfig, Setup,
 };
 
 pub use config::{Config, TokenBucket};
 use headers::HeadersToAdd;
-use sampler::Sampler;
 
 /// The body of the response, and `%RESPONSE_CODE_DETAILS%`.
 const RATE_LIMITED: &str = "local_rate_limited";
@@ -59,38 +58,12 @@ impl Filter for LocalRateLimit {
     type Stream = ();
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
-        if config.stat_prefix.is_empty() {
-            return Err(Error::msg("`stat_prefix` is empty"));
-        }
-        let limit = Limit::look_up(config.token_bucket.as_ref(), setup)?;
-        let fraction = |given: Option<nuncio_filter_config::RuntimeFraction>| {
-            Sampler::new(
-                given
-                    .map(|fraction| fraction.default_value)
-                    .unwrap_or_default(),
-            )
-        };
-        let (enabled, enforced) = (
-            fraction(config.filter_enabled),
-            fraction(config.filter_enforced),
-        );
-        Ok(Self {
-            limit,
-            enabled,
-            enforced,
-            status: config
-                .status
-                .map_or(429, |status| if status.0 < 400 { 429 } else { status.0 }),
-            grpc_status: config
-                .rate_limited_as_resource_exhausted
-                .then_some(RESOURCE_EXHAUSTED),
-            to_response: HeadersToAdd::look_up(config.response_headers_to_add, setup)?,
-            to_request: HeadersToAdd::look_up(
-                config.request_headers_to_add_when_not_enforced,
-                setup,
-            )?,
-            counters: Counters::open(&config.stat_prefix, setup)?,
-        })
+        Self::with_bucket("default", config, setup)
+    }
+
+    /// In place of the filter's own, with a bucket for all routes that it is written for.
+    fn configure_route(&self, config: &RouteConfig<'_>, setup: &mut Setup) -> Result<Self> {
+        Self::with_bucket(&format!("route {}", config.id()), config.read()?, setup)
     }
 
     fn interest(&self) -> Interest {
@@ -121,6 +94,41 @@ impl Filter for LocalRateLimit {
 }
 
 impl LocalRateLimit {
+    fn with_bucket(key: &str, config: Config, setup: &mut Setup) -> Result<Self> {
+        if config.stat_prefix.is_empty() {
+            return Err(Error::msg("`stat_prefix` is empty"));
+        }
+        let limit = Limit::look_up(key, config.token_bucket.as_ref(), setup)?;
+        let fraction = |given: Option<nuncio_filter_config::RuntimeFraction>| {
+            Sampler::new(
+                given
+                    .map(|fraction| fraction.default_value)
+                    .unwrap_or_default(),
+            )
+        };
+        let (enabled, enforced) = (
+            fraction(config.filter_enabled),
+            fraction(config.filter_enforced),
+        );
+        Ok(Self {
+            limit,
+            enabled,
+            enforced,
+            status: config
+                .status
+                .map_or(429, |status| if status.0 < 400 { 429 } else { status.0 }),
+            grpc_status: config
+                .rate_limited_as_resource_exhausted
+                .then_some(RESOURCE_EXHAUSTED),
+            to_response: HeadersToAdd::look_up(config.response_headers_to_add, setup)?,
+            to_request: HeadersToAdd::look_up(
+                config.request_headers_to_add_when_not_enforced,
+                setup,
+            )?,
+            counters: Counters::open(&config.stat_prefix, setup)?,
+        })
+    }
+
     fn reply(&self, exchange: &Exchange<'_>) -> LocalReply {
         let mut reply = LocalReply::new(self.status)
             .with_body(RATE_LIMITED)
@@ -133,7 +141,7 @@ impl LocalRateLimit {
 }
 
 impl Limit {
-    fn look_up(bucket: Option<&TokenBucket>, setup: &mut Setup) -> Result<Self> {
+    fn look_up(key: &str, bucket: Option<&TokenBucket>, setup: &mut Setup) -> Result<Self> {
         let Some(bucket) = bucket else {
             return Ok(Self::Everything);
         };
@@ -156,7 +164,7 @@ impl Limit {
             tokens_per_fill: bucket.tokens_per_fill.0,
             fill_interval,
         };
-        setup.token_bucket("default", how).map(Self::Tokens)
+        setup.token_bucket(key, how).map(Self::Tokens)
     }
 
     fn admits(&self) -> bool {

@@ -224,3 +224,32 @@ fn a_bad_configuration_is_refused() {
         assert!(message.contains(reason), "{more}: {message}");
     }
 }
+
+#[test]
+fn each_place_of_a_route_has_a_bucket_of_its_own() {
+    let host = Host::new();
+    let filter = filter(&host, &json!({}));
+    let written = json!({
+        "stat_prefix": "route",
+        "token_bucket": { "max_tokens": 1, "tokens_per_fill": 1, "fill_interval": "100s" },
+        "filter_enabled": { "default_value": { "numerator": 100 } },
+        "filter_enforced": { "default_value": { "numerator": 100 } },
+        "status": { "code": 503 },
+    });
+    let outer = filter.for_route(&[written.clone()]).expect("a good one");
+    let inner = filter
+        .for_route(&[written.clone(), written.clone()])
+        .expect("a good one");
+    let again = filter.for_route(&[written]).expect("a good one");
+    for (name, filter) in [("chain", &filter), ("outer", &outer), ("inner", &inner)] {
+        assert_eq!(request(filter).0, Flow::Next, "{name}");
+    }
+    assert_eq!(limited(&filter).status, 429);
+    assert_eq!(limited(&outer).status, 503);
+    assert_eq!(
+        limited(&again).status,
+        503,
+        "the same place has the same bucket"
+    );
+    assert_eq!(host.counter("route.http_local_rate_limit.ok"), Some(2));
+}

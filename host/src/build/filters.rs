@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::per_filter::Chain;
 use super::{Workshop, chain};
 use crate::config::access_log::{
     AccessLog, AccessLogConfig, FileAccessLogFormat, SubstitutionFormat,
@@ -20,15 +21,17 @@ use crate::config::{Place, json as config_json};
 use crate::filters;
 use crate::observe::access_log::Target;
 use crate::observe::registry::Scope;
-use crate::wasm::{self, Component, FilterSlot, Grants, SlotSpec};
+use crate::wasm::{self, Component, FilterSlot, Grants, SlotBuilder, SlotSpec};
 
 impl Workshop<'_> {
-    /// The chain of a connection manager.
+    /// The chain of a connection manager, to be configured for its routes. `stat_prefix` is the
+    /// manager's.
     pub(super) fn http_filters(
         &mut self,
         written: &[HttpFilter],
+        stat_prefix: &str,
         place: Place<'_>,
-    ) -> Arc<[FilterSlot]> {
+    ) -> Chain {
         let is_router =
             |filter: &HttpFilter| matches!(filter.typed_config, HttpFilterConfig::Router(_));
         match written.iter().position(is_router) {
@@ -36,6 +39,12 @@ impl Workshop<'_> {
                 self.diagnostics.error(
                     place.index(at),
                     "the router is terminal: it must be the last filter of its chain",
+                );
+            }
+            Some(at) if written.get(at).is_some_and(|router| router.disabled) => {
+                self.diagnostics.error(
+                    place.index(at).field("disabled"),
+                    "the router ends its chain: it cannot be left out by default",
                 );
             }
             Some(_) => {}
@@ -51,14 +60,21 @@ impl Workshop<'_> {
                     .hint("add envoy.filters.http.router as the last filter");
             }
         }
-        let filters = written.iter().enumerate();
-        filters
-            .filter_map(|(index, filter)| self.http_filter(filter, place.index(index)))
-            .collect()
+        let mut chain = Chain::new();
+        for (index, filter) in written.iter().enumerate() {
+            let place = place.index(index);
+            let slot = self.http_filter(filter, stat_prefix, place.field("typed_config"));
+            chain.push(filter, slot);
+        }
+        chain
     }
 
-    fn http_filter(&mut self, written: &HttpFilter, place: Place<'_>) -> Option<FilterSlot> {
-        let place = place.field("typed_config");
+    fn http_filter(
+        &mut self,
+        written: &HttpFilter,
+        stat_prefix: &str,
+        place: Place<'_>,
+    ) -> Option<SlotBuilder> {
         let (name, bytes, configuration) = match &written.typed_config {
             HttpFilterConfig::Router(config) => {
                 ("router", filters::ROUTER, config_json::to_string(config))
@@ -76,19 +92,38 @@ impl Workshop<'_> {
                 filters::HEADER_MUTATION,
                 config_json::to_string(config),
             ),
-            HttpFilterConfig::Wasm(config) => return self.user(&written.name, config, place),
+            HttpFilterConfig::Cors(config) => {
+                ("cors", filters::CORS, config_json::to_string(config))
+            }
+            HttpFilterConfig::GrpcWeb(config) => (
+                "grpc_web",
+                filters::GRPC_WEB,
+                config_json::to_string(config),
+            ),
+            HttpFilterConfig::Buffer(config) => {
+                ("buffer", filters::BUFFER, config_json::to_string(config))
+            }
+            HttpFilterConfig::Fault(config) => {
+                ("fault", filters::FAULT, config_json::to_string(config))
+            }
+            HttpFilterConfig::HeaderToMetadata(config) => (
+                "header_to_metadata",
+                filters::HEADER_TO_METADATA,
+                config_json::to_string(config),
+            ),
+            HttpFilterConfig::Wasm(config) => {
+                return self.user(&written.name, config, stat_prefix, place);
+            }
         };
         let component = self.embedded(name, bytes, place)?;
-        self.slot(
-            &component,
-            SlotSpec::new(&*written.name, configuration),
-            place,
-        )
+        let mut spec = SlotSpec::new(&*written.name, configuration);
+        spec.stat_prefix = statistics_of(stat_prefix);
+        self.slot(&component, spec, place)
     }
 
     /// Envoy's default for both fractions is 0 %, which limits nothing and says nothing. And a filter
     /// does not see runtime values.
-    fn warn_unlimited(&mut self, written: &LocalRateLimit, place: Place<'_>) {
+    pub(super) fn warn_unlimited(&mut self, written: &LocalRateLimit, place: Place<'_>) {
         for (field, fraction) in [
             ("filter_enabled", &written.filter_enabled),
             ("filter_enforced", &written.filter_enforced),
@@ -119,7 +154,13 @@ impl Workshop<'_> {
     }
 
     /// A user's filter.
-    fn user(&mut self, name: &str, written: &Wasm, place: Place<'_>) -> Option<FilterSlot> {
+    fn user(
+        &mut self,
+        name: &str,
+        written: &Wasm,
+        stat_prefix: &str,
+        place: Place<'_>,
+    ) -> Option<SlotBuilder> {
         let file = written.component.filename();
         let here = place.field("component").field("filename");
         let component = match self.components.get(file) {
@@ -140,6 +181,7 @@ impl Workshop<'_> {
             .as_ref()
             .map(|raw| raw.get().to_string());
         let mut spec = SlotSpec::new(name, configuration.unwrap_or_else(|| "null".to_owned()));
+        spec.stat_prefix = statistics_of(stat_prefix);
         spec.failure_policy = match written.failure_policy {
             FailurePolicy::FailClosed => wasm::FailurePolicy::FailClosed,
             FailurePolicy::FailOpen => wasm::FailurePolicy::FailOpen,
@@ -185,9 +227,9 @@ impl Workshop<'_> {
         component: &Component,
         spec: SlotSpec,
         place: Place<'_>,
-    ) -> Option<FilterSlot> {
+    ) -> Option<SlotBuilder> {
         let name = spec.name.clone();
-        match FilterSlot::build(&self.engine, component, spec, &self.services) {
+        match FilterSlot::start(&self.engine, component, spec, &self.services) {
             Ok(slot) => {
                 self.registry.register(Scope::wasm(&name), slot.stats());
                 Some(slot)
@@ -250,6 +292,11 @@ impl Workshop<'_> {
         spec.grants = Grants {
             log_sinks: vec![target],
         };
-        self.slot(&component, spec, place)
+        self.slot(&component, spec, place).map(SlotBuilder::finish)
     }
+}
+
+/// What the statistics of a connection manager begin with.
+fn statistics_of(stat_prefix: &str) -> String {
+    format!("http.{stat_prefix}.")
 }

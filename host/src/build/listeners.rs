@@ -149,9 +149,12 @@ impl Workshop<'_> {
         written: &HttpConnectionManager,
         place: Place<'_>,
     ) -> Option<ConnectionManager> {
-        let routes = self.routes(written.route_config(), place.field("route_config"));
+        let filters = place.field("http_filters");
+        let mut chain = self.http_filters(&written.http_filters, &written.stat_prefix, filters);
+        let outermost = chain.outermost();
+        let routes = place.field("route_config");
+        let routes = self.routes(written.route_config(), &mut chain, routes);
         let hygiene = self.hygiene(written, place);
-        let slots = self.http_filters(&written.http_filters, place.field("http_filters"));
         let loggers = self.access_logs(&written.access_log, place.field("access_log"));
         let log_filters = self.log_filters(&written.access_log, place.field("access_log"));
         let local_replies = written
@@ -196,7 +199,8 @@ impl Workshop<'_> {
                 .unwrap_or(false),
             http2: http2_settings(&http2),
             routes: routes?,
-            filters: slots,
+            filters: chain.finish(),
+            variants: outermost.variants(),
             loggers,
             log_filters,
             local_replies,
@@ -255,6 +259,11 @@ fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
             HttpFilterConfig::Router(router) => router.suppress_envoy_headers,
             HttpFilterConfig::LocalRateLimit(_)
             | HttpFilterConfig::HeaderMutation(_)
+            | HttpFilterConfig::Cors(_)
+            | HttpFilterConfig::GrpcWeb(_)
+            | HttpFilterConfig::Buffer(_)
+            | HttpFilterConfig::Fault(_)
+            | HttpFilterConfig::HeaderToMetadata(_)
             | HttpFilterConfig::Wasm(_) => false,
         });
     if suppressed {

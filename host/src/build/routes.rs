@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::matching::{header, matches};
-use super::{Workshop, chain};
+use super::per_filter::{Chain, Level};
+use super::{Workshop, chain as error_chain};
 use crate::config::Place;
 use crate::config::header::{HeaderAppendAction, HeaderValueOption};
 use crate::config::route::{
@@ -29,6 +30,9 @@ mod actions;
 
 /// What Envoy calls the requests of a virtual host that are in none of its `virtual_clusters`.
 const OTHER_REQUESTS: &str = "other";
+
+/// The chain that routes are built for, and what counts around them.
+type Filters<'a> = (&'a mut Chain, &'a Level);
 
 /// The four lists of header changes that every level has.
 pub(super) struct Changes<'a> {
@@ -55,13 +59,23 @@ impl Workshop<'_> {
     pub(super) fn routes(
         &mut self,
         written: &RouteConfiguration,
+        chain: &mut Chain,
         place: Place<'_>,
     ) -> Option<Arc<Table>> {
+        let filters = self.level(
+            chain,
+            &chain.outermost(),
+            &written.typed_per_filter_config,
+            place,
+        );
         let before = self.diagnostics.error_count();
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let hosts = written.virtual_hosts.iter().enumerate();
         let virtual_hosts = hosts
-            .map(|(index, host)| self.virtual_host(host, place.field("virtual_hosts").index(index)))
+            .map(|(index, host)| {
+                let place = place.field("virtual_hosts").index(index);
+                self.virtual_host(host, (chain, &filters), place)
+            })
             .collect();
         let spec = TableSpec {
             name: written.name.clone(),
@@ -91,7 +105,7 @@ impl Workshop<'_> {
                             Step::Field(name) => place.field(name),
                             Step::Index(index) => place.index(*index),
                         });
-                    let shown = self.diagnostics.error(place, chain(&error.problem));
+                    let shown = self.diagnostics.error(place, error_chain(&error.problem));
                     if let Problem::UnknownCluster(name) = &error.problem
                         && let Some(near) = nearest(name, clusters.keys().map(String::as_str))
                     {
@@ -103,14 +117,24 @@ impl Workshop<'_> {
         }
     }
 
-    fn virtual_host(&mut self, written: &VirtualHost, place: Place<'_>) -> VirtualHostSpec {
+    fn virtual_host(
+        &mut self,
+        written: &VirtualHost,
+        (chain, outer): Filters<'_>,
+        place: Place<'_>,
+    ) -> VirtualHostSpec {
+        let filters = self.cors_level(chain, outer, written.cors.as_ref(), place);
+        let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let routes = written.routes.iter().enumerate();
         VirtualHostSpec {
             name: written.name.clone(),
             domains: written.domains.clone(),
             routes: routes
-                .map(|(index, route)| self.route(route, place.field("routes").index(index)))
+                .map(|(index, route)| {
+                    let place = place.field("routes").index(index);
+                    self.route(route, (chain, &filters), place)
+                })
                 .collect(),
             request_headers,
             response_headers,
@@ -129,6 +153,7 @@ impl Workshop<'_> {
                 .collect(),
             other_requests: (!written.virtual_clusters.is_empty())
                 .then(|| self.group_stats(written, OTHER_REQUESTS)),
+            variants: filters.variants(),
         }
     }
 
@@ -137,11 +162,22 @@ impl Workshop<'_> {
             .sharded(Scope::virtual_cluster(&host.name, name))
     }
 
-    fn route(&mut self, written: &Route, place: Place<'_>) -> RouteSpec {
+    fn route(
+        &mut self,
+        written: &Route,
+        (chain, outer): Filters<'_>,
+        place: Place<'_>,
+    ) -> RouteSpec {
+        let cors = match &written.action {
+            RouteActionKind::Route(action) => action.cors.as_ref(),
+            RouteActionKind::Redirect(_) | RouteActionKind::DirectResponse(_) => None,
+        };
+        let filters = self.cors_level(chain, outer, cors, place.field("route"));
+        let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let action = match &written.action {
             RouteActionKind::Route(action) => {
-                ActionSpec::Forward(self.forward(action, place.field("route")))
+                ActionSpec::Forward(self.forward(action, (chain, &filters), place.field("route")))
             }
             RouteActionKind::Redirect(action) => ActionSpec::Redirect(actions::redirect(action)),
             RouteActionKind::DirectResponse(action) => {
@@ -154,6 +190,7 @@ impl Workshop<'_> {
             action,
             request_headers,
             response_headers,
+            variants: filters.variants(),
         }
     }
 
@@ -223,7 +260,7 @@ impl Workshop<'_> {
                     keep_empty_value: option.keep_empty_value,
                 }),
                 Err(error) => {
-                    self.diagnostics.error(here, chain(&error));
+                    self.diagnostics.error(here, error_chain(&error));
                 }
             }
         }

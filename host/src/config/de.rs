@@ -13,7 +13,8 @@
 //! - a struct is named after its message, `envoy.config.cluster.v3.Cluster`, and so is an enum;
 //! - a field `oneof:path_specifier` holds an enum with one variant for a member of that oneof;
 //! - a field `any:typed_config` holds an enum named `any:` and what it is (`any:HTTP filter`), with
-//!   one variant, named after its message, for each type that the proxy implements.
+//!   one variant, named after its message, for each type that the proxy implements; one named `` is
+//!   for an empty value without a type. `anys:` is a mapping of such enums by names of the user.
 //!
 //! [`schema`]: crate::config::schema
 //! [`document`]: crate::config::document
@@ -206,6 +207,15 @@ impl Session<'_> {
     fn report_once(&self, node: NodeId, what: &'static str, text: String) {
         if self.reported.borrow_mut().insert((node, what)) {
             self.report(node, text, None);
+        }
+    }
+
+    /// A warning about a value, told once.
+    fn warn_once(&self, node: NodeId, what: &'static str, text: String) {
+        if self.reported.borrow_mut().insert((node, what)) {
+            let (span, path) = (self.document.span(node), self.document.path(node));
+            let mut diagnostics = self.diagnostics.borrow_mut();
+            diagnostics.push(Severity::Warning, span, path, text);
         }
     }
 

@@ -231,6 +231,18 @@ impl Place<'_> {
         }
     }
 
+    /// The value of a key that the user has chosen.
+    #[must_use]
+    pub fn key(self, name: &str) -> Self {
+        match self.document.entry(self.node, name) {
+            Some(entry) if self.absent.is_none() => Self {
+                node: entry.value,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// The element of a list. A value that stands for a list of one is its own first element.
     #[must_use]
     pub fn index(self, index: usize) -> Self {

@@ -1,7 +1,17 @@
-//! HTTP filters and what each is configured by.
+//! HTTP filters and what each is configured by: those that are short here, one file for each other.
+
+pub mod buffer;
+pub mod cors;
+pub mod fault;
+pub mod header_to_metadata;
+pub mod per_route;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::filter::buffer::Buffer;
+use crate::config::filter::cors::Cors;
+use crate::config::filter::fault::HttpFault;
+use crate::config::filter::header_to_metadata::HeaderToMetadata;
 use crate::config::header::{HeaderMutation, HeaderValueOption};
 use crate::config::scalar::{
     ByteSize, CallTime, Duration, RawValue, RuntimeFractionalPercent, StatusCode,
@@ -16,6 +26,9 @@ pub struct HttpFilter {
     /// The filter.
     #[serde(rename = "any:typed_config")]
     pub typed_config: HttpFilterConfig,
+    /// Whether the filter is left out but for routes that enable it.
+    #[serde(default)]
+    pub disabled: bool,
 }
 
 /// The HTTP filters that there are.
@@ -31,6 +44,21 @@ pub enum HttpFilterConfig {
     /// Changes header fields.
     #[serde(rename = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
     HeaderMutation(HeaderMutationFilter),
+    /// Answers questions of browsers about other origins.
+    #[serde(rename = "envoy.extensions.filters.http.cors.v3.Cors")]
+    Cors(Cors),
+    /// Lets gRPC-Web clients speak to gRPC servers.
+    #[serde(rename = "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
+    GrpcWeb(GrpcWeb),
+    /// Holds requests back until their bodies are there.
+    #[serde(rename = "envoy.extensions.filters.http.buffer.v3.Buffer")]
+    Buffer(Buffer),
+    /// Answers some requests with errors.
+    #[serde(rename = "envoy.extensions.filters.http.fault.v3.HTTPFault")]
+    Fault(Box<HttpFault>),
+    /// Leaves values of headers as metadata.
+    #[serde(rename = "envoy.extensions.filters.http.header_to_metadata.v3.Config")]
+    HeaderToMetadata(HeaderToMetadata),
     /// A filter of the user.
     #[serde(rename = "nuncio.filters.http.wasm.v1.Wasm")]
     Wasm(Wasm),
@@ -44,6 +72,11 @@ pub struct Router {
     #[serde(default)]
     pub suppress_envoy_headers: bool,
 }
+
+/// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
+pub struct GrpcWeb {}
 
 /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -102,6 +135,10 @@ pub struct HeaderMutationFilter {
     /// The changes.
     #[serde(default)]
     pub mutations: Mutations,
+    /// Whether those of the route come last, and so win; those of the route configuration do by
+    /// default.
+    #[serde(default)]
+    pub most_specific_header_mutations_wins: bool,
 }
 
 /// `envoy.extensions.filters.http.header_mutation.v3.Mutations`.

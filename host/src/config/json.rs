@@ -47,6 +47,14 @@ fn shape_fields(fields: Map<String, Value>) -> Map<String, Value> {
             (Some(("any", name)), Value::Object(variant)) => {
                 shaped.insert(name.to_owned(), any(variant));
             }
+            (Some(("anys", _)), Value::Object(entries)) if entries.is_empty() => {}
+            (Some(("anys", name)), Value::Object(entries)) => {
+                let entries = entries.into_iter().filter_map(|(key, value)| match value {
+                    Value::Object(variant) => Some((key, any(variant))),
+                    _ => None,
+                });
+                shaped.insert(name.to_owned(), entries.collect());
+            }
             (_, value) => {
                 shaped.insert(name, shape(value));
             }
@@ -59,10 +67,12 @@ fn shape_fields(fields: Map<String, Value>) -> Map<String, Value> {
 fn any(variant: Map<String, Value>) -> Value {
     let mut content = Map::new();
     for (name, value) in variant {
-        content.insert(
-            "@type".to_owned(),
-            format!("type.googleapis.com/{name}").into(),
-        );
+        if !name.is_empty() {
+            content.insert(
+                "@type".to_owned(),
+                format!("type.googleapis.com/{name}").into(),
+            );
+        }
         if let Value::Object(fields) = value {
             content.extend(shape_fields(fields));
         }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::SubstitutionFormatString;
+use crate::config::filter::cors::OldCorsPolicy;
+use crate::config::filter::per_route::PerFilterConfigs;
 use crate::config::header::{HeaderMatcher, HeaderValueOption};
 use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
 use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPercent};
@@ -61,6 +63,9 @@ pub struct RouteConfiguration {
     /// The field that the virtual host is chosen by, in place of `host`.
     #[serde(default)]
     pub vhost_header: String,
+    /// The configurations of filters for what is in here.
+    #[serde(default, rename = "anys:typed_per_filter_config")]
+    pub typed_per_filter_config: PerFilterConfigs,
 }
 
 /// `envoy.config.route.v3.VirtualHost`.
@@ -92,6 +97,12 @@ pub struct VirtualHost {
     /// Fields removed from responses.
     #[serde(default)]
     pub response_headers_to_remove: Vec<String>,
+    /// The older form of a policy for the filter `cors`.
+    #[serde(default)]
+    pub cors: Option<OldCorsPolicy>,
+    /// The configurations of filters for what is in here.
+    #[serde(default, rename = "anys:typed_per_filter_config")]
+    pub typed_per_filter_config: PerFilterConfigs,
 }
 
 /// `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
@@ -148,6 +159,9 @@ pub struct Route {
     /// Fields removed from responses.
     #[serde(default)]
     pub response_headers_to_remove: Vec<String>,
+    /// The configurations of filters for what is in here.
+    #[serde(default, rename = "anys:typed_per_filter_config")]
+    pub typed_per_filter_config: PerFilterConfigs,
 }
 
 /// `envoy.config.route.v3.Decorator`.
@@ -291,6 +305,9 @@ pub struct RouteAction {
     /// What the choice among endpoints goes by, where the cluster's balancing hashes.
     #[serde(default)]
     pub hash_policy: Vec<HashPolicy>,
+    /// The older form of a policy for the filter `cors`.
+    #[serde(default)]
+    pub cors: Option<OldCorsPolicy>,
 }
 
 /// `RouteAction.cluster_specifier`.
@@ -409,6 +426,9 @@ pub struct ClusterWeight {
     /// Fields removed from responses.
     #[serde(default)]
     pub response_headers_to_remove: Vec<String>,
+    /// The configurations of filters for what is in here.
+    #[serde(default, rename = "anys:typed_per_filter_config")]
+    pub typed_per_filter_config: PerFilterConfigs,
 }
 
 /// `ClusterWeight.host_rewrite_specifier`.

@@ -494,7 +494,7 @@ impl Conversation<'_> {
         let end = answer.body.is_empty();
         match stream.chain.response(stream.chain.len(), end, None)? {
             Walk::Done => {
-                begin_response(stream, answer.body)?;
+                begin_response(stream, still(answer.body, &stream.chain.exchange.response))?;
                 Ok(Download::Body(body_pump(end)))
             }
             Walk::NeedBody { slot } => Ok(Download::Whole {
@@ -534,6 +534,15 @@ impl Conversation<'_> {
             writer.push_end(whole.has_trailers.then_some(&exchange.response_trailers));
         }
         Ok(Download::Body(Pump::flushing(Direction::Response)))
+    }
+}
+
+/// How a body is framed once the filters have seen the head: one that took the length out is going to
+/// change it.
+fn still(body: BodyLength, response: &Headers) -> BodyLength {
+    match body {
+        BodyLength::Length(1..) if !response.has(Known::ContentLength) => BodyLength::Chunked,
+        body => body,
     }
 }
 

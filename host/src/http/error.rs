@@ -88,6 +88,8 @@ pub(crate) enum Kind {
     ResponseTooLarge,
     /// A filter failed, and its policy is to fail closed.
     FilterFailed,
+    /// A filter answers while the request's body is on its way.
+    Answered(Box<Reply>),
     /// The chain ended without a filter that forwards the request.
     NoTerminalFilter,
 }
@@ -184,7 +186,9 @@ impl Error {
             | Kind::Maintenance
             | Kind::RequestTimeout => Side::Upstream,
             Kind::FilterFailed | Kind::Unencodable | Kind::ResponseTooLarge => Side::Filter,
-            Kind::NoRoute | Kind::AbsolutePath | Kind::NoTerminalFilter => Side::Proxy,
+            Kind::NoRoute | Kind::AbsolutePath | Kind::Answered(_) | Kind::NoTerminalFilter => {
+                Side::Proxy
+            }
         }
     }
 
@@ -217,6 +221,7 @@ impl Error {
             | Kind::RequestTooLarge
             | Kind::ResponseTooLarge
             | Kind::FilterFailed
+            | Kind::Answered(_)
             | Kind::NoTerminalFilter => Flags::NONE,
         }
     }
@@ -281,6 +286,7 @@ impl Error {
                 Reply::new(500, "response_payload_too_large").body("Internal Server Error")
             }
             Kind::FilterFailed => Reply::new(503, "wasm_fail_stream"),
+            Kind::Answered(reply) => (**reply).clone(),
             Kind::NoTerminalFilter => Reply::new(500, "no_terminal_filter")
                 .body("no filter of the chain forwards requests; add envoy.filters.http.router"),
         };

@@ -252,10 +252,13 @@ fn note_failure(stream: &mut Stream<'_, '_>, plan: &Plan, error: &Error) {
             }
         }
         Kind::UpstreamReset | Kind::UpstreamRefused => stats.upstream_rq_rx_reset.inc(),
-        Kind::DownstreamClosed | Kind::DownstreamFraming(_) => stats.upstream_rq_tx_reset.inc(),
+        Kind::DownstreamClosed | Kind::DownstreamFraming(_) | Kind::Answered(_) => {
+            stats.upstream_rq_tx_reset.inc();
+        }
         _ => {}
     }
-    if !stream.responding && !matches!(error.kind, Kind::DownstreamClosed) {
+    let theirs = matches!(error.kind, Kind::DownstreamClosed | Kind::Answered(_));
+    if !stream.responding && !theirs {
         let status = error.reply().status;
         count_response(stats, stream.group(), stream.chain.exchange, status);
     }

@@ -250,6 +250,11 @@ pub(crate) struct H1Writer<'a> {
     /// What follows `direct`.
     tail: BytesMut,
     chunked: bool,
+    /// How many bytes the head has promised and the body has not brought yet.
+    left: Option<u64>,
+    /// Whether the body is not as long as the head has promised: a filter changed one and not the
+    /// other. What came behind it would be taken for something else, so the connection ends here.
+    is_off: bool,
     /// Whether trailers are sent: `enable_trailers`. Otherwise they are dropped, as in Envoy.
     trailers: bool,
 }
@@ -269,6 +274,8 @@ impl<'a> H1Writer<'a> {
             direct: Bytes::new(),
             tail: BytesMut::new(),
             chunked: false,
+            left: None,
+            is_off: false,
             trailers,
         }
     }
@@ -276,9 +283,18 @@ impl<'a> H1Writer<'a> {
     /// Begins a body, behind a head that was encoded into `out`.
     pub(crate) const fn begin(&mut self, length: BodyLength) {
         self.chunked = matches!(length, BodyLength::Chunked);
+        self.left = match length {
+            BodyLength::Length(length) => Some(length),
+            BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => None,
+        };
     }
 
-    fn push(&mut self, data: Bytes) {
+    fn push(&mut self, mut data: Bytes) {
+        if let Some(left) = &mut self.left {
+            self.is_off |= data.len() as u64 > *left;
+            data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= data.len() as u64;
+        }
         if data.is_empty() {
             return;
         }
@@ -318,6 +334,9 @@ impl<'a> H1Writer<'a> {
             if self.direct.is_empty() && !self.tail.is_empty() {
                 self.out.unsplit(self.tail.split());
             }
+        }
+        if self.is_off {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData).into()));
         }
         Poll::Ready(Ok(()))
     }
@@ -385,6 +404,7 @@ impl Writer<'_> {
     pub(crate) fn push_end(&mut self, trailers: Option<&Headers>) {
         match self {
             Self::H1(writer) => {
+                writer.is_off |= writer.left.is_some_and(|left| left > 0);
                 if writer.chunked {
                     let behind = writer.direct.is_empty();
                     let out = if behind {

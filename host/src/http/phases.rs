@@ -17,7 +17,10 @@ use crate::exchange::Exchange;
 use crate::headers::{Headers, Known};
 use crate::log_filter::Occasion;
 use crate::runtime::ConnectionManager;
-use crate::wasm::{BodyMode, FilterSlot, LocalReply, Outcome, Phases, SlotState, Upstream};
+use crate::variant::{Variant, Variants};
+use crate::wasm::{
+    BodyMode, FilterSlot, Interest, LocalReply, Outcome, Phases, SlotState, Upstream,
+};
 use crate::worker::Worker;
 
 /// One stream's walk through its chain.
@@ -105,8 +108,26 @@ impl<'a> Chain<'a> {
         Some((slot, self.states.get_mut(index)?))
     }
 
+    /// Gives each filter the configuration of the route that was matched first, and leaves out those
+    /// that it does not want.
+    pub(crate) fn begin(&mut self, variants: Option<&[Variant]>) {
+        for (state, variant) in self.states.iter_mut().zip(variants.unwrap_or_default()) {
+            state.set_variant(*variant);
+        }
+    }
+
+    /// Gives each filter the configuration of another route.
+    fn change_route(&mut self, variants: Option<&[Variant]>) {
+        let variants = variants.unwrap_or_default().iter().copied();
+        let variants = variants.chain(std::iter::repeat(Variant::BASE));
+        for (state, variant) in self.states.iter_mut().zip(variants) {
+            state.set_variant(state.variant().followed_by(variant));
+        }
+    }
+
     /// Walks the request's head (and, where a filter wants it whole, the body) to the terminal
-    /// filter. `rematch` is called whenever a filter has changed what the route depends on.
+    /// filter. `rematch` is called whenever a filter has changed what the route depends on, and
+    /// answers which configurations the new route has.
     ///
     /// # Errors
     /// When the chain fails, the body cannot be read, or no filter is terminal.
@@ -115,7 +136,7 @@ impl<'a> Chain<'a> {
         reader: &mut Reader<'_>,
         end_of_stream: bool,
         buffer_limit: usize,
-        mut rematch: impl FnMut(&mut Exchange),
+        mut rematch: impl FnMut(&mut Exchange) -> Variants,
     ) -> Result<Result<Upstream, Box<Reply>>, Error> {
         let mut end = end_of_stream;
         for index in 0..self.manager.filters.len() {
@@ -128,28 +149,32 @@ impl<'a> Chain<'a> {
             let Some(state) = self.states.get_mut(index) else {
                 break;
             };
-            let interest = slot.interest();
-            if interest.wants.contains(Phases::REQUEST_HEADERS) {
+            if state.interest(slot).wants.contains(Phases::REQUEST_HEADERS) {
                 let outcome = worker
                     .filters
                     .on_request_headers(slot, state, exchange, end);
-                match self.settle(outcome, &mut rematch)? {
+                self.rematch(&mut rematch);
+                match Self::settle(outcome)? {
                     Settled::Next => {}
                     Settled::Reply(reply) => return Ok(Err(reply)),
                     Settled::Forward(upstream) => return Ok(Ok(upstream)),
                 }
             }
-            if end || !interest.wants.contains(Phases::REQUEST_BODY) {
+            if end {
                 continue;
             }
-            if interest.request_body == BodyMode::Streamed && self.request_body.is_none() {
-                self.streams.request = true;
-                continue;
-            }
+            let interest = self.interest(index);
             if self.request_body.is_none() {
-                let mut whole =
-                    collect(reader, &mut self.exchange.request_trailers, buffer_limit).await?;
-                self.exchange.bytes_received += whole.content.len() as u64;
+                if interest.request_body == BodyMode::Streamed {
+                    self.streams.request |= interest.wants.contains(Phases::REQUEST_BODY);
+                    continue;
+                }
+                let limit = interest.request_body_limit;
+                let limit = limit.map_or(buffer_limit, |limit| limit as usize);
+                let mut whole = collect(reader, self.exchange, limit).await?;
+                if !whole.has_trailers {
+                    set_length(&mut self.exchange.request, &whole);
+                }
                 self.catch_up(Direction::Request, 0..index, &mut whole)?;
                 self.request_body = Some(whole);
             }
@@ -164,50 +189,88 @@ impl<'a> Chain<'a> {
         Err(Kind::NoTerminalFilter.into())
     }
 
-    /// Shows the body that was read whole to a slot.
+    /// Shows the body that was read whole to a slot, and its trailers.
     fn whole_request_body(
         &mut self,
         index: usize,
-        rematch: &mut impl FnMut(&mut Exchange),
+        rematch: &mut impl FnMut(&mut Exchange) -> Variants,
     ) -> Result<Option<Box<Reply>>, Error> {
         let Some(mut whole) = self.request_body.take() else {
             return Ok(None);
         };
+        let mut answer = None;
+        for hook in [Self::whole_body, Self::whole_trailers] {
+            let outcome = hook(self, Direction::Request, index, &mut whole);
+            self.rematch(rematch);
+            if let Settled::Reply(reply) = Self::settle(outcome)? {
+                answer = Some(reply);
+                break;
+            }
+        }
+        self.request_body = Some(whole);
+        Ok(answer)
+    }
+
+    /// Shows a body that was read whole to a slot, where it wants one.
+    fn whole_body(&mut self, direction: Direction, index: usize, whole: &mut Whole) -> Outcome {
         let before = whole.content.len();
-        let worker = self.worker;
         let (Some(slot), Some(state)) =
             (self.manager.filters.get(index), self.states.get_mut(index))
         else {
-            return Ok(None);
+            return Outcome::Next;
         };
-        let (content, outcome) = worker.filters.on_request_body(
-            slot,
-            state,
-            self.exchange,
-            whole.content,
-            !whole.has_trailers,
-        );
+        let wants = state.interest(slot).wants;
+        let filters = &self.worker.filters;
+        let (exchange, content) = (&mut *self.exchange, std::mem::take(&mut whole.content));
+        let end = !whole.has_trailers;
+        let (content, outcome) = match direction {
+            Direction::Request if wants.contains(Phases::REQUEST_BODY) => {
+                filters.on_request_body(slot, state, exchange, content, end)
+            }
+            Direction::Response if wants.contains(Phases::RESPONSE_BODY) => {
+                filters.on_response_body(slot, state, exchange, content, end)
+            }
+            Direction::Request | Direction::Response => (content, Outcome::Next),
+        };
         whole.content = content;
         if whole.content.len() != before {
-            set_length(&mut self.exchange.request, whole.content.len());
+            set_length(self.head_mut(direction), whole);
         }
-        let has_trailers = whole.has_trailers;
-        self.request_body = Some(whole);
-        if let Settled::Reply(reply) = self.settle(outcome, rematch)? {
-            return Ok(Some(reply));
+        outcome
+    }
+
+    /// Shows the trailers of a body that was read whole to a slot, where it wants them.
+    fn whole_trailers(&mut self, direction: Direction, index: usize, whole: &mut Whole) -> Outcome {
+        if !whole.has_trailers {
+            return Outcome::Next;
         }
-        if has_trailers && slot.interest().wants.contains(Phases::REQUEST_TRAILERS) {
-            let Some(state) = self.states.get_mut(index) else {
-                return Ok(None);
-            };
-            let outcome = worker
-                .filters
-                .on_request_trailers(slot, state, self.exchange);
-            if let Settled::Reply(reply) = self.settle(outcome, rematch)? {
-                return Ok(Some(reply));
+        let (added, outcome) = self.trailers_hook(direction, index);
+        whole.content = joined(std::mem::take(&mut whole.content), added.clone());
+        whole.has_trailers = !self.trailers_mut(direction).is_empty();
+        if !added.is_empty() || !whole.has_trailers {
+            set_length(self.head_mut(direction), whole);
+        }
+        outcome
+    }
+
+    /// Calls a slot's hook for trailers, where it wants them. Answers what goes in front of them.
+    fn trailers_hook(&mut self, direction: Direction, index: usize) -> (Bytes, Outcome) {
+        let (Some(slot), Some(state)) =
+            (self.manager.filters.get(index), self.states.get_mut(index))
+        else {
+            return (Bytes::new(), Outcome::Next);
+        };
+        let wants = state.interest(slot).wants;
+        let filters = &self.worker.filters;
+        match direction {
+            Direction::Request if wants.contains(Phases::REQUEST_TRAILERS) => {
+                filters.on_request_trailers(slot, state, self.exchange)
             }
+            Direction::Response if wants.contains(Phases::RESPONSE_TRAILERS) => {
+                filters.on_response_trailers(slot, state, self.exchange)
+            }
+            Direction::Request | Direction::Response => (Bytes::new(), Outcome::Next),
         }
-        Ok(None)
     }
 
     /// The request's body, where it was read whole.
@@ -234,27 +297,36 @@ impl<'a> Chain<'a> {
             let Some(state) = self.states.get_mut(index) else {
                 continue;
             };
-            let interest = slot.interest();
-            if interest.wants.contains(Phases::RESPONSE_HEADERS) {
+            if state
+                .interest(slot)
+                .wants
+                .contains(Phases::RESPONSE_HEADERS)
+            {
                 let outcome =
                     worker
                         .filters
                         .on_response_headers(slot, state, self.exchange, end_of_stream);
-                if let Settled::Reply(reply) = self.settle(outcome, &mut |_| {})? {
+                if let Settled::Reply(reply) = Self::settle(outcome)? {
                     return Ok(Walk::Reply(reply));
                 }
             }
-            if end_of_stream || !interest.wants.contains(Phases::RESPONSE_BODY) {
+            if end_of_stream {
                 continue;
             }
+            let interest = self.interest(index);
+            let wants_body = interest.wants.contains(Phases::RESPONSE_BODY);
             match (&mut whole, interest.response_body) {
                 (Some(whole), _) => {
                     if let Some(reply) = self.whole_response_body(index, whole)? {
                         return Ok(Walk::Reply(reply));
                     }
                 }
-                (None, BodyMode::Streamed) => self.streams.response = true,
-                (None, BodyMode::Buffered) => return Ok(Walk::NeedBody { slot: index }),
+                (None, BodyMode::Buffered) if wants_body => {
+                    return Ok(Walk::NeedBody { slot: index });
+                }
+                (None, BodyMode::Buffered | BodyMode::Streamed) => {
+                    self.streams.response |= wants_body;
+                }
             }
         }
         Ok(Walk::Done)
@@ -281,29 +353,13 @@ impl<'a> Chain<'a> {
         index: usize,
         whole: &mut Whole,
     ) -> Result<Option<Box<Reply>>, Error> {
-        let before = whole.content.len();
-        let worker = self.worker;
-        let (Some(slot), Some(state)) =
-            (self.manager.filters.get(index), self.states.get_mut(index))
-        else {
-            return Ok(None);
-        };
-        let content = std::mem::take(&mut whole.content);
-        let (content, outcome) = worker.filters.on_response_body(
-            slot,
-            state,
-            self.exchange,
-            content,
-            !whole.has_trailers,
-        );
-        whole.content = content;
-        if whole.content.len() != before {
-            set_length(&mut self.exchange.response, whole.content.len());
+        for hook in [Self::whole_body, Self::whole_trailers] {
+            let outcome = hook(self, Direction::Response, index, whole);
+            if let Settled::Reply(reply) = Self::settle(outcome)? {
+                return Ok(Some(reply));
+            }
         }
-        match self.settle(outcome, &mut |_| {})? {
-            Settled::Reply(reply) => Ok(Some(reply)),
-            Settled::Next | Settled::Forward(_) => Ok(None),
-        }
+        Ok(None)
     }
 
     /// Shows a body that was read whole for one slot to the slots that came before it and want
@@ -314,17 +370,18 @@ impl<'a> Chain<'a> {
         slots: Range<usize>,
         whole: &mut Whole,
     ) -> Result<(), Error> {
-        if !std::mem::take(self.streams.of(direction)) {
-            return Ok(());
-        }
-        let content = std::mem::take(&mut whole.content);
-        let before = content.len();
-        whole.content = self.chunk(direction, slots.clone(), content, !whole.has_trailers)?;
-        if whole.content.len() != before {
-            set_length(self.head_mut(direction), whole.content.len());
+        let before = whole.content.len();
+        if std::mem::take(self.streams.of(direction)) {
+            let content = std::mem::take(&mut whole.content);
+            whole.content = self.chunk(direction, slots.clone(), content, !whole.has_trailers)?;
         }
         if whole.has_trailers {
-            self.trailers_of(direction, slots)?;
+            let added = self.trailers_of(direction, slots)?;
+            whole.content = joined(std::mem::take(&mut whole.content), added);
+            whole.has_trailers = !self.trailers_mut(direction).is_empty();
+        }
+        if whole.content.len() != before {
+            set_length(self.head_mut(direction), whole);
         }
         Ok(())
     }
@@ -341,11 +398,17 @@ impl<'a> Chain<'a> {
         self.manager.filters.len()
     }
 
-    /// Counts content on the wire.
-    pub(crate) fn count(&mut self, direction: Direction, bytes: usize) {
-        match direction {
-            Direction::Request => self.exchange.bytes_received += bytes as u64,
-            Direction::Response => self.exchange.bytes_sent += bytes as u64,
+    /// Counts content that came, where it came from the client.
+    pub(crate) fn count_received(&mut self, direction: Direction, bytes: usize) {
+        if direction == Direction::Request {
+            self.exchange.bytes_received += bytes as u64;
+        }
+    }
+
+    /// Counts content that goes on, where it goes to the client.
+    pub(crate) fn count_sent(&mut self, direction: Direction, bytes: usize) {
+        if direction == Direction::Response {
+            self.exchange.bytes_sent += bytes as u64;
         }
     }
 
@@ -379,11 +442,12 @@ impl<'a> Chain<'a> {
         self.chunk(direction, self.seen(direction), Bytes::new(), true)
     }
 
-    /// Shows the trailers of a streamed body to the slots that want them.
+    /// Shows the trailers of a streamed body to the slots that want them. Answers what they add to the
+    /// body in front of the trailers.
     ///
     /// # Errors
     /// As [`Chain::body`].
-    pub(crate) fn trailers(&mut self, direction: Direction) -> Result<(), Error> {
+    pub(crate) fn trailers(&mut self, direction: Direction) -> Result<Bytes, Error> {
         self.trailers_of(direction, self.seen(direction))
     }
 
@@ -403,57 +467,56 @@ impl<'a> Chain<'a> {
         end: bool,
     ) -> Result<Bytes, Error> {
         for index in ordered(direction, slots) {
-            let Some(slot) = self.manager.filters.get(index) else {
-                continue;
-            };
-            let Some(state) = self.states.get_mut(index) else {
-                continue;
-            };
-            let interest = slot.interest();
-            let filters = &self.worker.filters;
-            let (content, outcome) = match direction {
-                Direction::Request
-                    if interest.wants.contains(Phases::REQUEST_BODY)
-                        && interest.request_body == BodyMode::Streamed =>
-                {
-                    filters.on_request_body(slot, state, self.exchange, data, end)
-                }
-                Direction::Response
-                    if interest.wants.contains(Phases::RESPONSE_BODY)
-                        && interest.response_body == BodyMode::Streamed =>
-                {
-                    filters.on_response_body(slot, state, self.exchange, data, end)
-                }
-                Direction::Request | Direction::Response => continue,
-            };
-            data = content;
-            self.too_late_to_answer(outcome)?;
+            data = self.chunk_hook(direction, index, data, end)?;
         }
         Ok(data)
     }
 
-    fn trailers_of(&mut self, direction: Direction, slots: Range<usize>) -> Result<(), Error> {
+    /// Shows a chunk to a slot, where it wants chunks.
+    fn chunk_hook(
+        &mut self,
+        direction: Direction,
+        index: usize,
+        data: Bytes,
+        end: bool,
+    ) -> Result<Bytes, Error> {
+        let (Some(slot), Some(state)) =
+            (self.manager.filters.get(index), self.states.get_mut(index))
+        else {
+            return Ok(data);
+        };
+        let interest = state.interest(slot);
+        let filters = &self.worker.filters;
+        let (data, outcome) = match direction {
+            Direction::Request
+                if interest.wants.contains(Phases::REQUEST_BODY)
+                    && interest.request_body == BodyMode::Streamed =>
+            {
+                filters.on_request_body(slot, state, self.exchange, data, end)
+            }
+            Direction::Response
+                if interest.wants.contains(Phases::RESPONSE_BODY)
+                    && interest.response_body == BodyMode::Streamed =>
+            {
+                filters.on_response_body(slot, state, self.exchange, data, end)
+            }
+            Direction::Request | Direction::Response => return Ok(data),
+        };
+        Self::settle_late(outcome)?;
+        Ok(data)
+    }
+
+    fn trailers_of(&mut self, direction: Direction, slots: Range<usize>) -> Result<Bytes, Error> {
+        let mut added = Bytes::new();
         for index in ordered(direction, slots) {
-            let Some(slot) = self.manager.filters.get(index) else {
-                continue;
-            };
-            let Some(state) = self.states.get_mut(index) else {
-                continue;
-            };
-            let wants = slot.interest().wants;
-            let filters = &self.worker.filters;
-            let outcome = match direction {
-                Direction::Request if wants.contains(Phases::REQUEST_TRAILERS) => {
-                    filters.on_request_trailers(slot, state, self.exchange)
-                }
-                Direction::Response if wants.contains(Phases::RESPONSE_TRAILERS) => {
-                    filters.on_response_trailers(slot, state, self.exchange)
-                }
-                Direction::Request | Direction::Response => continue,
-            };
-            self.too_late_to_answer(outcome)?;
+            if !added.is_empty() {
+                added = self.chunk_hook(direction, index, added, false)?;
+            }
+            let (more, outcome) = self.trailers_hook(direction, index);
+            added = joined(added, more);
+            Self::settle_late(outcome)?;
         }
-        Ok(())
+        Ok(added)
     }
 
     /// The trailers that are to be sent on.
@@ -469,10 +532,10 @@ impl<'a> Chain<'a> {
     pub(crate) fn finish(&mut self) {
         let worker = self.worker;
         for index in 0..self.states.len() {
-            let Some((slot, _)) = self.slot(index) else {
+            let Some((slot, state)) = self.slot(index) else {
                 continue;
             };
-            if !slot.interest().wants.contains(Phases::LOG) || !self.is_logged(index) {
+            if !state.interest(slot).wants.contains(Phases::LOG) || !self.is_logged(index) {
                 continue;
             }
             if let Some(state) = self.states.get_mut(index) {
@@ -502,15 +565,23 @@ impl<'a> Chain<'a> {
         })
     }
 
-    fn settle(
-        &mut self,
-        outcome: Outcome,
-        rematch: &mut impl FnMut(&mut Exchange),
-    ) -> Result<Settled, Error> {
-        if self.exchange.route_cache_cleared {
-            self.exchange.route_cache_cleared = false;
-            rematch(self.exchange);
+    /// What a slot wants of this stream.
+    fn interest(&self, index: usize) -> Interest {
+        match (self.manager.filters.get(index), self.states.get(index)) {
+            (Some(slot), Some(state)) => state.interest(slot),
+            _ => Interest::default(),
         }
+    }
+
+    /// Has the route matched again where a hook of the request asked for it.
+    fn rematch(&mut self, rematch: &mut impl FnMut(&mut Exchange) -> Variants) {
+        if std::mem::take(&mut self.exchange.route_cache_cleared) {
+            let variants = rematch(self.exchange);
+            self.change_route(variants.as_deref());
+        }
+    }
+
+    fn settle(outcome: Outcome) -> Result<Settled, Error> {
         match outcome {
             Outcome::Next => Ok(Settled::Next),
             Outcome::Reply(reply) => Ok(Settled::Reply(Box::new(from_filter(reply)))),
@@ -519,11 +590,13 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// A streamed body's hook cannot answer any more: the head is gone.
-    fn too_late_to_answer(&mut self, outcome: Outcome) -> Result<(), Error> {
-        match self.settle(outcome, &mut |_| {})? {
+    /// The answer of a hook for a body or trailers that are on their way: a reply ends the exchange
+    /// with the upstream, and is sent where the response has not begun.
+    fn settle_late(outcome: Outcome) -> Result<(), Error> {
+        match Self::settle(outcome)? {
             Settled::Next => Ok(()),
-            Settled::Reply(_) | Settled::Forward(_) => Err(Kind::FilterFailed.into()),
+            Settled::Reply(reply) => Err(Kind::Answered(reply).into()),
+            Settled::Forward(_) => Err(Kind::FilterFailed.into()),
         }
     }
 }
@@ -548,34 +621,55 @@ fn from_filter(reply: LocalReply) -> Reply {
     made.headers = reply.headers;
     made.body = reply.body.into();
     made.grpc_status = reply.grpc_status;
+    made.of_route = reply.of_route;
     made.flag(reply.flags)
 }
 
-fn set_length(headers: &mut Headers, length: usize) {
+/// Makes the head say how long a body is that is there as a whole; one with trailers has no length.
+fn set_length(headers: &mut Headers, whole: &Whole) {
+    if whole.has_trailers {
+        headers.remove_known(Known::ContentLength);
+        return;
+    }
     let mut room = [0; 20];
     headers.set_known(
         Known::ContentLength,
-        super::reply::decimal(length as u64, &mut room),
+        super::reply::decimal(whole.content.len() as u64, &mut room),
     );
 }
 
-/// Reads a whole body.
+/// One behind the other.
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        return second;
+    }
+    if second.is_empty() {
+        return first;
+    }
+    let mut both = BytesMut::with_capacity(first.len() + second.len());
+    both.extend_from_slice(&first);
+    both.extend_from_slice(&second);
+    both.freeze()
+}
+
+/// Reads the whole body of a request.
 ///
 /// # Errors
 /// When it cannot be read, or is longer than `limit` bytes.
 pub(crate) async fn collect(
     reader: &mut Reader<'_>,
-    trailers: &mut Headers,
+    exchange: &mut Exchange,
     limit: usize,
 ) -> Result<Whole, Error> {
     let mut content = BytesMut::new();
     loop {
         match reader
-            .frame(trailers)
+            .frame(&mut exchange.request_trailers)
             .await
             .map_err(|error| Error::of_request_body(&error))?
         {
             Frame::Data(data) => {
+                exchange.bytes_received += data.len() as u64;
                 if content.len() + data.len() > limit {
                     return Err(Kind::RequestTooLarge.into());
                 }

@@ -115,8 +115,9 @@ impl Pump {
     ) -> Result<(), Error> {
         match frame {
             Frame::Data(data) => {
-                chain.count(self.direction, data.len());
+                chain.count_received(self.direction, data.len());
                 let data = chain.body(self.direction, data)?;
+                chain.count_sent(self.direction, data.len());
                 if !data.is_empty() {
                     writer.push(data);
                 }
@@ -125,13 +126,18 @@ impl Pump {
                 self.read_all = true;
                 let rest = chain.end_of_body(self.direction)?;
                 if !rest.is_empty() {
+                    chain.count_sent(self.direction, rest.len());
                     writer.push(rest);
                 }
                 writer.push_end(None);
             }
             Frame::Trailers => {
                 self.read_all = true;
-                chain.trailers(self.direction)?;
+                let rest = chain.trailers(self.direction)?;
+                if !rest.is_empty() {
+                    chain.count_sent(self.direction, rest.len());
+                    writer.push(rest);
+                }
                 let forwarded = chain.forwarded_trailers(self.direction);
                 writer.push_end(forwarded);
             }

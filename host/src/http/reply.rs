@@ -57,6 +57,8 @@ pub(crate) struct Reply {
     pub(crate) close: bool,
     /// Whether `content-type` stands in front of the length, as where Envoy formats a body.
     type_first: bool,
+    /// Whether the route's changes of response headers apply.
+    pub(crate) of_route: bool,
 }
 
 impl Reply {
@@ -71,6 +73,7 @@ impl Reply {
             grpc_status: None,
             close: false,
             type_first: false,
+            of_route: false,
         }
     }
 
@@ -136,7 +139,7 @@ impl Reply {
         exchange.response.clear();
         exchange.response.spell(NameFormat::default());
         exchange.response_trailers.clear();
-        let grpc = is_grpc(exchange.request.known(Known::ContentType));
+        let grpc = exchange.is_grpc;
         let response = &mut exchange.response;
         response.append_known(Known::Status, decimal(u64::from(self.status), &mut [0; 20]));
         for (name, value) in &self.headers {

@@ -31,6 +31,7 @@ use crate::observe::metrics::{HttpStats, VirtualClusterStats};
 use crate::observe::stats::Sharded;
 use crate::route::{Action, Facts, NewCookies, Pick, Route};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
+use crate::variant::Variants;
 use crate::wasm::Upstream;
 use crate::worker::Worker;
 
@@ -140,6 +141,8 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// The request function. `head` is the codec's verdict.
     pub(crate) async fn handle(mut self, head: Result<(), Error>) -> Ended {
+        let exchange = &mut *self.chain.exchange;
+        exchange.is_grpc = is_grpc(exchange.request.known(Known::ContentType));
         let result = match head {
             Ok(()) => self.run().await,
             Err(error) => Err(error),
@@ -160,7 +163,10 @@ impl<'a, 'io> Stream<'a, 'io> {
         let verdict = self.filter_request().await?;
         match verdict {
             Ok(choice) => self.act(choice).await,
-            Err(reply) => self.reply(*reply).await,
+            Err(reply) => {
+                let route = self.route.clone().filter(|_| reply.of_route);
+                self.reply_with(*reply, route.as_deref()).await
+            }
         }
     }
 
@@ -225,10 +231,13 @@ impl<'a, 'io> Stream<'a, 'io> {
             (idle, None) => (idle, Kind::StreamIdle),
         };
         let limit = around.listener.buffer_limit;
+        self.chain
+            .begin(variants(around, route.as_deref(), *pick).as_deref());
         let walk = self
             .chain
             .request(&mut self.reader, end, limit, |exchange| {
                 (*route, *pick) = match_route(around, random, exchange);
+                variants(around, route.as_deref(), *pick).clone()
             });
         let walked = self.timer.limit(deadline, walk).await;
         walked.unwrap_or_else(|| Err(late.into()))
@@ -571,6 +580,14 @@ fn settle_path(around: Surroundings<'_>, request: &mut Headers) -> Result<(), Er
 
 fn after_start(reason: &str) -> Cow<'static, str> {
     Cow::Owned(format!("upstream_reset_after_response_started{{{reason}}}"))
+}
+
+/// Which configuration each filter of the chain has for that route.
+fn variants<'a>(around: Surroundings<'a>, route: Option<&'a Route>, pick: Pick) -> &'a Variants {
+    match route {
+        Some(route) => route.variants(pick),
+        None => &around.manager.variants,
+    }
 }
 
 /// Matches the route, chooses on it, and notes what filters and logs may know about it.

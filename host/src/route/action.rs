@@ -23,6 +23,7 @@ use crate::headers::{Headers, Known, Name};
 use crate::observe::format::BodyFormat;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
+use crate::variant::Variants;
 
 /// `RouteAction.timeout` where it is not set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -36,6 +37,8 @@ pub struct Route {
     pub virtual_host: Arc<str>,
     /// What happens to a request.
     pub action: Action,
+    /// Which configuration each filter of the chain has; a weighted cluster may have others.
+    pub(super) variants: Variants,
     pub(super) levels: Levels,
     pub(super) virtual_clusters: Arc<VirtualClusters>,
 }
@@ -99,6 +102,8 @@ pub struct Target {
     pub(super) criteria: Option<usize>,
     pub(super) host_rewrite: Option<Box<[u8]>>,
     pub(super) level: Level,
+    /// Which configuration each filter of the chain has, where this is one of several clusters.
+    pub(super) variants: Variants,
 }
 
 /// How a cluster is named.
@@ -183,6 +188,20 @@ impl Route {
         };
         let target = forward.clusters.get(pick.entry)?;
         target.criteria.or(forward.criteria)
+    }
+
+    /// Which configuration each filter of the chain has for a request with that choice.
+    #[must_use]
+    pub fn variants(&self, pick: Pick) -> &Variants {
+        match &self.action {
+            Action::Forward(Forward {
+                clusters: ClusterChoice::Weighted(weighted),
+                ..
+            }) => weighted
+                .get(pick.entry)
+                .map_or(&self.variants, |target| &target.variants),
+            Action::Forward(_) | Action::Redirect(_) | Action::Direct(_) => &self.variants,
+        }
     }
 
     /// What counts the request beside its cluster (`virtual_clusters`).
@@ -365,6 +384,7 @@ impl Target {
             criteria: None,
             host_rewrite: None,
             level: Level::NONE,
+            variants: None,
         }
     }
 }

@@ -158,6 +158,12 @@ pub enum Problem {
     MetadataPath,
 }
 
+impl From<PatternError> for Problem {
+    fn from(error: PatternError) -> Self {
+        Self::Pattern(error)
+    }
+}
+
 /// All that is wrong with a table's specification, in the order of the specification. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);

@@ -16,6 +16,7 @@ use crate::observe::format::{BodyFormat, Format};
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
 use crate::values::{Fraction, Weights};
+use crate::variant::Variants;
 
 /// `RouteConfiguration`.
 #[derive(Clone, Debug)]
@@ -79,6 +80,8 @@ pub struct VirtualHostSpec {
     pub virtual_clusters: Vec<VirtualClusterSpec>,
     /// Counts requests that none of them takes, where there are any.
     pub other_requests: Option<Arc<Sharded<VirtualClusterStats>>>,
+    /// What came of `typed_per_filter_config`, here and further out, for what the host itself answers.
+    pub variants: Variants,
 }
 
 /// `VirtualCluster`.
@@ -111,6 +114,8 @@ pub struct RouteSpec {
     pub matches: MatchSpec,
     /// `route`, `redirect` or `direct_response`.
     pub action: ActionSpec,
+    /// What came of `typed_per_filter_config`, here and further out.
+    pub variants: Variants,
     /// `request_headers_to_add` and `request_headers_to_remove`.
     pub request_headers: MutationSpec,
     /// `response_headers_to_add` and `response_headers_to_remove`.
@@ -468,6 +473,8 @@ pub struct WeightedSpec {
     pub request_headers: MutationSpec,
     /// `response_headers_to_add` and `response_headers_to_remove`.
     pub response_headers: MutationSpec,
+    /// What came of `typed_per_filter_config`, here and further out.
+    pub variants: Variants,
 }
 
 /// `RegexMatchAndSubstitute`.

@@ -223,6 +223,7 @@ impl VirtualHost {
             name: None,
             virtual_host: name,
             action: Action::Redirect(Redirect::to_https()),
+            variants: spec.variants.clone(),
             levels: Levels::default(),
             virtual_clusters: Arc::default(),
         });
@@ -259,6 +260,7 @@ fn build_route(
         name: (!spec.name.is_empty()).then(|| (*spec.name).into()),
         virtual_host: Arc::clone(virtual_host),
         action: action?,
+        variants: spec.variants.clone(),
         levels,
         virtual_clusters: Arc::clone(groups),
     };

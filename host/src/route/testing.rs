@@ -97,6 +97,7 @@ pub(super) fn route(matches: MatchSpec, action: ActionSpec) -> RouteSpec {
         action,
         request_headers: MutationSpec::default(),
         response_headers: MutationSpec::default(),
+        variants: None,
     }
 }
 

@@ -136,5 +136,6 @@ fn target(spec: &WeightedSpec, context: &Context<'_>, report: &mut Report) -> Op
         criteria: spec.criteria,
         host_rewrite,
         level,
+        variants: spec.variants.clone(),
     })
 }

@@ -29,6 +29,7 @@ const CONTRACT_IMPORTS: &[&str] = &[
     "log-sink",
     "token-bucket",
     "metrics",
+    "regex",
 ];
 /// Interfaces of WASI 0.2 that a filter may import.
 const WASI_IMPORTS: &[&str] = &[

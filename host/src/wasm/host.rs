@@ -4,7 +4,7 @@
 //! that it can handle, or is without effect where the contract has no error: a host function neither
 //! panics nor traps, and whatever a guest can make the host hold has a limit.
 //!
-//! Interfaces that move bytes (`http-stream`, `log-sink`) are linked by hand rather than through the
+//! Interfaces that move bytes (`http-stream`, `log-sink`, `regex`) are linked by hand rather than through the
 //! generated traits: those would copy every argument and result into a vector of its own, where
 //! these functions borrow from the guest's memory and lower from a buffer that is reused. The names
 //! and types are checked against the contract whenever a component is linked.
@@ -14,6 +14,7 @@ mod http_stream;
 mod log;
 mod log_sink;
 mod metrics;
+mod regex;
 mod setup;
 mod token_bucket;
 
@@ -31,6 +32,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     bindings::token_bucket::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     http_stream::link(linker)?;
+    regex::link(linker)?;
     log_sink::link(linker)
 }
 
@@ -86,7 +88,10 @@ mod tests {
         }
         assert_eq!(intern(&mut table, 7, PartialEq::eq), Ok(7));
         let error = intern(&mut table, usize::MAX, PartialEq::eq).unwrap_err();
-        assert!(error.contains("1024"), "{error}");
+        assert_eq!(
+            error,
+            format!("more than {} of them", limits::WASM_INTERNED)
+        );
         assert_eq!(look_up(&table, 3), Some(&3));
         assert_eq!(look_up(&table, u32::MAX), None);
     }

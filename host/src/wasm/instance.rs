@@ -10,19 +10,24 @@ use std::sync::Arc;
 
 use wasmtime::Store;
 
+use super::bindings::types::RouteConfig as WitRouteConfig;
 use super::bindings::{Filter, Guest};
 use super::lines::Rate;
 use super::outcome::{Failure, FailureKind};
-use super::slot::{Interest, Shared};
+use super::slot::{Interest, RouteConfig, Shared, Slot};
 use super::state::{Hook, State, at_tick};
 use crate::exchange::{Connection, Exchange, Protocol, Timing};
+use crate::variant::Variant;
 use crate::{clock, limits};
 
 /// An instance.
 pub(super) struct Instance {
     store: Store<State>,
     filter: Filter,
+    /// The guest's number for the chain's configuration.
     config: u32,
+    /// Its numbers for those of routes, as far as they have been needed.
+    routes: Vec<Option<u32>>,
     worker: usize,
 }
 
@@ -48,12 +53,12 @@ impl From<NotStarted> for Failure {
 }
 
 impl Instance {
-    /// Starts and configures an instance for that worker.
+    /// Starts an instance for that worker and configures it for its chain. Answers what it wants, too.
     pub(super) fn start(
         shared: &Arc<Shared>,
         worker: usize,
         rate: Rate,
-    ) -> Result<Self, NotStarted> {
+    ) -> Result<(Self, Interest), NotStarted> {
         let engine = &shared.engine;
         let mut store = Store::new(engine.inner(), State::new(Arc::clone(shared), rate));
         store.limiter(|state| &mut state.memory);
@@ -82,31 +87,82 @@ impl Instance {
             }
         };
         let (config, interest) = configured.map_err(NotStarted::Refused)?;
-        store.data_mut().interest = interest.into();
         let stats = shared.stats.shard(worker);
         stats.created.inc();
         stats.active.inc();
-        Ok(Self {
+        let instance = Self {
             store,
             filter,
             config,
+            routes: Vec::new(),
             worker,
-        })
+        };
+        Ok((instance, interest.into()))
     }
 
-    /// What this instance said that it wants.
-    pub(super) fn interest(&self) -> Interest {
-        self.store.data().interest
+    /// Configures the guest for routes. Answers its number for that, and what it wants.
+    pub(super) fn configure_route(
+        &mut self,
+        levels: &[RouteConfig],
+    ) -> Result<(u32, Interest), NotStarted> {
+        let levels: Vec<_> = levels.iter().map(WitRouteConfig::from).collect();
+        let store = &mut self.store;
+        let state = store.data_mut();
+        state.begin(Hook::Configure, limits::WASM_CPU_CONFIGURE);
+        state.shared.engine.ticker().wake();
+        store.set_epoch_deadline(1);
+        let guest = self.filter.nuncio_filter_http_filter();
+        let answer = guest.call_configure_route(&mut *store, self.config, &levels);
+        let state = store.data_mut();
+        state.lines.flush_all();
+        let configured =
+            answer.map_err(|error| NotStarted::Failed(Failure::of_call(&error, state)))?;
+        let (config, interest) = configured.map_err(NotStarted::Refused)?;
+        Ok((config, interest.into()))
     }
 
-    /// Makes what the first instance of the filter wanted count here too.
-    pub(super) fn adopt(&mut self, interest: Interest) {
-        let state = self.store.data_mut();
-        if state.interest != interest {
-            let shared = Arc::clone(&state.shared);
-            shared.report_difference(&state.lines);
-            state.interest = interest;
+    /// Says so where this instance wants something else than the first one of the filter did, which
+    /// counts.
+    pub(super) fn compare(&self, interest: Interest, first: Option<&Interest>) {
+        if first != Some(&interest) {
+            let state = self.store.data();
+            state.shared.report_difference(&state.lines);
         }
+    }
+
+    /// The guest's number for that configuration, which it is asked for where it has not been yet.
+    #[inline]
+    fn config_for(&mut self, slot: &Slot, variant: Variant) -> Result<u32, Failure> {
+        let Some(index) = variant.index().checked_sub(1) else {
+            return Ok(self.config);
+        };
+        match self.routes.get(index) {
+            Some(Some(config)) => Ok(*config),
+            _ => self.ask_for(slot, index),
+        }
+    }
+
+    #[cold]
+    fn ask_for(&mut self, slot: &Slot, index: usize) -> Result<u32, Failure> {
+        // One that is left out has none, and is asked for only to free the state that it kept before.
+        let Some(levels) = slot.routes.get(index) else {
+            return Ok(self.config);
+        };
+        let (config, interest) = self.configure_route(levels)?;
+        self.compare(interest, slot.interests.get(index + 1));
+        if self.routes.len() <= index {
+            self.routes.resize(index + 1, None);
+        }
+        if let Some(place) = self.routes.get_mut(index) {
+            *place = Some(config);
+        }
+        Ok(config)
+    }
+
+    /// What the guest said in its last call that it wants of the stream from now on.
+    #[inline]
+    pub(super) fn take_wanted(&mut self) -> Option<Interest> {
+        self.store.data_mut().wanted.take()
     }
 
     /// Calls the guest about a stream. The exchange is its own again when this returns, whatever
@@ -115,11 +171,14 @@ impl Instance {
     pub(super) fn call<R>(
         &mut self,
         hook: Hook,
+        (slot, variant, interest): (&Slot, Variant, Interest),
         lent: Option<(&mut Box<Exchange>, &Blank)>,
         call: impl FnOnce(&Guest, &mut Store<State>, u32) -> wasmtime::Result<R>,
     ) -> Result<R, Failure> {
+        let config = self.config_for(slot, variant)?;
         let store = &mut self.store;
         let state = store.data_mut();
+        state.interest = interest;
         let cpu = state.shared.limits.cpu_per_call;
         state.begin(hook, cpu);
         state.shared.engine.ticker().wake();
@@ -129,19 +188,28 @@ impl Instance {
         let answer = match lent {
             Some((exchange, blank)) => {
                 store.data_mut().exchange = Some(std::mem::replace(exchange, blank.take()));
-                let answer = call(guest, store, self.config);
+                let answer = call(guest, store, config);
                 if let Some(lent) = store.data_mut().exchange.take() {
                     blank.put(std::mem::replace(exchange, lent));
                 }
                 answer
             }
-            None => call(guest, store, self.config),
+            None => call(guest, store, config),
         };
         answer.map_err(|error| {
             let state = store.data_mut();
             state.lines.flush_all();
             Failure::of_call(&error, state)
         })
+    }
+}
+
+impl From<&RouteConfig> for WitRouteConfig {
+    fn from(level: &RouteConfig) -> Self {
+        Self {
+            id: level.id,
+            document: level.document.to_string(),
+        }
     }
 }
 

@@ -22,10 +22,11 @@ use super::bindings::{Guest, Step};
 use super::instance::{Blank, Instance};
 use super::lines::{Lines, Rate};
 use super::outcome::{self, Failure, FailureKind, Outcome, Scene};
-use super::slot::{FilterSlot, Isolation, Slot};
+use super::slot::{FilterSlot, Interest, Isolation, Slot};
 use super::state::{Hook, State};
 use super::ticker::thread_cpu;
 use crate::exchange::Exchange;
+use crate::variant::Variant;
 use crate::{clock, limits};
 
 /// A worker's instances.
@@ -44,8 +45,35 @@ pub struct SlotState {
     generation: u32,
     /// Whether the filter failed and is left out.
     skipped: bool,
+    /// Which of the filter's configurations counts.
+    variant: Variant,
+    /// What the filter wants of the stream, where it has said so itself.
+    interest: Option<Interest>,
     /// The stream's own instance, where the filter's isolation gives it one.
     own: Option<Box<Instance>>,
+}
+
+impl SlotState {
+    /// Which of the filter's configurations counts from now on.
+    pub const fn set_variant(&mut self, variant: Variant) {
+        self.variant = variant;
+    }
+
+    /// The configuration that counts.
+    #[must_use]
+    pub const fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// What the filter wants of the stream now.
+    #[must_use]
+    #[inline]
+    pub fn interest(&self, slot: &FilterSlot) -> Interest {
+        match self.interest {
+            Some(interest) => interest,
+            None => slot.interest(self.variant),
+        }
+    }
 }
 
 impl std::fmt::Debug for SlotState {
@@ -54,6 +82,8 @@ impl std::fmt::Debug for SlotState {
             .field("token", &self.token)
             .field("generation", &self.generation)
             .field("skipped", &self.skipped)
+            .field("variant", &self.variant)
+            .field("interest", &self.interest)
             .field("own", &self.own.is_some())
             .finish()
     }
@@ -147,14 +177,14 @@ impl Instances {
         )
     }
 
-    /// The trailers of a request.
+    /// The trailers of a request. Answers what is to be sent in front of them.
     pub fn on_request_trailers(
         &self,
         slot: &FilterSlot,
         state: &mut SlotState,
         exchange: &mut Box<Exchange>,
-    ) -> Outcome {
-        self.step(
+    ) -> (Bytes, Outcome) {
+        self.trailers(
             slot,
             state,
             Hook::RequestTrailers,
@@ -201,14 +231,14 @@ impl Instances {
         )
     }
 
-    /// The trailers of a response.
+    /// The trailers of a response. Answers what is to be sent in front of them.
     pub fn on_response_trailers(
         &self,
         slot: &FilterSlot,
         state: &mut SlotState,
         exchange: &mut Box<Exchange>,
-    ) -> Outcome {
-        self.step(
+    ) -> (Bytes, Outcome) {
+        self.trailers(
             slot,
             state,
             Hook::ResponseTrailers,
@@ -325,6 +355,33 @@ impl Instances {
         (replaced.map_or(chunk, Bytes::from), outcome)
     }
 
+    fn trailers(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        hook: Hook,
+        exchange: &mut Box<Exchange>,
+        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<Step>,
+    ) -> (Bytes, Outcome) {
+        let mut added = Vec::new();
+        let outcome = self.step(
+            slot,
+            state,
+            hook,
+            exchange,
+            |guest, store, config, token| {
+                let step = call(guest, store, config, token);
+                added = std::mem::take(&mut store.data_mut().added);
+                step
+            },
+        );
+        if state.skipped {
+            // A filter that failed has not had a say.
+            added.clear();
+        }
+        (added.into(), outcome)
+    }
+
     /// Calls the instance that serves the stream, and drops it where the call failed.
     #[inline]
     fn call<R>(
@@ -335,6 +392,7 @@ impl Instances {
         lent: Option<(&mut Box<Exchange>, &Blank)>,
         call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<R>,
     ) -> Result<R, Failure> {
+        let about = (&**slot.slot(), state.variant, state.interest(slot));
         let slot = slot.slot();
         let token = state.token;
         let mut pools = self.pools.borrow_mut();
@@ -347,9 +405,12 @@ impl Instances {
                 return Err(state_lost());
             }
             state.generation = generation;
-            let answer = instance.call(hook, lent, |guest, store, config| {
+            let answer = instance.call(hook, about, lent, |guest, store, config| {
                 call(guest, store, config, token)
             });
+            if let Some(wanted) = instance.take_wanted() {
+                state.interest = Some(wanted);
+            }
             if answer.is_err() {
                 state.token = 0;
                 pool.drop_shared();
@@ -365,9 +426,12 @@ impl Instances {
             }
             none => none.insert(pool.take_own(slot, self.worker)?),
         };
-        let answer = own.call(hook, lent, |guest, store, config| {
+        let answer = own.call(hook, about, lent, |guest, store, config| {
             call(guest, store, config, token)
         });
+        if let Some(wanted) = own.take_wanted() {
+            state.interest = Some(wanted);
+        }
         if answer.is_err() {
             state.token = 0;
             state.own = None;
@@ -446,8 +510,8 @@ impl Pool {
         if started.is_err() {
             self.rest.after_failure(now);
         }
-        let mut instance = started?;
-        instance.adopt(slot.interest);
+        let (instance, interest) = started?;
+        instance.compare(interest, slot.interests.first());
         Ok(instance)
     }
 

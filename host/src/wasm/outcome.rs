@@ -49,6 +49,8 @@ pub struct LocalReply {
     pub grpc_status: Option<u32>,
     /// Response flags to set.
     pub flags: Flags,
+    /// Whether the route's changes of response headers apply.
+    pub of_route: bool,
 }
 
 /// Where a terminal filter sends a request.
@@ -267,6 +269,7 @@ fn read_reply(reply: WitReply) -> Result<LocalReply, Failure> {
         details: reply.details,
         grpc_status: reply.grpc_status,
         flags,
+        of_route: reply.of_route,
     })
 }
 
@@ -326,6 +329,7 @@ mod tests {
             details: "because".to_owned(),
             grpc_status: Some(7),
             response_flag: Some("RL".to_owned()),
+            of_route: false,
         })
     }
 

@@ -22,6 +22,8 @@ use crate::observe::access_log::{Sink, Sinks, Target};
 use crate::observe::format::Format;
 use crate::observe::registry::{Registry, Scope};
 use crate::observe::stats::{Sharded, SharedCounter, stats};
+use crate::pattern::Pattern;
+use crate::variant::Variant;
 
 /// The index of the control thread's statistics: behind those of all workers.
 const CONTROL: usize = usize::MAX;
@@ -117,6 +119,9 @@ pub struct Interest {
     pub request_body: BodyMode,
     /// How the response's body comes.
     pub response_body: BodyMode,
+    /// Bytes of a request's buffered body, in place of the connection's limit; at most
+    /// [`limits::WASM_HELD_BODY_BYTES`].
+    pub request_body_limit: Option<u32>,
 }
 
 impl From<bindings::Interest> for Interest {
@@ -125,6 +130,9 @@ impl From<bindings::Interest> for Interest {
             wants: interest.wants.into(),
             request_body: interest.request_body.into(),
             response_body: interest.response_body.into(),
+            request_body_limit: interest
+                .request_body_limit
+                .map(|limit| limit.min(limits::WASM_HELD_BODY_BYTES)),
         }
     }
 }
@@ -192,6 +200,8 @@ pub struct SlotSpec {
     pub limits: Limits,
     /// `capabilities`.
     pub grants: Grants,
+    /// What the statistics of its chain begin with: `http.<stat_prefix>.`
+    pub stat_prefix: String,
 }
 
 impl SlotSpec {
@@ -205,6 +215,7 @@ impl SlotSpec {
             isolation: Isolation::default(),
             limits: Limits::default(),
             grants: Grants::default(),
+            stat_prefix: String::new(),
         }
     }
 }
@@ -225,21 +236,55 @@ pub struct FilterSlot(Arc<Slot>);
 /// See [`FilterSlot`]. A worker's instances hold it weakly, to know when it is gone.
 pub(super) struct Slot {
     pub(super) id: u64,
-    pub(super) interest: Interest,
+    /// What the filter wants, by the index of its configuration: the chain's, then those of routes.
+    pub(super) interests: Box<[Interest]>,
+    /// What is written for routes: that of configuration `n + 1` at `n`.
+    pub(super) routes: Box<[Vec<RouteConfig>]>,
     pub(super) shared: Arc<Shared>,
 }
 
+/// What is written for some routes at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// Unique among all places where the filter is configured.
+    pub id: u32,
+    /// JSON text.
+    pub document: Arc<str>,
+}
+
+/// A filter that was configured for its chain and may still be for routes.
+pub struct SlotBuilder {
+    shared: Arc<Shared>,
+    /// The first instance; none after a failure.
+    instance: Option<Instance>,
+    interests: Vec<Interest>,
+    routes: Vec<Vec<RouteConfig>>,
+}
+
 impl FilterSlot {
-    /// Starts the filter once on this thread and configures it.
+    /// Starts the filter once on this thread and configures it, for its chain alone.
     ///
     /// # Errors
-    /// When a limit is out of range, the filter refuses its configuration, or fails meanwhile.
+    /// As [`FilterSlot::start`].
     pub fn build(
         engine: &Arc<Engine>,
         component: &Component,
         spec: SlotSpec,
         services: &Services,
     ) -> Result<Self, Error> {
+        Self::start(engine, component, spec, services).map(SlotBuilder::finish)
+    }
+
+    /// Starts the filter once on this thread and configures it for its chain.
+    ///
+    /// # Errors
+    /// When a limit is out of range, the filter refuses its configuration, or fails meanwhile.
+    pub fn start(
+        engine: &Arc<Engine>,
+        component: &Component,
+        spec: SlotSpec,
+        services: &Services,
+    ) -> Result<SlotBuilder, Error> {
         check_limits(&spec)?;
         let stats = services.registry.sharded(Scope::wasm(&spec.name));
         let shared = Arc::new(Shared {
@@ -253,30 +298,18 @@ impl FilterSlot {
             grants: spec.grants,
             services: services.clone(),
             stats,
+            stat_prefix: spec.stat_prefix,
             named: Mutex::default(),
             differed: AtomicBool::new(false),
         });
-        let filter = || shared.name.to_string();
-        match Instance::start(&shared, CONTROL, Rate::default()) {
-            Ok(first) => {
-                let interest = first.interest();
-                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-                drop(first);
-                Ok(Self(Arc::new(Slot {
-                    id,
-                    interest,
-                    shared,
-                })))
-            }
-            Err(NotStarted::Refused(message)) => Err(Error::Refused {
-                filter: filter(),
-                message,
-            }),
-            Err(NotStarted::Failed(failure)) => Err(Error::Start {
-                filter: filter(),
-                failure,
-            }),
-        }
+        let first = Instance::start(&shared, CONTROL, Rate::default());
+        let (first, interest) = first.map_err(|why| shared.error(why))?;
+        Ok(SlotBuilder {
+            shared,
+            instance: Some(first),
+            interests: vec![interest],
+            routes: Vec::new(),
+        })
     }
 
     /// The name in the configuration.
@@ -285,11 +318,12 @@ impl FilterSlot {
         &self.0.shared.name
     }
 
-    /// What the filter wants.
+    /// What the filter wants as `variant` configures it: nothing where it is left out.
     #[must_use]
     #[inline]
-    pub fn interest(&self) -> Interest {
-        self.0.interest
+    pub fn interest(&self, variant: Variant) -> Interest {
+        let interest = self.0.interests.get(variant.index());
+        interest.copied().unwrap_or_default()
     }
 
     /// Its statistics, under `wasm.<name>.`; filters of one name share them.
@@ -303,11 +337,53 @@ impl FilterSlot {
     }
 }
 
+impl SlotBuilder {
+    /// Configures the filter for routes that have `levels` on their way, the most specific last.
+    ///
+    /// # Errors
+    /// When the filter refuses it, or fails meanwhile.
+    pub fn for_route(&mut self, levels: Vec<RouteConfig>) -> Result<Variant, Error> {
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => {
+                let started = Instance::start(&self.shared, CONTROL, Rate::default());
+                started.map_err(|why| self.shared.error(why))?.0
+            }
+        };
+        let configured = instance.configure_route(&levels);
+        if !matches!(configured, Err(NotStarted::Failed(_))) {
+            self.instance = Some(instance);
+        }
+        let (_, interest) = configured.map_err(|why| self.shared.error(why))?;
+        let variant = u32::try_from(self.interests.len()).unwrap_or(u32::MAX);
+        self.interests.push(interest);
+        self.routes.push(levels);
+        Ok(Variant::new(variant))
+    }
+
+    /// Its statistics.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Sharded<WasmStats>> {
+        &self.shared.stats
+    }
+
+    /// The filter, with all its configurations.
+    #[must_use]
+    pub fn finish(self) -> FilterSlot {
+        FilterSlot(Arc::new(Slot {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            interests: self.interests.into(),
+            routes: self.routes.into(),
+            shared: self.shared,
+        }))
+    }
+}
+
 impl std::fmt::Debug for FilterSlot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FilterSlot")
             .field("name", &self.name())
-            .field("interest", &self.interest())
+            .field("interests", &self.0.interests)
             .finish_non_exhaustive()
     }
 }
@@ -344,6 +420,7 @@ pub(super) struct Shared {
     pub(super) isolation: Isolation,
     pub(super) limits: Limits,
     pub(super) stats: Arc<Sharded<WasmStats>>,
+    pub(super) stat_prefix: String,
     grants: Grants,
     services: Services,
     named: Mutex<Named>,
@@ -358,11 +435,13 @@ pub(super) enum FormatText {
 }
 
 /// What a filter opened under a name, once for all of its instances. Locked while an instance is
-/// configured, never by a hook.
+/// configured, and when a hook counts under a name that is new to its instance.
 #[derive(Default)]
 struct Named {
     formats: HashMap<FormatText, Arc<Format>>,
     buckets: HashMap<String, Arc<TokenBucket>>,
+    patterns: HashMap<String, Pattern>,
+    counted: HashMap<String, SharedCounter>,
 }
 
 impl Shared {
@@ -394,6 +473,18 @@ impl Shared {
         room(named.formats.len())?;
         named.formats.insert(text, Arc::clone(&format));
         Ok(format)
+    }
+
+    /// The compiled regular expression.
+    pub(super) fn pattern(&self, expression: String) -> Result<Pattern, String> {
+        let mut named = self.named();
+        if let Some(pattern) = named.patterns.get(&expression) {
+            return Ok(pattern.clone());
+        }
+        let pattern = Pattern::new(&expression).map_err(|error| error.to_string())?;
+        room(named.patterns.len())?;
+        named.patterns.insert(expression, pattern.clone());
+        Ok(pattern)
     }
 
     /// The bucket of that key.
@@ -434,6 +525,28 @@ impl Shared {
     /// The counter of that name.
     pub(super) fn counter(&self, name: &str) -> SharedCounter {
         self.services.registry.counter(name)
+    }
+
+    /// The counter of a name that came up while streams are served; none where there are too many.
+    pub(super) fn counted(&self, name: &str) -> Option<SharedCounter> {
+        let mut named = self.named();
+        if let Some(counter) = named.counted.get(name) {
+            return Some(counter.clone());
+        }
+        if named.counted.len() >= limits::WASM_COUNTED_NAMES {
+            return None;
+        }
+        let counter = self.counter(name);
+        named.counted.insert(name.to_owned(), counter.clone());
+        Some(counter)
+    }
+
+    fn error(&self, why: NotStarted) -> Error {
+        let filter = self.name.to_string();
+        match why {
+            NotStarted::Refused(message) => Error::Refused { filter, message },
+            NotStarted::Failed(failure) => Error::Start { filter, failure },
+        }
     }
 
     /// Says once that an instance wants something else than the first one did.

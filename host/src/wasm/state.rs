@@ -4,6 +4,7 @@
 //! it was configured, and the limits that belong to the instance. `instance` fills it before a call
 //! and empties it after; `host` and `wasi` read and change it in between.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::headers::Name;
 use crate::observe::access_log::Sink;
 use crate::observe::format::{Attribute, Format};
 use crate::observe::stats::SharedCounter;
+use crate::pattern::Pattern;
 
 /// What a guest is being called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +58,16 @@ pub(super) struct State {
     pub(super) shared: Arc<Shared>,
     /// The call that is under way.
     pub(super) hook: Hook,
-    /// What the filter said that it wants.
+    /// What the filter wants of the current stream.
     pub(super) interest: Interest,
+    /// What it wants of it from now on, where it has said so.
+    pub(super) wanted: Option<Interest>,
     /// The current stream, from the beginning of a hook to its end.
     pub(super) exchange: Option<Box<Exchange>>,
     /// What the guest put in place of the chunk or body of the current hook.
     pub(super) replaced: Option<Vec<u8>>,
+    /// What it added to a body in front of the trailers of the current hook.
+    pub(super) added: Vec<u8>,
     /// What the guest looked up and opened while it was configured.
     pub(super) opened: Opened,
     /// The instance's lines in the log.
@@ -84,6 +90,9 @@ pub(super) struct Opened {
     pub(super) sinks: Vec<Arc<Sink>>,
     pub(super) buckets: Vec<Arc<TokenBucket>>,
     pub(super) counters: Vec<SharedCounter>,
+    pub(super) patterns: Vec<Pattern>,
+    /// Counters that were named while streams were served.
+    pub(super) counted: HashMap<String, SharedCounter>,
 }
 
 impl State {
@@ -97,8 +106,10 @@ impl State {
             shared,
             hook: Hook::Configure,
             interest: Interest::default(),
+            wanted: None,
             exchange: None,
             replaced: None,
+            added: Vec::new(),
             opened: Opened::default(),
             handles: 0,
             memory,
@@ -129,6 +140,24 @@ impl State {
             Hook::RequestBody => self.interest.request_body == BodyMode::Buffered,
             _ => false,
         }
+    }
+
+    /// Takes up what the filter wants of the stream from now on. How a body comes is settled once its
+    /// head has gone on.
+    pub(super) const fn want(&mut self, mut wanted: Interest) {
+        let (request, response) = match self.hook {
+            Hook::RequestHeaders => (false, false),
+            Hook::RequestBody | Hook::RequestTrailers | Hook::ResponseHeaders => (true, false),
+            Hook::ResponseBody | Hook::ResponseTrailers => (true, true),
+            Hook::Configure | Hook::Log | Hook::Done => return,
+        };
+        if request {
+            wanted.request_body = self.interest.request_body;
+        }
+        if response {
+            wanted.response_body = self.interest.response_body;
+        }
+        self.wanted = Some(wanted);
     }
 
     /// Whether the head of the response can still be changed.

@@ -7,6 +7,7 @@ mod contract;
 mod faults;
 mod isolation;
 mod loading;
+mod routes;
 
 #[path = "../../../tests/guests/compile.rs"]
 mod compile;

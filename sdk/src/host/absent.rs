@@ -3,6 +3,7 @@
 
 use super::{Block, BucketSettings, Host, RouteKind, Target};
 use crate::error::HostError;
+use crate::filter::Interest;
 
 /// Nobody.
 pub(crate) struct Current;
@@ -37,6 +38,14 @@ impl Host for Current {
     }
 
     fn open_counter(&self, _: &str) -> Result<u32, String> {
+        absent()
+    }
+
+    fn stat_prefix(&self) -> String {
+        String::new()
+    }
+
+    fn compile_pattern(&self, _: &str) -> Result<u32, String> {
         absent()
     }
 
@@ -84,6 +93,16 @@ impl Host for Current {
         Err(HostError::WrongPhase)
     }
 
+    fn clear(&self, _: Block) -> Result<(), HostError> {
+        Err(HostError::WrongPhase)
+    }
+
+    fn add_body(&self, _: &[u8]) -> Result<(), HostError> {
+        Err(HostError::WrongPhase)
+    }
+
+    fn set_interest(&self, _: Interest) {}
+
     fn route(&self) -> Option<RouteKind> {
         None
     }
@@ -107,4 +126,10 @@ impl Host for Current {
     }
 
     fn add(&self, _: u32, _: u64) {}
+
+    fn count(&self, _: &str, _: u64) {}
+
+    fn matches(&self, _: u32, _: &[u8]) -> bool {
+        false
+    }
 }

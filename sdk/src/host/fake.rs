@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::{Block, BucketSettings, Host, RouteKind, Target};
 use crate::error::HostError;
+use crate::filter::Interest;
 use crate::testing::world::World;
 
 thread_local! {
@@ -69,6 +70,14 @@ impl Host for Current {
         setup(|world| world.open_counter(name))
     }
 
+    fn stat_prefix(&self) -> String {
+        "http.test.".to_owned()
+    }
+
+    fn compile_pattern(&self, expression: &str) -> Result<u32, String> {
+        setup(|world| world.compile_pattern(expression))
+    }
+
     fn get(&self, at: Block, name: u32) -> Option<Vec<u8>> {
         self.get_all(at, name).into_iter().next()
     }
@@ -113,6 +122,18 @@ impl Host for Current {
         change(|world| world.replace_body(body))
     }
 
+    fn clear(&self, at: Block) -> Result<(), HostError> {
+        change(|world| world.clear(at))
+    }
+
+    fn add_body(&self, body: &[u8]) -> Result<(), HostError> {
+        change(|world| world.add_body(body))
+    }
+
+    fn set_interest(&self, interest: Interest) {
+        with(|world| world.set_interest(interest));
+    }
+
     fn route(&self) -> Option<RouteKind> {
         with(|world| world.route()).flatten()
     }
@@ -146,5 +167,13 @@ impl Host for Current {
 
     fn add(&self, counter: u32, n: u64) {
         with(|world| world.add(counter, n));
+    }
+
+    fn count(&self, name: &str, n: u64) {
+        with(|world| *world.counters.entry(name.to_owned()).or_default() += n);
+    }
+
+    fn matches(&self, pattern: u32, text: &[u8]) -> bool {
+        with(|world| world.matches(pattern, text)).unwrap_or(false)
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{Block, BucketSettings, Host, RouteKind, Target};
 use crate::bindings::nuncio::filter::{
-    http_stream, log as proxy_log, log_sink, metrics, setup, token_bucket, types,
+    http_stream, log as proxy_log, log_sink, metrics, regex, setup, token_bucket, types,
 };
 use crate::error::HostError;
+use crate::filter::Interest;
 
 /// The proxy that runs this instance.
 pub(crate) struct Current;
@@ -45,6 +46,14 @@ impl Host for Current {
 
     fn open_counter(&self, name: &str) -> Result<u32, String> {
         metrics::open_counter(name)
+    }
+
+    fn stat_prefix(&self) -> String {
+        metrics::prefix()
+    }
+
+    fn compile_pattern(&self, expression: &str) -> Result<u32, String> {
+        regex::compile(expression)
     }
 
     #[inline]
@@ -100,6 +109,18 @@ impl Host for Current {
         http_stream::replace_body(body).map_err(HostError::from)
     }
 
+    fn clear(&self, at: Block) -> Result<(), HostError> {
+        http_stream::clear(at.into()).map_err(HostError::from)
+    }
+
+    fn add_body(&self, body: &[u8]) -> Result<(), HostError> {
+        http_stream::add_body(body).map_err(HostError::from)
+    }
+
+    fn set_interest(&self, interest: Interest) {
+        http_stream::set_interest(interest.into());
+    }
+
     fn route(&self) -> Option<RouteKind> {
         http_stream::route().map(|kind| match kind {
             http_stream::RouteKind::Forward => RouteKind::Forward,
@@ -151,6 +172,15 @@ impl Host for Current {
     #[inline]
     fn add(&self, counter: u32, n: u64) {
         metrics::add(counter, n);
+    }
+
+    fn count(&self, name: &str, n: u64) {
+        metrics::count(name, n);
+    }
+
+    #[inline]
+    fn matches(&self, pattern: u32, text: &[u8]) -> bool {
+        regex::matches(pattern, text)
     }
 }
 

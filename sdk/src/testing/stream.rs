@@ -60,10 +60,11 @@ impl<F: Filter> Stream<F> {
     /// The filter's own.
     pub fn on_request_body(&mut self, chunk: &[u8], end: bool) -> Result<Flow> {
         self.exchange.body = Some(chunk.to_vec());
-        self.exchange.hold(match self.interest.request_body_mode() {
-            BodyMode::Streamed => &[],
-            BodyMode::Buffered => &[Block::RequestHeaders],
-        });
+        self.exchange
+            .hold(match self.interest().request_body_mode() {
+                BodyMode::Streamed => &[],
+                BodyMode::Buffered => &[Block::RequestHeaders],
+            });
         let (of, chunk) = (self.of, chunk.to_vec());
         self.run(Phase::RequestBody, |instance, s| {
             instance.on_request_body(of, s, chunk, end)
@@ -105,7 +106,7 @@ impl<F: Filter> Stream<F> {
     pub fn on_response_body(&mut self, chunk: &[u8], end: bool) -> Result<()> {
         self.exchange.body = Some(chunk.to_vec());
         self.exchange
-            .hold(match self.interest.response_body_mode() {
+            .hold(match self.interest().response_body_mode() {
                 BodyMode::Streamed => &[],
                 BodyMode::Buffered => &[Block::ResponseHeaders],
             });
@@ -135,7 +136,7 @@ impl<F: Filter> Stream<F> {
     pub fn on_log(&mut self) {
         self.exchange.body = None;
         self.exchange.hold(&[]);
-        if self.interest.wants(Phase::Log) {
+        if self.interest().wants(Phase::Log) {
             let (instance, of, state) = (Rc::clone(&self.instance), self.of, self.state);
             self.lend(|| instance.on_log(of, state));
         }
@@ -210,6 +211,19 @@ impl<F: Filter> Stream<F> {
         self.exchange.body.as_deref()
     }
 
+    /// What the filter has added to the body in front of trailers.
+    #[must_use]
+    pub fn added_body(&self) -> &[u8] {
+        &self.exchange.added
+    }
+
+    /// What the filter wants of this stream: what its configuration wants, unless a hook said
+    /// otherwise.
+    #[must_use]
+    pub fn interest(&self) -> Interest {
+        self.exchange.interest.unwrap_or(self.interest)
+    }
+
     /// Whether the filter has asked for the route to be matched again.
     #[must_use]
     pub const fn route_cache_cleared(&self) -> bool {
@@ -217,7 +231,7 @@ impl<F: Filter> Stream<F> {
     }
 
     fn run(&mut self, phase: Phase, hook: impl FnOnce(&Instance<F>, u32) -> Step) -> Result<Flow> {
-        if !self.interest.wants(phase) {
+        if !self.interest().wants(phase) {
             return Ok(Flow::Next);
         }
         let (instance, state) = (Rc::clone(&self.instance), self.state);

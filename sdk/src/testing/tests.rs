@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::{Host, json};
 use crate::{
     Attribute, BodyMode, BucketSettings, Counter, Error, Filter, Flow, Format, HeaderName,
-    HostError, Interest, LocalReply, Log, RequestBody, RequestHeaders, RequestTrailers,
-    ResponseBody, ResponseHeaders, ResponseTrailers, Result, RouteKind, Setup, Sink, Target,
-    TokenBucket,
+    HostError, Interest, LocalReply, Log, Pattern, RequestBody, RequestHeaders, RequestTrailers,
+    ResponseBody, ResponseHeaders, ResponseTrailers, Result, RouteConfig, RouteKind, Setup, Sink,
+    Target, TokenBucket,
 };
 
 /// Does a bit of everything, and remembers the order of the hooks.
@@ -448,4 +448,89 @@ fn the_configuration_is_checked_by_its_type() {
         refused.map(|error| error.to_string()).as_deref(),
         Some(expected)
     );
+}
+
+#[test]
+fn a_route_has_a_configuration_of_the_same_type() {
+    let host = Host::new();
+    let filter = host.configure::<Everything>(json!({})).unwrap();
+    let route = filter
+        .for_route(&[json!({ "nonsense": 1 }), json!({ "buffered": true })])
+        .unwrap();
+    let mode = |filter: &super::Configured<Everything>| filter.interest().request_body_mode();
+    assert_eq!(mode(&filter), BodyMode::Streamed);
+    assert_eq!(mode(&route), BodyMode::Buffered, "the most specific counts");
+    let mut stream = route.stream();
+    stream.on_request_headers(&[(":path", "/")], true).unwrap();
+    assert_eq!(filter.live_streams(), 1, "they are of one instance");
+    let refused = filter.for_route(&[json!({ "nonsense": 1 })]).err();
+    let message = refused.map(|error| error.to_string()).unwrap_or_default();
+    assert!(message.contains("nonsense"), "{message}");
+}
+
+/// Puts levels together, wants less of some streams, and ends bodies of its own.
+struct Levels {
+    words: Vec<String>,
+    pattern: Pattern,
+    path: HeaderName,
+}
+
+impl Filter for Levels {
+    type Config = String;
+    type Stream = ();
+
+    fn configure(word: String, setup: &mut Setup) -> Result<Self> {
+        Ok(Self {
+            words: vec![word],
+            pattern: setup.pattern("/[a-z]+")?,
+            path: setup.header_name(":path")?,
+        })
+    }
+
+    fn configure_route(&self, config: &RouteConfig<'_>, _: &mut Setup) -> Result<Self> {
+        let mut words = self.words.clone();
+        for level in config.levels() {
+            words.push(format!("{}{}", level.read::<String>()?, level.id()));
+        }
+        Ok(Self { words, ..*self })
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::new().request_headers().response_trailers()
+    }
+
+    fn on_request_headers(&self, _: &mut (), cx: &mut RequestHeaders<'_>) -> Result<Flow> {
+        let path = cx.request().get(self.path).unwrap_or_default();
+        if !self.pattern.matches(&path) {
+            cx.set_interest(Interest::new());
+        }
+        cx.count(&format!("words.{}", self.words.len()), 1);
+        Ok(Flow::Next)
+    }
+
+    fn on_response_trailers(&self, _: &mut (), cx: &mut ResponseTrailers<'_>) -> Result<()> {
+        cx.add_body(self.words.join(" "))?;
+        cx.clear_trailers()?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_filter_puts_levels_together_and_ends_bodies() {
+    let host = Host::new();
+    let filter = host.configure::<Levels>(json!("chain")).unwrap();
+    let route = filter.for_route(&[json!("host"), json!("route")]).unwrap();
+    for (filter, path, added) in [
+        (&filter, "/a", "chain"),
+        (&route, "/a", "chain host1 route2"),
+        (&route, "/1", ""),
+    ] {
+        let mut stream = filter.stream();
+        stream.on_request_headers(&[(":path", path)], true).unwrap();
+        stream.on_response_trailers(&[("x-t", "1")]).unwrap();
+        assert_eq!(stream.added_body(), added.as_bytes(), "{path}");
+        assert_eq!(stream.response_trailers().is_empty(), !added.is_empty());
+    }
+    assert_eq!(host.counter("words.1"), Some(1));
+    assert_eq!(host.counter("words.3"), Some(2));
 }

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use regex::bytes::Regex;
+
 use super::format::Format;
 use super::stream::text;
 use crate::error::HostError;
+use crate::filter::Interest;
 use crate::host::{Block, BucketSettings, RouteKind, Target};
 
 /// The state of a fake host.
@@ -25,6 +28,7 @@ pub(crate) struct World {
     formats: Vec<Format>,
     counter_names: Vec<String>,
     buckets: Vec<Bucket>,
+    patterns: Vec<Regex>,
 }
 
 impl Default for World {
@@ -44,6 +48,7 @@ impl Default for World {
             formats: Vec::new(),
             counter_names: Vec::new(),
             buckets: Vec::new(),
+            patterns: Vec::new(),
         }
     }
 }
@@ -68,6 +73,10 @@ pub(crate) struct Exchange {
     pub(crate) attributes: BTreeMap<String, Vec<u8>>,
     pub(crate) metadata: BTreeMap<(String, String), Vec<u8>>,
     pub(crate) body: Option<Vec<u8>>,
+    /// What was added in front of trailers.
+    pub(crate) added: Vec<u8>,
+    /// What the filter wants of this stream in place of what its configuration says.
+    pub(crate) interest: Option<Interest>,
     pub(crate) route: Option<RouteKind>,
     pub(crate) route_cache_cleared: bool,
 }
@@ -217,6 +226,20 @@ impl World {
         Ok(index_of(&mut self.counter_names, name.to_owned()))
     }
 
+    pub(crate) fn compile_pattern(&mut self, expression: &str) -> Result<u32, String> {
+        self.setup()?;
+        let whole = format!(r"\A(?:{expression})\z");
+        self.patterns
+            .push(Regex::new(&whole).map_err(|error| error.to_string())?);
+        Ok(last(&self.patterns))
+    }
+
+    pub(crate) fn matches(&self, pattern: u32, text: &[u8]) -> bool {
+        self.patterns
+            .get(pattern as usize)
+            .is_some_and(|pattern| pattern.is_match(text))
+    }
+
     pub(crate) fn values(&self, at: Block, name: u32) -> Vec<Vec<u8>> {
         match (&self.current, self.names.get(name as usize)) {
             (Some(exchange), Some(name)) => exchange.values(at, name),
@@ -265,6 +288,32 @@ impl World {
         let (name, fields) = self.changeable(at, name, Change::Remove)?;
         fields.retain(|(n, _)| *n != name);
         Ok(())
+    }
+
+    pub(crate) fn clear(&mut self, at: Block) -> Result<(), HostError> {
+        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
+        let is_trailers = matches!(at, Block::RequestTrailers | Block::ResponseTrailers);
+        if !is_trailers || !exchange.held.contains(&at) {
+            return Err(HostError::WrongPhase);
+        }
+        exchange.place_mut(at).take();
+        Ok(())
+    }
+
+    pub(crate) fn add_body(&mut self, body: &[u8]) -> Result<(), HostError> {
+        let exchange = self.current.as_mut().ok_or(HostError::WrongPhase)?;
+        let trailers = [Block::RequestTrailers, Block::ResponseTrailers];
+        if !trailers.iter().any(|at| exchange.held.contains(at)) {
+            return Err(HostError::WrongPhase);
+        }
+        exchange.added.extend_from_slice(body);
+        Ok(())
+    }
+
+    pub(crate) fn set_interest(&mut self, interest: Interest) {
+        if let Some(exchange) = &mut self.current {
+            exchange.interest = Some(interest);
+        }
     }
 
     fn changeable(
@@ -394,6 +443,9 @@ fn is_allowed(name: &str, change: Change<'_>, at: Block, is_there: bool) -> bool
     match (name, at) {
         (":method" | ":scheme" | ":authority" | ":path", Block::RequestHeaders)
         | (":status", Block::ResponseHeaders) => matches!(change, Change::Set(_)) && is_there,
+        ("te", Block::RequestHeaders) => {
+            matches!(change, Change::Remove | Change::Set(b"trailers"))
+        }
         ("content-length" | "te", _) => matches!(change, Change::Remove),
         (
             "connection" | "expect" | "http2-settings" | "keep-alive" | "proxy-connection"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nuncio_sdk::{
     Counter, Filter, Flow, HeaderName, Interest, LocalReply, RequestHeaders, ResponseHeaders,
-    Result, Setup,
+    Result, RouteConfig, Setup,
 };
 use serde::Deserialize;
 
@@ -16,6 +16,14 @@ struct Config {
     tenants: BTreeMap<String, String>,
     /// Whether a request needs a key.
     #[serde(default)]
+    required: bool,
+}
+
+/// What is written for some routes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForRoute {
+    /// Whether a request needs a key there.
     required: bool,
 }
 
@@ -51,6 +59,12 @@ impl Filter for Tenants {
             tenant: setup.header_name("x-tenant")?,
             refused: setup.counter("tenant.refused")?,
         })
+    }
+
+    /// Some routes need a key, or need none; the keys are the same everywhere.
+    fn configure_route(&self, config: &RouteConfig<'_>, _: &mut Setup) -> Result<Self> {
+        let ForRoute { required } = config.read()?;
+        Ok(Self { by_key: self.by_key.clone(), required, ..*self })
     }
 
     fn interest(&self) -> Interest {
@@ -158,6 +172,18 @@ mod tests {
     fn a_key_can_be_required() {
         let flow = filter(&Host::new(), true).stream().on_request_headers(&[(":path", "/")], true);
         assert!(matches!(flow, Ok(Flow::Reply(reply)) if reply.status == 403));
+    }
+
+    #[test]
+    fn a_route_can_require_a_key() {
+        let host = Host::new();
+        let admin = filter(&host, false)
+            .for_route(&[json!({ "required": true })])
+            .expect("a good configuration for a route");
+        let flow = admin.stream().on_request_headers(&[(":path", "/admin")], true);
+        assert!(matches!(flow, Ok(Flow::Reply(reply)) if reply.status == 403));
+        let head = [(":path", "/admin"), ("x-api-key", "alpha-1")];
+        assert_eq!(admin.stream().on_request_headers(&head, true), Ok(Flow::Next));
     }
 
     #[test]

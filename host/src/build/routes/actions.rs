@@ -1,7 +1,7 @@
 //! What routes do: `RouteAction`, `RedirectAction` and `DirectResponseAction`.
 
 use super::super::{Workshop, chain};
-use super::{Changes, changes};
+use super::{Changes, Filters, changes};
 use crate::config::Place;
 use crate::config::matcher::RegexMatchAndSubstitute;
 use crate::config::route::{
@@ -21,18 +21,21 @@ use crate::route::spec::{
 use crate::values::Weights;
 
 impl Workshop<'_> {
-    pub(super) fn forward(&mut self, written: &RouteAction, place: Place<'_>) -> ForwardSpec {
+    pub(super) fn forward(
+        &mut self,
+        written: &RouteAction,
+        filters: Filters<'_>,
+        place: Place<'_>,
+    ) -> ForwardSpec {
         let criteria = self.criteria(written.metadata_match.as_ref(), None);
         let clusters = match &written.cluster {
             ClusterSpecifier::Cluster(name) => ClustersSpec::Cluster(name.clone()),
             ClusterSpecifier::ClusterHeader(name) => ClustersSpec::Header(name.clone()),
             ClusterSpecifier::WeightedClusters(weighted) => {
                 let place = place.field("weighted_clusters");
-                ClustersSpec::Weighted(Box::new(self.weighted_clusters(
-                    weighted,
-                    (written, criteria),
-                    place,
-                )))
+                let weighted =
+                    self.weighted_clusters(weighted, (written, criteria), filters, place);
+                ClustersSpec::Weighted(Box::new(weighted))
             }
         };
         let mut spec = ForwardSpec::to(clusters);
@@ -107,6 +110,7 @@ impl Workshop<'_> {
         &mut self,
         written: &WeightedCluster,
         (action, criteria): (&RouteAction, Option<usize>),
+        (chain, filters): Filters<'_>,
         place: Place<'_>,
     ) -> WeightedClustersSpec {
         self.total_weight(written, place);
@@ -128,7 +132,9 @@ impl Workshop<'_> {
         let entries = written.clusters.iter().enumerate();
         WeightedClustersSpec {
             clusters: entries
-                .map(|(index, entry)| self.weighted(entry, criteria, clusters.index(index)))
+                .map(|(index, entry)| {
+                    self.weighted(entry, criteria, (chain, filters), clusters.index(index))
+                })
                 .collect(),
             weights: self.weights(written),
             random,
@@ -163,8 +169,10 @@ impl Workshop<'_> {
         &mut self,
         written: &ClusterWeight,
         criteria: Option<usize>,
+        (chain, outer): Filters<'_>,
         place: Place<'_>,
     ) -> WeightedSpec {
+        let filters = self.level(chain, outer, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let host = match &written.host_rewrite {
             None => "",
@@ -178,6 +186,7 @@ impl Workshop<'_> {
             host_rewrite_literal: host.to_owned(),
             request_headers,
             response_headers,
+            variants: filters.variants(),
         }
     }
 

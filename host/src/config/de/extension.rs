@@ -39,6 +39,26 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
     ),
     (
+        "envoy.filters.http.cors",
+        "envoy.extensions.filters.http.cors.v3.Cors",
+    ),
+    (
+        "envoy.filters.http.grpc_web",
+        "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+    ),
+    (
+        "envoy.filters.http.buffer",
+        "envoy.extensions.filters.http.buffer.v3.Buffer",
+    ),
+    (
+        "envoy.filters.http.fault",
+        "envoy.extensions.filters.http.fault.v3.HTTPFault",
+    ),
+    (
+        "envoy.filters.http.header_to_metadata",
+        "envoy.extensions.filters.http.header_to_metadata.v3.Config",
+    ),
+    (
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     ),
@@ -89,6 +109,17 @@ pub(super) fn any<'de, V: Visitor<'de>>(
     if !matches!(value.value(), Value::Map(_)) {
         return Err(value.expected("a mapping with '@type'"));
     }
+    let nothing = AnyDe {
+        variant: "",
+        content: ValueDe {
+            form: Form::Empty,
+            ..value
+        },
+    };
+    let may_be_empty = variants.contains(&"");
+    if may_be_empty && document.entries(value.node).is_empty() {
+        return visitor.visit_enum(nothing);
+    }
     let type_of = |node: NodeId, field: &str| -> Result<(NodeId, &str), Error> {
         let entry = document
             .entry(node, field)
@@ -124,11 +155,29 @@ pub(super) fn any<'de, V: Visitor<'de>>(
         };
     }
     let Some(variant) = variants.iter().copied().find(|variant| *variant == name) else {
+        if may_be_empty && is_optional(value) {
+            let text = format!(
+                "'{}' is not supported, and passed over: it is optional",
+                shorten(name)
+            );
+            session.warn_once(at, "optional", text);
+            return visitor.visit_enum(nothing);
+        }
         let (text, hint) = refuse(name, what, variants);
         session.report(at, text, hint);
         return Err(Error::told(value.node));
     };
     visitor.visit_enum(AnyDe { variant, content })
+}
+
+/// Whether the message that holds the value says `is_optional: true`.
+fn is_optional(value: ValueDe<'_, '_>) -> bool {
+    let document = value.session.document;
+    let parent = document.parent(value.node);
+    let entry = parent.and_then(|parent| document.entry(parent, "is_optional"));
+    entry.is_some_and(|entry| {
+        matches!(document.value(entry.value), Value::Scalar { text, .. } if &**text == "true")
+    })
 }
 
 fn example(variants: &[&'static str]) -> &'static str {
@@ -140,7 +189,8 @@ fn refuse(name: &str, what: &str, variants: &[&str]) -> (String, Option<String>)
     let shown = shorten(name);
     if schema::names().any(|known| known == name) {
         let text = format!("not supported by nuncio: '{shown}' as {what}");
-        let hint = (!variants.is_empty()).then(|| format!("supported: {}", variants.join(", ")));
+        let named: Vec<&str> = variants.iter().copied().filter(|v| !v.is_empty()).collect();
+        let hint = (!named.is_empty()).then(|| format!("supported: {}", named.join(", ")));
         return (text, hint);
     }
     let near = nearest(name, variants.iter().copied()).or_else(|| nearest(name, schema::names()));

@@ -175,7 +175,7 @@ impl Reader<'_, '_> {
             .copied()
             .find(|field| match field.split_once(':') {
                 None => same_name(field, key),
-                Some(("any", name)) => same_name(name, key),
+                Some(("any" | "anys", name)) => same_name(name, key),
                 Some((_, oneof)) => known.is_some_and(|known| known.oneof == Some(oneof)),
             })
     }

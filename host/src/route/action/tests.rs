@@ -265,6 +265,7 @@ fn a_weighted_cluster_has_its_own_host_and_headers() {
         host_rewrite_literal: host.to_owned(),
         request_headers: mutations(vec![add("x-c", name, AppendAction::AddIfAbsent)], &[]),
         response_headers: mutations(vec![add("x-r", name, AppendAction::AddIfAbsent)], &[]),
+        ..WeightedSpec::default()
     };
     let spec = to_weighted(vec![entry("c0", "zero"), entry("c1", "")]);
     let table = table(vec![route(prefix("/"), ActionSpec::Forward(spec))]);

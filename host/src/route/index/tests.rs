@@ -14,6 +14,7 @@ fn entries(specs: &[MatchSpec]) -> Vec<Entry> {
         name: None,
         virtual_host: "v".into(),
         action: Action::Redirect(Redirect::to_https()),
+        variants: None,
         levels: Default::default(),
         virtual_clusters: Arc::default(),
     });

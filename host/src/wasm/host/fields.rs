@@ -85,7 +85,7 @@ fn change_field(
     value: &[u8],
     change: Change,
 ) -> Result<(), Error> {
-    if is_the_proxys(name, change) {
+    if is_the_proxys(name, change) && !is_te_trailers(name, value, change) {
         return Err(Error::Immutable);
     }
     if change == Change::Remove {
@@ -110,6 +110,12 @@ fn change_field(
         Change::Remove => {}
     }
     Ok(())
+}
+
+/// `te: trailers` says that a sender can take trailers, which holds for the proxy too, and gRPC asks
+/// for it (RFC 9113 §8.2.2 allows no other value).
+fn is_te_trailers(name: &Name, value: &[u8], change: Change) -> bool {
+    *name == Name::Known(Known::Te) && change == Change::Set && value == b"trailers"
 }
 
 /// Whether the field is the proxy's own: framing (RFC 9112 §6) and what concerns one connection
@@ -234,6 +240,8 @@ mod tests {
             ("connection", "", Remove, Some(Immutable)),
             ("te", "", Remove, None),
             ("te", "gzip", Set, Some(Immutable)),
+            ("te", "trailers", Set, None),
+            ("te", "trailers", Append, Some(Immutable)),
             ("x-mine", "1", Append, None),
             ("x-mine", "a\r\nb", Set, Some(InvalidValue)),
             ("x-mine", "a\0", Append, Some(InvalidValue)),

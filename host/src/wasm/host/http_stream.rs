@@ -10,7 +10,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
 
 use super::super::bindings::http_stream::{Error, RouteKind};
-use super::super::bindings::types::Block;
+use super::super::bindings::types::{Block, Interest};
 use super::super::state::{Hook, State};
 use super::fields::{self, Change};
 use super::look_up;
@@ -52,6 +52,17 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap("set-metadata", set_metadata)?;
     interface.func_wrap("metadata", metadata)?;
     interface.func_wrap("replace-body", replace_body)?;
+    interface.func_wrap("clear", |mut cx: Context<'_>, (at,): (Block,)| {
+        Ok((clear(cx.data_mut(), at),))
+    })?;
+    interface.func_wrap("add-body", add_body)?;
+    interface.func_wrap(
+        "set-interest",
+        |mut cx: Context<'_>, (interest,): (Interest,)| {
+            cx.data_mut().want(interest.into());
+            Ok(())
+        },
+    )?;
     interface.func_wrap("route", |cx: Context<'_>, (): ()| {
         let kind = cx
             .data()
@@ -227,6 +238,34 @@ fn replace_body(mut cx: Context<'_>, (body,): (WasmList<u8>,)) -> Answer {
     let body = body.to_vec();
     cx.data_mut().replaced = Some(body);
     Ok((Ok(()),))
+}
+
+fn clear(state: &mut State, at: Block) -> Result<(), Error> {
+    let exchange = state.exchange.as_mut().ok_or(Error::WrongPhase)?;
+    match (at, state.hook) {
+        (Block::RequestTrailers, Hook::RequestTrailers) => exchange.request_trailers.clear(),
+        (Block::ResponseTrailers, Hook::ResponseTrailers) => exchange.response_trailers.clear(),
+        _ => return Err(Error::WrongPhase),
+    }
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape that the linker wants")]
+fn add_body(mut cx: Context<'_>, (body,): (WasmList<u8>,)) -> Answer {
+    if !matches!(
+        cx.data().hook,
+        Hook::RequestTrailers | Hook::ResponseTrailers
+    ) {
+        return Ok((Err(Error::WrongPhase),));
+    }
+    let mut added = std::mem::take(&mut cx.data_mut().added);
+    let body = body.as_le_slice(&cx);
+    let fits = added.len() + body.len() <= limits::WASM_BODY_BYTES;
+    if fits {
+        added.extend_from_slice(body);
+    }
+    cx.data_mut().added = added;
+    Ok((fits.then_some(()).ok_or(Error::TooLarge),))
 }
 
 fn clear_route_cache(state: &mut State) -> Result<(), Error> {

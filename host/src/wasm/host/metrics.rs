@@ -3,20 +3,36 @@
 use super::super::bindings::metrics::Host;
 use super::super::state::State;
 use super::{check_text, intern, look_up};
+use crate::limits;
+use crate::observe::stats::SharedCounter;
 
 impl Host for State {
     fn open_counter(&mut self, name: String) -> Result<u32, String> {
         check_text(self, &name)?;
-        let valid = |byte: u8| byte.is_ascii_graphic();
-        if name.is_empty() || !name.bytes().all(valid) {
+        if !is_name(&name) {
             return Err(format!(
                 "counter name \"{}\" has other than visible ASCII characters",
                 name.escape_debug()
             ));
         }
         let counter = self.shared.counter(&name);
-        // Two names are two counters, so there is nothing to compare: each call takes a place.
-        intern(&mut self.opened.counters, counter, |_, _| false)
+        intern(&mut self.opened.counters, counter, SharedCounter::is)
+    }
+
+    fn count(&mut self, name: String, n: u64) {
+        let counter = match self.opened.counted.get(&name) {
+            Some(counter) => counter,
+            None if !is_name(&name) => return,
+            None => match self.shared.counted(&name) {
+                Some(counter) => self.opened.counted.entry(name).or_insert(counter),
+                None => return,
+            },
+        };
+        counter.add(n);
+    }
+
+    fn prefix(&mut self) -> String {
+        self.shared.stat_prefix.clone()
     }
 
     fn add(&mut self, to: u32, n: u64) {
@@ -24,4 +40,9 @@ impl Host for State {
             counter.add(n);
         }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    let visible = |byte: u8| byte.is_ascii_graphic();
+    !name.is_empty() && name.len() <= limits::WASM_TEXT_BYTES && name.bytes().all(visible)
 }

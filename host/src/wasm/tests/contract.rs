@@ -8,6 +8,7 @@ use super::*;
 use crate::exchange::RouteKind;
 use crate::limits;
 use crate::observe::access_log::Target;
+use crate::variant::Variant;
 
 /// A script, line by line.
 fn script(lines: &[&str]) -> FilterSlot {
@@ -41,10 +42,10 @@ fn run(slot: &FilterSlot, mut exchange: Box<Exchange>) -> Box<Exchange> {
     let outcomes = [
         worker.on_request_headers(slot, s, x, false),
         worker.on_request_body(slot, s, x, chunk(), true).1,
-        worker.on_request_trailers(slot, s, x),
+        worker.on_request_trailers(slot, s, x).1,
         worker.on_response_headers(slot, s, x, false),
         worker.on_response_body(slot, s, x, chunk(), true).1,
-        worker.on_response_trailers(slot, s, x),
+        worker.on_response_trailers(slot, s, x).1,
     ];
     worker.on_log(slot, s, x);
     worker.on_done(slot, s);
@@ -58,7 +59,7 @@ fn run(slot: &FilterSlot, mut exchange: Box<Exchange>) -> Box<Exchange> {
 fn what_a_filter_wants_is_read() {
     let interest =
         script(&["wants on-request-headers on-response-body on-log response-body=buffered"])
-            .interest();
+            .interest(Variant::BASE);
     for (phase, wanted) in [
         (Phases::REQUEST_HEADERS, true),
         (Phases::REQUEST_BODY, false),
@@ -465,7 +466,143 @@ fn what_belongs_into_configure_is_refused_later_and_unknown_ids_do_nothing() {
         answers(&exchange, "on-log"),
         [
             "only while the filter is being configured",
-            "none,[],invalid-value,none,[],false"
+            "none,[],invalid-value,none,[],false,false"
         ]
     );
+}
+
+#[test]
+fn trailers_are_taken_out_and_body_is_put_in_front_of_them() {
+    let slot = script(&[
+        "wants on-request-headers on-request-trailers on-response-trailers on-log",
+        "on-request-headers clear request-trailers",
+        "on-request-headers add-body early",
+        "on-request-trailers clear response-trailers",
+        "on-request-trailers clear request-headers",
+        "on-request-trailers add-body one",
+        "on-request-trailers add-body two",
+        "on-response-trailers clear response-trailers",
+        "on-response-trailers add-body bytes:1048576",
+        "on-response-trailers add-body x",
+        "on-log add-body late",
+    ]);
+    let (worker, mut state, mut exchange) = (worker(), SlotState::default(), stream("/", &[]));
+    exchange
+        .response_trailers
+        .append_bytes(b"x-response-trailer", b"2");
+    let (x, s) = (&mut exchange, &mut state);
+    worker.on_request_headers(&slot, s, x, false);
+    let (added, _) = worker.on_request_trailers(&slot, s, x);
+    assert_eq!(added, "onetwo");
+    let (added, _) = worker.on_response_trailers(&slot, s, x);
+    assert_eq!(added.len(), limits::WASM_BODY_BYTES);
+    assert!(exchange.response_trailers.is_empty());
+    worker.on_log(&slot, &mut state, &mut exchange);
+    let wrong = "wrong-phase";
+    for (hook, expected) in [
+        ("on-request-headers", &[wrong, wrong][..]),
+        ("on-request-trailers", &[wrong, wrong, "ok", "ok"]),
+        ("on-response-trailers", &["ok", "ok", "too-large"]),
+        ("on-log", &[wrong]),
+    ] {
+        assert_eq!(answers(&exchange, hook), expected, "{hook}");
+    }
+}
+
+#[test]
+fn a_filter_wants_less_or_more_of_a_stream() {
+    let slot = script(&[
+        "wants on-request-headers on-request-body",
+        "on-request-headers set-interest wants on-response-headers response-body=buffered",
+        "on-response-headers set-interest wants on-log request-body=buffered",
+        "on-log set-interest wants on-request-headers",
+    ]);
+    let (worker, mut state, mut exchange) = (worker(), SlotState::default(), stream("/", &[]));
+    let interest = |state: &SlotState| state.interest(&slot);
+    assert!(interest(&state).wants.contains(Phases::REQUEST_BODY));
+    worker.on_request_headers(&slot, &mut state, &mut exchange, false);
+    let wants = interest(&state).wants;
+    assert!(wants.contains(Phases::RESPONSE_HEADERS) && !wants.contains(Phases::REQUEST_BODY));
+    assert_eq!(interest(&state).response_body, BodyMode::Buffered);
+    worker.on_response_headers(&slot, &mut state, &mut exchange, false);
+    assert!(interest(&state).wants.contains(Phases::LOG));
+    assert_eq!(
+        interest(&state).request_body,
+        BodyMode::Streamed,
+        "its head has gone on"
+    );
+    assert_eq!(
+        interest(&state).response_body,
+        BodyMode::Streamed,
+        "its head has not"
+    );
+    worker.on_log(&slot, &mut state, &mut exchange);
+    assert!(
+        interest(&state).wants.contains(Phases::LOG),
+        "there is no next hook"
+    );
+    assert!(
+        SlotState::default()
+            .interest(&slot)
+            .wants
+            .contains(Phases::REQUEST_BODY)
+    );
+}
+
+#[test]
+fn the_limit_of_a_body_is_limited() {
+    for (word, limit) in [
+        ("", None),
+        (" request-body-limit=9", Some(9)),
+        (
+            " request-body-limit=max",
+            Some(limits::WASM_HELD_BODY_BYTES),
+        ),
+    ] {
+        let slot = script(&[&format!("wants{word}")]);
+        assert_eq!(slot.interest(Variant::BASE).request_body_limit, limit);
+    }
+}
+
+#[test]
+fn expressions_match_all_of_a_text_as_those_of_routes_do() {
+    let slot = script(&[
+        "wants on-log",
+        "on-log matches a+ aaa",
+        "on-log matches a+ aab",
+        "on-log matches [0-9]+ 12",
+    ]);
+    let exchange = run(&slot, stream("/", &[]));
+    assert_eq!(answers(&exchange, "on-log"), ["true", "false", "true"]);
+    let refused = refusal_of("script", &configuration(&["wants", "on-log matches ( x"]));
+    assert!(refused.to_string().contains("missing \")\""), "{refused}");
+}
+
+#[test]
+fn a_filter_knows_what_the_statistics_of_its_chain_begin_with() {
+    let slot = slot(
+        "script",
+        &configuration(&["wants on-log", "on-log prefix"]),
+        |spec| {
+            spec.stat_prefix = "http.ingress.".to_owned();
+        },
+    );
+    assert_eq!(
+        answers(&run(&slot, stream("/", &[])), "on-log"),
+        ["http.ingress."]
+    );
+}
+
+#[test]
+fn counters_that_are_named_while_streams_are_served_are_bounded() {
+    let services = services();
+    let lines = ["wants on-log", "on-log count a.b 2", "on-log count c 1100"];
+    let slot = build(&services, "script", &configuration(&lines), |_| {}).unwrap();
+    for _ in 0..2 {
+        run(&slot, stream("/", &[]));
+    }
+    let count = |name: &str| services.registry.counter(name).get();
+    assert_eq!([count("a.b.0"), count("a.b.1"), count("a.b.2")], [2, 2, 0]);
+    assert_eq!(count("c.1021"), 2, "the last that there was room for");
+    assert_eq!(count("c.1022"), 0);
 }

@@ -205,7 +205,7 @@ fn every_hook_is_covered_by_the_policy() {
         note("on-request-body", outcome);
         note(
             "on-request-trailers",
-            worker.on_request_trailers(&slot, s, x),
+            worker.on_request_trailers(&slot, s, x).1,
         );
         note(
             "on-response-headers",
@@ -216,7 +216,7 @@ fn every_hook_is_covered_by_the_policy() {
         note("on-response-body", outcome);
         note(
             "on-response-trailers",
-            worker.on_response_trailers(&slot, s, x),
+            worker.on_response_trailers(&slot, s, x).1,
         );
         // The state that was kept before the trap is lost, and that is a failure too.
         assert_eq!(failed.first(), Some(&hook));
@@ -275,7 +275,7 @@ fn answers_in_the_wrong_hook_fail_the_stream() {
             worker
                 .on_response_body(&slot, s, x, bytes::Bytes::new(), true)
                 .1,
-            worker.on_response_trailers(&slot, s, x),
+            worker.on_response_trailers(&slot, s, x).1,
         ];
         let failures: Vec<String> = outcomes
             .iter()

@@ -143,6 +143,7 @@ fn reply(status: u16, name: &str, value: &str) -> Flow {
         details: "fault".to_owned(),
         grpc_status: None,
         response_flag: None,
+        of_route: false,
     })
 }
 

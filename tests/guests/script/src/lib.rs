@@ -8,7 +8,7 @@ use support::http_stream::{self as stream, Error};
 use support::types::Block;
 use support::{
     BodyMode, Filter, Flow, Interest, LocalReply, Phases, Step, Upstream, log, log_sink, metrics,
-    setup, text_of, token_bucket, wants,
+    regex, setup, text_of, token_bucket, wants,
 };
 
 struct Script;
@@ -29,6 +29,12 @@ enum Operation {
     ReplaceBody(String),
     UpperBody(String),
     ShowBody,
+    Clear(Block),
+    AddBody(String),
+    SetInterest(Interest),
+    Matches(u32, String),
+    Prefix(String),
+    Count(String, u32),
     Route,
     ClearRouteCache,
     Take(u32, u32),
@@ -105,6 +111,8 @@ fn read_interest(line: &str) -> Result<Interest, String> {
             "on-response-body" => interest.wants |= Phases::RESPONSE_BODY,
             "on-response-trailers" => interest.wants |= Phases::RESPONSE_TRAILERS,
             "on-log" => interest.wants |= Phases::LOG,
+            "request-body-limit=9" => interest.request_body_limit = Some(9),
+            "request-body-limit=max" => interest.request_body_limit = Some(u32::MAX),
             "request-body=buffered" => interest.request_body = BodyMode::Buffered,
             "response-body=buffered" => interest.response_body = BodyMode::Buffered,
             _ => return Err(format!("unknown word {word}")),
@@ -137,6 +145,14 @@ fn read(text: &str) -> Result<Operation, String> {
         "replace-body" => Operation::ReplaceBody(word().to_owned()),
         "upper-body" => Operation::UpperBody(word().to_owned()),
         "show-body" => Operation::ShowBody,
+        "clear" => Operation::Clear(block(word())?),
+        "add-body" => Operation::AddBody(word().to_owned()),
+        "set-interest" => {
+            Operation::SetInterest(read_interest(text.trim_start_matches("set-interest "))?)
+        }
+        "matches" => Operation::Matches(regex::compile(word())?, word().to_owned()),
+        "count" => Operation::Count(word().to_owned(), number(word())?),
+        "prefix" => Operation::Prefix(metrics::prefix()),
         "route" => Operation::Route,
         "clear-route-cache" => Operation::ClearRouteCache,
         "take" => {
@@ -163,6 +179,7 @@ fn read(text: &str) -> Result<Operation, String> {
             details: "script".to_owned(),
             grpc_status: None,
             response_flag: None,
+            of_route: false,
         })),
         "forward" => Operation::Then(Flow::Forward(Upstream {
             cluster: Some(word().to_owned()).filter(|name| !name.is_empty()),
@@ -221,12 +238,15 @@ fn run(hook: &str, state: u32, chunk: &[u8], end: bool) -> Step {
 fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
     match operation {
         Operation::Get(at, name) => optional(stream::get(*at, *name)),
-        Operation::GetAll(at, name) => {
-            stream::get_all(*at, *name).iter().map(|value| text(value)).collect::<Vec<_>>().join(",")
-        }
+        Operation::GetAll(at, name) => stream::get_all(*at, *name)
+            .iter()
+            .map(|value| text(value))
+            .collect::<Vec<_>>()
+            .join(","),
         Operation::Entries(at) => {
             let entries = stream::entries(*at);
-            let entry = |(name, value): &(Vec<u8>, Vec<u8>)| format!("{}={}", text(name), text(value));
+            let entry =
+                |(name, value): &(Vec<u8>, Vec<u8>)| format!("{}={}", text(name), text(value));
             entries.iter().map(entry).collect::<Vec<_>>().join(",")
         }
         Operation::Set(at, name, value) => ended(stream::set(*at, *name, value.as_bytes())),
@@ -248,6 +268,21 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
             ended(stream::replace_body(&[&chunk.to_ascii_uppercase(), last].concat()))
         }
         Operation::ShowBody => format!("{} {end}", text(chunk)),
+        Operation::Clear(at) => ended(stream::clear(*at)),
+        Operation::AddBody(body) => match body.strip_prefix("bytes:") {
+            Some(length) => ended(stream::add_body(&vec![b'b'; length.parse().unwrap_or(0)])),
+            None => ended(stream::add_body(body.as_bytes())),
+        },
+        Operation::SetInterest(interest) => {
+            stream::set_interest(*interest);
+            "set".to_owned()
+        }
+        Operation::Matches(pattern, text) => regex::matches(*pattern, text.as_bytes()).to_string(),
+        Operation::Count(name, times) => {
+            (0..*times).for_each(|time| metrics::count(&format!("{name}.{time}"), 1));
+            "counted".to_owned()
+        }
+        Operation::Prefix(prefix) => prefix.clone(),
         Operation::Route => match stream::route() {
             None => "none".to_owned(),
             Some(stream::RouteKind::Forward) => "forward".to_owned(),
@@ -276,7 +311,9 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
             None => "none".to_owned(),
             Some(level) => format!("{level:?}"),
         },
-        Operation::InternLate => setup::intern_header("x-late").map_or_else(|error| error, |id| id.to_string()),
+        Operation::InternLate => {
+            setup::intern_header("x-late").map_or_else(|error| error, |id| id.to_string())
+        }
         Operation::UnknownIds => unknown_ids(),
         Operation::Then(_) => String::new(),
     }
@@ -296,6 +333,7 @@ fn unknown_ids() -> String {
         optional(stream::get_attribute(id)),
         format!("{:?}", stream::render(id)),
         token_bucket::take(id, 0).to_string(),
+        regex::matches(id, b"").to_string(),
     ]
     .join(",")
 }

@@ -11,12 +11,15 @@ wit_bindgen::generate!({
 });
 
 pub use exports::nuncio::filter::http_filter::Guest;
-pub use nuncio::filter::{http_stream, log, log_sink, metrics, setup, token_bucket, types};
-pub use types::{BodyMode, Flow, Interest, LocalReply, Phases, Step, Upstream};
+pub use nuncio::filter::{http_stream, log, log_sink, metrics, regex, setup, token_bucket, types};
+pub use types::{BodyMode, Flow, Interest, LocalReply, Phases, RouteConfig, Step, Upstream};
 
 /// A filter that does nothing, except where it says otherwise.
 pub trait Filter {
     fn configure(document: &str) -> Result<Interest, String>;
+    fn configure_route(_of: u32, _levels: &[RouteConfig]) -> Result<(u32, Interest), String> {
+        Err("nothing for routes".to_owned())
+    }
     fn on_request_headers(_end: bool) -> Step {
         next(0)
     }
@@ -46,7 +49,12 @@ pub fn next(state: u32) -> Step {
 
 /// Wants these hooks, and bodies in chunks.
 pub fn wants(wants: Phases) -> Interest {
-    Interest { wants, request_body: BodyMode::Streamed, response_body: BodyMode::Streamed }
+    Interest {
+        wants,
+        request_body: BodyMode::Streamed,
+        response_body: BodyMode::Streamed,
+        request_body_limit: None,
+    }
 }
 
 /// The text in a JSON string, of which `\n` is the only escape.
@@ -63,6 +71,12 @@ macro_rules! export {
         impl $crate::Guest for Exported {
             fn configure(document: String) -> Result<(u32, $crate::Interest), String> {
                 <$filter as $crate::Filter>::configure(&document).map(|interest| (0, interest))
+            }
+            fn configure_route(
+                of: u32,
+                levels: Vec<$crate::RouteConfig>,
+            ) -> Result<(u32, $crate::Interest), String> {
+                <$filter as $crate::Filter>::configure_route(of, &levels)
             }
             fn on_request_headers(_: u32, end: bool) -> $crate::Step {
                 <$filter as $crate::Filter>::on_request_headers(end)

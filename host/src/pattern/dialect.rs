@@ -438,7 +438,7 @@ fn write_to(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::pattern::Pattern;
+    use super::super::Pattern;
 
     /// What Envoy 1.40 answered to `--mode validate` with the expression as a route's `safe_regex`.
     const ENVOY_ACCEPTS: [&str; 62] = [

@@ -1,7 +1,7 @@
 //! Regular expressions (`RegexMatcher` with `google_re2`), compiled once.
 //!
 //! Owns the choice of the engine and its limits. Expressions are written for RE2 and translated by
-//! [`super::dialect`]; both engines match in time linear in the input, so an expression cannot be
+//! `dialect`; both engines match in time linear in the input, so an expression cannot be
 //! made slow by a request. Envoy refuses programs of more than 100 RE2 instructions; here the limit
 //! is on bytes ([`limits::REGEX_BYTES`]) and wider.
 //!
@@ -9,7 +9,8 @@
 //! from each other, nothing built lazily. Only an expression whose table would be larger than
 //! [`limits::REGEX_TABLE_BYTES`] is left to the `regex` crate, which shares a pool of caches.
 //!
-//! Does not own: rewriting with what was matched (`rewrite`).
+//! Routes match with it, and filters do. Does not own: rewriting with what was matched
+//! (`route::rewrite`).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,16 +22,16 @@ use regex_automata::util::{start, syntax};
 use regex_automata::{Anchored, Input, MatchKind};
 use regex_syntax::hir::literal::Extractor;
 
-use super::dialect;
-use super::error::Problem;
 use crate::limits;
+
+mod dialect;
 
 /// Expressions that one table of a [`PatternSet`] tries to hold.
 const SET_PATTERNS: usize = 64;
 
 /// An expression that has to match all of a text.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     engine: Engine,
     /// As the `regex` crate writes it.
     translated: Arc<str>,
@@ -63,7 +64,7 @@ impl Pattern {
     ///
     /// # Errors
     /// When it is empty, not RE2, or takes more than [`limits::REGEX_BYTES`] when compiled.
-    pub(super) fn new(expression: &str) -> Result<Self, PatternError> {
+    pub(crate) fn new(expression: &str) -> Result<Self, PatternError> {
         let translated = translate(expression)?;
         let whole = format!(r"(?:{translated})\z");
         let engine = match table(&[&whole], limits::REGEX_TABLE_BYTES) {
@@ -76,8 +77,13 @@ impl Pattern {
         })
     }
 
+    /// Whether both are the same compiled expression.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.translated, &other.translated)
+    }
+
     /// Whether the expression matches all of `text`.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         match &self.engine {
             Engine::Table(table) => {
                 let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
@@ -88,7 +94,7 @@ impl Pattern {
     }
 
     /// What every text begins with that matches; often nothing.
-    pub(super) fn literal_prefix(&self) -> Vec<u8> {
+    pub(crate) fn literal_prefix(&self) -> Vec<u8> {
         let config = syntax::Config::new().utf8(false);
         let Ok(parsed) = syntax::parse_with(&self.translated, &config) else {
             return Vec::new();
@@ -101,7 +107,7 @@ impl Pattern {
 
 /// Expressions that are matched at once: which of them match all of a text is found in one walk.
 #[derive(Debug)]
-pub(super) struct PatternSet(Table);
+pub(crate) struct PatternSet(Table);
 
 /// Sets, each with the part of the expressions that it holds.
 type Sets = Vec<(Range<usize>, PatternSet)>;
@@ -109,7 +115,7 @@ type Sets = Vec<(Range<usize>, PatternSet)>;
 impl PatternSet {
     /// As few sets as can hold the expressions, and the positions of those that are in none: one
     /// that would be alone in its set, one whose table would be too large.
-    pub(super) fn of_many(patterns: &[&Pattern]) -> (Sets, Vec<usize>) {
+    pub(crate) fn of_many(patterns: &[&Pattern]) -> (Sets, Vec<usize>) {
         let mut sets = Vec::new();
         let mut alone = Vec::new();
         // Parts that are to become sets, the last one first.
@@ -145,7 +151,7 @@ impl PatternSet {
     }
 
     /// Calls `found` with the position of every expression that matches all of `text`.
-    pub(super) fn each_match(&self, text: &[u8], mut found: impl FnMut(usize)) {
+    pub(crate) fn each_match(&self, text: &[u8], mut found: impl FnMut(usize)) {
         let anchored = start::Config::new().anchored(Anchored::Yes);
         let Ok(mut state) = self.0.start_state(&anchored) else {
             return;
@@ -166,7 +172,7 @@ impl PatternSet {
 }
 
 /// Compiles `expression` for searching.
-pub(super) fn searching(expression: &str) -> Result<Regex, PatternError> {
+pub(crate) fn searching(expression: &str) -> Result<Regex, PatternError> {
     compile(&translate(expression)?)
 }
 
@@ -211,12 +217,6 @@ fn table<P: AsRef<str>>(translated: &[P], limit: usize) -> Option<Table> {
 fn reason(message: &str) -> String {
     let last = message.lines().last().unwrap_or_default();
     last.trim().trim_start_matches("error: ").to_owned()
-}
-
-impl From<PatternError> for Problem {
-    fn from(error: PatternError) -> Self {
-        Self::Pattern(error)
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use nuncio_filter_config::Fraction;
+use crate::scalar::Fraction;
 
 /// So many of so many, picked at random.
 #[derive(Debug)]
-pub(crate) struct Sampler {
+pub struct Sampler {
     fraction: Fraction,
     /// State of a SplitMix64 generator: what is picked need not be secret, only spread.
     random: Cell<u64>,
@@ -15,8 +15,15 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     /// With a seed of its own.
-    pub(crate) fn new(fraction: Fraction) -> Self {
+    #[must_use]
+    pub fn new(fraction: Fraction) -> Self {
         Self::seeded(fraction, RandomState::new().hash_one(0))
+    }
+
+    /// Picks every one.
+    #[must_use]
+    pub fn always() -> Self {
+        Self::new(Fraction::ALL)
     }
 
     fn seeded(fraction: Fraction, seed: u64) -> Self {
@@ -27,13 +34,21 @@ impl Sampler {
     }
 
     /// Whether nothing is ever picked.
-    pub(crate) const fn never(&self) -> bool {
+    #[must_use]
+    pub const fn never(&self) -> bool {
         self.fraction.numerator() == 0
     }
 
     /// Whether this one is picked.
-    pub(crate) fn sample(&self) -> bool {
-        let (numerator, denominator) = (self.fraction.numerator(), self.fraction.denominator());
+    #[must_use]
+    pub fn sample(&self) -> bool {
+        self.sample_of(self.fraction)
+    }
+
+    /// Whether this one is picked, where it is another fraction for once.
+    #[must_use]
+    pub fn sample_of(&self, fraction: Fraction) -> bool {
+        let (numerator, denominator) = (fraction.numerator(), fraction.denominator());
         if numerator >= denominator {
             return true;
         }

@@ -1,0 +1,114 @@
+//! The filter over the fake host.
+
+use nuncio_sdk::testing::{Configured, Host, Value, json};
+
+use super::*;
+
+fn filter(host: &Host, document: &Value) -> Configured<Fault> {
+    host.configure(document.clone())
+        .expect("a good configuration")
+}
+
+/// The status, and that of gRPC, that a request is answered with.
+fn answered(filter: &Configured<Fault>, headers: &[(&str, &str)]) -> Option<(u16, Option<u32>)> {
+    let head = [&[(":method", "GET"), (":path", "/")], headers].concat();
+    let mut stream = filter.stream();
+    stream.set_attribute("upstream.cluster", "backend");
+    match stream.on_request_headers(&head, true).expect("no failure") {
+        Flow::Reply(reply) => {
+            assert_eq!(reply.body, b"fault filter abort");
+            assert_eq!(reply.details, "fault_filter_abort");
+            assert_eq!(reply.response_flag.as_deref(), Some("FI"));
+            Some((reply.status, reply.grpc_status))
+        }
+        _ => None,
+    }
+}
+
+fn all(error: &str, value: impl Into<Value>) -> Value {
+    json!({ "abort": { error: value.into(), "percentage": { "numerator": 100 } } })
+}
+
+#[test]
+fn requests_are_answered_with_a_status() {
+    let host = Host::new();
+    for (document, expected) in [
+        (all("http_status", 503), Some((503, None))),
+        (all("http_status", "429"), Some((429, None))),
+        (all("grpc_status", 14), Some((200, Some(14)))),
+        (all("grpc_status", 5), Some((200, Some(5)))),
+        (json!({ "abort": { "http_status": 503 } }), None),
+        (json!({}), None),
+    ] {
+        let filter = filter(&host, &document);
+        if expected.is_none() {
+            assert_eq!(filter.interest(), Interest::new(), "{document}");
+        }
+        assert_eq!(answered(&filter, &[]), expected, "{document}");
+    }
+    assert_eq!(host.counter("http.test.fault.aborts_injected"), Some(4));
+    assert_eq!(host.counter("http.test.fault.delays_injected"), Some(0));
+}
+
+#[test]
+fn a_request_says_which() {
+    let filter = filter(&Host::new(), &all("header_abort", json!({})));
+    let http = "x-envoy-fault-abort-request";
+    let grpc = "x-envoy-fault-abort-grpc-request";
+    let share = "x-envoy-fault-abort-request-percentage";
+    for (headers, expected) in [
+        (&[][..], None),
+        (&[(http, "418")], Some((418, None))),
+        (&[(http, "600")], None),
+        (&[(http, "no")], None),
+        (&[(grpc, "16")], Some((200, Some(16)))),
+        (&[(http, "500"), (grpc, "16")], Some((500, None))),
+        (&[(http, "500"), (share, "0")], None),
+        (&[(http, "500"), (share, "200")], Some((500, None))),
+    ] {
+        assert_eq!(answered(&filter, headers), expected, "{headers:?}");
+    }
+}
+
+#[test]
+fn only_some_requests_are_concerned() {
+    let mut document = all("http_status", 500);
+    document["upstream_cluster"] = json!("backend");
+    document["headers"] = json!([{ "name": "x-fault", "exact_match": "yes" }]);
+    let concerned = filter(&Host::new(), &document);
+    assert_eq!(
+        answered(&concerned, &[("x-fault", "yes")]),
+        Some((500, None))
+    );
+    assert_eq!(answered(&concerned, &[("x-fault", "no")]), None);
+    assert_eq!(answered(&concerned, &[]), None);
+    document["upstream_cluster"] = json!("other");
+    let other = filter(&Host::new(), &document);
+    assert_eq!(answered(&other, &[("x-fault", "yes")]), None);
+}
+
+#[test]
+fn a_route_has_faults_of_its_own() {
+    let filter = filter(&Host::new(), &all("http_status", 500));
+    let route = filter
+        .for_route(&[all("http_status", 404)])
+        .expect("a good one");
+    assert_eq!(answered(&route, &[]), Some((404, None)));
+    assert_eq!(answered(&filter, &[]), Some((500, None)));
+}
+
+#[test]
+fn what_is_not_a_fault_is_refused() {
+    for document in [
+        json!({ "abort": {} }),
+        json!({ "abort": { "http_status": 199 } }),
+        json!({ "abort": { "http_status": 500, "grpc_status": 1 } }),
+        json!({ "delay": { "fixed_delay": "1s" } }),
+        json!({ "headers": [{ "exact_match": "x" }] }),
+    ] {
+        assert!(
+            Host::new().configure::<Fault>(document.clone()).is_err(),
+            "{document}"
+        );
+    }
+}

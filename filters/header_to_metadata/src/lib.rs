@@ -1,0 +1,203 @@
+//! `envoy.filters.http.header_to_metadata`: leaves values of headers and cookies as dynamic metadata,
+//! for logs, for other filters, and for what routes match on.
+
+mod config;
+#[cfg(test)]
+mod tests;
+
+use nuncio_sdk::{
+    Error, Exchange, Fields, Filter, Flow, HeaderName, Interest, RequestHeaders, ResponseHeaders,
+    Result, Setup,
+};
+
+pub use config::{Config, KeyValuePair, Rule};
+
+/// The namespace where the configuration names none, as in Envoy.
+const NAMESPACE: &str = "envoy.filters.http.header_to_metadata";
+/// The longest value that is left, as in Envoy.
+const VALUE_BYTES: usize = 8 * 1024;
+
+/// The filter.
+#[derive(Debug)]
+pub struct HeaderToMetadata {
+    request: Vec<Step>,
+    response: Vec<Step>,
+}
+
+/// A rule, looked up.
+#[derive(Debug)]
+struct Step {
+    header: HeaderName,
+    /// Where the value is that of a cookie: its name.
+    cookie: Option<Vec<u8>>,
+    present: Option<Entry>,
+    missing: Option<Entry>,
+    remove: bool,
+}
+
+/// What is left.
+#[derive(Debug)]
+struct Entry {
+    namespace: String,
+    key: String,
+    /// Empty for the value of the field.
+    value: String,
+}
+
+impl Filter for HeaderToMetadata {
+    type Config = Config;
+    type Stream = ();
+
+    fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
+        let mut steps = |rules: Vec<Rule>| -> Result<Vec<Step>> {
+            rules
+                .into_iter()
+                .map(|rule| Step::look_up(rule, setup))
+                .collect()
+        };
+        Ok(Self {
+            request: steps(config.request_rules)?,
+            response: steps(config.response_rules)?,
+        })
+    }
+
+    fn interest(&self) -> Interest {
+        let mut interest = Interest::new();
+        if !self.request.is_empty() {
+            interest = interest.request_headers();
+        }
+        if !self.response.is_empty() {
+            interest = interest.response_headers();
+        }
+        interest
+    }
+
+    fn on_request_headers(&self, _: &mut (), cx: &mut RequestHeaders<'_>) -> Result<Flow> {
+        for step in &self.request {
+            let value = step.value(&cx.request());
+            if step.leave(value, cx)? {
+                cx.request_mut().remove(step.header)?;
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn on_response_headers(&self, _: &mut (), cx: &mut ResponseHeaders<'_>) -> Result<Flow> {
+        for step in &self.response {
+            let value = step.value(&cx.response());
+            if step.leave(value, cx)? {
+                cx.response_mut().remove(step.header)?;
+            }
+        }
+        Ok(Flow::Next)
+    }
+}
+
+impl Step {
+    fn look_up(rule: Rule, setup: &mut Setup) -> Result<Self> {
+        let (name, is_cookie) = match (rule.header.as_str(), rule.cookie.as_str()) {
+            (header, "") if !header.is_empty() => (header, false),
+            ("", cookie) if !cookie.is_empty() => (cookie, true),
+            _ => return Err(Error::msg("a rule has one of `header` and `cookie`")),
+        };
+        let invalid = |text: &str| Err(Error::msg(format!("the rule for \"{name}\" {text}")));
+        if is_cookie && rule.remove {
+            return invalid("cannot `remove` a cookie");
+        }
+        if rule.on_header_present.is_none() && rule.on_header_missing.is_none() {
+            return invalid("has neither `on_header_present` nor `on_header_missing`");
+        }
+        if let Some(missing) = &rule.on_header_missing
+            && missing.value.is_empty()
+        {
+            return invalid("has an `on_header_missing` without a `value`");
+        }
+        let header = match is_cookie {
+            true => setup.header_name("cookie")?,
+            false => setup.header_name(name)?,
+        };
+        let entry = |pair: Option<KeyValuePair>| pair.map(Entry::new).transpose();
+        Ok(Self {
+            header,
+            cookie: is_cookie.then(|| name.as_bytes().to_vec()),
+            present: entry(rule.on_header_present)?,
+            missing: entry(rule.on_header_missing)?,
+            remove: rule.remove,
+        })
+    }
+
+    /// The value of the field, all of a name as one, or that of the cookie.
+    fn value(&self, fields: &Fields<'_>) -> Option<Vec<u8>> {
+        let values = fields.get_all(self.header);
+        match &self.cookie {
+            Some(name) => values
+                .iter()
+                .find_map(|line| cookie(line, name))
+                .filter(|value| !value.is_empty()),
+            None if values.is_empty() => None,
+            None => Some(values.join(&b","[..])),
+        }
+    }
+
+    /// Leaves what there is to be left; whether the field is to be taken out.
+    fn leave(&self, value: Option<Vec<u8>>, exchange: &mut Exchange<'_>) -> Result<bool> {
+        let Some(value) = value else {
+            if let Some(entry) = &self.missing {
+                entry.leave(b"", exchange)?;
+            }
+            return Ok(false);
+        };
+        if let Some(entry) = &self.present {
+            entry.leave(&value, exchange)?;
+        }
+        Ok(self.remove)
+    }
+}
+
+impl Entry {
+    fn new(pair: KeyValuePair) -> Result<Self> {
+        if pair.key.is_empty() {
+            return Err(Error::msg("a rule has an empty `key`"));
+        }
+        if let Some(encode) = &pair.encode
+            && encode != "NONE"
+        {
+            return Err(Error::msg(format!("`encode: {encode}` is not supported")));
+        }
+        let namespace = match pair.metadata_namespace.as_str() {
+            "" => NAMESPACE.to_owned(),
+            name => name.to_owned(),
+        };
+        Ok(Self {
+            namespace,
+            key: pair.key,
+            value: pair.value,
+        })
+    }
+
+    fn leave(&self, value: &[u8], exchange: &mut Exchange<'_>) -> Result<()> {
+        let value = match self.value.as_str() {
+            "" => value,
+            constant => constant.as_bytes(),
+        };
+        // An empty value, or one that is too long, leaves nothing.
+        if (1..VALUE_BYTES).contains(&value.len()) {
+            exchange.set_metadata(&self.namespace, &self.key, value)?;
+        }
+        Ok(())
+    }
+}
+
+/// The value of a cookie in a line of them (RFC 6265 §4.2.1), without quotes around it.
+fn cookie(line: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let mut pairs = line.split(|byte| *byte == b';');
+    pairs.find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")?;
+        let quoted = value
+            .strip_prefix(b"\"")
+            .and_then(|value| value.strip_suffix(b"\""));
+        Some(quoted.unwrap_or(value).to_vec())
+    })
+}
+
+nuncio_sdk::export_filter!(HeaderToMetadata);

@@ -1,0 +1,34 @@
+//! `regex`: expressions that the proxy compiles and matches for filters, as it does for routes.
+//!
+//! Compiled once for all instances of a filter and kept with it.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, WasmList};
+
+use super::super::state::State;
+use super::{check_text, intern, look_up};
+use crate::pattern::Pattern;
+
+type Context<'a> = StoreContextMut<'a, State>;
+
+/// Adds the interface.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance("nuncio:filter/regex@0.1.0")?;
+    interface.func_wrap(
+        "compile",
+        |mut cx: Context<'_>, (expression,): (String,)| Ok((compile(cx.data_mut(), expression),)),
+    )?;
+    interface.func_wrap(
+        "matches",
+        |cx: Context<'_>, (of, text): (u32, WasmList<u8>)| {
+            let pattern = look_up(&cx.data().opened.patterns, of);
+            Ok((pattern.is_some_and(|pattern| pattern.matches(text.as_le_slice(&cx))),))
+        },
+    )
+}
+
+fn compile(state: &mut State, expression: String) -> Result<u32, String> {
+    check_text(state, &expression)?;
+    let pattern = state.shared.pattern(expression)?;
+    intern(&mut state.opened.patterns, pattern, Pattern::is)
+}

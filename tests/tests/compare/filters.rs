@@ -1,0 +1,134 @@
+//! The filters buffer, fault and header_to_metadata.
+
+use nuncio_tests::compare::case::{Case, Group};
+use nuncio_tests::h2_client::H2Send;
+
+const FILTERS: &str = include_str!("../../cases/filters.yaml");
+
+const GRPC: &str = "Content-Type: application/grpc\r\nTE: trailers\r\n";
+
+pub(crate) fn group() -> Group {
+    let mut cases = buffer();
+    cases.extend(fault());
+    cases.extend(metadata());
+    Group::new("filters", FILTERS, cases)
+}
+
+fn buffer() -> Vec<Case> {
+    let sized = |name: &str, path: &str, body: &str| {
+        let length = format!("Content-Length: {}\r\n", body.len());
+        Case::request(name, "POST", path, &length, body)
+    };
+    let chunked = |name: &str, path: &str, body: &str| {
+        Case::request(name, "POST", path, "Transfer-Encoding: chunked\r\n", body)
+    };
+    vec![
+        Case::get("held, no body", "/buffer", ""),
+        sized("held, a length", "/buffer", "abc"),
+        sized("held, the largest", "/buffer", "0123456789abcdef"),
+        sized("held, too large", "/buffer", "0123456789abcdefg"),
+        sized("held, a length of zero", "/buffer", ""),
+        chunked("held, chunks", "/buffer", "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
+        chunked("held, no chunk", "/buffer", "0\r\n\r\n"),
+        chunked(
+            "held, chunks too large",
+            "/buffer",
+            "11\r\n0123456789abcdefg\r\n0\r\n\r\n",
+        ),
+        sized("held, small at the route", "/buffer/small", "abcd"),
+        sized("held, too large at the route", "/buffer/small", "abcde"),
+        sized("not held", "/buffer/none", "0123456789abcdefg"),
+        chunked("not held, chunks", "/buffer/none", "2\r\nab\r\n0\r\n\r\n"),
+        sized("held, direct response", "/buffer/direct", "abc"),
+        Case::http2(
+            "held over HTTP/2",
+            H2Send::new("POST", "/buffer").body("abc"),
+        ),
+        Case::http2(
+            "held over HTTP/2, too large",
+            H2Send::new("POST", "/buffer/small").body("abcde"),
+        ),
+        Case::http2(
+            "held over HTTP/2, a trailer",
+            H2Send::new("POST", "/buffer")
+                .body("abc")
+                .trailer("x-t", "1"),
+        ),
+    ]
+}
+
+fn fault() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in ["http", "grpc", "never", "cluster", "other", "direct"] {
+        let path = format!("/fault/{path}");
+        cases.push(Case::get(&path, &path, ""));
+        cases.push(Case::request(
+            &format!("{path}, gRPC"),
+            "POST",
+            &path,
+            GRPC,
+            "",
+        ));
+    }
+    for headers in [
+        "",
+        "X-Fault: yes\r\n",
+        "X-Fault: no\r\n",
+        "X-Fault: yes\r\nX-Fault: yes\r\n",
+        "X-Fault: yes\r\nX-No-Fault: 1\r\n",
+    ] {
+        cases.push(Case::get(
+            &format!("matched {headers:?}"),
+            "/fault/matched",
+            headers,
+        ));
+    }
+    for headers in [
+        "",
+        "x-envoy-fault-abort-request: 404\r\n",
+        "x-envoy-fault-abort-request: 199\r\n",
+        "x-envoy-fault-abort-request: 600\r\n",
+        "x-envoy-fault-abort-request: nonsense\r\n",
+        "x-envoy-fault-abort-grpc-request: 16\r\n",
+        "x-envoy-fault-abort-grpc-request: 99\r\n",
+        "x-envoy-fault-abort-request: 404\r\nx-envoy-fault-abort-grpc-request: 16\r\n",
+        "x-envoy-fault-abort-request: 404\r\nx-envoy-fault-abort-request-percentage: 0\r\n",
+        "x-envoy-fault-abort-request: 404\r\nx-envoy-fault-abort-request-percentage: 101\r\n",
+    ] {
+        cases.push(Case::get(
+            &format!("said {headers:?}"),
+            "/fault/header",
+            headers,
+        ));
+    }
+    cases.push(Case::admin(
+        "GET /stats?filter=fault",
+        &["http.ingress.fault.aborts_injected"],
+    ));
+    cases
+}
+
+fn metadata() -> Vec<Case> {
+    let answer = "HTTP/1.1 200 OK\r\nX-Up: yes\r\nContent-Length: 2\r\n\r\nok";
+    let mut cases = Vec::new();
+    for headers in [
+        "",
+        "X-Version: 1\r\n",
+        "X-Version: 1\r\nX-Version: 2\r\n",
+        "X-Version:\r\n",
+        "X-Kind: k\r\n",
+        "Cookie: id=7\r\n",
+        "Cookie: a=b; id=\"8\"; c\r\n",
+        "Cookie: a=b\r\nCookie: id=9\r\n",
+        "Cookie: id=\r\n",
+    ] {
+        let name = format!("metadata of {headers:?}");
+        cases.push(Case::get(&name, "/metadata", headers).reply_bytes(answer));
+    }
+    cases.push(Case::get(
+        "metadata at a route",
+        "/metadata/route",
+        "X-Version: 1\r\n",
+    ));
+    cases
+}
