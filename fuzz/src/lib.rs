@@ -7,6 +7,7 @@
 
 pub mod h1;
 pub mod hygiene;
+pub mod route;
 
 /// A target: it panics on a fault.
 pub type Target = fn(&[u8]);
@@ -18,6 +19,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("h1_chunked", h1::chunked),
     ("path", hygiene::path),
     ("client", hygiene::client),
+    ("route_build", route::build),
+    ("route_match", route::matches),
 ];
 
 /// Runs a target over the files named on the command line, as to reproduce what a fuzzer found.

@@ -34,6 +34,8 @@ mod per_filter;
 mod routes;
 mod values;
 
+pub(crate) use matching::header as header_spec;
+
 /// What the command line says about how to build.
 #[derive(Clone, Debug)]
 pub struct Settings {

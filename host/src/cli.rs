@@ -2,9 +2,9 @@
 //!
 //! Owns what a person types and what they are told. Does not own anything that runs.
 //!
-//! Exit codes: 0 after a clean end, 1 when the configuration is wrong or the server cannot start,
-//! 2 for a wrong command line, 3 when the drain time was over before all requests were, 130 after a
-//! second signal.
+//! Exit codes: 0 after a clean end, 1 when the configuration is wrong, the server cannot start or a
+//! check fails, 2 for a wrong command line, 3 when the drain time was over before all requests
+//! were, 130 after a second signal.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod demo;
+mod routes;
 mod serve;
 
 /// Runs Envoy's configuration, with WebAssembly components as the HTTP filter chain.
@@ -37,6 +38,8 @@ const EXAMPLES: &str = "\
 Examples:
   nuncio -c envoy.yaml                     serve the configuration in envoy.yaml
   nuncio -c envoy.yaml --mode validate     check it: every error at once, with its place
+  nuncio routes check envoy.yaml --request http://shop.example.com/cart
+                                           say which route a request takes, and why
   nuncio demo                              a proxy, an upstream and filters, with requests to try
   nuncio -c envoy.yaml -l debug --component-log-level upstream:trace
 
@@ -47,6 +50,9 @@ a second one exits at once. SIGUSR1 opens the access logs anew.";
 enum Command {
     /// Serve an embedded example with an embedded upstream, and print requests to try
     Demo(DemoArgs),
+    /// Look into the routes of a configuration
+    #[command(subcommand)]
+    Routes(routes::Command),
 }
 
 /// What `--mode` says.
@@ -140,6 +146,7 @@ const fn version() -> &'static str {
 pub fn run(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Routes(command)) => routes::run(&command),
         None => serve::run(&cli.serve),
     };
     match ended {

@@ -36,6 +36,7 @@ pub mod matcher;
 pub mod network;
 pub mod protocol;
 pub mod route;
+pub mod route_tests;
 pub mod scalar;
 mod schema;
 pub mod source;
@@ -45,6 +46,9 @@ pub use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use crate::config::document::{Document, Place};
 pub use crate::config::source::{ReadError, Source, Span};
 
+use serde::de::DeserializeOwned;
+
+use crate::config::route_tests::RouteTests;
 use crate::config::source::Sources;
 
 /// A configuration that could be read.
@@ -65,6 +69,32 @@ pub struct Loaded {
 ///
 /// All that is wrong with the texts, or else all that is wrong with what they say.
 pub fn load(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
+    let (bootstrap, document, diagnostics) = decode(sources)?;
+    Ok(Loaded {
+        bootstrap,
+        document,
+        diagnostics,
+    })
+}
+
+/// Reads a file of tests for routes.
+///
+/// # Errors
+///
+/// All that is wrong with it.
+pub fn load_route_tests(source: Source) -> Result<RouteTests, Diagnostics> {
+    let (tests, _, diagnostics) = decode(vec![source])?;
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    Ok(tests)
+}
+
+/// The message that the sources hold, how it was written, and what is wrong with it although it can
+/// be looked at further.
+fn decode<T: DeserializeOwned>(
+    sources: Vec<Source>,
+) -> Result<(T, Document, Diagnostics), Diagnostics> {
     let sources = Sources::new(sources);
     let mut diagnostics = Diagnostics::new(sources.clone());
     let mut document = Document::empty();
@@ -89,13 +119,8 @@ pub fn load(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
     }
     // A text that is broken says too little to be checked any further.
     let readable = !diagnostics.has_errors();
-    let bootstrap = de::decode(&document, &mut diagnostics);
-    match bootstrap {
-        Some(bootstrap) if readable => Ok(Loaded {
-            bootstrap,
-            document,
-            diagnostics,
-        }),
+    match de::decode(&document, &mut diagnostics) {
+        Some(message) if readable => Ok((message, document, diagnostics)),
         _ => Err(diagnostics),
     }
 }

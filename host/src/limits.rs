@@ -21,9 +21,10 @@ pub const REGEX_BYTES: usize = 1024 * 1024;
 /// The complete table of a regular expression that has to match all of a text: 128 KiB. One that
 /// would be larger is matched with states that are made as they are met.
 pub const REGEX_TABLE_BYTES: usize = 128 * 1024;
-/// The table of several regular expressions that are matched at once, and the work to make it:
-/// 256 KiB. Where it would be larger, the expressions are divided.
-pub const REGEX_SET_BYTES: usize = 256 * 1024;
+/// The table of regular expressions that are matched at once, and the work to make it, for each of
+/// them: 16 KiB. Where it would be larger, the expressions are divided; so what dividing costs grows
+/// with their number and not faster.
+pub const REGEX_SET_BYTES: usize = 16 * 1024;
 /// Largest inline or file body of a `direct_response`: 4096 bytes, as in Envoy.
 pub const DIRECT_RESPONSE_BYTES: usize = 4096;
 

@@ -27,7 +27,7 @@ use crate::limits;
 mod dialect;
 
 /// Expressions that one table of a [`PatternSet`] tries to hold.
-const SET_PATTERNS: usize = 64;
+const SET_PATTERNS: usize = 1024;
 
 /// An expression that has to match all of a text.
 #[derive(Clone, Debug)]
@@ -147,7 +147,7 @@ impl PatternSet {
             Engine::Search(_) => None,
         });
         let whole: Vec<_> = whole.collect::<Option<_>>()?;
-        table(&whole, limits::REGEX_SET_BYTES).map(Self)
+        table(&whole, whole.len() * limits::REGEX_SET_BYTES).map(Self)
     }
 
     /// Calls `found` with the position of every expression that matches all of `text`.

@@ -37,6 +37,7 @@ pub use action::{
     Action, ClusterChoice, ClusterName, ClusterRef, DirectResponse, Forward, Pick, Priority, Route,
     Target,
 };
+pub use domains::domain_for;
 pub use error::{Error, Errors, Path, Problem, Step};
 pub use facts::Facts;
 pub use hash::NewCookies;

@@ -73,6 +73,41 @@ impl Binary {
     }
 }
 
+/// What a program that came to its end printed.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; none after a signal.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Runs nuncio to its end.
+    #[must_use]
+    pub fn nuncio<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let output = Binary::nuncio().command(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Standard error must say so.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        assert!(
+            self.stderr.contains(text),
+            "no {text:?} in:\n{}",
+            self.stderr
+        );
+    }
+}
+
 fn build_nuncio() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,37 +1,13 @@
 //! The command line: what is printed, where errors point, and exit codes.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test suite")]
-
 use std::ffi::OsStr;
 
-use nuncio_tests::process::{Binary, Directory};
+use nuncio_tests::process::{Directory, Ran};
 
 const ENVOY: &str = include_str!("../fixtures/mission/envoy.yaml");
 
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn says(&self, text: &str) {
-        assert!(
-            self.stderr.contains(text),
-            "no {text:?} in:\n{}",
-            self.stderr
-        );
-    }
-}
-
 fn nuncio<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ran {
-    let output = Binary::nuncio().command(arguments).output().unwrap();
-    Ran {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ran::nuncio(arguments)
 }
 
 /// `--mode validate` of a text in a file of that name.

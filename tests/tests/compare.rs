@@ -35,6 +35,8 @@ mod limits;
 mod local_reply;
 #[path = "compare/logs.rs"]
 mod logs;
+#[path = "compare/matching.rs"]
+mod matching;
 #[path = "compare/mutation.rs"]
 mod mutation;
 #[path = "compare/per_route.rs"]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         connection::group(),
         local_reply::group(),
         routing::group(),
+        matching::group(),
         mutation::group(),
         hops::forwarding(),
         hops::h2_to_h1(),

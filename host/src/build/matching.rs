@@ -101,7 +101,8 @@ fn value(written: &ValueMatcher) -> ValueMatchSpec {
     }
 }
 
-pub(super) fn header(written: &HeaderMatcher) -> HeaderMatchSpec {
+/// What a header has to be.
+pub(crate) fn header(written: &HeaderMatcher) -> HeaderMatchSpec {
     use HeaderMatchSpecifier as Written;
     let legacy = HeaderTestSpec::Legacy;
     let test = match &written.specifier {

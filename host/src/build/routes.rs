@@ -83,6 +83,7 @@ impl Workshop<'_> {
             request_headers,
             response_headers,
             most_specific_header_mutations_wins: written.most_specific_header_mutations_wins,
+            ignore_path_parameters: written.ignore_path_parameters_in_path_matching,
             validate_clusters: written.validate_clusters.unwrap_or(true),
             max_direct_response_body_size: written
                 .max_direct_response_body_size_bytes

@@ -11,7 +11,7 @@ use anyhow::Context;
 use super::{EXIT_CUT, EXIT_FAILURE, EXIT_FORCED, LogArgs, Mode, ServeArgs, seconds};
 use crate::admin::Admin;
 use crate::build::{self, Built};
-use crate::config::{self, Source};
+use crate::config::{self, Loaded, Source};
 use crate::observe::log;
 use crate::server::{self, Options, Stopped};
 
@@ -68,8 +68,20 @@ pub(super) fn load(
     sources: Vec<Source>,
     settings: &build::Settings,
 ) -> anyhow::Result<Option<Built>> {
+    load_with(sources, settings, |_| {})
+}
+
+/// As [`load`], with a look at the configuration as it was written.
+pub(super) fn load_with(
+    sources: Vec<Source>,
+    settings: &build::Settings,
+    look: impl FnOnce(&Loaded),
+) -> anyhow::Result<Option<Built>> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let built = config::load(sources).and_then(|loaded| build::build(loaded, settings));
+    let built = config::load(sources).and_then(|loaded| {
+        look(&loaded);
+        build::build(loaded, settings)
+    });
     match built {
         Ok((built, warnings)) => {
             if !warnings.is_empty() {

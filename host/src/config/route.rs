@@ -66,6 +66,9 @@ pub struct RouteConfiguration {
     /// The configurations of filters for what is in here.
     #[serde(default, rename = "anys:typed_per_filter_config")]
     pub typed_per_filter_config: PerFilterConfigs,
+    /// Whether each segment of a path is matched without what follows its first `;`.
+    #[serde(default)]
+    pub ignore_path_parameters_in_path_matching: bool,
 }
 
 /// `envoy.config.route.v3.VirtualHost`.

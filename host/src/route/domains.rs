@@ -76,6 +76,17 @@ fn longest(trie: &Trie, host: impl Iterator<Item = u8>, length: usize) -> Option
     longest
 }
 
+/// Which of a virtual host's domains leads to it from a host name.
+#[must_use]
+pub fn domain_for<'d>(domains: impl Iterator<Item = &'d str>, host: &[u8]) -> Option<&'d str> {
+    let domains: Vec<_> = domains.collect();
+    let mut builder = Builder::default();
+    for (domain, index) in domains.iter().zip(0..) {
+        builder.add(domain, index, &mut Report::default());
+    }
+    domains.get(builder.finish().find(host)?).copied()
+}
+
 /// [`Domains`] in the making.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
@@ -224,6 +235,8 @@ mod tests {
                 .find(host.as_bytes())
                 .and_then(|index| list.get(index));
             assert_eq!(found, Some(&expected), "{host}");
+            let named = domain_for(list.iter().copied(), host.as_bytes());
+            assert_eq!(named, Some(expected), "{host}");
         }
     }
 

@@ -31,6 +31,8 @@ pub struct TableSpec {
     pub response_headers: MutationSpec,
     /// `most_specific_header_mutations_wins`.
     pub most_specific_header_mutations_wins: bool,
+    /// `ignore_path_parameters_in_path_matching`.
+    pub ignore_path_parameters: bool,
     /// `validate_clusters`: whether a cluster that is not there is an error. Envoy's default is
     /// true for a static route configuration and false for one that came by RDS.
     pub validate_clusters: bool,
@@ -52,6 +54,7 @@ impl Default for TableSpec {
             request_headers: MutationSpec::default(),
             response_headers: MutationSpec::default(),
             most_specific_header_mutations_wins: false,
+            ignore_path_parameters: false,
             validate_clusters: true,
             max_direct_response_body_size: limits::DIRECT_RESPONSE_BYTES,
             internal_only_headers: Vec::new(),

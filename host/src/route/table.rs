@@ -3,10 +3,11 @@
 //! Owns the lookup: a virtual host by the request's host, then the first of its routes that
 //! matches; and [`Trace`], which says how that came about. Called by `http` once a request's head
 //! is complete, and again when a filter asks for a new choice. A lookup allocates nothing (but for
-//! a host name in upper case longer than any DNS name), and takes no longer in a large table than
-//! in a small one. Does not own domains, matchers or the index over many routes (`domains`,
-//! `matcher`, `index`).
+//! a host name in upper case longer than any DNS name, and a path whose parameters are ignored), and
+//! takes no longer in a large table than in a small one. Does not own domains, matchers or the index
+//! over many routes (`domains`, `matcher`, `index`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::action::{Action, Context, Route, route_levels};
@@ -33,6 +34,8 @@ pub struct Table {
     ignores_port: bool,
     /// `vhost_header`, or `host`.
     host: Name,
+    /// `ignore_path_parameters_in_path_matching`.
+    ignore_path_parameters: bool,
 }
 
 #[derive(Debug)]
@@ -110,6 +113,7 @@ impl Table {
             internal_only,
             ignores_port: spec.ignore_port_in_host_matching,
             host: host.unwrap_or(Name::Known(Known::Authority)),
+            ignore_path_parameters: spec.ignore_path_parameters,
         })
     }
 
@@ -129,12 +133,12 @@ impl Table {
     #[must_use]
     pub fn find(&self, facts: &Facts<'_>) -> Option<&Arc<Route>> {
         let request = facts.request;
-        let path = path_of(request).ok()?;
+        let path = self.path(request).ok()?;
         let virtual_host = self.virtual_hosts.get(self.host(request)?)?;
         if virtual_host.wants_tls(request) {
             return Some(&virtual_host.to_https);
         }
-        virtual_host.routes.find(facts, path)
+        virtual_host.routes.find(facts, path.as_deref())
     }
 
     /// How [`Table::find`] comes to its choice. Looks at one route after another.
@@ -142,7 +146,7 @@ impl Table {
     pub fn trace(&self, facts: &Facts<'_>) -> Trace<'_> {
         let request = facts.request;
         let mut trace = Trace::default();
-        let Ok(path) = path_of(request) else {
+        let Ok(path) = self.path(request) else {
             return trace;
         };
         trace.virtual_host = self.host(request);
@@ -158,7 +162,7 @@ impl Table {
             return trace;
         }
         for (matcher, route) in &host.routes.list {
-            match matcher.mismatch(facts, path) {
+            match matcher.mismatch(facts, path.as_deref()) {
                 Some(mismatch) => trace.passed.push(mismatch),
                 None => {
                     trace.route = Some(route);
@@ -167,6 +171,21 @@ impl Table {
             }
         }
         trace
+    }
+
+    /// The path that routes are matched on; `None` for CONNECT, which has none.
+    fn path<'r>(&self, request: &'r Headers) -> Result<Option<Cow<'r, [u8]>>, NoRoute> {
+        match request.known(Known::Path) {
+            Some(target) if target.starts_with(b"/") => {
+                let path = Uri::new(target).path;
+                if self.ignore_path_parameters && path.contains(&b';') {
+                    return Ok(Some(Cow::Owned(without_parameters(path))));
+                }
+                Ok(Some(Cow::Borrowed(path)))
+            }
+            Some(_) => Err(NoRoute),
+            None => Ok(None),
+        }
     }
 
     fn host(&self, request: &Headers) -> Option<usize> {
@@ -187,13 +206,14 @@ impl Table {
 /// There is a path, and no route can be about it, as in `OPTIONS *`.
 struct NoRoute;
 
-/// The path that routes are matched on; `None` for CONNECT, which has none.
-fn path_of(request: &Headers) -> Result<Option<&[u8]>, NoRoute> {
-    match request.known(Known::Path) {
-        Some(target) if target.starts_with(b"/") => Ok(Some(Uri::new(target).path)),
-        Some(_) => Err(NoRoute),
-        None => Ok(None),
-    }
+/// Each segment without what follows its first `;`.
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|byte| *byte == b'/');
+    let segments = segments.map(|segment| {
+        let end = memchr::memchr(b';', segment);
+        end.and_then(|end| segment.get(..end)).unwrap_or(segment)
+    });
+    segments.collect::<Vec<_>>().join(&b'/')
 }
 
 fn name_of(name: &str, report: &mut Report) -> Option<Name> {

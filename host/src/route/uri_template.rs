@@ -227,7 +227,8 @@ impl Parser {
         if literal.is_empty() {
             return Err(TemplateError::EmptySegment);
         }
-        if !literal.bytes().all(is_path_byte) {
+        // A `*` is an operator where a segment begins, and nowhere else.
+        if literal.contains('*') || !literal.bytes().all(is_path_byte) {
             return Err(TemplateError::Literal(literal.to_owned()));
         }
         self.literal.extend_from_slice(literal.as_bytes());
@@ -480,6 +481,9 @@ mod tests {
             ("/a//b", "a segment is empty"),
             ("//", "a segment is empty"),
             ("/a b", "\"a b\" cannot stand for itself"),
+            ("/a*b", "\"a*b\" cannot stand for itself"),
+            ("/***", "\"*\" cannot stand for itself"),
+            ("/{a=x*}", "\"x*\" cannot stand for itself"),
             ("/a?b", "\"a?b\" cannot stand for itself"),
             ("/{a", "missing \"}\" behind \"{a\""),
             (

@@ -100,6 +100,33 @@ fn a_request_without_a_path_has_no_route() {
 }
 
 #[test]
+fn path_parameters_can_be_ignored() {
+    let routes = named(&[
+        ("whole", MatchSpec::path(PathSpec::Path("/a".to_owned()))),
+        ("long", prefix("/a/b")),
+        ("all", prefix("/")),
+    ]);
+    let mut spec = table_spec(vec![virtual_host("v", &["*"], routes)]);
+    for (ignored, expected) in [(false, ["all", "all"]), (true, ["long", "whole"])] {
+        spec.ignore_path_parameters = ignored;
+        let table = build(&spec);
+        let paths = ["/a;x=1/b?c", "/a;"];
+        let found = paths.map(|path| found(&table, &request("h", path, &[])).map(str::to_owned));
+        assert_eq!(
+            found,
+            expected.map(|name| Some(name.to_owned())),
+            "{ignored}"
+        );
+        let plain = request("h", "/a/b;c", &[]);
+        assert!(
+            table
+                .find(&facts(&plain))
+                .is_some_and(|route| route.name.as_deref() == Some("long"))
+        );
+    }
+}
+
+#[test]
 fn clear_text_is_sent_to_https_where_tls_is_required() {
     let https = [("x-forwarded-proto", "https")].as_slice();
     let internal = [("x-envoy-internal", "true")].as_slice();
@@ -135,6 +162,8 @@ fn clear_text_is_sent_to_https_where_tls_is_required() {
         for fields in redirected {
             let mut exchange = exchange(request("a:80", "/x?q", fields));
             let route = table.find(&facts(&exchange.request)).unwrap();
+            let trace = table.trace(&facts(&exchange.request));
+            assert!(trace.wants_tls && trace.passed.is_empty());
             let Action::Redirect(redirect) = &route.action else {
                 panic!("{require_tls:?} {fields:?}: {route:?}");
             };
@@ -205,7 +234,7 @@ fn path_spec() -> impl Strategy<Value = PathSpec> {
 proptest! {
     #[test]
     fn the_same_as_a_plain_walk(
-        routes in proptest::collection::vec((path_spec(), any::<bool>()), 0..8),
+        routes in proptest::collection::vec((path_spec(), any::<bool>()), 0..16),
         path in "/[abAB/]{0,4}",
         query in "(\\?[ab]{0,2})?",
     ) {
@@ -239,6 +268,11 @@ proptest! {
         });
         let head = request("h", &format!("{path}{query}"), &[]);
         prop_assert_eq!(found(&table, &head), expected.and_then(|i| names.get(i)).map(|n| &**n));
+        let facts = facts(&head);
+        let trace = table.trace(&facts);
+        prop_assert_eq!(trace.virtual_host, Some(0));
+        prop_assert_eq!(trace.passed.len(), expected.unwrap_or(routes.len()));
+        prop_assert_eq!(trace.route.map(Arc::as_ptr), table.find(&facts).map(Arc::as_ptr));
     }
 
     #[test]
