@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         hcm_codecs::strictness(),
         hcm_codecs::timeouts(),
         hcm_codecs::spelling(),
+        hcm_codecs::response_heads(),
         hcm_replies::local_replies(),
         hcm_replies::log_filters(),
         logs::group(),

@@ -109,6 +109,15 @@ impl Workshop<'_> {
             }
             let max = common.max_requests_per_connection.and_then(NonZeroU32::new);
             spec.max_requests_per_connection = max;
+            if let Some(count) = common.max_headers_count {
+                spec.response_fields = count;
+            }
+            if let Some(kib) = common.max_response_headers_kb {
+                spec.response_head_bytes = kib.saturating_mul(1024);
+                if let Protocol::Http2(settings) = &mut spec.protocol {
+                    settings.max_header_list = spec.response_head_bytes;
+                }
+            }
         }
         if let Some(limit) = written.per_connection_buffer_limit_bytes {
             spec.buffer_limit = limit;

@@ -51,6 +51,12 @@ pub struct UpstreamHttpProtocolOptions {
     /// Requests of a connection, after which it is closed; 0, the default, is without limit.
     #[serde(default)]
     pub max_requests_per_connection: Option<u32>,
+    /// Fields of a response's head; 100 by default.
+    #[serde(default)]
+    pub max_headers_count: Option<u32>,
+    /// Largest head of a response in KiB; 80 by default, 60 over HTTP/2.
+    #[serde(default)]
+    pub max_response_headers_kb: Option<u32>,
 }
 
 /// `envoy.config.core.v3.Http1ProtocolOptions`, for clients.

@@ -42,6 +42,10 @@ pub struct ClusterSpec {
     pub ignore_health_on_host_removal: bool,
     /// `http_protocol_options.enable_trailers` of an HTTP/1 upstream: false.
     pub http1_trailers: bool,
+    /// `common_http_protocol_options.max_headers_count` of responses: 100.
+    pub response_fields: u32,
+    /// `common_http_protocol_options.max_response_headers_kb` in bytes, for HTTP/1: 80 KiB.
+    pub response_head_bytes: u32,
     /// `http_protocol_options.header_key_format` of an HTTP/1 upstream.
     pub http1_names: NameFormat,
     /// `http_protocol_options.send_fully_qualified_url`: the upstream is a proxy.
@@ -70,6 +74,8 @@ impl ClusterSpec {
             health_check: None,
             ignore_health_on_host_removal: false,
             http1_trailers: false,
+            response_fields: limits::HEADERS_COUNT,
+            response_head_bytes: limits::RESPONSE_HEADERS_BYTES as u32,
             http1_names: NameFormat::default(),
             http1_absolute_target: false,
             idle_timeout: Some(Duration::from_hours(1)),

@@ -1,6 +1,7 @@
 //! The options of the codecs: HTTP/1.0, methods, lengths beside chunks, and what ends a connection.
 
 use nuncio_tests::compare::case::{Case, Group, Step};
+use nuncio_tests::h2_origin::H2Reply;
 use nuncio_tests::origin::{Act, Reply};
 
 use crate::hcm::{group, with};
@@ -241,4 +242,33 @@ pub(crate) fn spelling() -> Group {
         ]);
     }
     group("spelling", &listeners, cases)
+}
+
+/// How large the heads of responses may be.
+pub(crate) fn response_heads() -> Group {
+    let fields = |count: usize| -> String {
+        let lines: String = (0..count).map(|n| format!("x-{n}: 1\r\n")).collect();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{lines}\r\nok")
+    };
+    let long = |bytes: usize| {
+        let value = "a".repeat(bytes);
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: {value}\r\n\r\nok")
+    };
+    let h2 = |count: usize| {
+        (0..count).fold(H2Reply::status(200), |reply, n| {
+            reply.header(&format!("x-{n}"), "1")
+        })
+    };
+    let listeners = [with("listener", "")];
+    let cases = vec![
+        Case::get("as many fields as may be", "/brief", "").reply_bytes(fields(4)),
+        Case::get("one field more", "/brief", "").reply_bytes(fields(5)),
+        Case::get("a long field", "/brief", "").reply_bytes(long(900)),
+        Case::get("a field that is too long", "/brief", "").reply_bytes(long(1100)),
+        Case::get("by default", "/up", "").reply_bytes(fields(20)),
+        Case::get("HTTP/2, as many fields as may be", "/h2brief", "").h2_reply(h2(4)),
+        Case::get("HTTP/2, too many fields", "/h2brief", "").h2_reply(h2(8)),
+        Case::get("HTTP/2, by default", "/h2", "").h2_reply(h2(20)),
+    ];
+    group("response heads", &listeners, cases)
 }
