@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -100,12 +101,33 @@ struct Handle {
 /// # Errors
 /// When an address cannot be bound or the system refuses a thread.
 pub fn run(built: Built, options: &Options, ready: impl FnOnce(&Admin)) -> Result<Stopped, Error> {
+    raise_file_limit();
     let runtime = current_thread().map_err(|source| Error::System {
         doing: "start the control runtime",
         source,
     })?;
     let local = LocalSet::new();
     local.block_on(&runtime, control(built, options, ready))
+}
+
+/// Raises the limit on open files to what the process may have, as Envoy does: a connection is a file
+/// on each side, and many systems begin with 1024.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let shown = |limit: Option<u64>| limit.map_or_else(|| "none".to_owned(), |n| n.to_string());
+    let (before, after) = (shown(limit.current), shown(limit.maximum));
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => {
+            tracing::info!(target: "main", "raised the limit on open files from {before} to {after}");
+        }
+        Err(error) => {
+            tracing::warn!(target: "main", "raise the limit on open files from {before} to {after}: {error}");
+        }
+    }
 }
 
 fn current_thread() -> std::io::Result<Runtime> {

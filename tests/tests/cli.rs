@@ -1,6 +1,8 @@
 //! The command line: what is printed, where errors point, and exit codes.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use nuncio_tests::process::{Directory, Ran};
 
@@ -177,4 +179,22 @@ fn mistakes_on_the_command_line_are_usage_errors() {
             ran.stderr
         );
     }
+}
+
+#[test]
+fn the_limit_on_open_files_is_raised() {
+    let nuncio = Binary::nuncio().command(["--config-yaml", "{}"]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -Sn 200 && exec \"$0\" \"$@\""])
+        .arg(nuncio.get_program())
+        .args(nuncio.get_args())
+        .stderr(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let wanted = "raised the limit on open files from 200 to ";
+    let said = lines.map(Result::unwrap).any(|line| line.contains(wanted));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said, "{wanted}");
 }
