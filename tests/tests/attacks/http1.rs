@@ -1,0 +1,189 @@
+//! Attacks by HTTP/1.1 messages: too slow, too large, too many, or none at all.
+
+use nuncio_tests::client::{Connection, Received};
+use nuncio_tests::eventually;
+use nuncio_tests::message::Kind;
+use nuncio_tests::origin::{Act, Reply};
+use nuncio_tests::scene::get;
+
+use crate::{SMALL, Target};
+
+fn status(connection: &mut Connection) -> u16 {
+    connection.receive(Kind::Response).message().status()
+}
+
+#[test]
+fn heads_that_drip_are_answered_with_408() {
+    let target = Target::start(&["stream_idle_timeout: 0.5s"]);
+    target.withstands(SMALL, || {
+        let mut all: Vec<_> = (0..200).map(|_| target.scene.connect()).collect();
+        all.iter_mut()
+            .for_each(|slow| slow.send(b"GET /direct HTTP/1.1\r\nHost: a.example\r\nX: "));
+        eventually("every slow head is ended", || {
+            let mut open = 0;
+            for slow in &mut all {
+                if !slow.has_ended() {
+                    slow.send(b"x");
+                    open += 1;
+                }
+            }
+            open == 0
+        });
+        for slow in &mut all {
+            assert_eq!(status(slow), 408);
+        }
+    });
+}
+
+#[test]
+fn bodies_that_stop_are_answered_with_408() {
+    let target = Target::start(&["stream_idle_timeout: 0.5s"]);
+    target.withstands(SMALL, || {
+        let mut all: Vec<_> = (0..200).map(|_| target.scene.connect()).collect();
+        for slow in &mut all {
+            slow.send(b"POST /up HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nx");
+        }
+        for slow in &mut all {
+            assert_eq!(status(slow), 408);
+            assert!(matches!(slow.drain(), Received::Closed | Received::Reset));
+        }
+        assert_eq!(target.counter("downstream_rq_idle_timeout"), 200);
+    });
+}
+
+#[test]
+fn readers_that_stop_hold_back_their_upstreams_and_are_ended() {
+    const READERS: usize = 40;
+    const BODY: usize = 64 * 1024 * 1024;
+    let target = Target::start(&["stream_idle_timeout: 1s"]);
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
+    let replies = (0..READERS).map(|_| Reply::bytes(&head).then(Act::Fill(BODY)));
+    target.scene.origin.reply_with(replies);
+    // What a connection may have in user space, 1 MiB, and what it reads at once.
+    let limit = READERS as u64 * 1100 / 1024 + SMALL;
+    target.withstands(limit, || {
+        let all: Vec<_> = (0..READERS)
+            .map(|_| {
+                let mut deaf = target.scene.connect();
+                deaf.send(get("/body", "").as_bytes());
+                deaf
+            })
+            .collect();
+        eventually("those who do not read are given up", || {
+            target.counter("downstream_cx_active") <= 1
+        });
+        for mut deaf in all {
+            let (read, _) = deaf.receive_to_end();
+            assert!(read.len() < BODY, "the rest was never sent");
+        }
+    });
+}
+
+#[test]
+fn requests_without_end_are_held_back_while_nobody_reads_the_answers() {
+    let target = Target::start(&[]);
+    target.withstands(SMALL, || {
+        let mut deaf = target.scene.connect();
+        let requests = get("/direct", "").repeat(1000);
+        // What the kernel buffers on both sides is far below.
+        let taken = deaf.send_until_blocked(requests.as_bytes(), 64 * 1024 * 1024);
+        assert!(taken < 64 * 1024 * 1024, "the proxy stops reading");
+        deaf.reset();
+    });
+}
+
+#[test]
+fn heads_that_are_too_large_are_refused_before_they_are_held() {
+    let target = Target::start(&[]);
+    let field = format!("x: {}\r\n", "y".repeat(1000));
+    let bombs = [
+        // One line without end.
+        format!(
+            "GET / HTTP/1.1\r\nHost: a.example\r\nx: {}",
+            "y".repeat(8 << 20)
+        ),
+        // Many lines.
+        format!(
+            "GET / HTTP/1.1\r\nHost: a.example\r\n{}",
+            field.repeat(8000)
+        ),
+        // Many small ones.
+        format!(
+            "GET / HTTP/1.1\r\nHost: a.example\r\n{}",
+            "x: y\r\n".repeat(200_000)
+        ),
+        // A target without end.
+        format!("GET /{}", "y".repeat(8 << 20)),
+    ];
+    target.withstands(SMALL, || {
+        for bomb in bombs.iter().cycle().take(40) {
+            let mut connection = target.scene.connect();
+            connection.send(bomb.as_bytes());
+            // The end may cut off the answer, since the rest of the head is never read.
+            match connection.receive(Kind::Response) {
+                Received::Message(answer) => assert_eq!(answer.status(), 431),
+                Received::Reset => {}
+                other => panic!("{other:?}"),
+            }
+            assert!(matches!(
+                connection.drain(),
+                Received::Closed | Received::Reset
+            ));
+        }
+    });
+}
+
+#[test]
+fn chunks_of_hardly_anything_but_framing_are_refused() {
+    let target = Target::start(&[]);
+    let head = "POST /up HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let extension = format!("1;{}\r\nx\r\n", "y".repeat(4000)).repeat(2000);
+    let trailers = format!("0\r\n{}", "x: y\r\n".repeat(200_000));
+    target.withstands(SMALL, || {
+        for body in [extension, trailers] {
+            let mut connection = target.scene.connect();
+            connection.send(head.as_bytes());
+            connection.send(body.as_bytes());
+            match connection.receive(Kind::Response) {
+                Received::Message(answer) => assert!(matches!(answer.status(), 400 | 431)),
+                Received::Reset => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn garbage_is_answered_with_400_or_not_at_all() {
+    let target = Target::start(&[]);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut garbage = move || {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    target.withstands(SMALL, || {
+        for round in 0..400 {
+            let mut connection = target.scene.connect();
+            let mut bytes = Vec::new();
+            match round % 4 {
+                1 => bytes.extend(b"GET / HTTP/1.1\r\nHost: a.example\r\n"),
+                2 => bytes.extend(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+                3 => bytes.extend(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+                _ => {}
+            }
+            (0..128).for_each(|_| bytes.extend(garbage()));
+            connection.send(&bytes);
+            connection.half_close();
+            let (answer, end) = connection.receive_to_end();
+            assert!(matches!(end, Received::Closed | Received::Reset), "{end:?}");
+            // Over HTTP/2 it is a GOAWAY.
+            if round % 4 != 2 {
+                let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 4");
+                assert!(refused, "{}", answer.escape_ascii());
+            }
+        }
+    });
+}
