@@ -30,9 +30,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PROXY_CPU, LOAD_CPU = "0", "1"
-PORTS = {"UPSTREAM": 19080, "HTTP": 19081, "ADMIN": 19082}
+PORTS = {"UPSTREAM": 19080, "HTTP": 19081, "ADMIN": 19082, "UPSTREAM_H2": 19083, "UPSTREAM_WS": 19084}
 TICKS = os.sysconf("SC_CLK_TCK")
 GUEST = ROOT / "target/guests/wasm32-wasip2/release/guest_bench.wasm"
+WEBSOCKETS = ROOT / "target/release/websockets"
 
 LOG = """
           access_log:
@@ -63,6 +64,17 @@ USER = f"""
               "@type": type.googleapis.com/nuncio.filters.http.wasm.v1.Wasm
               component: {{filename: {GUEST}}}"""
 
+HTTP2 = """
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}"""
+UPGRADES = """
+          upgrade_configs: [{upgrade_type: websocket}]"""
+ROUTES = "".join(f"""
+              - match: {{prefix: "/r/{number:05}/"}}
+                route: {{cluster: upstream}}""" for number in range(10_000))
+
 # Scenario: path, load tool, and the variant of the configuration for each contender.
 SCENARIOS = {
     "small": ("/small", "wrk", {"nuncio": "plain", "envoy": "plain", "nginx": "plain"}),
@@ -70,19 +82,30 @@ SCENARIOS = {
     "h2": ("/small", "h2load", {"nuncio": "plain", "envoy": "plain", "nginx": "h2"}),
     "chain": ("/small", "wrk", {"nuncio": "chain", "envoy": "chain", "nginx": "chain"}),
     "filter": ("/small", "wrk", {"nuncio": "plain", "nuncio+filter": "user"}),
+    # A unary call: HTTP/2 on both sides, a request body, trailers.
+    "grpc": ("/bench.Echo/Unary", "grpc", {"nuncio": "grpc", "envoy": "grpc", "nginx": "grpc"}),
+    # The figure is for a message of 32 bytes and its echo.
+    "websocket": ("/ws", "websockets", {"nuncio": "websocket", "envoy": "websocket", "nginx": "websocket"}),
+    # The last of 10 000 prefixes.
+    "routes": ("/r/09999/small", "wrk", {"nuncio": "plain", "nuncio+routes": "routes", "envoy": "routes"}),
 }
+# What a variant puts into the configuration, in place of nothing.
 VARIANTS = {
-    "plain": {"LOG": "", "FILTERS": ""},
-    "h2": {"LOG": "", "FILTERS": ""},
-    "chain": {"LOG": LOG, "FILTERS": LIMIT + MUTATION},
-    "user": {"LOG": "", "FILTERS": USER},
+    "plain": {},
+    "h2": {},
+    "chain": {"MANAGER": LOG, "FILTERS": LIMIT + MUTATION},
+    "user": {"FILTERS": USER},
+    "grpc": {"CLUSTER": HTTP2, "UPSTREAM": PORTS["UPSTREAM_H2"]},
+    "websocket": {"MANAGER": UPGRADES, "UPSTREAM": PORTS["UPSTREAM_WS"]},
+    "routes": {"ROUTES": ROUTES},
 }
+NOTHING = {"MANAGER": "", "FILTERS": "", "CLUSTER": "", "ROUTES": ""}
 MARKS = {"small": ("envoy", 0.40), "chain": ("envoy", 0.45)}
 
 
 def render(template, values):
     text = (HERE / template).read_text()
-    for key, value in {**PORTS, **values}.items():
+    for key, value in {**PORTS, **NOTHING, **values}.items():
         text = text.replace(f"@{key}@", str(value))
     return text
 
@@ -108,10 +131,14 @@ def get(path, port=None):
 
 def answers(variant):
     """Whether the proxy answers 200. nginx without TLS speaks HTTP/2 alone where it speaks it."""
-    if variant == "h2":
-        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge",
-                   f"http://127.0.0.1:{PORTS['HTTP']}/small"]
+    if variant in ("h2", "grpc"):
+        path = SCENARIOS[variant][0]
+        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge", "-d", "x",
+                   f"http://127.0.0.1:{PORTS['HTTP']}{path}"]
         return subprocess.run(command, capture_output=True, text=True).stdout == "200"
+    if variant == "websocket":
+        command = [WEBSOCKETS, "load", str(PORTS["HTTP"]), "1", "0"]
+        return subprocess.run(command, capture_output=True).returncode == 0
     with contextlib.suppress(OSError, http.client.HTTPException):
         return get("/small")[0].status == 200
     return False
@@ -188,13 +215,18 @@ class Proxy:
 def load(tool, path, seconds):
     """Requests answered, requests a second, errors."""
     url = f"http://127.0.0.1:{PORTS['HTTP']}{path}"
-    if tool == "wrk":
-        command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-H", "user-agent: bench/1", "-H", "accept: */*", url]
-    else:
-        command = ["h2load", "-t1", "-c8", "-m16", f"-D{seconds}", "-H", "user-agent: bench/1", url]
+    h2load = ["h2load", "-t1", "-c8", "-m16", f"-D{seconds}", "-H", "user-agent: bench/1"]
+    command = {
+        "wrk": ["wrk", "-t1", "-c32", f"-d{seconds}s", "-H", "user-agent: bench/1", "-H", "accept: */*", url],
+        "h2load": [*h2load, url],
+        "grpc": [*h2load, "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(HERE / "message"), url],
+        "websockets": [WEBSOCKETS, "load", str(PORTS["HTTP"]), "32", str(seconds)],
+    }[tool]
     out = subprocess.run(["taskset", "-c", LOAD_CPU, *command], capture_output=True, text=True,
                          timeout=seconds * 4 + 20, check=True).stdout
-    if tool == "wrk":
+    if tool == "websockets":
+        requests, bad = (int(count) for count in out.split())
+    elif tool == "wrk":
         requests = int(re.search(r"(\d+) requests in", out)[1])
         bad = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", out))
         bad += int((re.search(r"Non-2xx or 3xx responses: (\d+)", out) or [0, 0])[1])
@@ -249,12 +281,15 @@ def table(results):
         if scenario == "filter":
             cost = median["nuncio+filter"]["us"] - median["nuncio"]["us"]
             print(f"  the filter's cost: {cost:.2f} us a request (mark 1.5)")
+        if scenario == "routes" and "nuncio" in median and "nuncio+routes" in median:
+            cost = median["nuncio+routes"]["us"] - median["nuncio"]["us"]
+            print(f"  what 10 000 routes cost beside one: {cost:.2f} us a request (mark 2)")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-s", "--scenarios", default=",".join(SCENARIOS))
-    parser.add_argument("-p", "--proxies", default="nuncio,nuncio+filter,envoy,nginx")
+    parser.add_argument("-p", "--proxies", default="nuncio,nuncio+filter,nuncio+routes,envoy,nginx")
     parser.add_argument("-n", "--rounds", type=int, default=3)
     parser.add_argument("-t", "--seconds", type=int, default=4, help="of load in each run")
     parser.add_argument("--json", type=Path, help="where to keep the raw figures")
@@ -267,11 +302,14 @@ def main():
     config = folder / "upstream/nginx.conf"
     config.write_text(render("upstream.conf", {"DIR": folder / "upstream"}))
     (folder / "upstream/10k").write_bytes(b"x" * 10240)
+    (folder / "upstream/message").write_bytes((HERE / "message").read_bytes())
+    echo = subprocess.Popen(["taskset", "-c", LOAD_CPU, WEBSOCKETS, "serve", str(PORTS["UPSTREAM_WS"])])
     upstream = subprocess.Popen(["taskset", "-c", LOAD_CPU, "nginx", "-p", str(folder / "upstream"), "-c",
                                  str(config), "-e", str(folder / "upstream/error.log")])
     results = {}
     try:
         wait_for(PORTS["UPSTREAM"], upstream)
+        wait_for(PORTS["UPSTREAM_WS"], echo)
         for round_ in range(arguments.rounds):
             for scenario in arguments.scenarios.split(","):
                 for name, variant in SCENARIOS[scenario][2].items():
@@ -279,13 +317,14 @@ def main():
                         continue
                     run = measure(name, variant, scenario, arguments.seconds, folder)
                     results.setdefault(scenario, {}).setdefault(name, []).append(run)
-                    print(f"round {round_ + 1} {scenario:7} {name:14} {run['us']:7.2f} us/req", file=sys.stderr)
+                    print(f"round {round_ + 1} {scenario:9} {name:14} {run['us']:7.2f} us/req", file=sys.stderr)
         table(results)
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))
     finally:
-        upstream.terminate()
-        upstream.wait()
+        for process in (upstream, echo):
+            process.terminate()
+            process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
