@@ -5,8 +5,10 @@
 //! with a stable compiler. A target is a row of [`TARGETS`], a binary in `fuzz_targets/` and a folder
 //! in `corpus/`.
 
+pub mod configuration;
 pub mod h1;
 pub mod hygiene;
+pub mod proxy;
 pub mod route;
 
 /// A target: it panics on a fault.
@@ -21,6 +23,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("client", hygiene::client),
     ("route_build", route::build),
     ("route_match", route::matches),
+    ("config", configuration::document),
+    ("format", configuration::format),
+    ("http1", proxy::http1),
+    ("http2", proxy::http2),
 ];
 
 /// Runs a target over the files named on the command line, as to reproduce what a fuzzer found.

@@ -1,0 +1,308 @@
+//! The whole proxy: bytes into a listener, and a look at what comes out on either side.
+//!
+//! One proxy with one worker serves all runs of the process. Its upstream reads HTTP/1.1 without
+//! forgiving anything, so a request that was smuggled, or made ambiguous on the way, is found there.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use nuncio::build::{self, Settings};
+use nuncio::config::{self, Source};
+use nuncio::server::{self, Options};
+
+/// Longest wait for an end that must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// So long without an answer, and the client has nothing to wait for.
+const QUIET: Duration = Duration::from_millis(10);
+/// What the last request of a client asks for, and the answer begins with.
+const LAST: &[u8] =
+    b"\r\n\r\nGET /last HTTP/1.1\r\nhost: last.example\r\nconnection: close\r\n\r\n";
+/// What a client of HTTP/2 begins with: the preface and empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Sends `data` as an HTTP/1 client would, and one more request behind it.
+pub fn http1(data: &[u8]) {
+    let Some((cut, data)) = data.split_first() else {
+        return;
+    };
+    let (first, second) = data.split_at(data.len().min(usize::from(*cut)));
+    let answer = talk(&[first, second, LAST]);
+    // The answer to HEAD has a length and no body, and only its client knows.
+    if !data.windows(4).any(|four| four == b"HEAD") {
+        check_responses(&answer);
+    }
+}
+
+/// Sends `data` behind the preface of HTTP/2: as it is, or, where its first byte is odd, as frames
+/// whose lengths are right.
+pub fn http2(data: &[u8]) {
+    let Some((form, data)) = data.split_first() else {
+        return;
+    };
+    let framed;
+    let data = if form % 2 == 1 {
+        framed = frames(data);
+        &framed
+    } else {
+        data
+    };
+    let answer = talk(&[PREFACE, data]);
+    let mut rest = &answer[..];
+    while let [a, b, c, _, _, _, _, _, _, behind @ ..] = rest {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        assert!(length <= 16 * 1024, "the frame size that nobody raised");
+        rest = behind.get(length..).unwrap_or_default();
+    }
+}
+
+/// Each frame is its type, its flags, its stream, the length of its payload, and that.
+fn frames(mut data: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let [kind, flags, stream, length, rest @ ..] = data {
+        let (payload, rest) = rest.split_at(rest.len().min(usize::from(*length)));
+        bytes.extend([
+            0,
+            0,
+            payload.len() as u8,
+            kind % 11,
+            *flags,
+            0,
+            0,
+            0,
+            stream % 16,
+        ]);
+        bytes.extend(payload);
+        data = rest;
+    }
+    bytes
+}
+
+/// Sends the parts on a connection of their own; all that comes back. The proxy must end it.
+fn talk(parts: &[&[u8]]) -> Vec<u8> {
+    let proxy = proxy();
+    let mut stream = TcpStream::connect(proxy.listener).expect("the proxy accepts");
+    stream.set_nodelay(true).expect("it is a TCP socket");
+    for part in parts {
+        // An end is an answer as well.
+        if stream.write_all(part).is_err() {
+            break;
+        }
+    }
+    let mut answer = Vec::new();
+    stream.set_read_timeout(Some(QUIET)).expect("not zero");
+    if !read_to_end(&mut stream, &mut answer) {
+        let _ended_already = stream.shutdown(Shutdown::Write);
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        assert!(read_to_end(&mut stream, &mut answer), "the proxy hangs");
+    }
+    let complaints = std::mem::take(&mut *proxy.complaints.lock().expect("no thread panics"));
+    assert!(complaints.is_empty(), "upstream: {complaints:?}");
+    answer
+}
+
+/// Whether the end came before the socket's timeout.
+fn read_to_end(stream: &mut TcpStream, answer: &mut Vec<u8>) -> bool {
+    match stream.read_to_end(answer) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+/// Responses one after the other, the last of which may be cut off.
+fn check_responses(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match message(bytes) {
+            Ok(Some((head, used))) => {
+                assert!(head.starts_with(b"HTTP/1.1 "), "{}", head.escape_ascii());
+                bytes = &bytes[used..];
+            }
+            Ok(None) => return,
+            Err(why) => panic!("{why}: {}", bytes.escape_ascii()),
+        }
+    }
+}
+
+struct Proxy {
+    listener: SocketAddr,
+    complaints: Mutex<Vec<String>>,
+}
+
+/// The proxy, started at its first use.
+fn proxy() -> &'static Proxy {
+    static PROXY: OnceLock<Proxy> = OnceLock::new();
+    PROXY.get_or_init(|| {
+        let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = upstream.local_addr().expect("it is bound").port();
+        thread::spawn(move || {
+            for stream in upstream.incoming().flatten() {
+                thread::spawn(move || serve(stream));
+            }
+        });
+        let listener = start(port);
+        Proxy {
+            listener,
+            complaints: Mutex::default(),
+        }
+    })
+}
+
+/// Starts the proxy in threads of its own; where it listens.
+fn start(upstream: u16) -> SocketAddr {
+    let text = include_str!("proxy.yaml").replace("@UPSTREAM@", &upstream.to_string());
+    let (sender, started) = mpsc::channel();
+    thread::spawn(move || {
+        let loaded = config::load(vec![Source::inline("proxy.yaml", text)]);
+        let settings = Settings {
+            workers: 1,
+            flush_interval: Duration::from_secs(1),
+            service_node: None,
+            service_cluster: None,
+        };
+        let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+        let built = build::build(loaded, &settings);
+        let (built, _) = built.unwrap_or_else(|errors| panic!("{errors}"));
+        let options = Options {
+            workers: 1,
+            drain_time: Duration::ZERO,
+        };
+        let ready = |admin: &nuncio::admin::Admin| {
+            let listener = *admin.listeners().first().expect("there is one");
+            sender.send(listener).expect("somebody waits");
+        };
+        server::run(built, &options, ready).expect("it runs");
+    });
+    started.recv().expect("it starts")
+}
+
+/// An upstream connection: every request must be one to the last byte.
+fn serve(mut stream: TcpStream) {
+    let mut buffer = Vec::new();
+    let mut bytes = [0; 16 * 1024];
+    loop {
+        match message(&buffer) {
+            Ok(Some((head, used))) => {
+                let to_head = head.starts_with(b"HEAD ");
+                buffer.drain(..used);
+                let answer: &[u8] = if to_head {
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+                } else {
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+                };
+                if stream.write_all(answer).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => match stream.read(&mut bytes) {
+                Ok(count @ 1..) => buffer.extend_from_slice(&bytes[..count]),
+                _ => return,
+            },
+            Err(why) => {
+                let complaint = format!("{why}: {}", buffer.escape_ascii());
+                if let Ok(mut complaints) = proxy().complaints.lock() {
+                    complaints.push(complaint);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// The head of the first message and the bytes of all of it, if they are there. Nothing is forgiven
+/// that two readers could take differently.
+fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head = &bytes[..end];
+    let mut lines = Vec::new();
+    for line in head.split(|byte| *byte == b'\n') {
+        lines.push(line.strip_suffix(b"\r").unwrap_or(line));
+    }
+    if lines
+        .iter()
+        .any(|line| line.iter().any(|byte| matches!(byte, 0 | b'\r')))
+    {
+        return Err("a control byte in a head");
+    }
+    if head.iter().filter(|byte| **byte == b'\n').count()
+        != head.windows(2).filter(|two| two == b"\r\n").count()
+    {
+        return Err("a bare line feed");
+    }
+    let start = lines.remove(0);
+    if start.iter().filter(|byte| **byte == b' ').count() < 2 {
+        return Err("no start line");
+    }
+    let (mut length, mut chunked) = (None, false);
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return Err("a line without a colon");
+        };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) {
+            return Err("a name that is none");
+        }
+        match &name.to_ascii_lowercase()[..] {
+            b"content-length" => {
+                let number = std::str::from_utf8(value).ok();
+                let number = number.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                let number = number.and_then(|text| text.parse::<usize>().ok());
+                if number.is_none() || length.replace(number).is_some() {
+                    return Err("a content-length that is none, or a second one");
+                }
+            }
+            b"transfer-encoding" => {
+                if value != b"chunked" || chunked {
+                    return Err("a transfer-encoding that is not chunked, or a second one");
+                }
+                chunked = true;
+            }
+            _ => {}
+        }
+    }
+    let bodiless = [&b"HTTP/1.1 1"[..], b"HTTP/1.1 204", b"HTTP/1.1 304"];
+    let bodiless = bodiless.iter().any(|status| start.starts_with(status));
+    let behind = end + 4;
+    match (length.flatten(), chunked) {
+        (Some(_), true) => Err("both framings"),
+        (None, true) => Ok(chunks(&bytes[behind..])?.map(|used| (head, behind + used))),
+        (length, false) => {
+            let used = behind + length.filter(|_| !bodiless).unwrap_or_default();
+            Ok((bytes.len() >= used).then_some((head, used)))
+        }
+    }
+}
+
+/// How many bytes a chunked body takes, if all of them are there.
+fn chunks(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    let mut at = 0;
+    loop {
+        let Some(line) = bytes[at..].windows(2).position(|two| two == b"\r\n") else {
+            return Ok(None);
+        };
+        let size = std::str::from_utf8(&bytes[at..at + line]).ok();
+        let size = size.and_then(|text| usize::from_str_radix(text, 16).ok());
+        let Some(size) = size else {
+            return Err("a chunk size that is none");
+        };
+        at += line + 2;
+        if size == 0 {
+            let trailers = &bytes[at..];
+            if trailers.starts_with(b"\r\n") {
+                return Ok(Some(at + 2));
+            }
+            let end = trailers.windows(4).position(|four| four == b"\r\n\r\n");
+            return Ok(end.map(|end| at + end + 4));
+        }
+        if bytes.len() < at + size + 2 {
+            return Ok(None);
+        }
+        if &bytes[at + size..at + size + 2] != b"\r\n" {
+            return Err("a chunk that does not end where it should");
+        }
+        at += size + 2;
+    }
+}
