@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         routing::group(),
         matching::group(),
         mutation::group(),
+        mutation::most_specific(),
         hops::forwarding(),
         hops::h2_to_h1(),
         hops::h1_to_h2(),

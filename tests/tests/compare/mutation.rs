@@ -82,3 +82,27 @@ pub(crate) fn group() -> Group {
     ];
     Group::new("header mutation", MUTATION, cases)
 }
+
+/// The same levels, the most specific last.
+pub(crate) fn most_specific() -> Group {
+    let name = "            name: routes\n";
+    assert!(MUTATION.contains(name), "the route configuration begins so");
+    let wins = format!("{name}            most_specific_header_mutations_wins: true\n");
+    let template = MUTATION.replacen(name, &wins, 1);
+    let cases = vec![
+        up("every level", "/levels", REMOVED, REMOVED),
+        up(
+            "every level with values there",
+            "/levels",
+            "X-Level: own\r\nX-Append: own\r\n",
+            "X-Level: own\r\nX-Append: own\r\n",
+        ),
+        up("every action with a value", "/actions", ALL, ALL),
+        Case::get("a failed upstream", "/refused", ""),
+        Case::http2(
+            "every level over HTTP/2",
+            H2Send::new("GET", "/levels").base("http://a.example"),
+        ),
+    ];
+    Group::new("header mutation, the most specific wins", &template, cases)
+}
