@@ -22,7 +22,10 @@ pub fn path(data: &[u8]) {
         },
     };
     // What the codecs let through, and nothing else.
-    let visible = rest.iter().copied().filter(|byte| matches!(byte, 0x21..=0x7e));
+    let visible = rest
+        .iter()
+        .copied()
+        .filter(|byte| matches!(byte, 0x21..=0x7e));
     let target: Vec<u8> = std::iter::once(b'/').chain(visible).collect();
     let served = match rules.apply(&target) {
         Normalized::Unchanged => target.clone(),

@@ -92,7 +92,11 @@ fn table<'t>(lines: impl Iterator<Item = &'t str>) -> TableSpec {
         if kind == "d" || hosts.is_empty() {
             hosts.push(VirtualHostSpec {
                 name: "v".to_owned(),
-                domains: vec![if kind == "d" { text.clone() } else { "*".to_owned() }],
+                domains: vec![if kind == "d" {
+                    text.clone()
+                } else {
+                    "*".to_owned()
+                }],
                 ..VirtualHostSpec::default()
             });
         }
@@ -120,6 +124,7 @@ fn table<'t>(lines: impl Iterator<Item = &'t str>) -> TableSpec {
                 ..MatchSpec::path(path)
             },
             action: ActionSpec::Forward(ForwardSpec::to(ClustersSpec::Cluster("c".to_owned()))),
+            variants: None,
             request_headers: MutationSpec::default(),
             response_headers: MutationSpec::default(),
         });

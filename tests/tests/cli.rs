@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use nuncio_tests::process::{Directory, Ran};
+use nuncio_tests::process::{Binary, Directory, Ran};
 
 const ENVOY: &str = include_str!("../fixtures/mission/envoy.yaml");
 
