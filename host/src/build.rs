@@ -32,6 +32,7 @@ mod metadata;
 mod network;
 mod per_filter;
 mod routes;
+mod tries;
 mod values;
 
 pub(crate) use matching::header as header_spec;

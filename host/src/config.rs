@@ -35,6 +35,7 @@ pub mod log_filter;
 pub mod matcher;
 pub mod network;
 pub mod protocol;
+pub mod retry;
 pub mod route;
 pub mod route_tests;
 pub mod scalar;

@@ -93,10 +93,26 @@ response_flags! {
 impl Flags {
     /// No flag.
     pub const NONE: Self = Self(0);
+    /// Where the bits begin that say which flags were set early.
+    const EARLY: u32 = 32;
+    const SET: u64 = (1 << Self::EARLY) - 1;
 
     /// Adds all of `other`.
     pub const fn insert(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// Adds all of `other`, to be shown before those that are added by [`Self::insert`]: Envoy shows
+    /// flags in the order in which they were set.
+    pub const fn insert_early(&mut self, other: Self) {
+        self.0 |= other.0 | other.0 << Self::EARLY;
+    }
+
+    /// Those that were set early, and the others.
+    #[must_use]
+    pub const fn in_order(self) -> [Self; 2] {
+        let early = self.0 >> Self::EARLY;
+        [Self(early), Self(self.0 & Self::SET & !early)]
     }
 
     /// Whether all of `other` are set.

@@ -8,12 +8,15 @@
 //! (`wasm`), or how anything is shown (`observe`).
 //!
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
-//! `phases` (the chain), `forward` and `conversation` (the upstream), `pump` and `io` (bodies), then `hygiene`,
-//! `client_address`, `path`, `error`, `reply`, and `h1`, the HTTP/1 codec.
+//! `phases` (the chain), `forward`, `attempts` and `conversation` (the upstream), `pump`, `kept` and `io`
+//! (bodies), then `hygiene`, `client_address`, `path`, `error`,
+//! `reply`, `deadlines`, and `h1`, the HTTP/1 codec.
 
+mod attempts;
 pub mod client_address;
 pub(crate) mod connection;
 mod conversation;
+mod deadlines;
 mod downstream;
 mod error;
 mod forward;
@@ -23,6 +26,7 @@ mod h2;
 mod http2;
 pub mod hygiene;
 mod io;
+mod kept;
 pub mod path;
 mod phases;
 mod pump;

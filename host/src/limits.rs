@@ -15,6 +15,9 @@ pub const HEADERS_COUNT: u32 = 100;
 pub const RESPONSE_HEADERS_BYTES: usize = 80 * 1024;
 /// `per_connection_buffer_limit_bytes`: 1 MiB, Envoy's default.
 pub const CONNECTION_BUFFER_BYTES: u32 = 1024 * 1024;
+/// How much of a request's body is kept in case that an upstream closes the connection just now,
+/// where no retry policy keeps more: 64 KiB.
+pub const RACE_BODY_BYTES: usize = 64 * 1024;
 /// A regular expression of the configuration when compiled, and the states that a search of it
 /// caches: 1 MiB each.
 pub const REGEX_BYTES: usize = 1024 * 1024;

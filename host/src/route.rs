@@ -20,11 +20,13 @@ mod matcher;
 mod mutation;
 mod part;
 mod redirect;
+mod retry;
 mod rewrite;
 pub mod spec;
 mod table;
 #[cfg(test)]
 mod testing;
+mod times;
 mod trie;
 mod uri_template;
 mod virtual_cluster;
@@ -35,7 +37,7 @@ pub use crate::pattern::PatternError;
 
 pub use action::{
     Action, ClusterChoice, ClusterName, ClusterRef, DirectResponse, Forward, Pick, Priority, Route,
-    Target,
+    Target, Tries,
 };
 pub use domains::domain_for;
 pub use error::{Error, Errors, Path, Problem, Step};
@@ -45,7 +47,9 @@ pub use matcher::Mismatch;
 pub use mutation::{AppendAction, Scratch};
 pub use part::{HeaderCondition, MetadataCondition, ResponseChanges};
 pub use redirect::Redirect;
+pub use retry::{Failure, Retries, RetryOn, RetryPolicy, Verdict, Wait};
 pub use rewrite::EnvoyHeaders;
 pub use table::{Table, Trace};
+pub use times::{RequestTimes, Times};
 pub use uri_template::TemplateError;
 pub use weighted::Weighted;

@@ -288,6 +288,8 @@ pub struct ConnectionManager {
     pub request_timeout: Option<Duration>,
     /// `request_headers_timeout`; none where it is 0.
     pub request_headers_timeout: Option<Duration>,
+    /// `common_http_protocol_options.max_stream_duration`; none where it is 0.
+    pub max_stream_duration: Option<Duration>,
     /// `drain_timeout`.
     pub drain_timeout: Duration,
     /// `delayed_close_timeout`; none where it is 0.

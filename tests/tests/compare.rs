@@ -43,6 +43,8 @@ mod mutation;
 mod per_route;
 #[path = "compare/responses.rs"]
 mod responses;
+#[path = "compare/retries.rs"]
+mod retries;
 #[path = "compare/routing.rs"]
 mod routing;
 #[path = "compare/syntax.rs"]
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         hcm_codecs::response_heads(),
         hcm_replies::local_replies(),
         hcm_replies::log_filters(),
+        retries::group(),
         logs::group(),
         tcp::group(),
         actions::group(),

@@ -182,6 +182,9 @@ impl Workshop<'_> {
                 .and_then(WrittenDuration::non_zero),
             http1_safe_max_connection_duration: written.http1_safe_max_connection_duration,
             stream_idle_timeout: or_off(written.stream_idle_timeout, Duration::from_mins(5)),
+            max_stream_duration: common
+                .max_stream_duration
+                .and_then(WrittenDuration::non_zero),
             request_timeout: written.request_timeout.and_then(WrittenDuration::non_zero),
             request_headers_timeout: written
                 .request_headers_timeout

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::matching::{header, matches};
 use super::per_filter::{Chain, Level};
+use super::tries::Host;
 use super::{Workshop, chain as error_chain};
 use crate::config::Place;
 use crate::config::header::{HeaderAppendAction, HeaderValueOption};
@@ -127,6 +128,8 @@ impl Workshop<'_> {
         let filters = self.cors_level(chain, outer, written.cors.as_ref(), place);
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        self.check_virtual_host(written, place);
+        let host = Host { written, place };
         let routes = written.routes.iter().enumerate();
         VirtualHostSpec {
             name: written.name.clone(),
@@ -134,7 +137,7 @@ impl Workshop<'_> {
             routes: routes
                 .map(|(index, route)| {
                     let place = place.field("routes").index(index);
-                    self.route(route, (chain, &filters), place)
+                    self.route(route, (chain, &filters), place, host)
                 })
                 .collect(),
             request_headers,
@@ -168,6 +171,7 @@ impl Workshop<'_> {
         written: &Route,
         (chain, outer): Filters<'_>,
         place: Place<'_>,
+        host: Host<'_>,
     ) -> RouteSpec {
         let cors = match &written.action {
             RouteActionKind::Route(action) => action.cors.as_ref(),
@@ -177,9 +181,12 @@ impl Workshop<'_> {
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let action = match &written.action {
-            RouteActionKind::Route(action) => {
-                ActionSpec::Forward(self.forward(action, (chain, &filters), place.field("route")))
-            }
+            RouteActionKind::Route(action) => ActionSpec::Forward(self.forward(
+                action,
+                (chain, &filters),
+                place.field("route"),
+                host,
+            )),
             RouteActionKind::Redirect(action) => ActionSpec::Redirect(actions::redirect(action)),
             RouteActionKind::DirectResponse(action) => {
                 ActionSpec::Direct(self.direct(action, place.field("direct_response")))

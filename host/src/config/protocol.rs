@@ -17,6 +17,9 @@ pub struct HttpProtocolOptions {
     /// Requests of a connection, after which it is closed; 0, the default, is without limit.
     #[serde(default)]
     pub max_requests_per_connection: Option<u32>,
+    /// How long a stream may last; 0, the default, is without limit.
+    #[serde(default)]
+    pub max_stream_duration: Option<Duration>,
     /// How long a connection lives before it is drained; without limit by default.
     #[serde(default)]
     pub max_connection_duration: Option<Duration>,

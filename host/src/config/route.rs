@@ -7,6 +7,7 @@ use crate::config::filter::cors::OldCorsPolicy;
 use crate::config::filter::per_route::PerFilterConfigs;
 use crate::config::header::{HeaderMatcher, HeaderValueOption};
 use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
+use crate::config::retry::{MaxStreamDuration, RetryPolicy};
 use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPercent};
 
 mod hash_policy;
@@ -106,6 +107,25 @@ pub struct VirtualHost {
     /// The configurations of filters for what is in here.
     #[serde(default, rename = "anys:typed_per_filter_config")]
     pub typed_per_filter_config: PerFilterConfigs,
+    /// What is tried again, of routes that do not say it themselves.
+    #[serde(default)]
+    pub retry_policy: Option<RetryPolicy>,
+    /// Whether requests say in `x-envoy-attempt-count` how often they were sent.
+    #[serde(default)]
+    pub include_request_attempt_count: bool,
+    /// Whether responses do.
+    #[serde(default)]
+    pub include_attempt_count_in_response: bool,
+    /// Whether requests say in `x-envoy-is-timeout-retry` if a timeout is why they are sent again.
+    #[serde(default)]
+    pub include_is_timeout_retry_header: bool,
+    /// How much of a request's body is kept to be sent again, in bytes; as much as the listener's
+    /// buffer limit by default.
+    #[serde(default)]
+    pub request_body_buffer_limit: Option<u64>,
+    /// Older form of `request_body_buffer_limit`.
+    #[serde(default)]
+    pub per_request_buffer_limit_bytes: Option<u32>,
 }
 
 /// `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
@@ -311,6 +331,22 @@ pub struct RouteAction {
     /// The older form of a policy for the filter `cors`.
     #[serde(default)]
     pub cors: Option<OldCorsPolicy>,
+    /// Time without a byte in either direction, in place of the connection manager's; 0 is without
+    /// limit.
+    #[serde(default)]
+    pub idle_timeout: Option<Duration>,
+    /// How long a stream may last, in place of `timeout`.
+    #[serde(default)]
+    pub max_stream_duration: Option<MaxStreamDuration>,
+    /// Older form of `max_stream_duration.grpc_timeout_header_max`.
+    #[serde(default)]
+    pub max_grpc_timeout: Option<Duration>,
+    /// Older form of `max_stream_duration.grpc_timeout_header_offset`.
+    #[serde(default)]
+    pub grpc_timeout_offset: Option<Duration>,
+    /// What is tried again.
+    #[serde(default)]
+    pub retry_policy: Option<RetryPolicy>,
 }
 
 /// `RouteAction.cluster_specifier`.

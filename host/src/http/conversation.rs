@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
+use super::attempts::Attempts;
+use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::forward::{count_response, count_time};
 use super::h1::head::HeadParser;
@@ -22,82 +24,11 @@ use super::io::{Frame, H1Reader, H2Reader, Reader, Writer};
 use super::phases::{Chain, Walk, Whole};
 use super::pump::{Direction, Pump, PumpError};
 use super::reply::{Reply, decimal};
-use super::stream::{Ended, Stream, Surroundings};
-use super::timer::after;
+use super::stream::{self, Stream, Surroundings};
 use crate::clock;
 use crate::headers::{Headers, Known};
 use crate::route::EnvoyHeaders;
 use crate::upstream::{ClusterStats, Release};
-
-/// When the stream has to end.
-pub(super) struct Deadlines {
-    timeout: Option<Duration>,
-    route: Option<Instant>,
-    idle_after: Option<Duration>,
-    idle: Option<Instant>,
-    /// `request_timeout` of the connection manager.
-    request: Option<Instant>,
-}
-
-/// Which of the deadlines it was.
-#[derive(Clone, Copy)]
-pub(super) enum Late {
-    Route,
-    Idle,
-    Request,
-}
-
-impl Late {
-    pub(super) fn error(self) -> Error {
-        match self {
-            Self::Route => Kind::RequestTimeout,
-            Self::Idle => Kind::StreamIdle,
-            Self::Request => Kind::RequestOverdue,
-        }
-        .into()
-    }
-}
-
-impl Deadlines {
-    pub(super) fn new(stream: &Stream<'_, '_>, timeout: Option<Duration>) -> Self {
-        let started = stream.chain.exchange.timing.started;
-        let idle_after = stream.around.manager.stream_idle_timeout;
-        let mut limits = Self {
-            timeout,
-            route: None,
-            idle_after,
-            idle: after(started, idle_after),
-            request: stream.overdue_at(),
-        };
-        if !stream.incoming.has_body {
-            limits.request_ended(started);
-        }
-        limits
-    }
-
-    /// The route's timeout runs from the end of the request.
-    fn request_ended(&mut self, now: Instant) {
-        self.route = after(now, self.timeout);
-        self.request = None;
-    }
-
-    fn active(&mut self, now: Instant) {
-        self.idle = after(now, self.idle_after);
-    }
-
-    pub(super) fn next(&self) -> (Option<Instant>, Late) {
-        // The route's timeout begins where that of the request ends: only one of them runs.
-        let other = match self.request {
-            Some(request) => (Some(request), Late::Request),
-            None => (self.route, Late::Route),
-        };
-        match (other, self.idle) {
-            ((Some(other), _), Some(idle)) if idle < other => (Some(idle), Late::Idle),
-            ((Some(_), _), _) => other,
-            ((None, _), idle) => (idle, Late::Idle),
-        }
-    }
-}
 
 /// The upstream's side of one stream.
 pub(super) struct UpstreamSide<'io> {
@@ -105,6 +36,8 @@ pub(super) struct UpstreamSide<'io> {
     pub(super) reader: Option<Reader<'io>>,
     pub(super) writer: Writer<'io>,
     pub(super) head: Await,
+    /// Whether anything came before the final response.
+    pub(super) interim: bool,
 }
 
 /// How the response's head is waited for.
@@ -135,7 +68,8 @@ impl UpstreamSide<'_> {
                 let Some(Reader::H1(reader)) = &mut self.reader else {
                     return Poll::Pending;
                 };
-                let answer = ready!(poll_http1_head(cx, parser, reader, method, into))?;
+                let interim = &mut self.interim;
+                let answer = ready!(poll_http1_head(cx, parser, reader, method, into, interim))?;
                 self.head = Await::Done;
                 Poll::Ready(Ok(answer))
             }
@@ -177,6 +111,7 @@ fn poll_http1_head(
     reader: &mut H1Reader<'_>,
     method: MethodKind,
     into: &mut Headers,
+    interim: &mut bool,
 ) -> Poll<Result<Answer, Kind>> {
     loop {
         let limits = HeadLimits::RESPONSE;
@@ -186,7 +121,10 @@ fn poll_http1_head(
                 match head.status {
                     // Nothing asked for another protocol.
                     101 => return Poll::Ready(Err(Kind::UpstreamProtocol)),
-                    100..=199 => continue,
+                    100..=199 => {
+                        *interim = true;
+                        continue;
+                    }
                     _ => {}
                 }
                 reader.expect(head.body, limits);
@@ -215,6 +153,9 @@ pub(super) fn before_head(error: &h2::Error) -> Kind {
             Some(h2::Reason::REFUSED_STREAM) => Kind::UpstreamRefused,
             _ => Kind::UpstreamReset,
         }
+    } else if error.is_go_away() && error.is_remote() {
+        // The stream is above the last one that the peer will look at (RFC 9113 §6.8).
+        Kind::UpstreamRefused
     } else if error.is_io() || error.is_go_away() {
         Kind::UpstreamClosed
     } else {
@@ -222,10 +163,21 @@ pub(super) fn before_head(error: &h2::Error) -> Kind {
     }
 }
 
+/// How a conversation ended.
+pub(super) enum Ended {
+    /// The client has the whole response.
+    Whole,
+    /// A filter answers in the upstream's place.
+    Replaced(Box<Reply>),
+    /// The response is not passed on: the request is sent again, after this wait.
+    Again(Duration),
+}
+
 /// Both directions of a stream, until the response has ended.
 struct Conversation<'a> {
     around: Surroundings<'a>,
     stats: &'a ClusterStats,
+    attempts: &'a mut Attempts,
     upload: Upload,
     download: Download,
     answer: Option<Answer>,
@@ -249,24 +201,25 @@ enum Download {
     },
     Body(Pump),
     Ended,
-    /// A filter answers in the upstream's place.
-    Replaced(Box<Reply>),
+    /// Something else than this response is for the client.
+    Over(Ended),
 }
 
-/// Runs the conversation to its end. Answers what a filter wants to be sent in the response's place,
-/// if one does, and what becomes of an HTTP/1 connection.
+/// Runs the conversation to its end, and answers what becomes of an HTTP/1 connection.
 pub(super) async fn converse(
     stream: &mut Stream<'_, '_>,
     stats: &ClusterStats,
     limits: &mut Deadlines,
+    attempts: &mut Attempts,
     mut upstream: UpstreamSide<'_>,
-) -> (Result<Option<Box<Reply>>, Error>, Release) {
+) -> (Result<Ended, Error>, Release) {
     let mut talk = Conversation {
         around: stream.around,
         stats,
-        upload: Upload::Running(begin_upload(stream, &mut upstream.writer)),
+        upload: Upload::Running(begin_upload(stream, attempts)),
         download: Download::Head,
         answer: None,
+        attempts,
     };
     let result = poll_fn(|cx| talk.poll(cx, stream, limits, &mut upstream)).await;
     let read_all = upstream.reader.as_ref().is_some_and(Reader::is_finished);
@@ -282,24 +235,22 @@ pub(super) async fn converse(
         ) => Release::ClosedByPeer,
         _ => Release::Close,
     };
+    talk.attempts.note_sent(upstream.writer.has_written());
+    talk.attempts.note_interim(upstream.interim);
     let result = result.map(|()| match talk.download {
-        Download::Replaced(reply) => Some(reply),
-        _ => None,
+        Download::Over(ended) => ended,
+        _ => Ended::Whole,
     });
     (result, kept)
 }
 
-/// Pushes what is there of the request's body; the head is in the writer already.
-fn begin_upload(stream: &mut Stream<'_, '_>, writer: &mut Writer<'_>) -> Pump {
+/// The request's body from its beginning on; the head is in the writer already.
+fn begin_upload(stream: &mut Stream<'_, '_>, attempts: &mut Attempts) -> Pump {
     if let Some(whole) = stream.chain.take_request_body() {
-        let trailers = &stream.chain.exchange.request_trailers;
-        if !whole.content.is_empty() {
-            writer.push(whole.content);
-        }
-        writer.push_end(whole.has_trailers.then_some(trailers));
-        return Pump::flushing(Direction::Request);
+        attempts.kept.put_whole(whole);
     }
     if stream.incoming.has_body {
+        attempts.kept.settle();
         Pump::new(Direction::Request)
     } else {
         Pump::flushing(Direction::Request)
@@ -316,12 +267,13 @@ impl Conversation<'_> {
     ) -> Poll<Result<(), Error>> {
         self.poll_upload(cx, stream, limits, upstream)?;
         while self.poll_download(cx, stream, limits, upstream)?.is_ready() {
-            if matches!(self.download, Download::Ended | Download::Replaced(_)) {
+            if matches!(self.download, Download::Ended | Download::Over(_)) {
                 return Poll::Ready(Ok(()));
             }
         }
         let (deadline, late) = limits.next();
-        stream.timer.poll(cx, deadline).map(|()| Err(late.error()))
+        let timer = stream.timer.poll(cx, deadline);
+        timer.map(|()| Err(limits.error(late)))
     }
 
     fn poll_upload(
@@ -339,7 +291,11 @@ impl Conversation<'_> {
                 &mut stream.reader,
                 &mut upstream.writer,
                 &mut stream.chain,
+                Some(&mut self.attempts.kept),
             );
+            if self.attempts.kept.take_too_long() {
+                self.attempts.abandon(self.stats);
+            }
             if pump.frames() != before {
                 let now = clock::now();
                 limits.active(now);
@@ -394,7 +350,15 @@ impl Conversation<'_> {
                 let answer = answer.map_err(Error::from)?;
                 let now = clock::now();
                 limits.active(now);
+                limits.answered();
                 self.answer = Some(answer);
+                let exchange = &mut *stream.chain.exchange;
+                exchange.status = status_of(&exchange.response);
+                self.attempts.note_interim(upstream.interim);
+                if let Some(wait) = self.attempts.after_head(exchange, self.around.worker) {
+                    self.download = Download::Over(Ended::Again(wait));
+                    return Ok(Poll::Ready(()));
+                }
                 self.download = self.head_came(stream, answer, now)?;
             }
             Download::Whole { slot, content } => {
@@ -433,7 +397,7 @@ impl Conversation<'_> {
                     return Ok(Poll::Pending);
                 };
                 let before = pump.frames();
-                let polled = pump.pump(cx, reader, writer, &mut stream.chain);
+                let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
                 if pump.frames() != before {
                     limits.active(clock::now());
                 }
@@ -449,7 +413,7 @@ impl Conversation<'_> {
                     Poll::Ready(Err(PumpError::Filter(error))) => return Err(error),
                 }
             }
-            Download::Ended | Download::Replaced(_) => {}
+            Download::Ended | Download::Over(_) => {}
         }
         Ok(Poll::Ready(()))
     }
@@ -463,7 +427,6 @@ impl Conversation<'_> {
     ) -> Result<Download, Error> {
         let exchange = &mut *stream.chain.exchange;
         exchange.timing.upstream_received_first = Some(now);
-        exchange.status = status_of(&exchange.response);
         exchange.details = Some("via_upstream".into());
         let index = self.around.worker.index;
         let group = stream.group.as_ref().map(|group| group.shard(index));
@@ -483,6 +446,7 @@ impl Conversation<'_> {
                 .response
                 .set_known(Known::XEnvoyUpstreamServiceTime, took);
         }
+        self.attempts.tell_client(exchange);
         for cookie in &stream.cookies {
             exchange.response.append_known(Known::SetCookie, cookie);
         }
@@ -501,7 +465,7 @@ impl Conversation<'_> {
                 slot,
                 content: BytesMut::new(),
             }),
-            Walk::Reply(reply) => Ok(Download::Replaced(reply)),
+            Walk::Reply(reply) => Ok(Download::Over(Ended::Replaced(reply))),
         }
     }
 
@@ -512,7 +476,7 @@ impl Conversation<'_> {
         mut whole: Whole,
     ) -> Result<Download, Error> {
         if let Walk::Reply(reply) = stream.chain.response_with_body(slot, &mut whole)? {
-            return Ok(Download::Replaced(reply));
+            return Ok(Download::Over(Ended::Replaced(reply)));
         }
         let length = whole.content.len() as u64;
         let source =
@@ -558,7 +522,11 @@ const fn body_pump(end: bool) -> Pump {
 /// Sends the response's head downstream.
 fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength) -> Result<(), Error> {
     let close = stream.must_close();
-    stream.ended = if close { Ended::Close } else { Ended::Reusable };
+    stream.ended = if close {
+        stream::Ended::Close
+    } else {
+        stream::Ended::Reusable
+    };
     let framing = stream.framing(body);
     stream.send_head(framing, close, body.is_empty())
 }

@@ -78,8 +78,17 @@ pub(crate) enum Kind {
     UpstreamProtocol,
     /// The head cannot be said in the upstream's protocol.
     Unencodable,
-    /// The route's timeout.
-    RequestTimeout,
+    /// The route's timeout; the status of the reply.
+    RequestTimeout(u16),
+    /// `per_try_timeout` of the last try; the status of the reply.
+    PerTryTimeout(u16),
+    /// `per_try_idle_timeout` of the last try; the status of the reply.
+    PerTryIdle(u16),
+    /// `max_stream_duration`.
+    MaxDuration {
+        /// Whether the client had sent all of its request.
+        received: bool,
+    },
     /// `stream_idle_timeout`.
     StreamIdle,
     /// A buffered request body is above its limit.
@@ -101,8 +110,12 @@ pub(crate) struct Error {
     pub(crate) kind: Kind,
 }
 
-const RESET_PREFIX: &str =
-    "upstream connect error or disconnect/reset before headers. reset reason: ";
+const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before headers. ";
+const RESET_REASON: &str = "reset reason: ";
+/// What stands between these two where the request was sent more than once.
+const RETRIED: &str = "retried and the latest ";
+/// `DEADLINE_EXCEEDED` of gRPC.
+const DEADLINE_EXCEEDED: u32 = 4;
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
@@ -173,6 +186,7 @@ impl Error {
             | Kind::QueryWithoutType
             | Kind::DownstreamFraming(_)
             | Kind::RequestTooLarge
+            | Kind::MaxDuration { .. }
             | Kind::StreamIdle => Side::Downstream,
             Kind::NoHealthyUpstream
             | Kind::ConnectFailure(_)
@@ -184,7 +198,9 @@ impl Error {
             | Kind::NoCluster(_)
             | Kind::Overflow
             | Kind::Maintenance
-            | Kind::RequestTimeout => Side::Upstream,
+            | Kind::RequestTimeout(_)
+            | Kind::PerTryTimeout(_)
+            | Kind::PerTryIdle(_) => Side::Upstream,
             Kind::FilterFailed | Kind::Unencodable | Kind::ResponseTooLarge => Side::Filter,
             Kind::NoRoute | Kind::AbsolutePath | Kind::Answered(_) | Kind::NoTerminalFilter => {
                 Side::Proxy
@@ -207,7 +223,9 @@ impl Error {
             Kind::UpstreamClosed => Flags::UPSTREAM_CONNECTION_TERMINATION,
             Kind::UpstreamReset | Kind::UpstreamRefused => Flags::UPSTREAM_REMOTE_RESET,
             Kind::UpstreamProtocol => Flags::UPSTREAM_PROTOCOL_ERROR,
-            Kind::RequestTimeout => Flags::UPSTREAM_REQUEST_TIMEOUT,
+            Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => {
+                Flags::UPSTREAM_REQUEST_TIMEOUT
+            }
             Kind::StreamIdle => Flags::STREAM_IDLE_TIMEOUT,
             Kind::UpgradeRefused
             | Kind::AbsolutePath
@@ -218,6 +236,7 @@ impl Error {
             | Kind::RequestOverdue
             | Kind::QueryWithoutType
             | Kind::Unencodable
+            | Kind::MaxDuration { .. }
             | Kind::RequestTooLarge
             | Kind::ResponseTooLarge
             | Kind::FilterFailed
@@ -275,8 +294,15 @@ impl Error {
             Kind::Unencodable => {
                 Reply::new(500, "request_headers_invalid").body("Internal Server Error")
             }
-            Kind::RequestTimeout => {
-                Reply::new(504, "response_timeout").body("upstream request timeout")
+            Kind::RequestTimeout(status) => too_late(*status, "response_timeout"),
+            Kind::PerTryTimeout(status) => too_late(*status, "upstream_per_try_timeout"),
+            Kind::PerTryIdle(status) => too_late(*status, "upstream_per_try_idle_timeout"),
+            Kind::MaxDuration { received } => {
+                let mut reply =
+                    Reply::new(if *received { 504 } else { 408 }, "max_duration_timeout")
+                        .body("downstream duration timeout");
+                reply.grpc_status = Some(DEADLINE_EXCEEDED);
+                reply
             }
             Kind::StreamIdle => Reply::new(504, "stream_idle_timeout").body("stream timeout"),
             Kind::RequestTooLarge => Reply::new(413, "request_payload_too_large")
@@ -291,6 +317,30 @@ impl Error {
                 .body("no filter of the chain forwards requests; add envoy.filters.http.router"),
         };
         reply.flag(self.flags())
+    }
+
+    /// [`Self::reply`] to a request that was sent that often.
+    pub(crate) fn reply_after(&self, attempts: u32) -> Reply {
+        let reply = self.reply();
+        let reason = reply.body.strip_prefix(RESET_PREFIX.as_bytes());
+        match reason.and_then(|reason| std::str::from_utf8(reason).ok()) {
+            Some(reason) if attempts > 1 => {
+                let body = format!("{RESET_PREFIX}{RETRIED}{reason}");
+                reply.body(body)
+            }
+            _ => reply,
+        }
+    }
+}
+
+/// Envoy's reply to an upstream that took too long: with a body, unless the client asked for a status
+/// that has none.
+fn too_late(status: u16, details: &'static str) -> Reply {
+    let reply = Reply::new(status, details);
+    if status == 504 {
+        reply.body("upstream request timeout")
+    } else {
+        reply
     }
 }
 
@@ -307,7 +357,7 @@ fn before_headers(status: u16, reason: &'static str, why: Option<&str>) -> Reply
         }
         None => format!("upstream_reset_before_response_started{{{code}}}"),
     };
-    Reply::new(status, details).body(format!("{RESET_PREFIX}{reason}"))
+    Reply::new(status, details).body(format!("{RESET_PREFIX}{RESET_REASON}{reason}"))
 }
 
 #[cfg(test)]
@@ -331,5 +381,10 @@ mod tests {
         );
         assert_eq!(reply.flags, Flags::UPSTREAM_CONNECTION_FAILURE);
         assert_eq!(refused.side(), Side::Upstream);
+        assert_eq!(
+            &refused.reply_after(2).body[..],
+            &b"upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure"[..]
+        );
+        assert_eq!(refused.reply_after(1).body, reply.body);
     }
 }

@@ -1,8 +1,9 @@
 //! The way of a request to an upstream.
 //!
 //! Owns what lies between a route and a connection: the cluster, the head as the upstream is to see
-//! it, the connection, and the statistics of the outcome. Does not own the conversation on that
-//! connection ([`super::conversation`]), connections themselves (`upstream::pool`), or replies
+//! it, the connection, the loop over attempts, and the statistics of the outcome. Does not own what
+//! an attempt leaves to the next ([`super::attempts`]), the conversation on a connection
+//! ([`super::conversation`]), connections themselves (`upstream::pool`), or replies
 //! ([`super::stream`]).
 
 use std::future::poll_fn;
@@ -10,32 +11,42 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::conversation::{Await, Deadlines, UpstreamSide, before_head, converse};
-use super::error::{Error, Kind};
+use super::attempts::Attempts;
+use super::conversation::{Await, Ended, UpstreamSide, before_head, converse};
+use super::deadlines::Deadlines;
+use super::error::{Error, Kind, Side};
 use super::h1::encode::TargetForm;
 use super::h1::head::HeadParser;
 use super::h1::{BodyLength, encode};
 use super::h2 as h2_glue;
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
-use super::reply::{Reply, decimal};
 use super::stream::Stream;
+use super::timer::after;
+use crate::clock;
 use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Known, NameCase, NameFormat};
 use crate::observe::metrics::VirtualClusterStats;
-use crate::route::{self, Action, EnvoyHeaders};
+use crate::route::{self, Action, Forward, Retries, Times};
 use crate::upstream::{
-    Cluster, ClusterStats, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority, Release,
-    Resource, Wish,
+    Avoid, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority,
+    Release, Resource, Wish,
 };
 use crate::wasm;
 
+/// Control headers about attempts: they are for this proxy alone.
+const CONTROL: [Known; 6] = [
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+    Known::XEnvoyRetriableHeaderNames,
+    Known::XEnvoyRetriableStatusCodes,
+];
 /// How much of a request's body is read for nothing, to keep a connection.
 const DISCARDED_BODY_BYTES: u64 = 64 * 1024;
-/// The timeout of a request that a filter forwards without a route: Envoy's default of routes.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends the request to the cluster that the terminal filter or the route names, and the response
-/// to the client.
+/// to the client; again where route and outcome say so.
 ///
 /// # Errors
 /// Whatever keeps the client from getting the upstream's whole response.
@@ -43,75 +54,153 @@ pub(crate) async fn proxy(
     stream: &mut Stream<'_, '_>,
     choice: wasm::Upstream,
 ) -> Result<(), Error> {
-    let plan = plan(stream, &choice)?;
-    let worker = stream.around.worker;
-    let exchange = &mut *stream.chain.exchange;
-    exchange.upstream.cluster = Some(Arc::clone(&plan.cluster.name));
-    exchange.upstream.attempts = 1;
-    let mut limits = Deadlines::new(stream, plan.timeout);
-    let mut host = None;
-    let wish = Wish {
-        hash: plan.hash,
-        criteria: plan
-            .criteria
-            .and_then(|index| stream.around.snapshot.criteria.get(index)),
-        ..Wish::default()
-    };
-    let acquired = {
-        let acquire = worker.pools.acquire(&plan.cluster, plan.priority, &wish);
-        let mut acquire = std::pin::pin!(acquire);
-        let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
-        let watch = !stream.incoming.has_body;
-        poll_fn(|cx| {
-            if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
-                return Poll::Ready(lease.map_err(|error| {
-                    // What waits in a queue or is turned away from it has no endpoint yet.
-                    if !matches!(
-                        error.kind,
-                        ErrorKind::Overflow(Resource::Pending | Resource::Connections)
-                    ) {
-                        host = error.endpoint.clone();
-                    }
-                    Error::from(error)
-                }));
+    let (mut attempts, mut limits) = plan(stream, &choice)?;
+    loop {
+        attempts.begin(stream.chain.exchange, &limits);
+        let result = attempt(stream, &mut attempts, &mut limits).await;
+        limits.end_try();
+        let wait = match result {
+            Ok(Ended::Whole) => return Ok(()),
+            Ok(Ended::Replaced(reply)) => return stream.reply(*reply).await,
+            Ok(Ended::Again(wait)) => wait,
+            Err(error) => {
+                note_failure(stream, &attempts, &error);
+                match after_failure(stream, &mut attempts, &error) {
+                    Some(wait) => wait,
+                    None => return give_up(stream, &attempts, error).await,
+                }
             }
-            if watch && down.poll_closed(cx, reader).is_ready() {
-                return Poll::Ready(Err(Kind::DownstreamClosed.into()));
-            }
-            let (deadline, kind) = limits.next();
-            timer.poll(cx, deadline).map(|()| Err(kind.error()))
-        })
-        .await
-    };
-    let lease = match acquired {
-        Ok(lease) => lease,
-        Err(error) => {
-            if let Some(endpoint) = host {
-                let upstream = &mut stream.chain.exchange.upstream;
-                upstream.host = Some(endpoint.address);
-                upstream.hostname.clone_from(&endpoint.hostname);
-            }
-            note_failure(stream, &plan, &error);
-            if matches!(error.kind, Kind::ConnectFailure(_) | Kind::ConnectTimeout) {
-                take_ready_body(stream).await;
-            }
-            return Err(error);
-        }
-    };
+        };
+        rest(stream, &limits, wait).await?;
+    }
+}
+
+/// Sends the request once.
+async fn attempt(
+    stream: &mut Stream<'_, '_>,
+    attempts: &mut Attempts,
+    limits: &mut Deadlines,
+) -> Result<Ended, Error> {
+    let lease = acquire(stream, attempts, limits).await?;
     note_connection(stream.chain.exchange, &lease);
     for_endpoint(stream, lease.endpoint().hostname.as_deref());
-    let result = match lease {
-        Lease::Http1(lease) => over_http1(stream, &plan, &mut limits, lease).await,
-        Lease::Http2(lease) => over_http2(stream, &plan, &mut limits, lease).await,
-    };
-    match result {
-        Ok(None) => Ok(()),
-        Ok(Some(reply)) => stream.reply(*reply).await,
-        Err(error) => {
-            note_failure(stream, &plan, &error);
-            Err(error)
-        }
+    attempts.connected(stream.chain.exchange, &lease);
+    limits.connected();
+    match lease {
+        Lease::Http1(lease) => over_http1(stream, attempts, limits, lease).await,
+        Lease::Http2(lease) => over_http2(stream, attempts, limits, lease).await,
     }
+}
+
+/// Waits for a connection, for as long as the request has time and the client is there.
+async fn acquire(
+    stream: &mut Stream<'_, '_>,
+    attempts: &Attempts,
+    limits: &Deadlines,
+) -> Result<Lease, Error> {
+    let worker = stream.around.worker;
+    let is_unwanted = |endpoint: &Endpoint| attempts.was_tried(endpoint);
+    let wish = Wish {
+        hash: attempts.hash,
+        criteria: attempts
+            .criteria
+            .and_then(|index| stream.around.snapshot.criteria.get(index)),
+        avoid: attempts.avoids().map(|attempts| Avoid {
+            is_unwanted: &is_unwanted,
+            attempts,
+        }),
+        ..Wish::default()
+    };
+    let acquire = worker
+        .pools
+        .acquire(&attempts.cluster, attempts.priority, &wish);
+    let mut acquire = std::pin::pin!(acquire);
+    let watch = stream.has_whole_request();
+    let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
+    let mut host = None;
+    let acquired = poll_fn(|cx| {
+        if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
+            return Poll::Ready(lease.map_err(|error| {
+                // What waits in a queue or is turned away from it has no endpoint yet.
+                if !matches!(
+                    error.kind,
+                    ErrorKind::Overflow(Resource::Pending | Resource::Connections)
+                ) {
+                    host.clone_from(&error.endpoint);
+                }
+                Error::from(error)
+            }));
+        }
+        if watch && down.poll_closed(cx, reader).is_ready() {
+            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+        }
+        let (deadline, late) = limits.next();
+        timer.poll(cx, deadline).map(|()| Err(limits.error(late)))
+    })
+    .await;
+    if let Some(endpoint) = host {
+        let upstream = &mut stream.chain.exchange.upstream;
+        upstream.host = Some(endpoint.address);
+        upstream.hostname.clone_from(&endpoint.hostname);
+    }
+    acquired
+}
+
+/// Whether the request is sent again after `error`, and after which wait.
+fn after_failure(
+    stream: &mut Stream<'_, '_>,
+    attempts: &mut Attempts,
+    error: &Error,
+) -> Option<Duration> {
+    if stream.responding {
+        return None;
+    }
+    attempts.after_failure(error, stream.chain.exchange, stream.around.worker)
+}
+
+/// Waits before the next attempt, for as long as the request has time and the client is there.
+async fn rest(
+    stream: &mut Stream<'_, '_>,
+    limits: &Deadlines,
+    wait: Duration,
+) -> Result<(), Error> {
+    if wait.is_zero() {
+        return Ok(());
+    }
+    let until = after(clock::now(), Some(wait));
+    let (deadline, late) = limits.next();
+    let in_time = deadline.is_none_or(|deadline| until.is_some_and(|until| until < deadline));
+    let watch = stream.has_whole_request();
+    let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
+    poll_fn(|cx| {
+        if watch && down.poll_closed(cx, reader).is_ready() {
+            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+        }
+        let (at, result) = if in_time {
+            (until, Ok(()))
+        } else {
+            (deadline, Err(limits.error(late)))
+        };
+        timer.poll(cx, at).map(|()| result)
+    })
+    .await
+}
+
+/// Ends the last attempt with what the client is to be told.
+async fn give_up(
+    stream: &mut Stream<'_, '_>,
+    attempts: &Attempts,
+    error: Error,
+) -> Result<(), Error> {
+    if !stream.responding && error.side() == Side::Upstream {
+        let stats = attempts.cluster.stats(stream.around.worker.index);
+        let status = error.reply().status;
+        count_response(stats, stream.group(), stream.chain.exchange, status);
+    }
+    if matches!(error.kind, Kind::ConnectFailure(_) | Kind::ConnectTimeout) {
+        take_ready_body(stream).await;
+    }
+    Err(error)
 }
 
 /// Takes in as much of the request's body as is there already: a client that has sent all of it may
@@ -133,20 +222,12 @@ async fn take_ready_body(stream: &mut Stream<'_, '_>) {
     .await;
 }
 
-/// What is decided about a request before a connection is there.
-struct Plan {
-    cluster: Arc<Cluster>,
-    priority: Priority,
-    timeout: Option<Duration>,
-    /// What consistent balancing places the request by.
-    hash: Option<u64>,
-    /// Which subset it asks for: an index into the snapshot's list.
-    criteria: Option<usize>,
-}
-
-/// Chooses the cluster and makes the request's head the upstream's: rewrites, mutations,
-/// `x-envoy-expected-rq-timeout-ms`.
-fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Error> {
+/// Chooses the cluster, decides how long and how often it is tried, and makes the request's head the
+/// upstream's.
+fn plan(
+    stream: &mut Stream<'_, '_>,
+    choice: &wasm::Upstream,
+) -> Result<(Attempts, Deadlines), Error> {
     let around = stream.around;
     let route = stream.route.clone();
     let forward = route.as_ref().and_then(|route| match &route.action {
@@ -165,6 +246,7 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
         return Err(Kind::NoCluster(not_found).into());
     };
     let exchange = &mut *stream.chain.exchange;
+    exchange.upstream.cluster = Some(Arc::clone(&cluster.name));
     let group = route
         .as_ref()
         .and_then(|route| route.virtual_cluster(&exchange.request));
@@ -177,38 +259,49 @@ fn plan(stream: &mut Stream<'_, '_>, choice: &wasm::Upstream) -> Result<Plan, Er
         count_response(stats, group, exchange, 503);
         return Err(Kind::Maintenance.into());
     }
-    let timeout = match choice.timeout {
-        Some(timeout) => (!timeout.is_zero()).then_some(timeout),
-        None => forward.map_or(Some(DEFAULT_TIMEOUT), |forward| forward.timeout),
-    };
     let hashing = route.as_ref().filter(|_| cluster.wants_hash());
     let hash = hashing.and_then(|route| route.hash(exchange, &mut stream.cookies));
-    let envoy_headers = around.manager.envoy_headers;
-    if let Some(timeout) = timeout
-        && envoy_headers == EnvoyHeaders::Add
-    {
-        let mut room = [0; 20];
-        let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let text = decimal(ms, &mut room);
-        exchange
-            .request
-            .set_known(Known::XEnvoyExpectedRqTimeoutMs, text);
-    }
+    let policy = forward.and_then(|forward| forward.tries.retry.as_ref());
+    let retries = Retries::of(policy, &exchange.request);
+    let times = forward.map_or_else(Times::of_no_route, |forward| forward.times);
+    let times = times.of_request(
+        &mut exchange.request,
+        choice.timeout,
+        policy.map(|policy| &**policy),
+        false,
+    );
+    let alternative = exchange
+        .request
+        .remove_known(Known::XEnvoyUpstreamRqTimeoutAltResponse);
+    let mut attempts = Attempts::new(cluster, priority(forward), times, retries);
+    attempts.hash = hash;
+    attempts.criteria = route.as_ref().and_then(|route| route.criteria(pick));
+    attempts.follow(
+        forward,
+        around.manager.envoy_headers,
+        around.listener.buffer_limit,
+    );
+    stream.tells_attempts = attempts.tells_client();
+    let exchange = &mut *stream.chain.exchange;
+    attempts.announce(&mut exchange.request, 1, Duration::ZERO);
     if let Some(route) = &route {
         around.worker.with_scratch(|scratch| {
-            route.finalize_request(exchange, pick, envoy_headers, scratch);
+            route.finalize_request(exchange, pick, around.manager.envoy_headers, scratch);
         });
     }
-    Ok(Plan {
-        cluster: Arc::clone(cluster),
-        priority: match forward.map(|forward| forward.priority) {
-            Some(route::Priority::High) => Priority::High,
-            Some(route::Priority::Default) | None => Priority::Default,
-        },
-        timeout,
-        hash,
-        criteria: route.as_ref().and_then(|route| route.criteria(pick)),
-    })
+    for control in CONTROL {
+        exchange.request.remove_known(control);
+    }
+    let late_status = if alternative { 204 } else { 504 };
+    let limits = Deadlines::new(stream, times, late_status);
+    Ok((attempts, limits))
+}
+
+fn priority(forward: Option<&Forward>) -> Priority {
+    match forward.map(|forward| forward.priority) {
+        Some(route::Priority::High) => Priority::High,
+        Some(route::Priority::Default) | None => Priority::Default,
+    }
 }
 
 /// What of the head and of the statistics waits for the endpoint.
@@ -240,27 +333,24 @@ fn note_connection(exchange: &mut Exchange, lease: &Lease) {
     });
 }
 
-/// Notes in exchange and statistics why the upstream's answer did not come.
-fn note_failure(stream: &mut Stream<'_, '_>, plan: &Plan, error: &Error) {
-    let stats = plan.cluster.stats(stream.around.worker.index);
+/// Notes in exchange and statistics why an attempt got no answer.
+fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error) {
+    let stats = attempts.cluster.stats(stream.around.worker.index);
     match &error.kind {
         Kind::ConnectFailure(why) => stream.chain.exchange.upstream.failure = Some(why.clone()),
-        Kind::RequestTimeout => {
+        Kind::RequestTimeout(_) => {
             stats.upstream_rq_timeout.inc();
             if let Some(group) = stream.group() {
                 group.upstream_rq_timeout.inc();
             }
         }
-        Kind::UpstreamReset | Kind::UpstreamRefused => stats.upstream_rq_rx_reset.inc(),
+        Kind::PerTryTimeout(_) => stats.upstream_rq_per_try_timeout.inc(),
+        Kind::PerTryIdle(_) => stats.upstream_rq_per_try_idle_timeout.inc(),
+        Kind::UpstreamReset => stats.upstream_rq_rx_reset.inc(),
         Kind::DownstreamClosed | Kind::DownstreamFraming(_) | Kind::Answered(_) => {
             stats.upstream_rq_tx_reset.inc();
         }
         _ => {}
-    }
-    let theirs = matches!(error.kind, Kind::DownstreamClosed | Kind::Answered(_));
-    if !stream.responding && !theirs {
-        let status = error.reply().status;
-        count_response(stats, stream.group(), stream.chain.exchange, status);
     }
 }
 
@@ -319,14 +409,15 @@ fn is_canary(exchange: &Exchange) -> bool {
 
 async fn over_http1(
     stream: &mut Stream<'_, '_>,
-    plan: &Plan,
+    attempts: &mut Attempts,
     limits: &mut Deadlines,
     mut lease: Http1Lease,
-) -> Result<Option<Box<Reply>>, Error> {
-    let trailers = plan.cluster.spec().http1_trailers;
+) -> Result<Ended, Error> {
+    let cluster = Arc::clone(&attempts.cluster);
+    let trailers = cluster.spec().http1_trailers;
     let framing = request_framing(stream);
     let (socket, read_buf, write_buf) = lease.parts();
-    let spec = plan.cluster.spec();
+    let spec = cluster.spec();
     let exchange = &mut *stream.chain.exchange;
     match spec.http1_names {
         NameFormat::Case(NameCase::Lower) => {}
@@ -351,9 +442,10 @@ async fn over_http1(
         reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
         writer: Writer::H1(writer),
         head: Await::Http1(HeadParser::new()),
+        interim: false,
     };
-    let stats = plan.cluster.stats(stream.around.worker.index);
-    let (result, kept) = converse(stream, stats, limits, upstream).await;
+    let stats = cluster.stats(stream.around.worker.index);
+    let (result, kept) = converse(stream, stats, limits, attempts, upstream).await;
     lease.record(if result.is_ok() {
         outcome(stream)
     } else {
@@ -365,10 +457,11 @@ async fn over_http1(
 
 async fn over_http2(
     stream: &mut Stream<'_, '_>,
-    plan: &Plan,
+    attempts: &mut Attempts,
     limits: &mut Deadlines,
     mut lease: Http2Lease,
-) -> Result<Option<Box<Reply>>, Error> {
+) -> Result<Ended, Error> {
+    let cluster = Arc::clone(&attempts.cluster);
     let Some(head) = h2_glue::request_to(&stream.chain.exchange.request) else {
         return Err(Kind::Unencodable.into());
     };
@@ -381,9 +474,10 @@ async fn over_http2(
         reader: None,
         writer: Writer::H2(H2Writer::new(body)),
         head: Await::Http2(response),
+        interim: false,
     };
-    let stats = plan.cluster.stats(stream.around.worker.index);
-    let (result, _) = converse(stream, stats, limits, upstream).await;
+    let stats = cluster.stats(stream.around.worker.index);
+    let (result, _) = converse(stream, stats, limits, attempts, upstream).await;
     lease.record(if result.is_ok() {
         outcome(stream)
     } else {
@@ -396,10 +490,10 @@ const fn outcome(stream: &Stream<'_, '_>) -> Outcome {
     Outcome::Answered(stream.chain.exchange.status)
 }
 
-fn failed(result: &Result<Option<Box<Reply>>, Error>) -> Outcome {
+const fn failed(result: &Result<Ended, Error>) -> Outcome {
     match result {
         Err(Error {
-            kind: Kind::RequestTimeout,
+            kind: Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
             ..
         }) => Outcome::Timeout,
         _ => Outcome::Reset,

@@ -255,6 +255,8 @@ pub(crate) struct H1Writer<'a> {
     /// Whether the body is not as long as the head has promised: a filter changed one and not the
     /// other. What came behind it would be taken for something else, so the connection ends here.
     is_off: bool,
+    /// Whether the transport took any of it.
+    written: bool,
     /// Whether trailers are sent: `enable_trailers`. Otherwise they are dropped, as in Envoy.
     trailers: bool,
 }
@@ -276,6 +278,7 @@ impl<'a> H1Writer<'a> {
             chunked: false,
             left: None,
             is_off: false,
+            written: false,
             trailers,
         }
     }
@@ -326,6 +329,7 @@ impl<'a> H1Writer<'a> {
             if wrote == 0 {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
+            self.written = true;
             let head = wrote.min(self.out.len());
             self.out.advance(head);
             if wrote > head {
@@ -429,6 +433,14 @@ impl Writer<'_> {
         match self {
             Self::H1(writer) => writer.direct.is_empty() && writer.out.len() < BACKLOG,
             Self::H2(writer) => writer.queue.is_empty(),
+        }
+    }
+
+    /// Whether the peer may have seen any of it. An HTTP/2 stream's head is on its way at once.
+    pub(crate) const fn has_written(&self) -> bool {
+        match self {
+            Self::H1(writer) => writer.written,
+            Self::H2(_) => true,
         }
     }
 

@@ -6,8 +6,11 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use super::error::Error;
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
+use super::kept::Kept;
 use super::phases::Chain;
 
 /// Which way a body goes.
@@ -36,6 +39,8 @@ pub(crate) struct Pump {
     direction: Direction,
     read_all: bool,
     frames: u64,
+    /// How many frames of what was kept have gone again.
+    replayed: usize,
 }
 
 impl Pump {
@@ -45,6 +50,7 @@ impl Pump {
             direction,
             read_all: false,
             frames: 0,
+            replayed: 0,
         }
     }
 
@@ -54,6 +60,7 @@ impl Pump {
             direction,
             read_all: true,
             frames: 0,
+            replayed: 0,
         }
     }
 
@@ -67,22 +74,30 @@ impl Pump {
         self.read_all
     }
 
-    /// Moves what can be moved. Ready when all has been read and flushed.
-    pub(crate) fn pump(
+    /// Moves what can be moved. Ready when all has been read and flushed. What `kept` has goes
+    /// first, and what comes from the reader is put into it.
+    pub(super) fn pump(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut Reader<'_>,
         writer: &mut Writer<'_>,
         chain: &mut Chain<'_>,
+        mut kept: Option<&mut Kept>,
     ) -> Poll<Result<(), PumpError>> {
         loop {
             let mut starved = false;
             while !self.read_all && writer.has_room() {
+                if let Some(frame) = kept.as_ref().and_then(|kept| kept.frame(self.replayed)) {
+                    self.replayed += 1;
+                    self.replay(frame, writer, chain);
+                    continue;
+                }
                 let trailers = chain.trailers_mut(self.direction);
                 match reader.poll_frame(cx, trailers) {
                     Poll::Ready(Ok(frame)) => {
                         self.frames += 1;
-                        self.take(frame, writer, chain).map_err(PumpError::Filter)?;
+                        self.take(frame, writer, chain, kept.as_deref_mut())
+                            .map_err(PumpError::Filter)?;
                     }
                     Poll::Ready(Err(error)) => {
                         // What did arrive is passed on before the error is.
@@ -107,40 +122,59 @@ impl Pump {
         }
     }
 
+    /// Sends a frame that filters have seen and that was sent before.
+    fn replay(&mut self, frame: Frame, writer: &mut Writer<'_>, chain: &Chain<'_>) {
+        match frame {
+            Frame::Data(data) => writer.push(data),
+            Frame::End => {
+                self.read_all = true;
+                writer.push_end(None);
+            }
+            Frame::Trailers => {
+                self.read_all = true;
+                writer.push_end(chain.forwarded_trailers(self.direction));
+            }
+        }
+    }
+
     fn take(
         &mut self,
         frame: Frame,
         writer: &mut Writer<'_>,
         chain: &mut Chain<'_>,
+        kept: Option<&mut Kept>,
     ) -> Result<(), Error> {
-        match frame {
+        let has_trailers = matches!(frame, Frame::Trailers);
+        let content = match frame {
             Frame::Data(data) => {
                 chain.count_received(self.direction, data.len());
-                let data = chain.body(self.direction, data)?;
-                chain.count_sent(self.direction, data.len());
-                if !data.is_empty() {
-                    writer.push(data);
-                }
+                chain.body(self.direction, data)?
             }
             Frame::End => {
                 self.read_all = true;
-                let rest = chain.end_of_body(self.direction)?;
-                if !rest.is_empty() {
-                    chain.count_sent(self.direction, rest.len());
-                    writer.push(rest);
-                }
-                writer.push_end(None);
+                chain.end_of_body(self.direction)?
             }
             Frame::Trailers => {
                 self.read_all = true;
-                let rest = chain.trailers(self.direction)?;
-                if !rest.is_empty() {
-                    chain.count_sent(self.direction, rest.len());
-                    writer.push(rest);
-                }
-                let forwarded = chain.forwarded_trailers(self.direction);
-                writer.push_end(forwarded);
+                chain.trailers(self.direction)?
             }
+        };
+        if let Some(kept) = kept {
+            if !content.is_empty() {
+                kept.push(&content);
+            }
+            if self.read_all {
+                kept.finish(has_trailers);
+            }
+            self.replayed = kept.frames();
+        }
+        if !content.is_empty() {
+            chain.count_sent(self.direction, content.len());
+            writer.push(content);
+        }
+        if self.read_all {
+            let trailers = chain.forwarded_trailers(self.direction);
+            writer.push_end(trailers.filter(|_| has_trailers));
         }
         Ok(())
     }

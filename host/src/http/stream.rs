@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::downstream::Downstream;
 use super::error::{Error, Kind, Side};
@@ -22,7 +22,7 @@ use super::h1::{BodyLength, MethodKind};
 use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk, Whole};
-use super::reply::{Reply, is_grpc};
+use super::reply::{Reply, decimal, is_grpc};
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
@@ -105,6 +105,10 @@ pub(crate) struct Stream<'a, 'io> {
     pub(crate) down: Downstream<'io>,
     pub(crate) timer: &'a mut Timer,
     pub(crate) incoming: Incoming,
+    /// How long the stream may last, from its first byte on.
+    pub(crate) duration: Option<Duration>,
+    /// Whether a reply in the upstream's place says how often the request was sent.
+    pub(crate) tells_attempts: bool,
     /// Whether filters have seen the request, so that they see a local reply too.
     chain_started: bool,
     /// Whether the response's head was sent.
@@ -133,6 +137,8 @@ impl<'a, 'io> Stream<'a, 'io> {
             down,
             timer,
             incoming,
+            duration: None,
+            tells_attempts: false,
             chain_started: false,
             responding: false,
             ended: Ended::Gone,
@@ -199,6 +205,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         // Envoy routes nothing whose protocol is not known yet, and its log says so.
         if cleaned.is_ok() || exchange.request.has(Known::XForwardedProto) {
             (self.route, self.pick) = match_route(self.around, self.random, exchange);
+            self.duration = duration(self.around, self.route.as_deref(), exchange);
         }
         cleaned.map_err(Kind::NoClientAddress)?;
         if asks == Asks::Upgrade {
@@ -222,14 +229,20 @@ impl<'a, 'io> Stream<'a, 'io> {
         let overdue = self.overdue_at();
         let around = self.around;
         let random = self.random;
-        let (route, pick) = (&mut self.route, &mut self.pick);
         let end = !self.incoming.has_body;
-        let idle = after(clock::now(), around.manager.stream_idle_timeout);
-        let (deadline, late) = match (idle, overdue) {
-            (Some(idle), Some(overdue)) if idle < overdue => (Some(idle), Kind::StreamIdle),
-            (_, Some(overdue)) => (Some(overdue), Kind::RequestOverdue),
-            (idle, None) => (idle, Kind::StreamIdle),
-        };
+        let idle = after(clock::now(), self.idle_timeout());
+        let last = after(self.chain.exchange.timing.started, self.duration);
+        let (mut deadline, mut late) = (idle, Kind::StreamIdle);
+        for (at, kind) in [
+            (overdue, Kind::RequestOverdue),
+            (last, Kind::MaxDuration { received: false }),
+        ] {
+            if at.is_some_and(|at| deadline.is_none_or(|first| at < first)) {
+                (deadline, late) = (at, kind);
+            }
+        }
+        let (route, pick) = (&mut self.route, &mut self.pick);
+        let duration_now = &mut self.duration;
         let limit = around.listener.buffer_limit;
         self.chain
             .begin(variants(around, route.as_deref(), *pick).as_deref());
@@ -237,10 +250,30 @@ impl<'a, 'io> Stream<'a, 'io> {
             .chain
             .request(&mut self.reader, end, limit, |exchange| {
                 (*route, *pick) = match_route(around, random, exchange);
+                *duration_now = duration(around, route.as_deref(), exchange);
                 variants(around, route.as_deref(), *pick).clone()
             });
         let walked = self.timer.limit(deadline, walk).await;
-        walked.unwrap_or_else(|| Err(late.into()))
+        walked.unwrap_or_else(|| {
+            if let Kind::MaxDuration { received } = &mut late {
+                *received = self.has_whole_request();
+            }
+            Err(late.into())
+        })
+    }
+
+    /// How long the stream may go without a byte in either direction.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        let route = self.route.as_deref().and_then(|route| match &route.action {
+            Action::Forward(forward) => forward.times.idle,
+            Action::Redirect(_) | Action::Direct(_) => None,
+        });
+        route.unwrap_or(self.around.manager.stream_idle_timeout)
+    }
+
+    /// Whether the client has sent all of its request, and it was read.
+    pub(crate) fn has_whole_request(&self) -> bool {
+        !self.incoming.has_body || self.reader.is_at_end()
     }
 
     /// When all of the request has to be there (`request_timeout`); none where it is.
@@ -443,6 +476,9 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Turns an error into what the client still can be told, and into what the log shows.
     async fn fail(&mut self, error: &Error) {
+        if matches!(error.kind, Kind::MaxDuration { .. }) {
+            self.around.stats.downstream_rq_max_duration_reached.inc();
+        }
         if matches!(error.kind, Kind::ConnectionHeader | Kind::Reset(_)) {
             // Envoy's codec refuses these: its log knows nothing of the request.
             self.chain.exchange.request.clear();
@@ -462,7 +498,13 @@ impl<'a, 'io> Stream<'a, 'io> {
             Kind::StreamIdle => stats.downstream_rq_idle_timeout.inc(),
             _ => {}
         }
-        let mut reply = error.reply();
+        let attempts = self.chain.exchange.upstream.attempts;
+        let mut reply = error.reply_after(attempts);
+        if self.tells_attempts && attempts > 0 && error.side() == Side::Upstream {
+            let mut room = [0; 20];
+            let text = decimal(attempts.into(), &mut room);
+            reply = reply.header(Known::XEnvoyAttemptCount.into(), text);
+        }
         if self.incoming.method == MethodKind::Connect {
             reply.close = true;
         }
@@ -580,6 +622,21 @@ fn settle_path(around: Surroundings<'_>, request: &mut Headers) -> Result<(), Er
 
 fn after_start(reason: &str) -> Cow<'static, str> {
     Cow::Owned(format!("upstream_reset_after_response_started{{{reason}}}"))
+}
+
+/// How long a stream on that route may last, from its first byte on.
+fn duration(
+    around: Surroundings<'_>,
+    route: Option<&Route>,
+    exchange: &mut Exchange,
+) -> Option<Duration> {
+    let most = around.manager.max_stream_duration;
+    match route.map(|route| &route.action) {
+        Some(Action::Forward(forward)) => {
+            forward.times.stream_duration(&mut exchange.request, most)
+        }
+        Some(Action::Redirect(_) | Action::Direct(_)) | None => most,
+    }
 }
 
 /// Which configuration each filter of the chain has for that route.

@@ -5,7 +5,6 @@
 //! `http` with the route that `table` found. Does not own carrying any of it out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,8 +13,10 @@ use super::hash::{HashPolicies, NewCookies};
 use super::matcher::PathMatcher;
 use super::mutation::{Level, Levels, Scratch};
 use super::redirect::{self, Redirect};
+use super::retry::RetryPolicy;
 use super::rewrite::{EnvoyHeaders, HostRewrite, HostWays, PathRewrite};
-use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec};
+use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec, TriesSpec};
+use super::times::Times;
 use super::virtual_cluster::VirtualClusters;
 use super::weighted::Weighted;
 use crate::exchange::Exchange;
@@ -24,9 +25,6 @@ use crate::observe::format::BodyFormat;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
 use crate::variant::Variants;
-
-/// `RouteAction.timeout` where it is not set.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One route. Immutable; a request keeps it for as long as it lasts.
 #[derive(Clone, Debug)]
@@ -59,9 +57,10 @@ pub enum Action {
 pub struct Forward {
     /// Where requests go.
     pub clusters: ClusterChoice,
-    /// From the end of the request to the end of the response, retries included; no limit where it
-    /// is `None`. 15 s where the configuration does not say.
-    pub timeout: Option<Duration>,
+    /// How long a request may take.
+    pub times: Times,
+    /// How often it may be sent.
+    pub tries: Tries,
     /// Which of the cluster's two sets of limits a request counts against.
     pub priority: Priority,
     /// Status of the response when there is no such cluster: 503, 404 or 500.
@@ -72,6 +71,44 @@ pub struct Forward {
     host_rewrite: Option<HostRewrite>,
     append_forwarded_host: bool,
     pub(super) hash: HashPolicies,
+}
+
+/// What a route and its virtual host say about sending a request more than once.
+#[derive(Clone, Debug)]
+pub struct Tries {
+    /// `retry_policy`.
+    pub retry: Option<Arc<RetryPolicy>>,
+    /// `include_request_attempt_count`.
+    pub count_in_request: bool,
+    /// `include_attempt_count_in_response`.
+    pub count_in_response: bool,
+    /// `include_is_timeout_retry_header`.
+    pub timeout_retry_header: bool,
+    /// How much of a request's body is kept so that it can be sent again, in bytes; the listener's
+    /// buffer limit where there is none.
+    pub buffer_limit: Option<usize>,
+}
+
+impl Tries {
+    fn build(spec: &TriesSpec, report: &mut Report) -> Option<Self> {
+        let retry = match &spec.retry {
+            Some(spec) => {
+                Some(Arc::new(report.field("retry_policy", |report| {
+                    RetryPolicy::build(spec, report)
+                })?))
+            }
+            None => None,
+        };
+        Some(Self {
+            retry,
+            count_in_request: spec.count_in_request,
+            count_in_response: spec.count_in_response,
+            timeout_retry_header: spec.timeout_retry_header,
+            buffer_limit: spec
+                .buffer_limit
+                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        })
+    }
 }
 
 /// `RoutingPriority`.
@@ -363,9 +400,11 @@ impl Forward {
                 report.error(problem)
             });
         }
+        let tries = Tries::build(spec.tries.as_deref().unwrap_or(&TriesSpec::UNSET), report);
         Some(Self {
             clusters: clusters?,
-            timeout: Some(spec.timeout.unwrap_or(DEFAULT_TIMEOUT)).filter(|t| !t.is_zero()),
+            times: Times::build(&spec.times),
+            tries: tries?,
             priority: spec.priority,
             cluster_not_found_status: status,
             criteria: spec.criteria,

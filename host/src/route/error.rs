@@ -156,6 +156,9 @@ pub enum Problem {
     /// A path of more than one key to a value of the dynamic metadata.
     #[error("not supported by nuncio: values inside of values; write one key")]
     MetadataPath,
+    /// The longest wait before a retry is shorter than the first.
+    #[error("max_interval must not be less than base_interval")]
+    BackOffMax,
 }
 
 impl From<PatternError> for Problem {

@@ -208,7 +208,7 @@ fn tls_matches(wanted: TlsMatchSpec, facts: &Facts<'_>) -> bool {
 }
 
 /// `application/grpc`, alone or with a `+` and a message format.
-fn is_grpc(request: &Headers) -> bool {
+pub(super) fn is_grpc(request: &Headers) -> bool {
     request
         .known(Known::ContentType)
         .and_then(|value| value.strip_prefix(b"application/grpc"))

@@ -4,6 +4,8 @@
 //! say what is wanted and may hold nonsense; [`super::Table::new`] is what checks them. Field names
 //! are Envoy's, so that the path of an error leads to the place in the file.
 
+mod tries;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,11 @@ use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
 use crate::values::{Fraction, Weights};
 use crate::variant::Variants;
+
+pub use tries::{
+    InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec, RedirectPredicateSpec,
+    ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
+};
 
 /// `RouteConfiguration`.
 #[derive(Clone, Debug)]
@@ -345,8 +352,10 @@ pub struct ForwardSpec {
     pub append_x_forwarded_host: bool,
     /// `hash_policy`.
     pub hash_policy: Vec<HashPolicySpec>,
-    /// `timeout`; `None` where it is not set, zero for no limit.
-    pub timeout: Option<Duration>,
+    /// How long a request may take.
+    pub times: TimesSpec,
+    /// How often it may be sent; once where it is `None`.
+    pub tries: Option<Box<TriesSpec>>,
     /// `priority`.
     pub priority: Priority,
     /// `cluster_not_found_response_code` as a status.
@@ -367,7 +376,8 @@ impl ForwardSpec {
             host_rewrite: None,
             append_x_forwarded_host: false,
             hash_policy: Vec::new(),
-            timeout: None,
+            times: TimesSpec::UNSET,
+            tries: None,
             priority: Priority::Default,
             cluster_not_found_status: 503,
         }

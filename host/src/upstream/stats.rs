@@ -82,6 +82,8 @@ stats! {
         histogram upstream_rq_per_cx,
         histogram upstream_rq_time,
 
+        counter retry_upstream_rq_completed = "retry.upstream_rq_completed",
+        codes retry_upstream_rq_by_code = "retry.upstream_rq",
         codes upstream_rq_by_code = "upstream_rq",
         codes canary_upstream_rq_by_code = "canary.upstream_rq",
         codes internal_upstream_rq_by_code = "internal.upstream_rq",

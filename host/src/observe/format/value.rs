@@ -259,12 +259,14 @@ fn push_flags(
         return;
     }
     let start = out.len();
-    for flag in Flags::ALL {
-        if flags.contains(flag.0) {
-            if out.len() > start {
-                out.push(b',');
+    for set in flags.in_order() {
+        for flag in Flags::ALL {
+            if set.contains(flag.0) {
+                if out.len() > start {
+                    out.push(b',');
+                }
+                out.extend_from_slice(name(*flag).as_bytes());
             }
-            out.extend_from_slice(name(*flag).as_bytes());
         }
     }
 }

@@ -239,23 +239,6 @@ fn clusters_are_looked_up_once() {
 }
 
 #[test]
-fn a_timeout_is_15_s_unless_set_and_0_is_none() {
-    let timeout = |timeout| {
-        forward(ForwardSpec {
-            timeout,
-            ..to_cluster("c0")
-        })
-        .timeout
-    };
-    assert_eq!(timeout(None), Some(Duration::from_secs(15)));
-    assert_eq!(timeout(Some(Duration::ZERO)), None);
-    assert_eq!(
-        timeout(Some(Duration::from_millis(1))),
-        Some(Duration::from_millis(1))
-    );
-}
-
-#[test]
 fn a_weighted_cluster_has_its_own_host_and_headers() {
     let entry = |name: &str, host: &str| WeightedSpec {
         name: name.to_owned(),

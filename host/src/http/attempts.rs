@@ -1,0 +1,364 @@
+//! The attempts of one request: whether it is sent again, and with what.
+//!
+//! Owns what is carried from one attempt to the next: the retries that are left, their place in the
+//! cluster's budget, the body as it went out, the endpoints that were tried, and what the head says
+//! of all that. A request whose route has no policy and that asks for none has none of it but the
+//! body's first pieces. Called by [`super::forward`], which is the loop, and by
+//! [`super::conversation`], which has the response's head. Does not own which outcome is one to try
+//! again after (`route::Retries`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deadlines::Deadlines;
+use super::error::{Error, Kind};
+use super::kept::Kept;
+use super::reply::decimal;
+use crate::clock;
+use crate::exchange::{Exchange, Flags};
+use crate::headers::{Headers, Known};
+use crate::limits;
+use crate::route::{EnvoyHeaders, Failure, Forward, RequestTimes, Retries, Verdict, Wait};
+use crate::upstream::{Cluster, ClusterStats, Endpoint, Lease, Priority, RetryPermit};
+use crate::worker::Worker;
+
+/// See the module's page.
+pub(super) struct Attempts {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) priority: Priority,
+    pub(super) times: RequestTimes,
+    /// What consistent balancing places the request by.
+    pub(super) hash: Option<u64>,
+    /// Which subset it asks for: an index into the snapshot's list.
+    pub(super) criteria: Option<usize>,
+    /// The request's body, as far as it went upstream.
+    pub(super) kept: Kept,
+    retries: Option<Box<Retries>>,
+    /// The place in the cluster's budget of the retry under way.
+    permit: Option<RetryPermit>,
+    /// Endpoints that were tried, where others are wanted.
+    tried: Vec<SocketAddr>,
+    says: Says,
+    last: Last,
+    /// Whether the one attempt was made that needs no policy.
+    raced: bool,
+}
+
+/// What heads say of attempts.
+#[derive(Clone, Copy, Default)]
+struct Says {
+    count_in_request: bool,
+    count_in_response: bool,
+    timeout_retry: bool,
+    expected: bool,
+}
+
+/// What is known of the last attempt.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    /// Whether its connection had carried a request before, or carries others.
+    reused: bool,
+    /// Whether the upstream may have seen any of the request.
+    sent: bool,
+    /// Whether the upstream has begun to answer.
+    answered: bool,
+    /// Whether it took too long.
+    timed_out: bool,
+}
+
+impl Attempts {
+    /// Before the first attempt. `buffer_limit` is the listener's.
+    pub(super) fn new(
+        cluster: &Arc<Cluster>,
+        priority: Priority,
+        times: RequestTimes,
+        retries: Option<Retries>,
+    ) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            priority,
+            times,
+            hash: None,
+            criteria: None,
+            kept: Kept::default(),
+            retries: retries.map(Box::new),
+            permit: None,
+            tried: Vec::new(),
+            says: Says::default(),
+            last: Last::default(),
+            raced: false,
+        }
+    }
+
+    /// Takes over what the route says. `listener_limit` is how much of a body is kept where it does
+    /// not say that.
+    pub(super) fn follow(
+        &mut self,
+        forward: Option<&Forward>,
+        envoy_headers: EnvoyHeaders,
+        listener_limit: usize,
+    ) {
+        self.says.expected = envoy_headers == EnvoyHeaders::Add;
+        let tries = forward.map(|forward| &forward.tries);
+        if let Some(tries) = tries {
+            self.says.count_in_request = tries.count_in_request;
+            self.says.count_in_response = tries.count_in_response;
+            self.says.timeout_retry = tries.timeout_retry_header;
+        }
+        if self.retries.is_some() {
+            let limit = tries.and_then(|tries| tries.buffer_limit);
+            self.kept.keep(limit.unwrap_or(listener_limit));
+        }
+    }
+
+    /// Begins an attempt. The head of the first was announced before the route's changes.
+    pub(super) fn begin(&mut self, exchange: &mut Exchange, limits: &Deadlines) {
+        let upstream = &mut exchange.upstream;
+        upstream.attempts += 1;
+        let attempts = upstream.attempts;
+        if attempts > 1 {
+            upstream.host = None;
+            upstream.hostname = None;
+            upstream.local = None;
+            upstream.protocol = None;
+            upstream.connection_id = None;
+            upstream.failure = None;
+            let timing = &mut exchange.timing;
+            timing.upstream_sent_first = None;
+            timing.upstream_sent = None;
+            timing.upstream_received_first = None;
+            timing.upstream_received = None;
+            let elapsed = limits.since_received(clock::now());
+            self.announce(&mut exchange.request, attempts, elapsed);
+        }
+        self.last = Last::default();
+    }
+
+    /// Lets the head say which attempt it is, and how long the answer is waited for.
+    pub(super) fn announce(&self, request: &mut Headers, attempt: u32, elapsed: Duration) {
+        let mut room = [0; 20];
+        if let Some(expected) = self.times.expected(elapsed) {
+            if self.says.expected {
+                let ms = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
+                let text = decimal(ms, &mut room);
+                request.set_known(Known::XEnvoyExpectedRqTimeoutMs, text);
+            }
+            self.times.tell_grpc(request, expected);
+        }
+        if self.says.count_in_request {
+            let text = decimal(attempt.into(), &mut room);
+            request.set_known(Known::XEnvoyAttemptCount, text);
+        }
+        if self.says.timeout_retry && attempt > 1 {
+            let text: &[u8] = if self.last.timed_out {
+                b"true"
+            } else {
+                b"false"
+            };
+            request.set_known(Known::XEnvoyIsTimeoutRetry, text);
+        }
+    }
+
+    /// How often another endpoint than one that was tried is looked for, where it is.
+    pub(super) fn avoids(&self) -> Option<u32> {
+        if self.tried.is_empty() {
+            return None;
+        }
+        let policy = self.retries.as_ref()?.policy()?;
+        policy.other_hosts
+    }
+
+    /// Whether an attempt went to that endpoint.
+    pub(super) fn was_tried(&self, endpoint: &Endpoint) -> bool {
+        self.tried.contains(&endpoint.address)
+    }
+
+    /// Notes the connection that the attempt got, and begins to keep the body where the request may
+    /// have to go again because that connection is about to be closed.
+    pub(super) fn connected(&mut self, exchange: &Exchange, lease: &Lease) {
+        self.last.reused = lease.facts().reused;
+        if let Some(retries) = &self.retries
+            && retries
+                .policy()
+                .is_some_and(|policy| policy.other_hosts.is_some())
+        {
+            self.tried.push(lease.endpoint().address);
+        }
+        if self.retries.is_none() && !self.raced && self.last.reused && is_idempotent(exchange) {
+            self.kept.keep(limits::RACE_BODY_BYTES);
+        }
+    }
+
+    /// Notes whether the upstream may have seen any of the request.
+    pub(super) const fn note_sent(&mut self, sent: bool) {
+        self.last.sent = sent;
+    }
+
+    /// Notes whether the upstream has begun to answer, before the response's head.
+    pub(super) const fn note_interim(&mut self, answered: bool) {
+        self.last.answered = answered;
+    }
+
+    /// Says in a response, or in a reply in its place, how often the request was sent.
+    pub(super) fn tell_client(&self, exchange: &mut Exchange) {
+        if self.says.count_in_response {
+            let attempts = exchange.upstream.attempts.into();
+            let mut room = [0; 20];
+            let text = decimal(attempts, &mut room);
+            exchange.response.set_known(Known::XEnvoyAttemptCount, text);
+        }
+    }
+
+    /// Whether replies say how often the request was sent.
+    pub(super) const fn tells_client(&self) -> bool {
+        self.says.count_in_response
+    }
+
+    /// The body has become too long to be sent again.
+    pub(super) fn abandon(&mut self, stats: &ClusterStats) {
+        if self.retries.take().is_some() {
+            self.permit = None;
+            stats.retry_or_shadow_abandoned.inc();
+        }
+    }
+
+    /// Whether the request is sent again instead of passing this response on, and after which wait.
+    pub(super) fn after_head(
+        &mut self,
+        exchange: &mut Exchange,
+        worker: &Worker,
+    ) -> Option<Duration> {
+        let retries = self.retries.as_mut()?;
+        if self.last.answered {
+            // What came before the response's head was an answer already, as in Envoy.
+            self.retries = None;
+            return None;
+        }
+        let verdict = retries.after_head(exchange.status, &exchange.response);
+        let stats = self.cluster.stats(worker.index);
+        if !settle(
+            &mut self.permit,
+            verdict,
+            (&self.cluster, self.priority),
+            exchange,
+            worker,
+        ) {
+            self.retries = None;
+            return None;
+        }
+        stats.retry_upstream_rq_completed.inc();
+        stats.retry_upstream_rq_by_code.record(exchange.status);
+        let wait = retries.wait(Some(&exchange.response), clock::wall(), worker.random());
+        Some(counted(wait, stats))
+    }
+
+    /// Whether the request is sent again after a failure, and after which wait.
+    pub(super) fn after_failure(
+        &mut self,
+        error: &Error,
+        exchange: &mut Exchange,
+        worker: &Worker,
+    ) -> Option<Duration> {
+        if !self.kept.is_replayable() || self.last.answered {
+            return None;
+        }
+        let failure = self.failure(&error.kind)?;
+        self.last.timed_out = failure == Failure::PerTryTimeout;
+        if let Some(retries) = &mut self.retries {
+            let verdict = retries.after_failure(failure);
+            let stats = self.cluster.stats(worker.index);
+            if settle(
+                &mut self.permit,
+                verdict,
+                (&self.cluster, self.priority),
+                exchange,
+                worker,
+            ) {
+                let wait = retries.wait(None, clock::wall(), worker.random());
+                return Some(counted(wait, stats));
+            }
+            if verdict != Verdict::Pass {
+                return None;
+            }
+        }
+        self.race(&error.kind, exchange)
+    }
+
+    /// The one attempt that needs no policy: the upstream has not seen the request, or may see it
+    /// twice, and it is a connection's end that came between.
+    fn race(&mut self, kind: &Kind, exchange: &Exchange) -> Option<Duration> {
+        let last = self.last;
+        let safe = match kind {
+            Kind::UpstreamRefused => true,
+            Kind::UpstreamClosed => last.reused && (!last.sent || is_idempotent(exchange)),
+            _ => false,
+        };
+        let first = !std::mem::replace(&mut self.raced, true);
+        (safe && first).then_some(Duration::ZERO)
+    }
+
+    fn failure(&self, kind: &Kind) -> Option<Failure> {
+        Some(match kind {
+            Kind::Overflow => Failure::Overflow,
+            Kind::ConnectFailure(_) | Kind::ConnectTimeout => Failure::Connect,
+            Kind::UpstreamRefused => Failure::Refused,
+            Kind::UpstreamClosed | Kind::UpstreamReset | Kind::UpstreamProtocol => Failure::Reset {
+                sent: self.last.sent,
+            },
+            Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => Failure::PerTryTimeout,
+            _ => return None,
+        })
+    }
+}
+
+/// Acts on a verdict: whether there is another try, once the cluster's budget allows it.
+fn settle(
+    permit: &mut Option<RetryPermit>,
+    verdict: Verdict,
+    (cluster, priority): (&Arc<Cluster>, Priority),
+    exchange: &mut Exchange,
+    worker: &Worker,
+) -> bool {
+    let stats = cluster.stats(worker.index);
+    let was_retry = permit.take().is_some();
+    match verdict {
+        Verdict::Pass => {
+            if was_retry {
+                stats.upstream_rq_retry_success.inc();
+            }
+        }
+        Verdict::Exhausted => {
+            stats.upstream_rq_retry_limit_exceeded.inc();
+            exchange
+                .flags
+                .insert_early(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+        }
+        Verdict::Retry => {
+            *permit = cluster.try_retry(priority, worker.index);
+            if permit.is_some() {
+                stats.upstream_rq_retry.inc();
+            } else {
+                exchange.flags.insert_early(Flags::UPSTREAM_OVERFLOW);
+            }
+        }
+    }
+    permit.is_some()
+}
+
+fn counted(wait: Wait, stats: &ClusterStats) -> Duration {
+    match wait {
+        Wait::Exponential(_) => stats.upstream_rq_retry_backoff_exponential.inc(),
+        Wait::RateLimited(_) => stats.upstream_rq_retry_backoff_ratelimited.inc(),
+    }
+    wait.get()
+}
+
+/// Whether the request may be acted on twice (RFC 9110 §9.2.2).
+fn is_idempotent(exchange: &Exchange) -> bool {
+    let method = exchange.request.known(Known::Method);
+    matches!(
+        method,
+        Some(b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE" | b"QUERY")
+    )
+}

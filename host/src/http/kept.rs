@@ -1,0 +1,194 @@
+//! A request's body as it went to an upstream, so that it can go to another.
+//!
+//! Owns the copy and its limit: a body that is longer cannot be sent again, and is not kept any
+//! more. What large pieces are made of is shared with whoever else has them. Filled and read by
+//! [`super::pump`].
+
+use bytes::{Bytes, BytesMut};
+
+use super::io::Frame;
+use super::phases::Whole;
+
+/// A piece shorter than this is copied to those before it, so that it does not hold a whole read
+/// buffer.
+const SMALL: usize = 1024;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pieces: Vec<Bytes>,
+    /// Small pieces, behind those.
+    tail: BytesMut,
+    length: usize,
+    state: State,
+    is_too_long: bool,
+    /// Whether the body has ended, and if so, whether with trailers.
+    end: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Nothing is kept, and nothing has come that would have been.
+    #[default]
+    Off,
+    /// Up to that many bytes are.
+    On(usize),
+    /// Some of the body has come and is not here.
+    Lost,
+}
+
+impl Kept {
+    /// Keeps what comes from now on, up to `limit` bytes; a larger limit than before takes its place.
+    pub(super) fn keep(&mut self, limit: usize) {
+        self.state = match self.state {
+            State::Off => State::On(limit),
+            State::On(before) => State::On(before.max(limit)),
+            State::Lost => State::Lost,
+        };
+    }
+
+    /// Takes a body that was read before as a whole.
+    pub(super) fn put_whole(&mut self, whole: Whole) {
+        self.length = whole.content.len();
+        if !whole.content.is_empty() {
+            self.pieces.push(whole.content);
+        }
+        self.end = Some(whole.has_trailers);
+        self.state = State::On(self.length);
+    }
+
+    /// Whether the body can be sent from its beginning on.
+    pub(super) fn is_replayable(&self) -> bool {
+        self.state != State::Lost
+    }
+
+    /// Lets everything go. The body cannot be sent again.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            state: State::Lost,
+            ..Self::default()
+        };
+    }
+
+    /// Takes a piece that goes upstream now.
+    pub(super) fn push(&mut self, data: &Bytes) {
+        match self.state {
+            State::Off => self.state = State::Lost,
+            State::On(limit) if self.length + data.len() > limit => {
+                self.forget();
+                self.is_too_long = true;
+            }
+            State::On(_) => {
+                self.length += data.len();
+                if data.len() < SMALL && self.length > data.len() {
+                    self.tail.extend_from_slice(data);
+                } else {
+                    self.settle();
+                    self.pieces.push(data.clone());
+                }
+            }
+            State::Lost => {}
+        }
+    }
+
+    /// Whether the body became too long to be kept; told once.
+    pub(super) const fn take_too_long(&mut self) -> bool {
+        std::mem::replace(&mut self.is_too_long, false)
+    }
+
+    /// The body has ended.
+    pub(super) fn finish(&mut self, has_trailers: bool) {
+        self.end = Some(has_trailers);
+        if self.state == State::Off {
+            // There was no content: an end can be said again.
+            self.state = State::On(0);
+        }
+    }
+
+    /// Makes the small pieces one, so that the body can be read from its beginning.
+    pub(super) fn settle(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(self.tail.split().freeze());
+        }
+    }
+
+    /// How many frames were kept: where one stands that has sent all of them.
+    pub(super) fn frames(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The frame at `at`; none where the body goes on beyond what is here.
+    pub(super) fn frame(&self, at: usize) -> Option<Frame> {
+        if let Some(piece) = self.pieces.get(at) {
+            return Some(Frame::Data(piece.clone()));
+        }
+        self.end.map(|has_trailers| {
+            if has_trailers {
+                Frame::Trailers
+            } else {
+                Frame::End
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replay(kept: &mut Kept) -> (Vec<u8>, Option<bool>) {
+        kept.settle();
+        let mut content = Vec::new();
+        for at in 0.. {
+            match kept.frame(at) {
+                Some(Frame::Data(data)) => content.extend_from_slice(&data),
+                Some(Frame::End) => return (content, Some(false)),
+                Some(Frame::Trailers) => return (content, Some(true)),
+                None => return (content, None),
+            }
+        }
+        unreachable!("a body has an end");
+    }
+
+    #[test]
+    fn what_was_pushed_comes_again_in_its_order() {
+        let mut kept = Kept::default();
+        kept.keep(100_000);
+        let mut all = Vec::new();
+        for (index, length) in [1, 2000, 3, 1023, 1024, 5, 5, 9000, 1].iter().enumerate() {
+            let piece = vec![u8::try_from(index).unwrap(); *length];
+            all.extend_from_slice(&piece);
+            kept.push(&piece.into());
+            assert_eq!(replay(&mut kept), (all.clone(), None));
+        }
+        kept.finish(true);
+        assert_eq!(replay(&mut kept), (all, Some(true)));
+        assert!(kept.is_replayable());
+    }
+
+    #[test]
+    fn a_body_above_the_limit_is_lost_and_told_once() {
+        let mut kept = Kept::default();
+        kept.keep(4);
+        kept.push(&Bytes::from_static(b"1234"));
+        assert!(!kept.take_too_long() && kept.is_replayable());
+        kept.push(&Bytes::from_static(b"5"));
+        assert!(kept.take_too_long());
+        kept.push(&Bytes::from_static(b"6"));
+        kept.finish(false);
+        assert!(!kept.take_too_long());
+        assert!(!kept.is_replayable());
+    }
+
+    #[test]
+    fn without_keeping_only_a_body_that_never_came_can_be_sent_again() {
+        let mut kept = Kept::default();
+        assert!(kept.is_replayable());
+        kept.push(&Bytes::from_static(b"1"));
+        assert!(!kept.is_replayable());
+        let mut empty = Kept::default();
+        empty.finish(false);
+        assert!(empty.is_replayable());
+        assert_eq!(replay(&mut empty), (Vec::new(), Some(false)));
+    }
+}

@@ -1,0 +1,172 @@
+//! What a route says about the time that a request has and about sending it more than once.
+
+use std::time::Duration;
+
+use super::HeaderMatchSpec;
+use crate::values::Fraction;
+
+/// The times of a `RouteAction`. What is not set is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimesSpec {
+    /// `timeout`; zero for no limit.
+    pub timeout: Option<Duration>,
+    /// `idle_timeout`; zero for no limit.
+    pub idle_timeout: Option<Duration>,
+    /// `max_grpc_timeout`; zero for whatever the request says.
+    pub max_grpc_timeout: Option<Duration>,
+    /// `grpc_timeout_offset`.
+    pub grpc_timeout_offset: Option<Duration>,
+    /// `max_stream_duration`.
+    pub max_stream_duration: Option<StreamDurationSpec>,
+}
+
+impl TimesSpec {
+    /// Nothing is set.
+    pub const UNSET: Self = Self {
+        timeout: None,
+        idle_timeout: None,
+        max_grpc_timeout: None,
+        grpc_timeout_offset: None,
+        max_stream_duration: None,
+    };
+}
+
+/// `RouteAction.MaxStreamDuration`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamDurationSpec {
+    /// `max_stream_duration`; zero for no limit.
+    pub max_stream_duration: Option<Duration>,
+    /// `grpc_timeout_header_max`; zero for whatever the request says.
+    pub grpc_timeout_header_max: Option<Duration>,
+    /// `grpc_timeout_header_offset`.
+    pub grpc_timeout_header_offset: Option<Duration>,
+}
+
+/// What route and virtual host together say about attempts.
+#[derive(Clone, Debug, Default)]
+pub struct TriesSpec {
+    /// `retry_policy` of the route, or else of the virtual host.
+    pub retry: Option<RetrySpec>,
+    /// `hedge_policy.hedge_on_per_try_timeout` of the route, or else of the virtual host.
+    pub hedge_on_per_try_timeout: bool,
+    /// `request_mirror_policies` of the route, or else of the virtual host, or else of the table.
+    pub mirrors: Vec<MirrorSpec>,
+    /// `internal_redirect_policy`.
+    pub internal_redirects: Option<InternalRedirectSpec>,
+    /// `include_request_attempt_count` of the virtual host.
+    pub count_in_request: bool,
+    /// `include_attempt_count_in_response` of the virtual host.
+    pub count_in_response: bool,
+    /// `include_is_timeout_retry_header` of the virtual host.
+    pub timeout_retry_header: bool,
+    /// `request_body_buffer_limit` or `per_request_buffer_limit_bytes` in bytes; the listener's
+    /// where neither is set.
+    pub buffer_limit: Option<u64>,
+}
+
+impl TriesSpec {
+    /// Nothing is set.
+    pub const UNSET: Self = Self {
+        retry: None,
+        hedge_on_per_try_timeout: false,
+        mirrors: Vec::new(),
+        internal_redirects: None,
+        count_in_request: false,
+        count_in_response: false,
+        timeout_retry_header: false,
+        buffer_limit: None,
+    };
+}
+
+/// `RetryPolicy`.
+#[derive(Clone, Debug, Default)]
+pub struct RetrySpec {
+    /// `retry_on`.
+    pub retry_on: String,
+    /// `num_retries`.
+    pub num_retries: Option<u32>,
+    /// `per_try_timeout`; zero for none.
+    pub per_try_timeout: Option<Duration>,
+    /// `per_try_idle_timeout`; zero for none.
+    pub per_try_idle_timeout: Option<Duration>,
+    /// `retry_back_off`: base and maximum.
+    pub back_off: Option<(Duration, Option<Duration>)>,
+    /// `rate_limited_retry_back_off`.
+    pub rate_limited: Option<RateLimitedSpec>,
+    /// `retriable_status_codes`.
+    pub retriable_status_codes: Vec<u32>,
+    /// `retriable_headers`.
+    pub retriable_headers: Vec<HeaderMatchSpec>,
+    /// `retriable_request_headers`.
+    pub retriable_request_headers: Vec<HeaderMatchSpec>,
+    /// Whether `retry_host_predicate` has `previous_hosts`.
+    pub other_hosts: bool,
+    /// `host_selection_retry_max_attempts`; 0 where it is not set.
+    pub host_selection_attempts: u32,
+    /// `retry_priority.previous_priorities.update_frequency`.
+    pub other_priorities: Option<u32>,
+}
+
+/// `RetryPolicy.RateLimitedRetryBackOff`.
+#[derive(Clone, Debug, Default)]
+pub struct RateLimitedSpec {
+    /// `reset_headers`.
+    pub headers: Vec<ResetHeaderSpec>,
+    /// `max_interval`.
+    pub max_interval: Option<Duration>,
+}
+
+/// `RetryPolicy.ResetHeader`.
+#[derive(Clone, Debug)]
+pub struct ResetHeaderSpec {
+    /// `name`, in any case.
+    pub name: String,
+    /// Whether the number is seconds since 1970 rather than from now.
+    pub is_timestamp: bool,
+}
+
+/// `RouteAction.RequestMirrorPolicy`.
+#[derive(Clone, Debug)]
+pub struct MirrorSpec {
+    /// Where copies go.
+    pub cluster: MirrorClusterSpec,
+    /// `runtime_fraction.default_value`; all where it is not set.
+    pub fraction: Option<Fraction>,
+    /// Whether `-shadow` is added to the host.
+    pub shadow_suffix: bool,
+}
+
+/// Where the copies of a mirror go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MirrorClusterSpec {
+    /// `cluster`.
+    Named(String),
+    /// `cluster_header`.
+    Header(String),
+}
+
+/// `InternalRedirectPolicy`.
+#[derive(Clone, Debug, Default)]
+pub struct InternalRedirectSpec {
+    /// `max_internal_redirects`.
+    pub max_redirects: Option<u32>,
+    /// `redirect_response_codes`.
+    pub statuses: Vec<u32>,
+    /// `predicates`.
+    pub predicates: Vec<RedirectPredicateSpec>,
+    /// `allow_cross_scheme_redirect`.
+    pub allow_cross_scheme: bool,
+    /// `response_headers_to_copy`.
+    pub copied_headers: Vec<String>,
+}
+
+/// One of `InternalRedirectPolicy.predicates`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectPredicateSpec {
+    /// `allow_listed_routes`.
+    AllowListedRoutes(Vec<String>),
+    /// `previous_routes`.
+    PreviousRoutes,
+    /// `safe_cross_scheme`.
+    SafeCrossScheme,
+}

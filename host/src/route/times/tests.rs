@@ -1,0 +1,189 @@
+use super::*;
+use crate::route::spec::StreamDurationSpec;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn head(fields: &[(&str, &str)]) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in fields {
+        headers.append_bytes(name.as_bytes(), value.as_bytes());
+    }
+    headers
+}
+
+fn text(headers: &Headers, known: Known) -> Option<String> {
+    let value = headers.known(known)?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+#[test]
+fn the_timeout_is_the_routes_unless_the_request_says_another() {
+    let route = |timeout| {
+        Times::build(&TimesSpec {
+            timeout,
+            ..TimesSpec::UNSET
+        })
+    };
+    let total = |times: Times, fields: &[(&str, &str)], chosen| {
+        let mut request = head(fields);
+        let times = times.of_request(&mut request, chosen, None, false);
+        assert!(!request.has(Known::XEnvoyUpstreamRqTimeoutMs));
+        times.total
+    };
+    let asks = |ms| [("x-envoy-upstream-rq-timeout-ms", ms)];
+    assert_eq!(total(route(None), &[], None), Some(ms(15_000)));
+    assert_eq!(total(route(Some(ms(0))), &[], None), None);
+    assert_eq!(total(route(Some(ms(70))), &[], None), Some(ms(70)));
+    assert_eq!(total(route(Some(ms(70))), &asks("80"), None), Some(ms(80)));
+    assert_eq!(total(route(Some(ms(70))), &asks("0"), None), None);
+    assert_eq!(total(route(Some(ms(70))), &asks("x"), None), Some(ms(70)));
+    assert_eq!(total(route(Some(ms(70))), &[], Some(ms(90))), Some(ms(90)));
+    assert_eq!(total(route(Some(ms(70))), &[], Some(ms(0))), None);
+}
+
+#[test]
+fn a_try_has_a_limit_only_below_that_of_all() {
+    let times = |total, per_try: &str| {
+        let route = Times::build(&TimesSpec {
+            timeout: Some(ms(total)),
+            ..TimesSpec::UNSET
+        });
+        let mut request = head(&[("x-envoy-upstream-rq-per-try-timeout-ms", per_try)]);
+        let times = route.of_request(&mut request, None, None, false);
+        assert!(!request.has(Known::XEnvoyUpstreamRqPerTryTimeoutMs));
+        times.per_try
+    };
+    assert_eq!(times(100, "99"), Some(ms(99)));
+    assert_eq!(times(100, "100"), None);
+    assert_eq!(times(0, "100"), Some(ms(100)));
+    assert_eq!(times(100, "0"), None);
+}
+
+#[test]
+fn the_upstream_is_told_what_is_left() {
+    let told = |total, per_try, hedged, elapsed| {
+        let times = RequestTimes {
+            total,
+            per_try,
+            hedged,
+            ..RequestTimes::default()
+        };
+        times.expected(ms(elapsed))
+    };
+    let says = |text: &str| Some(ms(text.parse().unwrap()));
+    assert_eq!(told(Some(ms(100)), None, false, 0), says("100"));
+    assert_eq!(told(Some(ms(100)), Some(ms(30)), false, 0), says("30"));
+    assert_eq!(told(Some(ms(100)), Some(ms(30)), true, 0), says("100"));
+    assert_eq!(told(Some(ms(100)), Some(ms(30)), false, 80), says("20"));
+    assert_eq!(told(Some(ms(100)), Some(ms(30)), false, 100), says("1"));
+    assert_eq!(told(None, Some(ms(30)), false, 500), says("30"));
+    assert_eq!(told(None, None, false, 0), None);
+}
+
+#[test]
+fn a_grpc_request_may_set_its_timeout() {
+    let route = |max, offset| {
+        Times::build(&TimesSpec {
+            timeout: Some(ms(70)),
+            max_grpc_timeout: max,
+            grpc_timeout_offset: offset,
+            ..TimesSpec::UNSET
+        })
+    };
+    let told = |times: Times, kind: &str, timeout: &str| {
+        let mut request = head(&[("content-type", kind), ("grpc-timeout", timeout)]);
+        let of = times.of_request(&mut request, None, None, false);
+        if let Some(expected) = of.expected(ms(0)) {
+            of.tell_grpc(&mut request, expected);
+        }
+        (of.total, text(&request, Known::GrpcTimeout).unwrap())
+    };
+    let grpc = "application/grpc+proto";
+    let unlimited = route(Some(ms(0)), None);
+    assert_eq!(
+        told(unlimited, grpc, "200m"),
+        (Some(ms(200)), "200m".into())
+    );
+    assert_eq!(
+        told(unlimited, grpc, "2S"),
+        (Some(ms(2000)), "2000m".into())
+    );
+    assert_eq!(told(unlimited, grpc, "1500u"), (Some(ms(2)), "2m".into()));
+    assert_eq!(told(unlimited, grpc, "soon"), (None, "soon".into()));
+    assert_eq!(
+        told(unlimited, "text/plain", "2S"),
+        (Some(ms(70)), "2S".into())
+    );
+    let limited = route(Some(ms(1000)), Some(ms(50)));
+    assert_eq!(told(limited, grpc, "200m"), (Some(ms(150)), "150m".into()));
+    assert_eq!(told(limited, grpc, "50m"), (Some(ms(50)), "50m".into()));
+    assert_eq!(told(limited, grpc, "9S"), (Some(ms(1000)), "1000m".into()));
+    assert_eq!(
+        told(route(None, None), grpc, "9S"),
+        (Some(ms(70)), "9S".into())
+    );
+}
+
+#[test]
+fn streams_have_a_duration_by_route_manager_or_request() {
+    let route = |max, grpc_max, grpc_offset| {
+        Times::build(&TimesSpec {
+            max_stream_duration: Some(StreamDurationSpec {
+                max_stream_duration: max,
+                grpc_timeout_header_max: grpc_max,
+                grpc_timeout_header_offset: grpc_offset,
+            }),
+            ..TimesSpec::UNSET
+        })
+    };
+    let manager = Some(ms(500));
+    let plain = |times: Times| times.stream_duration(&mut head(&[]), manager);
+    assert_eq!(plain(Times::of_no_route()), manager);
+    assert_eq!(plain(route(None, None, None)), manager);
+    assert_eq!(plain(route(Some(ms(70)), None, None)), Some(ms(70)));
+    assert_eq!(plain(route(Some(ms(0)), None, None)), None);
+    assert_eq!(plain(route(Some(ms(70)), Some(ms(5)), None)), Some(ms(70)));
+    let grpc = |times: Times, asked: &str| {
+        let mut request = head(&[("grpc-timeout", asked)]);
+        let limit = times.stream_duration(&mut request, manager);
+        (limit, text(&request, Known::GrpcTimeout).unwrap())
+    };
+    let any = Some(ms(0));
+    assert_eq!(
+        grpc(route(None, any, None), "9S"),
+        (Some(ms(9000)), "9000m".into())
+    );
+    assert_eq!(
+        grpc(route(None, Some(ms(80)), None), "9S"),
+        (Some(ms(80)), "80m".into())
+    );
+    assert_eq!(
+        grpc(route(None, any, Some(ms(100))), "9S"),
+        (Some(ms(8900)), "8900m".into())
+    );
+    assert_eq!(
+        grpc(route(None, any, Some(ms(100))), "50m"),
+        (Some(ms(0)), "0m".into())
+    );
+    assert_eq!(
+        grpc(route(Some(ms(70)), None, None), "9S"),
+        (Some(ms(70)), "70m".into())
+    );
+    let without = route(Some(ms(70)), None, None).of_request(&mut head(&[]), None, None, false);
+    assert_eq!(without.total, None, "it takes the place of the timeout");
+}
+
+#[test]
+fn long_grpc_timeouts_change_their_unit() {
+    let said = |ms| {
+        let mut request = head(&[]);
+        set_grpc_timeout(&mut request, Duration::from_millis(ms));
+        text(&request, Known::GrpcTimeout).unwrap()
+    };
+    assert_eq!(said(99_999_999), "99999999m");
+    assert_eq!(said(100_000_000), "100000S");
+    assert_eq!(said(100_000_000_000), "1666666M");
+    assert_eq!(said(1_000_000_000_000_000_000), "99999999H");
+}
