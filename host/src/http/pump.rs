@@ -6,8 +6,6 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use super::error::Error;
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::kept::Kept;

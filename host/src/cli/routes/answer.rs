@@ -148,7 +148,7 @@ fn act(
                 cluster: name,
                 known: cluster.is_some(),
                 weights: written.map(weights).unwrap_or_default(),
-                timeout: forward.timeout,
+                timeout: forward.times.timeout,
             }
         }
         Action::Redirect(redirect) => {
