@@ -184,7 +184,7 @@ pub struct DirectResponse {
 
 impl Route {
     /// Chooses a cluster. `random` is the stream's number, `cluster` gives the index of a cluster by
-    /// its name. `None` where all weights are 0 now: then the request has no route, as in Envoy.
+    /// its name. `None` where all weights are 0 now: then the request has no route.
     #[must_use]
     pub fn pick(
         &self,
