@@ -19,9 +19,14 @@ use crate::clock;
 use crate::exchange::{Exchange, Flags};
 use crate::headers::{Headers, Known};
 use crate::limits;
+use crate::observe::metrics::VirtualClusterStats;
+use crate::observe::stats::Sharded;
 use crate::route::{EnvoyHeaders, Failure, Forward, RequestTimes, Retries, Verdict, Wait};
 use crate::upstream::{Cluster, ClusterStats, Endpoint, Lease, Priority, RetryPermit};
 use crate::worker::Worker;
+
+/// What counts a group of a virtual host's requests.
+type Group = Sharded<VirtualClusterStats>;
 
 /// See the module's page.
 pub(super) struct Attempts {
@@ -32,6 +37,8 @@ pub(super) struct Attempts {
     pub(super) hash: Option<u64>,
     /// Which subset it asks for: an index into the snapshot's list.
     pub(super) criteria: Option<usize>,
+    /// What counts the request beside its cluster.
+    pub(super) group: Option<Arc<Group>>,
     /// The request's body, as far as it went upstream.
     pub(super) kept: Kept,
     retries: Option<Box<Retries>>,
@@ -81,6 +88,7 @@ impl Attempts {
             times,
             hash: None,
             criteria: None,
+            group: None,
             kept: Kept::default(),
             retries: retries.map(Box::new),
             permit: None,
@@ -240,7 +248,7 @@ impl Attempts {
         if !settle(
             &mut self.permit,
             verdict,
-            (&self.cluster, self.priority),
+            (&self.cluster, self.priority, self.group.as_deref()),
             exchange,
             worker,
         ) {
@@ -271,7 +279,7 @@ impl Attempts {
             if settle(
                 &mut self.permit,
                 verdict,
-                (&self.cluster, self.priority),
+                (&self.cluster, self.priority, self.group.as_deref()),
                 exchange,
                 worker,
             ) {
@@ -316,26 +324,40 @@ impl Attempts {
 fn settle(
     permit: &mut Option<RetryPermit>,
     verdict: Verdict,
-    (cluster, priority): (&Arc<Cluster>, Priority),
+    (cluster, priority, group): (&Arc<Cluster>, Priority, Option<&Group>),
     exchange: &mut Exchange,
     worker: &Worker,
 ) -> bool {
     let stats = cluster.stats(worker.index);
+    let group = group.map(|group| group.shard(worker.index));
     let was_retry = permit.take().is_some();
     match verdict {
         Verdict::Pass => {
             if was_retry {
                 stats.upstream_rq_retry_success.inc();
+                if let Some(group) = group {
+                    group.upstream_rq_retry_success.inc();
+                }
             }
         }
         Verdict::Exhausted => {
             stats.upstream_rq_retry_limit_exceeded.inc();
+            if let Some(group) = group {
+                group.upstream_rq_retry_limit_exceeded.inc();
+            }
             exchange
                 .flags
                 .insert_early(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
         }
         Verdict::Retry => {
             *permit = cluster.try_retry(priority, worker.index);
+            let counted = group.map(|group| match permit {
+                Some(_) => &group.upstream_rq_retry,
+                None => &group.upstream_rq_retry_overflow,
+            });
+            if let Some(counter) = counted {
+                counter.inc();
+            }
             if permit.is_some() {
                 stats.upstream_rq_retry.inc();
             } else {

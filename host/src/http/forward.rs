@@ -275,6 +275,7 @@ fn plan(
         .remove_known(Known::XEnvoyUpstreamRqTimeoutAltResponse);
     let mut attempts = Attempts::new(cluster, priority(forward), times, retries);
     attempts.hash = hash;
+    attempts.group.clone_from(&stream.group);
     attempts.criteria = route.as_ref().and_then(|route| route.criteria(pick));
     attempts.follow(
         forward,
