@@ -59,6 +59,11 @@ const BUILT_IN: &[Filter] = &[
         package: "nuncio-filter-grpc-web",
     },
     Filter {
+        name: "GRPC_STATS",
+        folder: "filters/grpc_stats",
+        package: "nuncio-filter-grpc-stats",
+    },
+    Filter {
         name: "HEADER_TO_METADATA",
         folder: "filters/header_to_metadata",
         package: "nuncio-filter-header-to-metadata",

@@ -9,6 +9,7 @@ mod frames;
 mod tests;
 
 use frames::Frames;
+use nuncio_filter_config::{charge, is_grpc, method_of};
 use nuncio_sdk::{
     Attribute, BodyMode, Exchange, Filter, Flow, HeaderName, Interest, LocalReply, RequestBody,
     RequestHeaders, ResponseBody, ResponseHeaders, ResponseTrailers, Result, Setup,
@@ -132,7 +133,7 @@ impl Filter for GrpcWeb {
         stream: &mut Stream,
         cx: &mut ResponseHeaders<'_>,
     ) -> Result<Flow> {
-        charge(stream, cx.response().get(self.grpc_status), cx);
+        stream.charge(cx.response().get(self.grpc_status), cx);
         stream.foreign = !self.is_grpc(cx);
         let content_type = match stream.text_response {
             true => GRPC_WEB_TEXT_PROTO,
@@ -166,7 +167,7 @@ impl Filter for GrpcWeb {
         stream: &mut Stream,
         cx: &mut ResponseTrailers<'_>,
     ) -> Result<()> {
-        charge(stream, cx.trailers().get(self.grpc_status), cx);
+        stream.charge(cx.trailers().get(self.grpc_status), cx);
         let frame = frames::of_trailers(&cx.trailers().entries());
         cx.clear_trailers()?;
         if stream.text_response {
@@ -180,14 +181,22 @@ impl Filter for GrpcWeb {
     }
 }
 
+impl Stream {
+    /// Counts the end of the call, by its status.
+    fn charge(&self, status: Option<Vec<u8>>, exchange: &Exchange<'_>) {
+        if !self.statistics.is_empty() {
+            charge(&self.statistics, status.as_deref(), exchange);
+        }
+    }
+}
+
 impl GrpcWeb {
     /// What the names of a request's statistics begin with, where it is for a method and a cluster.
     fn statistics(&self, cx: &RequestHeaders<'_>) -> Option<String> {
         let cluster = String::from_utf8(cx.attribute(self.cluster)?).ok()?;
         let path = cx.request().get_str(self.path)?;
-        let path = path.split('?').next()?;
-        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
-        (!method.contains('/')).then(|| format!("cluster.{cluster}.grpc-web.{service}.{method}"))
+        let (service, method) = method_of(&path)?;
+        Some(format!("cluster.{cluster}.grpc-web.{service}.{method}"))
     }
 
     /// Whether the response is one of gRPC, or of gRPC-Web already.
@@ -200,8 +209,7 @@ impl GrpcWeb {
             return false;
         }
         let content_type = response.get(self.content_type).unwrap_or_default();
-        let rest = content_type.strip_prefix(b"application/grpc");
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+        is_grpc(&content_type)
             || [GRPC_WEB_PROTO, GRPC_WEB_TEXT_PROTO].contains(&content_type.as_slice())
     }
 
@@ -215,21 +223,6 @@ impl GrpcWeb {
         response.set(self.grpc_message, message)?;
         response.set(self.grpc_status, grpc_status(&status))?;
         Ok(())
-    }
-}
-
-/// Counts the end of a call, by its status.
-fn charge(stream: &Stream, status: Option<Vec<u8>>, exchange: &Exchange<'_>) {
-    let Some(status) = status.filter(|_| !stream.statistics.is_empty()) else {
-        return;
-    };
-    let status = String::from_utf8_lossy(&status);
-    let outcome = match status.parse() {
-        Ok(0_u64) => "success",
-        _ => "failure",
-    };
-    for name in [&*status, outcome, "total"] {
-        exchange.count(&format!("{}.{name}", stream.statistics), 1);
     }
 }
 

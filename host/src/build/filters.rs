@@ -111,6 +111,11 @@ impl Workshop<'_> {
                 filters::HEADER_TO_METADATA,
                 config_json::to_string(config),
             ),
+            HttpFilterConfig::GrpcStats(config) => (
+                "grpc_stats",
+                filters::GRPC_STATS,
+                config_json::to_string(config),
+            ),
             HttpFilterConfig::Wasm(config) => {
                 return self.user(&written.name, config, stat_prefix, place);
             }

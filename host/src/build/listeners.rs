@@ -267,6 +267,7 @@ fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
             | HttpFilterConfig::Buffer(_)
             | HttpFilterConfig::Fault(_)
             | HttpFilterConfig::HeaderToMetadata(_)
+            | HttpFilterConfig::GrpcStats(_)
             | HttpFilterConfig::Wasm(_) => false,
         });
     if suppressed {

@@ -57,7 +57,9 @@ enum Kind {
 impl Kind {
     const fn of(written: &HttpFilterConfig) -> Self {
         match written {
-            HttpFilterConfig::Router(_) | HttpFilterConfig::GrpcWeb(_) => Self::Nothing,
+            HttpFilterConfig::Router(_)
+            | HttpFilterConfig::GrpcWeb(_)
+            | HttpFilterConfig::GrpcStats(_) => Self::Nothing,
             HttpFilterConfig::LocalRateLimit(_) => Self::LocalRateLimit,
             HttpFilterConfig::HeaderMutation(_) => Self::HeaderMutation,
             HttpFilterConfig::Cors(_) => Self::Cors,

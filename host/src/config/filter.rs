@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod cors;
 pub mod fault;
+pub mod grpc_stats;
 pub mod header_to_metadata;
 pub mod per_route;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::filter::buffer::Buffer;
 use crate::config::filter::cors::Cors;
 use crate::config::filter::fault::HttpFault;
+use crate::config::filter::grpc_stats::GrpcStats;
 use crate::config::filter::header_to_metadata::HeaderToMetadata;
 use crate::config::header::{HeaderMutation, HeaderValueOption};
 use crate::config::scalar::{
@@ -59,6 +61,9 @@ pub enum HttpFilterConfig {
     /// Leaves values of headers as metadata.
     #[serde(rename = "envoy.extensions.filters.http.header_to_metadata.v3.Config")]
     HeaderToMetadata(HeaderToMetadata),
+    /// Counts calls of gRPC.
+    #[serde(rename = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
+    GrpcStats(GrpcStats),
     /// A filter of the user.
     #[serde(rename = "nuncio.filters.http.wasm.v1.Wasm")]
     Wasm(Wasm),

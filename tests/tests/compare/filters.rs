@@ -2,6 +2,7 @@
 
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::h2_client::H2Send;
+use nuncio_tests::h2_origin::H2Reply;
 
 const FILTERS: &str = include_str!("../../cases/filters.yaml");
 
@@ -11,6 +12,7 @@ pub(crate) fn group() -> Group {
     let mut cases = buffer();
     cases.extend(fault());
     cases.extend(metadata());
+    cases.extend(grpc_stats());
     Group::new("filters", FILTERS, cases)
 }
 
@@ -131,4 +133,24 @@ fn metadata() -> Vec<Case> {
         "X-Version: 1\r\n",
     ));
     cases
+}
+
+/// Calls of gRPC with two messages up and one down, then what was counted.
+fn grpc_stats() -> Vec<Case> {
+    let call = |method: &str, status: &str| {
+        let request = H2Send::new("POST", &format!("/pkg.Service/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(b"\0\0\0\0\x01a\0\0\0\0\0");
+        let head = H2Reply::status(200).header("content-type", "application/grpc");
+        let reply = head.body(b"\0\0\0\0\x02ab").trailer("grpc-status", status);
+        Case::http2(&format!("{method} with status {status}"), request).h2_reply(reply)
+    };
+    vec![
+        call("Listed", "0"),
+        call("Listed", "5"),
+        call("Unlisted", "0"),
+        call("Listed?query", "0"),
+        Case::admin("GET /stats?filter=h2.grpc", &["cluster.h2.grpc"]),
+    ]
 }

@@ -55,6 +55,10 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.http.fault.v3.HTTPFault",
     ),
     (
+        "envoy.filters.http.grpc_stats",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    ),
+    (
         "envoy.filters.http.header_to_metadata",
         "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     ),
