@@ -216,7 +216,7 @@ impl GrpcWeb {
     /// Makes a response that is not gRPC a failure of gRPC, with what it says as the message.
     fn make_message(&self, cx: &mut ResponseBody<'_>) -> Result<()> {
         let status = cx.response().get(self.status).unwrap_or_default();
-        let message = cx.chunk().get(..MESSAGE_BYTES).unwrap_or(cx.chunk());
+        let (message, _) = cx.chunk().split_at(cx.chunk().len().min(MESSAGE_BYTES));
         let message = percent_encoded(message);
         cx.replace("")?;
         let mut response = cx.response_mut();

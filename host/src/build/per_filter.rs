@@ -9,14 +9,14 @@
 //! As in Envoy, the most specific place that says whether a filter is left out decides that, and a
 //! configuration says that it is not.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Workshop;
-use crate::config::filter::cors::OldCorsPolicy;
+use crate::config::filter::cors::{EnabledSpecifier, OldCorsPolicy};
 use crate::config::filter::per_route::{PerFilterConfig, PerFilterConfigs};
 use crate::config::filter::{HttpFilter, HttpFilterConfig};
+use crate::config::scalar::RuntimeFractionalPercent;
 use crate::config::{Place, json as config_json};
 use crate::nearest::nearest;
 use crate::variant::{Variant, Variants};
@@ -36,8 +36,6 @@ struct Filter {
     off: bool,
     /// None where it could not be made, which was told.
     slot: Option<SlotBuilder>,
-    /// Its configurations by the places that they come from.
-    known: HashMap<Vec<u32>, Variant>,
 }
 
 /// What a filter takes as its configuration for routes.
@@ -127,7 +125,6 @@ impl Chain {
             kind: Kind::of(&written.typed_config),
             off: written.disabled,
             slot,
-            known: HashMap::new(),
         });
     }
 
@@ -202,6 +199,13 @@ impl Workshop<'_> {
             return outer.clone();
         };
         let place = place.field("cors");
+        if let Some(EnabledSpecifier::FilterEnabled(enabled)) = &policy.enabled {
+            self.warn_fixed(Some(enabled), place.field("filter_enabled"));
+        }
+        self.warn_fixed(
+            policy.shadow_enabled.as_ref(),
+            place.field("shadow_enabled"),
+        );
         if !chain.filters.iter().any(|filter| filter.kind == Kind::Cors) {
             self.diagnostics
                 .warning(
@@ -248,7 +252,13 @@ impl Workshop<'_> {
             PerFilterConfig::HeaderMutation(config) => {
                 (Kind::HeaderMutation, config_json::to_string(config))
             }
-            PerFilterConfig::Cors(config) => (Kind::Cors, config_json::to_string(config)),
+            PerFilterConfig::Cors(config) => {
+                let enabled = config.filter_enabled.as_ref();
+                self.warn_fixed(enabled, place.field("filter_enabled"));
+                let shadow = config.shadow_enabled.as_ref();
+                self.warn_fixed(shadow, place.field("shadow_enabled"));
+                (Kind::Cors, config_json::to_string(config))
+            }
             PerFilterConfig::Buffer(config) => (Kind::Buffer, config_json::to_string(config)),
             PerFilterConfig::Fault(config) => (Kind::Fault, config_json::to_string(config)),
             PerFilterConfig::HeaderToMetadata(config) => {
@@ -282,6 +292,13 @@ impl Workshop<'_> {
             }
         };
         Some(Override::Configured(kind, document.into()))
+    }
+
+    /// A filter does not see runtime values.
+    fn warn_fixed(&mut self, written: Option<&RuntimeFractionalPercent>, place: Place<'_>) {
+        if let Some(fraction) = written {
+            self.warn_fixed_key(&fraction.runtime_key, place);
+        }
     }
 
     fn apply(
@@ -319,19 +336,11 @@ impl Workshop<'_> {
             id,
             document: Arc::clone(document),
         });
-        let places: Vec<u32> = effective.configs.iter().map(|config| config.id).collect();
-        if let Some(known) = filter.known.get(&places) {
-            effective.variant = *known;
-            return;
-        }
         let Some(slot) = &mut filter.slot else {
             return;
         };
         match slot.for_route(effective.configs.clone()) {
-            Ok(variant) => {
-                effective.variant = variant;
-                filter.known.insert(places, variant);
-            }
+            Ok(variant) => effective.variant = variant,
             Err(error) => {
                 self.diagnostics.error(place, super::chain(&error));
             }
