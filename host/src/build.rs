@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::config::address::SocketAddress;
 use crate::config::listener::NetworkFilterConfig;
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
-use crate::observe::access_log::Sinks;
+use crate::observe::access_log::{Sink, Sinks, Target};
 use crate::observe::metrics::ServerStats;
 use crate::observe::registry::{Registry, Scope};
 use crate::runtime::Snapshot;
@@ -23,8 +23,10 @@ use crate::upstream::Criteria;
 use crate::values::Values;
 use crate::wasm;
 
+mod balancing;
 mod clusters;
 mod filters;
+mod health;
 mod listeners;
 mod manager;
 mod matching;
@@ -86,6 +88,8 @@ struct Workshop<'a> {
     /// What routes ask of endpoints.
     criteria: Vec<Criteria>,
     node: NodeNames,
+    /// Where outlier detection writes its events.
+    outlier_log: Option<Arc<Sink>>,
 }
 
 /// What this proxy is called, the command line heeded.
@@ -145,8 +149,10 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         machine_address: machine_address(),
         node: node_names,
         values: Arc::clone(&values),
+        outlier_log: None,
         criteria: Vec::new(),
     };
+    shop.outlier_log = shop.outlier_log(&bootstrap, root.field("cluster_manager"));
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
@@ -173,6 +179,26 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
 }
 
 impl Workshop<'_> {
+    fn outlier_log(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<Arc<Sink>> {
+        let events = bootstrap
+            .cluster_manager
+            .as_ref()?
+            .outlier_detection
+            .as_ref()?;
+        if events.event_log_path.is_empty() {
+            return None;
+        }
+        let target = Target::File(events.event_log_path.clone().into());
+        match self.services.sinks.open(target) {
+            Ok(sink) => Some(sink),
+            Err(error) => {
+                let at = place.field("outlier_detection").field("event_log_path");
+                self.diagnostics.error(at, chain(&error));
+                None
+            }
+        }
+    }
+
     fn admin(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<SocketAddr> {
         let address = bootstrap.admin.as_ref()?.address.as_ref()?;
         self.literal(

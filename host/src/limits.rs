@@ -13,6 +13,8 @@ pub const REQUEST_HEADERS_KB_MAX: u32 = 8192;
 pub const HEADERS_COUNT: u32 = 100;
 /// Largest head of an upstream response over HTTP/1: 80 KiB, as in Envoy.
 pub const RESPONSE_HEADERS_BYTES: usize = 80 * 1024;
+/// Greatest `priority` of endpoints, as in Envoy less one: a set of levels is a number of 128 bits.
+pub const PRIORITY_MAX: u32 = 127;
 /// `per_connection_buffer_limit_bytes`: 1 MiB, Envoy's default.
 pub const CONNECTION_BUFFER_BYTES: u32 = 1024 * 1024;
 /// How much of a request's body is kept in case that an upstream closes the connection just now,

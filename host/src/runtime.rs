@@ -39,7 +39,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A configuration of these listeners and clusters.
+    /// A configuration of these listeners and clusters, whose routes ask for `criteria`.
     #[must_use]
     pub fn new(
         listeners: Vec<Arc<Listener>>,

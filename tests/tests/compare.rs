@@ -7,6 +7,8 @@
 
 #[path = "compare/actions.rs"]
 mod actions;
+#[path = "compare/balance.rs"]
+mod balance;
 #[path = "compare/connection.rs"]
 mod connection;
 #[path = "compare/cors.rs"]
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         cors::group(),
         grpc_web::group(),
         filters::group(),
+        balance::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

@@ -3,32 +3,27 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
-
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
 
 use super::Workshop;
 use super::manager::{keepalive, name_format};
 use crate::config::Place;
+use crate::config::address::SocketAddress;
 use crate::config::circuit_breaker::CircuitBreakers;
 use crate::config::cluster::{
-    Cluster as Written, DiscoveryType, DnsLookupFamily, LbPolicy, ProtocolConfig,
-    UpstreamProtocolOptions,
+    Cluster as Written, DiscoveryType, DnsLookupFamily, ProtocolConfig, UpstreamProtocolOptions,
 };
 use crate::config::endpoint::LbEndpoint;
-use crate::config::health_check::{CodecClientType, HealthCheck as WrittenCheck};
-use crate::config::matcher::Int64Range;
 use crate::config::protocol::UpstreamHttp2ProtocolOptions;
 use crate::config::route::RoutingPriority;
 use crate::config::scalar::Duration as WrittenDuration;
+use crate::limits;
 use crate::observe::registry::Scope;
 use crate::upstream::Cluster;
+use crate::upstream::cluster::Outlets;
 use crate::upstream::spec::{
-    ClusterSpec, Discovery, DnsSpec, DnsTarget, Family, HealthCheck, Http2Settings, Intervals,
-    Policy, Protocol, StaticEndpoint, Thresholds,
+    ClusterSpec, Discovery, DnsSpec, DnsTarget, Family, Http2Settings, Protocol, StaticEndpoint,
+    Thresholds, Traits,
 };
 
 impl Workshop<'_> {
@@ -50,14 +45,31 @@ impl Workshop<'_> {
             self.clusters.insert(cluster.name.clone(), built.len());
             if let Some(spec) = self.cluster(cluster, here) {
                 let name = spec.alt_stat_name.as_ref().unwrap_or(&spec.name);
-                let stats = self.registry.sharded(Scope::cluster(name));
+                let outlets = self.outlets(&spec, &Scope::cluster(name));
                 let scope = Scope::cluster(name);
-                let cluster = Cluster::with_stats(spec, self.settings.workers, stats);
+                let cluster = Cluster::with_outlets(spec, self.settings.workers, outlets);
                 self.registry.register(scope, cluster.breakers());
                 built.push(cluster);
             }
         }
         built
+    }
+
+    /// Where a cluster counts and writes.
+    fn outlets(&self, spec: &ClusterSpec, scope: &Scope) -> Outlets {
+        let policy = spec.balancing.policy;
+        let detection = spec.outlier_detection.as_ref();
+        Outlets {
+            cluster: self.registry.sharded(scope.clone()),
+            ring: policy
+                .is_ring()
+                .then(|| self.registry.sharded(scope.clone())),
+            maglev: policy
+                .is_maglev()
+                .then(|| self.registry.sharded(scope.clone())),
+            outlier: detection.map(|_| self.registry.sharded(scope.clone())),
+            outlier_log: detection.and_then(|_| self.outlier_log.clone()),
+        }
     }
 
     fn cluster(&mut self, written: &Written, place: Place<'_>) -> Option<ClusterSpec> {
@@ -69,12 +81,8 @@ impl Workshop<'_> {
         if let Some(timeout) = written.connect_timeout {
             spec.connect_timeout = timeout.get();
         }
-        spec.policy = policy(written);
-        if let Some(common) = &written.common_lb_config
-            && let Some(threshold) = common.healthy_panic_threshold
-        {
-            spec.panic_threshold = threshold.value;
-        }
+        spec.balancing = self.balancing(written, place);
+        spec.outlier_detection = self.outlier_detection(written, place.field("outlier_detection"));
         if written.http_options().is_some() && written.http2_protocol_options.is_some() {
             let message = "'http2_protocol_options' and 'typed_extension_protocol_options' exclude each other";
             self.diagnostics
@@ -131,16 +139,23 @@ impl Workshop<'_> {
         let groups = assignment.map(|assignment| assignment.endpoints.iter().enumerate());
         let mut endpoints = Vec::new();
         for (group_index, group) in groups.into_iter().flatten() {
-            let here = here.index(group_index).field("lb_endpoints");
-            let members = group.lb_endpoints.iter().enumerate();
-            endpoints.extend(members.map(|(index, endpoint)| (endpoint, here.index(index))));
+            let here = here.index(group_index);
+            if group.priority > limits::PRIORITY_MAX {
+                let message = format!("priorities are at most {}", limits::PRIORITY_MAX);
+                self.diagnostics.error(here.field("priority"), message);
+            }
+            for (index, endpoint) in group.lb_endpoints.iter().enumerate() {
+                let here = here.field("lb_endpoints").index(index);
+                let traits = self.traits(group, endpoint, here);
+                endpoints.push((endpoint, Arc::new(traits), here));
+            }
         }
         match written.r#type {
-            DiscoveryType::Static => self.static_endpoints(&endpoints).map(Discovery::Static),
+            DiscoveryType::Static => self.static_endpoints(endpoints).map(Discovery::Static),
             DiscoveryType::StrictDns => Some(Discovery::StrictDns {
                 targets: endpoints
-                    .iter()
-                    .map(|(endpoint, _)| dns_target(endpoint))
+                    .into_iter()
+                    .map(|(endpoint, traits, _)| dns_target(endpoint, traits))
                     .collect(),
                 dns: dns(written),
             }),
@@ -149,30 +164,36 @@ impl Workshop<'_> {
 
     fn static_endpoints(
         &mut self,
-        endpoints: &[(&LbEndpoint, Place<'_>)],
+        endpoints: Vec<(&LbEndpoint, Arc<Traits>, Place<'_>)>,
     ) -> Option<Vec<StaticEndpoint>> {
         let mut built = Vec::new();
         let mut whole = true;
-        for (written, place) in endpoints {
-            let endpoint = written.endpoint();
-            let socket = endpoint.address.socket();
-            let Ok(ip) = socket.address.parse::<IpAddr>() else {
-                let at = ["endpoint", "address", "socket_address", "address"];
-                let at = at.iter().fold(*place, |place, name| place.field(name));
-                let message = format!("malformed IP address \"{}\"", socket.address);
-                self.diagnostics
-                    .error(at, message)
-                    .hint("a STATIC cluster has literal addresses; for names set the cluster's type to STRICT_DNS");
-                whole = false;
-                continue;
-            };
-            let mut made = StaticEndpoint::new(SocketAddr::new(ip, socket.port()));
-            made.hostname = named(&endpoint.hostname);
-            made.weight = written.load_balancing_weight.unwrap_or(1);
-            made.health_check_port = check_port(written);
-            built.push(made);
+        for (written, traits, place) in endpoints {
+            let socket = written.endpoint().address.socket();
+            let at = place.field("endpoint").field("address");
+            match self.literal_address(socket, at) {
+                Some(address) => built.push(StaticEndpoint { address, traits }),
+                None => whole = false,
+            }
         }
         whole.then_some(built)
+    }
+
+    /// The address, which has to be a literal one.
+    pub(super) fn literal_address(
+        &mut self,
+        socket: &SocketAddress,
+        place: Place<'_>,
+    ) -> Option<SocketAddr> {
+        if let Ok(ip) = socket.address.parse::<IpAddr>() {
+            return Some(SocketAddr::new(ip, socket.port()));
+        }
+        let at = place.field("socket_address").field("address");
+        let message = format!("malformed IP address \"{}\"", socket.address);
+        self.diagnostics
+            .error(at, message)
+            .hint("a STATIC cluster has literal addresses; for names set the cluster's type to STRICT_DNS");
+        None
     }
 
     fn breakers(&mut self, written: &CircuitBreakers, place: Place<'_>) -> [Thresholds; 2] {
@@ -204,113 +225,6 @@ impl Workshop<'_> {
                 .hint("leave 'priority' out, or add thresholds of DEFAULT priority, to limit ordinary requests");
         }
         built
-    }
-
-    fn health_check(
-        &mut self,
-        cluster: &Written,
-        written: &WrittenCheck,
-        place: Place<'_>,
-    ) -> Option<HealthCheck> {
-        let http = written.http();
-        let here = place.field("http_health_check");
-        let host = if http.host.is_empty() {
-            &cluster.name
-        } else {
-            &http.host
-        };
-        let Ok(host) = HeaderValue::from_str(host) else {
-            let message = format!("\"{host}\" cannot be sent as a host header");
-            self.diagnostics.error(here.field("host"), message);
-            return None;
-        };
-        let Ok(path) = PathAndQuery::try_from(http.path.as_str()) else {
-            let message = format!("\"{}\" is not a path", http.path);
-            self.diagnostics.error(here.field("path"), message);
-            return None;
-        };
-        let mut check = HealthCheck::new(host, path, written.timeout.get(), written.interval.get());
-        check.unhealthy_threshold = written
-            .unhealthy_threshold
-            .unwrap_or(check.unhealthy_threshold);
-        check.healthy_threshold = written.healthy_threshold.unwrap_or(check.healthy_threshold);
-        check.reuse_connection = written.reuse_connection.unwrap_or(true);
-        check.always_log_failures = written.always_log_health_check_failures;
-        if let Ok(method) = Method::from_bytes(http.method.as_str().as_bytes()) {
-            check.method = method;
-        }
-        if !http.expected_statuses.is_empty() {
-            check.expected =
-                self.statuses(&http.expected_statuses, here.field("expected_statuses"));
-        }
-        check.retriable = self.statuses(&http.retriable_statuses, here.field("retriable_statuses"));
-        check.http2 = http.codec_client_type == CodecClientType::Http2;
-        check.intervals = intervals(written);
-        Some(check)
-    }
-
-    /// Ranges of statuses, `end` excluded, within 100 to 600 as Envoy wants them.
-    fn statuses(&mut self, written: &[Int64Range], place: Place<'_>) -> Vec<Range<u16>> {
-        let mut built = Vec::new();
-        for (index, range) in written.iter().enumerate() {
-            let bounds = (u16::try_from(range.start), u16::try_from(range.end));
-            match bounds {
-                (Ok(start), Ok(end)) if start >= 100 && end <= 600 && start < end => {
-                    built.push(start..end);
-                }
-                _ => {
-                    self.diagnostics.error(
-                        place.index(index),
-                        "a range of statuses has 100 <= start < end <= 600",
-                    );
-                }
-            }
-        }
-        built
-    }
-}
-
-fn intervals(written: &WrittenCheck) -> Intervals {
-    let mut built = Intervals::new(written.interval.get());
-    let or_zero =
-        |duration: Option<WrittenDuration>| duration.map_or(Duration::ZERO, WrittenDuration::get);
-    let set = |duration: Option<WrittenDuration>| duration.map(WrittenDuration::get);
-    built.initial_jitter = or_zero(written.initial_jitter);
-    built.jitter = or_zero(written.interval_jitter);
-    built.jitter_percent = written.interval_jitter_percent;
-    if let Some(interval) = written.no_traffic_interval {
-        built.no_traffic = interval.get();
-    }
-    built.no_traffic_healthy = set(written.no_traffic_healthy_interval);
-    built.unhealthy = set(written.unhealthy_interval);
-    built.unhealthy_edge = set(written.unhealthy_edge_interval);
-    built.healthy_edge = set(written.healthy_edge_interval);
-    built
-}
-
-fn policy(written: &Written) -> Policy {
-    match written.lb_policy {
-        LbPolicy::RoundRobin => Policy::RoundRobin,
-        LbPolicy::Random => Policy::Random,
-        LbPolicy::LeastRequest => {
-            let Policy::LeastRequest {
-                mut choice_count,
-                mut active_request_bias,
-            } = Policy::LEAST_REQUEST
-            else {
-                return Policy::LEAST_REQUEST;
-            };
-            if let Some(config) = &written.least_request_lb_config {
-                choice_count = config.choice_count.unwrap_or(choice_count);
-                if let Some(bias) = &config.active_request_bias {
-                    active_request_bias = bias.default_value;
-                }
-            }
-            Policy::LeastRequest {
-                choice_count,
-                active_request_bias,
-            }
-        }
     }
 }
 
@@ -344,14 +258,17 @@ fn http2_settings(written: &UpstreamHttp2ProtocolOptions) -> Http2Settings {
     }
 }
 
-fn dns_target(written: &LbEndpoint) -> DnsTarget {
-    let endpoint = written.endpoint();
-    let socket = endpoint.address.socket();
-    let mut target = DnsTarget::new(&socket.address, socket.port());
-    target.hostname = named(&endpoint.hostname);
-    target.weight = written.load_balancing_weight.unwrap_or(1);
-    target.health_check_port = check_port(written);
-    target
+fn dns_target(written: &LbEndpoint, mut traits: Arc<Traits>) -> DnsTarget {
+    let socket = written.endpoint().address.socket();
+    let host: Arc<str> = socket.address.as_str().into();
+    if traits.hostname.is_none() {
+        Arc::make_mut(&mut traits).hostname = Some(Arc::clone(&host));
+    }
+    DnsTarget {
+        host,
+        port: socket.port(),
+        traits,
+    }
 }
 
 fn dns(written: &Written) -> DnsSpec {
@@ -376,13 +293,4 @@ fn dns(written: &Written) -> DnsSpec {
             DnsLookupFamily::All => Family::All,
         },
     }
-}
-
-fn named(hostname: &str) -> Option<Arc<str>> {
-    (!hostname.is_empty()).then(|| hostname.into())
-}
-
-fn check_port(written: &LbEndpoint) -> Option<u16> {
-    let config = written.endpoint().health_check_config.as_ref()?;
-    (config.port_value != 0).then_some(config.port_value)
 }

@@ -27,7 +27,7 @@ impl Workshop<'_> {
 }
 
 /// A `google.protobuf.Value`.
-fn value(json: &serde_json::Value) -> Value {
+pub(super) fn value(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(value) => Value::Bool(*value),

@@ -17,6 +17,9 @@ pub struct Bootstrap {
     /// The administration server; without one there is none.
     #[serde(default)]
     pub admin: Option<Admin>,
+    /// What all clusters have in common.
+    #[serde(default)]
+    pub cluster_manager: Option<ClusterManager>,
     /// What the file itself configures.
     #[serde(default)]
     pub static_resources: StaticResources,
@@ -77,6 +80,24 @@ pub struct DiskLayer {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer")]
 pub struct AdminLayer {}
+
+/// `envoy.config.bootstrap.v3.ClusterManager`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.ClusterManager")]
+pub struct ClusterManager {
+    /// What outlier detection writes down.
+    #[serde(default)]
+    pub outlier_detection: Option<OutlierEvents>,
+}
+
+/// `envoy.config.bootstrap.v3.ClusterManager.OutlierDetection`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.ClusterManager.OutlierDetection")]
+pub struct OutlierEvents {
+    /// The file that events are appended to.
+    #[serde(default)]
+    pub event_log_path: String,
+}
 
 /// `envoy.config.core.v3.Node`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -5,10 +5,16 @@ use serde::{Deserialize, Serialize};
 use crate::config::circuit_breaker::CircuitBreakers;
 use crate::config::endpoint::ClusterLoadAssignment;
 use crate::config::health_check::HealthCheck;
+use crate::config::load_balancing::{
+    CommonLbConfig, LbSubsetConfig, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
+    RoundRobinLbConfig,
+};
+use crate::config::load_balancing_policy::LoadBalancingPolicy;
+use crate::config::outlier_detection::OutlierDetection;
 use crate::config::protocol::{
     UpstreamHttp1ProtocolOptions, UpstreamHttp2ProtocolOptions, UpstreamHttpProtocolOptions,
 };
-use crate::config::scalar::{Duration, Percent, RuntimeDouble};
+use crate::config::scalar::Duration;
 
 /// `envoy.config.cluster.v3.Cluster`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -62,12 +68,21 @@ pub struct Cluster {
     /// still pass.
     #[serde(default)]
     pub ignore_health_on_host_removal: bool,
-    /// Options of `LEAST_REQUEST`.
-    #[serde(default)]
-    pub least_request_lb_config: Option<LeastRequestLbConfig>,
+    /// Options of the policy.
+    #[serde(default, rename = "oneof:lb_config")]
+    pub lb_config: Option<LbConfig>,
     /// Options of every policy.
     #[serde(default)]
     pub common_lb_config: Option<CommonLbConfig>,
+    /// Which endpoints a request can ask for by their metadata.
+    #[serde(default)]
+    pub lb_subset_config: Option<LbSubsetConfig>,
+    /// The policy, in place of `lb_policy`.
+    #[serde(default)]
+    pub load_balancing_policy: Option<LoadBalancingPolicy>,
+    /// Leaves endpoints out for what they answer.
+    #[serde(default)]
+    pub outlier_detection: Option<OutlierDetection>,
 }
 
 impl Cluster {
@@ -109,6 +124,26 @@ pub enum LbPolicy {
     LeastRequest,
     /// By chance.
     Random,
+    /// By a hash of the request, on a ring.
+    RingHash,
+    /// By a hash of the request, in a table.
+    Maglev,
+    /// By `load_balancing_policy`.
+    LoadBalancingPolicyConfig,
+}
+
+/// `Cluster.lb_config`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LbConfig {
+    /// Of `ROUND_ROBIN`.
+    RoundRobinLbConfig(RoundRobinLbConfig),
+    /// Of `LEAST_REQUEST`.
+    LeastRequestLbConfig(LeastRequestLbConfig),
+    /// Of `RING_HASH`.
+    RingHashLbConfig(RingHashLbConfig),
+    /// Of `MAGLEV`.
+    MaglevLbConfig(MaglevLbConfig),
 }
 
 /// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`.
@@ -140,27 +175,6 @@ pub struct RefreshRate {
     /// The longest; ten times the first by default.
     #[serde(default)]
     pub max_interval: Option<Duration>,
-}
-
-/// `envoy.config.cluster.v3.Cluster.LeastRequestLbConfig`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig")]
-pub struct LeastRequestLbConfig {
-    /// How many endpoints are looked at; 2 by default, at least 2.
-    #[serde(default)]
-    pub choice_count: Option<u32>,
-    /// How much requests under way count where weights differ; 1.0 by default.
-    #[serde(default)]
-    pub active_request_bias: Option<RuntimeDouble>,
-}
-
-/// `envoy.config.cluster.v3.Cluster.CommonLbConfig`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.cluster.v3.Cluster.CommonLbConfig")]
-pub struct CommonLbConfig {
-    /// With less of the endpoints healthy than this, all are used; 50 % by default, 0 is never.
-    #[serde(default)]
-    pub healthy_panic_threshold: Option<Percent>,
 }
 
 /// `Cluster.typed_extension_protocol_options`.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
+use crate::config::load_balancing::HealthStatus;
+use crate::config::scalar::Metadata;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -10,18 +12,42 @@ use crate::config::address::Address;
 pub struct ClusterLoadAssignment {
     /// The name of the cluster.
     pub cluster_name: String,
-    /// Groups of endpoints; all have the same priority.
+    /// Groups of endpoints.
     #[serde(default)]
     pub endpoints: Vec<LocalityLbEndpoints>,
+    /// How health is measured.
+    #[serde(default)]
+    pub policy: Option<AssignmentPolicy>,
+}
+
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment.Policy`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy")]
+pub struct AssignmentPolicy {
+    /// How much of its share an endpoint is taken to carry, in percent; 140 by default.
+    #[serde(default)]
+    pub overprovisioning_factor: Option<u32>,
+    /// Whether the health of a priority is measured in weights, not in endpoints.
+    #[serde(default)]
+    pub weighted_priority_health: bool,
 }
 
 /// `envoy.config.endpoint.v3.LocalityLbEndpoints`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.endpoint.v3.LocalityLbEndpoints")]
 pub struct LocalityLbEndpoints {
+    /// Where they are.
+    #[serde(default)]
+    pub locality: Option<Locality>,
     /// The endpoints.
     #[serde(default)]
     pub lb_endpoints: Vec<LbEndpoint>,
+    /// How often the locality is chosen, with `locality_weighted_lb_config`; never by default.
+    #[serde(default)]
+    pub load_balancing_weight: Option<u32>,
+    /// Those of 0 are used before those of 1, and so on.
+    #[serde(default)]
+    pub priority: u32,
 }
 
 /// `envoy.config.endpoint.v3.LbEndpoint`.
@@ -34,6 +60,12 @@ pub struct LbEndpoint {
     /// How often it is chosen, in proportion to the others; 1 by default, at least 1.
     #[serde(default)]
     pub load_balancing_weight: Option<u32>,
+    /// How it is, by whoever wrote this down.
+    #[serde(default)]
+    pub health_status: HealthStatus,
+    /// What is known about it; `envoy.lb` for load balancing.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 impl LbEndpoint {
@@ -74,4 +106,28 @@ pub struct HealthCheckConfig {
     /// The port for health checks; the endpoint's where it is 0.
     #[serde(default)]
     pub port_value: u16,
+    /// The host that checks ask for.
+    #[serde(default)]
+    pub hostname: String,
+    /// Another address for health checks.
+    #[serde(default)]
+    pub address: Option<Address>,
+    /// Whether it is not checked, and counts as healthy.
+    #[serde(default)]
+    pub disable_active_health_check: bool,
+}
+
+/// `envoy.config.core.v3.Locality`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Locality")]
+pub struct Locality {
+    /// The region.
+    #[serde(default)]
+    pub region: String,
+    /// A part of the region.
+    #[serde(default)]
+    pub zone: String,
+    /// A part of the zone.
+    #[serde(default)]
+    pub sub_zone: String,
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::header::HeaderValueOption;
 use crate::config::matcher::Int64Range;
-use crate::config::scalar::Duration;
+use crate::config::scalar::{Bytes, Duration};
 
 /// `envoy.config.core.v3.HealthCheck`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -55,21 +56,59 @@ pub struct HealthCheck {
     pub always_log_health_check_failures: bool,
 }
 
-impl HealthCheck {
-    /// The one kind of check that there is.
-    #[must_use]
-    pub const fn http(&self) -> &HttpHealthCheck {
-        let HealthChecker::HttpHealthCheck(check) = &self.checker;
-        check
-    }
-}
-
 /// `HealthCheck.health_checker`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthChecker {
-    /// A request.
+    /// An HTTP request.
     HttpHealthCheck(Box<HttpHealthCheck>),
+    /// A TCP connection.
+    TcpHealthCheck(TcpHealthCheck),
+    /// A gRPC call of `grpc.health.v1.Health/Check`.
+    GrpcHealthCheck(GrpcHealthCheck),
+}
+
+/// `envoy.config.core.v3.HealthCheck.TcpHealthCheck`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.HealthCheck.TcpHealthCheck")]
+pub struct TcpHealthCheck {
+    /// What is sent; nothing by default.
+    #[serde(default)]
+    pub send: Option<Payload>,
+    /// What has to come, in this order; without any, connecting is enough.
+    #[serde(default)]
+    pub receive: Vec<Payload>,
+}
+
+/// `envoy.config.core.v3.HealthCheck.Payload`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.HealthCheck.Payload")]
+pub struct Payload {
+    /// The bytes.
+    #[serde(rename = "oneof:payload")]
+    pub payload: PayloadBytes,
+}
+
+/// `Payload.payload`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadBytes {
+    /// In hexadecimal digits.
+    Text(String),
+    /// In base64.
+    Binary(Bytes),
+}
+
+/// `envoy.config.core.v3.HealthCheck.GrpcHealthCheck`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.HealthCheck.GrpcHealthCheck")]
+pub struct GrpcHealthCheck {
+    /// The service that is asked about; the whole server where it is empty.
+    #[serde(default)]
+    pub service_name: String,
+    /// The value of `:authority`; the cluster's name where it is empty.
+    #[serde(default)]
+    pub authority: String,
 }
 
 /// `envoy.config.core.v3.HealthCheck.HttpHealthCheck`.
@@ -94,6 +133,12 @@ pub struct HttpHealthCheck {
     /// The method.
     #[serde(default)]
     pub method: RequestMethod,
+    /// Header fields that are added; their values are sent as they are written.
+    #[serde(default)]
+    pub request_headers_to_add: Vec<HeaderValueOption>,
+    /// Header fields that are taken away.
+    #[serde(default)]
+    pub request_headers_to_remove: Vec<String>,
 }
 
 /// `envoy.type.v3.CodecClientType`.

@@ -9,6 +9,7 @@ use std::{env, fs};
 
 use proptest::prelude::*;
 
+use super::health_check::HealthChecker;
 use super::*;
 use crate::config::access_log::{AccessLogConfig, FileAccessLogFormat};
 use crate::config::filter::HttpFilterConfig;
@@ -329,16 +330,11 @@ fn the_model_is_what_was_written() {
     assert_eq!(configuration, &expected);
     let cluster = loaded.bootstrap.static_resources.clusters.first().unwrap();
     assert!(cluster.http_options().is_some());
-    assert_eq!(
-        cluster
-            .health_checks
-            .first()
-            .unwrap()
-            .http()
-            .method
-            .as_str(),
-        "HEAD"
-    );
+    let checker = &cluster.health_checks.first().unwrap().checker;
+    assert!(matches!(
+        checker,
+        HealthChecker::HttpHealthCheck(http) if http.method.as_str() == "HEAD"
+    ));
 }
 
 #[test]

@@ -497,6 +497,7 @@ const fn failed(result: &Result<Ended, Error>) -> Outcome {
             kind: Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
             ..
         }) => Outcome::Timeout,
+        Err(error) if !matches!(error.side(), Side::Upstream) => Outcome::Abandoned,
         _ => Outcome::Reset,
     }
 }

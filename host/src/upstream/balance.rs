@@ -1,24 +1,41 @@
 //! Load balancing: which endpoint a request goes to.
 //!
 //! Owns the choice, as state machines that are given everything they go by: weights, who is
-//! healthy, random numbers and how busy each endpoint is. One [`Balancer`] exists for each worker
-//! and cluster and is rebuilt when the cluster publishes endpoints.
+//! healthy, random numbers and how busy each endpoint is. A [`Plan`] is made for each publication
+//! of a cluster's endpoints and shared by all workers; each of them has a [`Balancer`], which keeps
+//! whose turn it is.
 //!
 //! Does not own: endpoints, connections, or why an endpoint is unhealthy.
+//!
+//! The order of a choice: the subset that the request asks for, a level by priority and health, a
+//! locality where localities have weights, and an endpoint by policy.
 
 pub mod edf;
+pub mod layout;
 pub mod least_request;
+pub mod level;
+pub mod maglev;
+mod murmur;
+mod plan;
 pub mod random;
+pub mod ring;
 pub mod round_robin;
+mod scheduler;
+pub mod subset;
+pub mod table;
+mod twister;
 
-use least_request::LeastRequest;
-use round_robin::RoundRobin;
+pub use plan::Plan;
+pub use table::Busy;
 
-use super::spec::Policy;
+use std::sync::Arc;
 
-/// `overprovisioning_factor` in percent: this many times its healthy share is what a cluster is
-/// taken to be able to carry.
-const OVERPROVISIONING_FACTOR: u64 = 140;
+use self::edf::Edf;
+use self::layout::{ByLocality, Endpoints, Layout, Level};
+use self::level::{Kind, Load};
+use self::scheduler::Scheduler;
+use self::subset::{ANY, Found, Subsets};
+use super::wish::{Levels, Wish};
 
 /// A source of random numbers (SplitMix64). Statistical quality only; nothing secret.
 #[derive(Clone, Debug)]
@@ -52,91 +69,109 @@ impl Random {
     }
 }
 
-/// Chooses among the endpoints of one publication.
-#[derive(Debug)]
-pub struct Balancer {
-    /// Indices of the endpoints that may be chosen.
-    candidates: Vec<u32>,
-    in_panic: bool,
-    picks: u64,
-    scheduler: Scheduler,
+/// What a balancer asks about the endpoints at indices.
+pub trait Hosts: Busy {
+    /// What the weight of an endpoint is now.
+    fn weight(&self, index: u32) -> f64;
+    /// Whether the request would rather go elsewhere.
+    fn is_unwanted(&self, index: u32) -> bool;
+    /// Counts what happened.
+    fn note(&self, note: Note);
 }
 
+/// What a choice was like, for statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Health was disregarded.
+    Panic,
+    /// The subset that was asked for is there.
+    Subset,
+    /// The fallback took its place.
+    Fallback,
+    /// Any endpoint did, because the fallback had none.
+    FallbackPanic,
+}
+
+/// Chooses among the endpoints of one publication. See the module's page.
 #[derive(Debug)]
-enum Scheduler {
-    RoundRobin(RoundRobin),
-    LeastRequest(LeastRequest),
-    Random,
+pub struct Balancer {
+    plan: Arc<Plan>,
+    /// For each layout of the plan.
+    rounds: Vec<Rounds>,
+    /// Whether endpoints are in their slow start, so that weights change with time.
+    is_slow: bool,
+    picks: u64,
+    /// Room for consistent hashing.
+    scratch: Vec<u32>,
+}
+
+/// Whose turn it is in one layout.
+#[derive(Debug, Default)]
+struct Rounds {
+    /// For each group, once it was needed.
+    groups: Vec<Option<Scheduler>>,
+    /// For each level: healthy and degraded endpoints by locality.
+    localities: Vec<[Option<Edf>; 2]>,
+}
+
+/// One request's turn: what it asks for and what is asked about.
+struct Turn<'a, H> {
+    random: &'a mut Random,
+    wish: &'a Wish<'a>,
+    hosts: &'a H,
+    picks: u64,
+    is_slow: bool,
 }
 
 impl Balancer {
-    /// For endpoints of these `weights`, of which those at the indices `healthy` are so.
+    /// For the endpoints of `plan`.
     ///
-    /// Where fewer than `panic_threshold` percent are healthy, all are candidates. `picks` is how
-    /// many choices were made before, so that a round goes on where the last one stopped: with the
-    /// worker's index at first, that also spreads the workers' first choices.
+    /// `picks` is how many choices were made before, so that a round goes on where the last one
+    /// stopped: with the worker's index at first, that also spreads the workers' first choices.
+    /// `is_slow` tells that the weights of some endpoints will change with time.
     #[must_use]
-    pub fn new(
-        policy: Policy,
-        panic_threshold: f64,
-        weights: &[u32],
-        healthy: &[u32],
-        picks: u64,
-    ) -> Self {
-        let in_panic = is_panic(weights.len(), healthy.len(), panic_threshold);
-        let candidates: Vec<u32> = if in_panic {
-            (0_u32..).zip(weights).map(|(i, _)| i).collect()
-        } else {
-            healthy.into()
-        };
-        let weights: Vec<u32> = candidates
-            .iter()
-            .map(|i| {
-                weights
-                    .get(*i as usize)
-                    .map_or(1, |weight| (*weight).max(1))
-            })
-            .collect();
-        let scheduler = match policy {
-            Policy::RoundRobin => Scheduler::RoundRobin(RoundRobin::new(&weights, picks)),
-            Policy::LeastRequest {
-                choice_count,
-                active_request_bias,
-            } => Scheduler::LeastRequest(LeastRequest::new(
-                &weights,
-                choice_count,
-                active_request_bias,
-                picks,
-            )),
-            Policy::Random => Scheduler::Random,
-        };
+    pub fn new(plan: Arc<Plan>, picks: u64, is_slow: bool) -> Self {
+        let rounds = plan.layouts.iter().map(|_| Rounds::default()).collect();
         Self {
-            candidates,
-            in_panic,
+            plan,
+            rounds,
+            is_slow,
             picks,
-            scheduler,
+            scratch: Vec::new(),
         }
     }
 
-    /// The index of the endpoint that the next request goes to; `None` where none may be used.
-    /// `active` tells how many requests the endpoint at an index has.
-    pub fn pick(&mut self, random: &mut Random, active: impl Fn(usize) -> u64) -> Option<usize> {
-        self.picks = self.picks.wrapping_add(1);
-        let candidates = &self.candidates;
-        let at = |candidate: usize| candidates.get(candidate).map(|index| *index as usize);
-        let active = |candidate: usize| at(candidate).map_or(0, &active);
-        let chosen = match &mut self.scheduler {
-            Scheduler::RoundRobin(state) => state.pick(),
-            Scheduler::LeastRequest(state) => state.pick(random, active),
-            Scheduler::Random => random::pick(candidates.len(), random),
+    /// The index of the endpoint that a request with this wish goes to; `None` where none may be
+    /// used.
+    pub fn pick(
+        &mut self,
+        random: &mut Random,
+        wish: &Wish<'_>,
+        hosts: &impl Hosts,
+    ) -> Option<u32> {
+        let mut turn = Turn {
+            random,
+            wish,
+            hosts,
+            picks: self.picks,
+            is_slow: self.is_slow,
         };
-        at(chosen?)
-    }
-
-    /// Whether health is disregarded because too few endpoints are healthy.
-    #[must_use]
-    pub const fn in_panic(&self) -> bool {
-        self.in_panic
+        self.picks = self.picks.wrapping_add(1);
+        let Self {
+            plan,
+            rounds,
+            scratch,
+            ..
+        } = self;
+        let plan: &Plan = plan;
+        let mut choose = |layout: usize| {
+            let rounds = rounds.get_mut(layout)?;
+            turn.choose(plan, plan.layouts.get(layout)?, rounds, scratch)
+        };
+        match &plan.subsets {
+            None => choose(ANY),
+            Some(subsets) => by_subset(subsets, wish, |note| hosts.note(note), choose),
+        }
     }
 
     /// How many choices were made, those before included.
@@ -146,19 +181,164 @@ impl Balancer {
     }
 }
 
-/// Whether fewer than `threshold` percent are healthy. As in Envoy there is no panic while the
-/// healthy ones, overprovisioned, can carry everything; and none with a threshold of 0.
-fn is_panic(total: usize, healthy: usize, threshold: f64) -> bool {
-    if total == 0 {
-        return false;
+/// Chooses in the subset that `wish` asks for, or in what takes its place.
+fn by_subset(
+    subsets: &Subsets,
+    wish: &Wish<'_>,
+    note: impl Fn(Note),
+    mut choose: impl FnMut(usize) -> Option<u32>,
+) -> Option<u32> {
+    match subsets.find(wish.criteria) {
+        Found::Subset(layout) => {
+            note(Note::Subset);
+            choose(layout)
+        }
+        Found::Instead(layout) => choose(layout?),
+        Found::Fallback => {
+            let fallback = subsets.fallback()?;
+            if let Some(chosen) = choose(fallback) {
+                note(Note::Fallback);
+                return Some(chosen);
+            }
+            let any = subsets.any_in_panic().then(|| choose(ANY)).flatten();
+            if any.is_some() {
+                note(Note::FallbackPanic);
+            }
+            any
+        }
     }
-    let (total, healthy) = (total as u64, healthy as u64);
-    if OVERPROVISIONING_FACTOR * healthy / total >= 100 {
-        return false;
+}
+
+impl<H: Hosts> Turn<'_, H> {
+    /// An endpoint of `layout`, if possible one that is wanted.
+    fn choose(
+        &mut self,
+        plan: &Plan,
+        layout: &Layout,
+        rounds: &mut Rounds,
+        scratch: &mut Vec<u32>,
+    ) -> Option<u32> {
+        if plan.policy.wants_hash() {
+            return self.by_hash(layout, scratch);
+        }
+        let more = self.wish.avoid.map_or(0, |avoid| avoid.attempts);
+        for _ in 0..more {
+            let index = self.once(plan, layout, rounds)?;
+            if !self.hosts.is_unwanted(index) {
+                return Some(index);
+            }
+        }
+        self.once(plan, layout, rounds)
     }
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 endpoints")]
-    let percent = 100.0 * healthy as f64 / total as f64;
-    percent < threshold.min(100.0)
+
+    fn once(&mut self, plan: &Plan, layout: &Layout, rounds: &mut Rounds) -> Option<u32> {
+        let (at, kind) = match (layout.only, self.wish.tried_levels) {
+            (Some(only), None) => only,
+            (_, None) => layout.load.choose(self.random.next_u64()),
+            (_, Some(tried)) => {
+                let spread = Load::spread(&layout.capacities, tried.get());
+                if spread.is_none() {
+                    tried.set(Levels::default());
+                }
+                let load = spread.as_ref().unwrap_or(&layout.load);
+                load.choose(self.random.next_u64())
+            }
+        };
+        let level = layout.levels.get(at)?;
+        let Endpoints::Turns {
+            all,
+            healthy,
+            degraded,
+            localities,
+        } = &level.endpoints
+        else {
+            return None;
+        };
+        let group = if level.panics {
+            self.hosts.note(Note::Panic);
+            if plan.fails_on_panic {
+                return None;
+            }
+            *all
+        } else {
+            let locality = localities
+                .as_ref()
+                .and_then(|weights| rounds.locality(layout.levels.len(), at, kind, weights));
+            locality.unwrap_or(match kind {
+                Kind::Healthy => *healthy,
+                Kind::Degraded => *degraded,
+            })
+        };
+        self.of_group(plan, layout, rounds, group)
+    }
+
+    fn of_group(
+        &mut self,
+        plan: &Plan,
+        layout: &Layout,
+        rounds: &mut Rounds,
+        group: usize,
+    ) -> Option<u32> {
+        let members = layout.groups.get(group)?;
+        let hosts = self.hosts;
+        let at = |candidate: usize| members.get(candidate).copied();
+        let weight = |candidate: usize| at(candidate).map_or(1.0, |index| hosts.weight(index));
+        let active = |candidate: usize| at(candidate).map_or(0, |index| hosts.active(index));
+        if rounds.groups.len() <= group {
+            rounds.groups.resize_with(layout.groups.len(), || None);
+        }
+        let scheduler = rounds.groups.get_mut(group)?.get_or_insert_with(|| {
+            Scheduler::new(plan.policy, members.len(), weight, self.is_slow, self.picks)
+        });
+        at(scheduler.pick(self.random, weight, active)?)
+    }
+
+    /// By the request's hash, or by chance where it has none.
+    fn by_hash(&mut self, layout: &Layout, scratch: &mut Vec<u32>) -> Option<u32> {
+        let hash = self.wish.hash.unwrap_or_else(|| self.random.next_u64());
+        let (level, _) = layout.load.choose(hash);
+        let Level { panics, endpoints } = layout.levels.get(level)?;
+        let Endpoints::Placed(table) = endpoints else {
+            return None;
+        };
+        if *panics {
+            self.hosts.note(Note::Panic);
+        }
+        let more = self.wish.avoid.map_or(0, |avoid| avoid.attempts);
+        for attempt in 0..more {
+            let index = table.lookup(hash, attempt, self.hosts, scratch)?;
+            if !self.hosts.is_unwanted(index) {
+                return Some(index);
+            }
+        }
+        table.lookup(hash, more, self.hosts, scratch)
+    }
+}
+
+impl Rounds {
+    /// The group of the locality whose turn it is among healthy or degraded endpoints of a level.
+    fn locality(
+        &mut self,
+        levels: usize,
+        level: usize,
+        kind: Kind,
+        weights: &ByLocality,
+    ) -> Option<usize> {
+        if self.localities.len() < levels {
+            self.localities.resize_with(levels, Default::default);
+        }
+        let [healthy, degraded] = self.localities.get_mut(level)?;
+        let [healthy_weights, degraded_weights] = weights;
+        let (schedule, weights) = match kind {
+            Kind::Healthy => (healthy, healthy_weights),
+            Kind::Degraded => (degraded, degraded_weights),
+        };
+        let schedule =
+            schedule.get_or_insert_with(|| Edf::new(weights.iter().map(|(_, weight)| *weight)));
+        let weight = |at: usize| weights.get(at).map_or(1.0, |(_, weight)| *weight);
+        let at = schedule.pick(weight)?;
+        weights.get(at).map(|(group, _)| *group)
+    }
 }
 
 #[cfg(test)]

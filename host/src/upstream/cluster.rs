@@ -1,29 +1,36 @@
 //! A cluster and its endpoints, as all threads share them.
 //!
-//! Owns [`Cluster`], the published [`EndpointSet`] and the counters of an [`Endpoint`]. The control
-//! thread publishes; workers notice a new generation with one load and rebuild what they derive
-//! from it.
+//! Owns [`Cluster`] and the published [`EndpointSet`]. The control thread publishes; workers notice
+//! a new generation with one load and rebuild what they derive from it.
 //!
-//! Does not own: connections (per worker, `pool`), and how endpoints are found (`discovery`) or
-//! checked (`health`).
+//! Does not own: one endpoint (`endpoint`), connections (per worker, `pool`), and how endpoints are
+//! found (`discovery`) or checked (`health`).
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use super::breaker::{Breaker, Breakers};
+use super::balance::Plan;
+use super::balance::layout::{Member, State};
+use super::balance::subset::Subsets;
+use super::balance::table::Places;
+use super::breaker::{Breaker, Breakers, Resource};
+use super::endpoint::{Checks, Endpoint};
+use super::metadata::Criteria;
+use super::outlier::event::Event;
+use super::outlier::{Averages, Report};
 use super::spec::{ClusterSpec, Discovery, Priority, Protocol};
-use super::stats::ClusterStats;
+use super::stats::{ClusterStats, MaglevStats, OutlierStats, RingStats};
+use crate::clock;
+use crate::observe::access_log::Sink;
 use crate::observe::stats::Sharded;
 
 /// Distinguishes clusters in the workers' tables, also those of one name from two snapshots.
 static NEXT_CLUSTER: AtomicU64 = AtomicU64::new(0);
-/// Distinguishes endpoints in the workers' tables.
-static NEXT_ENDPOINT: AtomicU64 = AtomicU64::new(0);
 
 /// One cluster. See the module's page.
 pub struct Cluster {
@@ -33,7 +40,11 @@ pub struct Cluster {
     pub(super) id: u64,
     spec: ClusterSpec,
     workers: usize,
-    stats: Arc<Sharded<ClusterStats>>,
+    outlets: Outlets,
+    /// Tells the control thread that an endpoint failed often enough in a row.
+    outlier_wake: Notify,
+    /// What `/clusters` shows of it.
+    outlier_averages: Averages,
     breakers: Arc<Breakers>,
     endpoints: ArcSwap<EndpointSet>,
     /// That of `endpoints`, to be compared without touching them.
@@ -47,26 +58,22 @@ impl Cluster {
     /// A cluster for `workers` workers. The endpoints of a static one are published at once.
     #[must_use]
     pub fn new(spec: ClusterSpec, workers: usize) -> Arc<Self> {
-        Self::with_stats(spec, workers, Arc::new(Sharded::new(workers)))
+        let outlets = Outlets::new(&spec, workers);
+        Self::with_outlets(spec, workers, outlets)
     }
 
-    /// The same, counting on in the statistics of the cluster whose place it takes.
+    /// The same, counting on in the statistics of the cluster whose place it takes, and writing
+    /// events down.
     #[must_use]
-    pub fn with_stats(
-        spec: ClusterSpec,
-        workers: usize,
-        stats: Arc<Sharded<ClusterStats>>,
-    ) -> Arc<Self> {
+    pub fn with_outlets(spec: ClusterSpec, workers: usize, outlets: Outlets) -> Arc<Self> {
         let breakers = Arc::new(Breakers::new(&spec.name, &spec.breakers));
-        let unchecked = spec.health_check.is_none();
+        let checks = Checks::of(&spec);
         let initial: Option<Vec<_>> = match &spec.discovery {
             Discovery::Static(given) => Some(
                 given
                     .iter()
                     .map(|e| {
-                        let mut endpoint = Endpoint::new(e.address, e.hostname.clone(), e.weight);
-                        endpoint.health_check_port = e.health_check_port;
-                        endpoint.health.0 = AtomicU8::new(Health::initial(unchecked));
+                        let endpoint = Endpoint::new(e.address, Arc::clone(&e.traits), checks);
                         Arc::new(endpoint)
                     })
                     .collect(),
@@ -75,14 +82,16 @@ impl Cluster {
         };
         let warm = initial
             .as_ref()
-            .is_some_and(|initial| unchecked || initial.is_empty());
+            .is_some_and(|initial| initial.iter().all(|e| !e.is_awaiting_check()));
         let cluster = Self {
             name: Arc::clone(&spec.name),
             id: NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed),
             breakers,
             workers,
-            stats,
-            endpoints: ArcSwap::from_pointee(EndpointSet::default()),
+            outlets,
+            outlier_wake: Notify::new(),
+            outlier_averages: Averages::default(),
+            endpoints: ArcSwap::from_pointee(EndpointSet::empty(&spec)),
             generation: AtomicU64::new(0),
             warm: watch::Sender::new(warm),
             had_traffic: AtomicBool::new(false),
@@ -117,7 +126,7 @@ impl Cluster {
     /// Whether [`super::Wish::hash`] is read.
     #[must_use]
     pub const fn wants_hash(&self) -> bool {
-        self.spec.policy.wants_hash()
+        self.spec.balancing.policy.wants_hash()
     }
 
     /// The statistics that worker `index` writes; the control thread's from the number of workers
@@ -125,17 +134,17 @@ impl Cluster {
     #[must_use]
     #[inline]
     pub fn stats(&self, index: usize) -> &ClusterStats {
-        self.stats.shard(index)
+        self.outlets.cluster.shard(index)
     }
 
     /// The statistics of all threads.
     #[must_use]
     pub const fn sharded_stats(&self) -> &Arc<Sharded<ClusterStats>> {
-        &self.stats
+        &self.outlets.cluster
     }
 
     pub(super) fn control_stats(&self) -> &ClusterStats {
-        self.stats.shard(self.workers)
+        self.outlets.cluster.shard(self.workers)
     }
 
     /// The endpoints as published last.
@@ -180,38 +189,130 @@ impl Cluster {
     /// Publishes endpoints, or the same ones after their health changed. Control thread only.
     pub(super) fn publish(&self, endpoints: Vec<Arc<Endpoint>>) {
         let generation = self.generation.load(Ordering::Relaxed) + 1;
-        let healthy: Vec<u32> = (0_u32..)
+        let balancing = &self.spec.balancing;
+        let members: Vec<Member<'_>> = (0_u32..)
             .zip(&endpoints)
-            .filter(|(_, endpoint)| endpoint.is_healthy())
-            .map(|(index, _)| index)
+            .map(|(index, endpoint)| endpoint.member(index, balancing.ignores_unchecked))
             .collect();
-        let stats = self.control_stats();
-        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        stats.membership_total.set(gauge(endpoints.len()));
-        stats.membership_healthy.set(gauge(healthy.len()));
-        stats.membership_degraded.set(0);
-        stats.membership_excluded.set(0);
-        if self.spec.health_check.is_some() {
-            stats.health_check_healthy.set(gauge(healthy.len()));
-        }
-        let heaviest = endpoints.iter().map(|endpoint| endpoint.weight()).max();
-        stats.max_host_weight.set(heaviest.unwrap_or(0).into());
+        let plan = Arc::new(Plan::new(balancing, &members));
+        self.count_membership(&members);
+        self.count_places(&plan);
+        drop(members);
         let known = self.endpoints.load();
-        let ids = |endpoints: &[Arc<Endpoint>]| {
-            let mut ids: Vec<u64> = endpoints.iter().map(|endpoint| endpoint.id).collect();
-            ids.sort_unstable();
-            ids
-        };
-        if ids(&known.endpoints) != ids(&endpoints) {
-            stats.membership_change.inc();
-        }
+        let changes = changed_levels(&known.endpoints, &endpoints);
+        self.control_stats().membership_change.add(changes);
+        self.count_subsets(&known.plan, &plan);
         drop(known);
         self.endpoints.store(Arc::new(EndpointSet {
             endpoints,
-            healthy,
+            plan,
             generation,
         }));
         self.generation.store(generation, Ordering::Release);
+    }
+
+    fn count_membership(&self, members: &[Member<'_>]) {
+        let stats = self.control_stats();
+        let of = |state: State| count(members.iter().filter(|member| member.state == state));
+        stats.membership_total.set(count(members));
+        stats.membership_healthy.set(of(State::Healthy));
+        stats.membership_degraded.set(of(State::Degraded));
+        let excluded = members.iter().filter(|member| member.is_excluded);
+        stats.membership_excluded.set(count(excluded));
+        if self.spec.health_check.is_some() {
+            stats
+                .health_check_healthy
+                .set(of(State::Healthy) + of(State::Degraded));
+            stats.health_check_degraded.set(of(State::Degraded));
+        }
+        let heaviest = members.iter().map(|member| member.weight).max();
+        stats.max_host_weight.set(heaviest.unwrap_or(0).into());
+    }
+
+    /// As in Envoy, of several levels the last one is shown.
+    fn count_places(&self, plan: &Plan) {
+        for table in plan.tables() {
+            match table.places() {
+                Places::Ring(ring) => {
+                    if let Some(stats) = &self.outlets.ring {
+                        let (size, least, most) = ring.sizes();
+                        let stats = stats.shard(self.workers);
+                        stats.size.set(gauge(size as u64));
+                        stats.min_hashes_per_host.set(gauge(least));
+                        stats.max_hashes_per_host.set(gauge(most));
+                    }
+                }
+                Places::Maglev(maglev) => {
+                    if let Some(stats) = &self.outlets.maglev {
+                        let (least, most) = maglev.sizes();
+                        let stats = stats.shard(self.workers);
+                        stats.min_entries_per_host.set(gauge(least));
+                        stats.max_entries_per_host.set(gauge(most));
+                    }
+                }
+            }
+        }
+    }
+
+    fn count_subsets(&self, before: &Plan, now: &Plan) {
+        let Some(now) = now.subsets() else { return };
+        let has = |subsets: Option<&Subsets>, wanted: &Criteria| {
+            subsets.is_some_and(|subsets| subsets.has(wanted))
+        };
+        let created = now.criteria().filter(|c| !has(before.subsets(), c)).count();
+        let gone = before.subsets().map_or(0, |before| {
+            before.criteria().filter(|c| !now.has(c)).count()
+        });
+        let stats = self.control_stats();
+        stats.lb_subsets_created.add(created as u64);
+        stats.lb_subsets_removed.add(gone as u64);
+        stats.lb_subsets_active.set(count(now.criteria()));
+    }
+
+    /// Requests of both priorities that have a connection.
+    pub(super) fn requests_active(&self) -> u64 {
+        let used = |priority| self.breaker(priority).used(Resource::Requests);
+        Priority::ALL.into_iter().map(used).sum()
+    }
+
+    /// The statistics of outlier detection, where it is on.
+    pub(super) fn outlier_stats(&self) -> Option<&OutlierStats> {
+        let stats = self.outlets.outlier.as_ref()?;
+        Some(stats.shard(self.workers))
+    }
+
+    /// What outlier detection found last, where it is on.
+    #[must_use]
+    pub fn outlier_averages(&self) -> Option<&Averages> {
+        self.spec.outlier_detection.as_ref()?;
+        Some(&self.outlier_averages)
+    }
+
+    /// Tells outlier detection, where it is on, what became of a request to `endpoint`.
+    #[inline]
+    pub(super) fn report(&self, endpoint: &Endpoint, report: Report) {
+        if let (Some(monitor), Some(spec)) = (&endpoint.outlier, &self.spec.outlier_detection)
+            && monitor.put(spec, report)
+        {
+            self.outlier_wake.notify_one();
+        }
+    }
+
+    /// Waits until [`Self::report`] has found that somebody has to look.
+    pub(super) async fn outlier_tripped(&self) {
+        self.outlier_wake.notified().await;
+    }
+
+    /// Writes down what outlier detection did.
+    pub(super) fn log_outlier(&self, event: &Event) {
+        let Some(log) = &self.outlets.outlier_log else {
+            return;
+        };
+        if let Ok(now) = jiff::Timestamp::try_from(clock::wall()) {
+            let mut line = event.line(&self.name, &format!("{now:.3}"));
+            line.push('\n');
+            log.write(line.as_bytes());
+        }
     }
 
     /// Whether the cluster may take traffic: DNS answered once, and the first round of health
@@ -276,173 +377,79 @@ impl Drop for RetryPermit {
     }
 }
 
+/// Where one cluster counts and writes. Statistics that only some clusters have in Envoy are there
+/// where the settings ask for them.
+#[derive(Clone)]
+pub struct Outlets {
+    /// What every cluster has.
+    pub cluster: Arc<Sharded<ClusterStats>>,
+    /// Of a `RING_HASH` cluster.
+    pub ring: Option<Arc<Sharded<RingStats>>>,
+    /// Of a `MAGLEV` cluster.
+    pub maglev: Option<Arc<Sharded<MaglevStats>>>,
+    /// Of outlier detection.
+    pub outlier: Option<Arc<Sharded<OutlierStats>>>,
+    /// The event log of outlier detection.
+    pub outlier_log: Option<Arc<Sink>>,
+}
+
+impl Outlets {
+    /// New ones for a cluster with these settings.
+    #[must_use]
+    pub fn new(spec: &ClusterSpec, workers: usize) -> Self {
+        let policy = spec.balancing.policy;
+        Self {
+            cluster: Arc::new(Sharded::new(workers)),
+            ring: policy.is_ring().then(|| Arc::new(Sharded::new(workers))),
+            maglev: policy.is_maglev().then(|| Arc::new(Sharded::new(workers))),
+            outlier: spec
+                .outlier_detection
+                .as_ref()
+                .map(|_| Arc::new(Sharded::new(workers))),
+            outlier_log: None,
+        }
+    }
+}
+
+/// In how many levels the endpoints are others than before.
+fn changed_levels(before: &[Arc<Endpoint>], now: &[Arc<Endpoint>]) -> u64 {
+    let ids = |endpoints: &[Arc<Endpoint>]| {
+        let ids = endpoints
+            .iter()
+            .map(|endpoint| (endpoint.level(), endpoint.id));
+        ids.collect::<BTreeSet<_>>()
+    };
+    let (before, now) = (ids(before), ids(now));
+    let levels = before.symmetric_difference(&now).map(|(level, _)| *level);
+    levels.collect::<BTreeSet<_>>().len() as u64
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn count<T>(of: impl IntoIterator<Item = T>) -> i64 {
+    gauge(of.into_iter().count() as u64)
+}
+
 /// The endpoints of a cluster at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EndpointSet {
     /// All of them, in the order of the file and of the DNS answers.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// Indices of those that health checks let through.
-    pub healthy: Vec<u32>,
+    /// How they are balanced.
+    pub plan: Arc<Plan>,
     /// Changes with every publication.
     pub generation: u64,
 }
 
-/// An address of a cluster. It stays the same object for as long as discovery keeps finding it.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// `endpoint.hostname`, or the DNS name that it was found by.
-    pub hostname: Option<Arc<str>>,
-    /// What it has done.
-    pub counters: EndpointCounters,
-    /// Port for health checks where it is another one.
-    pub(super) health_check_port: Option<u16>,
-    /// Unique in the life of the process.
-    pub(super) id: u64,
-    weight: AtomicU32,
-    health: Health,
-}
-
-impl Endpoint {
-    /// An endpoint that counts as healthy.
-    pub(super) fn new(address: SocketAddr, hostname: Option<Arc<str>>, weight: u32) -> Self {
+impl EndpointSet {
+    /// Those of a cluster that has published none yet.
+    fn empty(spec: &ClusterSpec) -> Self {
         Self {
-            address,
-            hostname,
-            counters: EndpointCounters::default(),
-            health_check_port: None,
-            id: NEXT_ENDPOINT.fetch_add(1, Ordering::Relaxed),
-            weight: AtomicU32::new(weight.max(1)),
-            health: Health::default(),
+            endpoints: Vec::new(),
+            plan: Arc::new(Plan::new(&spec.balancing, &[])),
+            generation: 0,
         }
     }
-
-    /// `load_balancing_weight`, at least 1.
-    #[must_use]
-    pub fn weight(&self) -> u32 {
-        self.weight.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_weight(&self, weight: u32) {
-        self.weight.store(weight.max(1), Ordering::Relaxed);
-    }
-
-    /// Why it may not be used; empty where it may.
-    #[must_use]
-    pub const fn health(&self) -> &Health {
-        &self.health
-    }
-
-    /// Whether it may be used.
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        !self.health.has(Health::FAILED_ACTIVE_HC)
-    }
-
-    /// Where health checks go.
-    #[must_use]
-    pub fn health_check_address(&self) -> SocketAddr {
-        let mut address = self.address;
-        if let Some(port) = self.health_check_port {
-            address.set_port(port);
-        }
-        address
-    }
-}
-
-/// The health flags of an endpoint. The control thread writes them.
-#[derive(Debug, Default)]
-pub struct Health(AtomicU8);
-
-impl Health {
-    /// `/failed_active_hc`.
-    pub const FAILED_ACTIVE_HC: u8 = 1;
-    /// `/pending_dynamic_removal`: discovery dropped it, but its health checks still pass.
-    pub const PENDING_DYNAMIC_REMOVAL: u8 = 1 << 1;
-    /// `/pending_active_hc`: no health check has ended yet.
-    pub const PENDING_ACTIVE_HC: u8 = 1 << 2;
-    /// `/active_hc_timeout`: the last health check timed out.
-    pub const ACTIVE_HC_TIMEOUT: u8 = 1 << 3;
-
-    /// All flags with the names that `/clusters` shows, in Envoy's order.
-    pub const NAMES: [(u8, &'static str); 4] = [
-        (Self::FAILED_ACTIVE_HC, "/failed_active_hc"),
-        (Self::PENDING_DYNAMIC_REMOVAL, "/pending_dynamic_removal"),
-        (Self::PENDING_ACTIVE_HC, "/pending_active_hc"),
-        (Self::ACTIVE_HC_TIMEOUT, "/active_hc_timeout"),
-    ];
-
-    /// Flags of an endpoint that nobody has looked at yet.
-    const fn initial(unchecked: bool) -> u8 {
-        if unchecked {
-            0
-        } else {
-            Self::FAILED_ACTIVE_HC | Self::PENDING_ACTIVE_HC
-        }
-    }
-
-    /// Whether any of `flags` is set.
-    #[must_use]
-    pub fn has(&self, flags: u8) -> bool {
-        self.0.load(Ordering::Relaxed) & flags != 0
-    }
-
-    pub(super) fn set(&self, flags: u8) {
-        self.0.fetch_or(flags, Ordering::Relaxed);
-    }
-
-    pub(super) fn clear(&self, flags: u8) {
-        self.0.fetch_and(!flags, Ordering::Relaxed);
-    }
-}
-
-/// Counts up and down, written by several threads.
-#[derive(Debug, Default)]
-pub struct SharedCount(AtomicU64);
-
-impl SharedCount {
-    /// Adds one.
-    #[inline]
-    pub(super) fn inc(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes one off.
-    #[inline]
-    pub(super) fn dec(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The count.
-    #[must_use]
-    #[inline]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What an endpoint has done, over all workers. They lie together because a request that touches
-/// one has the line of all of them.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct EndpointCounters {
-    /// Requests that have a connection now; least-request balancing goes by it.
-    pub rq_active: SharedCount,
-    /// Requests that were given a connection.
-    pub rq_total: SharedCount,
-    /// Answers below 500.
-    pub rq_success: SharedCount,
-    /// Answers from 500 on, and resets.
-    pub rq_error: SharedCount,
-    /// Requests that timed out.
-    pub rq_timeout: SharedCount,
-    /// Requests that wait for a connection now.
-    pub rq_pending_active: SharedCount,
-    /// Connections that are open or being opened.
-    pub cx_active: SharedCount,
-    /// Connections that were ever started.
-    pub cx_total: SharedCount,
-    /// Connections that failed to open.
-    pub cx_connect_fail: SharedCount,
 }

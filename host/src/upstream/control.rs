@@ -10,15 +10,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::balance::Random;
-use super::cluster::{Cluster, Endpoint, Health};
+use super::cluster::Cluster;
 use super::discovery::{Change, Membership, Schedule};
 use super::dns::{self, DnsError, Resolve};
-use super::health;
+use super::endpoint::{Checks, Endpoint, Health};
+use super::health::{self, Told};
+use super::outlier::event::{Event, What};
+use super::outlier::{Around, Detector};
 use super::spec::{Discovery, DnsSpec, DnsTarget, HealthCheck};
+use crate::clock;
 
 /// What a cluster's tasks are given.
 pub struct Settings {
@@ -39,7 +44,7 @@ pub fn system_resolver() -> Rc<dyn Resolve> {
 #[must_use = "dropping it stops the cluster"]
 pub struct Handle {
     controller: Rc<Controller>,
-    _resolving: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Drop for Handle {
@@ -55,14 +60,13 @@ impl Drop for Handle {
 /// Outside of a `LocalSet`.
 pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     let spec = cluster.spec();
-    let mut resolving = JoinSet::new();
+    let mut tasks = JoinSet::new();
     let (membership, names) = match &spec.discovery {
         Discovery::Static(_) => (Membership::fixed(cluster.endpoints().endpoints.clone()), 0),
         Discovery::StrictDns { targets, .. } => {
-            let is_checked = spec.health_check.is_some();
             let keeps_healthy = !spec.ignore_health_on_host_removal;
             (
-                Membership::resolved(targets.len(), is_checked, keeps_healthy),
+                Membership::resolved(targets.len(), Checks::of(spec), keeps_healthy),
                 targets.len(),
             )
         }
@@ -70,6 +74,10 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     let controller = Rc::new(Controller {
         cluster: Arc::clone(cluster),
         check: spec.health_check.clone().map(Arc::new),
+        outliers: spec
+            .outlier_detection
+            .clone()
+            .map(|spec| RefCell::new(Detector::new(spec))),
         membership: RefCell::new(membership),
         checks: RefCell::default(),
         unanswered: Cell::new(names),
@@ -78,20 +86,26 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     if let Discovery::StrictDns { targets, dns } = &spec.discovery {
         for index in 0..targets.len() {
             let (controller, resolver) = (Rc::clone(&controller), Rc::clone(&settings.resolver));
-            resolving.spawn_local(keep_resolving(controller, resolver, *dns, index));
+            tasks.spawn_local(keep_resolving(controller, resolver, *dns, index));
         }
+    }
+    if let Some(detector) = &controller.outliers {
+        let period = detector.borrow().period();
+        tasks.spawn_local(watch_outliers(Rc::clone(&controller), period));
+        controller.follow_outliers();
     }
     controller.follow_checks();
     controller.warm_if_known();
     Handle {
         controller,
-        _resolving: resolving,
+        _tasks: tasks,
     }
 }
 
 struct Controller {
     cluster: Arc<Cluster>,
     check: Option<Arc<HealthCheck>>,
+    outliers: Option<RefCell<Detector>>,
     membership: RefCell<Membership>,
     /// The tasks that check endpoints, by the endpoints' identities.
     checks: RefCell<HashMap<u64, AbortHandle>>,
@@ -124,6 +138,7 @@ impl Controller {
             }
             self.cluster.publish(endpoints);
             self.follow_checks();
+            self.follow_outliers();
         }
         self.warm_if_known();
     }
@@ -140,7 +155,8 @@ impl Controller {
             }
             stays
         });
-        for endpoint in endpoints {
+        let checked = |endpoint: &Arc<Endpoint>| !endpoint.traits().health_check.is_disabled;
+        for endpoint in endpoints.into_iter().filter(checked) {
             checks
                 .entry(endpoint.id)
                 .or_insert_with(|| self.start_check(check, &endpoint));
@@ -154,13 +170,22 @@ impl Controller {
     ) -> AbortHandle {
         let random = Random::new(self.random.borrow_mut().next_u64());
         let controller = Rc::downgrade(self);
-        let changed = move || {
-            if let Some(controller) = controller.upgrade() {
-                controller.health_changed();
+        let checked = Arc::clone(endpoint);
+        let told = move |told: Told| {
+            let Some(controller) = controller.upgrade() else {
+                return;
+            };
+            match told {
+                Told::Changed => controller.health_changed(),
+                Told::Passed => controller.check_passed(&checked),
             }
         };
-        let (cluster, check) = (Arc::clone(&self.cluster), Arc::clone(check));
-        let task = health::watch(cluster, check, Arc::clone(endpoint), random, changed);
+        let cluster = Arc::clone(&self.cluster);
+        let check = match &endpoint.traits().health_check.hostname {
+            Some(host) => Arc::new(check.at_host(host)),
+            None => Arc::clone(check),
+        };
+        let task = health::watch(cluster, check, Arc::clone(endpoint), random, told);
         tokio::task::spawn_local(task).abort_handle()
     }
 
@@ -172,13 +197,70 @@ impl Controller {
         });
     }
 
+    fn follow_outliers(&self) {
+        if let (Some(detector), Some(stats)) = (&self.outliers, self.cluster.outlier_stats()) {
+            let endpoints = self.membership.borrow().endpoints().clone();
+            detector.borrow_mut().follow(&endpoints, stats);
+        }
+    }
+
+    /// Lets outlier detection do something, and publishes what it changed.
+    fn look_at_outliers(
+        self: &Rc<Self>,
+        act: impl FnOnce(&mut Detector, &mut Around<'_>) -> Vec<Event>,
+    ) {
+        let (Some(detector), Some(stats), Some(averages)) = (
+            &self.outliers,
+            self.cluster.outlier_stats(),
+            self.cluster.outlier_averages(),
+        ) else {
+            return;
+        };
+        let events = {
+            let mut random = self.random.borrow_mut();
+            let mut around = Around {
+                now: clock::now(),
+                random: &mut random,
+                stats,
+                averages,
+            };
+            act(&mut detector.borrow_mut(), &mut around)
+        };
+        let mut altered = false;
+        for event in events {
+            self.cluster.log_outlier(&event);
+            tell_outlier(&self.cluster, &event);
+            altered |= !matches!(
+                event.what,
+                What::Eject {
+                    enforced: false,
+                    ..
+                }
+            );
+        }
+        self.publish(Change {
+            altered,
+            ..Change::default()
+        });
+    }
+
+    fn check_passed(self: &Rc<Self>, endpoint: &Arc<Endpoint>) {
+        if endpoint.health().has(Health::FAILED_OUTLIER_CHECK) {
+            self.look_at_outliers(|detector, around| {
+                detector
+                    .check_passed(endpoint, around)
+                    .into_iter()
+                    .collect()
+            });
+        }
+    }
+
     /// The first answer about every name has come, if only that there is none, and every endpoint
     /// was checked once.
     fn warm_if_known(&self) {
         let membership = self.membership.borrow();
-        let is_waiting =
-            |endpoint: &Arc<Endpoint>| endpoint.health().has(Health::PENDING_ACTIVE_HC);
-        if self.unanswered.get() == 0 && !membership.endpoints().iter().any(is_waiting) {
+        let is_waiting = membership.endpoints().iter().any(|e| e.is_awaiting_check());
+        if self.unanswered.get() == 0 && !is_waiting {
             self.cluster.set_warm();
         }
     }
@@ -188,6 +270,37 @@ impl Controller {
             task.abort();
         }
         self.cluster.retire();
+    }
+}
+
+/// Looks at outliers when something tripped, and once in each interval.
+async fn watch_outliers(controller: Rc<Controller>, period: Duration) {
+    let mut next = tokio::time::Instant::now() + period;
+    loop {
+        tokio::select! {
+            () = controller.cluster.outlier_tripped() => {
+                controller.look_at_outliers(Detector::consecutive);
+            }
+            () = tokio::time::sleep_until(next) => {
+                controller.look_at_outliers(Detector::interval);
+                next = tokio::time::Instant::now() + period;
+            }
+        }
+    }
+}
+
+fn tell_outlier(cluster: &Cluster, event: &Event) {
+    let (cluster, address) = (&*cluster.name, event.endpoint.address);
+    match event.what {
+        What::Eject {
+            reason, enforced, ..
+        } => tracing::warn!(
+            target: "upstream", cluster, endpoint = %address, reason = reason.as_str(), enforced,
+            "endpoint is an outlier",
+        ),
+        What::Uneject => tracing::info!(
+            target: "upstream", cluster, endpoint = %address, "endpoint is used again",
+        ),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::Random;
-use super::cluster::{Endpoint, Health};
+use super::endpoint::{Checks, Endpoint, Health};
 use super::spec::{DnsSpec, DnsTarget};
 
 /// The endpoints of one cluster.
@@ -20,7 +20,7 @@ pub struct Membership {
     /// The last answer about each name.
     answers: Vec<Vec<IpAddr>>,
     endpoints: Vec<Arc<Endpoint>>,
-    is_checked: bool,
+    checks: Checks,
     keeps_healthy: bool,
 }
 
@@ -46,23 +46,23 @@ impl Change {
 impl Membership {
     /// Endpoints that are given once and for all.
     #[must_use]
-    pub const fn fixed(endpoints: Vec<Arc<Endpoint>>) -> Self {
+    pub fn fixed(endpoints: Vec<Arc<Endpoint>>) -> Self {
         Self {
             answers: Vec::new(),
             endpoints,
-            is_checked: false,
+            checks: Checks::default(),
             keeps_healthy: false,
         }
     }
 
-    /// Nothing yet, for `names` names. `is_checked` says that there are health checks, and
-    /// `keeps_healthy` that an endpoint that passes them outlives its disappearance.
+    /// Nothing yet, for `names` names. `checks` says how endpoints are checked, and `keeps_healthy`
+    /// that an endpoint that passes them outlives its disappearance.
     #[must_use]
-    pub fn resolved(names: usize, is_checked: bool, keeps_healthy: bool) -> Self {
+    pub fn resolved(names: usize, checks: Checks, keeps_healthy: bool) -> Self {
         Self {
             answers: vec![Vec::new(); names],
             endpoints: Vec::new(),
-            is_checked,
+            checks,
             keeps_healthy,
         }
     }
@@ -107,14 +107,16 @@ impl Membership {
                     continue;
                 }
                 let endpoint = if let Some(endpoint) = known.remove(&address) {
-                    change.altered |= endpoint.weight() != target.weight.max(1);
-                    endpoint.set_weight(target.weight);
+                    let weight = target.traits.weight.max(1);
+                    change.altered |= endpoint.weight() != weight;
+                    endpoint.set_weight(weight);
                     change.altered |= endpoint.health().has(Health::PENDING_DYNAMIC_REMOVAL);
                     endpoint.health().clear(Health::PENDING_DYNAMIC_REMOVAL);
                     endpoint
                 } else {
                     change.added += 1;
-                    Arc::new(self.new_endpoint(target, address))
+                    let traits = Arc::clone(&target.traits);
+                    Arc::new(Endpoint::new(address, traits, self.checks))
                 };
                 self.endpoints.push(endpoint);
             }
@@ -122,7 +124,7 @@ impl Membership {
         let mut leaving: Vec<_> = known.into_values().collect();
         leaving.sort_unstable_by_key(|endpoint| endpoint.id);
         for endpoint in leaving {
-            if self.is_checked && self.keeps_healthy && endpoint.is_healthy() {
+            if self.checks.active && self.keeps_healthy && endpoint.passes_checks() {
                 change.altered |= !endpoint.health().has(Health::PENDING_DYNAMIC_REMOVAL);
                 endpoint.health().set(Health::PENDING_DYNAMIC_REMOVAL);
                 self.endpoints.push(endpoint);
@@ -133,23 +135,11 @@ impl Membership {
         change
     }
 
-    fn new_endpoint(&self, target: &DnsTarget, address: SocketAddr) -> Endpoint {
-        let hostname = target.hostname.as_ref().unwrap_or(&target.host);
-        let mut endpoint = Endpoint::new(address, Some(Arc::clone(hostname)), target.weight);
-        endpoint.health_check_port = target.health_check_port;
-        if self.is_checked {
-            endpoint
-                .health()
-                .set(Health::FAILED_ACTIVE_HC | Health::PENDING_ACTIVE_HC);
-        }
-        endpoint
-    }
-
     /// Lets endpoints go that discovery dropped earlier and that fail their health checks now.
     pub fn drop_failed(&mut self) -> Change {
         let before = self.endpoints.len();
         self.endpoints.retain(|endpoint| {
-            endpoint.is_healthy() || !endpoint.health().has(Health::PENDING_DYNAMIC_REMOVAL)
+            endpoint.passes_checks() || !endpoint.health().has(Health::PENDING_DYNAMIC_REMOVAL)
         });
         Change {
             removed: before - self.endpoints.len(),
@@ -215,6 +205,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::upstream::spec::Traits;
+
+    const CHECKED: Checks = Checks {
+        active: true,
+        passive: false,
+    };
 
     fn ip(n: u8) -> IpAddr {
         [127, 0, 0, n].into()
@@ -235,7 +231,7 @@ mod tests {
     #[test]
     fn endpoints_that_are_found_again_stay_the_same() {
         let mut targets = [DnsTarget::new("a", 80)];
-        let mut membership = Membership::resolved(1, false, true);
+        let mut membership = Membership::resolved(1, Checks::default(), true);
         let change = membership.answer(&targets, 0, ips(&[1, 2]));
         assert_eq!(
             change,
@@ -246,7 +242,7 @@ mod tests {
         );
         let kept = Arc::clone(&membership.endpoints()[1]);
         assert_eq!(kept.hostname.as_deref(), Some("a"));
-        assert!(kept.is_healthy());
+        assert!(kept.passes_checks());
 
         assert!(
             !membership.answer(&targets, 0, ips(&[2, 1])).is_any(),
@@ -264,7 +260,10 @@ mod tests {
         assert_eq!(addresses(&membership), ["127.0.0.3:80", "127.0.0.2:80"]);
         assert!(Arc::ptr_eq(&kept, &membership.endpoints()[1]));
 
-        targets[0].weight = 7;
+        targets[0].traits = Arc::new(Traits {
+            weight: 7,
+            ..Traits::default()
+        });
         let change = membership.answer(&targets, 0, ips(&[2]));
         assert_eq!(
             change,
@@ -286,7 +285,7 @@ mod tests {
             DnsTarget::new("b", 80),
             DnsTarget::new("a", 81),
         ];
-        let mut membership = Membership::resolved(3, false, true);
+        let mut membership = Membership::resolved(3, Checks::default(), true);
         membership.answer(&targets, 1, ips(&[1, 2]));
         membership.answer(&targets, 0, ips(&[1]));
         membership.answer(&targets, 2, ips(&[1]));
@@ -302,13 +301,13 @@ mod tests {
     fn a_healthy_endpoint_outlives_its_disappearance_until_a_check_fails() {
         let targets = [DnsTarget::new("a", 80)];
         for keeps_healthy in [true, false] {
-            let mut membership = Membership::resolved(1, true, keeps_healthy);
+            let mut membership = Membership::resolved(1, CHECKED, keeps_healthy);
             membership.answer(&targets, 0, ips(&[1, 2]));
             let [passing, failing] = &membership.endpoints()[..] else {
                 panic!("two")
             };
             let (passing, failing) = (Arc::clone(passing), Arc::clone(failing));
-            assert!(!passing.is_healthy(), "nobody has looked yet");
+            assert!(!passing.passes_checks(), "nobody has looked yet");
             passing
                 .health()
                 .clear(Health::FAILED_ACTIVE_HC | Health::PENDING_ACTIVE_HC);
@@ -380,7 +379,7 @@ mod tests {
             answers in prop::collection::vec((0_usize..3, prop::collection::vec(0_u8..6, 0..5)), 1..12)
         ) {
             let targets = ["a", "b", "c"].map(|name| DnsTarget::new(name, 80));
-            let mut membership = Membership::resolved(3, false, true);
+            let mut membership = Membership::resolved(3, Checks::default(), true);
             let mut last = [const { Vec::new() }; 3];
             let mut size = 0;
             for (index, answer) in answers {

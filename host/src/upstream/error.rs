@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::breaker::Resource;
-use super::cluster::Endpoint;
+use super::endpoint::Endpoint;
 
 /// A connection could not be had. No byte of the request was sent.
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,10 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::breaker::Resource;
-use super::cluster::{Cluster, Endpoint, Health};
+use super::cluster::Cluster;
+use super::endpoint::{Endpoint, Health};
 use super::spec::Priority;
+use super::spec::StatedHealth;
 
 const LIMITS: [Resource; 4] = [
     Resource::Connections,
@@ -28,6 +30,17 @@ pub fn text(cluster: &Cluster, out: &mut String) {
         "observability_name::{}",
         cluster.observability_name()
     ));
+    if let Some(averages) = cluster.outlier_averages() {
+        for (prefix, average) in [("", &averages.external), ("local_origin_", &averages.local)] {
+            let (average, threshold) = average.get();
+            line(format_args!(
+                "outlier::{prefix}success_rate_average::{average}"
+            ));
+            line(format_args!(
+                "outlier::{prefix}success_rate_ejection_threshold::{threshold}"
+            ));
+        }
+    }
     for priority in Priority::ALL {
         let breaker = cluster.breaker(priority);
         for resource in LIMITS {
@@ -45,17 +58,18 @@ pub fn text(cluster: &Cluster, out: &mut String) {
             .into_iter()
             .map(|(name, _, value)| (name, value.to_string()));
         let hostname = endpoint.hostname.as_deref().unwrap_or_default();
+        let (external, local) = success_rates(endpoint);
         let facts = [
             ("hostname", hostname.to_owned()),
             ("health_flags", health_flags(endpoint)),
             ("weight", endpoint.weight().to_string()),
-            ("region", String::new()),
-            ("zone", String::new()),
-            ("sub_zone", String::new()),
-            ("canary", false.to_string()),
-            ("priority", 0.to_string()),
-            ("success_rate", (-1).to_string()),
-            ("local_origin_success_rate", (-1).to_string()),
+            ("region", endpoint.locality().region.clone()),
+            ("zone", endpoint.locality().zone.clone()),
+            ("sub_zone", endpoint.locality().sub_zone.clone()),
+            ("canary", endpoint.is_canary().to_string()),
+            ("priority", endpoint.level().to_string()),
+            ("success_rate", external.to_string()),
+            ("local_origin_success_rate", local.to_string()),
         ];
         for (name, value) in counts.chain(facts) {
             line(format_args!("{address}::{name}::{value}"));
@@ -126,15 +140,27 @@ fn host(endpoint: &Endpoint) -> Value {
     let mut health = Map::new();
     for (flag, name) in [
         (Health::FAILED_ACTIVE_HC, "failed_active_health_check"),
+        (Health::FAILED_OUTLIER_CHECK, "failed_outlier_check"),
+        (Health::DEGRADED_ACTIVE_HC, "failed_active_degraded_check"),
         (Health::PENDING_DYNAMIC_REMOVAL, "pending_dynamic_removal"),
         (Health::PENDING_ACTIVE_HC, "pending_active_hc"),
+        (
+            Health::EXCLUDED_VIA_IMMEDIATE_HC_FAIL,
+            "excluded_via_immediate_hc_fail",
+        ),
         (Health::ACTIVE_HC_TIMEOUT, "active_hc_timeout"),
     ] {
         if endpoint.health().has(flag) {
             health.insert(name.into(), true.into());
         }
     }
-    health.insert("eds_health_status".into(), "HEALTHY".into());
+    let stated = match endpoint.traits().stated {
+        StatedHealth::Healthy => "HEALTHY",
+        StatedHealth::Degraded => "DEGRADED",
+        StatedHealth::Unhealthy => "UNHEALTHY",
+        StatedHealth::Draining => "DRAINING",
+    };
+    health.insert("eds_health_status".into(), stated.into());
     let mut host = Map::new();
     let (ip, port) = (endpoint.address.ip().to_string(), endpoint.address.port());
     let address = json!({ "socket_address": { "address": ip, "port_value": port } });
@@ -145,8 +171,43 @@ fn host(endpoint: &Endpoint) -> Value {
     if let Some(hostname) = &endpoint.hostname {
         host.insert("hostname".into(), json!(&**hostname));
     }
-    host.insert("locality".into(), json!({}));
+    host.insert("locality".into(), locality(endpoint));
+    if endpoint.level() > 0 {
+        host.insert("priority".into(), endpoint.level().into());
+    }
+    let (external, local) = success_rates(endpoint);
+    for (name, rate) in [
+        ("success_rate", external),
+        ("local_origin_success_rate", local),
+    ] {
+        if rate >= 0.0 {
+            host.insert(name.into(), json!({ "value": rate }));
+        }
+    }
     host.into()
+}
+
+fn locality(endpoint: &Endpoint) -> Value {
+    let locality = endpoint.locality();
+    let parts = [
+        ("region", &locality.region),
+        ("zone", &locality.zone),
+        ("sub_zone", &locality.sub_zone),
+    ];
+    let named = parts.into_iter().filter(|(_, part)| !part.is_empty());
+    named
+        .map(|(name, part)| (name.to_owned(), Value::from(part.as_str())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// The success rates of the last interval of outlier detection: of answers, and of reaching it.
+/// -1 where they are not known.
+fn success_rates(endpoint: &Endpoint) -> (f64, f64) {
+    let rates = endpoint.outlier.as_ref();
+    rates.map_or((-1.0, -1.0), |monitor| {
+        (monitor.external.rate(), monitor.local.rate())
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,14 +254,22 @@ fn health_flags(endpoint: &Endpoint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::upstream::spec::{ClusterSpec, Discovery, StaticEndpoint};
+    use std::sync::Arc;
 
-    fn cluster() -> std::sync::Arc<Cluster> {
+    use super::*;
+    use crate::upstream::spec::{ClusterSpec, Discovery, StaticEndpoint, Traits};
+
+    fn cluster() -> Arc<Cluster> {
         let mut named = StaticEndpoint::new("[::1]:19773".parse().unwrap());
-        named.hostname = Some("localhost".into());
+        named.traits = Arc::new(Traits {
+            hostname: Some("localhost".into()),
+            ..Traits::default()
+        });
         let mut plain = StaticEndpoint::new("127.0.0.1:19772".parse().unwrap());
-        plain.weight = 3;
+        plain.traits = Arc::new(Traits {
+            weight: 3,
+            ..Traits::default()
+        });
         let mut spec = ClusterSpec::new("c0", Discovery::Static(vec![plain, named]));
         spec.breakers[Priority::High as usize].max_connections = 5;
         let cluster = Cluster::new(spec, 1);

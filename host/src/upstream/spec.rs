@@ -5,16 +5,26 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 
+use super::metadata::Metadata;
 use crate::headers::NameFormat;
 use crate::keepalive::Keepalive;
 use crate::limits;
+
+mod balancing;
+mod health;
+mod outlier;
+
+pub use balancing::{
+    Balancing, Fallback, Hashing, Pinnable, Policy, SelectorFallback, SlowStart, SubsetSelector,
+    SubsetSpec,
+};
+pub use health::{GrpcProbe, HealthCheck, HttpProbe, Intervals, Probe, TcpProbe};
+pub use outlier::{Enforcing, MostEjected, OutlierSpec, RateSpec};
 
 /// The settings of one cluster (`envoy.config.cluster.v3.Cluster`).
 #[derive(Clone, Debug, PartialEq)]
@@ -27,16 +37,16 @@ pub struct ClusterSpec {
     pub discovery: Discovery,
     /// `connect_timeout`: 5 s.
     pub connect_timeout: Duration,
-    /// `lb_policy` and its options.
-    pub policy: Policy,
-    /// `common_lb_config.healthy_panic_threshold` in percent: 50.
-    pub panic_threshold: f64,
+    /// How an endpoint is chosen.
+    pub balancing: Balancing,
     /// Which HTTP the endpoints speak.
     pub protocol: Protocol,
     /// `circuit_breakers.thresholds`, indexed by [`Priority`].
     pub breakers: [Thresholds; Priority::ALL.len()],
     /// `health_checks`.
     pub health_check: Option<HealthCheck>,
+    /// `outlier_detection`.
+    pub outlier_detection: Option<OutlierSpec>,
     /// `ignore_health_on_host_removal`: an endpoint that discovery dropped goes at once, although
     /// its health checks still pass.
     pub ignore_health_on_host_removal: bool,
@@ -67,11 +77,11 @@ impl ClusterSpec {
             alt_stat_name: None,
             discovery,
             connect_timeout: Duration::from_secs(5),
-            policy: Policy::RoundRobin,
-            panic_threshold: 50.0,
+            balancing: Balancing::default(),
             protocol: Protocol::Http1,
             breakers: [Thresholds::default(); Priority::ALL.len()],
             health_check: None,
+            outlier_detection: None,
             ignore_health_on_host_removal: false,
             http1_trailers: false,
             response_fields: limits::HEADERS_COUNT,
@@ -104,23 +114,17 @@ pub enum Discovery {
 pub struct StaticEndpoint {
     /// `endpoint.address.socket_address`.
     pub address: SocketAddr,
-    /// `endpoint.hostname`.
-    pub hostname: Option<Arc<str>>,
-    /// `load_balancing_weight`: 1; 0 counts as 1.
-    pub weight: u32,
-    /// `endpoint.health_check_config.port_value`.
-    pub health_check_port: Option<u16>,
+    /// What is known about it.
+    pub traits: Arc<Traits>,
 }
 
 impl StaticEndpoint {
     /// An endpoint of weight 1 at `address`.
     #[must_use]
-    pub const fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            hostname: None,
-            weight: 1,
-            health_check_port: None,
+            traits: Arc::default(),
         }
     }
 }
@@ -133,26 +137,99 @@ pub struct DnsTarget {
     pub host: Arc<str>,
     /// `socket_address.port_value`.
     pub port: u16,
-    /// `endpoint.hostname`; the endpoints are called `host` where there is none.
-    pub hostname: Option<Arc<str>>,
-    /// `load_balancing_weight` of each address: 1; 0 counts as 1.
-    pub weight: u32,
-    /// `endpoint.health_check_config.port_value`.
-    pub health_check_port: Option<u16>,
+    /// What is known about each address.
+    pub traits: Arc<Traits>,
 }
 
 impl DnsTarget {
-    /// A target of weight 1.
+    /// A target of weight 1, whose endpoints are called `host`.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
+        let traits = Traits {
+            hostname: Some(host.into()),
+            ..Traits::default()
+        };
         Self {
             host: host.into(),
             port,
-            hostname: None,
-            weight: 1,
-            health_check_port: None,
+            traits: Arc::new(traits),
         }
     }
+}
+
+/// What a configuration says of an endpoint besides its address (`LbEndpoint`, and the
+/// `LocalityLbEndpoints` that it is in).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traits {
+    /// `endpoint.hostname`, or the DNS name that it was found by.
+    pub hostname: Option<Arc<str>>,
+    /// `load_balancing_weight`: 1, at least 1.
+    pub weight: u32,
+    /// `priority`: 0; used before those of higher numbers.
+    pub level: u32,
+    /// `locality`.
+    pub locality: Arc<Locality>,
+    /// `load_balancing_weight` of the locality: 0.
+    pub locality_weight: u32,
+    /// `metadata`, its `envoy.lb` part.
+    pub metadata: Metadata,
+    /// `health_status`.
+    pub stated: StatedHealth,
+    /// Where its health is checked.
+    pub health_check: HealthCheckTarget,
+}
+
+impl Default for Traits {
+    fn default() -> Self {
+        Self {
+            hostname: None,
+            weight: 1,
+            level: 0,
+            locality: Arc::default(),
+            locality_weight: 0,
+            metadata: Metadata::new(),
+            stated: StatedHealth::Healthy,
+            health_check: HealthCheckTarget::default(),
+        }
+    }
+}
+
+/// `envoy.config.core.v3.Locality`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Locality {
+    /// `region`.
+    pub region: String,
+    /// `zone`.
+    pub zone: String,
+    /// `sub_zone`.
+    pub sub_zone: String,
+}
+
+/// `health_status`: what the configuration says of an endpoint's health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatedHealth {
+    /// `HEALTHY` or `UNKNOWN`.
+    #[default]
+    Healthy,
+    /// `DEGRADED`: used where healthy ones do not suffice.
+    Degraded,
+    /// `UNHEALTHY` or `TIMEOUT`.
+    Unhealthy,
+    /// `DRAINING`.
+    Draining,
+}
+
+/// `endpoint.health_check_config`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthCheckTarget {
+    /// `port_value`: a port other than the endpoint's.
+    pub port: Option<u16>,
+    /// `hostname`: the host that a check asks for.
+    pub hostname: Option<HeaderValue>,
+    /// `address`: another address.
+    pub address: Option<SocketAddr>,
+    /// `disable_active_health_check`: it is not checked, and counts as healthy.
+    pub is_disabled: bool,
 }
 
 /// How a `STRICT_DNS` cluster resolves.
@@ -196,39 +273,6 @@ pub enum Family {
     V4Preferred,
     /// All addresses.
     All,
-}
-
-/// `lb_policy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Policy {
-    /// `ROUND_ROBIN`, weighted where weights differ.
-    #[default]
-    RoundRobin,
-    /// `LEAST_REQUEST`.
-    LeastRequest {
-        /// `choice_count`: 2; at least 1 endpoint is looked at.
-        choice_count: u32,
-        /// `active_request_bias`: 1.0; used where weights differ.
-        active_request_bias: f64,
-    },
-    /// `RANDOM`: evenly, whatever the weights, as in Envoy.
-    Random,
-}
-
-impl Policy {
-    /// `LEAST_REQUEST` with Envoy's defaults.
-    pub const LEAST_REQUEST: Self = Self::LeastRequest {
-        choice_count: 2,
-        active_request_bias: 1.0,
-    };
-
-    /// Whether it goes by a hash of the request.
-    #[must_use]
-    pub const fn wants_hash(&self) -> bool {
-        match self {
-            Self::RoundRobin | Self::LeastRequest { .. } | Self::Random => false,
-        }
-    }
 }
 
 /// The HTTP version that a cluster's endpoints speak.
@@ -327,104 +371,6 @@ impl Default for Thresholds {
             max_requests: 1024,
             max_retries: 3,
             track_remaining: false,
-        }
-    }
-}
-
-/// `health_checks[]` with an `http_health_check`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HealthCheck {
-    /// `timeout` of one check.
-    pub timeout: Duration,
-    /// When checks happen.
-    pub intervals: Intervals,
-    /// `unhealthy_threshold`: 2 where the file has none.
-    pub unhealthy_threshold: u32,
-    /// `healthy_threshold`: 2 where the file has none.
-    pub healthy_threshold: u32,
-    /// `reuse_connection`: true.
-    pub reuse_connection: bool,
-    /// `always_log_health_check_failures`: false.
-    pub always_log_failures: bool,
-    /// `http_health_check.host`; the cluster's name where the file has none.
-    pub host: HeaderValue,
-    /// `http_health_check.path`.
-    pub path: PathAndQuery,
-    /// `http_health_check.method`: `GET`.
-    pub method: Method,
-    /// `http_health_check.expected_statuses`: 200 alone.
-    pub expected: Vec<Range<u16>>,
-    /// `http_health_check.retriable_statuses`: these count towards the threshold, other unexpected
-    /// ones fail the endpoint at once.
-    pub retriable: Vec<Range<u16>>,
-    /// `http_health_check.codec_client_type: HTTP2`.
-    pub http2: bool,
-}
-
-impl HealthCheck {
-    /// A check of `path` at `host` with defaults for everything that Envoy has one for, and 2 for both
-    /// thresholds.
-    #[must_use]
-    pub fn new(
-        host: HeaderValue,
-        path: PathAndQuery,
-        timeout: Duration,
-        interval: Duration,
-    ) -> Self {
-        Self {
-            timeout,
-            intervals: Intervals::new(interval),
-            unhealthy_threshold: 2,
-            healthy_threshold: 2,
-            reuse_connection: true,
-            always_log_failures: false,
-            host,
-            path,
-            method: Method::GET,
-            expected: std::iter::once(200..201).collect(),
-            retriable: Vec::new(),
-            http2: false,
-        }
-    }
-}
-
-/// How long a health checker waits between two checks of one endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Intervals {
-    /// `interval`.
-    pub interval: Duration,
-    /// `initial_jitter`: up to this much before the first check.
-    pub initial_jitter: Duration,
-    /// `interval_jitter`: up to this much is added to each interval.
-    pub jitter: Duration,
-    /// `interval_jitter_percent`: up to this much of the interval is added to it.
-    pub jitter_percent: u32,
-    /// `no_traffic_interval`: 60 s; used until the cluster had a connection for a request.
-    pub no_traffic: Duration,
-    /// `no_traffic_healthy_interval`: the same for healthy endpoints.
-    pub no_traffic_healthy: Option<Duration>,
-    /// `unhealthy_interval`: between checks of an unhealthy endpoint.
-    pub unhealthy: Option<Duration>,
-    /// `unhealthy_edge_interval`: while a healthy endpoint fails, but not often enough yet.
-    pub unhealthy_edge: Option<Duration>,
-    /// `healthy_edge_interval`: while an unhealthy endpoint passes, but not often enough yet.
-    pub healthy_edge: Option<Duration>,
-}
-
-impl Intervals {
-    /// Every `interval`, with Envoy's defaults for the rest.
-    #[must_use]
-    pub const fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            initial_jitter: Duration::ZERO,
-            jitter: Duration::ZERO,
-            jitter_percent: 0,
-            no_traffic: Duration::from_mins(1),
-            no_traffic_healthy: None,
-            unhealthy: None,
-            unhealthy_edge: None,
-            healthy_edge: None,
         }
     }
 }

@@ -20,6 +20,12 @@ stats! {
 
         gauge dns_stale,
         counter lb_healthy_panic,
+        gauge lb_subsets_active,
+        counter lb_subsets_created,
+        counter lb_subsets_fallback,
+        counter lb_subsets_fallback_panic,
+        counter lb_subsets_removed,
+        counter lb_subsets_selected,
         gauge max_host_weight,
         counter membership_change,
         gauge membership_degraded,
@@ -94,5 +100,48 @@ stats! {
         counter canary_upstream_rq_completed = "canary.upstream_rq_completed",
         counter internal_upstream_rq_completed = "internal.upstream_rq_completed",
         counter external_upstream_rq_completed = "external.upstream_rq_completed",
+    }
+}
+
+stats! {
+    /// What a `RING_HASH` cluster has besides.
+    pub struct RingStats {
+        gauge size = "ring_hash_lb.size",
+        gauge min_hashes_per_host = "ring_hash_lb.min_hashes_per_host",
+        gauge max_hashes_per_host = "ring_hash_lb.max_hashes_per_host",
+    }
+}
+
+stats! {
+    /// What a `MAGLEV` cluster has besides.
+    pub struct MaglevStats {
+        gauge min_entries_per_host = "maglev_lb.min_entries_per_host",
+        gauge max_entries_per_host = "maglev_lb.max_entries_per_host",
+    }
+}
+
+stats! {
+    /// What a cluster with outlier detection has besides. The control thread writes them.
+    pub struct OutlierStats {
+        gauge ejections_active = "outlier_detection.ejections_active",
+        counter ejections_consecutive_5xx = "outlier_detection.ejections_consecutive_5xx",
+        counter detected_consecutive_5xx = "outlier_detection.ejections_detected_consecutive_5xx",
+        counter detected_consecutive_gateway_failure = "outlier_detection.ejections_detected_consecutive_gateway_failure",
+        counter detected_consecutive_local_origin_failure = "outlier_detection.ejections_detected_consecutive_local_origin_failure",
+        counter detected_failure_percentage = "outlier_detection.ejections_detected_failure_percentage",
+        counter detected_local_origin_failure_percentage = "outlier_detection.ejections_detected_local_origin_failure_percentage",
+        counter detected_local_origin_success_rate = "outlier_detection.ejections_detected_local_origin_success_rate",
+        counter detected_success_rate = "outlier_detection.ejections_detected_success_rate",
+        counter enforced_consecutive_5xx = "outlier_detection.ejections_enforced_consecutive_5xx",
+        counter enforced_consecutive_gateway_failure = "outlier_detection.ejections_enforced_consecutive_gateway_failure",
+        counter enforced_consecutive_local_origin_failure = "outlier_detection.ejections_enforced_consecutive_local_origin_failure",
+        counter enforced_failure_percentage = "outlier_detection.ejections_enforced_failure_percentage",
+        counter enforced_local_origin_failure_percentage = "outlier_detection.ejections_enforced_local_origin_failure_percentage",
+        counter enforced_local_origin_success_rate = "outlier_detection.ejections_enforced_local_origin_success_rate",
+        counter enforced_success_rate = "outlier_detection.ejections_enforced_success_rate",
+        counter ejections_enforced_total = "outlier_detection.ejections_enforced_total",
+        counter ejections_overflow = "outlier_detection.ejections_overflow",
+        counter ejections_success_rate = "outlier_detection.ejections_success_rate",
+        counter ejections_total = "outlier_detection.ejections_total",
     }
 }

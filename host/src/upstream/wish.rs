@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::cluster::Endpoint;
+use super::endpoint::Endpoint;
 use super::metadata::Criteria;
 
 /// What a request says about its endpoint. See the module's page.

@@ -2,57 +2,64 @@
 
 use super::Random;
 use super::edf::Edf;
-use super::round_robin::{are_equal, offset};
+use super::round_robin::{ahead, offset};
 
 /// The state of one worker's choices among the candidates.
 #[derive(Debug)]
 pub struct LeastRequest(Choice);
 
+/// How many candidates are looked at where all weigh the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// That many, drawn by chance.
+    Some(u32),
+    /// All of them.
+    All,
+}
+
 #[derive(Debug)]
 enum Choice {
-    /// The least busy of `choice_count` that are drawn; all weigh the same.
-    Draw { choice_count: u32, len: usize },
+    /// The least busy; all weigh the same.
+    Scan { scan: Scan, len: usize },
     /// By deadlines, with a weight that shrinks as requests grow.
-    Weighted {
-        schedule: Edf,
-        weights: Vec<f64>,
-        bias: f64,
-    },
+    Weighted { schedule: Edf, bias: f64 },
 }
 
 impl LeastRequest {
-    /// Choices among candidates of these weights, after `picks` choices were made.
+    /// Choices among `len` candidates after `picks` choices were made. Where there is a `bias`,
+    /// they go by weight over requests to that power.
     #[must_use]
-    pub fn new(weights: &[u32], choice_count: u32, bias: f64, picks: u64) -> Self {
-        let len = weights.len();
-        if are_equal(weights) {
-            return Self(Choice::Draw {
-                choice_count: choice_count.max(1),
-                len,
-            });
-        }
-        let weights: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
-        let mut schedule = Edf::new(weights.iter().copied());
-        for _ in 0..offset(picks, len) {
-            schedule.pick(|candidate| weights.get(candidate).copied().unwrap_or(1.0));
-        }
-        Self(Choice::Weighted {
-            schedule,
-            weights,
-            bias: bias.max(0.0),
+    pub fn new(
+        len: usize,
+        scan: Scan,
+        bias: Option<f64>,
+        weight: impl Fn(usize) -> f64,
+        picks: u64,
+    ) -> Self {
+        Self(match bias {
+            None => Choice::Scan { scan, len },
+            Some(bias) => Choice::Weighted {
+                schedule: ahead(len, weight, offset(picks, len)),
+                bias,
+            },
         })
     }
 
     /// A candidate; `active` tells how many requests one has.
-    pub fn pick(&mut self, random: &mut Random, active: impl Fn(usize) -> u64) -> Option<usize> {
+    pub fn pick(
+        &mut self,
+        random: &mut Random,
+        weight: impl Fn(usize) -> f64,
+        active: impl Fn(usize) -> u64,
+    ) -> Option<usize> {
         match &mut self.0 {
-            Choice::Draw { choice_count, len } => draw(*choice_count, *len, random, active),
-            Choice::Weighted {
-                schedule,
-                weights,
-                bias,
-            } => schedule.pick(|candidate| {
-                let weight = weights.get(candidate).copied().unwrap_or(1.0);
+            Choice::Scan { scan, len } => match *scan {
+                _ if *len <= 1 => (*len == 1).then_some(0),
+                Scan::Some(choice_count) => Some(draw(choice_count, *len, random, active)),
+                Scan::All => least(*len, random, active),
+            },
+            Choice::Weighted { schedule, bias } => schedule.pick(|candidate| {
+                let weight = weight(candidate);
                 #[expect(clippy::cast_precision_loss, reason = "active requests are few")]
                 let busy = active(candidate) as f64 + 1.0;
                 if *bias == 1.0 {
@@ -71,10 +78,7 @@ fn draw(
     len: usize,
     random: &mut Random,
     active: impl Fn(usize) -> u64,
-) -> Option<usize> {
-    if len <= 1 {
-        return (len == 1).then_some(0);
-    }
+) -> usize {
     let mut best = random.index(len);
     let mut least = active(best);
     for _ in 1..choice_count {
@@ -84,5 +88,23 @@ fn draw(
             (best, least) = (candidate, requests);
         }
     }
-    Some(best)
+    best
+}
+
+/// Any of the least busy ones, evenly.
+fn least(len: usize, random: &mut Random, active: impl Fn(usize) -> u64) -> Option<usize> {
+    let mut best = None;
+    let (mut fewest, mut equals) = (u64::MAX, 0);
+    for candidate in 0..len {
+        let requests = active(candidate);
+        if requests < fewest || best.is_none() {
+            (best, fewest, equals) = (Some(candidate), requests, 1);
+        } else if requests == fewest {
+            equals += 1;
+            if random.below(equals) == 0 {
+                best = Some(candidate);
+            }
+        }
+    }
+    best
 }

@@ -9,48 +9,42 @@ pub struct RoundRobin(Rounds);
 #[derive(Debug)]
 enum Rounds {
     Equal { next: usize, len: usize },
-    Weighted { schedule: Edf, weights: Vec<f64> },
+    Weighted(Edf),
 }
 
 impl RoundRobin {
-    /// Rounds over candidates of these weights, after `picks` choices were made.
+    /// Rounds over `len` candidates after `picks` choices were made; by weight where `is_weighted`
+    /// says that weights differ, or will.
     #[must_use]
-    pub fn new(weights: &[u32], picks: u64) -> Self {
-        let len = weights.len();
+    pub fn new(len: usize, is_weighted: bool, weight: impl Fn(usize) -> f64, picks: u64) -> Self {
         let offset = offset(picks, len);
-        if are_equal(weights) {
+        if !is_weighted {
             return Self(Rounds::Equal { next: offset, len });
         }
-        let weights: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
-        let mut rounds = Self(Rounds::Weighted {
-            schedule: Edf::new(weights.iter().copied()),
-            weights,
-        });
-        // Otherwise every new publication would begin with the heaviest.
-        for _ in 0..offset {
-            rounds.pick();
-        }
-        rounds
+        Self(Rounds::Weighted(ahead(len, weight, offset)))
     }
 
     /// The candidate whose turn it is.
-    pub fn pick(&mut self) -> Option<usize> {
+    pub fn pick(&mut self, weight: impl Fn(usize) -> f64) -> Option<usize> {
         match &mut self.0 {
             Rounds::Equal { next, len } => {
                 let chosen = *next;
                 *next = if chosen + 1 >= *len { 0 } else { chosen + 1 };
                 (chosen < *len).then_some(chosen)
             }
-            Rounds::Weighted { schedule, weights } => {
-                schedule.pick(|candidate| weights.get(candidate).copied().unwrap_or(1.0))
-            }
+            Rounds::Weighted(schedule) => schedule.pick(weight),
         }
     }
 }
 
-/// Whether weights make no difference.
-pub(super) fn are_equal(weights: &[u32]) -> bool {
-    weights.iter().all(|weight| Some(weight) == weights.first())
+/// A schedule in which `offset` choices were made. Otherwise every new publication would begin
+/// with the heaviest.
+pub(super) fn ahead(len: usize, weight: impl Fn(usize) -> f64, offset: usize) -> Edf {
+    let mut schedule = Edf::new((0..len).map(&weight));
+    for _ in 0..offset {
+        schedule.pick(&weight);
+    }
+    schedule
 }
 
 /// How far into a round over `len` candidates `picks` choices lead.

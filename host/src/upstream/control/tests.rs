@@ -12,8 +12,10 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::upstream::balance::layout::State;
 use crate::upstream::dns::Resolving;
-use crate::upstream::spec::{ClusterSpec, StaticEndpoint};
+use crate::upstream::outlier::Report;
+use crate::upstream::spec::{ClusterSpec, OutlierSpec, StaticEndpoint};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,6 +97,14 @@ fn addresses(cluster: &Cluster) -> Vec<String> {
         .iter()
         .map(|endpoint| endpoint.address.to_string())
         .collect()
+}
+
+/// The indices of the endpoints that may be used.
+fn healthy(cluster: &Cluster) -> Vec<u32> {
+    let set = cluster.endpoints();
+    let healthy = (0..).zip(&set.endpoints);
+    let healthy = healthy.filter(|(_, endpoint)| endpoint.state() == State::Healthy);
+    healthy.map(|(index, _)| index).collect()
 }
 
 #[test]
@@ -222,10 +232,10 @@ fn a_checked_cluster_is_warm_after_the_first_round_and_follows_health() {
         spec.health_check = Some(check());
         let cluster = Cluster::new(spec, 1);
         assert!(!cluster.is_warm());
-        assert_eq!(cluster.endpoints().healthy, [0_u32; 0]);
+        assert_eq!(healthy(&cluster), [0_u32; 0]);
         let _handle = start(&cluster, &Rc::default());
         cluster.warm().await;
-        assert_eq!(cluster.endpoints().healthy, [0]);
+        assert_eq!(healthy(&cluster), [0]);
         let stats = cluster.control_stats();
         assert_eq!(
             (
@@ -235,9 +245,9 @@ fn a_checked_cluster_is_warm_after_the_first_round_and_follows_health() {
             (1, 1)
         );
         b_status.set(200);
-        until(|| cluster.endpoints().healthy == [0, 1]).await;
+        until(|| healthy(&cluster) == [0, 1]).await;
         a_status.set(404);
-        until(|| cluster.endpoints().healthy == [1]).await;
+        until(|| healthy(&cluster) == [1]).await;
         assert_eq!(stats.membership_change.get(), 1, "health is not membership");
     });
 }
@@ -251,11 +261,11 @@ fn a_healthy_endpoint_that_dns_drops_stays_until_it_fails() {
         let _handle = start(&cluster, &script);
         script.next(Some(&[1]));
         cluster.warm().await;
-        assert_eq!(cluster.endpoints().healthy, [0]);
+        assert_eq!(healthy(&cluster), [0]);
         script.next(Some(&[]));
         let endpoint = Arc::clone(&cluster.endpoints().endpoints[0]);
         until(|| endpoint.health().has(Health::PENDING_DYNAMIC_REMOVAL)).await;
-        assert_eq!(cluster.endpoints().healthy, [0]);
+        assert_eq!(healthy(&cluster), [0]);
         status.set(503);
         until(|| cluster.endpoints().endpoints.is_empty()).await;
         let attempts = cluster.control_stats().health_check_attempt.get();
@@ -266,5 +276,40 @@ fn a_healthy_endpoint_that_dns_drops_stays_until_it_fails() {
             cluster.control_stats().health_check_attempt.get() <= attempts + 1,
             "no more checks"
         );
+    });
+}
+
+#[test]
+fn an_outlier_is_left_out_for_a_while() {
+    run(async {
+        let (a, _) = server().await;
+        let (b, _) = server().await;
+        let endpoints = vec![StaticEndpoint::new(a), StaticEndpoint::new(b)];
+        let mut spec = ClusterSpec::new("c", Discovery::Static(endpoints));
+        spec.outlier_detection = Some(OutlierSpec {
+            interval: Duration::from_millis(10),
+            base_ejection_time: Duration::from_millis(30),
+            ..OutlierSpec::default()
+        });
+        let cluster = Cluster::new(spec, 1);
+        let _handle = start(&cluster, &Rc::default());
+        let [first, second] = &cluster.endpoints().endpoints[..] else {
+            panic!("two")
+        };
+        for _ in 0..5 {
+            cluster.report(first, Report::Status(500));
+        }
+        until(|| healthy(&cluster) == [1]).await;
+        let stats = cluster.outlier_stats().unwrap();
+        assert_eq!(stats.ejections_active.get(), 1);
+        assert_eq!(cluster.control_stats().membership_healthy.get(), 1);
+        // The last one stays, whatever it answers.
+        for _ in 0..5 {
+            cluster.report(second, Report::Failed);
+        }
+        until(|| stats.ejections_overflow.get() > 0).await;
+        until(|| healthy(&cluster) == [0, 1]).await;
+        assert_eq!(stats.ejections_active.get(), 0);
+        assert_eq!(stats.ejections_enforced_total.get(), 1);
     });
 }

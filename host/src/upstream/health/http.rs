@@ -5,11 +5,10 @@
 //! means (`state`).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use ::http::header::{HOST, USER_AGENT};
 use ::http::uri::{Authority, Scheme};
-use ::http::{HeaderValue, Request, Response, Uri};
+use ::http::{HeaderName, HeaderValue, Request, Response, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -19,14 +18,18 @@ use tokio::net::TcpStream;
 
 use super::state::{Failure, Verdict, judge};
 use crate::limits;
-use crate::upstream::spec::HealthCheck;
+use crate::upstream::spec::HttpProbe;
 
 /// What Envoy's health checker calls itself.
-const AGENT: HeaderValue = HeaderValue::from_static("Envoy/HC");
+pub(super) const AGENT: HeaderValue = HeaderValue::from_static("Envoy/HC");
 
-/// Asks one endpoint how it is.
-pub struct Prober {
-    check: Arc<HealthCheck>,
+/// With this header an endpoint says that it would rather have less to do.
+const DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
+
+/// Asks one endpoint how it is, by HTTP.
+pub(super) struct HttpProber {
+    check: HttpProbe,
+    reuse: bool,
     address: SocketAddr,
     connection: Option<Sender>,
 }
@@ -38,7 +41,7 @@ enum Sender {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("connecting")]
     Connect(#[from] std::io::Error),
     #[error("asking")]
@@ -47,19 +50,19 @@ enum Error {
     Request(#[from] ::http::Error),
 }
 
-impl Prober {
-    /// Will do `check` at `address`.
-    #[must_use]
-    pub const fn new(check: Arc<HealthCheck>, address: SocketAddr) -> Self {
+impl HttpProber {
+    /// Will do `check` at `address`; `reuse` says whether the connection is kept.
+    pub(super) const fn new(check: HttpProbe, reuse: bool, address: SocketAddr) -> Self {
         Self {
             check,
+            reuse,
             address,
             connection: None,
         }
     }
 
     /// Asks once. Must run inside a `LocalSet`.
-    pub async fn probe(&mut self) -> Verdict {
+    pub(super) async fn probe(&mut self) -> Verdict {
         let is_fresh = !self.is_connected();
         let mut result = self.ask().await;
         if result.is_err() && !is_fresh {
@@ -68,7 +71,10 @@ impl Prober {
             result = self.ask().await;
         }
         match result {
-            Ok(status) => judge(&self.check, status),
+            Ok((status, is_degraded)) => match judge(&self.check, status) {
+                Verdict::Passed if is_degraded => Verdict::Degraded,
+                verdict => verdict,
+            },
             Err(error) => {
                 self.disconnect();
                 tracing::debug!(
@@ -83,7 +89,7 @@ impl Prober {
     }
 
     /// Closes the connection.
-    pub fn disconnect(&mut self) {
+    pub(super) fn disconnect(&mut self) {
         self.connection = None;
     }
 
@@ -95,7 +101,7 @@ impl Prober {
         }
     }
 
-    async fn ask(&mut self) -> Result<u16, Error> {
+    async fn ask(&mut self) -> Result<(u16, bool), Error> {
         if !self.is_connected() {
             self.connection = None;
         }
@@ -116,10 +122,11 @@ impl Prober {
             }
         };
         let was_read = read_to_end(&mut response).await?;
-        if !self.check.reuse_connection || !was_read {
+        if !self.reuse || !was_read {
             self.disconnect();
         }
-        Ok(response.status().as_u16())
+        let is_degraded = response.headers().contains_key(DEGRADED);
+        Ok((response.status().as_u16(), is_degraded))
     }
 }
 
@@ -139,16 +146,33 @@ async fn connect(address: SocketAddr, over_http2: bool) -> Result<Sender, Error>
     }
 }
 
-fn http1_request(check: &HealthCheck) -> Result<Request<Empty<Bytes>>, ::http::Error> {
+fn http1_request(check: &HttpProbe) -> Result<Request<Empty<Bytes>>, ::http::Error> {
     Request::builder()
         .method(&check.method)
         .uri(Uri::from(check.path.clone()))
         .header(HOST, &check.host)
         .header(USER_AGENT, AGENT)
         .body(Empty::new())
+        .map(|request| changed(request, check))
 }
 
-fn http2_request(check: &HealthCheck) -> Result<Request<Empty<Bytes>>, ::http::Error> {
+/// The request with the headers that the settings add and take away.
+fn changed(mut request: Request<Empty<Bytes>>, check: &HttpProbe) -> Request<Empty<Bytes>> {
+    let headers = request.headers_mut();
+    for (name, value, replaces) in &check.add {
+        if *replaces {
+            headers.insert(name, value.clone());
+        } else {
+            headers.append(name, value.clone());
+        }
+    }
+    for name in &check.remove {
+        headers.remove(name);
+    }
+    request
+}
+
+fn http2_request(check: &HttpProbe) -> Result<Request<Empty<Bytes>>, ::http::Error> {
     let request = Request::builder()
         .method(&check.method)
         .header(USER_AGENT, AGENT);
@@ -165,7 +189,9 @@ fn http2_request(check: &HealthCheck) -> Result<Request<Empty<Bytes>>, ::http::E
             .uri(Uri::from(check.path.clone()))
             .header(HOST, &check.host),
     };
-    request.body(Empty::new())
+    request
+        .body(Empty::new())
+        .map(|request| changed(request, check))
 }
 
 /// Reads the body; false if it is longer than anybody should send here.
@@ -183,7 +209,7 @@ async fn read_to_end(response: &mut Response<Incoming>) -> Result<bool, hyper::E
 
 /// Runs the tasks of HTTP/2 connections on this thread.
 #[derive(Clone, Copy, Debug)]
-struct Local;
+pub(super) struct Local;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, task: F) {

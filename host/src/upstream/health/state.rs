@@ -8,15 +8,25 @@ use std::time::Duration;
 
 use crate::upstream::balance::Random;
 use crate::upstream::discovery::up_to;
-use crate::upstream::spec::{HealthCheck, Intervals};
+use crate::upstream::spec::{HealthCheck, HttpProbe, Intervals};
 
 /// The result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The expected answer came.
     Passed,
+    /// It came, and says that the endpoint would rather have less to do.
+    Degraded,
     /// It did not.
     Failed(Failure),
+}
+
+impl Verdict {
+    /// Whether the endpoint may be used.
+    #[must_use]
+    pub const fn is_pass(self) -> bool {
+        matches!(self, Self::Passed | Self::Degraded)
+    }
 }
 
 /// Why a check failed.
@@ -31,14 +41,18 @@ pub enum Failure {
     Network,
     /// No answer within `timeout`.
     Timeout,
+    /// Something else than what was expected came.
+    Mismatch,
+    /// The endpoint says by gRPC that it does not serve.
+    NotServing,
 }
 
 impl Failure {
     /// Whether it takes as many as the threshold says.
     const fn counts_to_threshold(self) -> bool {
         match self {
-            Self::RetriableStatus(_) | Self::Network | Self::Timeout => true,
-            Self::Status(_) => false,
+            Self::RetriableStatus(_) | Self::Network | Self::Timeout | Self::Mismatch => true,
+            Self::Status(_) | Self::NotServing => false,
         }
     }
 }
@@ -49,6 +63,8 @@ impl fmt::Display for Failure {
             Self::Status(status) | Self::RetriableStatus(status) => write!(f, "status {status}"),
             Self::Network => f.write_str("connection failure"),
             Self::Timeout => f.write_str("timeout"),
+            Self::Mismatch => f.write_str("unexpected answer"),
+            Self::NotServing => f.write_str("not serving"),
         }
     }
 }
@@ -98,7 +114,7 @@ impl Health {
 
     /// Takes the result of a check. The first one decides at once, either way.
     pub fn apply(&mut self, check: &HealthCheck, verdict: Verdict) -> Transition {
-        let speaks_for_health = verdict == Verdict::Passed;
+        let speaks_for_health = verdict.is_pass();
         if std::mem::take(&mut self.is_unknown) {
             self.is_healthy = speaks_for_health;
             return Transition::Changed;
@@ -109,7 +125,7 @@ impl Health {
         }
         self.against += 1;
         let needed = match verdict {
-            Verdict::Passed => check.healthy_threshold,
+            Verdict::Passed | Verdict::Degraded => check.healthy_threshold,
             Verdict::Failed(failure) if failure.counts_to_threshold() => check.unhealthy_threshold,
             Verdict::Failed(_) => 1,
         };
@@ -124,7 +140,7 @@ impl Health {
 
 /// What a response's status says.
 #[must_use]
-pub fn judge(check: &HealthCheck, status: u16) -> Verdict {
+pub fn judge(check: &HttpProbe, status: u16) -> Verdict {
     if check.expected.iter().any(|range| range.contains(&status)) {
         Verdict::Passed
     } else if check.retriable.iter().any(|range| range.contains(&status)) {
@@ -142,7 +158,7 @@ pub fn wait(
     had_traffic: bool,
     random: &mut Random,
 ) -> Duration {
-    let passed = verdict == Verdict::Passed;
+    let passed = verdict.is_pass();
     let is_pending = transition == Transition::Pending;
     let unhealthy = intervals.unhealthy.unwrap_or(intervals.interval);
     let base = match (had_traffic, passed, is_pending) {
@@ -227,7 +243,10 @@ mod tests {
 
     #[test]
     fn statuses_are_judged_by_the_ranges() {
-        let mut check = check(2, 2);
+        let mut check = HttpProbe::new(
+            HeaderValue::from_static("c"),
+            PathAndQuery::from_static("/"),
+        );
         check.expected = vec![200..201, 204..206];
         check.retriable = vec![500..504, 200..300];
         for (status, verdict) in [

@@ -3,15 +3,15 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ::http::HeaderValue;
 use ::http::uri::PathAndQuery;
+use ::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::upstream::spec::{ClusterSpec, Discovery, StaticEndpoint};
+use crate::upstream::spec::{ClusterSpec, Discovery, GrpcProbe, StaticEndpoint, TcpProbe};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -60,7 +60,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n";
 fn the_request_is_envoys_and_the_connection_is_kept() {
     run(async {
         let (listener, address) = listen().await;
-        let mut prober = Prober::new(Arc::new(check("back_end")), address);
+        let mut prober = Prober::new(&check("back_end"), address);
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             for answer in [OK, BUSY, OK] {
@@ -99,7 +99,7 @@ fn without_reuse_each_check_has_its_own_connection() {
             reuse_connection: false,
             ..check("c")
         };
-        let mut prober = Prober::new(Arc::new(check), address);
+        let mut prober = Prober::new(&check, address);
         let server = async {
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -124,7 +124,7 @@ fn no_answer_and_nonsense_are_network_failures() {
     run(async {
         let network = Verdict::Failed(Failure::Network);
         let (listener, address) = listen().await;
-        let mut prober = Prober::new(Arc::new(check("c")), address);
+        let mut prober = Prober::new(&check("c"), address);
         let server = async {
             for answer in [
                 &b""[..],
@@ -151,11 +151,12 @@ fn http2_is_spoken_where_asked_for() {
     run(async {
         for (host, authority, header) in [("c0", Some("c0"), None), ("a b", None, Some("a b"))] {
             let (listener, address) = listen().await;
-            let check = HealthCheck {
-                http2: true,
-                ..check(host)
+            let mut check = check(host);
+            let Probe::Http(probe) = &mut check.probe else {
+                panic!("an HTTP check")
             };
-            let mut prober = Prober::new(Arc::new(check), address);
+            probe.http2 = true;
+            let mut prober = Prober::new(&check, address);
             let server = tokio::task::spawn_local(async move {
                 let (stream, _) = listener.accept().await.unwrap();
                 let mut connection = h2::server::handshake::<TcpStream>(stream).await.unwrap();
@@ -199,7 +200,7 @@ fn the_loop_marks_counts_and_tells() {
         spec.health_check = Some(check.clone());
         let cluster = Cluster::new(spec, 1);
         let endpoint = Arc::clone(&cluster.endpoints().endpoints[0]);
-        assert!(endpoint.health().has(Health::PENDING_ACTIVE_HC) && !endpoint.is_healthy());
+        assert!(endpoint.health().has(Health::PENDING_ACTIVE_HC) && !endpoint.passes_checks());
         let changes = Rc::new(Cell::new(0));
         let told = Rc::clone(&changes);
         let watching = tokio::task::spawn_local(watch(
@@ -207,7 +208,7 @@ fn the_loop_marks_counts_and_tells() {
             Arc::new(check),
             Arc::clone(&endpoint),
             Random::new(1),
-            move || told.set(told.get() + 1),
+            move |what| told.set(told.get() + u32::from(what == Told::Changed)),
         ));
         let stats = cluster.control_stats();
         let results = || stats.health_check_success.get() + stats.health_check_failure.get();
@@ -227,7 +228,7 @@ fn the_loop_marks_counts_and_tells() {
             }
             let flags = endpoint.health();
             assert_eq!(
-                (endpoint.is_healthy(), changes.get()),
+                (endpoint.passes_checks(), changes.get()),
                 (healthy, changed),
                 "{answer:?}"
             );
@@ -258,4 +259,153 @@ async fn answer_one(listener: &TcpListener, answer: Option<&[u8]>) {
             "the checker gave up"
         );
     }
+}
+
+#[test]
+fn headers_are_added_and_taken_away_and_a_degraded_endpoint_says_so() {
+    run(async {
+        let (listener, address) = listen().await;
+        let mut check = check("c");
+        let Probe::Http(probe) = &mut check.probe else {
+            panic!("an HTTP check")
+        };
+        let header = |name, value| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        for ((name, value), replaces) in [
+            (header("x-a", "1"), false),
+            (header("user-agent", "me"), true),
+        ] {
+            probe.add.push((name, value, replaces));
+        }
+        probe.remove.push(HeaderName::from_static("host"));
+        let mut prober = Prober::new(&check, address);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = head(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\nx-envoy-degraded: \r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            (head, stream)
+        };
+        let ((head, _stream), verdict) = tokio::join!(server, prober.probe());
+        let mut lines: Vec<&str> = head.trim_end().split("\r\n").collect();
+        lines.sort_unstable();
+        assert_eq!(
+            lines,
+            ["GET /healthz?deep=1 HTTP/1.1", "user-agent: me", "x-a: 1"]
+        );
+        assert_eq!(verdict, Verdict::Degraded);
+    });
+}
+
+fn tcp(send: &str, receive: &[&str], reuse_connection: bool) -> HealthCheck {
+    let probe = TcpProbe {
+        send: send.into(),
+        receive: receive
+            .iter()
+            .map(|part| part.as_bytes().to_vec())
+            .collect(),
+    };
+    let second = Duration::from_secs(1);
+    HealthCheck {
+        reuse_connection,
+        ..HealthCheck::with(Probe::Tcp(probe), second, second)
+    }
+}
+
+#[test]
+fn tcp_is_asked_as_written() {
+    run(async {
+        let (listener, address) = listen().await;
+        let server = tokio::task::spawn_local(async move {
+            let mut connections = 0;
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                connections += 1;
+                let mut ping = [0; 4];
+                while stream.read_exact(&mut ping).await.is_ok() {
+                    assert_eq!(&ping, b"ping");
+                    stream
+                        .write_all(format!("-{connections}-pong-").as_bytes())
+                        .await
+                        .unwrap();
+                }
+            }
+        });
+        // Connecting is enough.
+        assert_eq!(
+            Prober::new(&tcp("", &[], true), address).probe().await,
+            Verdict::Passed
+        );
+        let mut kept = Prober::new(&tcp("ping", &["-2-", "pong"], true), address);
+        assert_eq!(kept.probe().await, Verdict::Passed);
+        assert_eq!(
+            kept.probe().await,
+            Verdict::Passed,
+            "on the same connection"
+        );
+        kept.disconnect();
+        let mut fresh = Prober::new(&tcp("ping", &["pong"], false), address);
+        assert_eq!(fresh.probe().await, Verdict::Passed);
+        server.abort();
+        let _ = server.await;
+        let verdict = fresh.probe().await;
+        assert_eq!(verdict, Verdict::Failed(Failure::Network), "nobody listens");
+    });
+}
+
+#[test]
+fn another_answer_by_tcp_fails() {
+    run(async {
+        let (listener, address) = listen().await;
+        tokio::task::spawn_local(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"no").await.unwrap();
+        });
+        let verdict = Prober::new(&tcp("", &["yes"], true), address).probe().await;
+        assert_eq!(verdict, Verdict::Failed(Failure::Mismatch));
+    });
+}
+
+#[test]
+fn grpc_is_asked_and_understood() {
+    run(async {
+        let (listener, address) = listen().await;
+        let probe = GrpcProbe {
+            service: "s".into(),
+            authority: HeaderValue::from_static("a"),
+        };
+        let second = Duration::from_secs(1);
+        let check = HealthCheck::with(Probe::Grpc(probe), second, second);
+        let server = tokio::task::spawn_local(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake::<TcpStream>(stream).await.unwrap();
+            let mut answers = [("0", 1_u8), ("0", 2), ("14", 1)].into_iter();
+            while let Some(Ok((mut request, mut respond))) = connection.accept().await {
+                assert_eq!(request.uri(), "http://a/grpc.health.v1.Health/Check");
+                assert_eq!(request.headers()["content-type"], "application/grpc");
+                let asked = request.body_mut().data().await.unwrap().unwrap();
+                assert_eq!(asked[..], [0, 0, 0, 0, 3, 0x0a, 1, b's']);
+                let Some((status, serving)) = answers.next() else {
+                    return;
+                };
+                let response = ::http::Response::builder().status(200).body(()).unwrap();
+                let mut body = respond.send_response(response, false).unwrap();
+                body.send_data(Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, serving]), false)
+                    .unwrap();
+                let mut trailers = ::http::HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from_static(status));
+                body.send_trailers(trailers).unwrap();
+            }
+        });
+        let mut prober = Prober::new(&check, address);
+        assert_eq!(prober.probe().await, Verdict::Passed);
+        let sick = Verdict::Failed(Failure::NotServing);
+        assert_eq!((prober.probe().await, prober.probe().await), (sick, sick));
+        prober.disconnect();
+        server.await.unwrap();
+    });
 }

@@ -11,12 +11,15 @@ use std::time::Instant;
 
 use super::Shared;
 use super::host::Host;
-use crate::upstream::balance::{Balancer, Random};
+use crate::clock;
+use crate::upstream::balance::layout::State;
+use crate::upstream::balance::{Balancer, Busy, Hosts, Note, Random};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Connect;
-use crate::upstream::spec::Priority;
+use crate::upstream::endpoint::{Endpoint, Health};
+use crate::upstream::spec::{Priority, SlowStart};
 use crate::upstream::stats::ClusterStats;
-use crate::upstream::wish::Wish;
+use crate::upstream::wish::{Avoid, Pinned, Wish};
 
 /// What a cluster's hosts in one worker have in common.
 pub(super) struct Common {
@@ -46,13 +49,73 @@ struct View {
     generation: Option<u64>,
     balancer: Balancer,
     random: Random,
+    /// In the order of the set, so that a balancer's index is one here.
     hosts: Vec<Rc<Host>>,
+}
+
+/// What the balancer asks about the hosts for one request.
+struct Asked<'a> {
+    hosts: &'a [Rc<Host>],
+    common: &'a Common,
+    avoid: Option<Avoid<'a>>,
+    /// The settings of slow start and the time, where there is one.
+    slow_start: Option<(SlowStart, Instant)>,
+}
+
+impl Asked<'_> {
+    fn endpoint(&self, index: u32) -> Option<&Arc<Endpoint>> {
+        self.hosts.get(index as usize).map(|host| host.endpoint())
+    }
+}
+
+impl Busy for Asked<'_> {
+    fn active(&self, index: u32) -> u64 {
+        self.endpoint(index)
+            .map_or(0, |endpoint| endpoint.counters.rq_active.get())
+    }
+
+    fn total_active(&self) -> u64 {
+        self.common.cluster.requests_active()
+    }
+}
+
+impl Hosts for Asked<'_> {
+    fn weight(&self, index: u32) -> f64 {
+        let Some(endpoint) = self.endpoint(index) else {
+            return 1.0;
+        };
+        let weight = f64::from(endpoint.weight());
+        match self.slow_start {
+            Some((slow_start, now)) if endpoint.state() == State::Healthy => {
+                weight * slow_start.factor(endpoint.healthy_for(now))
+            }
+            _ => weight,
+        }
+    }
+
+    fn is_unwanted(&self, index: u32) -> bool {
+        let unwanted = |endpoint: &Arc<Endpoint>| {
+            self.avoid
+                .is_some_and(|avoid| (avoid.is_unwanted)(endpoint))
+        };
+        self.endpoint(index).is_some_and(unwanted)
+    }
+
+    fn note(&self, note: Note) {
+        let stats = self.common.stats();
+        match note {
+            Note::Panic => stats.lb_healthy_panic.inc(),
+            Note::Subset => stats.lb_subsets_selected.inc(),
+            Note::Fallback => stats.lb_subsets_fallback.inc(),
+            Note::FallbackPanic => stats.lb_subsets_fallback_panic.inc(),
+        }
+    }
 }
 
 impl ClusterPool {
     pub(super) fn new(common: Common, random: Random) -> Self {
-        let policy = common.cluster.spec().policy;
-        let balancer = Balancer::new(policy, 0.0, &[], &[], common.worker as u64);
+        let plan = Arc::clone(&common.cluster.endpoints().plan);
+        let balancer = Balancer::new(plan, common.worker as u64, false);
         let view = View {
             generation: None,
             balancer,
@@ -75,33 +138,38 @@ impl ClusterPool {
         let view = &mut *self.view.borrow_mut();
         let hosts = &view.hosts;
         if let Some(pinned) = wish.pinned {
-            let host = hosts.iter().find(|host| {
-                host.endpoint().address == pinned.address && host.endpoint().is_healthy()
-            });
+            let host = self.pinned(hosts, pinned);
             if host.is_some() || pinned.is_strict {
-                return host.map(Rc::clone);
+                return host;
             }
         }
-        let active = |index: usize| {
-            hosts
-                .get(index)
-                .map_or(0, |host| host.endpoint().counters.rq_active.get())
+        let slow_start = self.common.cluster.spec().balancing.slow_start;
+        let asked = Asked {
+            hosts,
+            common: &self.common,
+            avoid: wish.avoid,
+            slow_start: slow_start.map(|settings| (settings, clock::now())),
         };
-        let mut attempts = wish.avoid.map_or(0, |avoid| avoid.attempts);
-        loop {
-            let index = view.balancer.pick(&mut view.random, active)?;
-            if view.balancer.in_panic() {
-                self.common.stats().lb_healthy_panic.inc();
+        let index = view.balancer.pick(&mut view.random, wish, &asked)?;
+        hosts.get(index as usize).map(Rc::clone)
+    }
+
+    /// The host that a request is pinned to, if its health allows that.
+    fn pinned(&self, hosts: &[Rc<Host>], pinned: Pinned) -> Option<Rc<Host>> {
+        let pinnable = self.common.cluster.spec().balancing.pinnable;
+        let host = hosts
+            .iter()
+            .find(|host| host.endpoint().address == pinned.address)?;
+        let endpoint = host.endpoint();
+        let allowed = match endpoint.state() {
+            State::Healthy => pinnable.healthy,
+            State::Degraded => pinnable.degraded,
+            State::Unhealthy if endpoint.health().has(Health::EDS_STATUS_DRAINING) => {
+                pinnable.draining
             }
-            let host = hosts.get(index)?;
-            let is_unwanted = wish
-                .avoid
-                .is_some_and(|avoid| (avoid.is_unwanted)(host.endpoint()));
-            if attempts == 0 || !is_unwanted {
-                return Some(Rc::clone(host));
-            }
-            attempts -= 1;
-        }
+            State::Unhealthy => pinnable.unhealthy,
+        };
+        allowed.then(|| Rc::clone(host))
     }
 
     /// Follows the cluster's last publication.
@@ -115,21 +183,15 @@ impl ClusterPool {
     fn rebuild(&self) {
         let cluster = &self.common.cluster;
         let set = cluster.endpoints();
-        let spec = cluster.spec();
-        let weights: Vec<u32> = set
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.weight())
-            .collect();
+        let slow_start = cluster.spec().balancing.slow_start;
+        let is_slow = slow_start.is_some_and(|slow_start| {
+            let now = clock::now();
+            let mut ages = set.endpoints.iter().map(|e| e.healthy_for(now));
+            ages.any(|age| age < slow_start.window)
+        });
         let mut view = self.view.borrow_mut();
         let picks = view.balancer.picks();
-        view.balancer = Balancer::new(
-            spec.policy,
-            spec.panic_threshold,
-            &weights,
-            &set.healthy,
-            picks,
-        );
+        view.balancer = Balancer::new(Arc::clone(&set.plan), picks, is_slow);
         view.generation = Some(set.generation);
         let mut known: HashMap<u64, Rc<Host>> = view
             .hosts

@@ -26,8 +26,9 @@ use super::lease::{Grant, Lease};
 use crate::limits;
 use crate::socket::Socket;
 use crate::upstream::breaker::{ConnectionPermit, Resource};
-use crate::upstream::cluster::Endpoint;
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::error::{Error, ErrorKind, again};
+use crate::upstream::outlier::Report;
 use crate::upstream::spec::{Priority, Protocol};
 
 /// See the module's page.
@@ -129,6 +130,9 @@ impl Host {
             self.endpoint.counters.rq_error.inc();
             return Err(self.error(ErrorKind::Overflow(Resource::Requests)));
         };
+        self.common
+            .cluster
+            .report(&self.endpoint, Report::Connected);
         Ok(match ready {
             Ready::Http1(connection) => Lease::Http1(Http1Lease::new(connection, grant)),
             Ready::Http2(slot) => Lease::Http2(Http2Lease::new(slot, grant)),
@@ -334,6 +338,7 @@ impl Host {
             };
             self.common.stats().upstream_rq_pending_failure_eject.inc();
             self.endpoint.counters.rq_error.inc();
+            self.common.cluster.report(&self.endpoint, Report::Failed);
             // A request that is gone does not care.
             let _ = waiter.to.send(Err(self.error(kind)));
         }

@@ -17,7 +17,8 @@ use super::lease::{Facts, Grant, Outcome, Release};
 use crate::clock;
 use crate::limits;
 use crate::socket::Socket;
-use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::endpoint::Endpoint;
 
 /// An open HTTP/1 connection.
 pub(super) struct Http1Connection {

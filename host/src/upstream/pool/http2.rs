@@ -22,7 +22,8 @@ use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
 use crate::keepalive::{Keepalive, until_silent};
 use crate::socket::Socket;
-use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::spec::{Http2Settings, Priority};
 
 /// A connection whose preface was sent.

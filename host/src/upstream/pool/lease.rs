@@ -10,7 +10,9 @@ use std::sync::Arc;
 use super::host::Host;
 use super::http1::Http1Lease;
 use super::http2::Http2Lease;
-use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::outlier::Report;
 use crate::upstream::spec::Priority;
 
 /// A connection, or a place on one, for one request.
@@ -80,6 +82,8 @@ pub enum Outcome {
     Reset,
     /// No response in time.
     Timeout,
+    /// It ended for a reason that says nothing about the endpoint: the client has gone, for example.
+    Abandoned,
 }
 
 /// What becomes of an HTTP/1 connection after a request.
@@ -139,12 +143,28 @@ impl Grant {
     }
 
     pub(super) fn record(&self, outcome: Outcome) {
-        let counters = &self.host.endpoint().counters;
-        match outcome {
-            Outcome::Answered(..500) => counters.rq_success.inc(),
-            Outcome::Answered(_) | Outcome::Reset => counters.rq_error.inc(),
-            Outcome::Timeout => counters.rq_timeout.inc(),
-        }
+        let endpoint = self.host.endpoint();
+        let counters = &endpoint.counters;
+        let report = match outcome {
+            Outcome::Answered(status) if status < 500 => {
+                counters.rq_success.inc();
+                Report::Status(status)
+            }
+            Outcome::Answered(status) => {
+                counters.rq_error.inc();
+                Report::Status(status)
+            }
+            Outcome::Reset => {
+                counters.rq_error.inc();
+                Report::Failed
+            }
+            Outcome::Timeout => {
+                counters.rq_timeout.inc();
+                Report::TimedOut
+            }
+            Outcome::Abandoned => return,
+        };
+        self.host.common().cluster.report(endpoint, report);
     }
 }
 

@@ -13,8 +13,10 @@ use super::host::Host;
 use super::lease::{Facts, Grant};
 use crate::socket::Socket;
 use crate::upstream::breaker::Resource;
-use crate::upstream::cluster::{Cluster, Endpoint};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::error::{Error, ErrorKind};
+use crate::upstream::outlier::Report;
 use crate::upstream::spec::Priority;
 
 /// A connection of one client. Dropping it closes the connection.
@@ -83,6 +85,8 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority) -> Result<RawLease,
             drop(pending);
             account.connected();
             account.with_request = true;
+            let cluster = &host.common().cluster;
+            cluster.report(host.endpoint(), Report::Opened);
             let facts = Facts {
                 connection_id: account.id,
                 local: socket.local_addr().ok(),
@@ -98,6 +102,11 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority) -> Result<RawLease,
         Ok(Err(cause)) => ErrorKind::ConnectFailure(cause),
         Err(_) => ErrorKind::ConnectTimeout,
     };
+    let report = match failure {
+        ErrorKind::ConnectTimeout => Report::TimedOut,
+        _ => Report::Failed,
+    };
+    host.common().cluster.report(host.endpoint(), report);
     account.failed(matches!(failure, ErrorKind::ConnectTimeout));
     stats.upstream_rq_pending_failure_eject.inc();
     Err(host.error(failure))

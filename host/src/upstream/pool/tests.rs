@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::task::Poll;
 
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -686,7 +687,7 @@ fn too_few_healthy_endpoints_are_a_panic() {
         let fail = |index: usize| {
             set.endpoints[index]
                 .health()
-                .set(crate::upstream::cluster::Health::FAILED_ACTIVE_HC);
+                .set(crate::upstream::endpoint::Health::FAILED_ACTIVE_HC);
             cluster.publish(set.endpoints.clone());
         };
         fail(0);
@@ -936,7 +937,47 @@ fn a_request_says_where_it_wants_to_go() {
         assert!(matches!(strict.kind, ErrorKind::NoHealthyUpstream));
         cluster.endpoints().endpoints[1]
             .health()
-            .set(crate::upstream::cluster::Health::FAILED_ACTIVE_HC);
+            .set(crate::upstream::endpoint::Health::FAILED_ACTIVE_HC);
         assert!(to(pinned(b, true)).await.is_err());
+    });
+}
+
+#[test]
+fn outlier_detection_hears_of_answers_and_of_failures_to_connect() {
+    worker(async {
+        let (_listener, address) = listen().await;
+        let (gone, nobody) = listen().await;
+        drop(gone);
+        let mut spec = spec(&[address, nobody]);
+        spec.outlier_detection = Some(crate::upstream::spec::OutlierSpec {
+            consecutive_5xx: 2,
+            ..Default::default()
+        });
+        let (cluster, pools) = (Cluster::new(spec, 1), pools());
+        let woken = || cluster.outlier_tripped().now_or_never().is_some();
+        let pinned = |address| Wish {
+            pinned: Some(Pinned {
+                address,
+                is_strict: true,
+            }),
+            ..Wish::default()
+        };
+        let answer = async |outcome| {
+            let wish = pinned(address);
+            let lease = pools.acquire(&cluster, Priority::Default, &wish).await;
+            lease.unwrap().record(outcome);
+        };
+        answer(Outcome::Answered(500)).await;
+        answer(Outcome::Answered(200)).await;
+        answer(Outcome::Answered(503)).await;
+        assert!(!woken());
+        answer(Outcome::Timeout).await;
+        assert!(woken());
+        for trips in [false, true] {
+            let wish = pinned(nobody);
+            let failed = pools.acquire(&cluster, Priority::Default, &wish).await;
+            assert!(failed.is_err());
+            assert_eq!(woken(), trips);
+        }
     });
 }

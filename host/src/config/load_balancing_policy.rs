@@ -1,0 +1,234 @@
+//! `load_balancing_policy`: policies as extensions, `envoy.extensions.load_balancing_policies`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::scalar::{Duration, Percent, RuntimeDouble};
+
+/// `envoy.config.cluster.v3.LoadBalancingPolicy`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.LoadBalancingPolicy")]
+pub struct LoadBalancingPolicy {
+    /// The first one counts: Nuncio has all that it accepts.
+    pub policies: Vec<ListedPolicy>,
+}
+
+/// `envoy.config.cluster.v3.LoadBalancingPolicy.Policy`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.LoadBalancingPolicy.Policy")]
+pub struct ListedPolicy {
+    /// The policy.
+    pub typed_extension_config: PolicyExtension,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of a policy.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct PolicyExtension {
+    /// A name for people.
+    #[serde(default)]
+    pub name: String,
+    /// The policy.
+    #[serde(rename = "any:typed_config")]
+    pub policy: TypedPolicy,
+}
+
+/// The policies.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:load balancing policy")]
+pub enum TypedPolicy {
+    /// In turn.
+    #[serde(rename = "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin")]
+    RoundRobin(RoundRobin),
+    /// The one with fewer requests under way.
+    #[serde(rename = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest")]
+    LeastRequest(LeastRequest),
+    /// By chance.
+    #[serde(rename = "envoy.extensions.load_balancing_policies.random.v3.Random")]
+    Random(Random),
+    /// By a hash, on a ring.
+    #[serde(rename = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash")]
+    RingHash(RingHash),
+    /// By a hash, in a table.
+    #[serde(rename = "envoy.extensions.load_balancing_policies.maglev.v3.Maglev")]
+    Maglev(Maglev),
+}
+
+/// `envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin")]
+pub struct RoundRobin {
+    /// New endpoints get their share little by little.
+    #[serde(default)]
+    pub slow_start_config: Option<SlowStart>,
+    /// How localities are taken into account.
+    #[serde(default)]
+    pub locality_lb_config: Option<LocalityLbConfig>,
+}
+
+/// `envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest")]
+pub struct LeastRequest {
+    /// How many endpoints are looked at; 2 by default, at least 2.
+    #[serde(default)]
+    pub choice_count: Option<u32>,
+    /// How much requests under way count where weights differ; 1.0 by default.
+    #[serde(default)]
+    pub active_request_bias: Option<RuntimeDouble>,
+    /// New endpoints get their share little by little.
+    #[serde(default)]
+    pub slow_start_config: Option<SlowStart>,
+    /// How localities are taken into account.
+    #[serde(default)]
+    pub locality_lb_config: Option<LocalityLbConfig>,
+    /// Whether all endpoints are looked at.
+    #[serde(default)]
+    pub selection_method: SelectionMethod,
+}
+
+/// `envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum SelectionMethod {
+    /// `choice_count` of them.
+    #[default]
+    NChoices,
+    /// All.
+    FullScan,
+}
+
+/// `envoy.extensions.load_balancing_policies.random.v3.Random`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.random.v3.Random")]
+pub struct Random {
+    /// How localities are taken into account.
+    #[serde(default)]
+    pub locality_lb_config: Option<LocalityLbConfig>,
+}
+
+/// `envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash")]
+pub struct RingHash {
+    /// The hash that places endpoints.
+    #[serde(default)]
+    pub hash_function: RingHashFunction,
+    /// The least number of points of the ring; 1024 by default.
+    #[serde(default)]
+    pub minimum_ring_size: Option<u64>,
+    /// The greatest number of points; 8388608 by default.
+    #[serde(default)]
+    pub maximum_ring_size: Option<u64>,
+    /// Older place of `consistent_hashing_lb_config.use_hostname_for_hashing`.
+    #[serde(default)]
+    pub use_hostname_for_hashing: bool,
+    /// Older place of `consistent_hashing_lb_config.hash_balance_factor`.
+    #[serde(default)]
+    pub hash_balance_factor: Option<u32>,
+    /// What is hashed, and bounded load.
+    #[serde(default)]
+    pub consistent_hashing_lb_config: Option<ConsistentHashing>,
+    /// Localities have the part of the ring that their weight says.
+    #[serde(default)]
+    pub locality_weighted_lb_config: Option<LocalityWeighted>,
+}
+
+/// `envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum RingHashFunction {
+    /// xxHash64.
+    #[default]
+    DefaultHash,
+    /// xxHash64.
+    XxHash,
+    /// MurmurHash2.
+    #[serde(rename = "MURMUR_HASH_2")]
+    MurmurHash2,
+}
+
+/// `envoy.extensions.load_balancing_policies.maglev.v3.Maglev`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.maglev.v3.Maglev")]
+pub struct Maglev {
+    /// The size of the table, a prime; 65537 by default.
+    #[serde(default)]
+    pub table_size: Option<u64>,
+    /// What is hashed, and bounded load.
+    #[serde(default)]
+    pub consistent_hashing_lb_config: Option<ConsistentHashing>,
+    /// Localities have the part of the table that their weight says.
+    #[serde(default)]
+    pub locality_weighted_lb_config: Option<LocalityWeighted>,
+}
+
+/// `envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig")]
+pub struct ConsistentHashing {
+    /// Whether endpoints are placed by their names.
+    #[serde(default)]
+    pub use_hostname_for_hashing: bool,
+    /// How much more than its share of requests an endpoint may have, in percent of it.
+    #[serde(default)]
+    pub hash_balance_factor: Option<u32>,
+}
+
+/// `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig")]
+pub struct LocalityLbConfig {
+    /// How.
+    #[serde(rename = "oneof:locality_config_specifier")]
+    pub specifier: LocalitySpecifier,
+}
+
+/// `LocalityLbConfig.locality_config_specifier`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalitySpecifier {
+    /// By how many endpoints they have. Without a local cluster, which is not supported, this only
+    /// says what a panic does.
+    ZoneAwareLbConfig(ZoneAware),
+    /// By their weights.
+    LocalityWeightedLbConfig(LocalityWeighted),
+}
+
+/// `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig"
+)]
+pub struct ZoneAware {
+    /// Whether a panic fails requests instead of using all endpoints.
+    #[serde(default)]
+    pub fail_traffic_on_panic: bool,
+}
+
+/// `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig"
+)]
+pub struct LocalityWeighted {}
+
+/// `envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig")]
+pub struct SlowStart {
+    /// How long an endpoint takes to get its whole share; without one there is no slow start.
+    #[serde(default)]
+    pub slow_start_window: Option<Duration>,
+    /// How fast the share grows; 1.0 by default, which is linear.
+    #[serde(default)]
+    pub aggression: Option<RuntimeDouble>,
+    /// The least part of its weight that an endpoint has; 10 % by default.
+    #[serde(default)]
+    pub min_weight_percent: Option<Percent>,
+}

@@ -1,0 +1,56 @@
+//! Everything that a cluster's balancers share between two publications.
+//!
+//! Owns [`Plan`]: the layout of all endpoints and those of the subsets. The control thread makes it
+//! with each publication; each worker's [`super::Balancer`] goes by it.
+
+use super::layout::{Layout, LocalityWeights, Member};
+use super::subset::Subsets;
+use super::table::Table;
+use crate::upstream::spec::{Balancing, Policy};
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) policy: Policy,
+    pub(super) fails_on_panic: bool,
+    /// That of all endpoints, then those of subsets.
+    pub(super) layouts: Vec<Layout>,
+    pub(super) subsets: Option<Subsets>,
+}
+
+impl Plan {
+    /// For `members`, balanced by `balancing`.
+    #[must_use]
+    pub fn new(balancing: &Balancing, members: &[Member<'_>]) -> Self {
+        let mut layouts = Vec::with_capacity(1);
+        layouts.push(Layout::new(balancing, members, LocalityWeights::Given));
+        let subsets = balancing.subsets.as_ref().map(|spec| {
+            let weights = match (spec.keeps_locality_weights, spec.scales_locality_weights) {
+                (false, _) => LocalityWeights::None,
+                (true, false) => LocalityWeights::Given,
+                (true, true) => LocalityWeights::Scaled(members),
+            };
+            Subsets::new(spec, members, |members| {
+                layouts.push(Layout::new(balancing, members, weights));
+                layouts.len() - 1
+            })
+        });
+        Self {
+            policy: balancing.policy,
+            fails_on_panic: balancing.fails_on_panic,
+            layouts,
+            subsets,
+        }
+    }
+
+    /// The subsets, where the cluster has any.
+    #[must_use]
+    pub const fn subsets(&self) -> Option<&Subsets> {
+        self.subsets.as_ref()
+    }
+
+    /// The tables of consistent hashing over all endpoints, highest level first.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.layouts.iter().take(1).flat_map(Layout::tables)
+    }
+}

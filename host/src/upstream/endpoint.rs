@@ -1,0 +1,331 @@
+//! One endpoint of a cluster, as all threads share it.
+//!
+//! Owns [`Endpoint`]: what is known about it, its health flags and what it has done. The control
+//! thread writes the flags, the pools count. Does not own: what the flags follow from (`health`,
+//! `outlier`).
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::balance::layout::{Member, State};
+use super::metadata::{CANARY, Metadata, Value};
+use super::outlier::Monitor;
+use super::spec::{ClusterSpec, Locality, StatedHealth, Traits};
+use crate::clock;
+
+/// Distinguishes endpoints in the workers' tables.
+static NEXT_ENDPOINT: AtomicU64 = AtomicU64::new(0);
+
+/// An address of a cluster. It stays the same object for as long as discovery keeps finding it.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// `endpoint.hostname`, or the DNS name that it was found by.
+    pub hostname: Option<Arc<str>>,
+    /// What it has done.
+    pub counters: EndpointCounters,
+    /// Unique in the life of the process.
+    pub(super) id: u64,
+    /// What passive checks go by, where the cluster has outlier detection.
+    pub(super) outlier: Option<Box<Monitor>>,
+    traits: Arc<Traits>,
+    weight: AtomicU32,
+    health: Health,
+    /// Since when it counts as healthy, in milliseconds since [`epoch`].
+    healthy_since: AtomicU64,
+}
+
+/// How endpoints of a cluster are checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// By health checks.
+    pub active: bool,
+    /// By outlier detection.
+    pub passive: bool,
+}
+
+impl Checks {
+    /// As a cluster with these settings does.
+    #[must_use]
+    pub const fn of(spec: &ClusterSpec) -> Self {
+        Self {
+            active: spec.health_check.is_some(),
+            passive: spec.outlier_detection.is_some(),
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint that is checked in these ways.
+    pub(super) fn new(address: SocketAddr, traits: Arc<Traits>, checks: Checks) -> Self {
+        let is_checked = checks.active && !traits.health_check.is_disabled;
+        Self {
+            address,
+            hostname: traits.hostname.clone(),
+            counters: EndpointCounters::default(),
+            id: NEXT_ENDPOINT.fetch_add(1, Ordering::Relaxed),
+            outlier: checks.passive.then(Box::default),
+            weight: AtomicU32::new(traits.weight.max(1)),
+            health: Health::initial(is_checked, traits.stated),
+            healthy_since: AtomicU64::new(millis_since_epoch(clock::now())),
+            traits,
+        }
+    }
+
+    /// `load_balancing_weight`, at least 1.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight.max(1), Ordering::Relaxed);
+    }
+
+    /// `priority`: which level it is in, 0 the first.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.traits.level
+    }
+
+    /// `locality`.
+    #[must_use]
+    pub fn locality(&self) -> &Locality {
+        &self.traits.locality
+    }
+
+    /// `metadata`, its `envoy.lb` part.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.traits.metadata
+    }
+
+    /// Whether its metadata says that it runs a version which is being tried.
+    #[must_use]
+    pub fn is_canary(&self) -> bool {
+        self.traits.metadata.get(CANARY) == Some(&Value::Bool(true))
+    }
+
+    pub(super) fn traits(&self) -> &Traits {
+        &self.traits
+    }
+
+    /// Why it may not be used; empty where it may.
+    #[must_use]
+    pub const fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether it may be used, and how gladly.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.health.has(Health::UNHEALTHY) {
+            State::Unhealthy
+        } else if self.health.has(Health::DEGRADED) {
+            State::Degraded
+        } else {
+            State::Healthy
+        }
+    }
+
+    /// Whether its active health checks pass, or nobody checks it.
+    #[must_use]
+    pub fn passes_checks(&self) -> bool {
+        !self.health.has(Health::FAILED_ACTIVE_HC)
+    }
+
+    /// Whether it is checked and no check has ended yet.
+    pub(super) fn is_awaiting_check(&self) -> bool {
+        self.health.has(Health::PENDING_ACTIVE_HC)
+    }
+
+    /// Starts its slow start: it is healthy from `now` on.
+    pub(super) fn became_healthy(&self, now: Instant) {
+        self.healthy_since
+            .store(millis_since_epoch(now), Ordering::Relaxed);
+    }
+
+    /// For how long it has been healthy.
+    pub(super) fn healthy_for(&self, now: Instant) -> Duration {
+        let since = self.healthy_since.load(Ordering::Relaxed);
+        Duration::from_millis(millis_since_epoch(now).saturating_sub(since))
+    }
+
+    /// As a layout sees it.
+    pub(super) fn member(&self, index: u32, ignores_unchecked: bool) -> Member<'_> {
+        let unchecked = if ignores_unchecked {
+            Health::PENDING_ACTIVE_HC
+        } else {
+            0
+        };
+        Member {
+            index,
+            address: self.address,
+            traits: &self.traits,
+            weight: self.weight(),
+            state: self.state(),
+            is_excluded: self.health.has(Health::EXCLUDED | unchecked),
+        }
+    }
+
+    /// Where health checks go.
+    #[must_use]
+    pub fn health_check_address(&self) -> SocketAddr {
+        let target = &self.traits.health_check;
+        let mut address = target.address.unwrap_or(self.address);
+        if let Some(port) = target.port {
+            address.set_port(port);
+        }
+        address
+    }
+}
+
+/// When the first endpoint was made; a moment that others can be told from by a number.
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(clock::now)
+}
+
+fn millis_since_epoch(moment: Instant) -> u64 {
+    let since = moment.saturating_duration_since(epoch());
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The health flags of an endpoint. The control thread writes them.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU16);
+
+impl Health {
+    /// `/failed_active_hc`.
+    pub const FAILED_ACTIVE_HC: u16 = 1;
+    /// `/failed_outlier_check`: ejected for what it answered.
+    pub const FAILED_OUTLIER_CHECK: u16 = 1 << 1;
+    /// `/failed_eds_health`: the configuration says that it is not well.
+    pub const FAILED_EDS_HEALTH: u16 = 1 << 2;
+    /// `/degraded_active_hc`: its answers to health checks say so.
+    pub const DEGRADED_ACTIVE_HC: u16 = 1 << 3;
+    /// `/degraded_eds_health`: the configuration says so.
+    pub const DEGRADED_EDS_HEALTH: u16 = 1 << 4;
+    /// `/pending_dynamic_removal`: discovery dropped it, but its health checks still pass.
+    pub const PENDING_DYNAMIC_REMOVAL: u16 = 1 << 5;
+    /// `/pending_active_hc`: no health check has ended yet.
+    pub const PENDING_ACTIVE_HC: u16 = 1 << 6;
+    /// `/excluded_via_immediate_hc_fail`: it asked in an answer not to be used.
+    pub const EXCLUDED_VIA_IMMEDIATE_HC_FAIL: u16 = 1 << 7;
+    /// `/active_hc_timeout`: the last health check timed out.
+    pub const ACTIVE_HC_TIMEOUT: u16 = 1 << 8;
+    /// `/eds_status_draining`: the configuration says that it is about to go.
+    pub const EDS_STATUS_DRAINING: u16 = 1 << 9;
+
+    /// Those with which it is not used.
+    const UNHEALTHY: u16 = Self::FAILED_ACTIVE_HC
+        | Self::FAILED_OUTLIER_CHECK
+        | Self::FAILED_EDS_HEALTH
+        | Self::EDS_STATUS_DRAINING;
+    /// Those with which it does not count for the health of its level.
+    const EXCLUDED: u16 = Self::EXCLUDED_VIA_IMMEDIATE_HC_FAIL | Self::EDS_STATUS_DRAINING;
+    /// Those with which it is used where healthy ones do not suffice.
+    const DEGRADED: u16 = Self::DEGRADED_ACTIVE_HC | Self::DEGRADED_EDS_HEALTH;
+
+    /// All flags with the names that `/clusters` shows, in Envoy's order.
+    pub const NAMES: [(u16, &'static str); 10] = [
+        (Self::FAILED_ACTIVE_HC, "/failed_active_hc"),
+        (Self::FAILED_OUTLIER_CHECK, "/failed_outlier_check"),
+        (Self::FAILED_EDS_HEALTH, "/failed_eds_health"),
+        (Self::DEGRADED_ACTIVE_HC, "/degraded_active_hc"),
+        (Self::DEGRADED_EDS_HEALTH, "/degraded_eds_health"),
+        (Self::PENDING_DYNAMIC_REMOVAL, "/pending_dynamic_removal"),
+        (Self::PENDING_ACTIVE_HC, "/pending_active_hc"),
+        (
+            Self::EXCLUDED_VIA_IMMEDIATE_HC_FAIL,
+            "/excluded_via_immediate_hc_fail",
+        ),
+        (Self::ACTIVE_HC_TIMEOUT, "/active_hc_timeout"),
+        (Self::EDS_STATUS_DRAINING, "/eds_status_draining"),
+    ];
+
+    /// Flags of an endpoint that nobody has looked at yet.
+    fn initial(is_checked: bool, stated: StatedHealth) -> Self {
+        let checks = if is_checked {
+            Self::FAILED_ACTIVE_HC | Self::PENDING_ACTIVE_HC
+        } else {
+            0
+        };
+        let stated = match stated {
+            StatedHealth::Healthy => 0,
+            StatedHealth::Degraded => Self::DEGRADED_EDS_HEALTH,
+            StatedHealth::Unhealthy => Self::FAILED_EDS_HEALTH,
+            StatedHealth::Draining => Self::EDS_STATUS_DRAINING,
+        };
+        Self(AtomicU16::new(checks | stated))
+    }
+
+    /// Whether any of `flags` is set.
+    #[must_use]
+    pub fn has(&self, flags: u16) -> bool {
+        self.0.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Sets `flags`; whether any of them was not set before.
+    pub(super) fn set(&self, flags: u16) -> bool {
+        self.0.fetch_or(flags, Ordering::Relaxed) & flags != flags
+    }
+
+    /// Clears `flags`; whether any of them was set before.
+    pub(super) fn clear(&self, flags: u16) -> bool {
+        self.0.fetch_and(!flags, Ordering::Relaxed) & flags != 0
+    }
+}
+
+/// Counts up and down, written by several threads.
+#[derive(Debug, Default)]
+pub struct SharedCount(AtomicU64);
+
+impl SharedCount {
+    /// Adds one.
+    #[inline]
+    pub(super) fn inc(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one off.
+    #[inline]
+    pub(super) fn dec(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The count.
+    #[must_use]
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What an endpoint has done, over all workers. They lie together because a request that touches
+/// one has the line of all of them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct EndpointCounters {
+    /// Requests that have a connection now; least-request balancing goes by it.
+    pub rq_active: SharedCount,
+    /// Requests that were given a connection.
+    pub rq_total: SharedCount,
+    /// Answers below 500.
+    pub rq_success: SharedCount,
+    /// Answers from 500 on, and resets.
+    pub rq_error: SharedCount,
+    /// Requests that timed out.
+    pub rq_timeout: SharedCount,
+    /// Requests that wait for a connection now.
+    pub rq_pending_active: SharedCount,
+    /// Connections that are open or being opened.
+    pub cx_active: SharedCount,
+    /// Connections that were ever started.
+    pub cx_total: SharedCount,
+    /// Connections that failed to open.
+    pub cx_connect_fail: SharedCount,
+}

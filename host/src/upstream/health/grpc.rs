@@ -1,0 +1,182 @@
+//! The gRPC call of a health check: `grpc.health.v1.Health/Check`.
+//!
+//! Owns the connection to one endpoint and the two messages, which are too small for a codec of
+//! their own. Called by `health::watch`, which limits the time. Does not own: what a result means
+//! (`state`).
+
+use std::net::SocketAddr;
+
+use ::http::header::{CONTENT_TYPE, TE, USER_AGENT};
+use ::http::uri::{Authority, Scheme};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::http::{AGENT, Error, Local};
+use super::state::{Failure, Verdict};
+use crate::limits;
+use crate::upstream::spec::GrpcProbe;
+
+const PATH: &str = "/grpc.health.v1.Health/Check";
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// `HealthCheckResponse.ServingStatus.SERVING`.
+const SERVING: u64 = 1;
+
+/// Asks one endpoint how it is, by gRPC.
+pub(super) struct GrpcProber {
+    check: GrpcProbe,
+    reuse: bool,
+    address: SocketAddr,
+    connection: Option<http2::SendRequest<Full<Bytes>>>,
+}
+
+impl GrpcProber {
+    /// Will do `check` at `address`; `reuse` says whether the connection is kept.
+    pub(super) const fn new(check: GrpcProbe, reuse: bool, address: SocketAddr) -> Self {
+        Self {
+            check,
+            reuse,
+            address,
+            connection: None,
+        }
+    }
+
+    /// Asks once. Must run inside a `LocalSet`.
+    pub(super) async fn probe(&mut self) -> Verdict {
+        let was_kept = self.connection.as_ref().is_some_and(|c| !c.is_closed());
+        let mut result = self.ask().await;
+        if result.is_err() && was_kept {
+            self.disconnect();
+            result = self.ask().await;
+        }
+        if !self.reuse || result.is_err() {
+            self.disconnect();
+        }
+        result.unwrap_or(Verdict::Failed(Failure::Network))
+    }
+
+    /// Closes the connection.
+    pub(super) fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    async fn ask(&mut self) -> Result<Verdict, Error> {
+        let open = self.connection.take().filter(|c| !c.is_closed());
+        let sender = match open {
+            Some(sender) => self.connection.insert(sender),
+            None => self.connection.insert(connect(self.address).await?),
+        };
+        sender.ready().await?;
+        let response = sender.send_request(request(&self.check)?).await?;
+        let mut status = grpc_status(response.headers());
+        let is_ok = response.status().as_u16() == 200;
+        let mut body = response.into_body();
+        let mut message = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame?;
+            if let Some(data) = frame.data_ref() {
+                message.extend_from_slice(data);
+            }
+            if let Some(trailers) = frame.trailers_ref() {
+                status = status.or_else(|| grpc_status(trailers));
+            }
+            if message.len() > limits::HEALTH_CHECK_BODY_BYTES {
+                break;
+            }
+        }
+        Ok(match (is_ok, status, serving_status(&message)) {
+            (true, Some(0), Some(SERVING)) => Verdict::Passed,
+            _ => Verdict::Failed(Failure::NotServing),
+        })
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<http2::SendRequest<Full<Bytes>>, Error> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http2::handshake(Local, TokioIo::new(stream)).await?;
+    // It ends when the sender is dropped; how it ends was told to it.
+    tokio::task::spawn_local(connection);
+    Ok(sender)
+}
+
+fn request(check: &GrpcProbe) -> Result<Request<Full<Bytes>>, ::http::Error> {
+    let authority = Authority::try_from(check.authority.as_bytes())?;
+    let uri = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(authority)
+        .path_and_query(PATH)
+        .build()?;
+    Request::post(uri)
+        .header(CONTENT_TYPE, GRPC)
+        .header(TE, HeaderValue::from_static("trailers"))
+        .header(USER_AGENT, AGENT)
+        .body(Full::new(message(&check.service)))
+}
+
+/// A `HealthCheckRequest` in its frame.
+fn message(service: &str) -> Bytes {
+    let mut message = BytesMut::new();
+    if !service.is_empty() {
+        // Field 1, a text.
+        message.put_u8(0x0a);
+        let mut length = service.len();
+        while length >= 0x80 {
+            message.put_u8(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
+            length >>= 7;
+        }
+        message.put_u8(u8::try_from(length).unwrap_or(0));
+        message.put_slice(service.as_bytes());
+    }
+    let mut framed = BytesMut::new();
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(0));
+    framed.put_slice(&message);
+    framed.freeze()
+}
+
+fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get(STATUS)?.to_str().ok()?.parse().ok()
+}
+
+/// `HealthCheckResponse.status` of an uncompressed message in its frame; 0 where it has none.
+fn serving_status(framed: &[u8]) -> Option<u64> {
+    let (head, message) = framed.split_first_chunk::<5>()?;
+    let [compressed, length @ ..] = *head;
+    if compressed != 0 || u32::from_be_bytes(length) as usize != message.len() {
+        return None;
+    }
+    match message {
+        [] => Some(0),
+        // Field 1, a number of one byte; there are no larger ones.
+        [0x08, status] if *status < 0x80 => Some(u64::from(*status)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_framed_and_read() {
+        assert_eq!(&message("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(&message("ab")[..], [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
+        let long = message(&"x".repeat(300));
+        assert_eq!(long[5..8], [0x0a, 0xac, 0x02]);
+        for (framed, status) in [
+            (&[0, 0, 0, 0, 2, 8, 1][..], Some(1)),
+            (&[0, 0, 0, 0, 2, 8, 2], Some(2)),
+            (&[0, 0, 0, 0, 0], Some(0)),
+            (&[1, 0, 0, 0, 2, 8, 1], None),
+            (&[0, 0, 0, 0, 3, 8, 1], None),
+            (&[0, 0, 0], None),
+        ] {
+            assert_eq!(serving_status(framed), status, "{framed:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The TCP connection of a health check.
+//!
+//! Owns what is sent and what has to come back. Called by `health::watch`, which limits the time.
+//! Does not own: what a result means (`state`).
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::state::{Failure, Verdict};
+use crate::limits;
+use crate::upstream::spec::TcpProbe;
+
+/// Asks one endpoint how it is, by TCP.
+pub(super) struct TcpProber {
+    check: TcpProbe,
+    reuse: bool,
+    address: SocketAddr,
+    connection: Option<TcpStream>,
+}
+
+impl TcpProber {
+    /// Will do `check` at `address`; `reuse` says whether the connection is kept.
+    pub(super) const fn new(check: TcpProbe, reuse: bool, address: SocketAddr) -> Self {
+        Self {
+            check,
+            reuse,
+            address,
+            connection: None,
+        }
+    }
+
+    /// Asks once.
+    pub(super) async fn probe(&mut self) -> Verdict {
+        let was_kept = self.connection.is_some();
+        let mut result = self.ask().await;
+        if was_kept && !matches!(result, Ok(true)) {
+            // The endpoint may have closed a kept connection just now: that says nothing.
+            self.disconnect();
+            result = self.ask().await;
+        }
+        // Without an answer to wait for, as in Envoy, each check connects anew.
+        if !self.reuse || self.check.receive.is_empty() || !matches!(result, Ok(true)) {
+            self.disconnect();
+        }
+        match result {
+            Ok(true) => Verdict::Passed,
+            Ok(false) => Verdict::Failed(Failure::Mismatch),
+            Err(_) => Verdict::Failed(Failure::Network),
+        }
+    }
+
+    /// Closes the connection.
+    pub(super) fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// Whether the expected answer came before the end, or before more than anybody should send.
+    async fn ask(&mut self) -> io::Result<bool> {
+        let stream = match &mut self.connection {
+            Some(stream) => stream,
+            None => self
+                .connection
+                .insert(TcpStream::connect(self.address).await?),
+        };
+        stream.write_all(&self.check.send).await?;
+        let mut received = Vec::new();
+        while !has_all(&self.check.receive, &received) {
+            let is_end = stream.read_buf(&mut received).await? == 0;
+            if is_end || received.len() > limits::HEALTH_CHECK_BODY_BYTES {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether all `parts` are in `text`, one behind the other.
+fn has_all(parts: &[Vec<u8>], text: &[u8]) -> bool {
+    let mut rest = text;
+    parts.iter().all(|part| {
+        let found = memchr::memmem::find(rest, part);
+        rest = found
+            .and_then(|at| rest.get(at + part.len()..))
+            .unwrap_or_default();
+        found.is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_in_order() {
+        let parts = |parts: &[&str]| parts.iter().map(|part| part.as_bytes().to_vec()).collect();
+        for (wanted, text, found) in [
+            (&[][..], "", true),
+            (&["a"], "", false),
+            (&["ab", "cd"], "xabxcdx", true),
+            (&["ab", "cd"], "cdab", false),
+            (&["aa", "a"], "aa", false),
+            (&["aa", "a"], "aaa", true),
+        ] {
+            let wanted: Vec<Vec<u8>> = parts(wanted);
+            assert_eq!(has_all(&wanted, text.as_bytes()), found, "{text}");
+        }
+    }
+}
