@@ -88,7 +88,7 @@ mod tests {
             (json!({}), None),
             (json!({ "max_request_bytes": 1 }), None),
         ] {
-            let configured = filter.for_route(&[route.clone()]).ok();
+            let configured = filter.for_route(std::slice::from_ref(&route)).ok();
             assert_eq!(
                 configured.map(|filter| filter.interest()),
                 expected,

@@ -236,7 +236,9 @@ fn each_place_of_a_route_has_a_bucket_of_its_own() {
         "filter_enforced": { "default_value": { "numerator": 100 } },
         "status": { "code": 503 },
     });
-    let outer = filter.for_route(&[written.clone()]).expect("a good one");
+    let outer = filter
+        .for_route(std::slice::from_ref(&written))
+        .expect("a good one");
     let inner = filter
         .for_route(&[written.clone(), written.clone()])
         .expect("a good one");
