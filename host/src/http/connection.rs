@@ -110,7 +110,17 @@ async fn sniff(
         let fill = poll_fn(|cx| reader.poll_fill(cx));
         let drained = worker.drain().started();
         let read = tokio::select! {
-            read = timer.limit(deadline, fill) => read,
+            read = timer.limit(deadline, fill) => {
+                if read.is_none() {
+                    let stats = listener.manager.stats.shard(worker.index);
+                    if deadline == idle {
+                        stats.downstream_cx_idle_timeout.inc();
+                    } else {
+                        stats.downstream_cx_max_duration_reached.inc();
+                    }
+                }
+                read
+            }
             () = drained, if seen == 0 => None,
         };
         match read {

@@ -132,6 +132,29 @@ impl Resets {
     }
 }
 
+/// Reads the rest of the preface and sends our settings.
+async fn handshake(
+    listener: &HttpListener,
+    socket: Socket,
+    prefix: BytesMut,
+) -> Result<H2<Prefixed, Bytes>, h2::Error> {
+    let manager = &listener.manager;
+    let settings = manager.http2;
+    h2::server::Builder::new()
+        .max_concurrent_streams(settings.max_concurrent_streams)
+        .initial_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .max_header_list_size(manager.rules.limits.bytes)
+        .max_send_buffer_size(listener.buffer_limit)
+        .header_table_size(settings.header_table)
+        .handshake(Prefixed {
+            watch: FrameWatch::new(settings.frames),
+            prefix,
+            socket,
+        })
+        .await
+}
+
 /// Serves an HTTP/2 connection; `prefix` was read already.
 pub(super) async fn serve(
     worker: &Rc<Worker>,
@@ -143,45 +166,34 @@ pub(super) async fn serve(
 ) {
     let manager = &listener.manager;
     let settings = manager.http2;
-    let handshake = h2::server::Builder::new()
-        .max_concurrent_streams(settings.max_concurrent_streams)
-        .initial_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_window)
-        .max_header_list_size(manager.rules.limits.bytes)
-        .max_send_buffer_size(listener.buffer_limit)
-        .header_table_size(settings.header_table)
-        .handshake::<_, Bytes>(Prefixed {
-            watch: FrameWatch::new(settings.frames),
-            prefix,
-            socket,
-        });
+    let stats = manager.stats.shard(worker.index);
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
-    let Some(Ok(mut http2)) = timer.limit(idle, handshake).await else {
-        manager
-            .stats
-            .shard(worker.index)
-            .downstream_cx_protocol_error
-            .inc();
-        return;
+    let shaken = timer.limit(idle, handshake(listener, socket, prefix)).await;
+    let mut http2 = match shaken {
+        Some(Ok(http2)) => http2,
+        Some(Err(_)) => return stats.downstream_cx_protocol_error.inc(),
+        None => return stats.downstream_cx_idle_timeout.inc(),
     };
-    let stats = manager.stats.shard(worker.index);
     let streams = Rc::new(Streams::default());
     let mut old = std::pin::pin!(wait_until(old_at));
     let pings = settings.keepalive.and_then(|_| http2.ping_pong());
     let mut silent =
         std::pin::pin!(until_silent(settings.keepalive, pings, || worker.random_fraction()));
     let mut drained = std::pin::pin!(worker.drain().started());
-    let mut closing = false;
+    // When the first GOAWAY was sent. A client without streams may take a while to answer it.
+    let mut closing: Option<Instant> = None;
     loop {
-        let idle = (streams.active.get() == 0 && !closing)
-            .then(|| after(clock::now(), manager.idle_timeout))
-            .flatten();
+        let idle = match closing {
+            _ if streams.active.get() > 0 => None,
+            Some(since) => after(since, Some(manager.drain_timeout)),
+            None => after(clock::now(), manager.idle_timeout),
+        };
         tokio::select! {
             biased;
-            () = &mut drained, if !closing => {
+            () = &mut drained, if closing.is_none() => {
                 http2.graceful_shutdown();
-                closing = true;
+                closing = Some(clock::now());
             }
             accepted = http2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
@@ -206,14 +218,17 @@ pub(super) async fn serve(
                 }
             }
             () = timer.wait(idle), if idle.is_some() => {
+                if closing.is_some() {
+                    break;
+                }
                 stats.downstream_cx_idle_timeout.inc();
                 http2.graceful_shutdown();
-                closing = true;
+                closing = Some(clock::now());
             }
-            () = &mut old, if !closing => {
+            () = &mut old, if closing.is_none() => {
                 stats.downstream_cx_max_duration_reached.inc();
                 http2.graceful_shutdown();
-                closing = true;
+                closing = Some(clock::now());
             }
             () = &mut silent => return,
         }

@@ -69,6 +69,7 @@ fn readers_that_stop_hold_back_their_upstreams_and_are_ended() {
                 deaf
             })
             .collect();
+        target.scene.origin.wait_for_requests(READERS);
         eventually("those who do not read are given up", || {
             target.counter("downstream_cx_active") <= 1
         });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, FrameConnection, flag, kind};
 use nuncio_tests::origin::{Act, Reply};
+use socket2::SockRef;
 
 use crate::{SMALL, Target};
 
@@ -27,19 +28,25 @@ enum End {
 }
 
 /// Sends what `frames` makes of 0, 1, 2, … until the proxy takes no more. `reads`: whether the
-/// client reads what comes back meanwhile. How it ended, and the lines that were read.
+/// client reads what comes back meanwhile; one that does not has little room for it, and sends more
+/// than fits the kernel's buffers. How it ended, and the lines that were read.
 fn flood(
     connection: &mut FrameConnection,
     reads: bool,
     frames: impl Fn(u32) -> Vec<u8> + Send,
 ) -> (End, Vec<String>) {
     const AT_ONCE: usize = 500;
+    let count = if reads { FLOOD } else { 10 * FLOOD };
     let mut socket = connection.socket();
+    if !reads {
+        let room = SockRef::from(&socket).set_recv_buffer_size(64 * 1024);
+        room.unwrap();
+    }
     socket.set_write_timeout(Some(BLOCKED)).unwrap();
     let end = thread::scope(|scope| {
         let reader = reads.then(|| scope.spawn(|| connection.read_to_end()));
         let mut end = End::Taken;
-        for start in (0..FLOOD).step_by(AT_ONCE) {
+        for start in (0..count).step_by(AT_ONCE) {
             let numbers = start..start + AT_ONCE;
             let bytes: Vec<u8> = numbers.flat_map(|number| frames(number as u32)).collect();
             if let Err(error) = socket.write_all(&bytes) {
@@ -288,7 +295,10 @@ fn windows_that_never_open_hold_back_the_upstreams() {
 
 #[test]
 fn handshakes_that_stop_are_ended() {
-    let target = Target::start(&["common_http_protocol_options: { idle_timeout: 0.5s }"]);
+    let target = Target::start(&[
+        "common_http_protocol_options: { idle_timeout: 0.5s }",
+        "drain_timeout: 0.1s",
+    ]);
     target.withstands(SMALL, || {
         let mut all: Vec<_> = (0..200).map(|_| target.scene.connect()).collect();
         for (number, slow) in all.iter_mut().enumerate() {
