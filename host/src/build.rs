@@ -262,9 +262,7 @@ fn config_dump(bootstrap: &Bootstrap) -> Value {
         .flat_map(|chain| &chain.filters)
         .filter_map(|filter| match &filter.typed_config {
             NetworkFilterConfig::HttpConnectionManager(manager) => Some(manager),
-            NetworkFilterConfig::TcpProxy(_)
-            | NetworkFilterConfig::DirectResponse(_)
-            | NetworkFilterConfig::Echo(_) => None,
+            _ => None,
         })
         .map(|manager| json!({ "route_config": config_json::to_value(manager.route_config()) }))
         .collect();

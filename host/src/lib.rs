@@ -13,7 +13,7 @@
 //! | [`runtime`] | what runs: a snapshot, immutable |
 //! | `listener` | sockets and accepting |
 //! | [`http`] | connections, the request function, bodies, hygiene, local replies |
-//! | `tcp` | connections that are not HTTP's: the TCP proxy, echo, a fixed answer |
+//! | `tcp` | connections that are not HTTP's: the TCP proxy, echo, a fixed answer, gates |
 //! | [`route`] | tables and matchers |
 //! | [`upstream`] | clusters, discovery, balancing, health, breakers, pools |
 //! | [`wasm`] | components, instances, the host side of the contract |
@@ -21,7 +21,7 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`headers`], [`exchange`], [`variant`], [`socket`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `nearest`, `pattern`, `filters` | leaves |
+//! | [`headers`], [`exchange`], [`variant`], [`socket`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -29,6 +29,7 @@
 //! `wasm::host`.
 
 pub mod admin;
+mod bucket;
 pub mod build;
 pub mod cli;
 pub mod clock;

@@ -20,6 +20,10 @@ pub const CONNECTION_BUFFER_BYTES: u32 = 1024 * 1024;
 /// How much of a request's body is kept in case that an upstream closes the connection just now,
 /// where no retry policy keeps more: 64 KiB.
 pub const RACE_BODY_BYTES: usize = 64 * 1024;
+/// What an HTTP/2 stream has queued at most where `per_connection_buffer_limit_bytes` allows more:
+/// 64 KiB, as much as waits to be written over HTTP/1. All streams of a connection whose peer does not
+/// read may have it at once.
+pub const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A regular expression of the configuration when compiled, and the states that a search of it
 /// caches: 1 MiB each.
 pub const REGEX_BYTES: usize = 1024 * 1024;

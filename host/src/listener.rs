@@ -16,7 +16,9 @@ use crate::clock;
 use crate::exchange::Connection;
 use crate::http::connection;
 use crate::runtime::{Listener, Service};
+use crate::socket;
 use crate::tcp;
+use crate::tcp::gate::{Pass, Verdict};
 use crate::worker::{Tracked, Worker};
 
 /// How long accepting rests after an error that will not go away at once, such as too many files.
@@ -122,8 +124,14 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
         filter_chain: Arc::clone(&listener.chain.name),
         tls: None,
     });
-    let open = Open::new(worker, listener);
-    let socket = stream.into();
+    let mut open = Open::new(worker, listener);
+    let socket = socket::Socket::from(stream);
+    for gate in &listener.chain.gates {
+        match gate.admit(open.started) {
+            Verdict::In(pass) => open.passes.extend(pass),
+            Verdict::Out(after) => return turn_away(socket, after, open),
+        }
+    }
     match &listener.chain.service {
         Service::Http(http) => {
             let (worker, http) = (Rc::clone(worker), Arc::clone(http));
@@ -142,11 +150,22 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
     }
 }
 
+/// Closes a connection that may not come in.
+fn turn_away(socket: socket::Socket, after: Option<Duration>, open: Open) {
+    let Some(delay) = after else { return };
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(delay).await;
+        drop((socket, open));
+    });
+}
+
 /// A connection in the books of its listener. Dropping it closes the entry.
 struct Open {
     worker: Rc<Worker>,
     listener: Arc<Listener>,
     started: Instant,
+    /// Its places under limits.
+    passes: Vec<Pass>,
     _tracked: Tracked,
 }
 
@@ -159,6 +178,7 @@ impl Open {
             worker: Rc::clone(worker),
             listener: Arc::clone(listener),
             started: clock::now(),
+            passes: Vec::new(),
             _tracked: worker.track(),
         }
     }

@@ -20,6 +20,7 @@ use crate::log_filter::LogFilter;
 use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats, TcpStats};
 use crate::observe::stats::Sharded;
 use crate::route::{ClusterRef, EnvoyHeaders, Table};
+use crate::tcp::gate::Gate;
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
@@ -103,19 +104,28 @@ pub struct Listener {
 pub struct FilterChain {
     /// `FilterChain.name`, empty where it has none.
     pub name: Arc<str>,
+    /// The network filters in front of the terminal one, in the order of the file.
+    pub gates: Box<[Gate]>,
     /// The terminal network filter.
     pub service: Service,
 }
 
 impl FilterChain {
     /// The slots of all Wasm components behind it.
-    pub fn slots(&self) -> impl Iterator<Item = &FilterSlot> {
-        let (filters, loggers): (&[FilterSlot], &[FilterSlot]) = match &self.service {
-            Service::Http(http) => (&http.manager.filters, &http.manager.loggers),
-            Service::Tcp(proxy) => (&[], &proxy.loggers),
-            Service::Answer(_) | Service::Echo => (&[], &[]),
-        };
-        filters.iter().chain(loggers)
+    pub fn slots(&self) -> Vec<&FilterSlot> {
+        let mut slots: Vec<&FilterSlot> = Vec::new();
+        match &self.service {
+            Service::Http(http) => {
+                let manager = &http.manager;
+                slots.extend(manager.filters.iter().chain(&*manager.loggers));
+                let upgrades = manager.upgrades.iter();
+                let filters = upgrades.filter_map(|upgrade| upgrade.filters.as_ref());
+                slots.extend(filters.flat_map(|filters| filters.iter()));
+            }
+            Service::Tcp(proxy) => slots.extend(&*proxy.loggers),
+            Service::Answer(_) | Service::Echo => {}
+        }
+        slots
     }
 }
 
@@ -141,6 +151,8 @@ pub struct TcpProxy {
     pub max_connect_attempts: u32,
     /// `max_downstream_connection_duration`.
     pub max_duration: Option<Duration>,
+    /// `hash_policy.source_ip`: whether the choice of an endpoint goes by the client's address.
+    pub hashes_source: bool,
     /// `per_connection_buffer_limit_bytes` of the listener.
     pub buffer_limit: usize,
     /// `access_log`, each entry a filter that wants only the log phase.
@@ -158,6 +170,15 @@ pub struct TcpTargets {
     /// All but the last, each with its own weight.
     entries: Box<[(u32, ClusterRef)]>,
     last: ClusterRef,
+}
+
+impl ConnectionManager {
+    /// What is said about `kind`, whose case does not count.
+    #[must_use]
+    pub fn upgrade(&self, kind: &[u8]) -> Option<&Upgrade> {
+        let mut upgrades = self.upgrades.iter();
+        upgrades.find(|upgrade| upgrade.kind.eq_ignore_ascii_case(kind))
+    }
 }
 
 impl TcpTargets {
@@ -257,6 +278,18 @@ pub struct Http2Settings {
     pub frames: FrameLimits,
     /// `connection_keepalive`.
     pub keepalive: Option<Keepalive>,
+    /// `allow_connect`: whether extended CONNECT is offered.
+    pub allow_connect: bool,
+}
+
+/// A protocol that clients may change to (`UpgradeConfig`).
+pub struct Upgrade {
+    /// `upgrade_type`: what `upgrade` says, or `CONNECT`.
+    pub kind: Box<[u8]>,
+    /// `enabled`: whether it is allowed where the route does not say.
+    pub enabled: bool,
+    /// `filters`, in place of those of the connection manager; none where they stay.
+    pub filters: Option<Arc<[FilterSlot]>>,
 }
 
 /// The HTTP connection manager (`HttpConnectionManager`).
@@ -316,6 +349,8 @@ pub struct ConnectionManager {
     pub log_filters: Box<[Option<LogFilter>]>,
     /// `local_reply_config`.
     pub local_replies: Option<LocalReplies>,
+    /// `upgrade_configs`.
+    pub upgrades: Box<[Upgrade]>,
     /// `stat_prefix`.
     pub stat_prefix: String,
     /// Statistics under `http.<stat_prefix>.`.

@@ -12,7 +12,6 @@
 //! `outcome::settle` where it failed.
 
 mod bindings;
-mod bucket;
 mod cache;
 mod component;
 mod engine;

@@ -24,6 +24,7 @@ pub struct H2Send {
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
     trailers: Vec<(String, String)>,
+    protocol: Option<String>,
 }
 
 impl H2Send {
@@ -38,6 +39,25 @@ impl H2Send {
             headers: Vec::new(),
             body: None,
             trailers: Vec::new(),
+            protocol: None,
+        }
+    }
+
+    /// A plain CONNECT.
+    #[must_use]
+    pub fn connect(authority: &str) -> Self {
+        Self {
+            authority: authority.to_owned(),
+            ..Self::new("CONNECT", "")
+        }
+    }
+
+    /// An extended CONNECT (RFC 8441) for that protocol.
+    #[must_use]
+    pub fn extended(protocol: &str, path: &str) -> Self {
+        Self {
+            protocol: Some(protocol.to_owned()),
+            ..Self::new("CONNECT", path)
         }
     }
 
@@ -90,15 +110,20 @@ impl H2Send {
     }
 
     fn request(&self) -> Request<()> {
-        let uri = Uri::builder()
-            .scheme(self.scheme.as_str())
-            .authority(self.authority.as_str())
-            .path_and_query(self.path.as_str());
+        let mut uri = Uri::builder().authority(self.authority.as_str());
+        if !self.path.is_empty() {
+            uri = uri
+                .scheme(self.scheme.as_str())
+                .path_and_query(self.path.as_str());
+        }
         let mut request = Request::builder()
             .method(self.method.as_str())
             .uri(uri.build().unwrap());
         for (name, value) in &self.headers {
             request = request.header(name, value);
+        }
+        if let Some(protocol) = &self.protocol {
+            request = request.extension(h2::ext::Protocol::from(protocol.as_str()));
         }
         request.body(()).unwrap()
     }
@@ -152,6 +177,71 @@ pub fn converse(address: SocketAddr, request: &H2Send, chunks: &[&str]) -> Vec<S
     lines.expect("an echo does not come")
 }
 
+/// What a client does with a tunnel.
+#[derive(Clone, Debug)]
+pub enum H2Step {
+    /// Sends bytes.
+    Send(&'static str),
+    /// Reads that many bytes.
+    Receive(usize),
+    /// Ends its direction.
+    End,
+    /// Reads what still comes, to the end of the stream.
+    ReceiveToEnd,
+}
+
+/// Opens a tunnel on a connection that is open already and takes the steps; what comes, line by
+/// line.
+#[must_use]
+pub fn tunnel_on(stream: std::net::TcpStream, request: &H2Send, steps: &[H2Step]) -> Vec<String> {
+    on(stream, async |stream, lines| {
+        tunnel(stream, request, steps, lines).await
+    })
+}
+
+async fn tunnel(
+    stream: TcpStream,
+    send: &H2Send,
+    steps: &[H2Step],
+    lines: &mut Vec<String>,
+) -> Result<(), h2::Error> {
+    let (client, connection) = h2::client::handshake(stream).await?;
+    let connection = spawn_local(connection);
+    let mut client = client.ready().await?;
+    let (response, mut up) = client.send_request(send.request(), false)?;
+    let (head, mut down) = response.await?.into_parts();
+    lines.push(format!("HTTP/2 {}", head.status.as_u16()));
+    lines.extend(header_lines(&head.headers, ""));
+    let mut came = Vec::new();
+    for step in steps {
+        match step {
+            H2Step::Send(text) => up.send_data(Bytes::from_static(text.as_bytes()), false)?,
+            H2Step::Receive(count) => {
+                while came.len() < *count
+                    && let Some(data) = down.data().await.transpose()?
+                {
+                    down.flow_control().release_capacity(data.len())?;
+                    came.extend_from_slice(&data);
+                }
+                let rest = came.split_off((*count).min(came.len()));
+                lines.push(format!("[bytes] {}", summary(&came)));
+                came = rest;
+            }
+            H2Step::End => up.send_data(Bytes::new(), true)?,
+            H2Step::ReceiveToEnd => {
+                while let Some(data) = down.data().await.transpose()? {
+                    down.flow_control().release_capacity(data.len())?;
+                    came.extend_from_slice(&data);
+                }
+                lines.push(format!("[bytes] {}, end", summary(&came)));
+            }
+        }
+    }
+    drop(client);
+    connection.abort();
+    Ok(())
+}
+
 /// Sends one request on a connection of its own. The answer, line by line: status, headers, body,
 /// trailers, or how the stream or the connection failed.
 #[must_use]
@@ -166,6 +256,16 @@ pub fn send(address: SocketAddr, request: &H2Send) -> Vec<String> {
 /// Like [`send`], on a connection that is open already.
 #[must_use]
 pub fn send_on(stream: std::net::TcpStream, request: &H2Send) -> Vec<String> {
+    on(stream, async |stream, lines| {
+        exchange(stream, request, lines).await
+    })
+}
+
+/// Runs `with` on a connection, for as long as anybody would wait.
+fn on(
+    stream: std::net::TcpStream,
+    with: impl AsyncFnOnce(TcpStream, &mut Vec<String>) -> Result<(), h2::Error>,
+) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -176,7 +276,7 @@ pub fn send_on(stream: std::net::TcpStream, request: &H2Send) -> Vec<String> {
     runtime.block_on(local.run_until(async {
         let stream = TcpStream::from_std(stream).unwrap();
         let mut lines = Vec::new();
-        match tokio::time::timeout(PATIENCE, exchange(stream, request, &mut lines)).await {
+        match tokio::time::timeout(PATIENCE, with(stream, &mut lines)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => lines.push(failure(&error)),
             Err(_) => lines.push("[silence]".to_owned()),

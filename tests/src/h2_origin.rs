@@ -33,6 +33,7 @@ pub struct H2Reply {
     trailers: Vec<(String, String)>,
     reset: Option<Reason>,
     echoes: bool,
+    at_head: bool,
 }
 
 impl H2Reply {
@@ -46,6 +47,7 @@ impl H2Reply {
             trailers: Vec::new(),
             reset: None,
             echoes: false,
+            at_head: false,
         }
     }
 
@@ -56,6 +58,13 @@ impl H2Reply {
             echoes: true,
             ..Self::status(200)
         }
+    }
+
+    /// Begins to answer when the request's head is there, without waiting for its body.
+    #[must_use]
+    pub fn at_head(mut self) -> Self {
+        self.at_head = true;
+        self
     }
 
     /// Adds a header.
@@ -181,7 +190,9 @@ fn run(listener: TcpListener, record: Arc<Mutex<Record>>, stopped: oneshot::Rece
 
 async fn serve(stream: tokio::net::TcpStream, record: Arc<Mutex<Record>>) {
     drop(stream.set_nodelay(true));
-    let Ok(mut connection) = h2::server::handshake(stream).await else {
+    let mut builder = h2::server::Builder::new();
+    builder.enable_connect_protocol();
+    let Ok(mut connection) = builder.handshake(stream).await else {
         return;
     };
     while let Some(Ok((request, respond))) = connection.accept().await {
@@ -207,19 +218,32 @@ async fn answer(
             head.uri.authority().map_or("-", |a| a.as_str())
         ),
     ];
+    if let Some(protocol) = head.extensions.get::<h2::ext::Protocol>() {
+        lines.push(format!(":protocol {}", protocol.as_str()));
+    }
     lines.extend(header_lines(&head.headers, ""));
-    let echoes = {
+    let early = {
         let mut record = record.lock().unwrap();
         record.arrived += 1;
         let next = record.replies.front();
-        let echoes = next.is_some_and(|reply| reply.echoes);
-        echoes.then(|| record.replies.pop_front());
-        echoes
+        let early = next.is_some_and(|reply| reply.echoes || reply.at_head);
+        let reply = early.then(|| record.replies.pop_front()).flatten();
+        if early {
+            let lines = std::mem::take(&mut lines);
+            record.requests.push(H2Request { lines });
+        }
+        reply
     };
-    if echoes {
-        record.lock().unwrap().requests.push(H2Request { lines });
-        drop(echo(body, respond).await);
-        return;
+    match early {
+        Some(reply) if reply.echoes => {
+            drop(echo(body, respond).await);
+            return;
+        }
+        Some(reply) => {
+            drop(send(respond, reply).await);
+            return;
+        }
+        None => {}
     }
     match read_body(&mut body).await {
         Ok((bytes, trailers)) => {

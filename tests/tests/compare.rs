@@ -9,6 +9,8 @@
 mod actions;
 #[path = "compare/balance.rs"]
 mod balance;
+#[path = "compare/connect.rs"]
+mod connect;
 #[path = "compare/connection.rs"]
 mod connection;
 #[path = "compare/cors.rs"]
@@ -53,6 +55,8 @@ mod routing;
 mod syntax;
 #[path = "compare/tcp.rs"]
 mod tcp;
+#[path = "compare/upgrades.rs"]
+mod upgrades;
 
 use std::process::ExitCode;
 
@@ -98,6 +102,8 @@ fn main() -> ExitCode {
         grpc_web::group(),
         filters::group(),
         balance::group(),
+        upgrades::group(),
+        connect::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

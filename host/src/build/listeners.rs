@@ -10,10 +10,10 @@ use crate::config::Place;
 use crate::config::address::CidrRange;
 use crate::config::filter::HttpFilterConfig;
 use crate::config::http_connection_manager::{
-    CodecType, HttpConnectionManager, ServerHeaderTransformation,
+    CodecType, HttpConnectionManager, ServerHeaderTransformation, UpgradeConfig,
 };
 use crate::config::listener::{
-    FilterChain as WrittenChain, Listener as Written, NetworkFilterConfig,
+    FilterChain as WrittenChain, Listener as Written, NetworkFilter, NetworkFilterConfig,
 };
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::limits;
@@ -22,7 +22,10 @@ use crate::observe::stats::Sharded;
 use crate::route::EnvoyHeaders;
 use crate::runtime::{
     Cidr, Codec, ConnectionManager, FilterChain, HttpListener, Listener, ServerHeader, Service,
+    Upgrade,
 };
+use crate::tcp::gate::Gate;
+use crate::wasm::FilterSlot;
 
 /// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -108,20 +111,54 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<FilterChain> {
         let filters = place.field("filters");
-        let Some(filter) = chain.filters.first() else {
+        let Some((last, front)) = chain.filters.split_last() else {
             self.diagnostics
                 .error(filters, "a filter chain needs a network filter")
                 .hint("add envoy.filters.network.http_connection_manager");
             return None;
         };
-        if chain.filters.len() > 1 {
-            self.diagnostics.error(
-                filters.index(0),
-                "this network filter is terminal: it must be the last filter of its chain",
-            );
+        let gates: Vec<Option<Gate>> = front
+            .iter()
+            .enumerate()
+            .map(|(index, filter)| self.gate(filter, filters.index(index)))
+            .collect();
+        let service = self.service(last, buffer_limit, filters.index(front.len()))?;
+        Some(FilterChain {
+            name: chain.name.as_str().into(),
+            gates: gates.into_iter().collect::<Option<_>>()?,
+            service,
+        })
+    }
+
+    /// A filter in front of the terminal one.
+    fn gate(&mut self, filter: &NetworkFilter, place: Place<'_>) -> Option<Gate> {
+        match &filter.typed_config {
+            NetworkFilterConfig::ConnectionLimit(written) => Some(self.connection_limit(written)),
+            NetworkFilterConfig::LocalRateLimit(written) => {
+                self.network_rate_limit(written, place.field("typed_config"))
+            }
+            NetworkFilterConfig::HttpConnectionManager(_)
+            | NetworkFilterConfig::TcpProxy(_)
+            | NetworkFilterConfig::DirectResponse(_)
+            | NetworkFilterConfig::Echo(_) => {
+                self.diagnostics.error(
+                    place,
+                    "this network filter is terminal: it must be the last filter of its chain",
+                );
+                None
+            }
         }
-        let here = filters.index(0).field("typed_config");
-        let service = match &filter.typed_config {
+    }
+
+    /// The last filter of a chain.
+    fn service(
+        &mut self,
+        filter: &NetworkFilter,
+        buffer_limit: usize,
+        place: Place<'_>,
+    ) -> Option<Service> {
+        let here = place.field("typed_config");
+        Some(match &filter.typed_config {
             NetworkFilterConfig::HttpConnectionManager(written) => {
                 let manager = self.manager(written, here)?;
                 Service::Http(Arc::new(HttpListener {
@@ -137,10 +174,15 @@ impl Workshop<'_> {
                 Service::Answer(self.tcp_response(written, here)?)
             }
             NetworkFilterConfig::Echo(_) => Service::Echo,
-        };
-        Some(FilterChain {
-            name: chain.name.as_str().into(),
-            service,
+            NetworkFilterConfig::ConnectionLimit(_) | NetworkFilterConfig::LocalRateLimit(_) => {
+                self.diagnostics
+                    .error(
+                        place,
+                        "this network filter is not terminal: it cannot be the last filter of its chain",
+                    )
+                    .hint("add a terminal one, such as envoy.filters.network.tcp_proxy");
+                return None;
+            }
         })
     }
 
@@ -207,8 +249,55 @@ impl Workshop<'_> {
             loggers,
             log_filters,
             local_replies,
+            upgrades: self.upgrades(written, place.field("upgrade_configs")),
             stat_prefix: written.stat_prefix.clone(),
             stats,
+        })
+    }
+
+    fn upgrades(&mut self, written: &HttpConnectionManager, place: Place<'_>) -> Box<[Upgrade]> {
+        let mut built: Vec<Upgrade> = Vec::new();
+        for (index, upgrade) in written.upgrade_configs.iter().enumerate() {
+            let (here, kind) = (place.index(index), &upgrade.upgrade_type);
+            if let Some(first) = built
+                .iter()
+                .position(|other| other.kind.eq_ignore_ascii_case(kind.as_bytes()))
+            {
+                self.diagnostics
+                    .error(
+                        here.field("upgrade_type"),
+                        format!("another entry is for \"{kind}\" as well"),
+                    )
+                    .related_place(place.index(first).field("upgrade_type"), "the first one");
+            }
+            let filters = self.upgrade_filters(upgrade, &written.stat_prefix, here);
+            built.push(Upgrade {
+                kind: kind.as_bytes().into(),
+                enabled: upgrade.enabled.unwrap_or(true),
+                filters,
+            });
+        }
+        built.into()
+    }
+
+    /// The filters of an upgrade, which no route configures or switches; none where it has none of
+    /// its own.
+    fn upgrade_filters(
+        &mut self,
+        written: &UpgradeConfig,
+        stat_prefix: &str,
+        place: Place<'_>,
+    ) -> Option<Arc<[FilterSlot]>> {
+        let place = place.field("filters");
+        if let Some(off) = written.filters.iter().position(|filter| filter.disabled) {
+            self.diagnostics.error(
+                place.index(off).field("disabled"),
+                "not supported by nuncio: a filter of an upgrade that routes switch on",
+            );
+        }
+        (!written.filters.is_empty()).then(|| {
+            self.http_filters(&written.filters, stat_prefix, place)
+                .finish()
         })
     }
 

@@ -535,6 +535,7 @@ pub(super) fn http2_settings(written: &Http2ProtocolOptions) -> Http2Settings {
         stream_window: or(written.initial_stream_window_size, 16 * 1024 * 1024),
         connection_window: or(written.initial_connection_window_size, 24 * 1024 * 1024),
         header_table: or(written.hpack_table_size, limits::HTTP2_HEADER_TABLE_BYTES),
+        allow_connect: written.allow_connect,
         frames: FrameLimits {
             empty_in_a_row: or(
                 written.max_consecutive_inbound_frames_with_empty_payload,

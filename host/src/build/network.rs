@@ -7,15 +7,23 @@ use bytes::Bytes;
 
 use super::Workshop;
 use super::listeners::or_off;
+use crate::bucket::TokenBucket;
+use crate::clock;
 use crate::config::Place;
 use crate::config::network::{
-    DirectResponse, TcpClusterSpecifier, TcpProxy as Written, TcpWeightedCluster,
+    ConnectionLimit, DirectResponse, NetworkRateLimit, TcpClusterSpecifier, TcpProxy as Written,
+    TcpWeightedCluster,
 };
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::nearest::nearest;
+use crate::observe::metrics::{ConnectionLimitStats, NetworkRateLimitStats};
 use crate::observe::registry::Scope;
 use crate::route::ClusterRef;
 use crate::runtime::{TcpProxy, TcpTargets};
+use crate::tcp::gate::{self, Gate};
+
+/// The shortest interval at which Envoy fills a token bucket.
+const FILL_INTERVAL_LEAST: Duration = Duration::from_millis(50);
 
 impl Workshop<'_> {
     /// The TCP proxy, for a listener with that buffer limit.
@@ -38,6 +46,7 @@ impl Workshop<'_> {
             targets,
             idle_timeout: or_off(written.idle_timeout, Duration::from_hours(1)),
             max_connect_attempts: written.max_connect_attempts.unwrap_or(1),
+            hashes_source: !written.hash_policy.is_empty(),
             max_duration: written
                 .max_downstream_connection_duration
                 .map(WrittenDuration::get),
@@ -80,6 +89,40 @@ impl Workshop<'_> {
             name: Arc::from(name),
             index,
         }
+    }
+
+    /// A limit on connections.
+    pub(super) fn connection_limit(&self, written: &ConnectionLimit) -> Gate {
+        let stats = Arc::new(ConnectionLimitStats::default());
+        let scope = Scope::connection_limit(&written.stat_prefix);
+        self.registry.register(scope, &stats);
+        let max = written.max_connections.unwrap_or(u64::MAX);
+        let delay = written.delay.and_then(WrittenDuration::non_zero);
+        let limit = Arc::new(gate::ConnectionLimit::new(max, delay, Arc::clone(&stats)));
+        Gate::Connections(limit)
+    }
+
+    /// A rate limit of connections.
+    pub(super) fn network_rate_limit(
+        &mut self,
+        written: &NetworkRateLimit,
+        place: Place<'_>,
+    ) -> Option<Gate> {
+        let bucket = &written.token_bucket;
+        let interval = bucket.fill_interval.get();
+        // Envoy's least interval, so that the same files are refused.
+        if interval < FILL_INTERVAL_LEAST {
+            let here = place.field("token_bucket").field("fill_interval");
+            let message = "a token bucket is filled every 50 ms at most";
+            self.diagnostics.error(here, message);
+            return None;
+        }
+        let stats = Arc::new(NetworkRateLimitStats::default());
+        let scope = Scope::network_rate_limit(&written.stat_prefix);
+        self.registry.register(scope, &stats);
+        let tokens = bucket.tokens_per_fill.unwrap_or(1);
+        let bucket = TokenBucket::new(bucket.max_tokens, tokens, interval, clock::now());
+        Some(Gate::Rate(gate::RateLimit::new(bucket, stats)))
     }
 
     /// The bytes of a fixed answer.

@@ -144,6 +144,9 @@ pub struct HttpConnectionManager {
     /// How responses look that the proxy makes itself.
     #[serde(default)]
     pub local_reply_config: Option<LocalReplyConfig>,
+    /// The protocols that clients may change to; none by default.
+    #[serde(default)]
+    pub upgrade_configs: Vec<UpgradeConfig>,
 }
 
 impl HttpConnectionManager {
@@ -193,6 +196,22 @@ pub enum ServerHeaderTransformation {
     AppendIfAbsent,
     /// Nothing is added.
     PassThrough,
+}
+
+/// `HttpConnectionManager.UpgradeConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig"
+)]
+pub struct UpgradeConfig {
+    /// What `upgrade` says, such as `websocket`, or `CONNECT`; case does not count.
+    pub upgrade_type: String,
+    /// The filters of such requests; those of all others by default.
+    #[serde(default)]
+    pub filters: Vec<HttpFilter>,
+    /// Whether it is allowed where a route does not say; true by default.
+    #[serde(default)]
+    pub enabled: Option<bool>,
 }
 
 /// `HttpConnectionManager.InternalAddressConfig`.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
 use crate::config::http_connection_manager::HttpConnectionManager;
-use crate::config::network::{DirectResponse, Echo, TcpProxy};
+use crate::config::network::{ConnectionLimit, DirectResponse, Echo, NetworkRateLimit, TcpProxy};
 
 /// `envoy.config.listener.v3.Listener`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -42,7 +42,7 @@ pub struct FilterChain {
     /// The name, for logs.
     #[serde(default)]
     pub name: String,
-    /// The network filters, in their order.
+    /// The network filters, in their order; the last one is terminal.
     #[serde(default)]
     pub filters: Vec<NetworkFilter>,
 }
@@ -76,6 +76,12 @@ pub enum NetworkFilterConfig {
     /// Back what comes.
     #[serde(rename = "envoy.extensions.filters.network.echo.v3.Echo")]
     Echo(Echo),
+    /// Not too many connections at once. Not terminal, like the next one.
+    #[serde(rename = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit")]
+    ConnectionLimit(ConnectionLimit),
+    /// Not too many connections in a time.
+    #[serde(rename = "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit")]
+    LocalRateLimit(NetworkRateLimit),
 }
 
 /// `envoy.config.listener.v3.ListenerFilter`.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::AccessLog;
+use crate::config::filter::TokenBucket;
 use crate::config::scalar::{DataSource, Duration};
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
@@ -26,7 +27,32 @@ pub struct TcpProxy {
     /// How long a connection may last; without limit by default.
     #[serde(default)]
     pub max_downstream_connection_duration: Option<Duration>,
+    /// What the choice among endpoints goes by, where the cluster's balancing hashes; one at most.
+    #[serde(default)]
+    pub hash_policy: Vec<TcpHashPolicy>,
 }
+
+/// `envoy.type.v3.HashPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.v3.HashPolicy")]
+pub struct TcpHashPolicy {
+    /// What is hashed.
+    #[serde(rename = "oneof:policy_specifier")]
+    pub specifier: TcpHashSource,
+}
+
+/// `HashPolicy.policy_specifier`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TcpHashSource {
+    /// The client's address.
+    SourceIp(SourceIp),
+}
+
+/// `envoy.type.v3.HashPolicy.SourceIp`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.v3.HashPolicy.SourceIp")]
+pub struct SourceIp {}
 
 /// `TcpProxy.cluster_specifier`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -65,6 +91,30 @@ pub struct DirectResponse {
     /// What is sent; nothing by default.
     #[serde(default)]
     pub response: Option<DataSource>,
+}
+
+/// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit")]
+pub struct ConnectionLimit {
+    /// What the statistics are called after.
+    pub stat_prefix: String,
+    /// How many connections the filter chain may have at once; without limit by default.
+    #[serde(default)]
+    pub max_connections: Option<u64>,
+    /// How long a connection beyond that is left open; not at all by default.
+    #[serde(default)]
+    pub delay: Option<Duration>,
+}
+
+/// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit")]
+pub struct NetworkRateLimit {
+    /// What the statistics are called after.
+    pub stat_prefix: String,
+    /// How many connections may come in a time.
+    pub token_bucket: TokenBucket,
 }
 
 /// `envoy.extensions.filters.network.echo.v3.Echo`.

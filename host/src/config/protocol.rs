@@ -227,6 +227,9 @@ pub struct Http2ProtocolOptions {
     /// Which of Envoy's codecs; no effect.
     #[serde(default)]
     pub use_oghttp2_codec: Option<bool>,
+    /// Whether extended CONNECT (RFC 8441) is offered; false by default.
+    #[serde(default)]
+    pub allow_connect: bool,
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`, for upstreams.
@@ -251,6 +254,9 @@ pub struct UpstreamHttp2ProtocolOptions {
     /// Which of Envoy's codecs; no effect.
     #[serde(default)]
     pub use_oghttp2_codec: Option<bool>,
+    /// Whether extended CONNECT (RFC 8441) may be sent; no effect, it goes in any case.
+    #[serde(default)]
+    pub allow_connect: bool,
 }
 
 /// `envoy.config.core.v3.KeepaliveSettings`.

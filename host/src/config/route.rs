@@ -347,7 +347,29 @@ pub struct RouteAction {
     /// What is tried again.
     #[serde(default)]
     pub retry_policy: Option<RetryPolicy>,
+    /// The protocols that clients may or may not change to, whatever the connection manager says.
+    #[serde(default)]
+    pub upgrade_configs: Vec<RouteUpgradeConfig>,
 }
+
+/// `RouteAction.UpgradeConfig`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RouteAction.UpgradeConfig")]
+pub struct RouteUpgradeConfig {
+    /// What `upgrade` says, such as `websocket`, or `CONNECT`; case does not count.
+    pub upgrade_type: String,
+    /// Whether it is allowed; true by default.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+    /// Only for `CONNECT`: the bytes behind the request go to the cluster, not the request.
+    #[serde(default)]
+    pub connect_config: Option<ConnectConfig>,
+}
+
+/// `RouteAction.UpgradeConfig.ConnectConfig`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig")]
+pub struct ConnectConfig {}
 
 /// `RouteAction.cluster_specifier`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -20,13 +20,13 @@ use super::h1::head::HeadParser;
 use super::h1::{BodyLength, HeadLimits, MethodKind};
 use super::h2 as h2_glue;
 use super::hygiene;
-use super::io::{Frame, H1Reader, H2Reader, Reader, Writer};
+use super::io::{Frame, H1Reader, H2Reader, ReadError, Reader, Writer};
 use super::phases::{Chain, Walk, Whole};
 use super::pump::{Direction, Pump, PumpError};
 use super::reply::{Reply, decimal};
-use super::stream::{self, Stream, Surroundings};
+use super::stream::{self, Stream, Surroundings, Tunnel};
 use crate::clock;
-use crate::headers::{Headers, Known};
+use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
 use crate::upstream::{ClusterStats, Release};
 
@@ -44,6 +44,8 @@ pub(super) struct UpstreamSide<'io> {
 pub(super) enum Await {
     Http1(HeadParser),
     Http2(h2::client::ResponseFuture),
+    /// There is none: the upstream has accepted by taking the connection.
+    Accepted,
     Done,
 }
 
@@ -60,7 +62,7 @@ impl UpstreamSide<'_> {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        method: MethodKind,
+        asked: Asked,
         into: &mut Headers,
     ) -> Poll<Result<Answer, Kind>> {
         match &mut self.head {
@@ -69,7 +71,7 @@ impl UpstreamSide<'_> {
                     return Poll::Pending;
                 };
                 let interim = &mut self.interim;
-                let answer = ready!(poll_http1_head(cx, parser, reader, method, into, interim))?;
+                let answer = ready!(poll_http1_head(cx, parser, reader, asked, into, interim))?;
                 self.head = Await::Done;
                 Poll::Ready(Ok(answer))
             }
@@ -93,7 +95,33 @@ impl UpstreamSide<'_> {
                     keep_alive: true,
                 }))
             }
+            Await::Accepted => {
+                self.head = Await::Done;
+                into.clear();
+                into.append_known(Known::Status, b"200");
+                Poll::Ready(Ok(Answer {
+                    body: BodyLength::UntilClose,
+                    keep_alive: false,
+                }))
+            }
             Await::Done => Poll::Pending,
+        }
+    }
+}
+
+/// What of the request tells how the response's head is read.
+#[derive(Clone, Copy)]
+struct Asked {
+    method: MethodKind,
+    tunnel: Option<Tunnel>,
+}
+
+impl Asked {
+    /// Whether a response of that status opens the tunnel that was asked for.
+    const fn is_opened_by(self, status: u16) -> bool {
+        match self.tunnel {
+            Some(tunnel) => tunnel.is_opened_by(status),
+            None => false,
         }
     }
 }
@@ -109,15 +137,25 @@ fn poll_http1_head(
     cx: &mut Context<'_>,
     parser: &mut HeadParser,
     reader: &mut H1Reader<'_>,
-    method: MethodKind,
+    asked: Asked,
     into: &mut Headers,
     interim: &mut bool,
 ) -> Poll<Result<Answer, Kind>> {
     loop {
         let limits = HeadLimits::RESPONSE;
-        match parser.response(reader.buf, limits, method, into) {
+        match parser.response(reader.buf, limits, asked.method, into) {
             Ok(Some(head)) => {
                 reader.buf.advance(head.consumed);
+                if asked.is_opened_by(head.status) {
+                    if head.status == 101 && !into.has(Known::Upgrade) {
+                        return Poll::Ready(Err(Kind::UpstreamProtocol));
+                    }
+                    reader.begin_tunnel(true);
+                    return Poll::Ready(Ok(Answer {
+                        body: BodyLength::UntilClose,
+                        keep_alive: false,
+                    }));
+                }
                 match head.status {
                     // Nothing asked for another protocol.
                     101 => return Poll::Ready(Err(Kind::UpstreamProtocol)),
@@ -184,6 +222,8 @@ struct Conversation<'a> {
 }
 
 enum Upload {
+    /// What follows the request waits until the upstream has opened the tunnel.
+    Held,
     /// On its way.
     Running(Pump),
     /// All of it is with the upstream.
@@ -216,7 +256,11 @@ pub(super) async fn converse(
     let mut talk = Conversation {
         around: stream.around,
         stats,
-        upload: Upload::Running(begin_upload(stream, attempts)),
+        upload: if stream.tunnel.is_some() {
+            Upload::Held
+        } else {
+            Upload::Running(begin_upload(stream, attempts))
+        },
         download: Download::Head,
         answer: None,
         attempts,
@@ -283,6 +327,18 @@ impl Conversation<'_> {
         limits: &mut Deadlines,
         upstream: &mut UpstreamSide<'_>,
     ) -> Result<(), Error> {
+        if matches!(self.upload, Upload::Held) {
+            let flushed = upstream.writer.poll_flush(cx);
+            let gone = stream.down.poll_closed(cx, &mut stream.reader);
+            if gone.is_ready() {
+                return Err(Kind::DownstreamClosed.into());
+            }
+            if let Poll::Ready(Ok(())) = flushed {
+                let timing = &mut stream.chain.exchange.timing;
+                timing.upstream_sent_first.get_or_insert_with(clock::now);
+            }
+            return Ok(());
+        }
         if let Upload::Running(pump) = &mut self.upload {
             let before = pump.frames();
             let had_read_all = pump.has_read_all();
@@ -341,26 +397,7 @@ impl Conversation<'_> {
         upstream: &mut UpstreamSide<'_>,
     ) -> Result<Poll<()>, Error> {
         match &mut self.download {
-            Download::Head => {
-                let method = stream.incoming.method;
-                let into = &mut stream.chain.exchange.response;
-                let Poll::Ready(answer) = upstream.poll_head(cx, method, into) else {
-                    return Ok(Poll::Pending);
-                };
-                let answer = answer.map_err(Error::from)?;
-                let now = clock::now();
-                limits.active(now);
-                limits.answered();
-                self.answer = Some(answer);
-                let exchange = &mut *stream.chain.exchange;
-                exchange.status = status_of(&exchange.response);
-                self.attempts.note_interim(upstream.interim);
-                if let Some(wait) = self.attempts.after_head(exchange, self.around.worker) {
-                    self.download = Download::Over(Ended::Again(wait));
-                    return Ok(Poll::Ready(()));
-                }
-                self.download = self.head_came(stream, answer, now)?;
-            }
+            Download::Head => return self.poll_answer(cx, stream, limits, upstream),
             Download::Whole { slot, content } => {
                 let Some(reader) = &mut upstream.reader else {
                     return Ok(Poll::Pending);
@@ -404,6 +441,11 @@ impl Conversation<'_> {
                 match polled {
                     Poll::Pending => return Ok(Poll::Pending),
                     Poll::Ready(Ok(())) => self.download = Download::Ended,
+                    Poll::Ready(Err(PumpError::Read(ReadError::Closed)))
+                        if stream.opens_tunnel() =>
+                    {
+                        return Err(Kind::UpstreamClosed.into());
+                    }
                     Poll::Ready(Err(PumpError::Read(error))) => {
                         return Err(Error::of_response_body(&error));
                     }
@@ -418,6 +460,50 @@ impl Conversation<'_> {
         Ok(Poll::Ready(()))
     }
 
+    /// The response's head, once it is there. Ready when there may be more.
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream<'_, '_>,
+        limits: &mut Deadlines,
+        upstream: &mut UpstreamSide<'_>,
+    ) -> Result<Poll<()>, Error> {
+        let asked = Asked {
+            method: stream.incoming.method,
+            tunnel: stream.tunnel,
+        };
+        let exchange = &mut *stream.chain.exchange;
+        let into = &mut exchange.response;
+        let Poll::Ready(answer) = upstream.poll_head(cx, asked, into) else {
+            return Ok(Poll::Pending);
+        };
+        let answer = answer.map_err(Error::from)?;
+        if let (Writer::H2(_), Some(kind)) =
+            (&upstream.writer, exchange.request.known(Known::Upgrade))
+        {
+            h2_glue::switch_from_connect(kind, &mut exchange.response);
+        }
+        let now = clock::now();
+        limits.active(now);
+        limits.answered();
+        self.answer = Some(answer);
+        exchange.status = status_of(&exchange.response);
+        self.attempts.note_interim(upstream.interim);
+        if let Some(wait) = self.attempts.after_head(exchange, self.around.worker) {
+            self.download = Download::Over(Ended::Again(wait));
+            return Ok(Poll::Ready(()));
+        }
+        self.download = self.head_came(stream, answer, now)?;
+        if stream.opens_tunnel() && matches!(self.download, Download::Body(_)) {
+            limits.tunnel_opened();
+            // Its bytes are nothing that could be sent again.
+            self.attempts.kept.forget();
+            self.upload = Upload::Running(Pump::new(Direction::Request));
+            self.poll_upload(cx, stream, limits, upstream)?;
+        }
+        Ok(Poll::Ready(()))
+    }
+
     /// The head of the response is there: statistics, hygiene, the route's mutations, the filters.
     fn head_came(
         &self,
@@ -428,6 +514,14 @@ impl Conversation<'_> {
         let exchange = &mut *stream.chain.exchange;
         exchange.timing.upstream_received_first = Some(now);
         exchange.details = Some("via_upstream".into());
+        hygiene::upstream_response(&mut exchange.response, exchange.status == 101);
+        let refused = stream.tunnel == Some(Tunnel::WebSocket)
+            && exchange.status != 101
+            && exchange.status < 400;
+        if refused {
+            let reply = unswitched(exchange.status, &exchange.response);
+            return Ok(Download::Over(Ended::Replaced(Box::new(reply))));
+        }
         let index = self.around.worker.index;
         let group = stream.group.as_ref().map(|group| group.shard(index));
         count_response(self.stats, group, exchange, exchange.status);
@@ -437,7 +531,6 @@ impl Conversation<'_> {
             .unwrap_or(exchange.timing.started);
         let took = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX);
         count_time(self.stats, group, exchange, took);
-        hygiene::upstream_response(&mut exchange.response);
         let mut room = [0; 20];
         let took = decimal(took, &mut room);
         let shown = self.around.manager.envoy_headers == EnvoyHeaders::Add;
@@ -528,7 +621,27 @@ fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength) -> Result<(), E
         stream::Ended::Reusable
     };
     let framing = stream.framing(body);
-    stream.send_head(framing, close, body.is_empty())
+    // A tunnel is not announced to be closed.
+    let says_close = close && !stream.opens_tunnel();
+    stream.send_head(framing, says_close, body.is_empty())
+}
+
+/// What a client gets for a WebSocket that the upstream has answered as any other request: Envoy
+/// passes the head on, without what described the body.
+fn unswitched(status: u16, response: &Headers) -> Reply {
+    let mut reply = Reply::new(status, "websocket_handshake_unsuccessful");
+    for field in response.iter() {
+        let left_out = field
+            .known
+            .is_some_and(|known| known.is_pseudo() || known == Known::ContentLength);
+        if left_out {
+            continue;
+        }
+        if let Ok(name) = Name::parse(field.name) {
+            reply = reply.header(name, field.value);
+        }
+    }
+    reply
 }
 
 fn status_of(response: &Headers) -> u16 {

@@ -66,7 +66,7 @@ impl Deadlines {
             received: None,
             late_status,
         };
-        if !stream.incoming.has_body {
+        if !stream.incoming.has_body || stream.tunnel.is_some() {
             limits.request_ended(started);
         }
         limits
@@ -80,6 +80,13 @@ impl Deadlines {
         if self.attempt.connected {
             self.start_try(now);
         }
+    }
+
+    /// A tunnel is open: what limits requests was for its opening.
+    pub(super) fn tunnel_opened(&mut self) {
+        self.times.total = None;
+        self.route = None;
+        self.attempt = Attempt::default();
     }
 
     /// A connection is there: those of a try run from here, where the request has ended.

@@ -4,7 +4,7 @@
 //! stream, up to the first byte of the body, and how a client that goes away is noticed. Behind the
 //! head both are a [`Writer`].
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -109,6 +109,17 @@ impl<'io> Downstream<'io> {
         }
     }
 
+    /// Whether an HTTP/2 stream ended with its connection, rather than by itself.
+    pub(crate) fn has_lost_connection(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let reset = match (&mut self.writer, &mut self.respond) {
+            (Some(Writer::H2(writer)), _) => writer.poll_reset(cx),
+            (_, Some(respond)) => respond.poll_reset(cx),
+            (_, None) => return false,
+        };
+        matches!(reset, Poll::Ready(Err(_)))
+    }
+
     /// Ready when the client has gone away. To be called only once the request was read to its end:
     /// on HTTP/1 it reads ahead into the connection's buffer.
     pub(crate) fn poll_closed(
@@ -127,7 +138,7 @@ impl<'io> Downstream<'io> {
                 }
                 Poll::Pending
             }
-            (Reader::H2(_), _, Some(Writer::H2(writer))) => writer.poll_reset(cx),
+            (Reader::H2(_), _, Some(Writer::H2(writer))) => writer.poll_reset(cx).map(|_reason| ()),
             (Reader::H2(_), Some(respond), _) => respond.poll_reset(cx).map(|_reason| ()),
             (Reader::H2(_), None, _) => Poll::Pending,
         }

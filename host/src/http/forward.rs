@@ -20,7 +20,7 @@ use super::h1::head::HeadParser;
 use super::h1::{BodyLength, encode};
 use super::h2 as h2_glue;
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
-use super::stream::Stream;
+use super::stream::{Stream, Tunnel};
 use super::timer::after;
 use crate::clock;
 use crate::exchange::{Exchange, Protocol};
@@ -29,7 +29,7 @@ use crate::observe::metrics::VirtualClusterStats;
 use crate::route::{self, Action, Forward, Retries, Times};
 use crate::upstream::{
     Avoid, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority,
-    Release, Resource, Wish,
+    RawLease, Release, Resource, Wish,
 };
 use crate::wasm;
 
@@ -89,6 +89,7 @@ async fn attempt(
     match lease {
         Lease::Http1(lease) => over_http1(stream, attempts, limits, lease).await,
         Lease::Http2(lease) => over_http2(stream, attempts, limits, lease).await,
+        Lease::Raw(lease) => over_tcp(stream, attempts, limits, lease).await,
     }
 }
 
@@ -111,9 +112,16 @@ async fn acquire(
         }),
         ..Wish::default()
     };
-    let acquire = worker
-        .pools
-        .acquire(&attempts.cluster, attempts.priority, &wish);
+    let terminated = stream.tunnel == Some(Tunnel::Terminated);
+    let (cluster, priority) = (&attempts.cluster, attempts.priority);
+    let acquire = async {
+        if terminated {
+            let connected = worker.pools.connect(cluster, priority, &wish).await;
+            connected.map(Lease::Raw)
+        } else {
+            worker.pools.acquire(cluster, priority, &wish).await
+        }
+    };
     let mut acquire = std::pin::pin!(acquire);
     let watch = stream.has_whole_request();
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
@@ -328,10 +336,11 @@ fn note_connection(exchange: &mut Exchange, lease: &Lease) {
     upstream.hostname.clone_from(&endpoint.hostname);
     upstream.local = facts.local;
     upstream.connection_id = Some(facts.connection_id);
-    upstream.protocol = Some(match lease {
-        Lease::Http1(_) => Protocol::Http11,
-        Lease::Http2(_) => Protocol::Http2,
-    });
+    upstream.protocol = match lease {
+        Lease::Http1(_) => Some(Protocol::Http11),
+        Lease::Http2(_) => Some(Protocol::Http2),
+        Lease::Raw(_) => None,
+    };
 }
 
 /// Notes in exchange and statistics why an attempt got no answer.
@@ -438,7 +447,11 @@ async fn over_http1(
     }
     let (read_half, write_half) = socket.split();
     let mut writer = H1Writer::new(write_half, write_buf, trailers);
-    writer.begin(framing);
+    if stream.tunnel.is_some() {
+        writer.begin_tunnel();
+    } else {
+        writer.begin(framing);
+    }
     let upstream = UpstreamSide {
         reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
         writer: Writer::H1(writer),
@@ -463,7 +476,12 @@ async fn over_http2(
     mut lease: Http2Lease,
 ) -> Result<Ended, Error> {
     let cluster = Arc::clone(&attempts.cluster);
-    let Some(head) = h2_glue::request_to(&stream.chain.exchange.request) else {
+    let request = &stream.chain.exchange.request;
+    let head = match stream.tunnel {
+        Some(_) => h2_glue::tunnel_to(request),
+        None => h2_glue::request_to(request),
+    };
+    let Some(head) = head else {
         return Err(Kind::Unencodable.into());
     };
     let end = !stream.incoming.has_body;
@@ -487,6 +505,43 @@ async fn over_http2(
     result
 }
 
+/// A `CONNECT` that ends here: the bytes behind it, on a connection of their own.
+async fn over_tcp(
+    stream: &mut Stream<'_, '_>,
+    attempts: &mut Attempts,
+    limits: &mut Deadlines,
+    mut lease: RawLease,
+) -> Result<Ended, Error> {
+    let cluster = Arc::clone(&attempts.cluster);
+    let mut read_buf = stream.around.worker.take_buffer();
+    let mut write_buf = stream.around.worker.take_buffer();
+    let (read_half, write_half) = lease.socket().split();
+    let mut reader = H1Reader::new(read_half, &mut read_buf, false);
+    // A peer that speaks no HTTP may well mean its end.
+    reader.begin_tunnel(false);
+    let mut writer = H1Writer::new(write_half, &mut write_buf, false);
+    writer.begin_tunnel();
+    let upstream = UpstreamSide {
+        reader: Some(Reader::H1(reader)),
+        writer: Writer::H1(writer),
+        head: Await::Accepted,
+        interim: false,
+    };
+    let stats = cluster.stats(stream.around.worker.index);
+    let (result, kept) = converse(stream, stats, limits, attempts, upstream).await;
+    stream.around.worker.put_buffer(read_buf);
+    stream.around.worker.put_buffer(write_buf);
+    if kept == Release::ClosedByPeer {
+        lease.closed_by_peer();
+    }
+    lease.record(if result.is_ok() {
+        outcome(stream)
+    } else {
+        failed(&result)
+    });
+    result
+}
+
 const fn outcome(stream: &Stream<'_, '_>) -> Outcome {
     Outcome::Answered(stream.chain.exchange.status)
 }
@@ -502,9 +557,10 @@ const fn failed(result: &Result<Ended, Error>) -> Outcome {
     }
 }
 
-/// How the request's body is framed for an HTTP/1 upstream.
+/// How the request's body is framed for an HTTP/1 upstream. What follows the opening of a tunnel is
+/// no body.
 fn request_framing(stream: &Stream<'_, '_>) -> BodyLength {
-    if !stream.incoming.has_body {
+    if !stream.incoming.has_body || stream.tunnel.is_some() {
         let request = &stream.chain.exchange.request;
         return match request.known(Known::ContentLength) {
             Some(b"0") => BodyLength::Length(0),

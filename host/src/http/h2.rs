@@ -73,6 +73,52 @@ pub(crate) fn response_from(response: &http::response::Parts, block: &mut Header
     fields_from(&response.headers, block);
 }
 
+/// Makes an extended CONNECT (RFC 8441 §5) what it would be over HTTP/1, so that filters and routes
+/// see one form of an upgrade.
+pub(crate) fn upgrade_from_connect(block: &mut Headers) {
+    let Some(kind) = block.known(Known::Protocol).map(<[u8]>::to_vec) else {
+        return;
+    };
+    block.remove_known(Known::Protocol);
+    block.set_known(Known::Method, b"GET");
+    block.set_known(Known::Upgrade, &kind);
+    block.set_known(Known::Connection, b"upgrade");
+}
+
+/// Makes the response to an extended CONNECT what it would be over HTTP/1.
+pub(crate) fn switch_from_connect(kind: &[u8], block: &mut Headers) {
+    if block.known(Known::Status) == Some(b"200") {
+        block.set_known(Known::Status, b"101");
+        block.set_known(Known::Upgrade, kind);
+        block.set_known(Known::Connection, b"upgrade");
+    }
+}
+
+/// The head of a request that opens a tunnel: a CONNECT, or the extended one that stands for the
+/// upgrade in `block`.
+pub(crate) fn tunnel_to(block: &Headers) -> Option<Request<()>> {
+    let mut request = match block.known(Known::Upgrade) {
+        Some(kind) => {
+            let mut request = request_to(block)?;
+            let kind = std::str::from_utf8(kind).ok()?;
+            request
+                .extensions_mut()
+                .insert(ExtendedProtocol::from(kind));
+            request
+        }
+        None => {
+            let authority = Authority::try_from(block.known(Known::Authority)?).ok()?;
+            let mut request = Request::new(());
+            *request.uri_mut() = Uri::builder().authority(authority).build().ok()?;
+            *request.version_mut() = http::Version::HTTP_2;
+            fields_to(block, request.headers_mut());
+            request
+        }
+    };
+    *request.method_mut() = Method::CONNECT;
+    Some(request)
+}
+
 /// The head of a request; none where a filter or the client made it one that HTTP/2 cannot say.
 pub(crate) fn request_to(block: &Headers) -> Option<Request<()>> {
     let method = Method::from_bytes(block.known(Known::Method)?).ok()?;
@@ -95,8 +141,9 @@ pub(crate) fn request_to(block: &Headers) -> Option<Request<()>> {
     Some(request)
 }
 
-/// The head of a response.
+/// The head of a response. That to an upgrade is 200 here (RFC 8441 §5).
 pub(crate) fn response_to(status: u16, block: &Headers) -> Response<()> {
+    let status = if status == 101 { 200 } else { status };
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     fields_to(block, response.headers_mut());
@@ -161,6 +208,44 @@ mod tests {
         assert_eq!(block.known(Known::Cookie), Some(&b"a=1; b=2"[..]));
         assert_eq!(block.known(Known::Authority), Some(&b"example.com"[..]));
         assert_eq!(block.known(Known::Path), Some(&b"/p?q"[..]));
+    }
+
+    #[test]
+    fn an_extended_connect_is_an_upgrade_and_back() {
+        let mut request = Request::builder()
+            .method(Method::CONNECT)
+            .uri("http://a.example/chat")
+            .body(())
+            .unwrap();
+        let websocket = ExtendedProtocol::from_static("websocket");
+        request.extensions_mut().insert(websocket);
+        let mut block = Headers::new();
+        request_from(&request.into_parts().0, &mut block);
+        upgrade_from_connect(&mut block);
+        assert_eq!(block.known(Known::Method), Some(&b"GET"[..]));
+        assert_eq!(block.known(Known::Upgrade), Some(&b"websocket"[..]));
+        let request = tunnel_to(&block).unwrap();
+        assert_eq!(request.method(), Method::CONNECT);
+        assert_eq!(request.uri(), "http://a.example/chat");
+        let kind = request.extensions().get::<ExtendedProtocol>();
+        assert_eq!(kind.unwrap().as_str(), "websocket");
+        assert!(request.headers().is_empty());
+
+        let mut block = Headers::new();
+        block.append_known(Known::Status, b"200");
+        switch_from_connect(b"websocket", &mut block);
+        assert_eq!(block.known(Known::Status), Some(&b"101"[..]));
+        assert_eq!(response_to(101, &block).status(), 200);
+    }
+
+    #[test]
+    fn a_connect_has_an_authority_alone() {
+        let mut block = Headers::new();
+        block.append_known(Known::Method, b"CONNECT");
+        block.append_known(Known::Authority, b"a.example:443");
+        let request = tunnel_to(&block).unwrap();
+        assert_eq!(request.method(), Method::CONNECT);
+        assert_eq!(request.uri(), "a.example:443");
     }
 
     #[test]

@@ -140,13 +140,18 @@ async fn handshake(
 ) -> Result<H2<Prefixed, Bytes>, h2::Error> {
     let manager = &listener.manager;
     let settings = manager.http2;
-    h2::server::Builder::new()
+    let mut codec = h2::server::Builder::new();
+    codec
         .max_concurrent_streams(settings.max_concurrent_streams)
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
         .max_header_list_size(manager.rules.limits.bytes)
-        .max_send_buffer_size(listener.buffer_limit)
-        .header_table_size(settings.header_table)
+        .max_send_buffer_size(listener.buffer_limit.min(limits::HTTP2_SEND_BUFFER_BYTES))
+        .header_table_size(settings.header_table);
+    if settings.allow_connect {
+        codec.enable_connect_protocol();
+    }
+    codec
         .handshake(Prefixed {
             watch: FrameWatch::new(settings.frames),
             prefix,
@@ -285,11 +290,12 @@ async fn stream(
     let timing = Timing::starting(clock::now(), clock::wall());
     let mut desk = worker.take_desk(&connection, Protocol::Http2, timing);
     h2_glue::request_from(&parts, &mut desk.exchange.request);
+    h2_glue::upgrade_from_connect(&mut desk.exchange.request);
     let manager = &*listener.manager;
     let headers = &mut desk.exchange.request;
     let expects = headers.known(Known::Expect);
     let incoming = Incoming {
-        method: MethodKind::of(parts.method.as_str().as_bytes()),
+        method: MethodKind::of(headers.known(Known::Method).unwrap_or_default()),
         has_body: !body.is_end_stream(),
         keep_alive: true,
         expect_continue: expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),

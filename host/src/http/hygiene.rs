@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::client_address::ClientAddress;
 use super::h1::head::is_host_and_port;
 use super::path::{Normalized, PathRules};
-use crate::exchange::{Exchange, Protocol};
+use crate::exchange::Exchange;
 use crate::headers::{Headers, Known, Name};
 use crate::runtime::{Cidr, ConnectionManager, ServerHeader};
 
@@ -96,15 +96,15 @@ pub(crate) enum Refusal {
 pub(crate) enum Asks {
     /// Nothing.
     Nothing,
-    /// Another protocol on this connection.
+    /// The protocol that `upgrade` names. That field and `connection` stay.
     Upgrade,
 }
 
 /// Makes the head of a request one message of one hop: repeated fields are joined, and those of the
 /// hop before are taken out.
-pub(crate) fn end_of_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, Refusal> {
+pub(crate) fn end_of_hop(headers: &mut Headers) -> Result<Asks, Refusal> {
     headers.join_repeated(Known::joins_in_request);
-    let asks = remove_hop_by_hop(headers, protocol)?;
+    let asks = remove_hop_by_hop(headers)?;
     if headers
         .known(Known::Referer)
         .is_some_and(|referer| !is_reference(referer))
@@ -293,7 +293,7 @@ fn introduce(agent: &UserAgent, headers: &mut Headers) {
 }
 
 /// Takes hop-by-hop fields out.
-fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, Refusal> {
+fn remove_hop_by_hop(headers: &mut Headers) -> Result<Asks, Refusal> {
     let mut upgrade = false;
     let mut h2c = false;
     if headers.has(Known::Connection) {
@@ -318,7 +318,7 @@ fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, 
         }
     }
     upgrade &= headers.has(Known::Upgrade);
-    if upgrade && protocol != Protocol::Http2 {
+    if upgrade {
         let value = headers.known(Known::Upgrade).unwrap_or_default();
         // An offer of h2c may be ignored (RFC 9110 §7.8); the request goes on as HTTP/1.1.
         h2c |= value.eq_ignore_ascii_case(b"h2c");
@@ -329,13 +329,8 @@ fn remove_hop_by_hop(headers: &mut Headers, protocol: Protocol) -> Result<Asks, 
         .flat_map(tokens)
         .any(|t| t == b"trailers");
     headers.retain(|field| match field.known {
-        Some(
-            Known::Connection
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::TransferEncoding
-            | Known::Upgrade,
-        ) => false,
+        Some(Known::Connection | Known::Upgrade) => upgrade,
+        Some(Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding) => false,
         Some(Known::Te) => trailers,
         Some(Known::Http2Settings) => !h2c,
         Some(Known::Expect) => !field.value.eq_ignore_ascii_case(b"100-continue"),
@@ -522,19 +517,13 @@ fn append_list(headers: &mut Headers, name: Known, value: &[u8], separator: &[u8
     }
 }
 
-/// Takes what belongs to the upstream connection alone out of a response that came from there.
-pub(crate) fn upstream_response(headers: &mut Headers) {
-    headers.retain(|field| {
-        !matches!(
-            field.known,
-            Some(
-                Known::Connection
-                    | Known::KeepAlive
-                    | Known::ProxyConnection
-                    | Known::TransferEncoding
-                    | Known::Upgrade
-            )
-        )
+/// Takes what belongs to the upstream connection alone out of a response that came from there. One
+/// that changes the protocol keeps the two fields that say so.
+pub(crate) fn upstream_response(headers: &mut Headers, switches: bool) {
+    headers.retain(|field| match field.known {
+        Some(Known::Connection | Known::Upgrade) => switches,
+        Some(Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding) => false,
+        _ => true,
     });
 }
 
@@ -599,10 +588,7 @@ mod tests {
             ("expect", "100-Continue"),
             ("x-kept", "1"),
         ]);
-        assert_eq!(
-            remove_hop_by_hop(&mut headers, Protocol::Http11),
-            Ok(Asks::Nothing)
-        );
+        assert_eq!(remove_hop_by_hop(&mut headers), Ok(Asks::Nothing));
         assert_eq!(names(&headers), ["te", "x-kept"]);
         assert_eq!(headers.known(Known::Te), Some(&b"trailers"[..]));
     }
@@ -611,7 +597,7 @@ mod tests {
     fn connection_may_not_name_what_must_stay() {
         for name in ["content-length", "X-Forwarded-For", ":path", "bad name"] {
             let mut headers = head(&[("connection", name)]);
-            let refused = remove_hop_by_hop(&mut headers, Protocol::Http11);
+            let refused = remove_hop_by_hop(&mut headers);
             assert_eq!(refused, Err(Refusal::ConnectionHeader), "{name}");
         }
     }
@@ -619,20 +605,14 @@ mod tests {
     #[test]
     fn upgrades_are_seen_and_h2c_is_ignored() {
         let mut websocket = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(
-            remove_hop_by_hop(&mut websocket, Protocol::Http11),
-            Ok(Asks::Upgrade)
-        );
+        assert_eq!(remove_hop_by_hop(&mut websocket), Ok(Asks::Upgrade));
         let fields = [
             ("connection", "Upgrade, HTTP2-Settings"),
             ("upgrade", "h2c"),
             ("http2-settings", "A"),
         ];
         let mut h2c = head(&fields);
-        assert_eq!(
-            remove_hop_by_hop(&mut h2c, Protocol::Http11),
-            Ok(Asks::Nothing)
-        );
+        assert_eq!(remove_hop_by_hop(&mut h2c), Ok(Asks::Nothing));
         assert!(h2c.is_empty());
     }
 

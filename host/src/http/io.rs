@@ -83,6 +83,8 @@ pub(crate) struct H1Reader<'a> {
     decoder: Decoder,
     /// How much room the next read gets.
     room: usize,
+    /// Whether the end of the connection comes too early, whatever was read before it.
+    endless: bool,
     /// Whether trailers are passed on: `enable_trailers`. Otherwise they are dropped, as in Envoy.
     trailers: bool,
 }
@@ -101,8 +103,16 @@ impl<'a> H1Reader<'a> {
             buf,
             decoder,
             room: READ_FIRST,
+            endless: false,
             trailers,
         }
+    }
+
+    /// Takes all that comes as the bytes of a tunnel. `endless` says that the end of the connection is
+    /// no end of the tunnel that this peer could mean.
+    pub(crate) const fn begin_tunnel(&mut self, endless: bool) {
+        self.expect(BodyLength::UntilClose, HeadLimits::REQUEST);
+        self.endless = endless;
     }
 
     /// Begins a body of that length.
@@ -145,6 +155,7 @@ impl<'a> H1Reader<'a> {
                 }
                 Decoded::End => return Poll::Ready(Ok(Frame::End)),
                 Decoded::NeedMore => match ready!(self.poll_fill(cx)) {
+                    Ok(0) if self.endless => return Poll::Ready(Err(ReadError::Closed)),
                     Ok(0) => {
                         self.decoder
                             .finish()
@@ -210,6 +221,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Takes all that a client sends as the bytes of a tunnel, whose end over HTTP/1 is no other than
+    /// that of the whole connection, as in Envoy.
+    pub(crate) const fn begin_tunnel(&mut self) {
+        if let Self::H1(reader) = self {
+            reader.begin_tunnel(true);
+        }
+    }
+
     /// [`Reader::poll_frame`] as a future.
     pub(crate) async fn frame(&mut self, trailers: &mut Headers) -> Result<Frame, ReadError> {
         poll_fn(|cx| self.poll_frame(cx, trailers)).await
@@ -257,6 +276,10 @@ pub(crate) struct H1Writer<'a> {
     is_off: bool,
     /// Whether the transport took any of it.
     written: bool,
+    /// Whether the end of the body is the end of this half of the connection.
+    closes: bool,
+    /// Whether that end is due.
+    closing: bool,
     /// Whether trailers are sent: `enable_trailers`. Otherwise they are dropped, as in Envoy.
     trailers: bool,
 }
@@ -279,8 +302,16 @@ impl<'a> H1Writer<'a> {
             left: None,
             is_off: false,
             written: false,
+            closes: false,
+            closing: false,
             trailers,
         }
+    }
+
+    /// Begins the bytes of a tunnel, whose end is that of this half of the connection.
+    pub(crate) const fn begin_tunnel(&mut self) {
+        self.chunked = false;
+        self.closes = true;
     }
 
     /// Begins a body, behind a head that was encoded into `out`.
@@ -342,6 +373,10 @@ impl<'a> H1Writer<'a> {
         if self.is_off {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData).into()));
         }
+        if self.closing {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.closing = false;
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -360,9 +395,12 @@ impl H2Writer {
         self.stream.send_reset(reason);
     }
 
-    /// Ready when the peer has reset the stream.
-    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_reset(cx).map(|_reason| ())
+    /// Ready when the peer has reset the stream, or the connection is lost.
+    pub(crate) fn poll_reset(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<h2::Reason, h2::Error>> {
+        self.stream.poll_reset(cx)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
@@ -409,6 +447,7 @@ impl Writer<'_> {
         match self {
             Self::H1(writer) => {
                 writer.is_off |= writer.left.is_some_and(|left| left > 0);
+                writer.closing = writer.closes;
                 if writer.chunked {
                     let behind = writer.direct.is_empty();
                     let out = if behind {

@@ -27,6 +27,8 @@ use crate::worker::Worker;
 pub(crate) struct Chain<'a> {
     worker: &'a Worker,
     manager: &'a ConnectionManager,
+    /// Those of the connection manager, or of the protocol that the stream changes to.
+    filters: &'a [FilterSlot],
     /// The stream's data.
     pub(crate) exchange: &'a mut Box<Exchange>,
     states: &'a mut Vec<SlotState>,
@@ -90,6 +92,7 @@ impl<'a> Chain<'a> {
         Self {
             worker,
             manager,
+            filters: &manager.filters,
             exchange,
             states,
             reached: 0,
@@ -98,12 +101,26 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// Changes to other filters, before any has seen the stream. What routes say is about those of
+    /// the connection manager, not about these.
+    pub(crate) fn change(&mut self, filters: &'a [FilterSlot]) {
+        self.filters = filters;
+        self.states.clear();
+        self.states.resize_with(
+            filters.len() + self.manager.loggers.len(),
+            SlotState::default,
+        );
+    }
+
+    /// Whether routes may have something to say to its filters.
+    fn has_variants(&self) -> bool {
+        std::ptr::eq(self.filters, &*self.manager.filters)
+    }
+
     fn slot(&mut self, index: usize) -> Option<(&'a FilterSlot, &mut SlotState)> {
-        let manager = self.manager;
-        let filters = manager.filters.len();
-        let slot = match manager.filters.get(index) {
+        let slot = match self.filters.get(index) {
             Some(slot) => slot,
-            None => manager.loggers.get(index - filters)?,
+            None => self.manager.loggers.get(index - self.filters.len())?,
         };
         Some((slot, self.states.get_mut(index)?))
     }
@@ -111,6 +128,7 @@ impl<'a> Chain<'a> {
     /// Gives each filter the configuration of the route that was matched first, and leaves out those
     /// that it does not want.
     pub(crate) fn begin(&mut self, variants: Option<&[Variant]>) {
+        let variants = variants.filter(|_| self.has_variants());
         for (state, variant) in self.states.iter_mut().zip(variants.unwrap_or_default()) {
             state.set_variant(*variant);
         }
@@ -118,6 +136,7 @@ impl<'a> Chain<'a> {
 
     /// Gives each filter the configuration of another route.
     fn change_route(&mut self, variants: Option<&[Variant]>) {
+        let variants = variants.filter(|_| self.has_variants());
         let variants = variants.unwrap_or_default().iter().copied();
         let variants = variants.chain(std::iter::repeat(Variant::BASE));
         for (state, variant) in self.states.iter_mut().zip(variants) {
@@ -139,11 +158,11 @@ impl<'a> Chain<'a> {
         mut rematch: impl FnMut(&mut Exchange) -> Variants,
     ) -> Result<Result<Upstream, Box<Reply>>, Error> {
         let mut end = end_of_stream;
-        for index in 0..self.manager.filters.len() {
+        for index in 0..self.filters.len() {
             self.reached = index + 1;
             let worker = self.worker;
             let exchange = &mut *self.exchange;
-            let Some(slot) = self.manager.filters.get(index) else {
+            let Some(slot) = self.filters.get(index) else {
                 break;
             };
             let Some(state) = self.states.get_mut(index) else {
@@ -214,8 +233,7 @@ impl<'a> Chain<'a> {
     /// Shows a body that was read whole to a slot, where it wants one.
     fn whole_body(&mut self, direction: Direction, index: usize, whole: &mut Whole) -> Outcome {
         let before = whole.content.len();
-        let (Some(slot), Some(state)) =
-            (self.manager.filters.get(index), self.states.get_mut(index))
+        let (Some(slot), Some(state)) = (self.filters.get(index), self.states.get_mut(index))
         else {
             return Outcome::Next;
         };
@@ -255,8 +273,7 @@ impl<'a> Chain<'a> {
 
     /// Calls a slot's hook for trailers, where it wants them. Answers what goes in front of them.
     fn trailers_hook(&mut self, direction: Direction, index: usize) -> (Bytes, Outcome) {
-        let (Some(slot), Some(state)) =
-            (self.manager.filters.get(index), self.states.get_mut(index))
+        let (Some(slot), Some(state)) = (self.filters.get(index), self.states.get_mut(index))
         else {
             return (Bytes::new(), Outcome::Next);
         };
@@ -291,7 +308,7 @@ impl<'a> Chain<'a> {
     ) -> Result<Walk, Error> {
         for index in (0..from).rev() {
             let worker = self.worker;
-            let Some(slot) = self.manager.filters.get(index) else {
+            let Some(slot) = self.filters.get(index) else {
                 continue;
             };
             let Some(state) = self.states.get_mut(index) else {
@@ -395,7 +412,7 @@ impl<'a> Chain<'a> {
 
     /// How many slots the chain has: where the response's walk begins.
     pub(crate) fn len(&self) -> usize {
-        self.manager.filters.len()
+        self.filters.len()
     }
 
     /// Counts content that came, where it came from the client.
@@ -480,8 +497,7 @@ impl<'a> Chain<'a> {
         data: Bytes,
         end: bool,
     ) -> Result<Bytes, Error> {
-        let (Some(slot), Some(state)) =
-            (self.manager.filters.get(index), self.states.get_mut(index))
+        let (Some(slot), Some(state)) = (self.filters.get(index), self.states.get_mut(index))
         else {
             return Ok(data);
         };
@@ -554,7 +570,7 @@ impl<'a> Chain<'a> {
 
     /// Whether the slot, where it is an access log's, has an entry for this stream.
     fn is_logged(&self, index: usize) -> bool {
-        let logger = index.checked_sub(self.manager.filters.len());
+        let logger = index.checked_sub(self.filters.len());
         let filter = logger
             .and_then(|logger| self.manager.log_filters.get(logger))
             .and_then(Option::as_ref);
@@ -567,7 +583,7 @@ impl<'a> Chain<'a> {
 
     /// What a slot wants of this stream.
     fn interest(&self, index: usize) -> Interest {
-        match (self.manager.filters.get(index), self.states.get(index)) {
+        match (self.filters.get(index), self.states.get(index)) {
             (Some(slot), Some(state)) => state.interest(slot),
             _ => Interest::default(),
         }

@@ -29,7 +29,7 @@ use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::observe::metrics::{HttpStats, VirtualClusterStats};
 use crate::observe::stats::Sharded;
-use crate::route::{Action, Facts, NewCookies, Pick, Route};
+use crate::route::{self, Action, Facts, NewCookies, Pick, Route};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
 use crate::variant::Variants;
 use crate::wasm::Upstream;
@@ -75,6 +75,29 @@ impl Incoming {
     };
 }
 
+/// What a request opens that has no end of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tunnel {
+    /// A connection that speaks what `upgrade` names.
+    Upgrade,
+    /// The same where that is a WebSocket.
+    WebSocket,
+    /// A tunnel by `CONNECT`, which the upstream ends.
+    Connect,
+    /// A tunnel by `CONNECT`, which ends here: its bytes go to the upstream.
+    Terminated,
+}
+
+impl Tunnel {
+    /// Whether a response of that status opens it.
+    pub(crate) const fn is_opened_by(self, status: u16) -> bool {
+        match self {
+            Self::Upgrade | Self::WebSocket => status == 101,
+            Self::Connect | Self::Terminated => matches!(status, 200..=299),
+        }
+    }
+}
+
 /// How the stream left its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -109,6 +132,8 @@ pub(crate) struct Stream<'a, 'io> {
     pub(crate) duration: Option<Duration>,
     /// Whether a reply in the upstream's place says how often the request was sent.
     pub(crate) tells_attempts: bool,
+    /// What it opens, if it does.
+    pub(crate) tunnel: Option<Tunnel>,
     /// Whether filters have seen the request, so that they see a local reply too.
     chain_started: bool,
     /// Whether the response's head was sent.
@@ -139,6 +164,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             incoming,
             duration: None,
             tells_attempts: false,
+            tunnel: None,
             chain_started: false,
             responding: false,
             ended: Ended::Gone,
@@ -181,7 +207,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
         let manager = self.around.manager;
-        let asks = hygiene::end_of_hop(&mut exchange.request, exchange.protocol);
+        let asks = hygiene::end_of_hop(&mut exchange.request);
         let asks = asks.map_err(|refusal| match refusal {
             Refusal::ConnectionHeader => Kind::ConnectionHeader,
             Refusal::MissingHost => {
@@ -208,20 +234,57 @@ impl<'a, 'io> Stream<'a, 'io> {
             self.duration = duration(self.around, self.route.as_deref(), exchange);
         }
         cleaned.map_err(Kind::NoClientAddress)?;
-        if asks == Asks::Upgrade {
-            // The client may be sending something else than HTTP already.
-            self.incoming.keep_alive = false;
-            let known = self.route.is_some();
-            return Err(if known {
-                Kind::UpgradeRefused
-            } else {
-                Kind::NoRoute
-            }
-            .into());
+        if asks == Asks::Upgrade || self.incoming.method == MethodKind::Connect {
+            self.admit_tunnel(asks)?;
         }
+        let exchange = &mut *self.chain.exchange;
         if !self.incoming.has_body {
             exchange.timing.request_received = Some(exchange.timing.started);
         }
+        Ok(())
+    }
+
+    /// Looks whether route and connection manager allow what is asked for.
+    fn admit_tunnel(&mut self, asks: Asks) -> Result<(), Error> {
+        // The client may be sending something else than HTTP already.
+        self.incoming.keep_alive = false;
+        let request = &self.chain.exchange.request;
+        let kind = match asks {
+            Asks::Upgrade => request.known(Known::Upgrade).unwrap_or_default(),
+            Asks::Nothing => route::CONNECT,
+        };
+        let of_route = self.route.as_deref().and_then(|route| match &route.action {
+            Action::Forward(forward) => forward.upgrades.find(kind),
+            Action::Redirect(_) | Action::Direct(_) => None,
+        });
+        let of_manager = self.around.manager.upgrade(kind);
+        let allowed = match (of_route, of_manager) {
+            (Some(upgrade), _) => upgrade.enabled,
+            (None, Some(upgrade)) => upgrade.enabled,
+            (None, None) => false,
+        };
+        if !allowed && self.route.is_none() {
+            return Err(Kind::NoRoute.into());
+        }
+        if !allowed {
+            self.around.stats.downstream_rq_ws_on_non_ws_route.inc();
+            return Err(Kind::UpgradeRefused.into());
+        }
+        self.tunnel = Some(match asks {
+            Asks::Upgrade if kind.eq_ignore_ascii_case(b"websocket") => Tunnel::WebSocket,
+            Asks::Upgrade => Tunnel::Upgrade,
+            Asks::Nothing if of_route.is_some_and(|upgrade| upgrade.terminates) => {
+                Tunnel::Terminated
+            }
+            Asks::Nothing => Tunnel::Connect,
+        });
+        if let Some(filters) = of_manager.and_then(|upgrade| upgrade.filters.as_deref()) {
+            self.chain.change(filters);
+        }
+        self.incoming.has_body = true;
+        self.reader.begin_tunnel();
+        self.around.stats.downstream_cx_upgrades_total.inc();
+        self.around.stats.downstream_cx_upgrades_active.inc();
         Ok(())
     }
 
@@ -387,12 +450,20 @@ impl<'a, 'io> Stream<'a, 'io> {
                 || self.around.is_draining())
     }
 
+    /// Whether the response that the exchange holds opens the tunnel that was asked for.
+    pub(crate) fn opens_tunnel(&self) -> bool {
+        let status = self.chain.exchange.status;
+        self.tunnel
+            .is_some_and(|tunnel| tunnel.is_opened_by(status))
+    }
+
     /// How a body of length `source` is framed in this response.
     pub(crate) fn framing(&self, source: BodyLength) -> BodyLength {
         let exchange = &self.chain.exchange;
         let has_length = exchange.response.has(Known::ContentLength);
         match exchange.status {
             100..=199 | 204 | 304 => return BodyLength::None,
+            _ if self.opens_tunnel() => return BodyLength::None,
             _ if self.incoming.method == MethodKind::Head => {
                 return if has_length || exchange.protocol == Protocol::Http10 {
                     BodyLength::None
@@ -413,8 +484,9 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Whether a response to this request has no content, whatever its head says.
     pub(crate) fn is_bodiless(&self) -> bool {
-        self.incoming.method == MethodKind::Head
-            || matches!(self.chain.exchange.status, 100..=199 | 204 | 304)
+        !self.opens_tunnel()
+            && (self.incoming.method == MethodKind::Head
+                || matches!(self.chain.exchange.status, 100..=199 | 204 | 304))
     }
 
     /// Sends the head that the exchange holds; the last changes are made here.
@@ -532,13 +604,21 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// The response cannot be finished: all that is left is to say why in the log, and to make sure
     /// that the client does not take it for a whole one.
     fn cut(&mut self, error: &Error) {
-        self.ended = Ended::Gone;
+        // A tunnel has no end that the client would know: it gets what came, and then the end.
+        self.ended = match error.kind {
+            Kind::UpstreamClosed | Kind::StreamIdle if self.tunnel.is_some() => Ended::Close,
+            _ => Ended::Gone,
+        };
         let http2 = self.down.is_http2();
-        self.down.abort(h2::Reason::INTERNAL_ERROR);
+        let is_lost = self.down.has_lost_connection();
+        self.down.abort(match error.kind {
+            Kind::UpstreamClosed if self.tunnel.is_some() => h2::Reason::CONNECT_ERROR,
+            _ => h2::Reason::INTERNAL_ERROR,
+        });
         let exchange = &mut *self.chain.exchange;
         exchange.flags.insert(error.flags());
         let details = match &error.kind {
-            Kind::DownstreamClosed if http2 => {
+            Kind::DownstreamClosed if http2 && !is_lost => {
                 exchange.flags = Flags::DOWNSTREAM_REMOTE_RESET;
                 Cow::Borrowed("http2.remote_reset")
             }
@@ -566,6 +646,9 @@ impl<'a, 'io> Stream<'a, 'io> {
         let stats = self.around.stats;
         let exchange = &mut *self.chain.exchange;
         exchange.timing.ended = Some(now);
+        if self.tunnel.is_some() {
+            stats.downstream_cx_upgrades_active.dec();
+        }
         stats.downstream_rq_active.dec();
         stats.downstream_rq_completed.inc();
         stats.downstream_rq_by_class.record(exchange.status);

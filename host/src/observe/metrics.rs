@@ -95,6 +95,21 @@ stats! {
 }
 
 stats! {
+    /// A limit on connections (`connection_limit.<stat_prefix>.`).
+    pub struct ConnectionLimitStats {
+        shared_gauge active_connections,
+        shared_counter limited_connections,
+    }
+}
+
+stats! {
+    /// A rate limit of connections (`local_rate_limit.<stat_prefix>.`).
+    pub struct NetworkRateLimitStats {
+        shared_counter rate_limited,
+    }
+}
+
+stats! {
     /// A listener (`listener.<address>.`).
     pub struct ListenerStats {
         gauge downstream_cx_active,

@@ -17,6 +17,7 @@ use super::retry::RetryPolicy;
 use super::rewrite::{EnvoyHeaders, HostRewrite, HostWays, PathRewrite};
 use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec, TriesSpec};
 use super::times::Times;
+use super::upgrade::Upgrades;
 use super::virtual_cluster::VirtualClusters;
 use super::weighted::Weighted;
 use crate::exchange::Exchange;
@@ -67,6 +68,8 @@ pub struct Forward {
     pub cluster_not_found_status: u16,
     /// `metadata_match`: an index into the snapshot's list of criteria.
     criteria: Option<usize>,
+    /// What it says about other protocols.
+    pub upgrades: Upgrades,
     path_rewrite: Option<PathRewrite>,
     host_rewrite: Option<HostRewrite>,
     append_forwarded_host: bool,
@@ -408,6 +411,7 @@ impl Forward {
             priority: spec.priority,
             cluster_not_found_status: status,
             criteria: spec.criteria,
+            upgrades: Upgrades::build(&spec.upgrades, report),
             path_rewrite,
             host_rewrite,
             append_forwarded_host: spec.append_x_forwarded_host,

@@ -136,6 +136,12 @@ pub enum Problem {
     /// A status for an unknown cluster that Envoy does not offer.
     #[error("status {0} is not one of 404, 500 and 503")]
     ClusterNotFoundStatus(u16),
+    /// `connect_config` for something else than `CONNECT`.
+    #[error("only an upgrade of the type CONNECT can have a connect_config, \"{0}\" cannot")]
+    ConnectConfigOfUpgrade(String),
+    /// A protocol stands twice among the upgrades of a route.
+    #[error("another entry is for \"{0}\" as well")]
+    DuplicateUpgrade(String),
     /// The body of a direct response is too long.
     #[error("the body has {length} bytes; it may have {limit}")]
     BodyTooLong {

@@ -360,6 +360,8 @@ pub struct ForwardSpec {
     pub priority: Priority,
     /// `cluster_not_found_response_code` as a status.
     pub cluster_not_found_status: u16,
+    /// `upgrade_configs`.
+    pub upgrades: Vec<UpgradeSpec>,
 }
 
 impl ForwardSpec {
@@ -380,8 +382,20 @@ impl ForwardSpec {
             tries: None,
             priority: Priority::Default,
             cluster_not_found_status: 503,
+            upgrades: Vec::new(),
         }
     }
+}
+
+/// `RouteAction.UpgradeConfig`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeSpec {
+    /// `upgrade_type`.
+    pub kind: String,
+    /// `enabled`.
+    pub enabled: bool,
+    /// Whether there is a `connect_config`.
+    pub terminates: bool,
 }
 
 /// `RouteAction.cluster_specifier`.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use xxhash_rust::xxh64::xxh64;
+
 use super::relay::{Failed, Last, Relay};
 use crate::clock;
 use crate::exchange::{Connection, Exchange, Flags, Protocol, Timing};
@@ -90,8 +92,13 @@ impl Session<'_> {
 
     /// A connection to some endpoint of the cluster; none where there is no having one.
     async fn connect(&mut self, cluster: &Arc<Cluster>) -> Option<RawLease> {
+        let hashes = self.proxy.hashes_source && cluster.wants_hash();
+        let client = &self.exchange.connection.direct_remote;
+        let wish = Wish {
+            hash: hashes.then(|| xxh64(client.ip().to_string().as_bytes(), 0)),
+            ..Wish::default()
+        };
         loop {
-            let wish = Wish::default();
             let connecting = self.worker.pools.connect(cluster, Priority::Default, &wish);
             let connected = self.timer.limit(self.last_moment, connecting).await;
             let Some(connected) = connected else {

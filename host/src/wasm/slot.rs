@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::bindings;
-use super::bucket::TokenBucket;
 use super::component::Component;
 use super::engine::Engine;
 use super::error::Error;
 use super::instance::{Instance, NotStarted};
 use super::lines::{Level, Lines, Rate};
+use crate::bucket::TokenBucket;
 use crate::limits;
 use crate::observe::access_log::{Sink, Sinks, Target};
 use crate::observe::format::Format;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
-use super::bucket::TokenBucket;
 use super::lines::{Lines, Rate};
 use super::slot::{BodyMode, Interest, Shared};
 use super::ticker::{Budget, thread_cpu};
+use crate::bucket::TokenBucket;
 use crate::exchange::Exchange;
 use crate::headers::Name;
 use crate::observe::access_log::Sink;

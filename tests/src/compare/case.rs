@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::h2_client::H2Send;
+use crate::h2_client::{H2Send, H2Step};
 use crate::h2_origin::H2Reply;
 use crate::origin::{Gate, Reply};
 
@@ -104,6 +104,8 @@ pub enum Action {
     Frames(Frames),
     /// One HTTP/2 request.
     Http2(H2Send),
+    /// A tunnel over HTTP/2, and what is done with it.
+    Http2Tunnel(H2Send, Vec<H2Step>),
     /// The first request is on its way at the upstream while the second is sent and answered.
     Held {
         /// Held back by the upstream until the second is answered.
@@ -228,6 +230,12 @@ impl Case {
     #[must_use]
     pub fn frames(name: &str, bytes: Vec<u8>, answer: Option<u32>) -> Self {
         Self::new(name, Action::Frames(Frames { bytes, answer })).without_log()
+    }
+
+    /// A tunnel over HTTP/2.
+    #[must_use]
+    pub fn h2_tunnel(name: &str, request: H2Send, steps: Vec<H2Step>) -> Self {
+        Self::new(name, Action::Http2Tunnel(request, steps))
     }
 
     /// Two requests at the same time, see [`Action::Held`].
@@ -363,7 +371,7 @@ impl Case {
                     }
                 })
                 .collect(),
-            Action::Http2(request) => format!("{request:?}"),
+            Action::Http2(request) | Action::Http2Tunnel(request, _) => format!("{request:?}"),
             Action::Frames(frames) => text(&frames.bytes),
             Action::Held { first, second } => text(first) + &text(second),
             Action::Queued {

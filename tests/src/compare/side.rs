@@ -4,8 +4,10 @@
 //! that was seen into lines to compare, with ports, dates and generated identifiers replaced by names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::client::{self, Connection, Received};
 use crate::frames::{self, FrameConnection};
@@ -106,10 +108,16 @@ impl Run<'_> {
                 vec![connection.local_port()]
             }
             Action::Frames(frames) => self.frames(frames),
-            Action::Http2(request) => {
+            Action::Http2(_) | Action::Http2Tunnel(..) => {
                 let stream = self.connect();
                 let port = stream.local_addr().unwrap().port();
-                let mut lines = h2_client::send_on(stream, request);
+                let mut lines = match &case.action {
+                    Action::Http2Tunnel(request, steps) => {
+                        h2_client::tunnel_on(stream, request, steps)
+                    }
+                    Action::Http2(request) => h2_client::send_on(stream, request),
+                    _ => unreachable!("another action"),
+                };
                 if case.any_order {
                     lines.sort();
                 }
@@ -138,9 +146,15 @@ impl Run<'_> {
     /// Connects from a port that no earlier case used, so that a log line has one owner.
     fn connect(&mut self) -> TcpStream {
         loop {
-            let stream = TcpStream::connect(self.listener).expect("the listener accepts");
-            if self.used.insert(stream.local_addr().unwrap().port()) {
-                return stream;
+            // A connection that is given up again would be one more line in the log of a TCP proxy.
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            socket.bind(&any.into()).unwrap();
+            let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+            if self.used.insert(port) {
+                let listener = self.listener.into();
+                socket.connect(&listener).expect("the listener accepts");
+                return socket.into();
             }
         }
     }

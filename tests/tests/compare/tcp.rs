@@ -14,6 +14,7 @@ pub(crate) fn group() -> Group {
     cases.extend(failures());
     cases.extend(timeouts());
     cases.extend(without_upstream());
+    cases.extend(gates());
     cases.extend(statistics());
     Group::new("tcp", include_str!("../../cases/tcp.yaml"), cases)
 }
@@ -160,9 +161,45 @@ fn without_upstream() -> Vec<Case> {
     ]
 }
 
+fn gates() -> Vec<Case> {
+    let ended = || vec![Step::ReceiveToEnd];
+    let whole = |name: &str| Case::steps(name, vec![get(), Step::HalfClose, Step::ReceiveToEnd]);
+    let first = request("GET", "/first", "", "");
+    let second = request("GET", "/second", "", "");
+    vec![
+        Case::held("one connection too many", first, second).at("few"),
+        Case::get("a place was given back", "/x", "").at("few"),
+        whole("the first within the rate").at("slow"),
+        whole("the second within the rate").at("slow"),
+        Case::steps("the third is too many", ended()).at("slow"),
+    ]
+}
+
 fn statistics() -> Vec<Case> {
     vec![
-        Case::admin("GET /stats?filter=^tcp\\.", &[]),
+        Case::admin(
+            "GET /stats?filter=^(connection_limit|local_rate_limit)",
+            &[],
+        ),
+        Case::admin(
+            "GET /stats/prometheus?filter=^(connection_limit|local_rate_limit)",
+            &["envoy_", "# TYPE envoy_"],
+        ),
+        // Of `plain` only what the end of its last connection does not change.
+        Case::admin(
+            "GET /stats?filter=^tcp\\.",
+            &[
+                "tcp.plain.downstream_cx_total",
+                "tcp.idle.",
+                "tcp.duration.",
+                "tcp.refused.",
+                "tcp.attempts.",
+                "tcp.blackhole.",
+                "tcp.missing.",
+                "tcp.empty.",
+                "tcp.overflow.",
+            ],
+        ),
         Case::admin(
             "GET /stats?usedonly&filter=cluster\\.(refused|blackhole|empty|overflow)\\.",
             &[

@@ -8,16 +8,16 @@ use crate::config::matcher::RegexMatchAndSubstitute;
 use crate::config::route::{
     ClusterNotFoundResponseCode, ClusterSpecifier, ClusterWeight, DirectResponseAction, HashPolicy,
     HashPolicySpecifier, HostRewriteSpecifier, PathRewriteConfig, PathRewriteSpecifier,
-    RandomValueSpecifier, RedirectAction, RouteAction, RoutingPriority, SchemeRewriteSpecifier,
-    WeightedCluster, WeightedHostRewriteSpecifier,
+    RandomValueSpecifier, RedirectAction, RouteAction, RouteUpgradeConfig, RoutingPriority,
+    SchemeRewriteSpecifier, WeightedCluster, WeightedHostRewriteSpecifier,
 };
 use crate::config::scalar::Duration;
 use crate::observe::format::Format;
 use crate::route::Priority;
 use crate::route::spec::{
     ClustersSpec, DirectSpec, ForwardSpec, HashPolicySpec, HashSourceSpec, HostRewriteSpec,
-    RandomSpec, RedirectPathSpec, RedirectSpec, RegexRewriteSpec, SchemeSpec, WeightedClustersSpec,
-    WeightedSpec,
+    RandomSpec, RedirectPathSpec, RedirectSpec, RegexRewriteSpec, SchemeSpec, UpgradeSpec,
+    WeightedClustersSpec, WeightedSpec,
 };
 use crate::values::Weights;
 
@@ -61,6 +61,7 @@ impl Workshop<'_> {
             RoutingPriority::Default => Priority::Default,
             RoutingPriority::High => Priority::High,
         };
+        spec.upgrades = written.upgrade_configs.iter().map(upgrade).collect();
         spec.cluster_not_found_status = match written.cluster_not_found_response_code {
             ClusterNotFoundResponseCode::ServiceUnavailable => 503,
             ClusterNotFoundResponseCode::NotFound => 404,
@@ -278,5 +279,13 @@ fn regex_rewrite(written: &RegexMatchAndSubstitute) -> RegexRewriteSpec {
     RegexRewriteSpec {
         pattern: written.pattern.regex.clone(),
         substitution: written.substitution.clone(),
+    }
+}
+
+fn upgrade(written: &RouteUpgradeConfig) -> UpgradeSpec {
+    UpgradeSpec {
+        kind: written.upgrade_type.clone(),
+        enabled: written.enabled.unwrap_or(true),
+        terminates: written.connect_config.is_some(),
     }
 }

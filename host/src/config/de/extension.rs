@@ -83,6 +83,14 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.network.echo.v3.Echo",
     ),
     (
+        "envoy.filters.network.connection_limit",
+        "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+    ),
+    (
+        "envoy.filters.network.local_ratelimit",
+        "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
+    ),
+    (
         "envoy.filters.listener.tls_inspector",
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     ),

@@ -132,6 +132,26 @@ impl Scope {
         }
     }
 
+    /// `connection_limit.<stat_prefix>.`
+    #[must_use]
+    pub fn connection_limit(stat_prefix: &str) -> Self {
+        Self::labelled(
+            "connection_limit",
+            stat_prefix,
+            "envoy_connection_limit_prefix",
+        )
+    }
+
+    /// `local_rate_limit.<stat_prefix>.`, the one of connections.
+    #[must_use]
+    pub fn network_rate_limit(stat_prefix: &str) -> Self {
+        Self::labelled(
+            "local_rate_limit",
+            stat_prefix,
+            "envoy_local_network_ratelimit_prefix",
+        )
+    }
+
     /// `wasm.<name>.`, a filter that is a Wasm component.
     #[must_use]
     pub fn wasm(filter: &str) -> Self {

@@ -21,6 +21,7 @@ use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
 use crate::keepalive::{Keepalive, until_silent};
+use crate::limits;
 use crate::socket::Socket;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::endpoint::Endpoint;
@@ -43,6 +44,7 @@ pub(super) async fn handshake(stream: Socket, settings: &Http2Settings) -> io::R
         .initial_window_size(settings.initial_stream_window)
         .initial_connection_window_size(settings.initial_connection_window)
         .max_header_list_size(settings.max_header_list)
+        .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
         .handshake(stream)
         .await

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::host::Host;
 use super::http1::Http1Lease;
 use super::http2::Http2Lease;
+use super::raw::RawLease;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::outlier::Report;
@@ -22,6 +23,8 @@ pub enum Lease {
     Http1(Http1Lease),
     /// A place for one stream on an HTTP/2 connection.
     Http2(Http2Lease),
+    /// A connection for bytes: only from `Pools::connect`.
+    Raw(RawLease),
 }
 
 impl Lease {
@@ -31,6 +34,7 @@ impl Lease {
         match self {
             Self::Http1(lease) => lease.endpoint(),
             Self::Http2(lease) => lease.endpoint(),
+            Self::Raw(lease) => lease.endpoint(),
         }
     }
 
@@ -40,6 +44,7 @@ impl Lease {
         match self {
             Self::Http1(lease) => lease.cluster(),
             Self::Http2(lease) => lease.cluster(),
+            Self::Raw(lease) => lease.cluster(),
         }
     }
 
@@ -49,6 +54,7 @@ impl Lease {
         match self {
             Self::Http1(lease) => lease.facts(),
             Self::Http2(lease) => lease.facts(),
+            Self::Raw(lease) => lease.facts(),
         }
     }
 
@@ -57,6 +63,7 @@ impl Lease {
         match self {
             Self::Http1(lease) => lease.record(outcome),
             Self::Http2(lease) => lease.record(outcome),
+            Self::Raw(lease) => lease.record(outcome),
         }
     }
 }

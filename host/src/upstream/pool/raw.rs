@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::account::{Account, Carries};
 use super::host::Host;
-use super::lease::{Facts, Grant};
+use super::lease::{Facts, Grant, Outcome};
 use crate::socket::Socket;
 use crate::upstream::breaker::Resource;
 use crate::upstream::cluster::Cluster;
@@ -54,6 +54,11 @@ impl RawLease {
     #[must_use]
     pub const fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Counts how the request ended that the bytes are behind of; see [`super::Lease::record`].
+    pub fn record(&self, outcome: Outcome) {
+        self.grant.record(outcome);
     }
 }
 

@@ -73,7 +73,7 @@ async fn http1(pools: &Pools, cluster: &Arc<Cluster>) -> Http1Lease {
         .unwrap()
     {
         Lease::Http1(lease) => lease,
-        Lease::Http2(_) => panic!("HTTP/2 from an HTTP/1 cluster"),
+        Lease::Http2(_) | Lease::Raw(_) => panic!("not HTTP/1 from an HTTP/1 cluster"),
     }
 }
 

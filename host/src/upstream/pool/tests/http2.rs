@@ -46,7 +46,7 @@ async fn http2(pools: &Pools, cluster: &Arc<Cluster>) -> Http2Lease {
         .unwrap()
     {
         Lease::Http2(lease) => lease,
-        Lease::Http1(_) => panic!("HTTP/1 from an HTTP/2 cluster"),
+        Lease::Http1(_) | Lease::Raw(_) => panic!("not HTTP/2 from an HTTP/2 cluster"),
     }
 }
 

@@ -12,7 +12,7 @@ const HORIZON: u128 = 1 << 62;
 
 /// A bucket. It starts full.
 #[derive(Debug)]
-pub(super) struct TokenBucket {
+pub struct TokenBucket {
     max_tokens: u32,
     tokens_per_fill: u32,
     fill_interval: Duration,
@@ -26,7 +26,7 @@ pub(super) struct TokenBucket {
 
 impl TokenBucket {
     /// A full bucket. All three numbers must be above 0.
-    pub(super) fn new(
+    pub fn new(
         max_tokens: u32,
         tokens_per_fill: u32,
         fill_interval: Duration,
@@ -49,18 +49,13 @@ impl TokenBucket {
     }
 
     /// Whether the bucket was opened with these numbers.
-    pub(super) fn has(
-        &self,
-        max_tokens: u32,
-        tokens_per_fill: u32,
-        fill_interval: Duration,
-    ) -> bool {
+    pub fn has(&self, max_tokens: u32, tokens_per_fill: u32, fill_interval: Duration) -> bool {
         (self.max_tokens, self.tokens_per_fill, self.fill_interval)
             == (max_tokens, tokens_per_fill, fill_interval)
     }
 
     /// Takes `tokens`, or takes none and answers false.
-    pub(super) fn take(&self, tokens: u32, now: Instant) -> bool {
+    pub fn take(&self, tokens: u32, now: Instant) -> bool {
         let filled = self.span(self.max_tokens);
         let elapsed = now.saturating_duration_since(self.origin).as_nanos() / self.tick;
         let moment = clamp(elapsed).saturating_add(filled);

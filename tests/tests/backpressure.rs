@@ -1,0 +1,328 @@
+//! Back-pressure: whoever sends more than the other side reads is stopped, and the proxy's memory
+//! stays within what it may hold for each stream, whatever the two sides speak.
+//!
+//! Each case offers 64 streams of 64 MiB, 4 GiB in all, to peers that read nothing, waits until every
+//! sender was stopped, and looks at the memory that the kernel counts for the proxy.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of a test suite"
+)]
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+use http::{Request, Response};
+use tokio::task::{LocalSet, spawn_local};
+
+use nuncio_tests::admin;
+use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
+use nuncio_tests::process::{Binary, Proxy, Setup};
+
+/// Streams of a case.
+const STREAMS: usize = 64;
+/// What each stream has to send.
+const BODY: usize = 64 * 1024 * 1024;
+/// Who could send nothing for that long was stopped: the rest of 4 GiB would take seconds.
+const STOPPED: Duration = Duration::from_millis(500);
+/// Longest wait for all senders to be stopped.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a stream may hold: a buffer that was read into, what waits to be written, and what HTTP/2
+/// queues of a stream, 64 KiB each; and as much again for the allocator.
+const EACH: u64 = 6 * 64 * 1024;
+/// What an HTTP/2 connection may hold that the proxy reads from: its window, Envoy's 24 MiB.
+const WINDOW: u64 = 24 * 1024 * 1024;
+/// For all that is not streams.
+const REST: u64 = 8 * 1024 * 1024;
+
+static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+
+/// What tells that a sender was stopped, and keeps the peers as they are until it is dropped.
+type Stopped = Sender<usize>;
+
+/// What one side speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Tcp,
+    Http1,
+    Http2,
+}
+
+fn config(upstream: Speaks) -> String {
+    let more = if upstream == Speaks::Http2 { HTTP2 } else { "" };
+    let breakers = ", circuit_breakers: { thresholds: [ { max_connections: 4096, \
+                    max_pending_requests: 4096, max_requests: 4096 } ] }";
+    let origin = cluster(
+        "origin",
+        &[endpoint("origin", "")],
+        &format!("{more}{breakers}"),
+    );
+    let text = Config::new().cluster(origin).text();
+    let tcp = "  - name: tcp\n    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:tcp@ } }\n    \
+               filter_chains: [ { filters: [ { name: tcp, typed_config: { \
+               \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
+               stat_prefix: tcp, cluster: origin } } ] } ]\n";
+    text.replace("  clusters:\n", &format!("{tcp}  clusters:\n"))
+}
+
+/// Runs a case: `upload` says which side sends.
+fn case(downstream: Speaks, upstream: Speaks, upload: bool) {
+    let text = config(upstream);
+    let setup = Setup::for_template(&text);
+    let (stopped, all) = channel();
+    let port = setup.port("origin").unwrap();
+    origin(upstream, port, (!upload).then(|| stopped.clone()));
+    let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+    let listener = proxy.address(if downstream == Speaks::Tcp {
+        "tcp"
+    } else {
+        "listener"
+    });
+    let before = admin::stat(&proxy, "server.memory_allocated");
+    let held = clients(downstream, listener, upload.then_some(stopped));
+    wait(&all);
+    let held_now = admin::stat(&proxy, "server.memory_allocated") - before;
+    let reads_http2 = if upload { downstream } else { upstream } == Speaks::Http2;
+    let window = if reads_http2 { WINDOW } else { 0 };
+    let bound = STREAMS as u64 * EACH + window + REST;
+    assert!(
+        held_now <= bound,
+        "{downstream:?} to {upstream:?}, upload {upload}: {held_now} bytes held, {bound} allowed"
+    );
+    drop(held);
+}
+
+/// Waits until every stream's sender has sent something and was stopped.
+fn wait(all: &Receiver<usize>) {
+    for _ in 0..STREAMS {
+        let sent = all.recv_timeout(PATIENCE).expect("a sender is not stopped");
+        assert!(sent < BODY, "a stream that nobody reads was sent whole");
+    }
+}
+
+/// An upstream that sends without end where it is told to, and reads no body.
+fn origin(speaks: Speaks, port: u16, sends: Option<Stopped>) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(stream), sends) = (stream, sends.clone()) else {
+                return;
+            };
+            if speaks == Speaks::Http2 {
+                thread::spawn(move || http2_origin(stream, sends));
+            } else {
+                thread::spawn(move || http1_origin(stream, sends));
+            }
+        }
+    });
+}
+
+fn http1_origin(mut stream: TcpStream, sends: Option<Stopped>) {
+    // A byte at a time, so that nothing of the body is read.
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if !matches!(stream.read(&mut byte), Ok(1)) {
+            return;
+        }
+        head.extend(byte);
+    }
+    if let Some(stopped) = sends {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        flood(stream, &stopped);
+    } else {
+        hold(stream);
+    }
+}
+
+/// Sends until nothing more is taken, says so, and holds the connection.
+fn flood(mut stream: TcpStream, stopped: &Stopped) {
+    stream.set_write_timeout(Some(STOPPED)).unwrap();
+    let mut sent = 0;
+    while sent < BODY {
+        match stream.write(&CHUNK) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(_) => return,
+        }
+    }
+    // The test may be over.
+    let _gone = stopped.send(sent);
+    hold(stream);
+}
+
+/// Holds a connection, without reading, for as long as the test runs.
+fn hold<T: 'static>(held: T) {
+    let _held: &'static mut T = Box::leak(Box::new(held));
+}
+
+/// Clients that send without end where they are told to, and read nothing. They stay as long as the
+/// answer does.
+fn clients(speaks: Speaks, to: SocketAddr, sends: Option<Stopped>) -> Vec<TcpStream> {
+    if speaks == Speaks::Http2 {
+        let stream = TcpStream::connect(to).unwrap();
+        let held = stream.try_clone().unwrap();
+        thread::spawn(move || http2_clients(stream, sends));
+        return vec![held];
+    }
+    let method = if sends.is_some() { "POST" } else { "GET" };
+    let length = if sends.is_some() { BODY } else { 0 };
+    let head =
+        format!("{method} / HTTP/1.1\r\nhost: a.example\r\ncontent-length: {length}\r\n\r\n");
+    let client = |_| {
+        let mut stream = TcpStream::connect(to).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        if let Some(stopped) = sends.clone() {
+            let stream = stream.try_clone().unwrap();
+            thread::spawn(move || flood(stream, &stopped));
+        }
+        stream
+    };
+    (0..STREAMS).map(client).collect()
+}
+
+fn run(task: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(LocalSet::new().run_until(task));
+}
+
+fn connected(stream: TcpStream) -> tokio::net::TcpStream {
+    stream.set_nonblocking(true).unwrap();
+    tokio::net::TcpStream::from_std(stream).unwrap()
+}
+
+fn http2_origin(stream: TcpStream, sends: Option<Stopped>) {
+    run(async {
+        let Ok(mut connection) = h2::server::handshake(connected(stream)).await else {
+            return;
+        };
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            // Its window stays closed.
+            hold(request);
+            if let Some(stopped) = sends.clone() {
+                let stream = respond.send_response(Response::new(()), false).unwrap();
+                spawn_local(http2_flood(stream, stopped));
+            }
+            hold(respond);
+        }
+    });
+}
+
+fn http2_clients(stream: TcpStream, sends: Option<Stopped>) {
+    run(async {
+        let mut builder = h2::client::Builder::new();
+        // The windows are no obstacle: it is the connection that is not read.
+        builder
+            .initial_window_size(1 << 30)
+            .initial_connection_window_size(1 << 30);
+        let (client, connection) = builder.handshake(connected(stream)).await.unwrap();
+        let driven = spawn_local(connection);
+        let mut client = client.ready().await.unwrap();
+        let mut responses = Vec::new();
+        for _ in 0..STREAMS {
+            client = client.ready().await.unwrap();
+            let request = Request::post("http://a.example/").body(()).unwrap();
+            let (response, stream) = client.send_request(request, sends.is_none()).unwrap();
+            responses.push(response);
+            match sends.clone() {
+                Some(stopped) => drop(spawn_local(http2_flood(stream, stopped))),
+                None => hold(stream),
+            }
+        }
+        if sends.is_some() {
+            hold(responses);
+            drop(driven.await);
+            return;
+        }
+        // All bodies are on their way: now nobody looks at the connection any more.
+        for response in responses {
+            hold(response.await.unwrap());
+        }
+        hold(driven);
+        hold(client);
+        loop {
+            thread::park();
+        }
+    });
+}
+
+async fn http2_flood(mut stream: SendStream<Bytes>, stopped: Stopped) {
+    let mut sent = 0;
+    while sent < BODY {
+        stream.reserve_capacity(CHUNK.len());
+        let capacity = poll_fn(|cx| stream.poll_capacity(cx));
+        let Ok(capacity) = tokio::time::timeout(STOPPED, capacity).await else {
+            break;
+        };
+        let Some(Ok(capacity)) = capacity else { return };
+        let part = Bytes::from_static(&CHUNK).split_to(capacity.min(CHUNK.len()));
+        sent += part.len();
+        if stream.send_data(part, false).is_err() {
+            return;
+        }
+    }
+    // The test may be over.
+    let _gone = stopped.send(sent);
+    hold(stream);
+}
+
+#[test]
+fn tcp_holds_a_stalled_upload_back() {
+    case(Speaks::Tcp, Speaks::Http1, true);
+}
+
+#[test]
+fn tcp_holds_a_stalled_download_back() {
+    case(Speaks::Tcp, Speaks::Http1, false);
+}
+
+#[test]
+fn http1_to_http1_holds_a_stalled_upload_back() {
+    case(Speaks::Http1, Speaks::Http1, true);
+}
+
+#[test]
+fn http1_to_http1_holds_a_stalled_download_back() {
+    case(Speaks::Http1, Speaks::Http1, false);
+}
+
+#[test]
+fn http1_to_http2_holds_a_stalled_upload_back() {
+    case(Speaks::Http1, Speaks::Http2, true);
+}
+
+#[test]
+fn http1_to_http2_holds_a_stalled_download_back() {
+    case(Speaks::Http1, Speaks::Http2, false);
+}
+
+#[test]
+fn http2_to_http1_holds_a_stalled_upload_back() {
+    case(Speaks::Http2, Speaks::Http1, true);
+}
+
+#[test]
+fn http2_to_http1_holds_a_stalled_download_back() {
+    case(Speaks::Http2, Speaks::Http1, false);
+}
+
+#[test]
+fn http2_to_http2_holds_a_stalled_upload_back() {
+    case(Speaks::Http2, Speaks::Http2, true);
+}
+
+#[test]
+fn http2_to_http2_holds_a_stalled_download_back() {
+    case(Speaks::Http2, Speaks::Http2, false);
+}
