@@ -32,6 +32,8 @@ use crate::upstream::{ClusterStats, Release};
 
 /// The upstream's side of one stream.
 pub(super) struct UpstreamSide<'io> {
+    /// How large the response's head may be.
+    pub(super) limits: HeadLimits,
     /// Where the response comes from; on HTTP/2 once its head is there.
     pub(super) reader: Option<Reader<'io>>,
     pub(super) writer: Writer<'io>,
@@ -65,12 +67,14 @@ impl UpstreamSide<'_> {
         asked: Asked,
         into: &mut Headers,
     ) -> Poll<Result<Answer, Kind>> {
+        let limits = self.limits;
         match &mut self.head {
             Await::Http1(parser) => {
                 let Some(Reader::H1(reader)) = &mut self.reader else {
                     return Poll::Pending;
                 };
                 let interim = &mut self.interim;
+                let parser = (parser, limits);
                 let answer = ready!(poll_http1_head(cx, parser, reader, asked, into, interim))?;
                 self.head = Await::Done;
                 Poll::Ready(Ok(answer))
@@ -79,7 +83,7 @@ impl UpstreamSide<'_> {
                 let response = ready!(Pin::new(response).poll(cx));
                 let (parts, body) = response.map_err(|error| before_head(&error))?.into_parts();
                 h2_glue::response_from(&parts, into);
-                if into.len() > HeadLimits::RESPONSE.fields as usize + 1 {
+                if into.len() > limits.fields as usize + 1 {
                     return Poll::Ready(Err(Kind::UpstreamReset));
                 }
                 let ended = body.is_end_stream();
@@ -135,14 +139,13 @@ fn length_of(headers: &Headers) -> BodyLength {
 
 fn poll_http1_head(
     cx: &mut Context<'_>,
-    parser: &mut HeadParser,
+    (parser, limits): (&mut HeadParser, HeadLimits),
     reader: &mut H1Reader<'_>,
     asked: Asked,
     into: &mut Headers,
     interim: &mut bool,
 ) -> Poll<Result<Answer, Kind>> {
     loop {
-        let limits = HeadLimits::RESPONSE;
         match parser.response(reader.buf, limits, asked.method, into) {
             Ok(Some(head)) => {
                 reader.buf.advance(head.consumed);

@@ -17,7 +17,7 @@ use super::deadlines::Deadlines;
 use super::error::{Error, Kind, Side};
 use super::h1::encode::TargetForm;
 use super::h1::head::HeadParser;
-use super::h1::{BodyLength, encode};
+use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
 use super::stream::{Stream, Tunnel};
@@ -28,8 +28,8 @@ use crate::headers::{Known, NameCase, NameFormat};
 use crate::observe::metrics::VirtualClusterStats;
 use crate::route::{self, Action, Forward, Retries, Times};
 use crate::upstream::{
-    Avoid, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome, Priority,
-    RawLease, Release, Resource, Wish,
+    Avoid, Cluster, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome,
+    Priority, RawLease, Release, Resource, Wish,
 };
 use crate::wasm;
 
@@ -453,6 +453,7 @@ async fn over_http1(
         writer.begin(framing);
     }
     let upstream = UpstreamSide {
+        limits: response_limits(&cluster),
         reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
         writer: Writer::H1(writer),
         head: Await::Http1(HeadParser::new()),
@@ -490,6 +491,7 @@ async fn over_http2(
         Err(error) => return Err(before_head(&error).into()),
     };
     let upstream = UpstreamSide {
+        limits: response_limits(&cluster),
         reader: None,
         writer: Writer::H2(H2Writer::new(body)),
         head: Await::Http2(response),
@@ -522,6 +524,7 @@ async fn over_tcp(
     let mut writer = H1Writer::new(write_half, &mut write_buf, false);
     writer.begin_tunnel();
     let upstream = UpstreamSide {
+        limits: response_limits(&cluster),
         reader: Some(Reader::H1(reader)),
         writer: Writer::H1(writer),
         head: Await::Accepted,
@@ -540,6 +543,15 @@ async fn over_tcp(
         failed(&result)
     });
     result
+}
+
+/// How large the heads of a cluster's responses may be. Over HTTP/2 the codec bounds their bytes.
+fn response_limits(cluster: &Cluster) -> HeadLimits {
+    let spec = cluster.spec();
+    HeadLimits {
+        bytes: spec.response_head_bytes,
+        fields: spec.response_fields,
+    }
 }
 
 const fn outcome(stream: &Stream<'_, '_>) -> Outcome {
