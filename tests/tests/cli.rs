@@ -101,7 +101,7 @@ fn what_would_be_ignored_is_an_error() {
     assert_eq!(validate("second.yaml", &second).code, Some(1));
     let later = changed(
         "    lb_policy: ROUND_ROBIN",
-        "    lb_policy: ROUND_ROBIN\n    outlier_detection: {}",
+        "    lb_policy: ROUND_ROBIN\n    track_timeout_budgets: true",
     );
     let ran = validate("later.yaml", &later);
     assert_eq!(ran.code, Some(1));

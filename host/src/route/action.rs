@@ -44,6 +44,10 @@ pub struct Route {
 
 /// `Route.action`.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most routes forward, and each lies in an `Arc` of its own"
+)]
 pub enum Action {
     /// `route`: it is sent to a cluster.
     Forward(Forward),

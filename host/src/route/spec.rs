@@ -321,6 +321,10 @@ pub enum QueryTestSpec {
 
 /// `Route.action`.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one of a route while a table is built, and most routes forward"
+)]
 pub enum ActionSpec {
     /// `route`.
     Forward(ForwardSpec),
