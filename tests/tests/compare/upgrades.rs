@@ -280,7 +280,7 @@ fn h1_to_h2() -> Vec<Case> {
         get("h1 to h2, reset", "/h2").closes().h2_reply(
             H2Reply::status(200)
                 .at_head()
-                .reset(h2::Reason::REFUSED_STREAM),
+                .reset(h2::Reason::INTERNAL_ERROR),
         ),
     ]
 }
