@@ -8,8 +8,8 @@
 //! (`wasm`), or how anything is shown (`observe`).
 //!
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
-//! `phases` (the chain), `forward`, `attempts` and `conversation` (the upstream), `pump`, `kept` and `io`
-//! (bodies), then `hygiene`, `client_address`, `path`, `error`,
+//! `phases` (the chain), `forward`, `attempts` and `conversation` (the upstream), `redirect` and
+//! `mirror`, `pump`, `kept` and `io` (bodies), then `hygiene`, `client_address`, `path`, `error`,
 //! `reply`, `deadlines`, and `h1`, the HTTP/1 codec.
 
 mod attempts;
@@ -27,9 +27,11 @@ mod http2;
 pub mod hygiene;
 mod io;
 mod kept;
+mod mirror;
 pub mod path;
 mod phases;
 mod pump;
+mod redirect;
 pub mod reply;
 mod stream;
 

@@ -24,6 +24,8 @@ pub const RACE_BODY_BYTES: usize = 64 * 1024;
 /// 64 KiB, as much as waits to be written over HTTP/1. All streams of a connection whose peer does not
 /// read may have it at once.
 pub const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Pieces of a request's body that wait for a copy of it, beside the limit on their bytes.
+pub const MIRROR_PIECES: usize = 1024;
 /// A regular expression of the configuration when compiled, and the states that a search of it
 /// caches: 1 MiB each.
 pub const REGEX_BYTES: usize = 1024 * 1024;

@@ -41,10 +41,14 @@ mod local_reply;
 mod logs;
 #[path = "compare/matching.rs"]
 mod matching;
+#[path = "compare/mirrors.rs"]
+mod mirrors;
 #[path = "compare/mutation.rs"]
 mod mutation;
 #[path = "compare/per_route.rs"]
 mod per_route;
+#[path = "compare/redirects.rs"]
+mod redirects;
 #[path = "compare/responses.rs"]
 mod responses;
 #[path = "compare/retries.rs"]
@@ -94,6 +98,8 @@ fn main() -> ExitCode {
         hcm_replies::local_replies(),
         hcm_replies::log_filters(),
         retries::group(),
+        mirrors::group(),
+        redirects::group(),
         logs::group(),
         tcp::group(),
         actions::group(),

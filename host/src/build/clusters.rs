@@ -9,7 +9,7 @@ use super::Workshop;
 use super::manager::{keepalive, name_format};
 use crate::config::Place;
 use crate::config::address::SocketAddress;
-use crate::config::circuit_breaker::CircuitBreakers;
+use crate::config::circuit_breaker::{CircuitBreakers, RetryBudget as WrittenBudget};
 use crate::config::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, ProtocolConfig, UpstreamProtocolOptions,
 };
@@ -22,8 +22,8 @@ use crate::observe::registry::Scope;
 use crate::upstream::Cluster;
 use crate::upstream::cluster::Outlets;
 use crate::upstream::spec::{
-    ClusterSpec, Discovery, DnsSpec, DnsTarget, Family, Http2Settings, Protocol, StaticEndpoint,
-    Thresholds, Traits,
+    ClusterSpec, Discovery, DnsSpec, DnsTarget, Family, Http2Settings, Protocol, RetryBudget,
+    StaticEndpoint, Thresholds, Traits,
 };
 
 impl Workshop<'_> {
@@ -210,6 +210,7 @@ impl Workshop<'_> {
                 max_pending_requests: or(thresholds.max_pending_requests, set.max_pending_requests),
                 max_requests: or(thresholds.max_requests, set.max_requests),
                 max_retries: or(thresholds.max_retries, set.max_retries),
+                retry_budget: thresholds.retry_budget.as_ref().map(retry_budget),
                 track_remaining: thresholds.track_remaining,
             };
         }
@@ -292,5 +293,23 @@ fn dns(written: &Written) -> DnsSpec {
             DnsLookupFamily::V4Preferred => Family::V4Preferred,
             DnsLookupFamily::All => Family::All,
         },
+    }
+}
+
+fn retry_budget(written: &WrittenBudget) -> RetryBudget {
+    const SHARE: u32 = 200_000;
+    const MIN: u32 = 3;
+    // A percentage is at most 100.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to 1 000 000, as the schema says"
+    )]
+    let share = written
+        .budget_percent
+        .map_or(SHARE, |percent| (percent.value * 10_000.0) as u32);
+    RetryBudget {
+        share,
+        min: written.min_retry_concurrency.unwrap_or(MIN),
     }
 }

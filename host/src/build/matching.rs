@@ -54,7 +54,7 @@ pub(super) fn matches(written: &RouteMatch, values: &Arc<Values>) -> MatchSpec {
     }
 }
 
-fn fraction(written: &RuntimeFractionalPercent, values: &Arc<Values>) -> Fraction {
+pub(super) fn fraction(written: &RuntimeFractionalPercent, values: &Arc<Values>) -> Fraction {
     let default = written.default_value;
     let share = Share::of(default.numerator, default.denominator.get());
     Fraction::new(share, values, &written.runtime_key)

@@ -75,7 +75,13 @@ impl Workshop<'_> {
         let virtual_hosts = hosts
             .map(|(index, host)| {
                 let place = place.field("virtual_hosts").index(index);
-                self.virtual_host(host, (chain, &filters), place)
+                let mirrors = &written.request_mirror_policies;
+                let host = Host {
+                    written: host,
+                    place,
+                    mirrors,
+                };
+                self.virtual_host(host, (chain, &filters))
             })
             .collect();
         let spec = TableSpec {
@@ -119,17 +125,12 @@ impl Workshop<'_> {
         }
     }
 
-    fn virtual_host(
-        &mut self,
-        written: &VirtualHost,
-        (chain, outer): Filters<'_>,
-        place: Place<'_>,
-    ) -> VirtualHostSpec {
+    fn virtual_host(&mut self, host: Host<'_>, (chain, outer): Filters<'_>) -> VirtualHostSpec {
+        let Host { written, place, .. } = host;
         let filters = self.cors_level(chain, outer, written.cors.as_ref(), place);
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         self.check_virtual_host(written, place);
-        let host = Host { written, place };
         let routes = written.routes.iter().enumerate();
         VirtualHostSpec {
             name: written.name.clone(),

@@ -1,18 +1,20 @@
-//! Attempts: timeouts, `RetryPolicy` and `HedgePolicy` to what a route is built from.
+//! Attempts: times, retries, mirrors and internal redirects to what a route is built from.
 
 use std::time::Duration;
 
 use super::Workshop;
-use super::matching::header;
+use super::matching::{fraction, header};
 use crate::config::Place;
 use crate::config::retry::{
-    MaxStreamDuration, ResetHeaderFormat, RetryHostPredicateConfig, RetryPolicy,
+    InternalRedirectPolicy, MaxStreamDuration, RedirectPredicate, RedirectPredicateConfig,
+    RequestMirrorPolicy, ResetHeaderFormat, RetryHostPredicateConfig, RetryPolicy,
 };
 use crate::config::route::{RouteAction, VirtualHost};
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::route::RetryOn;
 use crate::route::spec::{
-    RateLimitedSpec, ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
+    InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec, RedirectPredicateSpec,
+    ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
 };
 
 /// A virtual host, and where it is: what its routes do not say, it says for them.
@@ -20,6 +22,8 @@ use crate::route::spec::{
 pub(super) struct Host<'a> {
     pub(super) written: &'a VirtualHost,
     pub(super) place: Place<'a>,
+    /// `request_mirror_policies` of the route configuration.
+    pub(super) mirrors: &'a [RequestMirrorPolicy],
 }
 
 impl Workshop<'_> {
@@ -59,11 +63,15 @@ impl Workshop<'_> {
         };
         TriesSpec {
             retry: retry.map(|policy| self.retry(policy, retry_place.field("retry_policy"))),
+            mirrors: self.mirrors(written, place, host),
+            internal_redirects: written
+                .internal_redirect_policy
+                .as_ref()
+                .map(internal_redirects),
             count_in_request: host.written.include_request_attempt_count,
             count_in_response: host.written.include_attempt_count_in_response,
             timeout_retry_header: host.written.include_is_timeout_retry_header,
             buffer_limit: buffer_limit(host.written),
-            ..TriesSpec::UNSET
         }
     }
 
@@ -115,6 +123,44 @@ impl Workshop<'_> {
         }
     }
 
+    /// The mirrors of the most specific level that has any.
+    fn mirrors(
+        &mut self,
+        written: &RouteAction,
+        place: Place<'_>,
+        host: Host<'_>,
+    ) -> Vec<MirrorSpec> {
+        let levels = [
+            &written.request_mirror_policies[..],
+            &host.written.request_mirror_policies,
+            host.mirrors,
+        ];
+        let level = levels.into_iter().find(|level| !level.is_empty());
+        let mut mirrors = Vec::new();
+        for policy in level.into_iter().flatten() {
+            let cluster = match (policy.cluster.as_str(), policy.cluster_header.as_str()) {
+                ("", "") => None,
+                (name, "") => Some(MirrorClusterSpec::Named(name.to_owned())),
+                ("", name) => Some(MirrorClusterSpec::Header(name.to_owned())),
+                _ => None,
+            };
+            let Some(cluster) = cluster else {
+                let message = "a mirror needs either 'cluster' or 'cluster_header'";
+                self.diagnostics
+                    .error(place.field("request_mirror_policies"), message);
+                continue;
+            };
+            let share = policy.runtime_fraction.as_ref();
+            let values = &self.values;
+            mirrors.push(MirrorSpec {
+                cluster,
+                fraction: share.map(|share| fraction(share, values)),
+                shadow_suffix: !policy.disable_shadow_host_suffix_append,
+            });
+        }
+        mirrors
+    }
+
     fn retry(&mut self, written: &RetryPolicy, place: Place<'_>) -> RetrySpec {
         let attempts = written.host_selection_retry_max_attempts;
         let Ok(host_selection_attempts) = u32::try_from(attempts) else {
@@ -158,8 +204,24 @@ impl Workshop<'_> {
                 .collect(),
             other_hosts,
             host_selection_attempts,
-            other_priorities: None,
         }
+    }
+}
+
+fn internal_redirects(written: &InternalRedirectPolicy) -> InternalRedirectSpec {
+    let predicate = |predicate: &RedirectPredicate| match &predicate.typed_config {
+        RedirectPredicateConfig::AllowListedRoutes(config) => {
+            RedirectPredicateSpec::AllowListedRoutes(config.allowed_route_names.clone())
+        }
+        RedirectPredicateConfig::PreviousRoutes(_) => RedirectPredicateSpec::PreviousRoutes,
+        RedirectPredicateConfig::SafeCrossScheme(_) => RedirectPredicateSpec::SafeCrossScheme,
+    };
+    InternalRedirectSpec {
+        max_redirects: written.max_internal_redirects,
+        statuses: written.redirect_response_codes.clone(),
+        predicates: written.predicates.iter().map(predicate).collect(),
+        allow_cross_scheme: written.allow_cross_scheme_redirect,
+        copied_headers: written.response_headers_to_copy.clone(),
     }
 }
 

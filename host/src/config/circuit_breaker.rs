@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::route::RoutingPriority;
+use crate::config::scalar::Percent;
 
 /// `envoy.config.cluster.v3.CircuitBreakers`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -14,7 +15,7 @@ pub struct CircuitBreakers {
 }
 
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.cluster.v3.CircuitBreakers.Thresholds")]
 pub struct Thresholds {
     /// Which requests these limits are for.
@@ -32,7 +33,22 @@ pub struct Thresholds {
     /// Retries at once; 3 by default.
     #[serde(default)]
     pub max_retries: Option<u32>,
+    /// How many retries there may be for the requests under way, in place of `max_retries`.
+    #[serde(default)]
+    pub retry_budget: Option<RetryBudget>,
     /// Whether statistics tell how much is left.
     #[serde(default)]
     pub track_remaining: bool,
+}
+
+/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget")]
+pub struct RetryBudget {
+    /// Share of the requests under way and waiting; 20 % by default.
+    #[serde(default)]
+    pub budget_percent: Option<Percent>,
+    /// Retries that there may always be; 3 by default.
+    #[serde(default)]
+    pub min_retry_concurrency: Option<u32>,
 }

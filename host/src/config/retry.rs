@@ -1,4 +1,4 @@
-//! What a route says about sending a request again, or more than once.
+//! What a route says about sending a request again, or elsewhere as well.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,36 +42,6 @@ pub struct RetryPolicy {
     /// Only requests that match one of these are tried again; all where there is none.
     #[serde(default)]
     pub retriable_request_headers: Vec<HeaderMatcher>,
-}
-
-/// `envoy.config.route.v3.RetryPolicy.RetryPriority`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.route.v3.RetryPolicy.RetryPriority")]
-pub struct RetryPriority {
-    /// Any name.
-    pub name: String,
-    /// How priorities are left out.
-    #[serde(rename = "any:typed_config")]
-    pub typed_config: RetryPriorityConfig,
-}
-
-/// The types of a `retry_priority`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "any:retry priority")]
-pub enum RetryPriorityConfig {
-    /// Those that were tried.
-    #[serde(
-        rename = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
-    )]
-    PreviousPriorities(PreviousPrioritiesConfig),
-}
-
-/// `envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig")]
-pub struct PreviousPrioritiesConfig {
-    /// After how many tries the priorities that are left out are brought up to date.
-    pub update_frequency: i32,
 }
 
 /// `envoy.config.route.v3.RetryPolicy.RetryHostPredicate`.
@@ -144,18 +114,6 @@ pub enum ResetHeaderFormat {
     Seconds,
     /// Seconds since 1970.
     UnixTimestamp,
-}
-
-/// `envoy.config.route.v3.HedgePolicy`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.route.v3.HedgePolicy")]
-pub struct HedgePolicy {
-    /// Requests at the start; 1 is what Envoy makes whatever this says.
-    #[serde(default)]
-    pub initial_requests: Option<u32>,
-    /// Whether a try that has run into `per_try_timeout` goes on beside the next one.
-    #[serde(default)]
-    pub hedge_on_per_try_timeout: bool,
 }
 
 /// `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`.

@@ -7,7 +7,9 @@ use crate::config::filter::cors::OldCorsPolicy;
 use crate::config::filter::per_route::PerFilterConfigs;
 use crate::config::header::{HeaderMatcher, HeaderValueOption};
 use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
-use crate::config::retry::{MaxStreamDuration, RetryPolicy};
+use crate::config::retry::{
+    InternalRedirectPolicy, MaxStreamDuration, RequestMirrorPolicy, RetryPolicy,
+};
 use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPercent};
 
 mod hash_policy;
@@ -70,6 +72,9 @@ pub struct RouteConfiguration {
     /// Whether each segment of a path is matched without what follows its first `;`.
     #[serde(default)]
     pub ignore_path_parameters_in_path_matching: bool,
+    /// Which clusters get copies, of virtual hosts that do not say it themselves.
+    #[serde(default)]
+    pub request_mirror_policies: Vec<RequestMirrorPolicy>,
 }
 
 /// `envoy.config.route.v3.VirtualHost`.
@@ -110,6 +115,9 @@ pub struct VirtualHost {
     /// What is tried again, of routes that do not say it themselves.
     #[serde(default)]
     pub retry_policy: Option<RetryPolicy>,
+    /// Which clusters get copies, of routes that do not say it themselves.
+    #[serde(default)]
+    pub request_mirror_policies: Vec<RequestMirrorPolicy>,
     /// Whether requests say in `x-envoy-attempt-count` how often they were sent.
     #[serde(default)]
     pub include_request_attempt_count: bool,
@@ -350,6 +358,12 @@ pub struct RouteAction {
     /// The protocols that clients may or may not change to, whatever the connection manager says.
     #[serde(default)]
     pub upgrade_configs: Vec<RouteUpgradeConfig>,
+    /// Which clusters get copies.
+    #[serde(default)]
+    pub request_mirror_policies: Vec<RequestMirrorPolicy>,
+    /// Which redirects of the upstream are followed.
+    #[serde(default)]
+    pub internal_redirect_policy: Option<InternalRedirectPolicy>,
 }
 
 /// `RouteAction.UpgradeConfig`.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::kept::Kept;
+use super::mirror::Copy;
 use super::reply::decimal;
 use crate::clock;
 use crate::exchange::{Exchange, Flags};
@@ -21,7 +22,9 @@ use crate::headers::{Headers, Known};
 use crate::limits;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
-use crate::route::{EnvoyHeaders, Failure, Forward, RequestTimes, Retries, Verdict, Wait};
+use crate::route::{
+    EnvoyHeaders, Failure, Forward, InternalRedirects, RequestTimes, Retries, Verdict, Wait,
+};
 use crate::upstream::{Cluster, ClusterStats, Endpoint, Lease, Priority, RetryPermit};
 use crate::worker::Worker;
 
@@ -47,6 +50,10 @@ pub(super) struct Attempts {
     /// Endpoints that were tried, where others are wanted.
     tried: Vec<SocketAddr>,
     says: Says,
+    /// Which responses lead to another request.
+    redirects: Option<Arc<InternalRedirects>>,
+    /// How much of the body is kept, in bytes.
+    buffer_limit: usize,
     last: Last,
     /// Whether the one attempt was made that needs no policy.
     raced: bool,
@@ -94,6 +101,8 @@ impl Attempts {
             permit: None,
             tried: Vec::new(),
             says: Says::default(),
+            redirects: None,
+            buffer_limit: 0,
             last: Last::default(),
             raced: false,
         }
@@ -114,10 +123,17 @@ impl Attempts {
             self.says.count_in_response = tries.count_in_response;
             self.says.timeout_retry = tries.timeout_retry_header;
         }
-        if self.retries.is_some() {
-            let limit = tries.and_then(|tries| tries.buffer_limit);
-            self.kept.keep(limit.unwrap_or(listener_limit));
+        let limit = tries.and_then(|tries| tries.buffer_limit);
+        self.buffer_limit = limit.unwrap_or(listener_limit);
+        self.redirects = tries.and_then(|tries| tries.redirects.clone());
+        if self.retries.is_some() || self.redirects.is_some() {
+            self.kept.keep(self.buffer_limit);
         }
+    }
+
+    /// Lets copies have the body as it goes upstream.
+    pub(super) fn copy_to(&mut self, copies: Vec<Copy>) {
+        self.kept.copy_to(copies, self.buffer_limit);
     }
 
     /// Begins an attempt. The head of the first was announced before the route's changes.
@@ -193,7 +209,8 @@ impl Attempts {
         {
             self.tried.push(lease.endpoint().address);
         }
-        if self.retries.is_none() && !self.raced && self.last.reused && is_idempotent(exchange) {
+        let kept_anyway = self.retries.is_some() || self.redirects.is_some();
+        if !kept_anyway && !self.raced && self.last.reused && is_idempotent(exchange) {
             self.kept.keep(limits::RACE_BODY_BYTES);
         }
     }
@@ -225,8 +242,11 @@ impl Attempts {
 
     /// The body has become too long to be sent again.
     pub(super) fn abandon(&mut self, stats: &ClusterStats) {
-        if self.retries.take().is_some() {
+        let had_retries = self.retries.take().is_some();
+        if had_retries {
             self.permit = None;
+        }
+        if had_retries || self.redirects.is_some() {
             stats.retry_or_shadow_abandoned.inc();
         }
     }
@@ -259,6 +279,13 @@ impl Attempts {
         stats.retry_upstream_rq_by_code.record(exchange.status);
         let wait = retries.wait(Some(&exchange.response), clock::wall(), worker.random());
         Some(counted(wait, stats))
+    }
+
+    /// The policy by which a response of that status is followed, where it is one to follow.
+    pub(super) fn redirects(&self, status: u16) -> Option<&Arc<InternalRedirects>> {
+        self.redirects
+            .as_ref()
+            .filter(|redirects| redirects.follows(status))
     }
 
     /// Whether the request is sent again after a failure, and after which wait.

@@ -23,6 +23,7 @@ use super::hygiene;
 use super::io::{Frame, H1Reader, H2Reader, ReadError, Reader, Writer};
 use super::phases::{Chain, Walk, Whole};
 use super::pump::{Direction, Pump, PumpError};
+use super::redirect::Followed;
 use super::reply::{Reply, decimal};
 use super::stream::{self, Stream, Surroundings, Tunnel};
 use crate::clock;
@@ -53,15 +54,27 @@ pub(super) enum Await {
 
 /// What the response's head says about its body.
 #[derive(Clone, Copy)]
-struct Answer {
+pub(super) struct Answer {
     body: BodyLength,
     keep_alive: bool,
+}
+
+impl Answer {
+    /// Whether nothing follows the head.
+    pub(super) const fn is_empty(self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// Whether the connection may carry another request.
+    pub(super) const fn keeps_connection(self) -> bool {
+        self.keep_alive
+    }
 }
 
 impl UpstreamSide<'_> {
     /// Reads the head of the final response into `into`. Interim responses are dropped: Envoy does
     /// not forward them either.
-    fn poll_head(
+    pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         asked: Asked,
@@ -115,9 +128,9 @@ impl UpstreamSide<'_> {
 
 /// What of the request tells how the response's head is read.
 #[derive(Clone, Copy)]
-struct Asked {
-    method: MethodKind,
-    tunnel: Option<Tunnel>,
+pub(super) struct Asked {
+    pub(super) method: MethodKind,
+    pub(super) tunnel: Option<Tunnel>,
 }
 
 impl Asked {
@@ -212,6 +225,8 @@ pub(super) enum Ended {
     Replaced(Box<Reply>),
     /// The response is not passed on: the request is sent again, after this wait.
     Again(Duration),
+    /// The response is followed: the request in the exchange is the next one.
+    Redirected(Followed),
 }
 
 /// Both directions of a stream, until the response has ended.
@@ -294,7 +309,8 @@ pub(super) async fn converse(
 /// The request's body from its beginning on; the head is in the writer already.
 fn begin_upload(stream: &mut Stream<'_, '_>, attempts: &mut Attempts) -> Pump {
     if let Some(whole) = stream.chain.take_request_body() {
-        attempts.kept.put_whole(whole);
+        let trailers = &stream.chain.exchange.request_trailers;
+        attempts.kept.put_whole(whole, trailers);
     }
     if stream.incoming.has_body {
         attempts.kept.settle();
@@ -354,6 +370,10 @@ impl Conversation<'_> {
             );
             if self.attempts.kept.take_too_long() {
                 self.attempts.abandon(self.stats);
+            }
+            let given_up = self.attempts.kept.take_given_up();
+            if given_up > 0 {
+                self.stats.retry_or_shadow_abandoned.add(given_up.into());
             }
             if pump.frames() != before {
                 let now = clock::now();
@@ -490,10 +510,8 @@ impl Conversation<'_> {
         limits.active(now);
         limits.answered();
         self.answer = Some(answer);
-        exchange.status = status_of(&exchange.response);
-        self.attempts.note_interim(upstream.interim);
-        if let Some(wait) = self.attempts.after_head(exchange, self.around.worker) {
-            self.download = Download::Over(Ended::Again(wait));
+        if let Some(instead) = self.instead(stream, upstream.interim) {
+            self.download = Download::Over(instead);
             return Ok(Poll::Ready(()));
         }
         self.download = self.head_came(stream, answer, now)?;
@@ -505,6 +523,39 @@ impl Conversation<'_> {
             self.poll_upload(cx, stream, limits, upstream)?;
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// What happens in place of passing the response on whose head is there, if something does.
+    fn instead(&mut self, stream: &mut Stream<'_, '_>, interim: bool) -> Option<Ended> {
+        let exchange = &mut *stream.chain.exchange;
+        exchange.status = status_of(&exchange.response);
+        self.attempts.note_interim(interim);
+        if let Some(wait) = self.attempts.after_head(exchange, self.around.worker) {
+            return Some(Ended::Again(wait));
+        }
+        self.follow_redirect(stream).map(Ended::Redirected)
+    }
+
+    /// Whether the response is a redirect that is followed here. The request's head is the next
+    /// request's then.
+    fn follow_redirect(&self, stream: &mut Stream<'_, '_>) -> Option<Followed> {
+        let redirects = self.attempts.redirects(stream.chain.exchange.status)?;
+        // A tunnel has no end that would be there.
+        let has_all = stream.tunnel.is_none()
+            && stream.has_whole_request()
+            && (!stream.incoming.has_body || self.attempts.kept.is_whole());
+        let leads = stream.chain.exchange.response.has(Known::Location);
+        let followed = if has_all && leads {
+            stream.redirect(redirects)
+        } else {
+            None
+        };
+        if followed.is_some() {
+            self.stats.upstream_internal_redirect_succeeded_total.inc();
+        } else {
+            self.stats.upstream_internal_redirect_failed_total.inc();
+        }
+        followed
     }
 
     /// The head of the response is there: statistics, hygiene, the route's mutations, the filters.
@@ -647,7 +698,7 @@ fn unswitched(status: u16, response: &Headers) -> Reply {
     reply
 }
 
-fn status_of(response: &Headers) -> u16 {
+pub(super) fn status_of(response: &Headers) -> u16 {
     let text = response
         .known(Known::Status)
         .and_then(|text| std::str::from_utf8(text).ok());

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+
 use super::attempts::Attempts;
 use super::conversation::{Await, Ended, UpstreamSide, before_head, converse};
 use super::deadlines::Deadlines;
@@ -20,18 +23,23 @@ use super::h1::head::HeadParser;
 use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
-use super::stream::{Stream, Tunnel};
+use super::mirror;
+use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use crate::clock;
 use crate::exchange::{Exchange, Protocol};
-use crate::headers::{Known, NameCase, NameFormat};
+use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::observe::metrics::VirtualClusterStats;
 use crate::route::{self, Action, Forward, Retries, Times};
+use crate::socket::Socket;
 use crate::upstream::{
-    Avoid, Cluster, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome,
+    Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome,
     Priority, RawLease, Release, Resource, Wish,
 };
 use crate::wasm;
+
+/// A connection, the buffer to read into and the one to write from.
+type Http1Parts<'io> = (&'io mut Socket, &'io mut BytesMut, &'io mut BytesMut);
 
 /// Control headers about attempts: they are for this proxy alone.
 const CONTROL: [Known; 6] = [
@@ -53,21 +61,31 @@ const DISCARDED_BODY_BYTES: u64 = 64 * 1024;
 pub(crate) async fn proxy(
     stream: &mut Stream<'_, '_>,
     choice: wasm::Upstream,
-) -> Result<(), Error> {
+) -> Result<Acted, Error> {
     let (mut attempts, mut limits) = plan(stream, &choice)?;
     loop {
         attempts.begin(stream.chain.exchange, &limits);
         let result = attempt(stream, &mut attempts, &mut limits).await;
         limits.end_try();
         let wait = match result {
-            Ok(Ended::Whole) => return Ok(()),
-            Ok(Ended::Replaced(reply)) => return stream.reply(*reply).await,
+            Ok(Ended::Whole) => return Ok(Acted::Answered),
+            Ok(Ended::Replaced(reply)) => {
+                stream.reply(*reply).await?;
+                return Ok(Acted::Answered);
+            }
+            Ok(Ended::Redirected(followed)) => {
+                let body = followed.with_body.then(|| attempts.kept.take_whole());
+                return Ok(Acted::Redirected(body.flatten()));
+            }
             Ok(Ended::Again(wait)) => wait,
             Err(error) => {
                 note_failure(stream, &attempts, &error);
                 match after_failure(stream, &mut attempts, &error) {
                     Some(wait) => wait,
-                    None => return give_up(stream, &attempts, error).await,
+                    None => {
+                        give_up(stream, &attempts, &error).await;
+                        return Err(error);
+                    }
                 }
             }
         };
@@ -195,11 +213,7 @@ async fn rest(
 }
 
 /// Ends the last attempt with what the client is to be told.
-async fn give_up(
-    stream: &mut Stream<'_, '_>,
-    attempts: &Attempts,
-    error: Error,
-) -> Result<(), Error> {
+async fn give_up(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error) {
     if !stream.responding && error.side() == Side::Upstream {
         let stats = attempts.cluster.stats(stream.around.worker.index);
         let status = error.reply().status;
@@ -208,7 +222,6 @@ async fn give_up(
     if matches!(error.kind, Kind::ConnectFailure(_) | Kind::ConnectTimeout) {
         take_ready_body(stream).await;
     }
-    Err(error)
 }
 
 /// Takes in as much of the request's body as is there already: a client that has sent all of it may
@@ -276,7 +289,6 @@ fn plan(
         &mut exchange.request,
         choice.timeout,
         policy.map(|policy| &**policy),
-        false,
     );
     let alternative = exchange
         .request
@@ -300,6 +312,18 @@ fn plan(
     }
     for control in CONTROL {
         exchange.request.remove_known(control);
+    }
+    if let Some(forward) = forward
+        && !forward.tries.mirrors.is_empty()
+        && stream.tunnel.is_none()
+    {
+        let copies = mirror::start(
+            stream,
+            &forward.tries.mirrors,
+            attempts.priority,
+            times.total,
+        );
+        attempts.copy_to(copies);
     }
     let late_status = if alternative { 204 } else { 504 };
     let limits = Deadlines::new(stream, times, late_status);
@@ -424,40 +448,17 @@ async fn over_http1(
     mut lease: Http1Lease,
 ) -> Result<Ended, Error> {
     let cluster = Arc::clone(&attempts.cluster);
-    let trailers = cluster.spec().http1_trailers;
-    let framing = request_framing(stream);
-    let (socket, read_buf, write_buf) = lease.parts();
     let spec = cluster.spec();
     let exchange = &mut *stream.chain.exchange;
-    match spec.http1_names {
-        NameFormat::Case(NameCase::Lower) => {}
-        NameFormat::Case(case) => exchange.request.spell_unkept(case),
+    if let kept @ NameFormat::Kept(_) = spec.http1_names {
         // The names of the response; those of the request are the client's.
-        kept @ NameFormat::Kept(_) => exchange.response.spell(kept),
+        exchange.response.spell(kept);
     }
-    let form = if spec.http1_absolute_target {
-        TargetForm::Absolute
-    } else {
-        TargetForm::Origin
-    };
-    let encoded = encode::encode_request_to(write_buf, &exchange.request, framing, form);
-    if encoded.is_err() {
+    let opening = (stream.incoming.has_body, stream.tunnel);
+    let request = &mut exchange.request;
+    let Some(upstream) = open_http1(lease.parts(), request, opening, spec) else {
         lease.release(Release::Reuse);
         return Err(Kind::Unencodable.into());
-    }
-    let (read_half, write_half) = socket.split();
-    let mut writer = H1Writer::new(write_half, write_buf, trailers);
-    if stream.tunnel.is_some() {
-        writer.begin_tunnel();
-    } else {
-        writer.begin(framing);
-    }
-    let upstream = UpstreamSide {
-        limits: response_limits(&cluster),
-        reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
-        writer: Writer::H1(writer),
-        head: Await::Http1(HeadParser::new()),
-        interim: false,
     };
     let stats = cluster.stats(stream.around.worker.index);
     let (result, kept) = converse(stream, stats, limits, attempts, upstream).await;
@@ -470,6 +471,42 @@ async fn over_http1(
     result
 }
 
+/// The upstream's side of a stream on an HTTP/1 connection, its head on the way; none where the head
+/// cannot be said in HTTP/1.
+pub(super) fn open_http1<'io>(
+    (socket, read_buf, write_buf): Http1Parts<'io>,
+    request: &mut Headers,
+    (has_body, tunnel): (bool, Option<Tunnel>),
+    spec: &ClusterSpec,
+) -> Option<UpstreamSide<'io>> {
+    match spec.http1_names {
+        NameFormat::Case(NameCase::Lower) | NameFormat::Kept(_) => {}
+        NameFormat::Case(case) => request.spell_unkept(case),
+    }
+    let form = if spec.http1_absolute_target {
+        TargetForm::Absolute
+    } else {
+        TargetForm::Origin
+    };
+    let framing = request_framing(request, has_body, tunnel);
+    encode::encode_request_to(write_buf, request, framing, form).ok()?;
+    let trailers = spec.http1_trailers;
+    let (read_half, write_half) = socket.split();
+    let mut writer = H1Writer::new(write_half, write_buf, trailers);
+    if tunnel.is_some() {
+        writer.begin_tunnel();
+    } else {
+        writer.begin(framing);
+    }
+    Some(UpstreamSide {
+        limits: response_limits(spec),
+        reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
+        writer: Writer::H1(writer),
+        head: Await::Http1(HeadParser::new()),
+        interim: false,
+    })
+}
+
 async fn over_http2(
     stream: &mut Stream<'_, '_>,
     attempts: &mut Attempts,
@@ -478,25 +515,8 @@ async fn over_http2(
 ) -> Result<Ended, Error> {
     let cluster = Arc::clone(&attempts.cluster);
     let request = &stream.chain.exchange.request;
-    let head = match stream.tunnel {
-        Some(_) => h2_glue::tunnel_to(request),
-        None => h2_glue::request_to(request),
-    };
-    let Some(head) = head else {
-        return Err(Kind::Unencodable.into());
-    };
-    let end = !stream.incoming.has_body;
-    let (response, body) = match lease.sender().send_request(head, end) {
-        Ok(sent) => sent,
-        Err(error) => return Err(before_head(&error).into()),
-    };
-    let upstream = UpstreamSide {
-        limits: response_limits(&cluster),
-        reader: None,
-        writer: Writer::H2(H2Writer::new(body)),
-        head: Await::Http2(response),
-        interim: false,
-    };
+    let opening = (stream.incoming.has_body, stream.tunnel);
+    let upstream = open_http2(lease.sender(), request, opening, cluster.spec())?;
     let stats = cluster.stats(stream.around.worker.index);
     let (result, _) = converse(stream, stats, limits, attempts, upstream).await;
     lease.record(if result.is_ok() {
@@ -505,6 +525,32 @@ async fn over_http2(
         failed(&result)
     });
     result
+}
+
+/// The upstream's side of a new stream on an HTTP/2 connection.
+pub(super) fn open_http2(
+    sender: &mut SendRequest<Bytes>,
+    request: &Headers,
+    (has_body, tunnel): (bool, Option<Tunnel>),
+    spec: &ClusterSpec,
+) -> Result<UpstreamSide<'static>, Error> {
+    let head = match tunnel {
+        Some(_) => h2_glue::tunnel_to(request),
+        None => h2_glue::request_to(request),
+    };
+    let Some(head) = head else {
+        return Err(Kind::Unencodable.into());
+    };
+    match sender.send_request(head, !has_body) {
+        Ok((response, body)) => Ok(UpstreamSide {
+            limits: response_limits(spec),
+            reader: None,
+            writer: Writer::H2(H2Writer::new(body)),
+            head: Await::Http2(response),
+            interim: false,
+        }),
+        Err(error) => Err(before_head(&error).into()),
+    }
 }
 
 /// A `CONNECT` that ends here: the bytes behind it, on a connection of their own.
@@ -524,7 +570,7 @@ async fn over_tcp(
     let mut writer = H1Writer::new(write_half, &mut write_buf, false);
     writer.begin_tunnel();
     let upstream = UpstreamSide {
-        limits: response_limits(&cluster),
+        limits: response_limits(cluster.spec()),
         reader: Some(Reader::H1(reader)),
         writer: Writer::H1(writer),
         head: Await::Accepted,
@@ -546,8 +592,7 @@ async fn over_tcp(
 }
 
 /// How large the heads of a cluster's responses may be. Over HTTP/2 the codec bounds their bytes.
-fn response_limits(cluster: &Cluster) -> HeadLimits {
-    let spec = cluster.spec();
+const fn response_limits(spec: &ClusterSpec) -> HeadLimits {
     HeadLimits {
         bytes: spec.response_head_bytes,
         fields: spec.response_fields,
@@ -571,15 +616,14 @@ const fn failed(result: &Result<Ended, Error>) -> Outcome {
 
 /// How the request's body is framed for an HTTP/1 upstream. What follows the opening of a tunnel is
 /// no body.
-fn request_framing(stream: &Stream<'_, '_>) -> BodyLength {
-    if !stream.incoming.has_body || stream.tunnel.is_some() {
-        let request = &stream.chain.exchange.request;
-        return match request.known(Known::ContentLength) {
+fn request_framing(request: &Headers, has_body: bool, tunnel: Option<Tunnel>) -> BodyLength {
+    let length = request.known(Known::ContentLength);
+    if !has_body || tunnel.is_some() {
+        return match length {
             Some(b"0") => BodyLength::Length(0),
             _ => BodyLength::None,
         };
     }
-    let length = stream.chain.exchange.request.known(Known::ContentLength);
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     length.map_or(BodyLength::Chunked, BodyLength::Length)
 }

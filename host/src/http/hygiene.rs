@@ -507,7 +507,7 @@ fn uuid(random: u128) -> [u8; 36] {
 }
 
 /// Adds `value` to the list in `name`, or makes it.
-fn append_list(headers: &mut Headers, name: Known, value: &[u8], separator: &[u8]) {
+pub(super) fn append_list(headers: &mut Headers, name: Known, value: &[u8], separator: &[u8]) {
     match headers.known(name) {
         Some(old) if !old.is_empty() => {
             let joined = [old, separator, value].concat();

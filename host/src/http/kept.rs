@@ -7,7 +7,9 @@
 use bytes::{Bytes, BytesMut};
 
 use super::io::Frame;
+use super::mirror::Copy;
 use super::phases::Whole;
+use crate::headers::Headers;
 
 /// A piece shorter than this is copied to those before it, so that it does not hold a whole read
 /// buffer.
@@ -22,6 +24,11 @@ pub(super) struct Kept {
     length: usize,
     state: State,
     is_too_long: bool,
+    /// Who else gets what goes upstream, with at most that many bytes waiting for each.
+    copies: Vec<Copy>,
+    copy_limit: usize,
+    /// Copies that fell behind.
+    given_up: u32,
     /// Whether the body has ended, and if so, whether with trailers.
     end: Option<bool>,
 }
@@ -47,8 +54,17 @@ impl Kept {
         };
     }
 
-    /// Takes a body that was read before as a whole.
-    pub(super) fn put_whole(&mut self, whole: Whole) {
+    /// Hands what goes upstream from now on to these as well; one that has more than `limit` bytes
+    /// waiting is given up.
+    pub(super) fn copy_to(&mut self, copies: Vec<Copy>, limit: usize) {
+        self.copies = copies;
+        self.copy_limit = limit;
+    }
+
+    /// Takes a body that was read before as a whole, with the block that its trailers are in.
+    pub(super) fn put_whole(&mut self, whole: Whole, trailers: &Headers) {
+        self.copy(&whole.content);
+        self.end_copies(whole.has_trailers.then_some(trailers));
         self.length = whole.content.len();
         if !whole.content.is_empty() {
             self.pieces.push(whole.content);
@@ -64,14 +80,40 @@ impl Kept {
 
     /// Lets everything go. The body cannot be sent again.
     pub(super) fn forget(&mut self) {
-        *self = Self {
-            state: State::Lost,
-            ..Self::default()
-        };
+        self.pieces = Vec::new();
+        self.tail = BytesMut::new();
+        self.state = State::Lost;
+    }
+
+    fn copy(&mut self, data: &Bytes) {
+        if self.copies.is_empty() || data.is_empty() {
+            return;
+        }
+        let before = self.copies.len();
+        let limit = self.copy_limit;
+        self.copies.retain(|copy| copy.push(data, limit));
+        let lost = before - self.copies.len();
+        self.given_up = self
+            .given_up
+            .saturating_add(u32::try_from(lost).unwrap_or(u32::MAX));
+    }
+
+    fn end_copies(&mut self, trailers: Option<&Headers>) {
+        for copy in self.copies.drain(..) {
+            if !copy.finish(trailers) {
+                self.given_up = self.given_up.saturating_add(1);
+            }
+        }
+    }
+
+    /// How many copies were given up since this was asked.
+    pub(super) const fn take_given_up(&mut self) -> u32 {
+        std::mem::replace(&mut self.given_up, 0)
     }
 
     /// Takes a piece that goes upstream now.
     pub(super) fn push(&mut self, data: &Bytes) {
+        self.copy(data);
         match self.state {
             State::Off => self.state = State::Lost,
             State::On(limit) if self.length + data.len() > limit => {
@@ -97,8 +139,9 @@ impl Kept {
     }
 
     /// The body has ended.
-    pub(super) fn finish(&mut self, has_trailers: bool) {
-        self.end = Some(has_trailers);
+    pub(super) fn finish(&mut self, trailers: Option<&Headers>) {
+        self.end_copies(trailers);
+        self.end = Some(trailers.is_some());
         if self.state == State::Off {
             // There was no content: an end can be said again.
             self.state = State::On(0);
@@ -110,6 +153,26 @@ impl Kept {
         if !self.tail.is_empty() {
             self.pieces.push(self.tail.split().freeze());
         }
+    }
+
+    /// The whole body, where all of it is here; nothing of it stays.
+    pub(super) fn take_whole(&mut self) -> Option<Whole> {
+        let has_trailers = self.end.filter(|_| self.state != State::Lost)?;
+        self.settle();
+        let pieces = std::mem::take(&mut self.pieces);
+        let content = match &pieces[..] {
+            [one] => one.clone(),
+            several => several.concat().into(),
+        };
+        Some(Whole {
+            content,
+            has_trailers,
+        })
+    }
+
+    /// Whether all of the body is here.
+    pub(super) fn is_whole(&self) -> bool {
+        self.end.is_some() && self.state != State::Lost
     }
 
     /// How many frames were kept: where one stands that has sent all of them.
@@ -161,7 +224,7 @@ mod tests {
             kept.push(&piece.into());
             assert_eq!(replay(&mut kept), (all.clone(), None));
         }
-        kept.finish(true);
+        kept.finish(Some(&Headers::new()));
         assert_eq!(replay(&mut kept), (all, Some(true)));
         assert!(kept.is_replayable());
     }
@@ -175,7 +238,7 @@ mod tests {
         kept.push(&Bytes::from_static(b"5"));
         assert!(kept.take_too_long());
         kept.push(&Bytes::from_static(b"6"));
-        kept.finish(false);
+        kept.finish(None);
         assert!(!kept.take_too_long());
         assert!(!kept.is_replayable());
     }
@@ -187,7 +250,7 @@ mod tests {
         kept.push(&Bytes::from_static(b"1"));
         assert!(!kept.is_replayable());
         let mut empty = Kept::default();
-        empty.finish(false);
+        empty.finish(None);
         assert!(empty.is_replayable());
         assert_eq!(replay(&mut empty), (Vec::new(), Some(false)));
     }

@@ -112,6 +112,16 @@ impl<'a> Chain<'a> {
         );
     }
 
+    /// Begins the walk anew, for another request of the same stream whose body is `body`.
+    pub(crate) fn restart(&mut self, body: Option<Whole>) {
+        let slots = self.states.len();
+        self.states.clear();
+        self.states.resize_with(slots, SlotState::default);
+        self.reached = 0;
+        self.request_body = body;
+        self.streams = Streams::default();
+    }
+
     /// Whether routes may have something to say to its filters.
     fn has_variants(&self) -> bool {
         std::ptr::eq(self.filters, &*self.manager.filters)

@@ -157,22 +157,25 @@ impl Pump {
                 chain.trailers(self.direction)?
             }
         };
+        if !content.is_empty() {
+            chain.count_sent(self.direction, content.len());
+        }
+        let trailers = chain.forwarded_trailers(self.direction);
+        let trailers = trailers.filter(|_| has_trailers);
         if let Some(kept) = kept {
             if !content.is_empty() {
                 kept.push(&content);
             }
             if self.read_all {
-                kept.finish(has_trailers);
+                kept.finish(trailers);
             }
             self.replayed = kept.frames();
         }
         if !content.is_empty() {
-            chain.count_sent(self.direction, content.len());
             writer.push(content);
         }
         if self.read_all {
-            let trailers = chain.forwarded_trailers(self.direction);
-            writer.push_end(trailers.filter(|_| has_trailers));
+            writer.push_end(trailers);
         }
         Ok(())
     }

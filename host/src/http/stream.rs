@@ -29,7 +29,7 @@ use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::observe::metrics::{HttpStats, VirtualClusterStats};
 use crate::observe::stats::Sharded;
-use crate::route::{self, Action, Facts, NewCookies, Pick, Route};
+use crate::route::{self, Action, Facts, Followed, NewCookies, Pick, Route};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
 use crate::variant::Variants;
 use crate::wasm::Upstream;
@@ -111,6 +111,15 @@ pub(crate) enum Ended {
     Gone,
 }
 
+/// What came of a request that went through the chain.
+pub(crate) enum Acted {
+    /// The client has its response.
+    Answered,
+    /// The upstream's redirect is followed: the request in the exchange is the next one, with this
+    /// body.
+    Redirected(Option<Whole>),
+}
+
 /// One request. See the module's page.
 pub(crate) struct Stream<'a, 'io> {
     pub(crate) around: Surroundings<'a>,
@@ -130,6 +139,8 @@ pub(crate) struct Stream<'a, 'io> {
     pub(crate) incoming: Incoming,
     /// How long the stream may last, from its first byte on.
     pub(crate) duration: Option<Duration>,
+    /// The redirects that were followed.
+    pub(super) followed: Followed,
     /// Whether a reply in the upstream's place says how often the request was sent.
     pub(crate) tells_attempts: bool,
     /// What it opens, if it does.
@@ -163,6 +174,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             timer,
             incoming,
             duration: None,
+            followed: Vec::new(),
             tells_attempts: false,
             tunnel: None,
             chain_started: false,
@@ -191,13 +203,18 @@ impl<'a, 'io> Stream<'a, 'io> {
             told.map_err(|error| Error::of_response_write(&error))?;
         }
         self.admit()?;
-        self.chain_started = true;
-        let verdict = self.filter_request().await?;
-        match verdict {
-            Ok(choice) => self.act(choice).await,
-            Err(reply) => {
-                let route = self.route.clone().filter(|_| reply.of_route);
-                self.reply_with(*reply, route.as_deref()).await
+        loop {
+            self.chain_started = true;
+            let choice = match self.filter_request().await? {
+                Ok(choice) => choice,
+                Err(reply) => {
+                    let route = self.route.clone().filter(|_| reply.of_route);
+                    return self.reply_with(*reply, route.as_deref()).await;
+                }
+            };
+            match self.act(choice).await? {
+                Acted::Answered => return Ok(()),
+                Acted::Redirected(body) => self.begin_again(body),
             }
         }
     }
@@ -347,7 +364,7 @@ impl<'a, 'io> Stream<'a, 'io> {
     }
 
     /// Does what the route says, or what the terminal filter says in its place.
-    async fn act(&mut self, choice: Upstream) -> Result<(), Error> {
+    async fn act(&mut self, choice: Upstream) -> Result<Acted, Error> {
         if choice.cluster.is_some() {
             return forward::proxy(self, choice).await;
         }
@@ -366,7 +383,8 @@ impl<'a, 'io> Stream<'a, 'io> {
                 let reply = Reply::new(redirect.status(), "direct_response");
                 let reply = reply.header(Known::Location.into(), &location);
                 self.around.stats.rq_redirect.inc();
-                self.reply_with(reply, Some(&route)).await
+                self.reply_with(reply, Some(&route)).await?;
+                Ok(Acted::Answered)
             }
             Action::Direct(direct) => {
                 let mut reply = Reply::new(direct.status, "direct_response");
@@ -380,7 +398,8 @@ impl<'a, 'io> Stream<'a, 'io> {
                     reply = reply.header(Known::Location.into(), &location);
                 }
                 self.around.stats.rq_direct_response.inc();
-                self.reply_with(reply, Some(&route)).await
+                self.reply_with(reply, Some(&route)).await?;
+                Ok(Acted::Answered)
             }
         }
     }
@@ -642,6 +661,12 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Counts, logs, and ends the filters' states.
     fn finish(mut self) -> Ended {
+        self.end();
+        self.ended
+    }
+
+    /// The end of a request, or of one that is followed by another.
+    pub(super) fn end(&mut self) {
         let now = clock::now();
         let stats = self.around.stats;
         let exchange = &mut *self.chain.exchange;
@@ -675,7 +700,6 @@ impl<'a, 'io> Stream<'a, 'io> {
         // Only the reply itself may speak of its body, as in Envoy.
         self.chain.exchange.local_reply_body = None;
         self.chain.finish();
-        self.ended
     }
 }
 
@@ -708,7 +732,7 @@ fn after_start(reason: &str) -> Cow<'static, str> {
 }
 
 /// How long a stream on that route may last, from its first byte on.
-fn duration(
+pub(super) fn duration(
     around: Surroundings<'_>,
     route: Option<&Route>,
     exchange: &mut Exchange,
@@ -731,7 +755,7 @@ fn variants<'a>(around: Surroundings<'a>, route: Option<&'a Route>, pick: Pick) 
 }
 
 /// Matches the route, chooses on it, and notes what filters and logs may know about it.
-fn match_route(
+pub(super) fn match_route(
     around: Surroundings<'_>,
     random: u64,
     exchange: &mut Exchange,

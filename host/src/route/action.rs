@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use super::error::{Problem, Report};
 use super::hash::{HashPolicies, NewCookies};
+use super::internal_redirect::InternalRedirects;
 use super::matcher::PathMatcher;
+use super::mirror::Mirror;
 use super::mutation::{Level, Levels, Scratch};
 use super::redirect::{self, Redirect};
 use super::retry::RetryPolicy;
@@ -85,6 +87,10 @@ pub struct Forward {
 pub struct Tries {
     /// `retry_policy`.
     pub retry: Option<Arc<RetryPolicy>>,
+    /// `request_mirror_policies`.
+    pub mirrors: Box<[Mirror]>,
+    /// `internal_redirect_policy`.
+    pub redirects: Option<Arc<InternalRedirects>>,
     /// `include_request_attempt_count`.
     pub count_in_request: bool,
     /// `include_attempt_count_in_response`.
@@ -97,7 +103,7 @@ pub struct Tries {
 }
 
 impl Tries {
-    fn build(spec: &TriesSpec, report: &mut Report) -> Option<Self> {
+    fn build(spec: &TriesSpec, context: &Context<'_>, report: &mut Report) -> Option<Self> {
         let retry = match &spec.retry {
             Some(spec) => {
                 Some(Arc::new(report.field("retry_policy", |report| {
@@ -106,8 +112,18 @@ impl Tries {
             }
             None => None,
         };
+        let redirects = spec.internal_redirects.as_ref().and_then(|spec| {
+            report.field("internal_redirect_policy", |report| {
+                InternalRedirects::build(spec, report)
+            })
+        });
+        let mirrors = report.items("request_mirror_policies", &spec.mirrors, |report, spec| {
+            Mirror::build(report, spec, context)
+        });
         Some(Self {
             retry,
+            mirrors,
+            redirects: redirects.map(Arc::new),
             count_in_request: spec.count_in_request,
             count_in_response: spec.count_in_response,
             timeout_retry_header: spec.timeout_retry_header,
@@ -407,7 +423,8 @@ impl Forward {
                 report.error(problem)
             });
         }
-        let tries = Tries::build(spec.tries.as_deref().unwrap_or(&TriesSpec::UNSET), report);
+        let tries = spec.tries.as_deref();
+        let tries = Tries::build(tries.unwrap_or(&TriesSpec::UNSET), context, report);
         Some(Self {
             clusters: clusters?,
             times: Times::build(&spec.times),

@@ -134,8 +134,6 @@ pub struct RetryPolicy {
     /// How often another endpoint is chosen in place of one that was tried; `None` where a retry may
     /// go to any (`retry_host_predicate`).
     pub other_hosts: Option<u32>,
-    /// After how many tries the priorities that were tried are left out (`retry_priority`).
-    pub other_priorities: Option<u32>,
 }
 
 /// `RetryBackOff`.
@@ -205,7 +203,6 @@ impl RetryPolicy {
                     0 => HOST_ATTEMPTS,
                     attempts => attempts,
                 }),
-            other_priorities: spec.other_priorities,
         })
     }
 }
@@ -395,12 +392,6 @@ impl Retries {
             Failure::Reset { sent: true } | Failure::PerTryTimeout => on.any(any),
         };
         self.settle(wants)
-    }
-
-    /// Whether to send the request once more beside a try that takes too long, which needs no word
-    /// of `retry_on`. Each [`Verdict::Retry`] uses one up.
-    pub const fn hedge(&mut self) -> Verdict {
-        self.settle(true)
     }
 
     const fn settle(&mut self, wants: bool) -> Verdict {

@@ -49,8 +49,6 @@ pub struct RequestTimes {
     pub per_try_idle: Option<Duration>,
     /// Whether `grpc-timeout` has to say what the upstream is told.
     tells_grpc: bool,
-    /// Whether a try may take all the time that there is.
-    hedged: bool,
 }
 
 impl Times {
@@ -81,7 +79,6 @@ impl Times {
         request: &mut Headers,
         chosen: Option<Duration>,
         retry: Option<&RetryPolicy>,
-        hedged: bool,
     ) -> RequestTimes {
         let grpc = self.max_grpc.filter(|_| is_grpc(request));
         let total = match (chosen, self.stream, grpc) {
@@ -96,7 +93,6 @@ impl Times {
             per_try: retry.and_then(|policy| policy.per_try_timeout),
             per_try_idle: retry.and_then(|policy| policy.per_try_idle_timeout),
             tells_grpc: grpc.is_some() && self.stream.is_none(),
-            hedged,
         };
         if let Some(ms) = number(request.known(Known::XEnvoyUpstreamRqTimeoutMs)) {
             times.total = non_zero(Duration::from_millis(ms));
@@ -166,9 +162,9 @@ impl RequestTimes {
     #[must_use]
     pub fn expected(&self, elapsed: Duration) -> Option<Duration> {
         match (self.per_try, self.total) {
-            (Some(one), Some(total)) if !self.hedged => Some(one.min(left(total, elapsed))),
-            (Some(one), None) if !self.hedged => Some(one),
-            (_, total) => total.map(|total| left(total, elapsed)),
+            (Some(one), Some(total)) => Some(one.min(left(total, elapsed))),
+            (Some(one), None) => Some(one),
+            (None, total) => total.map(|total| left(total, elapsed)),
         }
     }
 

@@ -111,10 +111,14 @@ impl Budget {
     }
 
     fn try_take(&self) -> bool {
+        self.try_take_below(self.limit)
+    }
+
+    fn try_take_below(&self, limit: u64) -> bool {
         // An add that is taken back where it went too far would refuse others meanwhile.
         self.used
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                (used < self.limit).then_some(used + 1)
+                (used < limit).then_some(used + 1)
             })
             .is_ok()
     }
@@ -186,7 +190,13 @@ impl Breaker {
     /// Whether no more of `resource` is to be had.
     #[must_use]
     pub fn is_open(&self, resource: Resource) -> bool {
-        self.used(resource) >= u64::from(self.limit(resource))
+        let limit = match resource {
+            Resource::Retries => self.retry_limit(),
+            Resource::Connections | Resource::Pending | Resource::Requests => {
+                u64::from(self.limit(resource))
+            }
+        };
+        self.used(resource) >= limit
     }
 
     /// Takes one of `max_requests`; true is a debt to [`Self::give_back_request`].
@@ -214,7 +224,15 @@ impl Breaker {
 
     /// Takes one of `max_retries`; true is a debt to [`Self::give_back_retry`].
     pub(super) fn try_retry(&self) -> bool {
-        self.retries.try_take() || self.overflow(Resource::Retries)
+        self.retries.try_take_below(self.retry_limit()) || self.overflow(Resource::Retries)
+    }
+
+    /// How many retries there may be now: `retry_budget` goes by the requests that there are.
+    fn retry_limit(&self) -> u64 {
+        match self.thresholds.retry_budget {
+            Some(budget) => budget.limit(self.requests.0.used() + self.pending.used()),
+            None => self.retries.limit,
+        }
     }
 
     pub(super) fn give_back_retry(&self) {
@@ -320,6 +338,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::upstream::spec::RetryBudget;
 
     fn breaker(limit: u32) -> Breaker {
         let thresholds = Thresholds {
@@ -327,6 +346,7 @@ mod tests {
             max_pending_requests: limit,
             max_requests: limit,
             max_retries: limit,
+            retry_budget: None,
             track_remaining: true,
         };
         Breaker::new(&"c".into(), Priority::High, thresholds)
@@ -376,6 +396,26 @@ mod tests {
             drop(held);
             assert_eq!(breaker.try_connection().is_some(), limit > 0);
         }
+    }
+
+    #[test]
+    fn a_budget_goes_by_the_requests_there_are() {
+        let thresholds = Thresholds {
+            max_retries: 0,
+            retry_budget: Some(RetryBudget {
+                share: 500_000,
+                min: 1,
+            }),
+            ..Thresholds::default()
+        };
+        let breaker = Breaker::new(&"c".into(), Priority::Default, thresholds);
+        assert!(breaker.try_retry(), "the least");
+        assert!(breaker.is_open(Resource::Retries) && !breaker.try_retry());
+        assert!((0..3).all(|_| breaker.try_request()) && breaker.try_pending());
+        assert!(breaker.try_retry(), "half of four");
+        assert!(!breaker.try_retry());
+        breaker.give_back_retry();
+        assert!(breaker.try_retry());
     }
 
     #[test]

@@ -357,8 +357,10 @@ pub struct Thresholds {
     pub max_pending_requests: u32,
     /// `max_requests`: 1024.
     pub max_requests: u32,
-    /// `max_retries`: 3.
+    /// `max_retries`: 3. Does not count where there is a budget.
     pub max_retries: u32,
+    /// `retry_budget`.
+    pub retry_budget: Option<RetryBudget>,
     /// `track_remaining`: whether statistics tell how much is left.
     pub track_remaining: bool,
 }
@@ -370,7 +372,30 @@ impl Default for Thresholds {
             max_pending_requests: 1024,
             max_requests: 1024,
             max_retries: 3,
+            retry_budget: None,
             track_remaining: false,
+        }
+    }
+}
+
+/// `circuit_breakers.thresholds[].retry_budget`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// `budget_percent` in millionths: 200 000.
+    pub share: u32,
+    /// `min_retry_concurrency`: 3.
+    pub min: u32,
+}
+
+impl RetryBudget {
+    /// How many retries there may be while so many requests are under way or wait.
+    #[must_use]
+    pub const fn limit(self, requests: u64) -> u64 {
+        let share = requests.saturating_mul(self.share as u64) / 1_000_000;
+        if share > self.min as u64 {
+            share
+        } else {
+            self.min as u64
         }
     }
 }

@@ -63,6 +63,8 @@ stats! {
         histogram upstream_cx_connect_ms,
         histogram upstream_cx_length_ms,
 
+        counter upstream_internal_redirect_failed_total,
+        counter upstream_internal_redirect_succeeded_total,
         gauge upstream_rq_active,
         counter upstream_rq_active_overflow,
         counter upstream_rq_cancelled,

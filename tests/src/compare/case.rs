@@ -74,6 +74,8 @@ pub enum Step {
     Pause(Duration),
     /// Waits until the upstream has seen one more request.
     WaitForUpstream,
+    /// Waits until the second upstream has seen one more request.
+    WaitForSecond,
     /// Lets the reply that waits for the case's gate go on.
     OpenGate,
     /// Ends the client's direction of the connection.

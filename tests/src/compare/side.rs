@@ -162,6 +162,7 @@ impl Run<'_> {
     fn http1(&mut self, connection: &mut Connection, case: &Case, steps: &[Step]) {
         let mut closes = false;
         let mut awaited = self.upstreams.arrived();
+        let arrived_at_second = self.upstreams.second().map_or(0, |second| second.arrived());
         for step in steps {
             match step {
                 Step::Send(bytes) => connection.send(bytes),
@@ -190,6 +191,10 @@ impl Run<'_> {
                 Step::WaitForUpstream => {
                     awaited += 1;
                     self.upstreams.origin().wait_for_requests(awaited);
+                }
+                Step::WaitForSecond => {
+                    let second = self.upstreams.second().expect("a second origin");
+                    second.wait_for_requests(arrived_at_second + 1);
                 }
                 Step::OpenGate => case.gate.iter().for_each(Gate::open),
                 Step::HalfClose => connection.half_close(),

@@ -72,6 +72,11 @@ impl Upstreams {
         self.http1.get("origin").expect("a scripted origin")
     }
 
+    /// The other one.
+    pub(super) fn second(&self) -> Option<&Origin> {
+        self.http1.get("second")
+    }
+
     /// How many requests `origin` has seen so far.
     pub(super) fn arrived(&self) -> usize {
         self.http1.get("origin").map_or(0, Origin::arrived)

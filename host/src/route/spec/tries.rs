@@ -47,8 +47,6 @@ pub struct StreamDurationSpec {
 pub struct TriesSpec {
     /// `retry_policy` of the route, or else of the virtual host.
     pub retry: Option<RetrySpec>,
-    /// `hedge_policy.hedge_on_per_try_timeout` of the route, or else of the virtual host.
-    pub hedge_on_per_try_timeout: bool,
     /// `request_mirror_policies` of the route, or else of the virtual host, or else of the table.
     pub mirrors: Vec<MirrorSpec>,
     /// `internal_redirect_policy`.
@@ -68,7 +66,6 @@ impl TriesSpec {
     /// Nothing is set.
     pub const UNSET: Self = Self {
         retry: None,
-        hedge_on_per_try_timeout: false,
         mirrors: Vec::new(),
         internal_redirects: None,
         count_in_request: false,
@@ -103,8 +100,6 @@ pub struct RetrySpec {
     pub other_hosts: bool,
     /// `host_selection_retry_max_attempts`; 0 where it is not set.
     pub host_selection_attempts: u32,
-    /// `retry_priority.previous_priorities.update_frequency`.
-    pub other_priorities: Option<u32>,
 }
 
 /// `RetryPolicy.RateLimitedRetryBackOff`.

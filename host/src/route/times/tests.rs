@@ -28,7 +28,7 @@ fn the_timeout_is_the_routes_unless_the_request_says_another() {
     };
     let total = |times: Times, fields: &[(&str, &str)], chosen| {
         let mut request = head(fields);
-        let times = times.of_request(&mut request, chosen, None, false);
+        let times = times.of_request(&mut request, chosen, None);
         assert!(!request.has(Known::XEnvoyUpstreamRqTimeoutMs));
         times.total
     };
@@ -51,7 +51,7 @@ fn a_try_has_a_limit_only_below_that_of_all() {
             ..TimesSpec::UNSET
         });
         let mut request = head(&[("x-envoy-upstream-rq-per-try-timeout-ms", per_try)]);
-        let times = route.of_request(&mut request, None, None, false);
+        let times = route.of_request(&mut request, None, None);
         assert!(!request.has(Known::XEnvoyUpstreamRqPerTryTimeoutMs));
         times.per_try
     };
@@ -63,23 +63,21 @@ fn a_try_has_a_limit_only_below_that_of_all() {
 
 #[test]
 fn the_upstream_is_told_what_is_left() {
-    let told = |total, per_try, hedged, elapsed| {
+    let told = |total, per_try, elapsed| {
         let times = RequestTimes {
             total,
             per_try,
-            hedged,
             ..RequestTimes::default()
         };
         times.expected(ms(elapsed))
     };
     let says = |text: &str| Some(ms(text.parse().unwrap()));
-    assert_eq!(told(Some(ms(100)), None, false, 0), says("100"));
-    assert_eq!(told(Some(ms(100)), Some(ms(30)), false, 0), says("30"));
-    assert_eq!(told(Some(ms(100)), Some(ms(30)), true, 0), says("100"));
-    assert_eq!(told(Some(ms(100)), Some(ms(30)), false, 80), says("20"));
-    assert_eq!(told(Some(ms(100)), Some(ms(30)), false, 100), says("1"));
-    assert_eq!(told(None, Some(ms(30)), false, 500), says("30"));
-    assert_eq!(told(None, None, false, 0), None);
+    assert_eq!(told(Some(ms(100)), None, 0), says("100"));
+    assert_eq!(told(Some(ms(100)), Some(ms(30)), 0), says("30"));
+    assert_eq!(told(Some(ms(100)), Some(ms(30)), 80), says("20"));
+    assert_eq!(told(Some(ms(100)), Some(ms(30)), 100), says("1"));
+    assert_eq!(told(None, Some(ms(30)), 500), says("30"));
+    assert_eq!(told(None, None, 0), None);
 }
 
 #[test]
@@ -94,7 +92,7 @@ fn a_grpc_request_may_set_its_timeout() {
     };
     let told = |times: Times, kind: &str, timeout: &str| {
         let mut request = head(&[("content-type", kind), ("grpc-timeout", timeout)]);
-        let of = times.of_request(&mut request, None, None, false);
+        let of = times.of_request(&mut request, None, None);
         if let Some(expected) = of.expected(ms(0)) {
             of.tell_grpc(&mut request, expected);
         }
@@ -171,7 +169,7 @@ fn streams_have_a_duration_by_route_manager_or_request() {
         grpc(route(Some(ms(70)), None, None), "9S"),
         (Some(ms(70)), "70m".into())
     );
-    let without = route(Some(ms(70)), None, None).of_request(&mut head(&[]), None, None, false);
+    let without = route(Some(ms(70)), None, None).of_request(&mut head(&[]), None, None);
     assert_eq!(without.total, None, "it takes the place of the timeout");
 }
 

@@ -1,0 +1,378 @@
+//! Copies of requests for other clusters (`request_mirror_policies`).
+//!
+//! Owns a copy from its head to the end of the response, which nobody gets to see: it is read and
+//! counted. A copy is a task of its own and gets the body as it goes to the upstream; it never holds
+//! the request up and never fails it. What it has not sent yet is bounded by the request's buffer
+//! limit: a copy that falls behind further is given up. How many there are at once is up to the
+//! circuit breakers of their cluster. Called by [`super::forward`]. Does not own which requests are
+//! copied (`route`).
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::conversation::{Answer, Asked, UpstreamSide};
+use super::error::{Error, Kind};
+use super::forward::{open_http1, open_http2};
+use super::h1::MethodKind;
+use super::hygiene::append_list;
+use super::io::Frame;
+use super::stream::Stream;
+use crate::clock;
+use crate::headers::{Headers, Known};
+use crate::limits;
+use crate::route::Mirror;
+use crate::timer::{Timer, after};
+use crate::upstream::{Cluster, ClusterStats, Lease, Outcome, Pools, Priority, Release, Wish};
+
+/// What is added to the host of a copy.
+const SUFFIX: &[u8] = b"-shadow";
+
+/// A piece of a body on its way to a copy.
+#[derive(Debug)]
+enum Piece {
+    Data(Bytes),
+    /// The end, with trailers where there are any.
+    End(Option<Box<Headers>>),
+}
+
+/// The sending end of a copy's body. Dropping it before the end gives the copy up.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pieces: Sender<Piece>,
+    /// Bytes that the copy has not taken yet.
+    waiting: Rc<Cell<usize>>,
+}
+
+impl Copy {
+    /// Hands a piece on. Answers whether the copy can still be made, with `limit` bytes waiting at
+    /// most.
+    pub(super) fn push(&self, data: &Bytes, limit: usize) -> bool {
+        let waiting = self.waiting.get() + data.len();
+        self.waiting.set(waiting);
+        waiting <= limit && self.pieces.try_send(Piece::Data(data.clone())).is_ok()
+    }
+
+    /// Hands the end on. Answers whether the copy can still be made.
+    pub(super) fn finish(&self, trailers: Option<&Headers>) -> bool {
+        let trailers = trailers.map(|block| Box::new(block.clone()));
+        self.pieces.try_send(Piece::End(trailers)).is_ok()
+    }
+}
+
+/// Starts the copies of a request whose head is the upstream's. What comes of the body goes to those
+/// in the answer.
+pub(super) fn start(
+    stream: &Stream<'_, '_>,
+    mirrors: &[Mirror],
+    priority: Priority,
+    timeout: Option<Duration>,
+) -> Vec<Copy> {
+    let mut copies = Vec::new();
+    for mirror in mirrors.iter().filter(|mirror| mirror.takes(stream.random)) {
+        let request = &stream.chain.exchange.request;
+        let clusters = &stream.around.snapshot;
+        let Some(cluster) = mirror.cluster(
+            request,
+            |index| clusters.clusters.get(index),
+            |name| clusters.clusters.get(clusters.cluster_index(name)?),
+        ) else {
+            continue;
+        };
+        let waiting = Rc::new(Cell::new(0));
+        let has_body = stream.incoming.has_body;
+        let (pieces, body) = channel(limits::MIRROR_PIECES);
+        let errand = Errand {
+            pools: Rc::clone(&stream.around.worker.pools),
+            worker: stream.around.worker.index,
+            cluster: Arc::clone(cluster),
+            priority,
+            head: head_of(stream, mirror),
+            method: stream.incoming.method,
+            has_body,
+            body,
+            waiting: Rc::clone(&waiting),
+            timeout,
+            deadline: None,
+            timer: Timer::default(),
+        };
+        tokio::task::spawn_local(errand.run());
+        if has_body {
+            copies.push(Copy { pieces, waiting });
+        }
+    }
+    copies
+}
+
+/// The head of a copy: it says that it is one, and comes from this proxy.
+fn head_of(stream: &Stream<'_, '_>, mirror: &Mirror) -> Headers {
+    let exchange = &*stream.chain.exchange;
+    let mut head = exchange.request.clone();
+    if mirror.shadow_suffix
+        && let Some(host) = head.known(Known::Authority)
+    {
+        let at = port_at(host);
+        let (name, port) = host.split_at_checked(at).unwrap_or((host, b""));
+        let host = [name, SUFFIX, port].concat();
+        head.set_known(Known::Authority, &host);
+    }
+    head.set_known(Known::XEnvoyInternal, b"true");
+    let address = stream
+        .around
+        .manager
+        .hygiene
+        .machine_address
+        .unwrap_or_else(|| exchange.connection.local.ip());
+    append_list(
+        &mut head,
+        Known::XForwardedFor,
+        address.to_string().as_bytes(),
+        b",",
+    );
+    head
+}
+
+/// Where the port of a host begins, its colon included; the host's end where there is none.
+fn port_at(host: &[u8]) -> usize {
+    let colon = host.iter().rposition(|byte| *byte == b':');
+    let port = colon.and_then(|at| Some((at, host.get(at + 1..)?)));
+    match port {
+        Some((at, digits)) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => at,
+        _ => host.len(),
+    }
+}
+
+/// A copy on its way.
+struct Errand {
+    pools: Rc<Pools>,
+    worker: usize,
+    cluster: Arc<Cluster>,
+    priority: Priority,
+    head: Headers,
+    method: MethodKind,
+    has_body: bool,
+    body: Receiver<Piece>,
+    waiting: Rc<Cell<usize>>,
+    timeout: Option<Duration>,
+    /// When the response has to be over, once the request is.
+    deadline: Option<Instant>,
+    timer: Timer,
+}
+
+/// How far a copy is.
+#[derive(Default)]
+struct Progress {
+    read_all: bool,
+    sent_all: bool,
+    broken: bool,
+    answer: Option<Answer>,
+    status: u16,
+}
+
+impl Errand {
+    async fn run(mut self) {
+        if !self.has_body {
+            self.deadline = after(clock::now(), self.timeout);
+        }
+        let result = self.send().await;
+        let stats = self.cluster.stats(self.worker);
+        match result {
+            Ok(status) => count(stats, status),
+            Err(error) => {
+                match error.kind {
+                    // The request itself has ended early.
+                    Kind::DownstreamClosed => {
+                        stats.upstream_rq_tx_reset.inc();
+                        return;
+                    }
+                    Kind::RequestTimeout(_) => stats.upstream_rq_timeout.inc(),
+                    Kind::UpstreamReset => stats.upstream_rq_rx_reset.inc(),
+                    _ => {}
+                }
+                count(stats, error.reply().status);
+            }
+        }
+    }
+
+    /// Sends the request and reads the response to its end: its status.
+    async fn send(&mut self) -> Result<u16, Error> {
+        let wish = Wish::default();
+        let acquire = self.pools.acquire(&self.cluster, self.priority, &wish);
+        let lease = match self.timer.limit(self.deadline, acquire).await {
+            Some(lease) => lease?,
+            None => return Err(Kind::RequestTimeout(504).into()),
+        };
+        let opening = (self.has_body, None);
+        let cluster = Arc::clone(&self.cluster);
+        match lease {
+            Lease::Http1(mut lease) => {
+                let opened = open_http1(lease.parts(), &mut self.head, opening, cluster.spec());
+                let Some(mut upstream) = opened else {
+                    lease.release(Release::Reuse);
+                    return Err(Kind::Unencodable.into());
+                };
+                let mut progress = Progress::default();
+                let result = self.talk(&mut upstream, &mut progress).await;
+                let keep = progress.answer.is_some_and(Answer::keeps_connection);
+                let whole = result.is_ok() && progress.sent_all && !progress.broken;
+                lease.record(outcome(&result));
+                lease.release(if whole && keep {
+                    Release::Reuse
+                } else {
+                    Release::Close
+                });
+                result
+            }
+            Lease::Http2(mut lease) => {
+                let mut upstream = open_http2(lease.sender(), &self.head, opening, cluster.spec())?;
+                let result = self.talk(&mut upstream, &mut Progress::default()).await;
+                lease.record(outcome(&result));
+                result
+            }
+            // Only for tunnels, which are not copied.
+            Lease::Raw(_) => Err(Kind::Unencodable.into()),
+        }
+    }
+
+    async fn talk(
+        &mut self,
+        upstream: &mut UpstreamSide<'_>,
+        progress: &mut Progress,
+    ) -> Result<u16, Error> {
+        if !self.has_body {
+            progress.read_all = true;
+        }
+        let mut response = Headers::new();
+        poll_fn(|cx| {
+            self.poll_up(cx, upstream, progress)?;
+            if let Poll::Ready(done) = poll_down(cx, self.method, upstream, progress, &mut response)
+            {
+                return Poll::Ready(done);
+            }
+            let late = Err(Kind::RequestTimeout(504).into());
+            self.timer.poll(cx, self.deadline).map(|()| late)
+        })
+        .await
+    }
+
+    /// Moves what is there of the body.
+    fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut UpstreamSide<'_>,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
+        let writer = &mut upstream.writer;
+        while !progress.sent_all {
+            let mut starved = false;
+            while !progress.read_all && writer.has_room() {
+                match self.body.poll_recv(cx) {
+                    Poll::Ready(Some(Piece::Data(data))) => {
+                        self.waiting
+                            .set(self.waiting.get().saturating_sub(data.len()));
+                        writer.push(data);
+                    }
+                    Poll::Ready(Some(Piece::End(trailers))) => {
+                        progress.read_all = true;
+                        self.deadline = after(clock::now(), self.timeout);
+                        writer.push_end(trailers.as_deref());
+                    }
+                    Poll::Ready(None) => return Err(Kind::DownstreamClosed.into()),
+                    Poll::Pending => {
+                        starved = true;
+                        break;
+                    }
+                }
+            }
+            match writer.poll_flush(cx) {
+                Poll::Ready(Ok(())) if progress.read_all => progress.sent_all = true,
+                Poll::Ready(Ok(())) if !starved => {}
+                Poll::Ready(Ok(())) | Poll::Pending => break,
+                // The answer will say why.
+                Poll::Ready(Err(_)) => {
+                    progress.sent_all = true;
+                    progress.broken = true;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts a response to a copy, or one made in its place: the proxy itself has asked.
+fn count(stats: &ClusterStats, status: u16) {
+    stats.upstream_rq_completed.inc();
+    stats.upstream_rq_by_code.record(status);
+    stats.internal_upstream_rq_completed.inc();
+    stats.internal_upstream_rq_by_code.record(status);
+}
+
+/// Reads the response on; ready with its status at its end.
+fn poll_down(
+    cx: &mut Context<'_>,
+    method: MethodKind,
+    upstream: &mut UpstreamSide<'_>,
+    progress: &mut Progress,
+    response: &mut Headers,
+) -> Poll<Result<u16, Error>> {
+    if progress.answer.is_none() {
+        let asked = Asked {
+            method,
+            tunnel: None,
+        };
+        let answer = ready!(upstream.poll_head(cx, asked, response)).map_err(Error::from)?;
+        progress.answer = Some(answer);
+        progress.status = super::conversation::status_of(response);
+        if answer.is_empty() {
+            return Poll::Ready(Ok(progress.status));
+        }
+        response.clear();
+    }
+    let Some(reader) = &mut upstream.reader else {
+        return Poll::Pending;
+    };
+    loop {
+        let frame = ready!(reader.poll_frame(cx, response));
+        match frame.map_err(|error| Error::of_response_body(&error))? {
+            Frame::Data(_) => {}
+            Frame::End | Frame::Trailers => return Poll::Ready(Ok(progress.status)),
+        }
+    }
+}
+
+const fn outcome(result: &Result<u16, Error>) -> Outcome {
+    match result {
+        Ok(status) => Outcome::Answered(*status),
+        Err(Error {
+            kind: Kind::RequestTimeout(_),
+            ..
+        }) => Outcome::Timeout,
+        Err(_) => Outcome::Reset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_told_from_an_address() {
+        let table = [
+            ("a.example", 9),
+            ("a.example:80", 9),
+            ("a.example:", 10),
+            ("[::1]", 5),
+            ("[::1]:80", 5),
+            ("", 0),
+        ];
+        for (host, at) in table {
+            assert_eq!(port_at(host.as_bytes()), at, "{host}");
+        }
+    }
+}

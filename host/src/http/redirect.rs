@@ -1,0 +1,131 @@
+//! Redirects of the upstream that are followed here (`internal_redirect_policy`).
+//!
+//! Owns what a request becomes when its response is followed, the end of the first request, and the
+//! beginning of the next on the same stream: it goes through the chain and gets a log line like any
+//! other. Does not own which responses are followed (`route::InternalRedirects`).
+
+use super::h1::MethodKind;
+use super::phases::Whole;
+use super::stream::{Stream, count_start, duration, match_route};
+use crate::clock;
+use crate::exchange::Timing;
+use crate::headers::{Headers, Known};
+use crate::route::{InternalRedirects, Location, NotFollowed};
+
+/// A response that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Followed {
+    /// Whether the next request has the body of the first.
+    pub(super) with_body: bool,
+}
+
+impl Stream<'_, '_> {
+    /// Makes the request's head that of the request to follow, if the response in the exchange may be
+    /// followed. Otherwise the head stays as it is.
+    pub(super) fn redirect(&mut self, redirects: &InternalRedirects) -> Option<Followed> {
+        let why = match self.try_redirect(redirects) {
+            Ok(followed) => return Some(followed),
+            Err(why) => why,
+        };
+        let stats = self.around.stats;
+        let counter = match why {
+            NotFollowed::BadLocation => &stats.passthrough_internal_redirect_bad_location,
+            NotFollowed::UnsafeScheme => &stats.passthrough_internal_redirect_unsafe_scheme,
+            NotFollowed::TooMany => &stats.passthrough_internal_redirect_too_many_redirects,
+            NotFollowed::Predicate => &stats.passthrough_internal_redirect_predicate,
+            NotFollowed::NoRoute => &stats.passthrough_internal_redirect_no_route,
+        };
+        counter.inc();
+        None
+    }
+
+    fn try_redirect(&mut self, redirects: &InternalRedirects) -> Result<Followed, NotFollowed> {
+        let exchange = &mut *self.chain.exchange;
+        let https = exchange.request.known(Known::Scheme) == Some(b"https");
+        let location = exchange.response.known(Known::Location).map(<[u8]>::to_vec);
+        let location = redirects.may_leave(location.as_deref(), https, self.followed.len())?;
+        let before = exchange.request.clone();
+        let from = exchange.route_name.clone();
+        for name in &redirects.copied_headers {
+            exchange.request.remove(name);
+            for value in exchange.response.get_all(name) {
+                exchange.request.append(name, value);
+            }
+        }
+        let url = lead_to(&mut exchange.request, https, &location);
+        let (found, _) = match_route(self.around, self.random, exchange);
+        let target = exchange.route_name.clone();
+        let verdict = if found.is_some() {
+            let schemes = (https, location.https);
+            redirects.may_arrive(from.as_ref(), target.as_ref(), schemes, &self.followed)
+        } else {
+            Err(NotFollowed::NoRoute)
+        };
+        if let Err(why) = verdict {
+            exchange.request = before;
+            // The names in the exchange are those of the route again.
+            let _ = match_route(self.around, self.random, exchange);
+            return Err(why);
+        }
+        self.followed.push((from, target));
+        let method = exchange.request.known(Known::Method);
+        let becomes_get = exchange.status == 303 && !matches!(method, Some(b"GET" | b"HEAD"));
+        if becomes_get {
+            exchange.request.set_known(Known::Method, b"GET");
+            exchange.request.remove_known(Known::ContentLength);
+            self.incoming.method = MethodKind::of(b"GET");
+        }
+        exchange.request.set_known(Known::XEnvoyOriginalUrl, &url);
+        Ok(Followed {
+            with_body: !becomes_get,
+        })
+    }
+
+    /// Ends the request whose response was followed, and begins the next with the head that is there.
+    pub(super) fn begin_again(&mut self, body: Option<Whole>) {
+        let exchange = &mut *self.chain.exchange;
+        exchange.details = Some("internal_redirect".into());
+        // Its log line has the head that is there, as Envoy's has.
+        self.end();
+        let now = clock::now();
+        let worker = self.around.worker;
+        let exchange = &mut *self.chain.exchange;
+        let request = std::mem::take(&mut exchange.request);
+        let trailers = std::mem::take(&mut exchange.request_trailers);
+        let (remote, is_grpc) = (exchange.remote, exchange.is_grpc);
+        // Envoy counts a body for each request that it is of.
+        let again = body.as_ref().map_or(0, |whole| whole.content.len() as u64);
+        let received = exchange.bytes_received + again;
+        exchange.reset(Timing::starting(now, clock::wall()), worker.next_id());
+        exchange.timing.request_received = Some(now);
+        exchange.request = request;
+        exchange.remote = remote;
+        exchange.is_grpc = is_grpc;
+        exchange.bytes_received = received;
+        if body.is_some() {
+            exchange.request_trailers = trailers;
+        }
+        count_start(self.around.stats, exchange.protocol);
+        self.incoming.has_body = body.is_some();
+        (self.route, self.pick) = match_route(self.around, self.random, exchange);
+        self.duration = duration(self.around, self.route.as_deref(), exchange);
+        self.tells_attempts = false;
+        self.group = None;
+        self.cookies.clear();
+        self.chain.restart(body);
+    }
+}
+
+/// Lets a head ask for what `location` names, and answers the URL that it asked for before. `https` is
+/// the scheme that it had.
+fn lead_to(request: &mut Headers, https: bool, location: &Location<'_>) -> Vec<u8> {
+    let scheme: &[u8] = if https { b"https" } else { b"http" };
+    let host = request.known(Known::Authority).unwrap_or_default();
+    let path = request.known(Known::Path).unwrap_or_default();
+    let url = [scheme, b"://", host, path].concat();
+    let scheme: &[u8] = if location.https { b"https" } else { b"http" };
+    request.set_known(Known::Scheme, scheme);
+    request.set_known(Known::Authority, location.host);
+    request.set_known(Known::Path, &location.path());
+    url
+}
