@@ -146,6 +146,8 @@ pub struct Case {
     pub name: String,
     /// What the client does.
     pub action: Action,
+    /// A line that the admin interface has to show before the client begins.
+    pub awaits: Option<&'static str>,
     /// Name of the port that it connects to.
     pub listener: &'static str,
     /// What the HTTP/1.1 upstreams answer, by their names; plain 200 after that.
@@ -168,6 +170,7 @@ impl Case {
         Self {
             name: name.to_owned(),
             action,
+            awaits: None,
             listener: "listener",
             replies: Vec::new(),
             h2_replies: Vec::new(),
@@ -270,6 +273,14 @@ impl Case {
     #[must_use]
     pub fn health_checks(name: &str) -> Self {
         Self::new(name, Action::HealthChecks)
+    }
+
+    /// Waits until the admin interface shows a line, where what came before takes effect on its own
+    /// time.
+    #[must_use]
+    pub fn once(mut self, line: &'static str) -> Self {
+        self.awaits = Some(line);
+        self
     }
 
     /// Connects to another listener than `@PORT:listener@`.

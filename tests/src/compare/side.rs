@@ -101,6 +101,9 @@ struct Run<'a> {
 impl Run<'_> {
     /// Runs a case; the client ports that it used.
     fn case(&mut self, case: &Case) -> Vec<u16> {
+        if let Some(line) = case.awaits {
+            self.wait_for_statistic(line);
+        }
         match &case.action {
             Action::Http1(steps) => {
                 let mut connection = Connection::over(self.connect());
