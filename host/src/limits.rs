@@ -84,6 +84,9 @@ pub const WASM_LOG_LINES_PER_SECOND: u32 = 100;
 pub const WASM_HELD_BODY_BYTES: u32 = 64 * 1024 * 1024;
 /// Counters that a filter names while streams are served, and so after what clients send.
 pub const WASM_COUNTED_NAMES: usize = 1024;
+/// Length of the name of such a counter: names of gRPC's services and methods fit, what is sent to
+/// fill the memory does not.
+pub const WASM_COUNTED_NAME_BYTES: usize = 512;
 /// Handles of WASI resources that one instance holds at once.
 pub const WASM_HANDLES: u32 = 256;
 /// Random bytes that a guest gets at once.

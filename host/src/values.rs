@@ -144,6 +144,12 @@ impl Values {
         self.lock().layers.show()
     }
 
+    /// Whether there are layers at all, so that a value could be set.
+    #[must_use]
+    pub fn has_layers(&self) -> bool {
+        self.lock().layers.any()
+    }
+
     /// Sets keys of the admin layer; an empty value takes the key out of it.
     ///
     /// # Errors

@@ -199,7 +199,15 @@ impl Workshop<'_> {
     fn breakers(&mut self, written: &CircuitBreakers, place: Place<'_>) -> [Thresholds; 2] {
         let mut built = [Thresholds::default(); 2];
         let [normal, high] = &mut built;
-        for thresholds in &written.thresholds {
+        let mut seen = Vec::new();
+        for (index, thresholds) in written.thresholds.iter().enumerate() {
+            if seen.contains(&thresholds.priority) {
+                let place = place.field("thresholds").index(index);
+                let message = "no effect: an entry before this one is for the same priority";
+                self.diagnostics.warning(place, message);
+                continue;
+            }
+            seen.push(thresholds.priority);
             let set = match thresholds.priority {
                 RoutingPriority::Default => &mut *normal,
                 RoutingPriority::High => &mut *high,

@@ -115,7 +115,7 @@ fn flatten(
 impl Workshop<'_> {
     /// A runtime key that is not looked at, where a layer could make somebody think that it is.
     pub(super) fn warn_fixed_key(&mut self, key: &str, place: Place<'_>) {
-        if !key.is_empty() && !self.values.layered().layers.is_empty() {
+        if !key.is_empty() && self.values.has_layers() {
             let message =
                 format!("the default counts here, whatever the runtime value \"{key}\" is");
             self.diagnostics

@@ -57,6 +57,8 @@ pub(super) struct Attempts {
     last: Last,
     /// Whether the one attempt was made that needs no policy.
     raced: bool,
+    /// The status of the last answer as the upstream gave it; 0 before there is one.
+    pub(super) upstream_status: u16,
 }
 
 /// What heads say of attempts.
@@ -105,6 +107,7 @@ impl Attempts {
             buffer_limit: 0,
             last: Last::default(),
             raced: false,
+            upstream_status: 0,
         }
     }
 

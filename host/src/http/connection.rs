@@ -299,10 +299,15 @@ impl Http1<'_> {
     /// Parses what was read. None while the head is incomplete.
     fn parse(&mut self) -> Option<Next> {
         let (worker, connection) = (self.worker, self.connection);
+        let waited = self.desk.is_some() && !self.parser.has_started();
         let desk = self.desk.get_or_insert_with(|| {
             let timing = Timing::starting(clock::now(), clock::wall());
             worker.take_desk(connection, Protocol::Http11, timing)
         });
+        if waited {
+            // Empty lines came before: they are no part of the request.
+            desk.exchange.timing = Timing::starting(clock::now(), clock::wall());
+        }
         let rules = &self.listener.manager.rules;
         match self
             .parser

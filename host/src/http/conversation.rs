@@ -529,6 +529,7 @@ impl Conversation<'_> {
     fn instead(&mut self, stream: &mut Stream<'_, '_>, interim: bool) -> Option<Ended> {
         let exchange = &mut *stream.chain.exchange;
         exchange.status = status_of(&exchange.response);
+        self.attempts.upstream_status = exchange.status;
         self.attempts.note_interim(interim);
         if let Some(wait) = self.attempts.after_head(exchange, self.around.worker) {
             return Some(Ended::Again(wait));
@@ -602,11 +603,13 @@ impl Conversation<'_> {
             let worker = self.around.worker;
             worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
         }
-        let end = answer.body.is_empty();
+        let end = answer.body.is_empty() || stream.is_bodiless();
         match stream.chain.response(stream.chain.len(), end, None)? {
             Walk::Done => {
                 begin_response(stream, still(answer.body, &stream.chain.exchange.response))?;
-                Ok(Download::Body(body_pump(end)))
+                // What comes behind a head that has no body is nobody's; a filter may have made it
+                // such a head.
+                Ok(Download::Body(body_pump(end || stream.is_bodiless())))
             }
             Walk::NeedBody { slot } => Ok(Download::Whole {
                 slot,

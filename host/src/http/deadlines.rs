@@ -54,6 +54,8 @@ impl Deadlines {
     /// `late_status` is that of the reply to a request that took too long.
     pub(super) fn new(stream: &Stream<'_, '_>, times: RequestTimes, late_status: u16) -> Self {
         let started = stream.chain.exchange.timing.started;
+        // Later than the start where the body was held back until it was there.
+        let received = stream.chain.exchange.timing.request_received;
         let idle_after = stream.idle_timeout();
         let mut limits = Self {
             times,
@@ -61,13 +63,13 @@ impl Deadlines {
             request: stream.overdue_at(),
             duration: after(started, stream.duration),
             idle_after,
-            idle: after(started, idle_after),
+            idle: after(received.unwrap_or(started), idle_after),
             attempt: Attempt::default(),
             received: None,
             late_status,
         };
-        if !stream.incoming.has_body || stream.tunnel.is_some() {
-            limits.request_ended(started);
+        if let Some(at) = received.or_else(|| stream.tunnel.map(|_| started)) {
+            limits.request_ended(at);
         }
         limits
     }

@@ -62,6 +62,7 @@ pub(crate) async fn proxy(
     stream: &mut Stream<'_, '_>,
     choice: wasm::Upstream,
 ) -> Result<Acted, Error> {
+    note_received(stream);
     let (mut attempts, mut limits) = plan(stream, &choice)?;
     loop {
         attempts.begin(stream.chain.exchange, &limits);
@@ -243,6 +244,15 @@ async fn take_ready_body(stream: &mut Stream<'_, '_>) {
     .await;
 }
 
+/// Notes that all of the request is there, where no upload will: what limits the wait for an answer
+/// runs from then on.
+fn note_received(stream: &mut Stream<'_, '_>) {
+    if stream.tunnel.is_none() && stream.has_whole_request() {
+        let timing = &mut stream.chain.exchange.timing;
+        timing.request_received.get_or_insert_with(clock::now);
+    }
+}
+
 /// Chooses the cluster, decides how long and how often it is tried, and makes the request's head the
 /// upstream's.
 fn plan(
@@ -321,7 +331,8 @@ fn plan(
             stream,
             &forward.tries.mirrors,
             attempts.priority,
-            times.total,
+            // Without any limit a cluster that never answers would keep all its copies.
+            times.total.or_else(|| stream.idle_timeout()),
         );
         attempts.copy_to(copies);
     }
@@ -463,7 +474,7 @@ async fn over_http1(
     let stats = cluster.stats(stream.around.worker.index);
     let (result, kept) = converse(stream, stats, limits, attempts, upstream).await;
     lease.record(if result.is_ok() {
-        outcome(stream)
+        outcome(attempts)
     } else {
         failed(&result)
     });
@@ -520,7 +531,7 @@ async fn over_http2(
     let stats = cluster.stats(stream.around.worker.index);
     let (result, _) = converse(stream, stats, limits, attempts, upstream).await;
     lease.record(if result.is_ok() {
-        outcome(stream)
+        outcome(attempts)
     } else {
         failed(&result)
     });
@@ -584,7 +595,7 @@ async fn over_tcp(
         lease.closed_by_peer();
     }
     lease.record(if result.is_ok() {
-        outcome(stream)
+        outcome(attempts)
     } else {
         failed(&result)
     });
@@ -599,8 +610,9 @@ const fn response_limits(spec: &ClusterSpec) -> HeadLimits {
     }
 }
 
-const fn outcome(stream: &Stream<'_, '_>) -> Outcome {
-    Outcome::Answered(stream.chain.exchange.status)
+/// What the upstream answered, whatever filters made of it.
+const fn outcome(attempts: &Attempts) -> Outcome {
+    Outcome::Answered(attempts.upstream_status)
 }
 
 const fn failed(result: &Result<Ended, Error>) -> Outcome {

@@ -193,13 +193,19 @@ impl<'a> Chain<'a> {
                 continue;
             }
             let interest = self.interest(index);
-            if self.request_body.is_none() {
+            let limit = interest.request_body_limit;
+            let limit = limit.map_or(buffer_limit, |limit| limit as usize);
+            let held = self.request_body.as_ref();
+            if interest.request_body == BodyMode::Buffered
+                && held.is_some_and(|whole| whole.content.len() > limit)
+            {
+                return Err(Kind::RequestTooLarge.into());
+            }
+            if held.is_none() {
                 if interest.request_body == BodyMode::Streamed {
                     self.streams.request |= interest.wants.contains(Phases::REQUEST_BODY);
                     continue;
                 }
-                let limit = interest.request_body_limit;
-                let limit = limit.map_or(buffer_limit, |limit| limit as usize);
                 let mut whole = collect(reader, self.exchange, limit).await?;
                 if !whole.has_trailers {
                     set_length(&mut self.exchange.request, &whole);

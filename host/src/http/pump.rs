@@ -39,6 +39,8 @@ pub(crate) struct Pump {
     frames: u64,
     /// How many frames of what was kept have gone again.
     replayed: usize,
+    /// Why the upstream ended early; told once all that came before was passed on.
+    failed: Option<ReadError>,
 }
 
 impl Pump {
@@ -49,6 +51,7 @@ impl Pump {
             read_all: false,
             frames: 0,
             replayed: 0,
+            failed: None,
         }
     }
 
@@ -59,6 +62,7 @@ impl Pump {
             read_all: true,
             frames: 0,
             replayed: 0,
+            failed: None,
         }
     }
 
@@ -97,6 +101,10 @@ impl Pump {
                         self.take(frame, writer, chain, kept.as_deref_mut())
                             .map_err(PumpError::Filter)?;
                     }
+                    Poll::Ready(Err(error)) if self.direction == Direction::Response => {
+                        self.failed = Some(error);
+                        self.read_all = true;
+                    }
                     Poll::Ready(Err(error)) => {
                         // What did arrive is passed on before the error is.
                         return match writer.poll_flush(cx) {
@@ -111,7 +119,10 @@ impl Pump {
                 }
             }
             match writer.poll_flush(cx) {
-                Poll::Ready(Ok(())) if self.read_all => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if self.read_all => {
+                    let failed = self.failed.take().map(PumpError::Read);
+                    return Poll::Ready(failed.map_or(Ok(()), Err));
+                }
                 Poll::Ready(Ok(())) if starved => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Write(error))),

@@ -7,7 +7,7 @@
 //! Does not own: the rules (`discovery`, `health::state`) or the means (`dns`, `health::http`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,8 +137,11 @@ impl Controller {
                 );
             }
             self.cluster.publish(endpoints);
-            self.follow_checks();
-            self.follow_outliers();
+            // Another state of health changes nothing about who is there.
+            if change.added > 0 || change.removed > 0 {
+                self.follow_checks();
+                self.follow_outliers();
+            }
         }
         self.warm_if_known();
     }
@@ -148,8 +151,9 @@ impl Controller {
         let Some(check) = &self.check else { return };
         let endpoints = self.membership.borrow().endpoints().clone();
         let mut checks = self.checks.borrow_mut();
+        let ids: HashSet<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();
         checks.retain(|id, task| {
-            let stays = endpoints.iter().any(|endpoint| endpoint.id == *id);
+            let stays = ids.contains(id);
             if !stays {
                 task.abort();
             }

@@ -134,7 +134,11 @@ impl Layers {
         let layer = self.0.iter_mut().find(is_admin);
         let values = layer.and_then(|layer| layer.values.as_mut());
         let values = values.ok_or(ModifyError::NoAdminLayer)?;
-        if values.len() + changes.len() > RUNTIME_KEYS {
+        let new = changes
+            .iter()
+            .filter(|(key, value)| !value.is_empty() && !values.contains_key(key.as_str()));
+        let new = new.count();
+        if new > 0 && values.len() + new > RUNTIME_KEYS {
             return Err(ModifyError::TooMany);
         }
         for (key, value) in changes {
@@ -145,6 +149,10 @@ impl Layers {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.0.iter().any(|layer| layer.values.is_some())
     }
 
     pub(super) fn directories(&self) -> Vec<Disk> {

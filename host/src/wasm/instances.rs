@@ -69,6 +69,9 @@ impl SlotState {
     #[must_use]
     #[inline]
     pub fn interest(&self, slot: &FilterSlot) -> Interest {
+        if self.skipped {
+            return Interest::default();
+        }
         match self.interest {
             Some(interest) => interest,
             None => slot.interest(self.variant),

@@ -201,6 +201,11 @@ pub(crate) fn h1_to_h2() -> Group {
             "Connection: keep-alive, x-a\r\nX-A: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\n",
         ),
         get("cookies", "Cookie: a=1\r\nCookie: b=2; c=3\r\n"),
+        // Were it passed on, it would be the answer to the next request.
+        answer(
+            "content behind a 304",
+            H2Reply::status(304).body("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"),
+        ),
         get("duplicate headers", "X-A: 1\r\nX-A: 2\r\n"),
         get("a query", "").replaced("/h2 ", "/h2?a=b&c "),
         get(

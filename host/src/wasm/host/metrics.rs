@@ -15,6 +15,9 @@ impl Host for State {
                 name.escape_debug()
             ));
         }
+        if self.opened.counters.len() >= limits::WASM_INTERNED {
+            return Err(format!("more than {} counters", limits::WASM_INTERNED));
+        }
         let counter = self.shared.counter(&name);
         intern(&mut self.opened.counters, counter, SharedCounter::is)
     }
@@ -22,7 +25,8 @@ impl Host for State {
     fn count(&mut self, name: String, n: u64) {
         let counter = match self.opened.counted.get(&name) {
             Some(counter) => counter,
-            None if !is_name(&name) => return,
+            // Who calls chooses such names, as by the path of a gRPC call.
+            None if name.len() > limits::WASM_COUNTED_NAME_BYTES || !is_name(&name) => return,
             None => match self.shared.counted(&name) {
                 Some(counter) => self.opened.counted.entry(name).or_insert(counter),
                 None => return,
