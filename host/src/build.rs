@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::address::SocketAddress;
-use crate::config::listener::NetworkFilterConfig;
+use crate::config::listener::{Listener, NetworkFilterConfig};
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::{Sink, Sinks, Target};
 use crate::observe::metrics::ServerStats;
@@ -24,6 +24,7 @@ use crate::values::Values;
 use crate::wasm;
 
 mod balancing;
+mod chains;
 mod clusters;
 mod filters;
 mod health;
@@ -258,7 +259,7 @@ fn config_dump(bootstrap: &Bootstrap) -> Value {
         .static_resources
         .listeners
         .iter()
-        .flat_map(|listener| &listener.filter_chains)
+        .flat_map(Listener::chains)
         .flat_map(|chain| &chain.filters)
         .filter_map(|filter| match &filter.typed_config {
             NetworkFilterConfig::HttpConnectionManager(manager) => Some(manager),

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use crate::clock;
 use crate::exchange::Connection;
 use crate::http::connection;
+use crate::runtime::chains::{Arriving, RAW_BUFFER};
 use crate::runtime::{Listener, Service};
 use crate::socket;
 use crate::tcp;
@@ -116,23 +117,36 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
     let Ok(local) = stream.local_addr() else {
         return;
     };
+    let arriving = Arriving {
+        local: Some(local),
+        remote: Some(peer),
+        direct_remote: Some(peer),
+        server_name: "",
+        transport: RAW_BUFFER,
+        protocols: &[],
+    };
+    let Some(chain) = listener.chains.choose(&arriving) else {
+        let stats = listener.stats.shard(worker.index);
+        stats.no_filter_chain_match.inc();
+        return;
+    };
     let connection = Arc::new(Connection {
         id: worker.next_id(),
         direct_remote: peer,
         local,
         listener: Arc::clone(&listener.name),
-        filter_chain: Arc::clone(&listener.chain.name),
+        filter_chain: Arc::clone(&chain.name),
         tls: None,
     });
     let mut open = Open::new(worker, listener);
     let socket = socket::Socket::from(stream);
-    for gate in &listener.chain.gates {
+    for gate in &chain.gates {
         match gate.admit(open.started) {
             Verdict::In(pass) => open.passes.extend(pass),
             Verdict::Out(after) => return turn_away(socket, after, open),
         }
     }
-    match &listener.chain.service {
+    match &chain.service {
         Service::Http(http) => {
             let (worker, http) = (Rc::clone(worker), Arc::clone(http));
             tokio::task::spawn_local(connection::serve(worker, http, socket, connection, open));

@@ -5,7 +5,7 @@
 //! configuration type, or has a lock.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +17,18 @@ use crate::http::hygiene::HygieneRules;
 use crate::http::reply::LocalReplies;
 use crate::keepalive::Keepalive;
 use crate::log_filter::LogFilter;
-use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerStats, TcpStats};
+use crate::observe::metrics::{HttpStats, ListenerHttpStats, TcpStats};
 use crate::observe::stats::Sharded;
 use crate::route::{ClusterRef, EnvoyHeaders, Table};
-use crate::tcp::gate::Gate;
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
 use crate::wasm::FilterSlot;
+
+pub mod chains;
+mod listener;
+
+pub use listener::{FilterChain, FilterChains, Listener};
 
 /// One whole configuration, running.
 pub struct Snapshot {
@@ -81,51 +85,6 @@ impl Snapshot {
     #[must_use]
     pub fn cluster_named(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.get(self.cluster_index(name)?)
-    }
-}
-
-/// A listener and what serves its connections.
-pub struct Listener {
-    /// `Listener.name`.
-    pub name: Arc<str>,
-    /// `Listener.address`; port 0 takes a free one.
-    pub address: SocketAddr,
-    /// `tcp_backlog_size`: connections that may wait to be accepted.
-    pub backlog: u32,
-    /// `stat_prefix`, in place of the address in statistics; empty where it has none.
-    pub stat_prefix: String,
-    /// Statistics under `listener.<address>.`.
-    pub stats: Arc<Sharded<ListenerStats>>,
-    /// What becomes of its connections.
-    pub chain: FilterChain,
-}
-
-/// What becomes of a connection.
-pub struct FilterChain {
-    /// `FilterChain.name`, empty where it has none.
-    pub name: Arc<str>,
-    /// The network filters in front of the terminal one, in the order of the file.
-    pub gates: Box<[Gate]>,
-    /// The terminal network filter.
-    pub service: Service,
-}
-
-impl FilterChain {
-    /// The slots of all Wasm components behind it.
-    pub fn slots(&self) -> Vec<&FilterSlot> {
-        let mut slots: Vec<&FilterSlot> = Vec::new();
-        match &self.service {
-            Service::Http(http) => {
-                let manager = &http.manager;
-                slots.extend(manager.filters.iter().chain(&*manager.loggers));
-                let upgrades = manager.upgrades.iter();
-                let filters = upgrades.filter_map(|upgrade| upgrade.filters.as_ref());
-                slots.extend(filters.flat_map(|filters| filters.iter()));
-            }
-            Service::Tcp(proxy) => slots.extend(&*proxy.loggers),
-            Service::Answer(_) | Service::Echo => {}
-        }
-        slots
     }
 }
 

@@ -22,7 +22,7 @@ use crate::build::Built;
 use crate::listener;
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
 use crate::observe::registry::Scope;
-use crate::runtime::{Listener, Service, Snapshot};
+use crate::runtime::{FilterChain, Listener, Service, Snapshot};
 use crate::upstream::{self, connect, control, pool};
 use crate::values;
 use crate::wasm::Instances;
@@ -247,12 +247,11 @@ fn register(
             prefix => Scope::new(&format!("listener.{prefix}.")),
         };
         built.registry.register(scope, &listener.stats);
-        match &listener.chain.service {
-            Service::Http(http) => {
+        for chain in listener.chains.iter() {
+            if let Service::Http(http) = &chain.service {
                 let scope = Scope::listener_http(*address, &http.manager.stat_prefix);
                 built.registry.register(scope, &http.http_stats);
             }
-            Service::Tcp(_) | Service::Answer(_) | Service::Echo => {}
         }
         for index in 0..workers {
             let stats = ListenerOfWorker::new(Arc::clone(&listener.stats), index);
@@ -396,7 +395,7 @@ async fn work(
     let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::Tcp));
     let worker = Worker::new(index, pools, Instances::new(index), snapshot);
     for (listener, _) in &sockets {
-        for slot in listener.chain.slots() {
+        for slot in listener.chains.iter().flat_map(FilterChain::slots) {
             worker.filters.warm(slot);
         }
     }

@@ -69,26 +69,10 @@ impl Workshop<'_> {
     fn listener(&mut self, written: &Written, place: Place<'_>) -> Option<Listener> {
         let socket = written.address.socket();
         let address = self.literal(socket, place.field("address").field("socket_address"));
-        let chains = place.field("filter_chains");
-        if written.filter_chains.len() > 1 {
-            self.diagnostics
-                .error(
-                    chains.index(1),
-                    "not supported by nuncio: more than one filter chain",
-                )
-                .hint(
-                    "a choice between chains needs filter_chain_match, which is not supported yet",
-                );
-        }
-        let Some(chain) = written.filter_chains.first() else {
-            self.diagnostics
-                .error(chains, "a listener needs a filter chain");
-            return None;
-        };
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
-        let chain = self.filter_chain(chain, buffer_limit, chains.index(0));
-        let (chain, address) = (chain?, address?);
+        let chains = self.filter_chains(written, buffer_limit, place);
+        let (chains, address) = (chains?, address?);
         let name = match written.name.as_str() {
             "" => address.to_string(),
             name => name.to_owned(),
@@ -99,12 +83,12 @@ impl Workshop<'_> {
             backlog: written.tcp_backlog_size.unwrap_or(BACKLOG),
             stat_prefix: written.stat_prefix.clone(),
             stats: Arc::new(Sharded::new(self.settings.workers)),
-            chain,
+            chains,
         })
     }
 
     /// A filter chain: what is written, and the buffer limit of its listener.
-    fn filter_chain(
+    pub(super) fn filter_chain(
         &mut self,
         chain: &WrittenChain,
         buffer_limit: usize,

@@ -14,7 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{EXIT_FAILURE, serve};
 use crate::build;
-use crate::config::listener::NetworkFilterConfig;
+use crate::config::listener::{FilterChain, NetworkFilterConfig};
 use crate::config::route::RouteConfiguration;
 use crate::config::route_tests::ClientCertificate;
 use crate::config::{self, Loaded, Source};
@@ -257,46 +257,66 @@ fn load(args: &CheckArgs) -> anyhow::Result<Option<Vec<Routing>>> {
     let Some(built) = built else {
         return Ok(None);
     };
-    let listeners = built.snapshot.listeners.iter().zip(written);
-    let routings = listeners.filter_map(|(listener, written)| {
-        let Service::Http(http) = &listener.chain.service else {
-            return None;
-        };
-        let (written, lines) = written?;
-        Some(Routing {
-            listener: listener.name.to_string(),
-            written,
-            table: Arc::clone(&http.manager.routes),
-            snapshot: Arc::clone(&built.snapshot),
-            lines,
-        })
-    });
+    let listeners = built.snapshot.listeners.iter();
+    let chains = listeners.flat_map(|listener| listener.chains.iter().map(move |c| (listener, c)));
+    let routings = chains
+        .zip(written)
+        .filter_map(|((listener, chain), written)| {
+            let Service::Http(http) = &chain.service else {
+                return None;
+            };
+            let (written, lines) = written?;
+            Some(Routing {
+                listener: listener.name.to_string(),
+                written,
+                table: Arc::clone(&http.manager.routes),
+                snapshot: Arc::clone(&built.snapshot),
+                lines,
+            })
+        });
     Ok(Some(routings.collect()))
 }
 
 /// The line of each route, by virtual host and route.
 type Lines = Vec<Vec<Option<u32>>>;
 
-/// The routes of each listener, where it has any.
+/// The routes of each filter chain, where it has any.
 fn routes_of(loaded: &Loaded) -> Vec<Option<(RouteConfiguration, Lines)>> {
     let root = loaded.document.root();
     let places = root.field("static_resources").field("listeners");
-    let listeners = loaded.bootstrap.static_resources.listeners.iter();
-    let routes = listeners.enumerate().map(|(index, listener)| {
-        let filters = &listener.filter_chains.first()?.filters;
-        let place = places.index(index).field("filter_chains").index(0);
-        let place = place.field("filters");
-        let managers = filters.iter().enumerate();
-        let mut managers = managers.filter_map(|(index, filter)| match &filter.typed_config {
-            NetworkFilterConfig::HttpConnectionManager(manager) => Some((index, manager)),
-            _ => None,
-        });
-        let (index, manager) = managers.next()?;
-        let written = manager.route_config();
-        let place = place.index(index).field("typed_config");
-        Some((written.clone(), lines(written, place.field("route_config"))))
+    let mut routes = Vec::new();
+    for (index, listener) in loaded
+        .bootstrap
+        .static_resources
+        .listeners
+        .iter()
+        .enumerate()
+    {
+        let place = places.index(index);
+        let chains = place.field("filter_chains");
+        for (index, chain) in listener.filter_chains.iter().enumerate() {
+            routes.push(routes_of_chain(chain, chains.index(index)));
+        }
+        if let Some(chain) = &listener.default_filter_chain {
+            routes.push(routes_of_chain(chain, place.field("default_filter_chain")));
+        }
+    }
+    routes
+}
+
+fn routes_of_chain(
+    chain: &FilterChain,
+    place: config::Place<'_>,
+) -> Option<(RouteConfiguration, Lines)> {
+    let managers = chain.filters.iter().enumerate();
+    let mut managers = managers.filter_map(|(index, filter)| match &filter.typed_config {
+        NetworkFilterConfig::HttpConnectionManager(manager) => Some((index, manager)),
+        _ => None,
     });
-    routes.collect()
+    let (index, manager) = managers.next()?;
+    let written = manager.route_config();
+    let place = place.field("filters").index(index).field("typed_config");
+    Some((written.clone(), lines(written, place.field("route_config"))))
 }
 
 fn lines(written: &RouteConfiguration, place: config::Place<'_>) -> Lines {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::address::Address;
+use crate::config::address::{Address, CidrRange};
 use crate::config::http_connection_manager::HttpConnectionManager;
 use crate::config::network::{ConnectionLimit, DirectResponse, Echo, NetworkRateLimit, TcpProxy};
 
@@ -15,9 +15,12 @@ pub struct Listener {
     pub name: String,
     /// Where it listens: a literal address.
     pub address: Address,
-    /// What happens with a connection; exactly one is supported.
+    /// What happens with a connection: the most specific that matches it.
     #[serde(default)]
     pub filter_chains: Vec<FilterChain>,
+    /// What happens with one that none of them matches, which is closed without it.
+    #[serde(default)]
+    pub default_filter_chain: Option<FilterChain>,
     /// What looks at a connection before a filter chain is chosen.
     #[serde(default)]
     pub listener_filters: Vec<ListenerFilter>,
@@ -35,6 +38,13 @@ pub struct Listener {
     pub stat_prefix: String,
 }
 
+impl Listener {
+    /// All filter chains, the default one last.
+    pub fn chains(&self) -> impl Iterator<Item = &FilterChain> {
+        self.filter_chains.iter().chain(&self.default_filter_chain)
+    }
+}
+
 /// `envoy.config.listener.v3.FilterChain`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.listener.v3.FilterChain")]
@@ -42,9 +52,62 @@ pub struct FilterChain {
     /// The name, for logs.
     #[serde(default)]
     pub name: String,
+    /// Which connections it is for; all by default.
+    #[serde(default)]
+    pub filter_chain_match: Option<FilterChainMatch>,
     /// The network filters, in their order; the last one is terminal.
     #[serde(default)]
     pub filters: Vec<NetworkFilter>,
+}
+
+/// `envoy.config.listener.v3.FilterChainMatch`: all of it has to hold, one entry of each list. An empty
+/// list asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.listener.v3.FilterChainMatch")]
+pub struct FilterChainMatch {
+    /// The port that the client meant, where it was restored by `original_dst` or the PROXY protocol.
+    #[serde(default)]
+    pub destination_port: Option<u16>,
+    /// The address that it meant.
+    #[serde(default)]
+    pub prefix_ranges: Vec<CidrRange>,
+    /// The peer of the socket.
+    #[serde(default)]
+    pub direct_source_prefix_ranges: Vec<CidrRange>,
+    /// Whether the client is on this machine.
+    #[serde(default)]
+    pub source_type: ConnectionSourceType,
+    /// The client's address.
+    #[serde(default)]
+    pub source_prefix_ranges: Vec<CidrRange>,
+    /// The client's port.
+    #[serde(default)]
+    pub source_ports: Vec<u16>,
+    /// The name that the client asks for over TLS: a whole one, or `*.` and its end.
+    #[serde(default)]
+    pub server_names: Vec<String>,
+    /// `tls` or `raw_buffer`.
+    #[serde(default)]
+    pub transport_protocol: String,
+    /// What the client offers to speak, such as `h2`.
+    #[serde(default)]
+    pub application_protocols: Vec<String>,
+}
+
+/// `envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum ConnectionSourceType {
+    /// The default.
+    #[default]
+    Any,
+    /// From this machine.
+    SameIpOrLoopback,
+    /// From another one.
+    External,
 }
 
 /// `envoy.config.listener.v3.Filter`.

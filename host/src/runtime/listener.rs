@@ -1,0 +1,100 @@
+//! Listeners: where connections come in, and which filter chain each of them gets.
+//!
+//! Owns the data of a listener and its filter chains. `build` makes it, `listener` accepts by it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Service;
+use super::chains::{Arriving, Matcher};
+use crate::observe::metrics::ListenerStats;
+use crate::observe::stats::Sharded;
+use crate::tcp::gate::Gate;
+use crate::wasm::FilterSlot;
+
+/// A listener and what serves its connections.
+pub struct Listener {
+    /// `Listener.name`.
+    pub name: Arc<str>,
+    /// `Listener.address`; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// `tcp_backlog_size`: connections that may wait to be accepted.
+    pub backlog: u32,
+    /// `stat_prefix`, in place of the address in statistics; empty where it has none.
+    pub stat_prefix: String,
+    /// Statistics under `listener.<address>.`.
+    pub stats: Arc<Sharded<ListenerStats>>,
+    /// What becomes of its connections.
+    pub chains: FilterChains,
+}
+
+/// The filter chains of a listener.
+pub struct FilterChains {
+    /// In the order of the file, `default_filter_chain` last.
+    all: Box<[FilterChain]>,
+    /// Which of them a connection gets; none where none asks for anything.
+    matcher: Option<Matcher>,
+    /// The one for all other connections.
+    otherwise: Option<usize>,
+}
+
+impl FilterChains {
+    /// Chains, with the numbers of those that `matcher` finds and of the one for the rest.
+    #[must_use]
+    pub const fn new(
+        all: Box<[FilterChain]>,
+        matcher: Option<Matcher>,
+        otherwise: Option<usize>,
+    ) -> Self {
+        Self {
+            all,
+            matcher,
+            otherwise,
+        }
+    }
+
+    /// The chain for a connection; none where none is for it.
+    #[must_use]
+    pub fn choose(&self, arriving: &Arriving<'_>) -> Option<&FilterChain> {
+        let found = self
+            .matcher
+            .as_ref()
+            .and_then(|matcher| matcher.find(arriving));
+        let found = found.and_then(|chain| usize::try_from(chain).ok());
+        self.all.get(found.or(self.otherwise)?)
+    }
+
+    /// All of them, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &FilterChain> {
+        self.all.iter()
+    }
+}
+
+/// What becomes of a connection.
+pub struct FilterChain {
+    /// `FilterChain.name`, empty where it has none.
+    pub name: Arc<str>,
+    /// The network filters in front of the terminal one, in the order of the file.
+    pub gates: Box<[Gate]>,
+    /// The terminal network filter.
+    pub service: Service,
+}
+
+impl FilterChain {
+    /// The slots of all Wasm components behind it.
+    pub fn slots(&self) -> Vec<&FilterSlot> {
+        let mut slots: Vec<&FilterSlot> = Vec::new();
+        match &self.service {
+            Service::Http(http) => {
+                let manager = &http.manager;
+                slots.extend(manager.filters.iter().chain(&*manager.loggers));
+                let upgrades = manager.upgrades.iter();
+                let filters = upgrades.filter_map(|upgrade| upgrade.filters.as_ref());
+                slots.extend(filters.flat_map(|filters| filters.iter()));
+            }
+            Service::Tcp(proxy) => slots.extend(&*proxy.loggers),
+            Service::Answer(_) | Service::Echo => {}
+        }
+        slots
+    }
+}
