@@ -35,6 +35,7 @@ mod metadata;
 mod network;
 mod per_filter;
 mod routes;
+mod tls;
 mod tries;
 mod values;
 

@@ -44,6 +44,7 @@ pub mod route_tests;
 pub mod scalar;
 mod schema;
 pub mod source;
+pub mod tls;
 
 pub use crate::config::bootstrap::Bootstrap;
 pub use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};

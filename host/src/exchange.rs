@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::certificate::Certificate;
 use crate::headers::{Headers, NameFormat};
 
 /// What a side speaks.
@@ -142,16 +143,39 @@ pub struct Connection {
     /// `FilterChain.name`, empty where it has none.
     pub filter_chain: Arc<str>,
     /// Its TLS session; `None` over clear text.
-    pub tls: Option<Tls>,
+    pub tls: Option<Box<Tls>>,
 }
 
 /// What is known about a TLS session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Whether the peer sent a certificate.
     pub certificate_presented: bool,
     /// Whether that certificate was checked and found good.
     pub certificate_validated: bool,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher, by BoringSSL's name.
+    pub cipher: &'static str,
+    /// The group of the key exchange, by BoringSSL's name.
+    pub group: &'static str,
+    /// The server that the client asked for (SNI).
+    pub server_name: Option<Box<str>>,
+    /// What both agreed to speak inside (ALPN).
+    pub alpn: Option<Box<str>>,
+    /// What the peer has shown.
+    pub peer: Option<Peer>,
+    /// What this side has shown.
+    pub local: Option<Arc<Certificate>>,
+}
+
+/// The certificates of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its own.
+    pub certificate: Certificate,
+    /// Those that it sent after that, as they came.
+    pub chain: Box<[Box<[u8]>]>,
 }
 
 /// What is known about the upstream side of the last attempt.

@@ -12,6 +12,7 @@
 //! | [`build`] | from what was written to what runs, the only place where it can be refused |
 //! | [`runtime`] | what runs: a snapshot, immutable |
 //! | `listener` | sockets and accepting |
+//! | [`tls`] | TLS: certificates, trust, handshakes |
 //! | [`http`] | connections, the request function, bodies, hygiene, local replies |
 //! | `tcp` | connections that are not HTTP's: the TCP proxy, echo, a fixed answer, gates |
 //! | [`route`] | tables and matchers |
@@ -21,7 +22,7 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`headers`], [`exchange`], [`variant`], [`socket`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
+//! | [`headers`], [`exchange`], [`variant`], [`socket`], [`certificate`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -31,6 +32,7 @@
 pub mod admin;
 mod bucket;
 pub mod build;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -51,6 +53,7 @@ pub mod server;
 pub mod socket;
 mod tcp;
 mod timer;
+pub mod tls;
 pub mod upstream;
 pub mod values;
 pub mod variant;

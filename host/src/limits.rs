@@ -125,6 +125,15 @@ pub const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 /// other workers wait for the connection limit; then it is closed in their favour.
 pub const HANDOFFS_WHILE_AWAITED: u32 = 16;
 
+/// A file of certificates, keys or revoked certificates: lists of the largest authorities have some
+/// megabytes.
+pub const CERTIFICATE_BYTES: u64 = 64 * 1024 * 1024;
+/// Sessions of TLS 1.2 clients without tickets that a context keeps, the last ones: 1024.
+pub const TLS_SESSIONS: usize = 1024;
+/// How long a client has for its TLS handshake where `transport_socket_connect_timeout` does not say:
+/// 15 s, as long as Envoy's listener filters have. Envoy itself waits for ever.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(15);
+
 /// Size of one configuration file: the largest generated ones are some tens of megabytes.
 pub const CONFIG_SOURCE_BYTES: u64 = 64 * 1024 * 1024;
 /// How deep the lists and mappings of a configuration nest: protobuf's own limit, so Envoy's.

@@ -16,10 +16,11 @@ use crate::clock;
 use crate::exchange::Connection;
 use crate::http::connection;
 use crate::runtime::chains::{Arriving, RAW_BUFFER};
-use crate::runtime::{Listener, Service};
+use crate::runtime::{Handshake, Listener, Service};
 use crate::socket;
 use crate::tcp;
 use crate::tcp::gate::{Pass, Verdict};
+use crate::tls;
 use crate::worker::{Tracked, Worker};
 
 /// How long accepting rests after an error that will not go away at once, such as too many files.
@@ -130,14 +131,14 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
         stats.no_filter_chain_match.inc();
         return;
     };
-    let connection = Arc::new(Connection {
+    let connection = Connection {
         id: worker.next_id(),
         direct_remote: peer,
         local,
         listener: Arc::clone(&listener.name),
         filter_chain: Arc::clone(&chain.name),
         tls: None,
-    });
+    };
     let mut open = Open::new(worker, listener);
     let socket = socket::Socket::from(stream);
     for gate in &chain.gates {
@@ -146,13 +147,55 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
             Verdict::Out(after) => return turn_away(socket, after, open),
         }
     }
-    match &chain.service {
+    match &chain.handshake {
+        None => serve(&chain.service, socket, connection, open),
+        Some(wanted) => {
+            let (wanted, service) = (wanted.clone(), chain.service.clone());
+            tokio::task::spawn_local(handshake(wanted, service, socket, connection, open));
+        }
+    }
+}
+
+/// Answers a client's TLS handshake, and serves what follows.
+async fn handshake(
+    wanted: Handshake,
+    service: Service,
+    socket: socket::Socket,
+    mut connection: Connection,
+    open: Open,
+) {
+    let shaken = tls::accept(&wanted.server, socket, open.worker.index);
+    let failure = match tokio::time::timeout(wanted.timeout, shaken).await {
+        Ok(Ok((socket, facts))) => {
+            connection.tls = Some(Box::new(facts));
+            return serve(&service, socket, connection, open);
+        }
+        Ok(Err(failure)) => failure.to_string(),
+        Err(_) => {
+            let stats = open.listener.stats.shard(open.worker.index);
+            stats.downstream_cx_transport_socket_connect_timeout.inc();
+            "it took too long".to_owned()
+        }
+    };
+    tracing::debug!(
+        target: "connection",
+        id = connection.id,
+        "TLS handshake of {}: {failure}",
+        connection.direct_remote
+    );
+}
+
+/// Hands a connection to the terminal filter of its chain.
+fn serve(service: &Service, socket: socket::Socket, connection: Connection, open: Open) {
+    let connection = Arc::new(connection);
+    let worker = Rc::clone(&open.worker);
+    match service {
         Service::Http(http) => {
-            let (worker, http) = (Rc::clone(worker), Arc::clone(http));
+            let http = Arc::clone(http);
             tokio::task::spawn_local(connection::serve(worker, http, socket, connection, open));
         }
         Service::Tcp(proxy) => {
-            let (worker, proxy) = (Rc::clone(worker), Arc::clone(proxy));
+            let proxy = Arc::clone(proxy);
             tokio::task::spawn_local(tcp::proxy::serve(worker, proxy, socket, connection, open));
         }
         Service::Answer(response) => {

@@ -50,7 +50,7 @@ pub use internal_redirect::{Followed, InternalRedirects, Location, NotFollowed};
 pub use matcher::Mismatch;
 pub use mirror::Mirror;
 pub use mutation::{AppendAction, Scratch};
-pub use part::{HeaderCondition, MetadataCondition, ResponseChanges};
+pub use part::{HeaderCondition, MetadataCondition, ResponseChanges, TextCondition};
 pub use redirect::Redirect;
 pub use retry::{Failure, Retries, RetryOn, RetryPolicy, Verdict, Wait};
 pub use rewrite::EnvoyHeaders;

@@ -28,7 +28,7 @@ use crate::wasm::FilterSlot;
 pub mod chains;
 mod listener;
 
-pub use listener::{FilterChain, FilterChains, Listener};
+pub use listener::{FilterChain, FilterChains, Handshake, Listener};
 
 /// One whole configuration, running.
 pub struct Snapshot {
@@ -89,6 +89,7 @@ impl Snapshot {
 }
 
 /// A terminal network filter: who has the connection to its end.
+#[derive(Clone)]
 pub enum Service {
     /// The HTTP connection manager.
     Http(Arc<HttpListener>),

@@ -246,8 +246,13 @@ fn register(
             "" => Scope::listener(*address),
             prefix => Scope::new(&format!("listener.{prefix}.")),
         };
-        built.registry.register(scope, &listener.stats);
+        built.registry.register(scope.clone(), &listener.stats);
         for chain in listener.chains.iter() {
+            if let Some(handshake) = &chain.handshake {
+                built
+                    .registry
+                    .register(scope.clone(), handshake.server.stats());
+            }
             if let Service::Http(http) = &chain.service {
                 let scope = Scope::listener_http(*address, &http.manager.stat_prefix);
                 built.registry.register(scope, &http.http_stats);

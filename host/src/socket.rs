@@ -13,12 +13,19 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
+use tokio_rustls::TlsStream;
+
+mod tls;
+
+pub use tls::Tls;
 
 /// A connected socket.
 #[derive(Debug)]
 pub enum Socket {
     /// Plain TCP.
     Tcp(TcpStream),
+    /// TLS, of either side, over another socket.
+    Tls(Box<Tls>),
 }
 
 /// The reading half of a [`Socket`].
@@ -26,6 +33,8 @@ pub enum Socket {
 pub enum ReadHalf<'a> {
     /// Of plain TCP.
     Tcp(tcp::ReadHalf<'a>),
+    /// Of TLS.
+    Tls(&'a Tls),
 }
 
 /// The writing half of a [`Socket`].
@@ -33,6 +42,8 @@ pub enum ReadHalf<'a> {
 pub enum WriteHalf<'a> {
     /// Of plain TCP.
     Tcp(tcp::WriteHalf<'a>),
+    /// Of TLS.
+    Tls(&'a Tls),
 }
 
 impl Socket {
@@ -43,6 +54,7 @@ impl Socket {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
+            Self::Tls(tls) => tls.local_addr(),
         }
     }
 
@@ -53,6 +65,19 @@ impl Socket {
     pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(into),
+            Self::Tls(tls) => tls.try_read(into),
+        }
+    }
+
+    /// Writes what the system takes at once. For what nobody waits for, such as a farewell.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where it takes nothing; else those of the system.
+    pub fn try_write(&self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(from),
+            // A session keeps what the system does not take, and so takes part in waiting.
+            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -63,6 +88,7 @@ impl Socket {
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Tls(tls) => tls.poll_read_ready(cx),
         }
     }
 
@@ -70,6 +96,7 @@ impl Socket {
     pub fn reset_on_drop(&self) {
         let socket = match self {
             Self::Tcp(stream) => SockRef::from(stream),
+            Self::Tls(tls) => return tls.reset_on_drop(),
         };
         // Where it fails the connection is gone already.
         let _gone = socket.set_linger(Some(Duration::ZERO));
@@ -82,6 +109,7 @@ impl Socket {
                 let (read, write) = stream.split();
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
             }
+            Self::Tls(tls) => (ReadHalf::Tls(tls), WriteHalf::Tls(tls)),
         }
     }
 }
@@ -94,6 +122,7 @@ impl ReadHalf<'_> {
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
+            Self::Tls(tls) => tls.poll_read_ready(cx),
         }
     }
 }
@@ -101,6 +130,13 @@ impl ReadHalf<'_> {
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
         Self::Tcp(stream)
+    }
+}
+
+impl From<TlsStream<Self>> for Socket {
+    /// A session whose handshake is done.
+    fn from(stream: TlsStream<Self>) -> Self {
+        Self::Tls(Box::new(Tls::new(stream)))
     }
 }
 
@@ -115,6 +151,7 @@ macro_rules! reads {
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+                    Self::Tls(tls) => tls.poll_read(cx, into),
                 }
             }
         }
@@ -132,6 +169,7 @@ macro_rules! writes {
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
+                    Self::Tls(tls) => tls.poll_write(cx, from),
                 }
             }
 
@@ -142,24 +180,28 @@ macro_rules! writes {
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
+                    Self::Tls(tls) => tls.poll_write_vectored(cx, from),
                 }
             }
 
             fn is_write_vectored(&self) -> bool {
                 match self {
                     Self::Tcp(stream) => stream.is_write_vectored(),
+                    Self::Tls(_) => true,
                 }
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+                    Self::Tls(tls) => tls.poll_flush(cx),
                 }
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+                    Self::Tls(tls) => tls.poll_shutdown(cx),
                 }
             }
         }

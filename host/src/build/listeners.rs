@@ -106,9 +106,12 @@ impl Workshop<'_> {
             .enumerate()
             .map(|(index, filter)| self.gate(filter, filters.index(index)))
             .collect();
-        let service = self.service(last, buffer_limit, filters.index(front.len()))?;
+        let service = self.service(last, buffer_limit, filters.index(front.len()));
+        let handshake = self.handshake(chain, place);
+        let (service, handshake) = (service?, handshake?);
         Some(FilterChain {
             name: chain.name.as_str().into(),
+            handshake,
             gates: gates.into_iter().collect::<Option<_>>()?,
             service,
         })

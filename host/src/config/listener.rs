@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::address::{Address, CidrRange};
 use crate::config::http_connection_manager::HttpConnectionManager;
 use crate::config::network::{ConnectionLimit, DirectResponse, Echo, NetworkRateLimit, TcpProxy};
+use crate::config::scalar::Duration;
+use crate::config::tls::{DownstreamTlsContext, DownstreamTransportSocket};
 
 /// `envoy.config.listener.v3.Listener`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -58,6 +60,15 @@ pub struct FilterChain {
     /// The network filters, in their order; the last one is terminal.
     #[serde(default)]
     pub filters: Vec<NetworkFilter>,
+    /// What carries the bytes; clear text by default.
+    #[serde(default)]
+    pub transport_socket: Option<DownstreamTransportSocket>,
+    /// How long a handshake may take.
+    #[serde(default)]
+    pub transport_socket_connect_timeout: Option<Duration>,
+    /// Envoy's v2 form of `transport_socket`, which examples still have.
+    #[serde(default)]
+    pub tls_context: Option<Box<DownstreamTlsContext>>,
 }
 
 /// `envoy.config.listener.v3.FilterChainMatch`: all of it has to hold, one entry of each list. An empty

@@ -252,7 +252,7 @@ pub(crate) fn request(
     let keep_cert = match rules.client_cert {
         ClientCert::Remove => false,
         ClientCert::KeepOfKnown => {
-            let tls = exchange.connection.tls;
+            let tls = exchange.connection.tls.as_deref();
             tls.is_some_and(|tls| tls.certificate_presented)
         }
         ClientCert::Keep => true,

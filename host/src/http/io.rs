@@ -370,6 +370,8 @@ impl<'a> H1Writer<'a> {
                 self.out.unsplit(self.tail.split());
             }
         }
+        // A socket may hold what it took: a TLS session does.
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         if self.is_off {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData).into()));
         }

@@ -134,6 +134,21 @@ stats! {
 }
 
 stats! {
+    /// TLS of a listener or a cluster (`listener.<address>.ssl.`, `cluster.<name>.ssl.`), beneath their
+    /// own statistics.
+    pub struct TlsStats {
+        counter connection_error = "ssl.connection_error",
+        counter fail_verify_cert_hash = "ssl.fail_verify_cert_hash",
+        counter fail_verify_error = "ssl.fail_verify_error",
+        counter fail_verify_no_cert = "ssl.fail_verify_no_cert",
+        counter fail_verify_san = "ssl.fail_verify_san",
+        counter handshake = "ssl.handshake",
+        counter no_certificate = "ssl.no_certificate",
+        counter session_reused = "ssl.session_reused",
+    }
+}
+
+stats! {
     /// A connection manager's part in a listener (`listener.<address>.http.<stat_prefix>.`).
     pub struct ListenerHttpStats {
         classes downstream_rq_by_class = "downstream_rq",

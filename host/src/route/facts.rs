@@ -26,7 +26,7 @@ impl<'a> Facts<'a> {
         Self {
             request: &exchange.request,
             random,
-            tls: exchange.connection.tls.as_ref(),
+            tls: exchange.connection.tls.as_deref(),
             metadata: &exchange.metadata,
         }
     }

@@ -18,7 +18,7 @@ mod string;
 pub(super) use fields::HeaderMatcher;
 use fields::{CookieMatcher, QueryMatcher};
 pub(super) use metadata::MetadataMatcher;
-pub(super) use string::Text;
+pub(super) use string::{StringMatcher, Text};
 
 /// A request's `:path` in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

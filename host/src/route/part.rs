@@ -1,13 +1,16 @@
 //! Parts of a routing table that are of use without one.
 //!
-//! Owns a matcher of one header field and the changes to the head of a response, as access-log
-//! filters and local replies have them: the same code that routes use. Does not own when they are
+//! Owns a matcher of one header field, of metadata and of a text, and the changes to the head of a
+//! response, as access-log filters, certificates and local replies have them: the same code that routes
+//! use. Does not own when they are
 //! asked.
 
 use super::error::{Errors, Report};
-use super::matcher::{HeaderMatcher, MetadataMatcher};
+use super::matcher::{HeaderMatcher, MetadataMatcher, StringMatcher};
 use super::mutation::{HeaderMutations, Scratch};
-use super::spec::{HeaderAddSpec, HeaderMatchSpec, MetadataMatchSpec, MutationSpec};
+use super::spec::{
+    HeaderAddSpec, HeaderMatchSpec, MetadataMatchSpec, MutationSpec, StringMatchSpec,
+};
 use crate::exchange::{Exchange, Metadata};
 use crate::headers::Headers;
 
@@ -52,6 +55,28 @@ impl MetadataCondition {
     #[must_use]
     pub fn matches(&self, metadata: &Metadata) -> Option<bool> {
         self.0.finds(metadata).then(|| self.0.matches(metadata))
+    }
+}
+
+/// A condition on a text (`StringMatcher`).
+#[derive(Clone, Debug)]
+pub struct TextCondition(StringMatcher);
+
+impl TextCondition {
+    /// Builds it from what was written.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `spec`.
+    pub fn new(spec: &StringMatchSpec) -> Result<Self, Errors> {
+        let mut report = Report::default();
+        let built = StringMatcher::build(spec, &mut report).map(Self);
+        report.finish_some(built)
+    }
+
+    /// Whether the text meets it.
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        self.0.matches(text)
     }
 }
 

@@ -4,12 +4,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Service;
 use super::chains::{Arriving, Matcher};
 use crate::observe::metrics::ListenerStats;
 use crate::observe::stats::Sharded;
 use crate::tcp::gate::Gate;
+use crate::tls;
 use crate::wasm::FilterSlot;
 
 /// A listener and what serves its connections.
@@ -74,10 +76,21 @@ impl FilterChains {
 pub struct FilterChain {
     /// `FilterChain.name`, empty where it has none.
     pub name: Arc<str>,
+    /// `transport_socket`: what comes before the first byte; nothing over clear text.
+    pub handshake: Option<Handshake>,
     /// The network filters in front of the terminal one, in the order of the file.
     pub gates: Box<[Gate]>,
     /// The terminal network filter.
     pub service: Service,
+}
+
+/// What comes before the first byte of a connection that is not in clear text.
+#[derive(Clone)]
+pub struct Handshake {
+    /// What answers it.
+    pub server: Arc<tls::Server>,
+    /// `transport_socket_connect_timeout`: how long it may take.
+    pub timeout: Duration,
 }
 
 impl FilterChain {

@@ -156,6 +156,8 @@ impl Flow {
                         Ok(0) | Err(_) => return Poll::Ready(Err(End::Sink)),
                     }
                 }
+                // A socket may hold what it took: a TLS session does.
+                ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|_gone| End::Sink)?;
             }
             if self.ended {
                 let shut = ready!(Pin::new(&mut *to).poll_shutdown(cx));

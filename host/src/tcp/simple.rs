@@ -16,7 +16,7 @@ pub(crate) async fn echo(mut socket: Socket, _open: impl Sized) {
     let mut room = vec![0; READ];
     while let Ok(read @ 1..) = socket.read(&mut room).await {
         let part = room.get(..read).unwrap_or_default();
-        if socket.write_all(part).await.is_err() {
+        if socket.write_all(part).await.is_err() || socket.flush().await.is_err() {
             return;
         }
     }

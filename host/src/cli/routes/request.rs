@@ -117,6 +117,7 @@ impl Asked {
         let tls = https.then_some(Tls {
             certificate_presented: certificate != ClientCertificate::None,
             certificate_validated: certificate == ClientCertificate::Validated,
+            ..Tls::default()
         });
         ensure!(
             tls.is_some() || certificate == ClientCertificate::None,
@@ -144,7 +145,7 @@ impl Asked {
             local: address,
             listener: "".into(),
             filter_chain: "".into(),
-            tls: self.tls,
+            tls: self.tls.clone().map(Box::new),
         };
         let timing = Timing::starting(clock::now(), clock::wall());
         let mut exchange = Exchange::new(Arc::new(connection), Protocol::Http11, timing, 0);

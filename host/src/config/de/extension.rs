@@ -95,6 +95,10 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     ),
     (
+        "envoy.transport_sockets.raw_buffer",
+        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+    ),
+    (
         "envoy.access_loggers.file",
         "envoy.extensions.access_loggers.file.v3.FileAccessLog",
     ),

@@ -45,8 +45,6 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "several filter chains",
         "",
     ),
-    ("listener.v3.FilterChain", "transport_socket", "TLS", ""),
-    ("listener.v3.FilterChain", "tls_context", "TLS", TLS_CONTEXT),
     (
         "listener.v3.Listener",
         "default_filter_chain",

@@ -568,6 +568,7 @@ fn a_certificate_can_be_asked_for() {
     let session = |presented, validated| Tls {
         certificate_presented: presented,
         certificate_validated: validated,
+        ..Tls::default()
     };
     let (none, good) = (session(false, false), session(true, true));
     let bad = session(true, false);

@@ -95,7 +95,9 @@ fn a_released_connection_is_used_again_with_its_buffers() {
         assert_eq!((first.reused, first.local), (false, Some(peer)));
         assert_eq!(lease.endpoint().address, address);
         let (stream, read, write) = lease.parts();
-        let Socket::Tcp(tcp) = &*stream;
+        let Socket::Tcp(tcp) = &*stream else {
+            panic!("{stream:?}");
+        };
         assert!(tcp.nodelay().unwrap());
         write.extend_from_slice(b"ping");
         stream.write_all(write).await.unwrap();

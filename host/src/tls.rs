@@ -1,0 +1,24 @@
+//! TLS, on rustls: certificates and their keys, who is trusted, and handshakes.
+//!
+//! Owns what a TLS context of the configuration becomes: [`Identity`] (a certificate with its key),
+//! [`Trust`] (what a peer has to show), `parameters` (versions, ciphers, groups), and [`Server`], which
+//! answers handshakes of clients. Certificates are read here, so that they can be read again when their
+//! files change. Does not own the stream behind a handshake (`socket`), nor the words of the
+//! configuration (`build`). Called by `build`, `listener` and `upstream`.
+
+mod choice;
+mod error;
+mod identity;
+mod parameters;
+mod server;
+mod source;
+mod trust;
+
+pub use error::{Error, Part};
+pub use identity::{Identity, IdentitySpec};
+pub use parameters::{Parameters, ParametersSpec, UnknownName, Version};
+pub use server::{LoadError, Server, ServerSpec};
+pub use source::Source;
+pub use trust::{NameTest, Refusal, SubjectName, Trust, TrustSpec};
+
+pub(crate) use server::accept;

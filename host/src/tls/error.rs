@@ -1,0 +1,84 @@
+//! What can be wrong with certificates, keys and authorities.
+
+use std::io;
+
+use crate::limits::CERTIFICATE_BYTES;
+
+/// Which part of a context is wrong, so that whoever has written it can be pointed at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `certificate_chain`.
+    Chain,
+    /// `private_key`.
+    Key,
+    /// `ocsp_staple`.
+    Staple,
+    /// `trusted_ca`.
+    Authorities,
+    /// `crl`.
+    Revoked,
+}
+
+/// Why a certificate, a key or a list of authorities cannot be used. `from` is the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system says why.
+    #[error("read {from}: {source}")]
+    Read {
+        /// The file.
+        from: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is nothing in it.
+    #[error("{from} is empty")]
+    Empty {
+        /// The file.
+        from: String,
+    },
+    /// It cannot be a certificate.
+    #[error("{from} has more than {CERTIFICATE_BYTES} bytes")]
+    TooLarge {
+        /// The file.
+        from: String,
+    },
+    /// It has none of what was looked for.
+    #[error("{from} has no {what} in PEM form")]
+    Nothing {
+        /// The file.
+        from: String,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A key that needs a password.
+    #[error("the private key in {from} is encrypted")]
+    Encrypted {
+        /// The file.
+        from: String,
+    },
+    /// It is not what its PEM says.
+    #[error("{from}: {problem}")]
+    Malformed {
+        /// The file.
+        from: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The key belongs to another certificate.
+    #[error("the private key in {key} is not that of the certificate in {chain}")]
+    Mismatch {
+        /// The file of the key.
+        key: String,
+        /// The file of the certificate.
+        chain: String,
+    },
+    /// The system has no authorities.
+    #[error("the system has no certificates of authorities: {problem}")]
+    NoSystemRoots {
+        /// What was tried.
+        problem: String,
+    },
+    /// The library refuses the whole.
+    #[error("{0}")]
+    Refused(#[from] rustls::Error),
+}

@@ -1,0 +1,129 @@
+//! Certificates with their keys: what this side shows of itself.
+//!
+//! Owns reading one from PEM and checking that the two belong together. Does not own which of several
+//! a client gets (`choice`).
+
+use std::sync::Arc;
+
+use rustls::SignatureAlgorithm;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::error::{Error, Part};
+use super::source::Source;
+use crate::certificate::Certificate;
+
+/// What an identity is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentitySpec {
+    /// `certificate_chain`.
+    pub chain: Source,
+    /// `private_key`.
+    pub key: Source,
+    /// `ocsp_staple`.
+    pub staple: Option<Source>,
+}
+
+/// A certificate with its key, ready for handshakes.
+#[derive(Debug)]
+pub struct Identity {
+    pub(super) key: Arc<CertifiedKey>,
+    /// The certificate itself, without those that lead to its authority.
+    pub certificate: Arc<Certificate>,
+    /// Where the certificate was read from.
+    pub path: String,
+}
+
+impl Identity {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with it, and with which part.
+    pub fn load(spec: &IdentitySpec, provider: &CryptoProvider) -> Result<Self, (Part, Error)> {
+        let chain = certificates(&spec.chain).map_err(|error| (Part::Chain, error))?;
+        let certificate = chain.first().map_or(&[][..], |leaf| leaf);
+        let certificate = Certificate::parse(certificate);
+        let certificate = certificate.map_err(|error| {
+            let (from, problem) = (spec.chain.to_string(), error.to_string());
+            (Part::Chain, Error::Malformed { from, problem })
+        })?;
+        let key = private_key(&spec.key).map_err(|error| (Part::Key, error))?;
+        let key = provider.key_provider.load_private_key(key);
+        let key = key.map_err(|error| {
+            let (from, problem) = (spec.key.to_string(), error.to_string());
+            (Part::Key, Error::Malformed { from, problem })
+        })?;
+        let mut key = CertifiedKey::new(chain, key);
+        // A key of which nothing can be said is one that the library could not use either.
+        if key.keys_match().is_err() {
+            let (key, chain) = (spec.key.to_string(), spec.chain.to_string());
+            return Err((Part::Key, Error::Mismatch { key, chain }));
+        }
+        if let Some(staple) = &spec.staple {
+            key.ocsp = Some(staple.read().map_err(|error| (Part::Staple, error))?);
+        }
+        Ok(Self {
+            key: Arc::new(key),
+            certificate: Arc::new(certificate),
+            path: match spec.chain.path() {
+                Some(path) => path.display().to_string(),
+                None => "<inline>".to_owned(),
+            },
+        })
+    }
+
+    /// Whether the key is one of RSA.
+    #[must_use]
+    pub fn is_rsa(&self) -> bool {
+        self.key.key.algorithm() == SignatureAlgorithm::RSA
+    }
+}
+
+/// All certificates of a PEM file; at least one.
+pub(super) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static>>, Error> {
+    items(source, "certificate")
+}
+
+/// All items of one kind of a PEM file; at least one.
+pub(super) fn items<T: PemObject>(source: &Source, what: &'static str) -> Result<Vec<T>, Error> {
+    let bytes = source.read()?;
+    let found: Result<Vec<T>, pem::Error> = T::pem_slice_iter(&bytes).collect();
+    let found = found.map_err(|error| malformed(source, &error))?;
+    if found.is_empty() {
+        let from = source.to_string();
+        return Err(Error::Nothing { from, what });
+    }
+    Ok(found)
+}
+
+fn private_key(source: &Source) -> Result<PrivateKeyDer<'static>, Error> {
+    let bytes = source.read()?;
+    match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(_) if is_encrypted(&bytes) => {}
+        Ok(key) => return Ok(key),
+        Err(pem::Error::NoItemsFound) if !is_encrypted(&bytes) => {
+            let from = source.to_string();
+            let what = "private key";
+            return Err(Error::Nothing { from, what });
+        }
+        Err(_) if is_encrypted(&bytes) => {}
+        Err(error) => return Err(malformed(source, &error)),
+    }
+    let from = source.to_string();
+    Err(Error::Encrypted { from })
+}
+
+/// Both forms that keys with a password have (RFC 7468 §11, RFC 1421 §4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |mark: &[u8]| memchr::memmem::find(pem, mark).is_some();
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
+}
+
+fn malformed(source: &Source, error: &pem::Error) -> Error {
+    Error::Malformed {
+        from: source.to_string(),
+        problem: error.to_string(),
+    }
+}

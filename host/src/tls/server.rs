@@ -1,0 +1,456 @@
+//! Handshakes with clients: `DownstreamTlsContext`.
+//!
+//! Owns a context with everything that was read for it, and one handshake from its first byte to a
+//! [`Socket`] that speaks TLS. The library is asked only once the client's first message is known, for
+//! Envoy goes by it in ways that the library does not: which certificate, and a protocol (ALPN) that
+//! nobody here speaks is passed over. Does not own time: `listener` ends a handshake that takes too
+//! long.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use arc_swap::ArcSwap;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::{
+    Accepted, Acceptor, ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert,
+    ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection, SignatureScheme};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio_rustls::{StartHandshake, TlsStream};
+
+use super::choice::{Fit, Index};
+use super::error::{Error, Part};
+use super::identity::{Identity, IdentitySpec};
+use super::parameters::{Parameters, cipher_name, group_name};
+use super::trust::{OfClients, Refusal, Trust, TrustSpec};
+use crate::certificate::Certificate;
+use crate::clock;
+use crate::exchange::{Peer, Tls};
+use crate::limits;
+use crate::observe::metrics::TlsStats;
+use crate::observe::stats::Sharded;
+use crate::socket::Socket;
+
+/// What a record of a handshake begins with (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+
+/// A context for clients, before its files were read.
+#[derive(Clone, Debug)]
+pub struct ServerSpec {
+    /// `tls_certificates`, at least one.
+    pub identities: Vec<IdentitySpec>,
+    /// The validation context; none where nothing is asked of clients.
+    pub trust: Option<TrustSpec>,
+    /// `tls_params` and `alpn_protocols`.
+    pub parameters: Parameters,
+    /// `require_client_certificate`.
+    pub requires_certificate: bool,
+    /// `require_sni`.
+    pub requires_name: bool,
+    /// `full_scan_certs_on_sni_mismatch`.
+    pub scans_on_mismatch: bool,
+    /// `prefer_client_ciphers`.
+    pub prefers_client_ciphers: bool,
+    /// Whether sessions are resumed by tickets: not `disable_stateless_session_resumption`.
+    pub tickets: bool,
+    /// Whether sessions of TLS 1.2 are kept here: not `disable_stateful_session_resumption`.
+    pub sessions: bool,
+}
+
+/// A context for clients.
+#[derive(Debug)]
+pub struct Server {
+    loaded: ArcSwap<Loaded>,
+    stats: Arc<Sharded<TlsStats>>,
+}
+
+/// What was read for a context.
+#[derive(Debug)]
+struct Loaded {
+    identities: Vec<Ready>,
+    index: Index,
+    trust: Option<Arc<Trust>>,
+    requires_name: bool,
+    newest: ProtocolVersion,
+}
+
+/// A certificate with the configurations of the library that show it.
+#[derive(Debug)]
+struct Ready {
+    identity: Arc<Identity>,
+    config: Arc<ServerConfig>,
+    /// The same for a client that speaks none of our protocols.
+    without_alpn: Arc<ServerConfig>,
+}
+
+/// Always the same certificate.
+#[derive(Debug)]
+struct Only(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Only {
+    fn resolve(&self, _client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// What is wrong with a context: the certificate by its index, where it is one, and the part of it.
+pub type LoadError = (Option<usize>, Part, Error);
+
+impl Server {
+    /// Reads all that belongs to a context.
+    ///
+    /// # Errors
+    /// Everything that cannot be read or does not belong together.
+    pub fn load(spec: &ServerSpec, stats: Arc<Sharded<TlsStats>>) -> Result<Self, Vec<LoadError>> {
+        let loaded = Loaded::new(spec)?;
+        Ok(Self {
+            loaded: ArcSwap::from_pointee(loaded),
+            stats,
+        })
+    }
+
+    /// Its statistics.
+    #[must_use]
+    pub const fn stats(&self) -> &Arc<Sharded<TlsStats>> {
+        &self.stats
+    }
+
+    /// The certificates that it shows.
+    #[must_use]
+    pub fn identities(&self) -> Vec<Arc<Identity>> {
+        let loaded = self.loaded.load();
+        let identities = loaded.identities.iter();
+        identities
+            .map(|ready| Arc::clone(&ready.identity))
+            .collect()
+    }
+}
+
+impl Loaded {
+    fn new(spec: &ServerSpec) -> Result<Self, Vec<LoadError>> {
+        let provider = &spec.parameters.provider;
+        let (mut identities, mut wrong) = (Vec::new(), Vec::new());
+        for (at, identity) in spec.identities.iter().enumerate() {
+            match Identity::load(identity, provider) {
+                Ok(identity) => identities.push(Arc::new(identity)),
+                Err((part, error)) => wrong.push((Some(at), part, error)),
+            }
+        }
+        let trust = match spec
+            .trust
+            .as_ref()
+            .map(|trust| Trust::load(trust, provider))
+        {
+            Some(Err((part, error))) => {
+                wrong.push((None, part, error));
+                None
+            }
+            Some(Ok(trust)) => Some(Arc::new(trust)),
+            None => None,
+        };
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let base = configuration(spec, trust.as_ref());
+        let base = base.map_err(|error| vec![(None, Part::Chain, error.into())])?;
+        let certificates = identities.iter().map(|identity| &*identity.certificate);
+        let certificates: Vec<&Certificate> = certificates.collect();
+        let index = Index::new(&certificates, spec.scans_on_mismatch);
+        let ready = |identity| Ready::new(identity, &base, &spec.parameters);
+        let newest = spec
+            .parameters
+            .versions
+            .first()
+            .map(|version| version.version);
+        Ok(Self {
+            identities: identities.into_iter().map(ready).collect(),
+            index,
+            trust,
+            requires_name: spec.requires_name,
+            newest: newest.unwrap_or(ProtocolVersion::TLSv1_3),
+        })
+    }
+
+    /// The certificate for a client that begins like this.
+    fn choose(&self, hello: &ClientHello<'_>) -> Option<&Ready> {
+        let at = self.index.choose(hello.server_name(), |at| {
+            let ready = self.identities.get(at);
+            ready.map_or(Fit::None, |ready| fit(&ready.identity, hello, self.newest))
+        });
+        self.identities.get(at)
+    }
+}
+
+impl Ready {
+    fn new(identity: Arc<Identity>, base: &ServerConfig, parameters: &Parameters) -> Self {
+        let mut config = base.clone();
+        config.cert_resolver = Arc::new(Only(Arc::clone(&identity.key)));
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols.clone_from(&parameters.alpn);
+        Self {
+            identity,
+            config: Arc::new(config),
+            without_alpn,
+        }
+    }
+}
+
+/// All that the certificates of a context share. Sessions are of one reading of the files: a client that
+/// is not trusted any more cannot resume one.
+fn configuration(
+    spec: &ServerSpec,
+    trust: Option<&Arc<Trust>>,
+) -> Result<ServerConfig, rustls::Error> {
+    #[derive(Debug)]
+    struct Nobody;
+    impl ResolvesServerCert for Nobody {
+        fn resolve(&self, _client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            None
+        }
+    }
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&spec.parameters.provider))
+        .with_protocol_versions(spec.parameters.versions)?;
+    let builder = match trust {
+        Some(trust) if spec.requires_certificate || trust.checks() => builder
+            .with_client_cert_verifier(Arc::new(OfClients {
+                trust: Arc::clone(trust),
+                required: spec.requires_certificate,
+            })),
+        _ => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Nobody));
+    config.ignore_client_order = !spec.prefers_client_ciphers;
+    config.max_early_data_size = 0;
+    config.session_storage = match spec.sessions {
+        true => ServerSessionMemoryCache::new(limits::TLS_SESSIONS),
+        false => Arc::new(NoServerSessionStorage {}) as Arc<dyn StoresServerSessions>,
+    };
+    if spec.tickets {
+        config.ticketer = Ticketer::new()?;
+    } else {
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
+}
+
+/// How well a certificate suits the client that sent `hello`, if `newest` is the newest version here.
+fn fit(identity: &Identity, hello: &ClientHello<'_>, newest: ProtocolVersion) -> Fit {
+    let schemes = hello.signature_schemes();
+    let is_13 = newest == ProtocolVersion::TLSv1_3
+        && hello.cipher_suites().iter().any(|suite| is_of_13(*suite));
+    let without_rsa = is_13 || hello.cipher_suites().iter().any(|suite| is_ecdsa(*suite));
+    let can_check = identity.key.key.choose_scheme(schemes).is_some();
+    match (identity.is_rsa(), can_check) {
+        (_, false) => Fit::None,
+        (true, true) if without_rsa && schemes.iter().any(|scheme| is_elliptic(*scheme)) => {
+            Fit::Fallback
+        }
+        (true, true) => Fit::Good,
+        (false, true) if without_rsa => Fit::Good,
+        (false, true) => Fit::None,
+    }
+}
+
+const fn is_of_13(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS13_AES_256_GCM_SHA384
+            | CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+    )
+}
+
+const fn is_ecdsa(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+    )
+}
+
+const fn is_elliptic(scheme: SignatureScheme) -> bool {
+    matches!(
+        scheme,
+        SignatureScheme::ECDSA_NISTP256_SHA256
+            | SignatureScheme::ECDSA_NISTP384_SHA384
+            | SignatureScheme::ECDSA_NISTP521_SHA512
+    )
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The client does not speak TLS.
+    #[error("the client does not speak TLS")]
+    NotTls,
+    /// It named no server, and has to.
+    #[error("the client named no server")]
+    NoName,
+    /// It went away.
+    #[error("the client went away: {0}")]
+    Gone(#[from] io::Error),
+    /// It broke the protocol, wants what is not there, or is not trusted.
+    #[error(transparent)]
+    Refused(#[from] rustls::Error),
+}
+
+/// Answers a client's handshake. What is known of the session comes with its socket.
+pub(crate) async fn accept(
+    server: &Server,
+    socket: Socket,
+    worker: usize,
+) -> Result<(Socket, Tls), Failure> {
+    let stats = server.stats.shard(worker);
+    // The files may change meanwhile: this handshake goes by what it began with.
+    let loaded = server.loaded.load_full();
+    let shaken = shake(&loaded, socket).await;
+    if let Err(failure) = &shaken {
+        count(stats, failure);
+    }
+    let (stream, identity) = shaken?;
+    let (_, session) = stream.get_ref();
+    let tls = facts(session, &loaded, &identity.certificate);
+    stats.handshake.inc();
+    if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+        stats.session_reused.inc();
+    }
+    if !tls.certificate_presented {
+        stats.no_certificate.inc();
+    }
+    Ok((TlsStream::Server(stream).into(), tls))
+}
+
+type Shaken = (tokio_rustls::server::TlsStream<Socket>, Arc<Identity>);
+
+async fn shake(loaded: &Loaded, mut socket: Socket) -> Result<Shaken, Failure> {
+    let (mut acceptor, mut begun) = (Acceptor::default(), false);
+    let accepted = poll_fn(|cx| poll_hello((&mut acceptor, &mut begun), &mut socket, cx)).await?;
+    let hello = accepted.client_hello();
+    if loaded.requires_name && hello.server_name().is_none() {
+        return Err(Failure::NoName);
+    }
+    let Some(ready) = loaded.choose(&hello) else {
+        return Err(rustls::Error::General("there is no certificate".to_owned()).into());
+    };
+    let mut offered = hello.alpn().into_iter().flatten();
+    let config = match offered.any(|name| ready.config.alpn_protocols.iter().any(|n| n == name)) {
+        true => &ready.config,
+        false => &ready.without_alpn,
+    };
+    let (config, identity) = (Arc::clone(config), Arc::clone(&ready.identity));
+    drop(offered);
+    let stream = StartHandshake::from_parts(accepted, socket).into_stream(config);
+    match stream.await {
+        Ok(stream) => Ok((stream, identity)),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// What the library said, out of the error of the stream.
+fn refusal(error: io::Error) -> Failure {
+    match error.downcast::<rustls::Error>() {
+        Ok(error) => error.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// The client's first message. What is no handshake of TLS gets no answer, as in Envoy.
+fn poll_hello(
+    (acceptor, begun): (&mut Acceptor, &mut bool),
+    socket: &mut Socket,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Accepted, Failure>> {
+    loop {
+        let mut room = [0; 4096];
+        let mut read = ReadBuf::new(&mut room);
+        ready!(Pin::new(&mut *socket).poll_read(cx, &mut read))?;
+        let mut bytes = read.filled();
+        match bytes.first() {
+            None => return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
+            Some(first) if !*begun && *first != HANDSHAKE => {
+                return Poll::Ready(Err(Failure::NotTls));
+            }
+            Some(_) => *begun = true,
+        }
+        while !bytes.is_empty() {
+            acceptor.read_tls(&mut bytes)?;
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Poll::Ready(Ok(accepted)),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut said = Vec::new();
+                // Writing to memory cannot fail; what the client does not take at once is lost.
+                let _written = alert.write_all(&mut said);
+                let _sent = Pin::new(&mut *socket).poll_write(cx, &said);
+                return Poll::Ready(Err(error.into()));
+            }
+        }
+    }
+}
+
+fn facts(session: &ServerConnection, loaded: &Loaded, local: &Arc<Certificate>) -> Tls {
+    let chain = session.peer_certificates().unwrap_or_default();
+    let now = clock::wall();
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = rustls::pki_types::UnixTime::since_unix_epoch(now);
+    let validated = |trust: &Arc<Trust>| !chain.is_empty() && trust.trusts_client(chain, now);
+    let leaf = chain.first().and_then(|leaf| Certificate::parse(leaf).ok());
+    let cipher = session.negotiated_cipher_suite();
+    let group = session.negotiated_key_exchange_group();
+    let alpn = session.alpn_protocol();
+    Tls {
+        certificate_presented: !chain.is_empty(),
+        certificate_validated: loaded.trust.as_ref().is_some_and(validated),
+        version: match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        cipher: cipher.map_or("", |cipher| cipher_name(cipher.suite())),
+        group: group.map_or("", |group| group_name(group.name())),
+        server_name: session.server_name().map(Into::into),
+        alpn: alpn.map(|name| String::from_utf8_lossy(name).into()),
+        peer: leaf.map(|certificate| Peer {
+            certificate,
+            chain: chain
+                .iter()
+                .skip(1)
+                .map(|der| der.as_ref().into())
+                .collect(),
+        }),
+        local: Some(Arc::clone(local)),
+    }
+}
+
+/// Counts a handshake that came to nothing, as Envoy does: what is not about certificates is a
+/// `connection_error`, unless the client just went away.
+fn count(stats: &TlsStats, failure: &Failure) {
+    use rustls::{CertificateError, Error as Tls};
+    let error = match failure {
+        Failure::NotTls | Failure::NoName => return stats.connection_error.inc(),
+        Failure::Gone(_) => return,
+        Failure::Refused(error) => error,
+    };
+    match error {
+        Tls::NoCertificatesPresented => stats.fail_verify_no_cert.inc(),
+        Tls::InvalidCertificate(CertificateError::Other(other)) => {
+            match other.0.downcast_ref::<Refusal>() {
+                Some(Refusal::Name) => stats.fail_verify_san.inc(),
+                Some(Refusal::Digest) => stats.fail_verify_cert_hash.inc(),
+                None => stats.fail_verify_error.inc(),
+            }
+        }
+        Tls::InvalidCertificate(_) | Tls::InvalidCertRevocationList(_) => {
+            stats.fail_verify_error.inc();
+        }
+        _ => stats.connection_error.inc(),
+    }
+}

@@ -1,0 +1,360 @@
+//! What a peer has to show: `CertificateValidationContext`.
+//!
+//! Owns the checks of a peer's certificate: that it leads to an authority that is trusted and was not
+//! revoked (the library's), and what Envoy's configuration adds: digests, names, and whether a
+//! certificate counts outside of its time. Does not own whether there has to be a certificate at all
+//! (`server`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    SignatureScheme,
+};
+
+use super::error::{Error, Part};
+use super::identity;
+use super::source::Source;
+use crate::certificate::{Certificate, Names};
+
+/// How often the time is moved until every certificate of a chain counts; chains are not longer.
+const TIMES_TRIED: usize = 8;
+
+/// A test of a peer's names.
+pub type NameTest = Arc<dyn Fn(&Names) -> bool + Send + Sync>;
+
+/// One of `match_typed_subject_alt_names`.
+#[derive(Clone)]
+pub struct SubjectName(pub NameTest);
+
+impl fmt::Debug for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubjectName")
+    }
+}
+
+/// What a peer has to show, before the files were read.
+#[derive(Clone, Debug, Default)]
+pub struct TrustSpec {
+    /// `trusted_ca`.
+    pub authorities: Option<Source>,
+    /// `system_root_certs`.
+    pub system_roots: bool,
+    /// `crl`.
+    pub revoked: Option<Source>,
+    /// `only_verify_leaf_cert_crl`.
+    pub revoked_leaf_only: bool,
+    /// `verify_certificate_hash`.
+    pub hashes: Vec<[u8; 32]>,
+    /// `verify_certificate_spki`.
+    pub keys: Vec<[u8; 32]>,
+    /// `match_typed_subject_alt_names`.
+    pub names: Vec<SubjectName>,
+    /// `allow_expired_certificate`.
+    pub allow_expired: bool,
+    /// `trust_chain_verification: ACCEPT_UNTRUSTED`.
+    pub accept_untrusted: bool,
+}
+
+/// Why a peer is refused, beyond what the library finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Neither `verify_certificate_hash` nor `verify_certificate_spki` has its certificate.
+    #[error("the digest of the certificate is none of those that are wanted")]
+    Digest,
+    /// `match_typed_subject_alt_names` has none of its names.
+    #[error("the certificate has none of the names that are wanted")]
+    Name,
+}
+
+/// Which side the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Client,
+    Server,
+}
+
+/// What a peer has to show.
+#[derive(Debug)]
+pub struct Trust {
+    provider: Arc<CryptoProvider>,
+    /// Checks clients against the authorities; none where there are no authorities.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// Checks servers.
+    servers: Option<Arc<WebPkiServerVerifier>>,
+    authorities: Vec<Certificate>,
+    hints: Vec<DistinguishedName>,
+    spec: TrustSpec,
+}
+
+impl Trust {
+    /// Reads the authorities and the lists of what was revoked.
+    ///
+    /// # Errors
+    /// What is wrong with them, and with which part.
+    pub fn load(spec: &TrustSpec, provider: &Arc<CryptoProvider>) -> Result<Self, (Part, Error)> {
+        let mut trust = Self {
+            provider: Arc::clone(provider),
+            clients: None,
+            servers: None,
+            authorities: Vec::new(),
+            hints: Vec::new(),
+            spec: spec.clone(),
+        };
+        let mut roots = RootCertStore::empty();
+        if spec.system_roots {
+            let found = rustls_native_certs::load_native_certs();
+            if found.certs.is_empty() {
+                let problems: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+                let problem = problems.join("; ");
+                return Err((Part::Authorities, Error::NoSystemRoots { problem }));
+            }
+            roots.add_parsable_certificates(found.certs);
+        }
+        if let Some(source) = &spec.authorities {
+            let read = identity::certificates(source);
+            for authority in read.map_err(|error| (Part::Authorities, error))? {
+                let malformed = |problem: String| {
+                    let from = source.to_string();
+                    (Part::Authorities, Error::Malformed { from, problem })
+                };
+                let facts = Certificate::parse(&authority);
+                let facts = facts.map_err(|error| malformed(error.to_string()))?;
+                let added = roots.add(authority);
+                added.map_err(|error| malformed(error.to_string()))?;
+                trust.authorities.push(facts);
+            }
+        }
+        let revoked = match &spec.revoked {
+            Some(source) => {
+                let read = identity::items::<CertificateRevocationListDer<'static>>(
+                    source,
+                    "certificate revocation list",
+                );
+                read.map_err(|error| (Part::Revoked, error))?
+            }
+            None => Vec::new(),
+        };
+        if !roots.is_empty() {
+            trust.hints = roots.subjects();
+            trust.verify_with(roots, revoked)?;
+        }
+        Ok(trust)
+    }
+
+    fn verify_with(
+        &mut self,
+        roots: RootCertStore,
+        revoked: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<(), (Part, Error)> {
+        let refused = |error: &dyn fmt::Display| {
+            let from = self
+                .spec
+                .revoked
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string);
+            let problem = error.to_string();
+            (Part::Revoked, Error::Malformed { from, problem })
+        };
+        let (roots, provider) = (Arc::new(roots), &self.provider);
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+                .with_crls(revoked.clone());
+        let builder = match self.spec.revoked_leaf_only {
+            true => builder.only_check_end_entity_revocation(),
+            false => builder,
+        };
+        let clients = builder.build().map_err(|error| refused(&error))?;
+        let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(revoked);
+        let builder = match self.spec.revoked_leaf_only {
+            true => builder.only_check_end_entity_revocation(),
+            false => builder,
+        };
+        let servers = builder.build().map_err(|error| refused(&error))?;
+        self.clients = Some(clients);
+        self.servers = Some(servers);
+        Ok(())
+    }
+
+    /// The authorities that the configuration names; not those of the system.
+    #[must_use]
+    pub fn authorities(&self) -> &[Certificate] {
+        &self.authorities
+    }
+
+    /// Whether anything is checked: an empty context asks nothing of a peer.
+    #[must_use]
+    pub fn checks(&self) -> bool {
+        self.clients.is_some() || self.checks_leaf()
+    }
+
+    fn checks_leaf(&self) -> bool {
+        let spec = &self.spec;
+        !(spec.hashes.is_empty() && spec.keys.is_empty() && spec.names.is_empty())
+    }
+
+    /// Whether a client that sent these certificates, the leaf first, is one that is trusted.
+    #[must_use]
+    pub fn trusts_client(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
+        let Some((leaf, rest)) = chain.split_first() else {
+            return false;
+        };
+        self.checks() && self.check(Role::Client, leaf, rest, now).is_ok()
+    }
+
+    /// Checks a server's certificate in all but its name, for which `names` are asked alone.
+    ///
+    /// # Errors
+    /// Why it is not trusted.
+    pub fn check_server(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        self.check(Role::Server, leaf, rest, now)
+    }
+
+    fn check(
+        &self,
+        role: Role,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let mut at = now;
+        for _ in 0..TIMES_TRIED {
+            let checked = self.check_chain(role, leaf, rest, at);
+            match checked {
+                Err(rustls::Error::InvalidCertificate(error)) if self.spec.allow_expired => {
+                    at = match error {
+                        CertificateError::ExpiredContext { not_after, .. } => not_after,
+                        CertificateError::NotValidYetContext { not_before, .. } => not_before,
+                        other => return Err(other.into()),
+                    };
+                }
+                Err(error) => return Err(error),
+                Ok(()) => return self.check_leaf(leaf),
+            }
+        }
+        Err(CertificateError::Expired.into())
+    }
+
+    fn check_chain(
+        &self,
+        role: Role,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        match (role, &self.clients, &self.servers) {
+            (Role::Client, Some(verifier), _) => {
+                verifier.verify_client_cert(leaf, rest, now)?;
+            }
+            (Role::Server, _, Some(verifier)) => {
+                // The library asks for a name; which names count is decided in `check_leaf`, and the
+                // library looks at the name last.
+                let nobody = ServerName::try_from("nobody.invalid");
+                let nobody = nobody.map_err(|_not| CertificateError::BadEncoding)?;
+                match verifier.verify_server_cert(leaf, rest, &nobody, &[], now) {
+                    Err(rustls::Error::InvalidCertificate(
+                        CertificateError::NotValidForName
+                        | CertificateError::NotValidForNameContext { .. },
+                    ))
+                    | Ok(_) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_leaf(&self, leaf: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        if !self.checks_leaf() {
+            return Ok(());
+        }
+        let refuse = |refusal: Refusal| CertificateError::Other(OtherError(Arc::new(refusal)));
+        let leaf = Certificate::parse(leaf).map_err(|_not| CertificateError::BadEncoding)?;
+        let spec = &self.spec;
+        if !spec.names.is_empty() && !spec.names.iter().any(|name| (name.0)(&leaf.names)) {
+            return Err(refuse(Refusal::Name).into());
+        }
+        let wants_digest = !(spec.hashes.is_empty() && spec.keys.is_empty());
+        if wants_digest
+            && !spec.hashes.contains(&leaf.sha256)
+            && !spec.keys.contains(&leaf.key_sha256)
+        {
+            return Err(refuse(Refusal::Digest).into());
+        }
+        Ok(())
+    }
+}
+
+/// A [`Trust`] as the library asks it about clients.
+#[derive(Debug)]
+pub(super) struct OfClients {
+    pub(super) trust: Arc<Trust>,
+    /// `require_client_certificate`.
+    pub(super) required: bool,
+}
+
+impl ClientCertVerifier for OfClients {
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.trust.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let checked = self
+            .trust
+            .check(Role::Client, end_entity, intermediates, now);
+        match checked {
+            Err(error) if !self.trust.spec.accept_untrusted => Err(error),
+            _ => Ok(ClientCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.trust.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.trust.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let provider = &self.trust.provider;
+        provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
