@@ -62,6 +62,8 @@ pub const WASM_TABLES: u32 = 8;
 pub const WASM_TABLE_ELEMENTS: usize = 32 * 1024;
 /// Bytes that the host copies out of a guest for one call, in all.
 pub const WASM_LIFT_BYTES: usize = 8 * 1024 * 1024;
+/// Names whose values a guest reads in one call.
+pub const WASM_NAMES_AT_ONCE: usize = 32;
 /// Names, attributes, formats, expressions, buckets, counters and sinks of one instance, each; all
 /// configurations of routes together.
 pub const WASM_INTERNED: usize = 8192;

@@ -1,7 +1,7 @@
 //! The exports of the component, over [`Instance`].
 
 use crate::bindings::exports::nuncio::filter::http_filter::Guest;
-use crate::bindings::nuncio::filter::types;
+use crate::bindings::nuncio::filter::{answer, types};
 use crate::filter::{BodyMode, Filter, Interest, Phase};
 use crate::flow::{Flow, LocalReply, Upstream};
 use crate::instance::{Instance, Step};
@@ -38,33 +38,45 @@ impl<C: Component> Guest for C {
     }
 
     #[inline]
-    fn on_request_headers(of: u32, end_of_stream: bool) -> types::Step {
-        C::with(|instance| instance.on_request_headers(of, end_of_stream)).into()
+    fn on_request_headers(of: u32, end_of_stream: bool) -> types::Flow {
+        answer(
+            0,
+            C::with(|instance| instance.on_request_headers(of, end_of_stream)),
+        )
     }
 
     #[inline]
-    fn on_request_body(of: u32, s: u32, chunk: Vec<u8>, end_of_stream: bool) -> types::Step {
-        C::with(|instance| instance.on_request_body(of, s, chunk, end_of_stream)).into()
+    fn on_request_body(of: u32, s: u32, chunk: Vec<u8>, end_of_stream: bool) -> types::Flow {
+        answer(
+            s,
+            C::with(|instance| instance.on_request_body(of, s, chunk, end_of_stream)),
+        )
     }
 
     #[inline]
-    fn on_request_trailers(of: u32, s: u32) -> types::Step {
-        C::with(|instance| instance.on_request_trailers(of, s)).into()
+    fn on_request_trailers(of: u32, s: u32) -> types::Flow {
+        answer(s, C::with(|instance| instance.on_request_trailers(of, s)))
     }
 
     #[inline]
-    fn on_response_headers(of: u32, s: u32, end_of_stream: bool) -> types::Step {
-        C::with(|instance| instance.on_response_headers(of, s, end_of_stream)).into()
+    fn on_response_headers(of: u32, s: u32, end_of_stream: bool) -> types::Flow {
+        answer(
+            s,
+            C::with(|instance| instance.on_response_headers(of, s, end_of_stream)),
+        )
     }
 
     #[inline]
-    fn on_response_body(of: u32, s: u32, chunk: Vec<u8>, end_of_stream: bool) -> types::Step {
-        C::with(|instance| instance.on_response_body(of, s, chunk, end_of_stream)).into()
+    fn on_response_body(of: u32, s: u32, chunk: Vec<u8>, end_of_stream: bool) -> types::Flow {
+        answer(
+            s,
+            C::with(|instance| instance.on_response_body(of, s, chunk, end_of_stream)),
+        )
     }
 
     #[inline]
-    fn on_response_trailers(of: u32, s: u32) -> types::Step {
-        C::with(|instance| instance.on_response_trailers(of, s)).into()
+    fn on_response_trailers(of: u32, s: u32) -> types::Flow {
+        answer(s, C::with(|instance| instance.on_response_trailers(of, s)))
     }
 
     #[inline]
@@ -110,19 +122,28 @@ impl From<BodyMode> for types::BodyMode {
     }
 }
 
-impl From<Step> for types::Step {
-    // Merged into each export, so that the usual answers are not copied on their way.
-    #[inline(always)]
-    fn from(step: Step) -> Self {
-        let then = match step.then {
-            Ok(Flow::Next) => types::Flow::Next,
-            Ok(Flow::Forward(upstream)) => types::Flow::Forward(upstream.into()),
-            Ok(Flow::Reply(reply)) => types::Flow::Reply((*reply).into()),
-            Err(error) => types::Flow::Fail(error.to_string()),
-        };
-        Self {
-            state: step.state,
-            then,
+/// Tells the proxy what it does not know yet. `kept` is the token that it has.
+// Merged into each export, so that the usual answers are not copied on their way.
+#[inline(always)]
+fn answer(kept: u32, step: Step) -> types::Flow {
+    if step.state != kept {
+        answer::keep(step.state);
+    }
+    match step.then {
+        Ok(Flow::Next) => types::Flow::Next,
+        Ok(Flow::Forward(upstream)) => {
+            if upstream != Upstream::of_route() {
+                answer::forward(&upstream.into());
+            }
+            types::Flow::Forward
+        }
+        Ok(Flow::Reply(reply)) => {
+            answer::reply(&(*reply).into());
+            types::Flow::Reply
+        }
+        Err(error) => {
+            answer::fail(&error.to_string());
+            types::Flow::Fail
         }
     }
 }

@@ -79,6 +79,7 @@ pub(crate) trait Host {
     fn compile_pattern(&self, expression: &str) -> Result<u32, String>;
 
     fn get(&self, at: Block, name: u32) -> Option<Vec<u8>>;
+    fn get_each(&self, at: Block, names: &[u32]) -> Vec<u8>;
     fn get_all(&self, at: Block, name: u32) -> Vec<Vec<u8>>;
     fn entries(&self, at: Block) -> Vec<(Vec<u8>, Vec<u8>)>;
     fn set(&self, at: Block, name: u32, value: &[u8]) -> Result<(), HostError>;

@@ -129,7 +129,7 @@ pub use context::{
     ResponseTrailers,
 };
 pub use error::{Error, HostError, Result};
-pub use exchange::{Exchange, Fields, FieldsMut};
+pub use exchange::{Exchange, Fields, FieldsMut, Values};
 pub use filter::{BodyMode, Filter, Interest};
 pub use flow::{Flow, LocalReply, Upstream};
 pub use host::{BucketSettings, RouteKind, Target};

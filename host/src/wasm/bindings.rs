@@ -9,7 +9,7 @@ wasmtime::component::bindgen!({
     additional_derives: [PartialEq],
 });
 
-pub(super) use self::exports::nuncio::filter::http_filter::{Guest, Interest, Step};
+pub(super) use self::exports::nuncio::filter::http_filter::{Flow, Guest, Interest};
 pub(super) use self::nuncio::filter::{
-    http_stream, log, log_sink, metrics, setup, token_bucket, types,
+    answer, http_stream, log, log_sink, metrics, setup, token_bucket, types,
 };

@@ -25,6 +25,7 @@ const CONTRACT_IMPORTS: &[&str] = &[
     "types",
     "setup",
     "http-stream",
+    "answer",
     "log",
     "log-sink",
     "token-bucket",

@@ -9,6 +9,7 @@
 //! these functions borrow from the guest's memory and lower from a buffer that is reused. The names
 //! and types are checked against the contract whenever a component is linked.
 
+mod answer;
 pub(super) mod fields;
 mod http_stream;
 mod log;
@@ -27,6 +28,7 @@ use crate::limits;
 /// Adds all interfaces of the contract.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     bindings::types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    bindings::answer::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::setup::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::token_bucket::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;

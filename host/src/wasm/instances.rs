@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use wasmtime::Store;
 
-use super::bindings::{Guest, Step};
+use super::bindings::{Flow, Guest};
 use super::instance::{Blank, Instance};
 use super::lines::{Lines, Rate};
 use super::outcome::{self, Failure, FailureKind, Outcome, Scene};
@@ -315,15 +315,21 @@ impl Instances {
         state: &mut SlotState,
         hook: Hook,
         exchange: &mut Box<Exchange>,
-        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<Step>,
+        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<Flow>,
     ) -> Outcome {
         if state.skipped {
             return Outcome::Next;
         }
         let lent = Some((exchange, &self.blank));
-        let answer = self.call(slot, state, hook, lent, call).and_then(|step| {
-            state.token = step.state;
-            outcome::read(hook, step.then)
+        let answered = self.call(slot, state, hook, lent, |guest, store, config, token| {
+            store.data_mut().token = token;
+            let flow = call(guest, store, config, token)?;
+            let said = store.data_mut();
+            Ok((said.token, flow, said.said.take()))
+        });
+        let answer = answered.and_then(|(token, flow, said)| {
+            state.token = token;
+            outcome::read(hook, flow, said)
         });
         answer.unwrap_or_else(|failure| self.settle(slot, state, hook, failure))
     }
@@ -339,7 +345,7 @@ impl Instances {
         hook: Hook,
         exchange: &mut Box<Exchange>,
         chunk: Bytes,
-        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32, &[u8]) -> wasmtime::Result<Step>,
+        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32, &[u8]) -> wasmtime::Result<Flow>,
     ) -> (Bytes, Outcome) {
         let mut replaced = None;
         let outcome = self.step(
@@ -348,9 +354,9 @@ impl Instances {
             hook,
             exchange,
             |guest, store, config, token| {
-                let step = call(guest, store, config, token, &chunk);
+                let flow = call(guest, store, config, token, &chunk);
                 replaced = store.data_mut().replaced.take();
-                step
+                flow
             },
         );
         // A filter that failed has not had a say.
@@ -364,7 +370,7 @@ impl Instances {
         state: &mut SlotState,
         hook: Hook,
         exchange: &mut Box<Exchange>,
-        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<Step>,
+        call: impl FnOnce(&Guest, &mut Store<State>, u32, u32) -> wasmtime::Result<Flow>,
     ) -> (Bytes, Outcome) {
         let mut added = Vec::new();
         let outcome = self.step(
@@ -373,9 +379,9 @@ impl Instances {
             hook,
             exchange,
             |guest, store, config, token| {
-                let step = call(guest, store, config, token);
+                let flow = call(guest, store, config, token);
                 added = std::mem::take(&mut store.data_mut().added);
-                step
+                flow
             },
         );
         if state.skipped {

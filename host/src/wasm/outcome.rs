@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use wasmtime::{Trap, WasmBacktrace};
 
-use super::bindings::types::{Flow, LocalReply as WitReply};
+use super::bindings::Flow;
+use super::bindings::types::LocalReply as WitReply;
 use super::host::fields;
 use super::lines::{Level, Lines};
 use super::slot::{FailurePolicy, WasmStats};
-use super::state::{Hook, OutOfTime, State};
+use super::state::{Hook, OutOfTime, Said, State};
 use super::wasi::Exit;
 use crate::exchange::Flags;
 use crate::headers::{Name, is_valid_value};
@@ -194,25 +195,48 @@ fn without_hash(name: &str) -> &str {
 }
 
 /// Reads what a hook answered.
-pub(super) fn read(hook: Hook, flow: Flow) -> Result<Outcome, Failure> {
+#[inline]
+pub(super) fn read(hook: Hook, flow: Flow, said: Option<Box<Said>>) -> Result<Outcome, Failure> {
+    match flow {
+        Flow::Next => Ok(Outcome::Next),
+        Flow::Forward if said.is_none() && hook == Hook::RequestHeaders => {
+            Ok(Outcome::Forward(Upstream::default()))
+        }
+        flow => read_said(hook, flow, said.map(|said| *said).unwrap_or_default()),
+    }
+}
+
+fn read_said(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
     let invalid = |text: &str| Err(Failure::new(FailureKind::InvalidAnswer, text));
     match flow {
         Flow::Next => Ok(Outcome::Next),
-        Flow::Reply(reply) => match hook {
-            Hook::RequestHeaders
-            | Hook::RequestBody
-            | Hook::RequestTrailers
-            | Hook::ResponseHeaders => read_reply(reply).map(Outcome::Reply),
+        Flow::Reply => match (hook, said.reply) {
+            (_, None) => invalid("answered `reply` without one"),
+            (
+                Hook::RequestHeaders
+                | Hook::RequestBody
+                | Hook::RequestTrailers
+                | Hook::ResponseHeaders,
+                Some(reply),
+            ) => read_reply(reply).map(Outcome::Reply),
             _ => invalid("answered `reply` when the response's head was gone"),
         },
-        Flow::Forward(upstream) => match hook {
-            Hook::RequestHeaders => Ok(Outcome::Forward(Upstream {
-                cluster: upstream.cluster,
-                timeout: upstream.timeout_ms.map(Duration::from_millis),
-            })),
+        Flow::Forward => match hook {
+            Hook::RequestHeaders => {
+                let told = said.forward.map(|upstream| Upstream {
+                    cluster: upstream.cluster,
+                    timeout: upstream.timeout_ms.map(Duration::from_millis),
+                });
+                Ok(Outcome::Forward(told.unwrap_or_default()))
+            }
             _ => invalid("answered `forward` in other than on-request-headers"),
         },
-        Flow::Fail(message) => Err(Failure::new(FailureKind::Reported, message)),
+        Flow::Fail => {
+            let message = said
+                .failure
+                .unwrap_or_else(|| "it does not say why".to_owned());
+            Err(Failure::new(FailureKind::Reported, message))
+        }
     }
 }
 
@@ -317,9 +341,9 @@ mod tests {
     use super::super::bindings::types::Upstream as WitUpstream;
     use super::*;
 
-    fn reply(status: u16, headers: &[(&str, &str)]) -> Flow {
+    fn reply(status: u16, headers: &[(&str, &str)]) -> Said {
         let bytes = |text: &str| text.as_bytes().to_vec();
-        Flow::Reply(WitReply {
+        let reply = WitReply {
             status,
             headers: headers
                 .iter()
@@ -330,7 +354,15 @@ mod tests {
             grpc_status: Some(7),
             response_flag: Some("RL".to_owned()),
             of_route: false,
-        })
+        };
+        Said {
+            reply: Some(reply),
+            ..Said::default()
+        }
+    }
+
+    fn read(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
+        super::read(hook, flow, Some(Box::new(said)))
     }
 
     const HOOKS: [Hook; 6] = [
@@ -345,15 +377,17 @@ mod tests {
     #[test]
     fn answers_are_for_some_hooks_only() {
         for (index, hook) in HOOKS.into_iter().enumerate() {
-            assert!(matches!(read(hook, Flow::Next), Ok(Outcome::Next)));
-            let replied = read(hook, reply(403, &[])).is_ok();
+            let next = super::read(hook, Flow::Next, None);
+            assert!(matches!(next, Ok(Outcome::Next)));
+            let replied = read(hook, Flow::Reply, reply(403, &[])).is_ok();
             assert_eq!(replied, index < 4, "{hook:?}");
-            let forward = Flow::Forward(WitUpstream {
-                cluster: None,
-                timeout_ms: None,
-            });
-            assert_eq!(read(hook, forward).is_ok(), index == 0, "{hook:?}");
-            let failure = read(hook, Flow::Fail("broken".to_owned())).unwrap_err();
+            let forwarded = super::read(hook, Flow::Forward, None).is_ok();
+            assert_eq!(forwarded, index == 0, "{hook:?}");
+            let said = Said {
+                failure: Some("broken".to_owned()),
+                ..Said::default()
+            };
+            let failure = read(hook, Flow::Fail, said).unwrap_err();
             assert_eq!(
                 (failure.kind, failure.to_string()),
                 (FailureKind::Reported, "broken".to_owned())
@@ -362,9 +396,38 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_may_say_more_than_its_flow_or_nothing() {
+        let upstream = WitUpstream {
+            cluster: Some("other".to_owned()),
+            timeout_ms: Some(5),
+        };
+        let all = || Said {
+            forward: Some(upstream.clone()),
+            ..reply(403, &[])
+        };
+        let hook = Hook::RequestHeaders;
+        assert!(matches!(read(hook, Flow::Next, all()), Ok(Outcome::Next)));
+        let Ok(Outcome::Forward(told)) = read(hook, Flow::Forward, all()) else {
+            panic!("not forwarded");
+        };
+        assert_eq!(told.cluster.as_deref(), Some("other"));
+        assert_eq!(told.timeout, Some(Duration::from_millis(5)));
+        for (flow, kind) in [
+            (Flow::Reply, FailureKind::InvalidAnswer),
+            (Flow::Fail, FailureKind::Reported),
+        ] {
+            let failure = super::read(hook, flow, None).unwrap_err();
+            assert_eq!(failure.kind, kind, "{failure}");
+        }
+    }
+
+    #[test]
     fn a_reply_is_read_whole() {
-        let Ok(Outcome::Reply(reply)) = read(Hook::RequestHeaders, reply(429, &[("X-A", "b")]))
-        else {
+        let Ok(Outcome::Reply(reply)) = read(
+            Hook::RequestHeaders,
+            Flow::Reply,
+            reply(429, &[("X-A", "b")]),
+        ) else {
             panic!("no reply");
         };
         assert_eq!((reply.status, reply.body.as_slice()), (429, &b"no"[..]));
@@ -382,7 +445,7 @@ mod tests {
     #[test]
     fn a_reply_that_cannot_be_sent_is_a_failure() {
         let many = vec![("a", "b"); limits::WASM_BLOCK_FIELDS + 1];
-        for (flow, says) in [
+        for (said, says) in [
             (reply(0, &[]), "status 0"),
             (reply(101, &[]), "status 101"),
             (reply(999, &[]), "status 999"),
@@ -403,7 +466,7 @@ mod tests {
             ),
             (reply(200, &many), "257 fields"),
         ] {
-            let failure = read(Hook::RequestHeaders, flow).unwrap_err();
+            let failure = read(Hook::RequestHeaders, Flow::Reply, said).unwrap_err();
             assert_eq!(failure.kind, FailureKind::InvalidAnswer);
             assert!(failure.to_string().contains(says), "{failure}");
         }

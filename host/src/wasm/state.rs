@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
+use super::bindings::types::{LocalReply, Upstream};
 use super::lines::{Lines, Rate};
 use super::slot::{BodyMode, Interest, Shared};
 use super::ticker::{Budget, thread_cpu};
@@ -64,6 +65,10 @@ pub(super) struct State {
     pub(super) wanted: Option<Interest>,
     /// The current stream, from the beginning of a hook to its end.
     pub(super) exchange: Option<Box<Exchange>>,
+    /// The guest's token for the current stream.
+    pub(super) token: u32,
+    /// What the guest has said of the answer of the current hook.
+    pub(super) said: Option<Box<Said>>,
     /// What the guest put in place of the chunk or body of the current hook.
     pub(super) replaced: Option<Vec<u8>>,
     /// What it added to a body in front of the trailers of the current hook.
@@ -79,6 +84,14 @@ pub(super) struct State {
     /// Bytes on their way into the guest. Shared with the value that is being lowered, for no longer
     /// than one host call, so it is written in place and never allocated anew.
     pub(super) outgoing: Arc<Vec<u8>>,
+}
+
+/// What an answer says beyond its flow.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) reply: Option<LocalReply>,
+    pub(super) forward: Option<Upstream>,
+    pub(super) failure: Option<String>,
 }
 
 /// What ids stand for: each is an index.
@@ -108,6 +121,8 @@ impl State {
             interest: Interest::default(),
             wanted: None,
             exchange: None,
+            token: 0,
+            said: None,
             replaced: None,
             added: Vec::new(),
             opened: Opened::default(),
@@ -120,8 +135,9 @@ impl State {
 
     /// A call begins.
     #[inline]
-    pub(super) const fn begin(&mut self, hook: Hook, cpu: Duration) {
+    pub(super) fn begin(&mut self, hook: Hook, cpu: Duration) {
         self.hook = hook;
+        self.said = None;
         self.memory.refused = false;
         self.budget.restart(cpu);
     }

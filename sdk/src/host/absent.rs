@@ -53,6 +53,10 @@ impl Host for Current {
         None
     }
 
+    fn get_each(&self, _: Block, _: &[u32]) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn get_all(&self, _: Block, _: u32) -> Vec<Vec<u8>> {
         Vec::new()
     }

@@ -82,6 +82,18 @@ impl Host for Current {
         self.get_all(at, name).into_iter().next()
     }
 
+    fn get_each(&self, at: Block, names: &[u32]) -> Vec<u8> {
+        let values: Vec<_> = names.iter().map(|name| self.get(at, *name)).collect();
+        let length = |value: &Option<Vec<u8>>| match value {
+            Some(value) => u32::try_from(value.len()).unwrap_or(u32::MAX),
+            None => u32::MAX,
+        };
+        let lengths = values.iter().map(length).flat_map(u32::to_le_bytes);
+        lengths
+            .chain(values.iter().flatten().flatten().copied())
+            .collect()
+    }
+
     fn get_all(&self, at: Block, name: u32) -> Vec<Vec<u8>> {
         with(|world| world.values(at, name)).unwrap_or_default()
     }

@@ -62,6 +62,11 @@ impl Host for Current {
     }
 
     #[inline]
+    fn get_each(&self, at: Block, names: &[u32]) -> Vec<u8> {
+        http_stream::get_each(at.into(), names)
+    }
+
+    #[inline]
     fn get_all(&self, at: Block, name: u32) -> Vec<Vec<u8>> {
         http_stream::get_all(at.into(), name)
     }

@@ -181,6 +181,36 @@ fn head(path: &str) -> [(&str, &str); 2] {
 }
 
 #[test]
+fn several_fields_are_read_at_once() {
+    struct Reads([HeaderName; 3]);
+    impl Filter for Reads {
+        type Config = ();
+        type Stream = ();
+        fn configure((): (), setup: &mut Setup) -> Result<Self> {
+            Ok(Self([
+                setup.header_name("x-a")?,
+                setup.header_name("x-none")?,
+                setup.header_name("x-b")?,
+            ]))
+        }
+        fn interest(&self) -> Interest {
+            Interest::new().request_headers()
+        }
+        fn on_request_headers(&self, (): &mut (), cx: &mut RequestHeaders<'_>) -> Result<Flow> {
+            let values = cx.request().get_each(self.0);
+            assert_eq!(values.as_array(), [Some(&b"1"[..]), None, Some(b"")]);
+            assert_eq!((values.get(0), values.get(1)), (Some(&b"1"[..]), None));
+            assert_eq!(values.get(3), None);
+            Ok(Flow::Next)
+        }
+    }
+    let filter = Host::new().configure::<Reads>(json!(null)).unwrap();
+    let fields = [("x-a", "1"), ("x-b", ""), ("x-a", "2")];
+    let flow = filter.stream().on_request_headers(&fields, true);
+    assert_eq!(flow, Ok(Flow::Next));
+}
+
+#[test]
 fn a_stream_passes_all_phases_with_its_state() {
     let host = Host::new();
     let filter = host.configure::<Everything>(json!({})).unwrap();

@@ -26,6 +26,7 @@ type Answer = wasmtime::Result<(Result<(), Error>,)>;
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance("nuncio:filter/http-stream@0.1.0")?;
     interface.func_wrap("get", get)?;
+    interface.func_wrap("get-each", get_each)?;
     interface.func_wrap("get-all", |cx: Context<'_>, (at, name): (Block, u32)| {
         Ok((get_all(cx.data(), at, name),))
     })?;
@@ -95,6 +96,40 @@ fn get(mut cx: Context<'_>, (at, name): (Block, u32)) -> wasmtime::Result<(Optio
         return Ok((None,));
     };
     Ok((Some(State::lower(&mut state.outgoing, value)),))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape that the linker wants")]
+fn get_each(
+    mut cx: Context<'_>,
+    (at, names): (Block, WasmList<u32>),
+) -> wasmtime::Result<(Bytes,)> {
+    // The guest's memory cannot be borrowed while the store is written.
+    let mut ids = [0; limits::WASM_NAMES_AT_ONCE];
+    let asked = names.as_le_slice(&cx);
+    for (id, asked) in ids.iter_mut().zip(asked) {
+        *id = u32::from_le(*asked);
+    }
+    let ids = ids.get(..asked.len()).unwrap_or_default();
+    let state = cx.data_mut();
+    let packed = Arc::make_mut(&mut state.outgoing);
+    packed.clear();
+    packed.resize(size_of_val(ids), 0xff);
+    if let Some(exchange) = &state.exchange {
+        let block = block(exchange, at);
+        for (index, id) in ids.iter().enumerate() {
+            let Some(value) = look_up(&state.opened.names, *id).and_then(|name| block.get(name))
+            else {
+                continue;
+            };
+            let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+            let place = packed.iter_mut().skip(index * size_of::<u32>());
+            for (to, from) in place.zip(length.to_le_bytes()) {
+                *to = from;
+            }
+            packed.extend_from_slice(value);
+        }
+    }
+    Ok((Arc::clone(&state.outgoing),))
 }
 
 fn get_all(state: &State, at: Block, name: u32) -> Vec<Vec<u8>> {

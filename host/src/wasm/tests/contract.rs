@@ -107,6 +107,54 @@ fn fields_are_read() {
 }
 
 #[test]
+fn several_fields_are_read_at_once() {
+    let most = limits::WASM_NAMES_AT_ONCE;
+    let slot = script(&[
+        "wants on-request-headers",
+        "on-request-headers get-each request-headers x-twice x-none :path x-empty",
+        "on-request-headers get-each request-headers",
+        &format!("on-request-headers get-each-of request-headers {most}"),
+        &format!(
+            "on-request-headers get-each-of request-headers {}",
+            most + 1
+        ),
+        "on-request-headers get-each-of request-headers 1000000",
+        "on-log get-each response-headers :status",
+    ]);
+    let fields = [("x-twice", "1"), ("x-twice", "2"), ("x-empty", "")];
+    let exchange = run(&slot, stream("/path", &fields));
+    let all = r"\x01\x00\x00\x00".repeat(most) + &"1".repeat(most);
+    assert_eq!(
+        answers(&exchange, "on-request-headers"),
+        [
+            r"\x01\x00\x00\x00\xff\xff\xff\xff\x05\x00\x00\x00\x00\x00\x00\x001/path",
+            "",
+            &all,
+            "",
+            "",
+        ]
+    );
+    assert_eq!(answers(&exchange, "on-log"), [r"\x03\x00\x00\x00200"]);
+}
+
+#[test]
+fn an_answer_that_says_nothing_is_a_failure() {
+    for (operation, says) in [
+        ("bare-reply", "answered `reply` without one"),
+        ("bare-fail", "it does not say why"),
+    ] {
+        let line = format!("on-request-headers {operation}");
+        let slot = script(&["wants on-request-headers", &line]);
+        let (mut exchange, mut state) = (stream("/", &[]), SlotState::default());
+        let outcome = worker().on_request_headers(&slot, &mut state, &mut exchange, true);
+        let Outcome::Failed(failure) = outcome else {
+            panic!("{operation}: {outcome:?}");
+        };
+        assert_eq!(failure.to_string(), says);
+    }
+}
+
+#[test]
 fn fields_are_changed_while_their_block_is_held() {
     let blocks = [
         "request-headers",

@@ -29,10 +29,10 @@ impl Filter for Bench {
     }
 
     fn on_request_headers(&self, _: &mut (), cx: &mut RequestHeaders<'_>) -> Result<Flow> {
-        let mut value = cx.request().get(self.path).unwrap_or_default();
-        value.push(b'|');
-        value.extend(cx.request().get(self.user_agent).unwrap_or_default());
-        cx.request_mut().append(self.request, value)?;
+        let values = cx.request().get_each([self.path, self.user_agent]);
+        let [path, user_agent] = values.as_array().map(Option::unwrap_or_default);
+        cx.request_mut()
+            .append(self.request, [path, b"|", user_agent].concat())?;
         Ok(Flow::Next)
     }
 

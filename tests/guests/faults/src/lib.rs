@@ -26,7 +26,12 @@ impl Filter for Faults {
         let (hook, fault) = text.split_once(' ').ok_or("say a hook and a fault")?;
         let good = support::setup::intern_header("x-good")?;
         let result = support::setup::intern_header("x-result")?;
-        let plan = Plan { hook: hook.to_owned(), fault: fault.to_owned(), good, result };
+        let plan = Plan {
+            hook: hook.to_owned(),
+            fault: fault.to_owned(),
+            good,
+            result,
+        };
         if PLAN.set(plan).is_err() {
             return Err("configured twice".to_owned());
         }
@@ -70,7 +75,9 @@ impl Filter for Faults {
 }
 
 fn act(hook: &str, state: u32) -> Step {
-    let Some(plan) = PLAN.get() else { return next(state) };
+    let Some(plan) = PLAN.get() else {
+        return next(state);
+    };
     let spared = hook != "configure" && get(Block::RequestHeaders, plan.good).is_some();
     if plan.hook != hook || spared {
         // A token, so that on-done is called.
@@ -90,7 +97,10 @@ fn act(hook: &str, state: u32) -> Step {
             Flow::Next
         }
         "fails" => Flow::Fail("the filter says so".to_owned()),
-        "forwards" => Flow::Forward(Upstream { cluster: None, timeout_ms: None }),
+        "forwards" => Flow::Forward(Upstream {
+            cluster: None,
+            timeout_ms: None,
+        }),
         "replies" => reply(403, "x-a", "b"),
         "replies-with-status-0" => reply(0, "x-a", "b"),
         "replies-with-status-999" => reply(999, "x-a", "b"),
@@ -113,7 +123,11 @@ fn act(hook: &str, state: u32) -> Step {
 }
 
 fn divide_by(zero: u32) -> Flow {
-    if 7 / zero == 1 { Flow::Fail("one".to_owned()) } else { Flow::Next }
+    if 7 / zero == 1 {
+        Flow::Fail("one".to_owned())
+    } else {
+        Flow::Next
+    }
 }
 
 fn allocate() -> Flow {
@@ -169,7 +183,10 @@ fn read_stdin(plan: &Plan) -> Flow {
 
 fn open_a_file(plan: &Plan) -> Flow {
     let opened = std::fs::read("/etc/passwd").map(|bytes| bytes.len());
-    answer(plan, opened.map_or_else(|error| format!("error: {error}"), |n| n.to_string()))
+    answer(
+        plan,
+        opened.map_or_else(|error| format!("error: {error}"), |n| n.to_string()),
+    )
 }
 
 fn read_the_environment(plan: &Plan) -> Flow {
@@ -187,7 +204,10 @@ fn look_at_clocks(plan: &Plan) -> Flow {
 
 fn draw_randomness(plan: &Plan) -> Flow {
     use std::hash::{BuildHasher, RandomState};
-    let (first, second) = (RandomState::new().hash_one(1), RandomState::new().hash_one(1));
+    let (first, second) = (
+        RandomState::new().hash_one(1),
+        RandomState::new().hash_one(1),
+    );
     answer(plan, format!("{}", first != second))
 }
 

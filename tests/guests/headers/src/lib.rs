@@ -27,7 +27,9 @@ impl Filter for Headers {
             request: intern_header("x-request")?,
             response: intern_header("x-response")?,
         };
-        NAMES.set(names).map_err(|_| "configured twice".to_owned())?;
+        NAMES
+            .set(names)
+            .map_err(|_| "configured twice".to_owned())?;
         Ok(wants(Phases::REQUEST_HEADERS | Phases::RESPONSE_HEADERS))
     }
 

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use support::types::Phases;
+use support::types::{self, Phases};
 use support::{
     Flow, Guest, Interest, RouteConfig, Step, http_stream, text_of, token_bucket, wants,
 };
@@ -53,7 +53,10 @@ fn show(of: u32, hook: &str, state: u32) -> Step {
     let text = CONFIGS.with_borrow(|configs| configs.get(of as usize).cloned());
     let text = format!("{} state {state}", text.unwrap_or_default());
     let _ended = http_stream::set_metadata("routes", hook, text.as_bytes());
-    Step { state: state + 1, then: Flow::Next }
+    Step {
+        state: state + 1,
+        then: Flow::Next,
+    }
 }
 
 impl Guest for Routes {
@@ -63,37 +66,41 @@ impl Guest for Routes {
     }
 
     fn configure_route(of: u32, levels: Vec<RouteConfig>) -> Result<(u32, Interest), String> {
-        let words = levels.last().map(|level| text_of(&level.document)).unwrap_or_default();
-        let mut text =
-            CONFIGS.with_borrow(|configs| configs.get(of as usize).cloned()).unwrap_or_default();
+        let words = levels
+            .last()
+            .map(|level| text_of(&level.document))
+            .unwrap_or_default();
+        let mut text = CONFIGS
+            .with_borrow(|configs| configs.get(of as usize).cloned())
+            .unwrap_or_default();
         for level in &levels {
             text.push_str(&format!(" | {}: {}", level.id, text_of(&level.document)));
         }
         configured(text, &words)
     }
 
-    fn on_request_headers(of: u32, _: bool) -> Step {
-        show(of, "request", 0)
+    fn on_request_headers(of: u32, _: bool) -> types::Flow {
+        show(of, "request", 0).tell()
     }
 
-    fn on_request_body(_: u32, state: u32, _: Vec<u8>, _: bool) -> Step {
-        support::next(state)
+    fn on_request_body(_: u32, state: u32, _: Vec<u8>, _: bool) -> types::Flow {
+        support::next(state).tell()
     }
 
-    fn on_request_trailers(_: u32, state: u32) -> Step {
-        support::next(state)
+    fn on_request_trailers(_: u32, state: u32) -> types::Flow {
+        support::next(state).tell()
     }
 
-    fn on_response_headers(of: u32, state: u32, _: bool) -> Step {
-        show(of, "response", state)
+    fn on_response_headers(of: u32, state: u32, _: bool) -> types::Flow {
+        show(of, "response", state).tell()
     }
 
-    fn on_response_body(_: u32, state: u32, _: Vec<u8>, _: bool) -> Step {
-        support::next(state)
+    fn on_response_body(_: u32, state: u32, _: Vec<u8>, _: bool) -> types::Flow {
+        support::next(state).tell()
     }
 
-    fn on_response_trailers(_: u32, state: u32) -> Step {
-        support::next(state)
+    fn on_response_trailers(_: u32, state: u32) -> types::Flow {
+        support::next(state).tell()
     }
 
     fn on_log(of: u32, state: u32) {

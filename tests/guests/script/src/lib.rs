@@ -17,6 +17,7 @@ static OPERATIONS: OnceLock<Vec<(String, Operation)>> = OnceLock::new();
 
 enum Operation {
     Get(Block, u32),
+    GetEach(Block, Vec<u32>),
     GetAll(Block, u32),
     Entries(Block),
     Set(Block, u32, String),
@@ -59,7 +60,9 @@ impl Filter for Script {
             let operation = read(operation).map_err(|error| format!("{line}: {error}"))?;
             operations.push((hook.to_owned(), operation));
         }
-        OPERATIONS.set(operations).map_err(|_| "configured twice".to_owned())?;
+        OPERATIONS
+            .set(operations)
+            .map_err(|_| "configured twice".to_owned())?;
         Ok(interest)
     }
 
@@ -128,19 +131,33 @@ fn read(text: &str) -> Result<Operation, String> {
     let number = |text: &str| text.parse::<u32>().map_err(|error| error.to_string());
     Ok(match operation {
         "get" => Operation::Get(block(word())?, setup::intern_header(word())?),
+        "get-each" => {
+            let at = block(word())?;
+            let names = words.map(setup::intern_header).collect::<Result<_, _>>()?;
+            Operation::GetEach(at, names)
+        }
+        "get-each-of" => Operation::GetEach(block(word())?, vec![0; number(word())? as usize]),
         "get-all" => Operation::GetAll(block(word())?, setup::intern_header(word())?),
         "entries" => Operation::Entries(block(word())?),
-        "set" => Operation::Set(block(word())?, setup::intern_header(word())?, word().to_owned()),
-        "append" => {
-            Operation::Append(block(word())?, setup::intern_header(word())?, word().to_owned())
-        }
+        "set" => Operation::Set(
+            block(word())?,
+            setup::intern_header(word())?,
+            word().to_owned(),
+        ),
+        "append" => Operation::Append(
+            block(word())?,
+            setup::intern_header(word())?,
+            word().to_owned(),
+        ),
         "remove" => Operation::Remove(block(word())?, setup::intern_header(word())?),
         "attribute" => Operation::Attribute(setup::find_attribute(word())?),
         "render" => Operation::Render(setup::compile_format(word())?),
         "render-json" => Operation::Render(setup::compile_json_format(word(), false)?),
-        "set-metadata" => {
-            Operation::SetMetadata(word().to_owned(), word().to_owned(), number(word())? as usize)
-        }
+        "set-metadata" => Operation::SetMetadata(
+            word().to_owned(),
+            word().to_owned(),
+            number(word())? as usize,
+        ),
         "metadata" => Operation::Metadata(word().to_owned(), word().to_owned()),
         "replace-body" => Operation::ReplaceBody(word().to_owned()),
         "upper-body" => Operation::UpperBody(word().to_owned()),
@@ -165,9 +182,10 @@ fn read(text: &str) -> Result<Operation, String> {
         }
         "add" => Operation::Add(metrics::open_counter(word())?, number(word())?.into()),
         "write" => Operation::Write(log_sink::open(&target(word()))?, word().to_owned()),
-        "write-format" => {
-            Operation::WriteFormat(log_sink::open(&target(word()))?, setup::compile_format(word())?)
-        }
+        "write-format" => Operation::WriteFormat(
+            log_sink::open(&target(word()))?,
+            setup::compile_format(word())?,
+        ),
         "log" => Operation::Log(level(word())?, word().to_owned()),
         "max-level" => Operation::MaxLevel,
         "intern-late" => Operation::InternLate,
@@ -186,6 +204,8 @@ fn read(text: &str) -> Result<Operation, String> {
             timeout_ms: word().parse().ok(),
         })),
         "fail" => Operation::Then(Flow::Fail(word().to_owned())),
+        "bare-reply" => Operation::Then(Flow::Bare(support::types::Flow::Reply)),
+        "bare-fail" => Operation::Then(Flow::Bare(support::types::Flow::Fail)),
         _ => return Err("unknown operation".to_owned()),
     })
 }
@@ -238,6 +258,7 @@ fn run(hook: &str, state: u32, chunk: &[u8], end: bool) -> Step {
 fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
     match operation {
         Operation::Get(at, name) => optional(stream::get(*at, *name)),
+        Operation::GetEach(at, names) => stream::get_each(*at, names).escape_ascii().to_string(),
         Operation::GetAll(at, name) => stream::get_all(*at, *name)
             .iter()
             .map(|value| text(value))
@@ -259,13 +280,18 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
         }
         Operation::Metadata(namespace, key) => optional(stream::metadata(namespace, key)),
         Operation::ReplaceBody(body) => match body.strip_prefix("bytes:") {
-            Some(length) => ended(stream::replace_body(&vec![b'b'; length.parse().unwrap_or(0)])),
+            Some(length) => ended(stream::replace_body(&vec![
+                b'b';
+                length.parse().unwrap_or(0)
+            ])),
             None => ended(stream::replace_body(body.as_bytes())),
         },
         // The text goes behind the last chunk, which may be empty.
         Operation::UpperBody(last) => {
             let last: &[u8] = if end { last.as_bytes() } else { b"" };
-            ended(stream::replace_body(&[&chunk.to_ascii_uppercase(), last].concat()))
+            ended(stream::replace_body(
+                &[&chunk.to_ascii_uppercase(), last].concat(),
+            ))
         }
         Operation::ShowBody => format!("{} {end}", text(chunk)),
         Operation::Clear(at) => ended(stream::clear(*at)),

@@ -27,8 +27,16 @@ impl Filter for State {
     fn configure(_document: &str) -> Result<Interest, String> {
         let path = support::setup::intern_header(":path")?;
         let shown = support::setup::intern_header("x-path")?;
-        KEPT.with_borrow_mut(|kept| *kept = Kept { path, shown, ..Kept::default() });
-        Ok(wants(Phases::REQUEST_HEADERS | Phases::RESPONSE_HEADERS | Phases::LOG))
+        KEPT.with_borrow_mut(|kept| {
+            *kept = Kept {
+                path,
+                shown,
+                ..Kept::default()
+            }
+        });
+        Ok(wants(
+            Phases::REQUEST_HEADERS | Phases::RESPONSE_HEADERS | Phases::LOG,
+        ))
     }
 
     fn on_request_headers(_end: bool) -> Step {

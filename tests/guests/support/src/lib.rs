@@ -12,7 +12,47 @@ wit_bindgen::generate!({
 
 pub use exports::nuncio::filter::http_filter::Guest;
 pub use nuncio::filter::{http_stream, log, log_sink, metrics, regex, setup, token_bucket, types};
-pub use types::{BodyMode, Flow, Interest, LocalReply, Phases, RouteConfig, Step, Upstream};
+pub use types::{BodyMode, Interest, LocalReply, Phases, RouteConfig, Upstream};
+
+use nuncio::filter::answer;
+
+/// What a hook answers, with what it says beyond the flow.
+pub struct Step {
+    pub state: u32,
+    pub then: Flow,
+}
+
+#[derive(Clone)]
+pub enum Flow {
+    Next,
+    Reply(LocalReply),
+    Forward(Upstream),
+    Fail(String),
+    /// Nothing but the number.
+    Bare(types::Flow),
+}
+
+impl Step {
+    pub fn tell(self) -> types::Flow {
+        answer::keep(self.state);
+        match self.then {
+            Flow::Next => types::Flow::Next,
+            Flow::Reply(reply) => {
+                answer::reply(&reply);
+                types::Flow::Reply
+            }
+            Flow::Forward(upstream) => {
+                answer::forward(&upstream);
+                types::Flow::Forward
+            }
+            Flow::Fail(message) => {
+                answer::fail(&message);
+                types::Flow::Fail
+            }
+            Flow::Bare(flow) => flow,
+        }
+    }
+}
 
 /// A filter that does nothing, except where it says otherwise.
 pub trait Filter {
@@ -44,7 +84,10 @@ pub trait Filter {
 
 /// On to the next filter.
 pub fn next(state: u32) -> Step {
-    Step { state, then: Flow::Next }
+    Step {
+        state,
+        then: Flow::Next,
+    }
 }
 
 /// Wants these hooks, and bodies in chunks.
@@ -78,23 +121,23 @@ macro_rules! export {
             ) -> Result<(u32, $crate::Interest), String> {
                 <$filter as $crate::Filter>::configure_route(of, &levels)
             }
-            fn on_request_headers(_: u32, end: bool) -> $crate::Step {
-                <$filter as $crate::Filter>::on_request_headers(end)
+            fn on_request_headers(_: u32, end: bool) -> $crate::types::Flow {
+                <$filter as $crate::Filter>::on_request_headers(end).tell()
             }
-            fn on_request_body(_: u32, state: u32, chunk: Vec<u8>, end: bool) -> $crate::Step {
-                <$filter as $crate::Filter>::on_request_body(state, chunk, end)
+            fn on_request_body(_: u32, state: u32, chunk: Vec<u8>, end: bool) -> $crate::types::Flow {
+                <$filter as $crate::Filter>::on_request_body(state, chunk, end).tell()
             }
-            fn on_request_trailers(_: u32, state: u32) -> $crate::Step {
-                <$filter as $crate::Filter>::on_request_trailers(state)
+            fn on_request_trailers(_: u32, state: u32) -> $crate::types::Flow {
+                <$filter as $crate::Filter>::on_request_trailers(state).tell()
             }
-            fn on_response_headers(_: u32, state: u32, end: bool) -> $crate::Step {
-                <$filter as $crate::Filter>::on_response_headers(state, end)
+            fn on_response_headers(_: u32, state: u32, end: bool) -> $crate::types::Flow {
+                <$filter as $crate::Filter>::on_response_headers(state, end).tell()
             }
-            fn on_response_body(_: u32, state: u32, chunk: Vec<u8>, end: bool) -> $crate::Step {
-                <$filter as $crate::Filter>::on_response_body(state, chunk, end)
+            fn on_response_body(_: u32, state: u32, chunk: Vec<u8>, end: bool) -> $crate::types::Flow {
+                <$filter as $crate::Filter>::on_response_body(state, chunk, end).tell()
             }
-            fn on_response_trailers(_: u32, state: u32) -> $crate::Step {
-                <$filter as $crate::Filter>::on_response_trailers(state)
+            fn on_response_trailers(_: u32, state: u32) -> $crate::types::Flow {
+                <$filter as $crate::Filter>::on_response_trailers(state).tell()
             }
             fn on_log(_: u32, state: u32) {
                 <$filter as $crate::Filter>::on_log(state)
