@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::address::SocketAddress;
+use crate::config::address::{Address, SocketAddress};
 use crate::config::listener::{Listener, NetworkFilterConfig};
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::{Sink, Sinks, Target};
@@ -203,10 +203,23 @@ impl Workshop<'_> {
 
     fn admin(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<SocketAddr> {
         let address = bootstrap.admin.as_ref()?.address.as_ref()?;
-        self.literal(
-            address.socket(),
-            place.field("address").field("socket_address"),
-        )
+        let at = place.field("address");
+        let socket = self.not_a_pipe(address, at)?;
+        self.literal(socket, at.field("socket_address"))
+    }
+
+    /// The host and port of an address that may not be a Unix socket.
+    fn not_a_pipe<'w>(
+        &mut self,
+        address: &'w Address,
+        place: Place<'_>,
+    ) -> Option<&'w SocketAddress> {
+        let socket = address.socket();
+        if socket.is_none() {
+            let message = "not supported by nuncio: a Unix socket here";
+            self.diagnostics.error(place.field("pipe"), message);
+        }
+        socket
     }
 
     /// An address that must be a literal one.

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::address::Address;
 use crate::certificate::Certificate;
 use crate::headers::{Headers, NameFormat};
 
@@ -184,7 +185,7 @@ pub struct Upstream {
     /// Name of the cluster that the request was sent to, or would have been.
     pub cluster: Option<Arc<str>>,
     /// The endpoint that was picked.
-    pub host: Option<SocketAddr>,
+    pub host: Option<Address>,
     /// The endpoint's name as configured: a DNS name or the address.
     pub hostname: Option<Arc<str>>,
     /// Local end of the upstream connection.

@@ -22,13 +22,14 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`headers`], [`exchange`], [`variant`], [`socket`], [`certificate`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
+//! | [`address`], [`headers`], [`exchange`], [`variant`], [`socket`], [`certificate`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
 //! `http::pump::pump`. A filter's hook is three more: `wasm::instances` → `wasm::instance` →
 //! `wasm::host`.
 
+pub mod address;
 pub mod admin;
 mod bucket;
 pub mod build;

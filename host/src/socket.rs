@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, tcp};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio_rustls::TlsStream;
 
 mod tls;
@@ -26,6 +26,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// TLS, of either side, over another socket.
     Tls(Box<Tls>),
+    /// A Unix socket.
+    Unix(UnixStream),
 }
 
 /// The reading half of a [`Socket`].
@@ -35,6 +37,8 @@ pub enum ReadHalf<'a> {
     Tcp(tcp::ReadHalf<'a>),
     /// Of TLS.
     Tls(&'a Tls),
+    /// Of a Unix socket.
+    Unix(unix::ReadHalf<'a>),
 }
 
 /// The writing half of a [`Socket`].
@@ -44,17 +48,20 @@ pub enum WriteHalf<'a> {
     Tcp(tcp::WriteHalf<'a>),
     /// Of TLS.
     Tls(&'a Tls),
+    /// Of a Unix socket.
+    Unix(unix::WriteHalf<'a>),
 }
 
 impl Socket {
-    /// This end's address.
+    /// This end's address of IP.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of the system; [`io::ErrorKind::Unsupported`] for a Unix socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
             Self::Tls(tls) => tls.local_addr(),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -66,6 +73,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_read(into),
             Self::Tls(tls) => tls.try_read(into),
+            Self::Unix(stream) => stream.try_read(into),
         }
     }
 
@@ -76,6 +84,7 @@ impl Socket {
     pub fn try_write(&self, from: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(from),
+            Self::Unix(stream) => stream.try_write(from),
             // A session keeps what the system does not take, and so takes part in waiting.
             Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -89,6 +98,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Tls(tls) => tls.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
         }
     }
 
@@ -97,6 +107,8 @@ impl Socket {
         let socket = match self {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Tls(tls) => return tls.reset_on_drop(),
+            // Its peer sees an end in any case.
+            Self::Unix(_) => return,
         };
         // Where it fails the connection is gone already.
         let _gone = socket.set_linger(Some(Duration::ZERO));
@@ -110,6 +122,10 @@ impl Socket {
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
             }
             Self::Tls(tls) => (ReadHalf::Tls(tls), WriteHalf::Tls(tls)),
+            Self::Unix(stream) => {
+                let (read, write) = stream.split();
+                (ReadHalf::Unix(read), WriteHalf::Unix(write))
+            }
         }
     }
 }
@@ -123,7 +139,14 @@ impl ReadHalf<'_> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
             Self::Tls(tls) => tls.poll_read_ready(cx),
+            Self::Unix(half) => half.as_ref().poll_read_ready(cx),
         }
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
     }
 }
 
@@ -152,6 +175,7 @@ macro_rules! reads {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
                     Self::Tls(tls) => tls.poll_read(cx, into),
+                    Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
                 }
             }
         }
@@ -170,6 +194,7 @@ macro_rules! writes {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
                     Self::Tls(tls) => tls.poll_write(cx, from),
+                    Self::Unix(stream) => Pin::new(stream).poll_write(cx, from),
                 }
             }
 
@@ -181,6 +206,7 @@ macro_rules! writes {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
                     Self::Tls(tls) => tls.poll_write_vectored(cx, from),
+                    Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, from),
                 }
             }
 
@@ -188,6 +214,7 @@ macro_rules! writes {
                 match self {
                     Self::Tcp(stream) => stream.is_write_vectored(),
                     Self::Tls(_) => true,
+                    Self::Unix(stream) => stream.is_write_vectored(),
                 }
             }
 
@@ -195,6 +222,7 @@ macro_rules! writes {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
                     Self::Tls(tls) => tls.poll_flush(cx),
+                    Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
                 }
             }
 
@@ -202,6 +230,7 @@ macro_rules! writes {
                 match self.get_mut() {
                     Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
                     Self::Tls(tls) => tls.poll_shutdown(cx),
+                    Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
                 }
             }
         }

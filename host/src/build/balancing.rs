@@ -365,7 +365,7 @@ impl Workshop<'_> {
             address: written
                 .address
                 .as_ref()
-                .and_then(|address| self.literal_address(address.socket(), place.field("address"))),
+                .and_then(|address| self.literal_address(address, place.field("address"))),
             is_disabled: written.disable_active_health_check,
         }
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::Workshop;
 use super::manager::{keepalive, name_format};
+use crate::address::Address;
 use crate::config::Place;
-use crate::config::address::SocketAddress;
+use crate::config::address::{Address as WrittenAddress, AddressKind};
 use crate::config::circuit_breaker::{CircuitBreakers, RetryBudget as WrittenBudget};
 use crate::config::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, ProtocolConfig, UpstreamProtocolOptions,
@@ -155,7 +156,7 @@ impl Workshop<'_> {
             DiscoveryType::StrictDns => Some(Discovery::StrictDns {
                 targets: endpoints
                     .into_iter()
-                    .map(|(endpoint, traits, _)| dns_target(endpoint, traits))
+                    .filter_map(|(endpoint, traits, here)| self.dns_target(endpoint, traits, here))
                     .collect(),
                 dns: dns(written),
             }),
@@ -169,9 +170,8 @@ impl Workshop<'_> {
         let mut built = Vec::new();
         let mut whole = true;
         for (written, traits, place) in endpoints {
-            let socket = written.endpoint().address.socket();
             let at = place.field("endpoint").field("address");
-            match self.literal_address(socket, at) {
+            match self.literal_address(&written.endpoint().address, at) {
                 Some(address) => built.push(StaticEndpoint { address, traits }),
                 None => whole = false,
             }
@@ -179,14 +179,18 @@ impl Workshop<'_> {
         whole.then_some(built)
     }
 
-    /// The address, which has to be a literal one.
+    /// The address, which has to be a literal one or a Unix socket.
     pub(super) fn literal_address(
         &mut self,
-        socket: &SocketAddress,
+        written: &WrittenAddress,
         place: Place<'_>,
-    ) -> Option<SocketAddr> {
+    ) -> Option<Address> {
+        let socket = match &written.address {
+            AddressKind::SocketAddress(socket) => socket,
+            AddressKind::Pipe(pipe) => return Some(Address::Unix(pipe.path.as_str().into())),
+        };
         if let Ok(ip) = socket.address.parse::<IpAddr>() {
-            return Some(SocketAddr::new(ip, socket.port()));
+            return Some(SocketAddr::new(ip, socket.port()).into());
         }
         let at = place.field("socket_address").field("address");
         let message = format!("malformed IP address \"{}\"", socket.address);
@@ -194,6 +198,31 @@ impl Workshop<'_> {
             .error(at, message)
             .hint("a STATIC cluster has literal addresses; for names set the cluster's type to STRICT_DNS");
         None
+    }
+
+    fn dns_target(
+        &mut self,
+        written: &LbEndpoint,
+        mut traits: Arc<Traits>,
+        place: Place<'_>,
+    ) -> Option<DnsTarget> {
+        let Some(socket) = written.endpoint().address.socket() else {
+            let at = place.field("endpoint").field("address").field("pipe");
+            let message = "a Unix socket has no name to resolve";
+            self.diagnostics
+                .error(at, message)
+                .hint("set the cluster's type to STATIC");
+            return None;
+        };
+        let host: Arc<str> = socket.address.as_str().into();
+        if traits.hostname.is_none() {
+            Arc::make_mut(&mut traits).hostname = Some(Arc::clone(&host));
+        }
+        Some(DnsTarget {
+            host,
+            port: socket.port(),
+            traits,
+        })
     }
 
     fn breakers(&mut self, written: &CircuitBreakers, place: Place<'_>) -> [Thresholds; 2] {
@@ -264,19 +293,6 @@ fn http2_settings(written: &UpstreamHttp2ProtocolOptions) -> Http2Settings {
         header_table: written.hpack_table_size.unwrap_or(default.header_table),
         keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
         ..default
-    }
-}
-
-fn dns_target(written: &LbEndpoint, mut traits: Arc<Traits>) -> DnsTarget {
-    let socket = written.endpoint().address.socket();
-    let host: Arc<str> = socket.address.as_str().into();
-    if traits.hostname.is_none() {
-        Arc::make_mut(&mut traits).hostname = Some(Arc::clone(&host));
-    }
-    DnsTarget {
-        host,
-        port: socket.port(),
-        traits,
     }
 }
 

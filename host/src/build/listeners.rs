@@ -42,7 +42,11 @@ impl Workshop<'_> {
             let earlier = written.iter().take(index);
             let same = |other: &&Written| {
                 (!listener.name.is_empty() && other.name == listener.name)
-                    || (other.address == listener.address && listener.address.socket().port() != 0)
+                    || (other.address == listener.address
+                        && listener
+                            .address
+                            .socket()
+                            .is_none_or(|socket| socket.port() != 0))
             };
             if let Some(first) = earlier.clone().position(|other| same(&other)) {
                 let what = if written
@@ -67,8 +71,9 @@ impl Workshop<'_> {
     }
 
     fn listener(&mut self, written: &Written, place: Place<'_>) -> Option<Listener> {
-        let socket = written.address.socket();
-        let address = self.literal(socket, place.field("address").field("socket_address"));
+        let at = place.field("address");
+        let socket = self.not_a_pipe(&written.address, at);
+        let address = socket.and_then(|socket| self.literal(socket, at.field("socket_address")));
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
         let chains = self.filter_chains(written, buffer_limit, place);

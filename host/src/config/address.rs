@@ -12,11 +12,13 @@ pub struct Address {
 }
 
 impl Address {
-    /// The one kind that there is.
+    /// The host and port, where it is not a Unix socket.
     #[must_use]
-    pub const fn socket(&self) -> &SocketAddress {
-        let AddressKind::SocketAddress(socket) = &self.address;
-        socket
+    pub const fn socket(&self) -> Option<&SocketAddress> {
+        match &self.address {
+            AddressKind::SocketAddress(socket) => Some(socket),
+            AddressKind::Pipe(_) => None,
+        }
     }
 }
 
@@ -26,6 +28,16 @@ impl Address {
 pub enum AddressKind {
     /// A host and a port.
     SocketAddress(SocketAddress),
+    /// A Unix socket.
+    Pipe(Pipe),
+}
+
+/// `envoy.config.core.v3.Pipe`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Pipe")]
+pub struct Pipe {
+    /// The path, or behind `@` a name in the abstract namespace.
+    pub path: String,
 }
 
 /// `envoy.config.core.v3.SocketAddress`.

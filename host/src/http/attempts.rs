@@ -7,7 +7,6 @@
 //! [`super::conversation`], which has the response's head. Does not own which outcome is one to try
 //! again after (`route::Retries`).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::error::{Error, Kind};
 use super::kept::Kept;
 use super::mirror::Copy;
 use super::reply::decimal;
+use crate::address::Address;
 use crate::clock;
 use crate::exchange::{Exchange, Flags};
 use crate::headers::{Headers, Known};
@@ -48,7 +48,7 @@ pub(super) struct Attempts {
     /// The place in the cluster's budget of the retry under way.
     permit: Option<RetryPermit>,
     /// Endpoints that were tried, where others are wanted.
-    tried: Vec<SocketAddr>,
+    tried: Vec<Address>,
     says: Says,
     /// Which responses lead to another request.
     redirects: Option<Arc<InternalRedirects>>,
@@ -210,7 +210,7 @@ impl Attempts {
                 .policy()
                 .is_some_and(|policy| policy.other_hosts.is_some())
         {
-            self.tried.push(lease.endpoint().address);
+            self.tried.push(lease.endpoint().address.clone());
         }
         let kept_anyway = self.retries.is_some() || self.redirects.is_some();
         if !kept_anyway && !self.raced && self.last.reused && is_idempotent(exchange) {

@@ -167,7 +167,7 @@ async fn acquire(
     .await;
     if let Some(endpoint) = host {
         let upstream = &mut stream.chain.exchange.upstream;
-        upstream.host = Some(endpoint.address);
+        upstream.host = Some(endpoint.address.clone());
         upstream.hostname.clone_from(&endpoint.hostname);
     }
     acquired
@@ -367,7 +367,7 @@ fn note_connection(exchange: &mut Exchange, lease: &Lease) {
     let endpoint = lease.endpoint();
     let facts = lease.facts();
     let upstream = &mut exchange.upstream;
-    upstream.host = Some(endpoint.address);
+    upstream.host = Some(endpoint.address.clone());
     upstream.hostname.clone_from(&endpoint.hostname);
     upstream.local = facts.local;
     upstream.connection_id = Some(facts.connection_id);

@@ -73,7 +73,8 @@ impl Cluster {
                 given
                     .iter()
                     .map(|e| {
-                        let endpoint = Endpoint::new(e.address, Arc::clone(&e.traits), checks);
+                        let endpoint =
+                            Endpoint::new(e.address.clone(), Arc::clone(&e.traits), checks);
                         Arc::new(endpoint)
                     })
                     .collect(),

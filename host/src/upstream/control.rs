@@ -294,7 +294,7 @@ async fn watch_outliers(controller: Rc<Controller>, period: Duration) {
 }
 
 fn tell_outlier(cluster: &Cluster, event: &Event) {
-    let (cluster, address) = (&*cluster.name, event.endpoint.address);
+    let (cluster, address) = (&*cluster.name, &event.endpoint.address);
     match event.what {
         What::Eject {
             reason, enforced, ..

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::balance::Random;
 use super::endpoint::{Checks, Endpoint, Health};
 use super::spec::{DnsSpec, DnsTarget};
+use crate::address::Address;
 
 /// The endpoints of one cluster.
 #[derive(Debug)]
@@ -94,16 +95,16 @@ impl Membership {
 
     fn merge(&mut self, targets: &[DnsTarget]) -> Change {
         let mut change = Change::default();
-        let mut known: HashMap<SocketAddr, Arc<Endpoint>> = self
+        let mut known: HashMap<Address, Arc<Endpoint>> = self
             .endpoints
             .drain(..)
-            .map(|endpoint| (endpoint.address, endpoint))
+            .map(|endpoint| (endpoint.address.clone(), endpoint))
             .collect();
         let mut placed = HashSet::new();
         for (target, addresses) in targets.iter().zip(&self.answers) {
             for address in addresses {
-                let address = SocketAddr::new(*address, target.port);
-                if !placed.insert(address) {
+                let address = Address::from(SocketAddr::new(*address, target.port));
+                if !placed.insert(address.clone()) {
                     continue;
                 }
                 let endpoint = if let Some(endpoint) = known.remove(&address) {

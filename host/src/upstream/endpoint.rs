@@ -4,7 +4,6 @@
 //! thread writes the flags, the pools count. Does not own: what the flags follow from (`health`,
 //! `outlier`).
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use super::balance::layout::{Member, State};
 use super::metadata::{CANARY, Metadata, Value};
 use super::outlier::Monitor;
 use super::spec::{ClusterSpec, Locality, StatedHealth, Traits};
+use crate::address::Address;
 use crate::clock;
 
 /// Distinguishes endpoints in the workers' tables.
@@ -22,7 +22,7 @@ static NEXT_ENDPOINT: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub struct Endpoint {
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: Address,
     /// `endpoint.hostname`, or the DNS name that it was found by.
     pub hostname: Option<Arc<str>>,
     /// What it has done.
@@ -60,10 +60,10 @@ impl Checks {
 
 impl Endpoint {
     /// An endpoint that is checked in these ways.
-    pub(super) fn new(address: SocketAddr, traits: Arc<Traits>, checks: Checks) -> Self {
+    pub(super) fn new(address: impl Into<Address>, traits: Arc<Traits>, checks: Checks) -> Self {
         let is_checked = checks.active && !traits.health_check.is_disabled;
         Self {
-            address,
+            address: address.into(),
             hostname: traits.hostname.clone(),
             counters: EndpointCounters::default(),
             id: NEXT_ENDPOINT.fetch_add(1, Ordering::Relaxed),
@@ -163,7 +163,7 @@ impl Endpoint {
         };
         Member {
             index,
-            address: self.address,
+            address: &self.address,
             traits: &self.traits,
             weight: self.weight(),
             state: self.state(),
@@ -173,10 +173,10 @@ impl Endpoint {
 
     /// Where health checks go.
     #[must_use]
-    pub fn health_check_address(&self) -> SocketAddr {
+    pub fn health_check_address(&self) -> Address {
         let target = &self.traits.health_check;
-        let mut address = target.address.unwrap_or(self.address);
-        if let Some(port) = target.port {
+        let mut address = target.address.as_ref().unwrap_or(&self.address).clone();
+        if let (Some(port), Address::Ip(address)) = (target.port, &mut address) {
             address.set_port(port);
         }
         address

@@ -9,7 +9,6 @@ mod http;
 pub mod state;
 mod tcp;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::cluster::Cluster;
 use super::discovery::up_to;
 use super::endpoint::{Endpoint, Health};
 use super::spec::{HealthCheck, Probe};
+use crate::address::Address;
 use crate::clock;
 
 /// What a check has led to.
@@ -89,7 +89,8 @@ enum Prober {
 
 impl Prober {
     /// Will do `check` at `address`.
-    fn new(check: &HealthCheck, address: SocketAddr) -> Self {
+    fn new(check: &HealthCheck, address: impl Into<Address>) -> Self {
+        let address = address.into();
         let reuse = check.reuse_connection;
         match &check.probe {
             Probe::Http(probe) => Self::Http(HttpProber::new(probe.clone(), reuse, address)),
@@ -162,7 +163,7 @@ fn tell(
     transition: Transition,
     verdict: Verdict,
 ) {
-    let (cluster, address) = (&*cluster.name, endpoint.address);
+    let (cluster, address) = (&*cluster.name, &endpoint.address);
     match (transition, verdict) {
         (Transition::Changed, Verdict::Passed | Verdict::Degraded) => {
             tracing::info!(target: "hc", cluster, endpoint = %address, "endpoint is healthy");

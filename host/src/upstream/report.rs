@@ -11,6 +11,7 @@ use super::cluster::Cluster;
 use super::endpoint::{Endpoint, Health};
 use super::spec::Priority;
 use super::spec::StatedHealth;
+use crate::address::Address;
 
 const LIMITS: [Resource; 4] = [
     Resource::Connections,
@@ -53,7 +54,7 @@ pub fn text(cluster: &Cluster, out: &mut String) {
     }
     line(format_args!("added_via_api::false"));
     for endpoint in &cluster.endpoints().endpoints {
-        let address = endpoint.address;
+        let address = &endpoint.address;
         let counts = counts(endpoint)
             .into_iter()
             .map(|(name, _, value)| (name, value.to_string()));
@@ -162,8 +163,13 @@ fn host(endpoint: &Endpoint) -> Value {
     };
     health.insert("eds_health_status".into(), stated.into());
     let mut host = Map::new();
-    let (ip, port) = (endpoint.address.ip().to_string(), endpoint.address.port());
-    let address = json!({ "socket_address": { "address": ip, "port_value": port } });
+    let address = match &endpoint.address {
+        Address::Ip(address) => {
+            let (ip, port) = (address.ip().to_string(), address.port());
+            json!({ "socket_address": { "address": ip, "port_value": port } })
+        }
+        Address::Unix(path) => json!({ "pipe": { "path": **path } }),
+    };
     host.insert("address".into(), address);
     host.insert("stats".into(), stats.into());
     host.insert("health_status".into(), health.into());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::metadata::Metadata;
+use crate::address::Address;
 use crate::headers::NameFormat;
 use crate::keepalive::Keepalive;
 use crate::limits;
@@ -112,8 +113,8 @@ pub enum Discovery {
 /// An endpoint whose address is known (`LbEndpoint`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct StaticEndpoint {
-    /// `endpoint.address.socket_address`.
-    pub address: SocketAddr,
+    /// `endpoint.address`.
+    pub address: Address,
     /// What is known about it.
     pub traits: Arc<Traits>,
 }
@@ -123,7 +124,7 @@ impl StaticEndpoint {
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         Self {
-            address,
+            address: address.into(),
             traits: Arc::default(),
         }
     }
@@ -227,7 +228,7 @@ pub struct HealthCheckTarget {
     /// `hostname`: the host that a check asks for.
     pub hostname: Option<HeaderValue>,
     /// `address`: another address.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Address>,
     /// `disable_active_health_check`: it is not checked, and counts as healthy.
     pub is_disabled: bool,
 }

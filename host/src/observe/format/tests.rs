@@ -76,7 +76,7 @@ fn proxied() -> Exchange {
     ]);
     exchange.remote = address("1.2.3.4:0");
     exchange.upstream.cluster = Some("c0".into());
-    exchange.upstream.host = Some(address("127.0.0.1:21842"));
+    exchange.upstream.host = Some(address("127.0.0.1:21842").into());
     exchange.upstream.hostname = Some("127.0.0.1".into());
     exchange.upstream.local = Some(address("127.0.0.1:51126"));
     exchange.upstream.protocol = Some(Protocol::Http11);
@@ -437,7 +437,7 @@ fn names_of_endpoints() {
     exchange.upstream.hostname = Some("backend:8080".into());
     assert_eq!(text(format, &exchange), "backend:8080 backend");
     exchange.upstream.hostname = None;
-    exchange.upstream.host = Some(address("[::1]:80"));
+    exchange.upstream.host = Some(address("[::1]:80").into());
     assert_eq!(text(format, &exchange), "[::1]:80 ::1");
     exchange.upstream.host = None;
     assert_eq!(text(format, &exchange), "- -");

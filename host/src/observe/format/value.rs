@@ -6,11 +6,13 @@
 //! Does not own: what is written in place of a value that is missing, lengths and quotes
 //! (`observe::format`).
 
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use crate::address::Address as Socket;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, Protocol, Timing, grpc_status_of};
 use crate::headers::{Headers, Known, Name};
@@ -52,7 +54,7 @@ impl Operator {
                 let Some(address) = address_of(exchange, *of) else {
                     return false;
                 };
-                push_part(out, address, *part);
+                return push_part(out, &address, *part);
             }
             Self::GrpcStatus(style) => return write_grpc_status(exchange, *style, out),
             Self::Metadata {
@@ -225,12 +227,13 @@ fn write_text(exchange: &Exchange, text: Text, out: &mut Vec<u8>) -> bool {
         Text::FlagsLong => push_flags(out, exchange.flags, |(_, _, long)| long),
         Text::UpstreamHostName => match host_name(exchange) {
             Some(HostName::Name(name)) => out.extend_from_slice(name.as_bytes()),
-            Some(HostName::Address(address)) => push_address(out, address),
+            Some(HostName::Address(address)) => push_whole(out, address),
             None => return false,
         },
         Text::UpstreamHostNameWithoutPort => match host_name(exchange) {
             Some(HostName::Name(name)) => out.extend_from_slice(without_port(name).as_bytes()),
-            Some(HostName::Address(address)) => push_ip(out, address.ip()),
+            Some(HostName::Address(Socket::Ip(address))) => push_ip(out, address.ip()),
+            Some(HostName::Address(Socket::Unix(path))) => out.extend_from_slice(path.as_bytes()),
             None => return false,
         },
         Text::UpstreamConnectionIds => match exchange.upstream.connection_id {
@@ -273,18 +276,18 @@ fn push_flags(
 
 enum HostName<'a> {
     Name(&'a str),
-    Address(SocketAddr),
+    Address(&'a Socket),
 }
 
 /// The name of the endpoint, or its address where it was configured by address.
 fn host_name(exchange: &Exchange) -> Option<HostName<'_>> {
     let upstream = &exchange.upstream;
-    match (upstream.hostname.as_deref(), upstream.host) {
+    match (upstream.hostname.as_deref(), &upstream.host) {
         (Some(name), Some(address)) if name.parse::<IpAddr>().is_ok() => {
             Some(HostName::Address(address))
         }
         (Some(name), _) if !name.is_empty() => Some(HostName::Name(name)),
-        (_, address) => address.map(HostName::Address),
+        (_, address) => address.as_ref().map(HostName::Address),
     }
 }
 
@@ -295,20 +298,40 @@ fn without_port(name: &str) -> &str {
     }
 }
 
-fn address_of(exchange: &Exchange, address: Address) -> Option<SocketAddr> {
+fn address_of(exchange: &Exchange, address: Address) -> Option<Cow<'_, Socket>> {
     let upstream = &exchange.upstream;
-    match address {
-        Address::UpstreamHost => upstream.host,
+    let host = || upstream.host.as_ref().map(Cow::Borrowed);
+    let address = match address {
+        Address::UpstreamHost => return host(),
         // The endpoint that was picked, once there was a connection to it.
-        Address::UpstreamRemote => upstream.connection_id.and(upstream.host),
+        Address::UpstreamRemote => return upstream.connection_id.and_then(|_| host()),
         Address::UpstreamLocal => upstream.local,
         Address::DownstreamRemote => Some(exchange.remote),
         Address::DownstreamDirectRemote => Some(exchange.connection.direct_remote),
         Address::DownstreamLocal => Some(exchange.connection.local),
+    };
+    address.map(|address| Cow::Owned(Socket::Ip(address)))
+}
+
+fn push_whole(out: &mut Vec<u8>, address: &Socket) {
+    match address {
+        Socket::Ip(address) => push_address(out, *address),
+        Socket::Unix(path) => out.extend_from_slice(path.as_bytes()),
     }
 }
 
-fn push_part(out: &mut Vec<u8>, address: SocketAddr, part: Part) {
+/// Appends the part; false where there is none: a Unix socket has no port.
+fn push_part(out: &mut Vec<u8>, address: &Socket, part: Part) -> bool {
+    let address = match address {
+        Socket::Ip(address) => *address,
+        Socket::Unix(path) => {
+            let has_part = matches!(part, Part::Whole | Part::Ip);
+            if has_part {
+                out.extend_from_slice(path.as_bytes());
+            }
+            return has_part;
+        }
+    };
     match part {
         Part::Whole => push_address(out, address),
         Part::Ip => push_ip(out, address.ip()),
@@ -320,6 +343,7 @@ fn push_part(out: &mut Vec<u8>, address: SocketAddr, part: Part) {
             push_u64(out, u64::from(bits));
         }
     }
+    true
 }
 
 /// The network of `bits` bits, at most as many as the address has.

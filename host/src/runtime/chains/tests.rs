@@ -192,11 +192,11 @@ fn a_thousand_names() {
 /// The same choice by going through all chains for each property in turn: those that ask for the most
 /// specific value that the connection has are left.
 fn walk(chains: &[Demands], arriving: &Arriving<'_>) -> Option<u32> {
-    fn keep<'a>(
-        left: Vec<(u32, &'a Demands)>,
+    fn keep(
+        left: Vec<(u32, &Demands)>,
         // How well a chain fits: none where it does not, 0 where it asks nothing.
         fit: impl Fn(&Demands) -> Option<usize>,
-    ) -> Vec<(u32, &'a Demands)> {
+    ) -> Vec<(u32, &Demands)> {
         let best = left.iter().filter_map(|(_, chain)| fit(chain)).max();
         left.into_iter()
             .filter(|(_, chain)| best.is_some() && fit(chain) == best)

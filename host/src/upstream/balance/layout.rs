@@ -7,13 +7,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::level::{Capacity, Census, Kind, Load, Split};
 use super::maglev::Maglev;
 use super::ring::Ring;
 use super::table::{Places, Table};
+use crate::address::Address;
 use crate::upstream::metadata::{HASH_KEY, Value};
 use crate::upstream::spec::{Balancing, Hashing, Locality, Policy, Traits};
 
@@ -23,7 +23,7 @@ pub struct Member<'a> {
     /// Its index in the publication.
     pub index: u32,
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: &'a Address,
     /// What the configuration says about it.
     pub traits: &'a Traits,
     /// Its weight, at least 1.

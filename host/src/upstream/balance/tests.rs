@@ -1,11 +1,11 @@
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 
 use super::layout::{Member, State};
 use super::*;
+use crate::address::Address;
 use crate::upstream::metadata::{Criteria, HASH_KEY, Metadata, Value};
 use crate::upstream::spec::{
     Balancing, Fallback, Hashing, Locality, Policy, SelectorFallback, SubsetSelector, SubsetSpec,
@@ -66,14 +66,14 @@ impl Given {
 }
 
 fn plan(balancing: &Balancing, given: &[Given]) -> Arc<Plan> {
+    let address = |port| Address::Ip(([127, 0, 0, 1], port).into());
+    let addresses: Vec<_> = (21_001..).map(address).take(given.len()).collect();
     let members: Vec<Member<'_>> = (0_u32..)
         .zip(given)
-        .map(|(index, given)| Member {
+        .zip(&addresses)
+        .map(|((index, given), address)| Member {
             index,
-            address: SocketAddr::new(
-                [127, 0, 0, 1].into(),
-                21_001 + u16::try_from(index).unwrap(),
-            ),
+            address,
             traits: &given.traits,
             weight: given.traits.weight,
             state: given.state,

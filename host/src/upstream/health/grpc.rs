@@ -4,8 +4,6 @@
 //! their own. Called by `health::watch`, which limits the time. Does not own: what a result means
 //! (`state`).
 
-use std::net::SocketAddr;
-
 use ::http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use ::http::uri::{Authority, Scheme};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
@@ -13,11 +11,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::http::{AGENT, Error, Local};
 use super::state::{Failure, Verdict};
+use crate::address::Address;
 use crate::limits;
+use crate::upstream::connect;
 use crate::upstream::spec::GrpcProbe;
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
@@ -30,13 +29,13 @@ const SERVING: u64 = 1;
 pub(super) struct GrpcProber {
     check: GrpcProbe,
     reuse: bool,
-    address: SocketAddr,
+    address: Address,
     connection: Option<http2::SendRequest<Full<Bytes>>>,
 }
 
 impl GrpcProber {
     /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) const fn new(check: GrpcProbe, reuse: bool, address: SocketAddr) -> Self {
+    pub(super) const fn new(check: GrpcProbe, reuse: bool, address: Address) -> Self {
         Self {
             check,
             reuse,
@@ -68,7 +67,7 @@ impl GrpcProber {
         let open = self.connection.take().filter(|c| !c.is_closed());
         let sender = match open {
             Some(sender) => self.connection.insert(sender),
-            None => self.connection.insert(connect(self.address).await?),
+            None => self.connection.insert(introduce(&self.address).await?),
         };
         sender.ready().await?;
         let response = sender.send_request(request(&self.check)?).await?;
@@ -95,9 +94,8 @@ impl GrpcProber {
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<http2::SendRequest<Full<Bytes>>, Error> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+async fn introduce(address: &Address) -> Result<http2::SendRequest<Full<Bytes>>, Error> {
+    let stream = connect::open(address).await?;
     let (sender, connection) = http2::handshake(Local, TokioIo::new(stream)).await?;
     // It ends when the sender is dropped; how it ends was told to it.
     tokio::task::spawn_local(connection);

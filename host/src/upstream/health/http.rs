@@ -4,8 +4,6 @@
 //! settings say so. Called by `health::watch`, which limits the time. Does not own: what a result
 //! means (`state`).
 
-use std::net::SocketAddr;
-
 use ::http::header::{HOST, USER_AGENT};
 use ::http::uri::{Authority, Scheme};
 use ::http::{HeaderName, HeaderValue, Request, Response, Uri};
@@ -14,10 +12,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::state::{Failure, Verdict, judge};
+use crate::address::Address;
 use crate::limits;
+use crate::upstream::connect;
 use crate::upstream::spec::HttpProbe;
 
 /// What Envoy's health checker calls itself.
@@ -30,7 +29,7 @@ const DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
 pub(super) struct HttpProber {
     check: HttpProbe,
     reuse: bool,
-    address: SocketAddr,
+    address: Address,
     connection: Option<Sender>,
 }
 
@@ -52,7 +51,7 @@ pub(super) enum Error {
 
 impl HttpProber {
     /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) const fn new(check: HttpProbe, reuse: bool, address: SocketAddr) -> Self {
+    pub(super) fn new(check: HttpProbe, reuse: bool, address: Address) -> Self {
         Self {
             check,
             reuse,
@@ -109,7 +108,7 @@ impl HttpProber {
             Some(sender) => sender,
             None => self
                 .connection
-                .insert(connect(self.address, self.check.http2).await?),
+                .insert(introduce(&self.address, self.check.http2).await?),
         };
         let mut response = match sender {
             Sender::Http1(sender) => {
@@ -130,10 +129,8 @@ impl HttpProber {
     }
 }
 
-async fn connect(address: SocketAddr, over_http2: bool) -> Result<Sender, Error> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let stream = TokioIo::new(stream);
+async fn introduce(address: &Address, over_http2: bool) -> Result<Sender, Error> {
+    let stream = TokioIo::new(connect::open(address).await?);
     // The connections' tasks end when the sender is dropped; how they end was told to it.
     if over_http2 {
         let (sender, connection) = http2::handshake(Local, stream).await?;

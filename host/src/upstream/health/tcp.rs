@@ -4,26 +4,27 @@
 //! Does not own: what a result means (`state`).
 
 use std::io;
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::state::{Failure, Verdict};
+use crate::address::Address;
 use crate::limits;
+use crate::socket::Socket;
+use crate::upstream::connect;
 use crate::upstream::spec::TcpProbe;
 
 /// Asks one endpoint how it is, by TCP.
 pub(super) struct TcpProber {
     check: TcpProbe,
     reuse: bool,
-    address: SocketAddr,
-    connection: Option<TcpStream>,
+    address: Address,
+    connection: Option<Socket>,
 }
 
 impl TcpProber {
     /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) const fn new(check: TcpProbe, reuse: bool, address: SocketAddr) -> Self {
+    pub(super) const fn new(check: TcpProbe, reuse: bool, address: Address) -> Self {
         Self {
             check,
             reuse,
@@ -61,9 +62,7 @@ impl TcpProber {
     async fn ask(&mut self) -> io::Result<bool> {
         let stream = match &mut self.connection {
             Some(stream) => stream,
-            None => self
-                .connection
-                .insert(TcpStream::connect(self.address).await?),
+            None => self.connection.insert(connect::open(&self.address).await?),
         };
         stream.write_all(&self.check.send).await?;
         let mut received = Vec::new();

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ impl Trial {
         };
         let endpoints: Vec<Arc<Endpoint>> = (0..n)
             .map(|i| {
-                let address = ([10, 0, 0, 1], 1000 + i).into();
+                let address = SocketAddr::from(([10, 0, 0, 1], 1000 + i));
                 let traits = Arc::new(Traits::default());
                 Arc::new(Endpoint::new(address, traits, checks))
             })

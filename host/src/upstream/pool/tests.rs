@@ -2,6 +2,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net as system;
 use std::task::Poll;
 
 use futures_util::FutureExt as _;
@@ -13,6 +15,7 @@ use tokio::task::LocalSet;
 mod http2;
 
 use super::*;
+use crate::address::Address;
 use crate::socket::Socket;
 use crate::upstream::breaker::Resource;
 use crate::upstream::connect::{Connecting, Tcp};
@@ -82,6 +85,44 @@ async fn failure(pools: &Pools, cluster: &Arc<Cluster>) -> Error {
         .acquire(cluster, Priority::Default, &Wish::default())
         .await
         .unwrap_err()
+}
+
+#[test]
+fn endpoints_may_be_unix_sockets() {
+    worker(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket").display().to_string();
+        let abstract_name = format!("nuncio-pool-test-{}", std::process::id());
+        let name = system::SocketAddr::from_abstract_name(&abstract_name).unwrap();
+        for (listener, path) in [
+            (system::UnixListener::bind(&path).unwrap(), path),
+            (
+                system::UnixListener::bind_addr(&name).unwrap(),
+                format!("@{abstract_name}"),
+            ),
+        ] {
+            let endpoint = StaticEndpoint {
+                address: Address::Unix(path.as_str().into()),
+                traits: Arc::default(),
+            };
+            let spec = ClusterSpec::new("c", Discovery::Static(vec![endpoint]));
+            let (cluster, pools) = (Cluster::new(spec, 1), pools());
+            let mut lease = http1(&pools, &cluster).await;
+            assert_eq!(lease.endpoint().address.to_string(), path);
+            assert_eq!(lease.facts().local, None);
+            let (mut server, _) = listener.accept().unwrap();
+            let (stream, ..) = lease.parts();
+            stream.write_all(b"ping").await.unwrap();
+            let mut four = [0; 4];
+            io::Read::read_exact(&mut server, &mut four).unwrap();
+            assert_eq!(&four, b"ping");
+            io::Write::write_all(&mut server, b"pong").unwrap();
+            stream.read_exact(&mut four).await.unwrap();
+            assert_eq!(&four, b"pong");
+            lease.release(Release::Reuse);
+            assert!(http1(&pools, &cluster).await.facts().reused);
+        }
+    });
 }
 
 #[test]
@@ -335,8 +376,8 @@ fn a_refusal_is_told_to_all_who_wait() {
             };
             assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
             assert_eq!(
-                error.endpoint.map(|endpoint| endpoint.address),
-                Some(address)
+                error.endpoint.map(|endpoint| endpoint.address.clone()),
+                Some(address.into())
             );
         }
         // The second connection may still be failing.
@@ -364,7 +405,7 @@ fn a_refusal_is_told_to_all_who_wait() {
 struct Silence;
 
 impl Connect for Silence {
-    fn connect(&self, _: SocketAddr) -> Connecting {
+    fn connect(&self, _: &Address) -> Connecting {
         Box::pin(std::future::pending())
     }
 }
@@ -700,7 +741,14 @@ fn too_few_healthy_endpoints_are_a_panic() {
         fail(1);
         let mut seen = Vec::new();
         for _ in 0..3 {
-            seen.push(http1(&pools, &cluster).await.endpoint().address);
+            seen.push(
+                http1(&pools, &cluster)
+                    .await
+                    .endpoint()
+                    .address
+                    .ip()
+                    .unwrap(),
+            );
         }
         seen.sort();
         let mut all = vec![a, b, c];
@@ -905,7 +953,7 @@ fn a_request_says_where_it_wants_to_go() {
         let (cluster, pools) = (Cluster::new(spec(&[a, b]), 1), pools());
         let to = async |wish: Wish<'_>| {
             let lease = pools.acquire(&cluster, Priority::Default, &wish).await;
-            lease.map(|lease| lease.endpoint().address)
+            lease.map(|lease| lease.endpoint().address.clone())
         };
         let is_a = |endpoint: &crate::upstream::Endpoint| endpoint.address == a;
         let avoiding = |is_unwanted, attempts| Wish {
