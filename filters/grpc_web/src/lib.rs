@@ -155,9 +155,7 @@ impl Filter for GrpcWeb {
             return self.make_message(cx);
         }
         let mut text = Vec::new();
-        stream
-            .frames
-            .take(cx.chunk(), |message| base64::encode(message, &mut text));
+        stream.frames.encode(cx.chunk(), &mut text);
         cx.replace(text)?;
         Ok(())
     }
