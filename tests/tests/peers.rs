@@ -1,5 +1,5 @@
-//! Clients and servers that others wrote, with nuncio between them: grpcio, httpx, the Python `h2`
-//! library, curl, nghttp and h2load.
+//! Clients and servers that others wrote, with nuncio between them: grpcio, httpx, the Python libraries
+//! `h2`, `websockets` and `wsproto`, curl, nghttp and h2load.
 //!
 //! `tests/tools/fetch-peers` installs those of Python, the rest are Debian's `curl` and
 //! `nghttp2-client`. A test whose peer is not there says so and passes, except where `CI` is set.
@@ -96,6 +96,25 @@ fn grpcio_on_both_sides() {
 fn httpx_and_the_python_h2_library() {
     let scene = Scene::start(&Config::new());
     run_script("http_peers.py", &[scene.listener.port()]);
+}
+
+#[test]
+fn websockets_on_both_sides() {
+    let refused = "{ match: { prefix: /no-upgrade }, route: { cluster: origin, \
+                   upgrade_configs: [{ upgrade_type: websocket, enabled: false }] } }";
+    let config = Config::new()
+        .manager("upgrade_configs: [{ upgrade_type: websocket }]")
+        .manager("http2_protocol_options: { allow_connect: true }")
+        .route(refused)
+        .route("{ match: { prefix: / }, route: { cluster: origin } }")
+        .text();
+    let setup = Setup::for_template(&config);
+    let upstream = setup.port("origin").unwrap();
+    let proxy = Proxy::start_with(&Binary::nuncio(), &config, setup);
+    run_script(
+        "websocket_peers.py",
+        &[proxy.address("listener").port(), upstream],
+    );
 }
 
 /// What curl gets: the version that was spoken, the status, and the body.
