@@ -8,9 +8,10 @@
 //! (`wasm`), or how anything is shown (`observe`).
 //!
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
-//! `phases` (the chain), `forward`, `attempts` and `conversation` (the upstream), `redirect` and
-//! `mirror`, `pump`, `kept` and `io` (bodies), then `hygiene`, `client_address`, `path`, `error`,
-//! `reply`, `deadlines`, and `h1`, the HTTP/1 codec.
+//! `walk` and `phases` (the chain), `forward`, `attempts`, `side` and `conversation` (the upstream),
+//! `interim`, `hedge` and `relay` (attempts beside each other), `redirect` and `mirror`, `pump`, `kept` and
+//! `io` (bodies), then `hygiene`, `client_address`, `path`, `error`, `reply`, `deadlines`, and `h1`, the
+//! HTTP/1 codec.
 
 mod attempts;
 pub mod client_address;
@@ -23,8 +24,10 @@ mod forward;
 pub mod frames;
 pub mod h1;
 mod h2;
+mod hedge;
 mod http2;
 pub mod hygiene;
+mod interim;
 mod io;
 mod kept;
 mod mirror;
@@ -32,7 +35,10 @@ pub mod path;
 mod phases;
 mod pump;
 mod redirect;
+mod relay;
 pub mod reply;
+mod side;
 mod stream;
+mod walk;
 
 use crate::timer;

@@ -24,6 +24,11 @@ pub const RACE_BODY_BYTES: usize = 64 * 1024;
 /// 64 KiB, as much as waits to be written over HTTP/1. All streams of a connection whose peer does not
 /// read may have it at once.
 pub const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Interim responses (1xx) of one request that are passed on to its client; further ones are dropped.
+pub const INTERIM_RESPONSES: u32 = 64;
+/// What waits between an attempt that may be hedged and its stream, in each direction: 64 KiB, as much
+/// as waits to be written.
+pub const RELAY_BYTES: usize = 64 * 1024;
 /// Pieces of a request's body that wait for a copy of it, beside the limit on their bytes.
 pub const MIRROR_PIECES: usize = 1024;
 /// A regular expression of the configuration when compiled, and the states that a search of it
@@ -78,6 +83,9 @@ pub const WASM_METADATA_BYTES: usize = 64 * 1024;
 /// A chunk or body that a guest puts in place of another, and the body of its local reply: the
 /// connection's buffer limit.
 pub const WASM_BODY_BYTES: usize = CONNECTION_BUFFER_BYTES as usize;
+/// A chunk of a body that a guest is shown at once, where more is there because another filter holds
+/// it whole: a quarter of what it may put in its place, as text of it is longer.
+pub const WASM_CHUNK_BYTES: usize = WASM_BODY_BYTES / 4;
 /// Length of one line that a guest logs; the rest is cut off.
 pub const WASM_LOG_LINE_BYTES: usize = 8 * 1024;
 /// Lines that one filter may log in a second on one worker, its failures included.

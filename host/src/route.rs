@@ -30,6 +30,7 @@ mod table;
 mod testing;
 mod times;
 mod trie;
+mod tries;
 mod upgrade;
 mod uri_template;
 mod virtual_cluster;
@@ -40,7 +41,7 @@ pub use crate::pattern::PatternError;
 
 pub use action::{
     Action, ClusterChoice, ClusterName, ClusterRef, DirectResponse, Forward, Pick, Priority, Route,
-    Target, Tries,
+    Target,
 };
 pub use domains::domain_for;
 pub use error::{Error, Errors, Path, Problem, Step};
@@ -52,10 +53,11 @@ pub use mirror::Mirror;
 pub use mutation::{AppendAction, Scratch};
 pub use part::{HeaderCondition, MetadataCondition, ResponseChanges, TextCondition};
 pub use redirect::Redirect;
-pub use retry::{Failure, Retries, RetryOn, RetryPolicy, Verdict, Wait};
+pub use retry::{Avoids, Failure, Retries, RetryOn, RetryPolicy, Verdict, Wait};
 pub use rewrite::EnvoyHeaders;
 pub use table::{Table, Trace};
 pub use times::{RequestTimes, Times};
+pub use tries::Tries;
 pub use upgrade::{CONNECT, Upgrade, Upgrades};
 pub use uri_template::TemplateError;
 pub use weighted::Weighted;

@@ -264,6 +264,8 @@ pub struct ConnectionManager {
     pub via: Option<Vec<u8>>,
     /// What is done to the heads of requests.
     pub hygiene: HygieneRules,
+    /// `proxy_100_continue`: whether interim responses are passed on, and `expect` with them.
+    pub passes_interim: bool,
     /// `always_set_request_id_in_response`.
     pub always_set_request_id_in_response: bool,
     /// `common_http_protocol_options.idle_timeout`; none where it is 0.

@@ -3,6 +3,7 @@
 //! Owns one connection for each call. It can only send what the `h2` crate accepts: malformed
 //! frames are the matter of h2spec. Called by the suites and by [`crate::compare`].
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -294,12 +295,17 @@ async fn exchange(
     let connection = spawn_local(connection);
     let mut client = client.ready().await?;
     let ends_with_head = send.body.is_none() && send.trailers.is_empty();
-    let (response, mut body) = client.send_request(send.request(), ends_with_head)?;
+    let (mut response, mut body) = client.send_request(send.request(), ends_with_head)?;
     if let Some(bytes) = &send.body {
         body.send_data(Bytes::from(bytes.clone()), send.trailers.is_empty())?;
     }
     if let Some(trailers) = send.trailer_map() {
         body.send_trailers(trailers)?;
+    }
+    while let Some(interim) = poll_fn(|cx| response.poll_informational(cx)).await {
+        let interim = interim?;
+        lines.push(format!("HTTP/2 {}", interim.status().as_u16()));
+        lines.extend(header_lines(interim.headers(), ""));
     }
     let (head, mut body) = response.await?.into_parts();
     lines.push(format!("HTTP/2 {}", head.status.as_u16()));

@@ -27,6 +27,7 @@ pub struct H2Request {
 /// What the origin answers to one request.
 #[derive(Clone, Debug)]
 pub struct H2Reply {
+    interims: Vec<(u16, Vec<(String, String)>)>,
     status: u16,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
@@ -41,6 +42,7 @@ impl H2Reply {
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self {
+            interims: Vec::new(),
             status,
             headers: Vec::new(),
             body: None,
@@ -71,6 +73,15 @@ impl H2Reply {
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends an interim response before, with these headers.
+    #[must_use]
+    pub fn after_interim(mut self, status: u16, headers: &[(&str, &str)]) -> Self {
+        let headers = headers.iter();
+        let headers = headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.interims.push((status, headers.collect()));
         self
     }
 
@@ -285,6 +296,13 @@ async fn echo(mut body: RecvStream, mut respond: SendResponse<Bytes>) -> Result<
 }
 
 async fn send(mut respond: SendResponse<Bytes>, reply: H2Reply) -> Result<(), h2::Error> {
+    for (status, headers) in &reply.interims {
+        let mut interim = Response::builder().status(*status);
+        for (name, value) in headers {
+            interim = interim.header(name, value);
+        }
+        respond.send_informational(interim.body(()).unwrap())?;
+    }
     if let (Some(reason), None) = (reply.reset, &reply.body) {
         respond.send_reset(reason);
         return Ok(());

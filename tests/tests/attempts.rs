@@ -1,10 +1,18 @@
 //! Attempts end to end: connections that end under a request, and copies that fall behind.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test suite")]
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
 use nuncio_tests::admin;
-use nuncio_tests::config::{Config, cluster, endpoint};
+use nuncio_tests::config::{self, Config, cluster, endpoint};
 use nuncio_tests::eventually;
+use nuncio_tests::message::{self, Kind};
 use nuncio_tests::origin::{Act, Gate, Origin, Reply};
-use nuncio_tests::scene::Scene;
+use nuncio_tests::scene::{self, Scene};
 
 fn cut() -> Reply {
     Reply::nothing().then(Act::Close)
@@ -138,4 +146,99 @@ fn a_tunnel_is_neither_copied_nor_led_elsewhere() {
     let requests = second.take_requests();
     let targets: Vec<&str> = requests.iter().map(|request| request.target()).collect();
     assert_eq!(targets, ["/plain"]);
+}
+
+#[test]
+fn a_copy_that_nobody_answers_ends_without_a_timeout_of_the_route() {
+    let route = r#"{ match: { prefix: / }, route: { cluster: backend, timeout: 0s, idle_timeout: 0.3s, request_mirror_policies: [{ cluster: second }] } }"#;
+    let config = Config::new()
+        .route(route)
+        .cluster(cluster("backend", &[endpoint("origin", "")], ""))
+        .cluster(cluster("second", &[endpoint("second", "")], ""));
+    let scene = Scene::start(&config);
+    let port = scene.proxy.ports().find(|(name, _)| *name == "second");
+    let second = Origin::start_on(port.unwrap().1);
+    second.reply_with([Reply::nothing().then(Act::Hang)]);
+    assert_eq!(scene.get("/copied", "").status(), 200);
+    second.wait_for_requests(1);
+    eventually("the copy is given up", || {
+        admin::stat(&scene.proxy, "cluster.second.upstream_rq_timeout") == 1
+            && admin::stat(&scene.proxy, "cluster.second.upstream_rq_active") == 0
+    });
+}
+
+#[test]
+fn what_came_before_an_end_reaches_a_client_that_takes_its_time() {
+    const CHUNK: usize = 5000;
+    const CHUNKS: usize = 1500;
+    let scene = Scene::start(&Config::new());
+    let chunk = format!("{CHUNK:x}\r\n{}\r\n", "x".repeat(CHUNK));
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // The last chunk, which ends the body, never comes.
+    scene
+        .origin
+        .reply_with([Reply::bytes(head.to_owned() + &chunk.repeat(CHUNKS)).close()]);
+    let mut client = TcpStream::connect(scene.listener).unwrap();
+    std::io::Write::write_all(&mut client, scene::get("/", "").as_bytes()).unwrap();
+    let (mut came, mut room) = (Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        // Slower than the proxy, which so always has something left to send.
+        thread::park_timeout(Duration::from_millis(2));
+        match client.read(&mut room) {
+            Ok(count @ 1..) => came.extend_from_slice(room.get(..count).unwrap()),
+            Ok(0) | Err(_) => break,
+        }
+    }
+    let (message, _) = message::read(&came, Kind::Response, true).unwrap().unwrap();
+    assert_eq!(message.body.len(), CHUNK * CHUNKS);
+    assert!(!message.complete);
+}
+
+#[test]
+fn a_request_that_is_redirected_passes_the_filters_anew() {
+    let script = "wants on-request-headers on-response-headers\n\
+                  on-request-headers append request-headers x-passed 1\n\
+                  on-response-headers append response-headers x-back 1";
+    let route = |path: &str, more: &str| {
+        format!("{{ match: {{ prefix: {path} }}, route: {{ cluster: origin{more} }} }}")
+    };
+    let config = Config::new()
+        .filter(config::guest("marks", "script", script, ""))
+        .log("%REQ(:PATH)% %RESPONSE_CODE_DETAILS%")
+        .route(route("/begin", ", internal_redirect_policy: {}"))
+        .route(route("/target", ""));
+    let scene = Scene::start(&config);
+    let away =
+        "HTTP/1.1 302 Away\r\nLocation: http://a.example/target\r\nContent-Length: 0\r\n\r\n";
+    scene.origin.reply_with([Reply::bytes(away)]);
+    let answer = scene.get("/begin", "");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
+    let passed = |headers: &[(String, String)], name: &str| {
+        headers.iter().filter(|(found, _)| found == name).count()
+    };
+    // The response of the redirect is nobody's.
+    assert_eq!(passed(&answer.headers, "x-back"), 1);
+    let requests = scene.origin.take_requests();
+    let marks = requests
+        .iter()
+        .map(|request| (request.target(), passed(&request.headers, "x-passed")));
+    let marks: Vec<_> = marks.collect();
+    assert_eq!(marks, [("/begin", 1), ("/target", 2)]);
+}
+
+#[test]
+fn a_filter_that_is_skipped_holds_no_body() {
+    let script = "wants on-request-headers on-request-body request-body=buffered\n\
+                  on-request-headers fail as-the-test-wants";
+    let open = ", failure_policy: FAIL_OPEN";
+    let config = Config::new().filter(config::guest("broken", "script", script, open));
+    let scene = Scene::start(&config);
+    let mut client = scene.connect();
+    client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhel");
+    // Before the body has ended.
+    scene.origin.wait_for_requests(1);
+    client.send(b"lo");
+    assert_eq!(client.receive(Kind::Response).message().status(), 200);
+    let requests = scene.origin.take_requests();
+    assert_eq!(requests.first().unwrap().text(), "hello");
 }

@@ -7,6 +7,8 @@
 
 #[path = "compare/actions.rs"]
 mod actions;
+#[path = "compare/attempts.rs"]
+mod attempts;
 #[path = "compare/balance.rs"]
 mod balance;
 #[path = "compare/connect.rs"]
@@ -33,6 +35,8 @@ mod hcm_heads;
 mod hcm_replies;
 #[path = "compare/hops.rs"]
 mod hops;
+#[path = "compare/interim.rs"]
+mod interim;
 #[path = "compare/limits.rs"]
 mod limits;
 #[path = "compare/local_reply.rs"]
@@ -98,6 +102,8 @@ fn main() -> ExitCode {
         hcm_replies::local_replies(),
         hcm_replies::log_filters(),
         retries::group(),
+        interim::group(),
+        attempts::group(),
         mirrors::group(),
         redirects::group(),
         logs::group(),

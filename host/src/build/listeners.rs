@@ -208,6 +208,7 @@ impl Workshop<'_> {
             server_header: server_header(written.server_header_transformation),
             via: (!written.via.is_empty()).then(|| written.via.clone().into_bytes()),
             hygiene,
+            passes_interim: written.proxy_100_continue,
             always_set_request_id_in_response: written.always_set_request_id_in_response,
             idle_timeout: or_off(common.idle_timeout, Duration::from_hours(1)),
             max_requests_per_connection: common.max_requests_per_connection.filter(|max| *max > 0),

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::matching::{header, matches};
 use super::per_filter::{Chain, Level};
-use super::tries::Host;
 use super::{Workshop, chain as error_chain};
 use crate::config::Place;
 use crate::config::header::{HeaderAppendAction, HeaderValueOption};
@@ -75,13 +74,7 @@ impl Workshop<'_> {
         let virtual_hosts = hosts
             .map(|(index, host)| {
                 let place = place.field("virtual_hosts").index(index);
-                let mirrors = &written.request_mirror_policies;
-                let host = Host {
-                    written: host,
-                    place,
-                    mirrors,
-                };
-                self.virtual_host(host, (chain, &filters))
+                self.virtual_host(host, (chain, &filters), place)
             })
             .collect();
         let spec = TableSpec {
@@ -98,6 +91,7 @@ impl Workshop<'_> {
             internal_only_headers: written.internal_only_headers.clone(),
             ignore_port_in_host_matching: written.ignore_port_in_host_matching,
             vhost_header: written.vhost_header.clone(),
+            mirrors: self.mirrors(&written.request_mirror_policies, place),
         };
         let clusters = &self.clusters;
         match Table::new(&spec, &|name| clusters.get(name).copied()) {
@@ -125,12 +119,15 @@ impl Workshop<'_> {
         }
     }
 
-    fn virtual_host(&mut self, host: Host<'_>, (chain, outer): Filters<'_>) -> VirtualHostSpec {
-        let Host { written, place, .. } = host;
+    fn virtual_host(
+        &mut self,
+        written: &VirtualHost,
+        (chain, outer): Filters<'_>,
+        place: Place<'_>,
+    ) -> VirtualHostSpec {
         let filters = self.cors_level(chain, outer, written.cors.as_ref(), place);
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
-        self.check_virtual_host(written, place);
         let routes = written.routes.iter().enumerate();
         VirtualHostSpec {
             name: written.name.clone(),
@@ -138,7 +135,7 @@ impl Workshop<'_> {
             routes: routes
                 .map(|(index, route)| {
                     let place = place.field("routes").index(index);
-                    self.route(route, (chain, &filters), place, host)
+                    self.route(route, (chain, &filters), place)
                 })
                 .collect(),
             request_headers,
@@ -159,6 +156,7 @@ impl Workshop<'_> {
             other_requests: (!written.virtual_clusters.is_empty())
                 .then(|| self.group_stats(written, OTHER_REQUESTS)),
             variants: filters.variants(),
+            tries: self.host_tries(written, place),
         }
     }
 
@@ -172,7 +170,6 @@ impl Workshop<'_> {
         written: &Route,
         (chain, outer): Filters<'_>,
         place: Place<'_>,
-        host: Host<'_>,
     ) -> RouteSpec {
         let cors = match &written.action {
             RouteActionKind::Route(action) => action.cors.as_ref(),
@@ -182,12 +179,9 @@ impl Workshop<'_> {
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let action = match &written.action {
-            RouteActionKind::Route(action) => ActionSpec::Forward(self.forward(
-                action,
-                (chain, &filters),
-                place.field("route"),
-                host,
-            )),
+            RouteActionKind::Route(action) => {
+                ActionSpec::Forward(self.forward(action, (chain, &filters), place.field("route")))
+            }
             RouteActionKind::Redirect(action) => ActionSpec::Redirect(actions::redirect(action)),
             RouteActionKind::DirectResponse(action) => {
                 ActionSpec::Direct(self.direct(action, place.field("direct_response")))

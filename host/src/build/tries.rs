@@ -8,23 +8,15 @@ use crate::config::Place;
 use crate::config::retry::{
     InternalRedirectPolicy, MaxStreamDuration, RedirectPredicate, RedirectPredicateConfig,
     RequestMirrorPolicy, ResetHeaderFormat, RetryHostPredicateConfig, RetryPolicy,
+    RetryPriorityConfig,
 };
 use crate::config::route::{RouteAction, VirtualHost};
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::route::RetryOn;
 use crate::route::spec::{
-    InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec, RedirectPredicateSpec,
-    ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
+    AvoidSpec, HostTriesSpec, InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec,
+    RedirectPredicateSpec, ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
 };
-
-/// A virtual host, and where it is: what its routes do not say, it says for them.
-#[derive(Clone, Copy)]
-pub(super) struct Host<'a> {
-    pub(super) written: &'a VirtualHost,
-    pub(super) place: Place<'a>,
-    /// `request_mirror_policies` of the route configuration.
-    pub(super) mirrors: &'a [RequestMirrorPolicy],
-}
 
 impl Workshop<'_> {
     /// The times of a route.
@@ -47,39 +39,45 @@ impl Workshop<'_> {
                 }
             }
         }
+        if times.grpc_timeout_offset.is_some() && times.max_grpc_timeout.is_none() {
+            let message = "'grpc_timeout_offset' has no effect without 'max_grpc_timeout'";
+            self.diagnostics
+                .warning(place.field("grpc_timeout_offset"), message);
+        }
+        if let Some(duration) = &times.max_stream_duration
+            && duration.grpc_timeout_header_offset.is_some()
+            && duration.grpc_timeout_header_max.is_none()
+        {
+            let message =
+                "'grpc_timeout_header_offset' has no effect without 'grpc_timeout_header_max'";
+            let place = place.field("max_stream_duration");
+            self.diagnostics
+                .warning(place.field("grpc_timeout_header_offset"), message);
+        }
         times
     }
 
-    /// What a route and its virtual host say about attempts: the more specific wins, as a whole.
-    pub(super) fn tries(
-        &mut self,
-        written: &RouteAction,
-        place: Place<'_>,
-        host: Host<'_>,
-    ) -> TriesSpec {
-        let (retry, retry_place) = match &written.retry_policy {
-            Some(policy) => (Some(policy), place),
-            None => (host.written.retry_policy.as_ref(), host.place),
-        };
-        TriesSpec {
-            retry: retry.map(|policy| self.retry(policy, retry_place.field("retry_policy"))),
-            mirrors: self.mirrors(written, place, host),
+    /// What a route itself says about attempts; `None` where that is nothing.
+    pub(super) fn tries(&mut self, written: &RouteAction, place: Place<'_>) -> Option<TriesSpec> {
+        let says_something = written.retry_policy.is_some()
+            || written.hedge_policy.is_some()
+            || !written.request_mirror_policies.is_empty()
+            || written.internal_redirect_policy.is_some();
+        says_something.then(|| TriesSpec {
+            retry: self.retries(written.retry_policy.as_ref(), place),
+            hedges: written
+                .hedge_policy
+                .map(|policy| policy.hedge_on_per_try_timeout),
+            mirrors: self.mirrors(&written.request_mirror_policies, place),
             internal_redirects: written
                 .internal_redirect_policy
                 .as_ref()
-                .map(internal_redirects),
-            count_in_request: host.written.include_request_attempt_count,
-            count_in_response: host.written.include_attempt_count_in_response,
-            timeout_retry_header: host.written.include_is_timeout_retry_header,
-            buffer_limit: buffer_limit(host.written),
-        }
+                .map(|policy| self.internal_redirects(policy, place)),
+        })
     }
 
-    /// Warnings about the policies of a virtual host, once and not for each route.
-    pub(super) fn check_virtual_host(&mut self, written: &VirtualHost, place: Place<'_>) {
-        if let Some(policy) = &written.retry_policy {
-            self.check_retry(policy, place.field("retry_policy"));
-        }
+    /// What a virtual host says about attempts, for its routes.
+    pub(super) fn host_tries(&mut self, written: &VirtualHost, place: Place<'_>) -> HostTriesSpec {
         if written.per_request_buffer_limit_bytes.is_some()
             && written.request_body_buffer_limit.is_some()
         {
@@ -87,13 +85,23 @@ impl Workshop<'_> {
             self.diagnostics
                 .error(place.field("request_body_buffer_limit"), message);
         }
+        let hedges = written.hedge_policy;
+        HostTriesSpec {
+            retry: self.retries(written.retry_policy.as_ref(), place),
+            hedges: hedges.is_some_and(|policy| policy.hedge_on_per_try_timeout),
+            mirrors: self.mirrors(&written.request_mirror_policies, place),
+            count_in_request: written.include_request_attempt_count,
+            count_in_response: written.include_attempt_count_in_response,
+            timeout_retry_header: written.include_is_timeout_retry_header,
+            buffer_limit: buffer_limit(written),
+        }
     }
 
-    /// Warnings about the policies of a route.
-    pub(super) fn check_route(&mut self, written: &RouteAction, place: Place<'_>) {
-        if let Some(policy) = &written.retry_policy {
-            self.check_retry(policy, place.field("retry_policy"));
-        }
+    fn retries(&mut self, written: Option<&RetryPolicy>, place: Place<'_>) -> Option<RetrySpec> {
+        let written = written?;
+        let place = place.field("retry_policy");
+        self.check_retry(written, place);
+        Some(self.retry(written, place))
     }
 
     fn check_retry(&mut self, written: &RetryPolicy, place: Place<'_>) {
@@ -102,6 +110,13 @@ impl Workshop<'_> {
         for word in unknown {
             let message = format!("unknown condition \"{word}\" is ignored");
             self.diagnostics.warning(here, message);
+        }
+        let codes = place.field("retriable_status_codes");
+        for (index, code) in written.retriable_status_codes.iter().enumerate() {
+            if !(100..600).contains(code) {
+                let message = format!("no response has the status {code}");
+                self.diagnostics.warning(codes.index(index), message);
+            }
         }
         for (field, is_used, word) in [
             (
@@ -123,21 +138,15 @@ impl Workshop<'_> {
         }
     }
 
-    /// The mirrors of the most specific level that has any.
-    fn mirrors(
+    /// The mirrors of one level.
+    pub(super) fn mirrors(
         &mut self,
-        written: &RouteAction,
+        written: &[RequestMirrorPolicy],
         place: Place<'_>,
-        host: Host<'_>,
     ) -> Vec<MirrorSpec> {
-        let levels = [
-            &written.request_mirror_policies[..],
-            &host.written.request_mirror_policies,
-            host.mirrors,
-        ];
-        let level = levels.into_iter().find(|level| !level.is_empty());
+        let place = place.field("request_mirror_policies");
         let mut mirrors = Vec::new();
-        for policy in level.into_iter().flatten() {
+        for (index, policy) in written.iter().enumerate() {
             let cluster = match (policy.cluster.as_str(), policy.cluster_header.as_str()) {
                 ("", "") => None,
                 (name, "") => Some(MirrorClusterSpec::Named(name.to_owned())),
@@ -146,8 +155,7 @@ impl Workshop<'_> {
             };
             let Some(cluster) = cluster else {
                 let message = "a mirror needs either 'cluster' or 'cluster_header'";
-                self.diagnostics
-                    .error(place.field("request_mirror_policies"), message);
+                self.diagnostics.error(place.index(index), message);
                 continue;
             };
             let share = policy.runtime_fraction.as_ref();
@@ -155,6 +163,7 @@ impl Workshop<'_> {
             mirrors.push(MirrorSpec {
                 cluster,
                 fraction: share.map(|share| fraction(share, values)),
+                host_rewrite_literal: policy.host_rewrite_literal.clone(),
                 shadow_suffix: !policy.disable_shadow_host_suffix_append,
             });
         }
@@ -169,10 +178,19 @@ impl Workshop<'_> {
                 .error(here, format!("must be from 0 to {}", u32::MAX));
             return RetrySpec::default();
         };
-        let hosts = written.retry_host_predicate.iter();
-        let mut kinds = hosts.map(|predicate| &predicate.typed_config);
-        let other_hosts =
-            kinds.any(|kind| matches!(kind, RetryHostPredicateConfig::PreviousHosts(_)));
+        let avoids = self.avoids(written, place);
+        let update_frequency = written.retry_priority.as_ref().and_then(|priority| {
+            let RetryPriorityConfig::PreviousPriorities(config) = &priority.typed_config;
+            let here = place.field("retry_priority").field("typed_config");
+            match u32::try_from(config.update_frequency) {
+                Ok(tries @ 1..) => Some(tries),
+                _ => {
+                    let here = here.field("update_frequency");
+                    self.diagnostics.error(here, "must be at least 1");
+                    None
+                }
+            }
+        });
         RetrySpec {
             retry_on: written.retry_on.clone(),
             num_retries: written.num_retries,
@@ -202,9 +220,50 @@ impl Workshop<'_> {
                 .iter()
                 .map(header)
                 .collect(),
-            other_hosts,
+            avoids,
             host_selection_attempts,
+            update_frequency,
         }
+    }
+
+    /// Endpoints that a retry does not go to.
+    fn avoids(&mut self, written: &RetryPolicy, place: Place<'_>) -> Vec<AvoidSpec> {
+        let place = place.field("retry_host_predicate");
+        let mut avoids = Vec::new();
+        for (index, predicate) in written.retry_host_predicate.iter().enumerate() {
+            avoids.push(match &predicate.typed_config {
+                RetryHostPredicateConfig::PreviousHosts(_) => AvoidSpec::Tried,
+                RetryHostPredicateConfig::OmitCanaryHosts(_) => AvoidSpec::Canary,
+                RetryHostPredicateConfig::OmitHostMetadata(config) => {
+                    let Some(criteria) = self.criteria(config.metadata_match.as_ref(), None)
+                    else {
+                        let message = "without metadata in 'envoy.lb' this leaves out every endpoint, which is no choice";
+                        let here = place.index(index).field("typed_config");
+                        self.diagnostics
+                            .warning(here.field("metadata_match"), message);
+                        continue;
+                    };
+                    AvoidSpec::Metadata(criteria)
+                }
+            });
+        }
+        avoids
+    }
+
+    fn internal_redirects(
+        &mut self,
+        written: &InternalRedirectPolicy,
+        place: Place<'_>,
+    ) -> InternalRedirectSpec {
+        let place = place.field("internal_redirect_policy");
+        let codes = place.field("redirect_response_codes");
+        for (index, code) in written.redirect_response_codes.iter().enumerate() {
+            if !matches!(code, 301 | 302 | 303 | 307 | 308) {
+                let message = format!("{code} is no redirect and has no effect");
+                self.diagnostics.warning(codes.index(index), message);
+            }
+        }
+        internal_redirects(written)
     }
 }
 

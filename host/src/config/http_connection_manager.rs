@@ -84,6 +84,10 @@ pub struct HttpConnectionManager {
     /// Whether responses have `x-request-id` as well.
     #[serde(default)]
     pub always_set_request_id_in_response: bool,
+    /// Whether interim responses (1xx) are passed on, and `expect: 100-continue` is for the upstream
+    /// to answer. The proxy does that itself by default.
+    #[serde(default)]
+    pub proxy_100_continue: bool,
     /// How requests are numbered.
     #[serde(default)]
     pub request_id_extension: Option<RequestIdExtension>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::header::HeaderMatcher;
-use crate::config::scalar::{Duration, RuntimeFractionalPercent};
+use crate::config::scalar::{Duration, Metadata, RuntimeFractionalPercent};
 
 /// `envoy.config.route.v3.RetryPolicy`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -21,6 +21,9 @@ pub struct RetryPolicy {
     /// How long a try may go without a byte, from the end of the request on; no limit by default.
     #[serde(default)]
     pub per_try_idle_timeout: Option<Duration>,
+    /// Levels of endpoints that a retry does not go to.
+    #[serde(default)]
+    pub retry_priority: Option<RetryPriority>,
     /// Endpoints that a retry does not go to.
     #[serde(default)]
     pub retry_host_predicate: Vec<RetryHostPredicate>,
@@ -62,12 +65,72 @@ pub enum RetryHostPredicateConfig {
     /// Those that were tried.
     #[serde(rename = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")]
     PreviousHosts(PreviousHostsPredicate),
+    /// Those that run a version which is being tried.
+    #[serde(rename = "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate")]
+    OmitCanaryHosts(OmitCanaryHostsPredicate),
+    /// Those with certain metadata.
+    #[serde(rename = "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig")]
+    OmitHostMetadata(OmitHostMetadataConfig),
 }
 
 /// `envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")]
 pub struct PreviousHostsPredicate {}
+
+/// `envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate")]
+pub struct OmitCanaryHostsPredicate {}
+
+/// `envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig")]
+pub struct OmitHostMetadataConfig {
+    /// The metadata; all of it has to be there.
+    #[serde(default)]
+    pub metadata_match: Option<Metadata>,
+}
+
+/// `envoy.config.route.v3.RetryPolicy.RetryPriority`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RetryPolicy.RetryPriority")]
+pub struct RetryPriority {
+    /// Any name.
+    pub name: String,
+    /// Which levels are left out.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: RetryPriorityConfig,
+}
+
+/// The types of a `retry_priority`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:retry priority")]
+pub enum RetryPriorityConfig {
+    /// Those that were tried.
+    #[serde(
+        rename = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+    )]
+    PreviousPriorities(PreviousPrioritiesConfig),
+}
+
+/// `envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig")]
+pub struct PreviousPrioritiesConfig {
+    /// After how many tries their levels are left out; at least 1.
+    pub update_frequency: i32,
+}
+
+/// `envoy.config.route.v3.HedgePolicy`. Envoy 1.40 takes `initial_requests` and
+/// `additional_request_chance` without doing anything about them; they are not supported here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.HedgePolicy")]
+pub struct HedgePolicy {
+    /// Whether a try that takes too long goes on beside the next.
+    #[serde(default)]
+    pub hedge_on_per_try_timeout: bool,
+}
 
 /// `envoy.config.route.v3.RetryPolicy.RetryBackOff`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -129,6 +192,9 @@ pub struct RequestMirrorPolicy {
     /// How many requests are copied; all by default.
     #[serde(default)]
     pub runtime_fraction: Option<RuntimeFractionalPercent>,
+    /// What the host of copies is.
+    #[serde(default)]
+    pub host_rewrite_literal: String,
     /// Whether copies are traced. There is no tracing, so it does not matter.
     #[serde(default)]
     pub trace_sampled: Option<bool>,

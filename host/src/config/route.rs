@@ -8,7 +8,7 @@ use crate::config::filter::per_route::PerFilterConfigs;
 use crate::config::header::{HeaderMatcher, HeaderValueOption};
 use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatcher};
 use crate::config::retry::{
-    InternalRedirectPolicy, MaxStreamDuration, RequestMirrorPolicy, RetryPolicy,
+    HedgePolicy, InternalRedirectPolicy, MaxStreamDuration, RequestMirrorPolicy, RetryPolicy,
 };
 use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPercent};
 
@@ -115,6 +115,9 @@ pub struct VirtualHost {
     /// What is tried again, of routes that do not say it themselves.
     #[serde(default)]
     pub retry_policy: Option<RetryPolicy>,
+    /// What is tried beside what goes on, of routes that do not say it themselves.
+    #[serde(default)]
+    pub hedge_policy: Option<HedgePolicy>,
     /// Which clusters get copies, of routes that do not say it themselves.
     #[serde(default)]
     pub request_mirror_policies: Vec<RequestMirrorPolicy>,
@@ -355,6 +358,9 @@ pub struct RouteAction {
     /// What is tried again.
     #[serde(default)]
     pub retry_policy: Option<RetryPolicy>,
+    /// What is tried beside what goes on.
+    #[serde(default)]
+    pub hedge_policy: Option<HedgePolicy>,
     /// The protocols that clients may or may not change to, whatever the connection manager says.
     #[serde(default)]
     pub upgrade_configs: Vec<RouteUpgradeConfig>,

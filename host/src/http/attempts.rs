@@ -7,11 +7,14 @@
 //! [`super::conversation`], which has the response's head. Does not own which outcome is one to try
 //! again after (`route::Retries`).
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::conversation::Ended;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
+use super::hedge::{Beside, Jury, Late};
 use super::kept::Kept;
 use super::mirror::Copy;
 use super::reply::decimal;
@@ -23,9 +26,10 @@ use crate::limits;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
 use crate::route::{
-    EnvoyHeaders, Failure, Forward, InternalRedirects, RequestTimes, Retries, Verdict, Wait,
+    Avoids, EnvoyHeaders, Failure, Forward, InternalRedirects, RequestTimes, Retries, RetryPolicy,
+    Verdict, Wait,
 };
-use crate::upstream::{Cluster, ClusterStats, Endpoint, Lease, Priority, RetryPermit};
+use crate::upstream::{Cluster, ClusterStats, Endpoint, Lease, Levels, Priority, RetryPermit};
 use crate::worker::Worker;
 
 /// What counts a group of a virtual host's requests.
@@ -44,11 +48,12 @@ pub(super) struct Attempts {
     pub(super) group: Option<Arc<Group>>,
     /// The request's body, as far as it went upstream.
     pub(super) kept: Kept,
+    /// Attempts that have taken too long and go on; only where the request may be hedged.
+    pub(super) beside: Option<Box<Beside>>,
     retries: Option<Box<Retries>>,
     /// The place in the cluster's budget of the retry under way.
     permit: Option<RetryPermit>,
-    /// Endpoints that were tried, where others are wanted.
-    tried: Vec<Address>,
+    tried: Tried,
     says: Says,
     /// Which responses lead to another request.
     redirects: Option<Arc<InternalRedirects>>,
@@ -59,6 +64,36 @@ pub(super) struct Attempts {
     raced: bool,
     /// The status of the last answer as the upstream gave it; 0 before there is one.
     pub(super) upstream_status: u16,
+}
+
+/// Where attempts went, as far as the policy goes by it.
+#[derive(Debug, Default)]
+struct Tried {
+    endpoints: Vec<Address>,
+    /// How many attempts the levels are of.
+    count: u32,
+    levels: Levels,
+    /// Levels that are left out; the balancer empties it where there are no others.
+    left_out: Cell<Levels>,
+}
+
+impl Tried {
+    fn note(&mut self, policy: &RetryPolicy, endpoint: &Endpoint) {
+        if policy.avoids.as_ref().is_some_and(|avoids| avoids.tried) {
+            self.endpoints.push(endpoint.address.clone());
+        }
+        if let Some(frequency) = policy.update_frequency {
+            if self.left_out.get().is_empty() && self.count >= frequency.get() {
+                // The balancer ran out of levels.
+                (self.count, self.levels) = (0, Levels::default());
+            }
+            self.count += 1;
+            self.levels = self.levels.with(endpoint.level());
+            if self.count % frequency == 0 {
+                self.left_out.set(self.levels);
+            }
+        }
+    }
 }
 
 /// What heads say of attempts.
@@ -99,9 +134,10 @@ impl Attempts {
             criteria: None,
             group: None,
             kept: Kept::default(),
+            beside: None,
             retries: retries.map(Box::new),
             permit: None,
-            tried: Vec::new(),
+            tried: Tried::default(),
             says: Says::default(),
             redirects: None,
             buffer_limit: 0,
@@ -132,6 +168,57 @@ impl Attempts {
         if self.retries.is_some() || self.redirects.is_some() {
             self.kept.keep(self.buffer_limit);
         }
+    }
+
+    /// Whether it is retried at all, as far as is known before the first attempt.
+    pub(super) const fn has_retries(&self) -> bool {
+        self.retries.is_some()
+    }
+
+    /// Lets attempts that take too long go on beside the next.
+    pub(super) fn hedge(&mut self) {
+        self.beside = Some(Box::default());
+    }
+
+    /// How many attempts go on that have taken too long.
+    pub(super) fn others(&self) -> usize {
+        self.beside.as_ref().map_or(0, |beside| beside.len())
+    }
+
+    /// Resets all attempts but the one under way.
+    pub(super) fn let_others_go(&mut self) {
+        if let Some(beside) = &mut self.beside {
+            beside.clear();
+        }
+    }
+
+    /// Puts the attempt under way aside. It goes on.
+    pub(super) fn set_aside(&mut self, late: Late, endpoint: &Endpoint) {
+        self.cluster.note_late(endpoint);
+        if let Some(beside) = &mut self.beside {
+            beside.add(late);
+        }
+    }
+
+    /// What those that go on are judged by.
+    pub(super) fn jury<'a>(
+        &'a self,
+        stats: &'a ClusterStats,
+        group: Option<&'a VirtualClusterStats>,
+        exchange: &'a Exchange,
+    ) -> Jury<'a> {
+        Jury {
+            retries: self.retries.as_deref(),
+            stats,
+            group,
+            exchange,
+        }
+    }
+
+    /// The one attempt that counts is found.
+    pub(super) fn end_retries(&mut self) {
+        self.retries = None;
+        self.permit = None;
     }
 
     /// Lets copies have the body as it goes upstream.
@@ -187,31 +274,40 @@ impl Attempts {
         }
     }
 
-    /// How often another endpoint than one that was tried is looked for, where it is.
-    pub(super) fn avoids(&self) -> Option<u32> {
-        if self.tried.is_empty() {
-            return None;
-        }
+    /// Which endpoints are left out where others can be had: of a retry alone.
+    pub(super) fn avoids(&self, exchange: &Exchange) -> Option<&Avoids> {
+        self.policy_of_retry(exchange)?.avoids.as_ref()
+    }
+
+    /// Levels of endpoints that are left out where others can be had: of a retry alone.
+    pub(super) fn left_out(&self, exchange: &Exchange) -> Option<&Cell<Levels>> {
+        self.policy_of_retry(exchange)?.update_frequency?;
+        Some(&self.tried.left_out)
+    }
+
+    fn policy_of_retry(&self, exchange: &Exchange) -> Option<&RetryPolicy> {
         let policy = self.retries.as_ref()?.policy()?;
-        policy.other_hosts
+        (exchange.upstream.attempts > 1).then_some(policy)
     }
 
     /// Whether an attempt went to that endpoint.
     pub(super) fn was_tried(&self, endpoint: &Endpoint) -> bool {
-        self.tried.contains(&endpoint.address)
+        self.tried.endpoints.contains(&endpoint.address)
+    }
+
+    /// Notes where the attempt goes, or would have gone.
+    pub(super) fn note_endpoint(&mut self, endpoint: &Endpoint) {
+        let policy = self.retries.as_ref().and_then(|retries| retries.policy());
+        if let Some(policy) = policy {
+            self.tried.note(policy, endpoint);
+        }
     }
 
     /// Notes the connection that the attempt got, and begins to keep the body where the request may
     /// have to go again because that connection is about to be closed.
     pub(super) fn connected(&mut self, exchange: &Exchange, lease: &Lease) {
         self.last.reused = lease.facts().reused;
-        if let Some(retries) = &self.retries
-            && retries
-                .policy()
-                .is_some_and(|policy| policy.other_hosts.is_some())
-        {
-            self.tried.push(lease.endpoint().address.clone());
-        }
+        self.note_endpoint(lease.endpoint());
         let kept_anyway = self.retries.is_some() || self.redirects.is_some();
         if !kept_anyway && !self.raced && self.last.reused && is_idempotent(exchange) {
             self.kept.keep(limits::RACE_BODY_BYTES);
@@ -254,12 +350,10 @@ impl Attempts {
         }
     }
 
-    /// Whether the request is sent again instead of passing this response on, and after which wait.
-    pub(super) fn after_head(
-        &mut self,
-        exchange: &mut Exchange,
-        worker: &Worker,
-    ) -> Option<Duration> {
+    /// What happens in place of passing this response on: the request is sent again, or another
+    /// attempt is waited for.
+    pub(super) fn after_head(&mut self, exchange: &mut Exchange, worker: &Worker) -> Option<Ended> {
+        let has_others = self.others() > 0;
         let retries = self.retries.as_mut()?;
         if self.last.answered {
             // What came before the response's head was an answer already, as in Envoy.
@@ -275,13 +369,38 @@ impl Attempts {
             exchange,
             worker,
         ) {
+            if has_others && verdict != Verdict::Pass {
+                return Some(Ended::GivesWay);
+            }
             self.retries = None;
             return None;
         }
         stats.retry_upstream_rq_completed.inc();
         stats.retry_upstream_rq_by_code.record(exchange.status);
         let wait = retries.wait(Some(&exchange.response), clock::wall(), worker.random());
-        Some(counted(wait, stats))
+        Some(Ended::Again(counted(wait, stats)))
+    }
+
+    /// Whether the request is sent again beside an attempt that takes too long, and after which wait.
+    pub(super) fn after_late(
+        &mut self,
+        exchange: &mut Exchange,
+        worker: &Worker,
+    ) -> Option<Duration> {
+        let retries = self.retries.as_mut()?;
+        self.last.timed_out = true;
+        let verdict = retries.after_late();
+        let again = settle(
+            &mut self.permit,
+            verdict,
+            (&self.cluster, self.priority, self.group.as_deref()),
+            exchange,
+            worker,
+        );
+        again.then(|| {
+            let wait = retries.wait(None, clock::wall(), worker.random());
+            counted(wait, self.cluster.stats(worker.index))
+        })
     }
 
     /// The policy by which a response of that status is followed, where it is one to follow.

@@ -6,216 +6,29 @@
 //! which connection it is ([`super::forward`]) nor how bodies move ([`super::pump`]).
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::attempts::Attempts;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::forward::{count_response, count_time};
-use super::h1::head::HeadParser;
-use super::h1::{BodyLength, HeadLimits, MethodKind};
+use super::h1::BodyLength;
 use super::h2 as h2_glue;
 use super::hygiene;
-use super::io::{Frame, H1Reader, H2Reader, ReadError, Reader, Writer};
+use super::io::{Frame, ReadError, Reader, Writer};
 use super::phases::{Chain, Walk, Whole};
 use super::pump::{Direction, Pump, PumpError};
 use super::redirect::Followed;
 use super::reply::{Reply, decimal};
+use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Stream, Surroundings, Tunnel};
 use crate::clock;
 use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
 use crate::upstream::{ClusterStats, Release};
-
-/// The upstream's side of one stream.
-pub(super) struct UpstreamSide<'io> {
-    /// How large the response's head may be.
-    pub(super) limits: HeadLimits,
-    /// Where the response comes from; on HTTP/2 once its head is there.
-    pub(super) reader: Option<Reader<'io>>,
-    pub(super) writer: Writer<'io>,
-    pub(super) head: Await,
-    /// Whether anything came before the final response.
-    pub(super) interim: bool,
-}
-
-/// How the response's head is waited for.
-pub(super) enum Await {
-    Http1(HeadParser),
-    Http2(h2::client::ResponseFuture),
-    /// There is none: the upstream has accepted by taking the connection.
-    Accepted,
-    Done,
-}
-
-/// What the response's head says about its body.
-#[derive(Clone, Copy)]
-pub(super) struct Answer {
-    body: BodyLength,
-    keep_alive: bool,
-}
-
-impl Answer {
-    /// Whether nothing follows the head.
-    pub(super) const fn is_empty(self) -> bool {
-        self.body.is_empty()
-    }
-
-    /// Whether the connection may carry another request.
-    pub(super) const fn keeps_connection(self) -> bool {
-        self.keep_alive
-    }
-}
-
-impl UpstreamSide<'_> {
-    /// Reads the head of the final response into `into`. Interim responses are dropped: Envoy does
-    /// not forward them either.
-    pub(super) fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        asked: Asked,
-        into: &mut Headers,
-    ) -> Poll<Result<Answer, Kind>> {
-        let limits = self.limits;
-        match &mut self.head {
-            Await::Http1(parser) => {
-                let Some(Reader::H1(reader)) = &mut self.reader else {
-                    return Poll::Pending;
-                };
-                let interim = &mut self.interim;
-                let parser = (parser, limits);
-                let answer = ready!(poll_http1_head(cx, parser, reader, asked, into, interim))?;
-                self.head = Await::Done;
-                Poll::Ready(Ok(answer))
-            }
-            Await::Http2(response) => {
-                let response = ready!(Pin::new(response).poll(cx));
-                let (parts, body) = response.map_err(|error| before_head(&error))?.into_parts();
-                h2_glue::response_from(&parts, into);
-                if into.len() > limits.fields as usize + 1 {
-                    return Poll::Ready(Err(Kind::UpstreamReset));
-                }
-                let ended = body.is_end_stream();
-                self.reader = Some(Reader::H2(H2Reader::new(body)));
-                self.head = Await::Done;
-                let body = if ended {
-                    BodyLength::None
-                } else {
-                    length_of(into)
-                };
-                Poll::Ready(Ok(Answer {
-                    body,
-                    keep_alive: true,
-                }))
-            }
-            Await::Accepted => {
-                self.head = Await::Done;
-                into.clear();
-                into.append_known(Known::Status, b"200");
-                Poll::Ready(Ok(Answer {
-                    body: BodyLength::UntilClose,
-                    keep_alive: false,
-                }))
-            }
-            Await::Done => Poll::Pending,
-        }
-    }
-}
-
-/// What of the request tells how the response's head is read.
-#[derive(Clone, Copy)]
-pub(super) struct Asked {
-    pub(super) method: MethodKind,
-    pub(super) tunnel: Option<Tunnel>,
-}
-
-impl Asked {
-    /// Whether a response of that status opens the tunnel that was asked for.
-    const fn is_opened_by(self, status: u16) -> bool {
-        match self.tunnel {
-            Some(tunnel) => tunnel.is_opened_by(status),
-            None => false,
-        }
-    }
-}
-
-/// The length that an HTTP/2 response declares.
-fn length_of(headers: &Headers) -> BodyLength {
-    let declared = headers.known(Known::ContentLength);
-    let length = declared.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    length.map_or(BodyLength::Chunked, BodyLength::Length)
-}
-
-fn poll_http1_head(
-    cx: &mut Context<'_>,
-    (parser, limits): (&mut HeadParser, HeadLimits),
-    reader: &mut H1Reader<'_>,
-    asked: Asked,
-    into: &mut Headers,
-    interim: &mut bool,
-) -> Poll<Result<Answer, Kind>> {
-    loop {
-        match parser.response(reader.buf, limits, asked.method, into) {
-            Ok(Some(head)) => {
-                reader.buf.advance(head.consumed);
-                if asked.is_opened_by(head.status) {
-                    if head.status == 101 && !into.has(Known::Upgrade) {
-                        return Poll::Ready(Err(Kind::UpstreamProtocol));
-                    }
-                    reader.begin_tunnel(true);
-                    return Poll::Ready(Ok(Answer {
-                        body: BodyLength::UntilClose,
-                        keep_alive: false,
-                    }));
-                }
-                match head.status {
-                    // Nothing asked for another protocol.
-                    101 => return Poll::Ready(Err(Kind::UpstreamProtocol)),
-                    100..=199 => {
-                        *interim = true;
-                        continue;
-                    }
-                    _ => {}
-                }
-                reader.expect(head.body, limits);
-                return Poll::Ready(Ok(Answer {
-                    body: head.body,
-                    keep_alive: head.keep_alive,
-                }));
-            }
-            Ok(None) => {}
-            Err(_) => return Poll::Ready(Err(Kind::UpstreamProtocol)),
-        }
-        match ready!(reader.poll_fill(cx)) {
-            Ok(0) | Err(_) if parser.has_started() => {
-                return Poll::Ready(Err(Kind::UpstreamProtocol));
-            }
-            Ok(0) | Err(_) => return Poll::Ready(Err(Kind::UpstreamClosed)),
-            Ok(_) => {}
-        }
-    }
-}
-
-/// What an HTTP/2 failure before the head means.
-pub(super) fn before_head(error: &h2::Error) -> Kind {
-    if error.is_reset() && error.is_remote() {
-        match error.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => Kind::UpstreamRefused,
-            _ => Kind::UpstreamReset,
-        }
-    } else if error.is_go_away() && error.is_remote() {
-        // The stream is above the last one that the peer will look at (RFC 9113 §6.8).
-        Kind::UpstreamRefused
-    } else if error.is_io() || error.is_go_away() {
-        Kind::UpstreamClosed
-    } else {
-        Kind::UpstreamProtocol
-    }
-}
 
 /// How a conversation ended.
 pub(super) enum Ended {
@@ -227,6 +40,10 @@ pub(super) enum Ended {
     Again(Duration),
     /// The response is followed: the request in the exchange is the next one.
     Redirected(Followed),
+    /// It takes too long, and goes on beside the next attempt.
+    Late,
+    /// The response is not passed on, because another attempt may bring a better one.
+    GivesWay,
 }
 
 /// Both directions of a stream, until the response has ended.
@@ -237,6 +54,10 @@ struct Conversation<'a> {
     upload: Upload,
     download: Download,
     answer: Option<Answer>,
+    /// How many interim responses came.
+    interims: u32,
+    /// A head that came before the conversation, or from another attempt.
+    begun: Option<Came>,
 }
 
 enum Upload {
@@ -263,27 +84,32 @@ enum Download {
     Over(Ended),
 }
 
-/// Runs the conversation to its end, and answers what becomes of an HTTP/1 connection.
+/// Runs the conversation to its end, and answers what becomes of an HTTP/1 connection. `begun` is the
+/// head that has come where the request was sent before.
 pub(super) async fn converse(
     stream: &mut Stream<'_, '_>,
     stats: &ClusterStats,
     limits: &mut Deadlines,
     attempts: &mut Attempts,
-    mut upstream: UpstreamSide<'_>,
+    (upstream, begun): (&mut UpstreamSide<'_>, Option<Came>),
 ) -> (Result<Ended, Error>, Release) {
     let mut talk = Conversation {
         around: stream.around,
         stats,
-        upload: if stream.tunnel.is_some() {
+        upload: if begun.is_some() {
+            Upload::Done
+        } else if stream.tunnel.is_some() {
             Upload::Held
         } else {
             Upload::Running(begin_upload(stream, attempts))
         },
         download: Download::Head,
         answer: None,
+        interims: 0,
+        begun,
         attempts,
     };
-    let result = poll_fn(|cx| talk.poll(cx, stream, limits, &mut upstream)).await;
+    let result = poll_fn(|cx| talk.poll(cx, stream, limits, upstream)).await;
     let read_all = upstream.reader.as_ref().is_some_and(Reader::is_finished);
     let kept = match (&result, &talk.upload, talk.answer) {
         (Ok(()), Upload::Done, Some(answer)) if answer.keep_alive && read_all => Release::Reuse,
@@ -329,6 +155,9 @@ impl Conversation<'_> {
         upstream: &mut UpstreamSide<'_>,
     ) -> Poll<Result<(), Error>> {
         self.poll_upload(cx, stream, limits, upstream)?;
+        if matches!(self.download, Download::Head) {
+            self.poll_beside(cx, stream, upstream);
+        }
         while self.poll_download(cx, stream, limits, upstream)?.is_ready() {
             if matches!(self.download, Download::Ended | Download::Over(_)) {
                 return Poll::Ready(Ok(()));
@@ -411,6 +240,33 @@ impl Conversation<'_> {
         Ok(())
     }
 
+    /// Looks whether an attempt that had taken too long has its answer now. Then it takes the place of
+    /// this one.
+    fn poll_beside(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream<'_, '_>,
+        upstream: &mut UpstreamSide<'_>,
+    ) {
+        let Some(mut beside) = self.attempts.beside.take() else {
+            return;
+        };
+        let asked = stream.asked();
+        let index = self.around.worker.index;
+        let group = stream.group.as_ref().map(|group| group.shard(index));
+        let jury = self.attempts.jury(self.stats, group, stream.chain.exchange);
+        // Whether one has won is asked next; this attempt is there, so it is not the last.
+        let _ready = beside.poll(cx, asked, false, &jury);
+        if let Some(winner) = beside.take_winner() {
+            let (side, came) = winner.into_exchange(stream.chain.exchange);
+            *upstream = side;
+            self.attempts.end_retries();
+            self.upload = Upload::Done;
+            self.begun = Some(came);
+        }
+        self.attempts.beside = Some(beside);
+    }
+
     /// One step of the response. Ready when there may be another.
     fn poll_download(
         &mut self,
@@ -491,16 +347,33 @@ impl Conversation<'_> {
         limits: &mut Deadlines,
         upstream: &mut UpstreamSide<'_>,
     ) -> Result<Poll<()>, Error> {
-        let asked = Asked {
-            method: stream.incoming.method,
-            tunnel: stream.tunnel,
-        };
+        if upstream.interim
+            && let Some(writer) = stream.down.writer()
+        {
+            match writer.poll_flush(cx) {
+                Poll::Ready(flushed) => {
+                    flushed.map_err(|error| Error::of_response_write(&error))?;
+                }
+                Poll::Pending if !writer.has_room() => return Ok(Poll::Pending),
+                Poll::Pending => {}
+            }
+        }
+        let asked = stream.asked();
         let exchange = &mut *stream.chain.exchange;
-        let into = &mut exchange.response;
-        let Poll::Ready(answer) = upstream.poll_head(cx, asked, into) else {
-            return Ok(Poll::Pending);
+        let came = match self.begun.take() {
+            Some(came) => came,
+            None => match upstream.poll_head(cx, asked, &mut exchange.response) {
+                Poll::Ready(came) => came.map_err(Error::from)?,
+                Poll::Pending => return Ok(Poll::Pending),
+            },
         };
-        let answer = answer.map_err(Error::from)?;
+        let answer = match came {
+            Came::Final(answer) => answer,
+            Came::Interim(status) => {
+                limits.active(clock::now());
+                return self.interim_came(stream, status);
+            }
+        };
         if let (Writer::H2(_), Some(kind)) =
             (&upstream.writer, exchange.request.known(Known::Upgrade))
         {
@@ -514,6 +387,7 @@ impl Conversation<'_> {
             self.download = Download::Over(instead);
             return Ok(Poll::Ready(()));
         }
+        self.attempts.let_others_go();
         self.download = self.head_came(stream, answer, now)?;
         if stream.opens_tunnel() && matches!(self.download, Download::Body(_)) {
             limits.tunnel_opened();
@@ -525,16 +399,26 @@ impl Conversation<'_> {
         Ok(Poll::Ready(()))
     }
 
+    /// An interim response is there.
+    fn interim_came(
+        &mut self,
+        stream: &mut Stream<'_, '_>,
+        status: u16,
+    ) -> Result<Poll<()>, Error> {
+        self.attempts.let_others_go();
+        self.interims = self.interims.saturating_add(1);
+        stream.pass_interim(self.stats, status, self.interims)?;
+        Ok(Poll::Ready(()))
+    }
+
     /// What happens in place of passing the response on whose head is there, if something does.
     fn instead(&mut self, stream: &mut Stream<'_, '_>, interim: bool) -> Option<Ended> {
         let exchange = &mut *stream.chain.exchange;
         exchange.status = status_of(&exchange.response);
         self.attempts.upstream_status = exchange.status;
         self.attempts.note_interim(interim);
-        if let Some(wait) = self.attempts.after_head(exchange, self.around.worker) {
-            return Some(Ended::Again(wait));
-        }
-        self.follow_redirect(stream).map(Ended::Redirected)
+        let instead = self.attempts.after_head(exchange, self.around.worker);
+        instead.or_else(|| self.follow_redirect(stream).map(Ended::Redirected))
     }
 
     /// Whether the response is a redirect that is followed here. The request's head is the next
@@ -699,11 +583,4 @@ fn unswitched(status: u16, response: &Headers) -> Reply {
         }
     }
     reply
-}
-
-pub(super) fn status_of(response: &Headers) -> u16 {
-    let text = response
-        .known(Known::Status)
-        .and_then(|text| std::str::from_utf8(text).ok());
-    text.and_then(|text| text.parse().ok()).unwrap_or(502)
 }

@@ -12,7 +12,8 @@ use http::StatusCode;
 use super::h1::{BodyLength, encode};
 use super::h2 as h2_glue;
 use super::io::{H1Writer, H2Writer, Reader, WriteError, Writer};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Protocol};
+use crate::headers::Headers;
 
 /// A connection that has this much unread data is not read any further while its request runs.
 const READ_AHEAD: usize = 16 * 1024;
@@ -81,6 +82,28 @@ impl<'io> Downstream<'io> {
         Ok(())
     }
 
+    /// Takes an interim response. Over HTTP/1 it is sent by a flush, or with what comes behind it;
+    /// HTTP/1.0 has none.
+    ///
+    /// # Errors
+    /// When the HTTP/2 stream is gone.
+    pub(crate) fn send_interim(
+        &mut self,
+        protocol: Protocol,
+        status: u16,
+        head: &Headers,
+    ) -> Result<(), WriteError> {
+        if let Some(respond) = &mut self.respond {
+            respond.send_informational(h2_glue::response_to(status, head))?;
+        } else if let Some(Writer::H1(writer)) = &mut self.writer
+            && protocol == Protocol::Http11
+        {
+            let framing = BodyLength::None;
+            encode::encode_response(writer.out, protocol, status, head, framing, false);
+        }
+        Ok(())
+    }
+
     /// Tells the client to send the body that it announced with `expect: 100-continue`.
     ///
     /// # Errors
@@ -140,7 +163,7 @@ impl<'io> Downstream<'io> {
             }
             (Reader::H2(_), _, Some(Writer::H2(writer))) => writer.poll_reset(cx).map(|_reason| ()),
             (Reader::H2(_), Some(respond), _) => respond.poll_reset(cx).map(|_reason| ()),
-            (Reader::H2(_), None, _) => Poll::Pending,
+            (Reader::H2(_), None, _) | (Reader::Relayed(_), _, _) => Poll::Pending,
         }
     }
 }

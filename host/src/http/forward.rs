@@ -15,15 +15,17 @@ use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 
 use super::attempts::Attempts;
-use super::conversation::{Await, Ended, UpstreamSide, before_head, converse};
+use super::conversation::{Ended, converse};
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind, Side};
 use super::h1::encode::TargetForm;
 use super::h1::head::HeadParser;
 use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
+use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
 use super::mirror;
+use super::side::{Await, UpstreamSide, before_head};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use crate::clock;
@@ -65,8 +67,14 @@ pub(crate) async fn proxy(
     note_received(stream);
     let (mut attempts, mut limits) = plan(stream, &choice)?;
     loop {
-        attempts.begin(stream.chain.exchange, &limits);
-        let result = attempt(stream, &mut attempts, &mut limits).await;
+        let winner = attempts.beside.as_mut().and_then(|b| b.take_winner());
+        let result = match winner {
+            Some(winner) => go_on(stream, &mut attempts, &mut limits, winner).await,
+            None => {
+                attempts.begin(stream.chain.exchange, &limits);
+                attempt(stream, &mut attempts, &mut limits).await
+            }
+        };
         limits.end_try();
         let wait = match result {
             Ok(Ended::Whole) => return Ok(Acted::Answered),
@@ -78,19 +86,20 @@ pub(crate) async fn proxy(
                 let body = followed.with_body.then(|| attempts.kept.take_whole());
                 return Ok(Acted::Redirected(body.flatten()));
             }
-            Ok(Ended::Again(wait)) => wait,
+            Ok(Ended::Again(wait)) => Some(wait),
+            Ok(Ended::Late) => attempts.after_late(stream.chain.exchange, stream.around.worker),
+            Ok(Ended::GivesWay) => None,
             Err(error) => {
                 note_failure(stream, &attempts, &error);
-                match after_failure(stream, &mut attempts, &error) {
-                    Some(wait) => wait,
-                    None => {
-                        give_up(stream, &attempts, &error).await;
-                        return Err(error);
-                    }
+                let wait = after_failure(stream, &mut attempts, &error);
+                if wait.is_none() && !gives_way(stream, &attempts, &error) {
+                    give_up(stream, &attempts, &error).await;
+                    return Err(error);
                 }
+                wait
             }
         };
-        rest(stream, &limits, wait).await?;
+        rest(stream, &mut attempts, &limits, wait).await?;
     }
 }
 
@@ -100,35 +109,57 @@ async fn attempt(
     attempts: &mut Attempts,
     limits: &mut Deadlines,
 ) -> Result<Ended, Error> {
-    let lease = acquire(stream, attempts, limits).await?;
+    let mut beside = attempts.beside.take();
+    let (lease, failed) = acquire(stream, attempts, beside.as_deref_mut(), limits).await;
+    attempts.beside = beside;
+    if let Some(endpoint) = failed {
+        let upstream = &mut stream.chain.exchange.upstream;
+        upstream.host = Some(endpoint.address.clone());
+        upstream.hostname.clone_from(&endpoint.hostname);
+        attempts.note_endpoint(&endpoint);
+    }
+    let Some(lease) = lease? else {
+        return Ok(Ended::GivesWay);
+    };
     note_connection(stream.chain.exchange, &lease);
     for_endpoint(stream, lease.endpoint().hostname.as_deref());
     attempts.connected(stream.chain.exchange, &lease);
     limits.connected();
     match lease {
+        lease if attempts.beside.is_some() => over_relay(stream, attempts, limits, lease).await,
         Lease::Http1(lease) => over_http1(stream, attempts, limits, lease).await,
         Lease::Http2(lease) => over_http2(stream, attempts, limits, lease).await,
         Lease::Raw(lease) => over_tcp(stream, attempts, limits, lease).await,
     }
 }
 
-/// Waits for a connection, for as long as the request has time and the client is there.
+/// Waits for a connection, for as long as the request has time, the client is there, and no attempt in
+/// `beside` has an answer. Where there is none, the endpoint that it would have led to.
 async fn acquire(
     stream: &mut Stream<'_, '_>,
     attempts: &Attempts,
+    mut beside: Option<&mut Beside>,
     limits: &Deadlines,
-) -> Result<Lease, Error> {
+) -> (Result<Option<Lease>, Error>, Option<Arc<Endpoint>>) {
     let worker = stream.around.worker;
-    let is_unwanted = |endpoint: &Endpoint| attempts.was_tried(endpoint);
+    let criteria = &stream.around.snapshot.criteria;
+    let avoids = attempts.avoids(stream.chain.exchange);
+    let is_unwanted = |endpoint: &Endpoint| {
+        avoids.is_some_and(|avoids| {
+            let mut of_metadata = avoids.criteria.iter().filter_map(|at| criteria.get(*at));
+            (avoids.tried && attempts.was_tried(endpoint))
+                || (avoids.canaries && endpoint.is_canary())
+                || of_metadata.any(|criteria| criteria.are_met_by(endpoint.metadata()))
+        })
+    };
     let wish = Wish {
         hash: attempts.hash,
-        criteria: attempts
-            .criteria
-            .and_then(|index| stream.around.snapshot.criteria.get(index)),
-        avoid: attempts.avoids().map(|attempts| Avoid {
+        criteria: attempts.criteria.and_then(|index| criteria.get(index)),
+        avoid: avoids.map(|avoids| Avoid {
             is_unwanted: &is_unwanted,
-            attempts,
+            attempts: avoids.attempts,
         }),
+        tried_levels: attempts.left_out(stream.chain.exchange),
         ..Wish::default()
     };
     let terminated = stream.tunnel == Some(Tunnel::Terminated);
@@ -143,11 +174,20 @@ async fn acquire(
     };
     let mut acquire = std::pin::pin!(acquire);
     let watch = stream.has_whole_request();
+    let asked = stream.asked();
+    let group = stream.group.as_ref().map(|group| group.shard(worker.index));
+    let stats = cluster.stats(worker.index);
+    let jury = attempts.jury(stats, group, stream.chain.exchange);
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
     let mut host = None;
     let acquired = poll_fn(|cx| {
+        if let Some(beside) = &mut beside
+            && beside.poll(cx, asked, false, &jury).is_ready()
+        {
+            return Poll::Ready(Ok(None));
+        }
         if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
-            return Poll::Ready(lease.map_err(|error| {
+            return Poll::Ready(lease.map(Some).map_err(|error| {
                 // What waits in a queue or is turned away from it has no endpoint yet.
                 if !matches!(
                     error.kind,
@@ -165,12 +205,7 @@ async fn acquire(
         timer.poll(cx, deadline).map(|()| Err(limits.error(late)))
     })
     .await;
-    if let Some(endpoint) = host {
-        let upstream = &mut stream.chain.exchange.upstream;
-        upstream.host = Some(endpoint.address.clone());
-        upstream.hostname.clone_from(&endpoint.hostname);
-    }
-    acquired
+    (acquired, host)
 }
 
 /// Whether the request is sent again after `error`, and after which wait.
@@ -185,21 +220,37 @@ fn after_failure(
     attempts.after_failure(error, stream.chain.exchange, stream.around.worker)
 }
 
-/// Waits before the next attempt, for as long as the request has time and the client is there.
+/// Waits before the next attempt, or without `wait` for those that go on, for as long as the request
+/// has time and the client is there.
 async fn rest(
     stream: &mut Stream<'_, '_>,
+    attempts: &mut Attempts,
     limits: &Deadlines,
-    wait: Duration,
+    wait: Option<Duration>,
 ) -> Result<(), Error> {
-    if wait.is_zero() {
+    if wait == Some(Duration::ZERO) {
         return Ok(());
     }
-    let until = after(clock::now(), Some(wait));
+    let until = after(clock::now(), wait);
     let (deadline, late) = limits.next();
-    let in_time = deadline.is_none_or(|deadline| until.is_some_and(|until| until < deadline));
+    let in_time = until.is_some_and(|until| deadline.is_none_or(|deadline| until < deadline));
     let watch = stream.has_whole_request();
+    let asked = stream.asked();
+    let index = stream.around.worker.index;
+    let mut beside = attempts.beside.take();
+    if beside.as_ref().is_some_and(|beside| beside.has_winner()) {
+        attempts.beside = beside;
+        return Ok(());
+    }
+    let group = stream.group.as_ref().map(|group| group.shard(index));
+    let jury = attempts.jury(attempts.cluster.stats(index), group, stream.chain.exchange);
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
-    poll_fn(|cx| {
+    let rested = poll_fn(|cx| {
+        if let Some(beside) = &mut beside
+            && let Poll::Ready(won) = beside.poll(cx, asked, wait.is_none(), &jury)
+        {
+            return Poll::Ready(won);
+        }
         if watch && down.poll_closed(cx, reader).is_ready() {
             return Poll::Ready(Err(Kind::DownstreamClosed.into()));
         }
@@ -210,15 +261,33 @@ async fn rest(
         };
         timer.poll(cx, at).map(|()| result)
     })
-    .await
+    .await;
+    if let Err(
+        error @ Error {
+            kind: Kind::RequestTimeout(_),
+        },
+    ) = &rested
+    {
+        for _ in 0..beside.as_ref().map_or(0, |beside| beside.len()) {
+            jury.stats.upstream_rq_timeout.inc();
+            jury.failed(error);
+        }
+    }
+    attempts.beside = beside;
+    rested
 }
 
 /// Ends the last attempt with what the client is to be told.
 async fn give_up(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error) {
-    if !stream.responding && error.side() == Side::Upstream {
+    if !stream.responding && !stream.has_interim && error.side() == Side::Upstream {
         let stats = attempts.cluster.stats(stream.around.worker.index);
-        let status = error.reply().status;
-        count_response(stats, stream.group(), stream.chain.exchange, status);
+        let jury = attempts.jury(stats, stream.group(), stream.chain.exchange);
+        jury.failed(error);
+        // Those that go on beside it end with it.
+        for _ in 0..attempts.others() {
+            stats.upstream_rq_timeout.inc();
+            jury.failed(error);
+        }
     }
     if matches!(error.kind, Kind::ConnectFailure(_) | Kind::ConnectTimeout) {
         take_ready_body(stream).await;
@@ -303,6 +372,11 @@ fn plan(
     let alternative = exchange
         .request
         .remove_known(Known::XEnvoyUpstreamRqTimeoutAltResponse);
+    let hedges = match exchange.request.known(Known::XEnvoyHedgeOnPerTryTimeout) {
+        Some(b"true") => true,
+        Some(b"false") => false,
+        _ => forward.is_some_and(|forward| forward.tries.hedges),
+    };
     let mut attempts = Attempts::new(cluster, priority(forward), times, retries);
     attempts.hash = hash;
     attempts.group.clone_from(&stream.group);
@@ -337,7 +411,16 @@ fn plan(
         attempts.copy_to(copies);
     }
     let late_status = if alternative { 204 } else { 504 };
-    let limits = Deadlines::new(stream, times, late_status);
+    let mut own_times = times;
+    if hedges && !attempts.has_retries() {
+        // A try that nothing follows has as long as there is.
+        (own_times.per_try, own_times.per_try_idle) = (None, None);
+    }
+    let has_limit = own_times.per_try.is_some() || own_times.per_try_idle.is_some();
+    if hedges && has_limit && stream.tunnel.is_none() {
+        attempts.hedge();
+    }
+    let limits = Deadlines::new(stream, own_times, late_status);
     Ok((attempts, limits))
 }
 
@@ -467,12 +550,14 @@ async fn over_http1(
     }
     let opening = (stream.incoming.has_body, stream.tunnel);
     let request = &mut exchange.request;
-    let Some(upstream) = open_http1(lease.parts(), request, opening, spec) else {
+    let Some(mut upstream) = open_http1(lease.parts(), request, opening, spec) else {
         lease.release(Release::Reuse);
         return Err(Kind::Unencodable.into());
     };
     let stats = cluster.stats(stream.around.worker.index);
-    let (result, kept) = converse(stream, stats, limits, attempts, upstream).await;
+    let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
+    let (result, kept) = talk.await;
+    drop(upstream);
     lease.record(if result.is_ok() {
         outcome(attempts)
     } else {
@@ -527,9 +612,11 @@ async fn over_http2(
     let cluster = Arc::clone(&attempts.cluster);
     let request = &stream.chain.exchange.request;
     let opening = (stream.incoming.has_body, stream.tunnel);
-    let upstream = open_http2(lease.sender(), request, opening, cluster.spec())?;
+    let mut upstream = open_http2(lease.sender(), request, opening, cluster.spec())?;
     let stats = cluster.stats(stream.around.worker.index);
-    let (result, _) = converse(stream, stats, limits, attempts, upstream).await;
+    let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
+    let (result, _) = talk.await;
+    drop(upstream);
     lease.record(if result.is_ok() {
         outcome(attempts)
     } else {
@@ -580,7 +667,7 @@ async fn over_tcp(
     reader.begin_tunnel(false);
     let mut writer = H1Writer::new(write_half, &mut write_buf, false);
     writer.begin_tunnel();
-    let upstream = UpstreamSide {
+    let mut upstream = UpstreamSide {
         limits: response_limits(cluster.spec()),
         reader: Some(Reader::H1(reader)),
         writer: Writer::H1(writer),
@@ -588,7 +675,9 @@ async fn over_tcp(
         interim: false,
     };
     let stats = cluster.stats(stream.around.worker.index);
-    let (result, kept) = converse(stream, stats, limits, attempts, upstream).await;
+    let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
+    let (result, kept) = talk.await;
+    drop(upstream);
     stream.around.worker.put_buffer(read_buf);
     stream.around.worker.put_buffer(write_buf);
     if kept == Release::ClosedByPeer {

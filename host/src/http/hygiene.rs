@@ -333,7 +333,6 @@ fn remove_hop_by_hop(headers: &mut Headers) -> Result<Asks, Refusal> {
         Some(Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding) => false,
         Some(Known::Te) => trailers,
         Some(Known::Http2Settings) => !h2c,
-        Some(Known::Expect) => !field.value.eq_ignore_ascii_case(b"100-continue"),
         _ => true,
     });
     if trailers {

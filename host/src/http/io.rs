@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 use super::h1::body::{BodyError, Decoded, Decoder};
 use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
+use super::relay::{RelayReader, RelayWriter};
 use crate::headers::Headers;
 use crate::socket::{ReadHalf, WriteHalf};
 
@@ -73,6 +74,8 @@ pub(crate) enum Reader<'a> {
     H1(H1Reader<'a>),
     /// HTTP/2.
     H2(H2Reader),
+    /// Either, in a task of its own.
+    Relayed(RelayReader),
 }
 
 /// An HTTP/1 connection's reading half.
@@ -218,6 +221,7 @@ impl Reader<'_> {
         match self {
             Self::H1(reader) => reader.poll_frame(cx, trailers),
             Self::H2(reader) => reader.poll_frame(cx, trailers),
+            Self::Relayed(reader) => reader.poll_frame(cx, trailers),
         }
     }
 
@@ -239,6 +243,7 @@ impl Reader<'_> {
         match self {
             Self::H1(reader) => reader.decoder.is_finished(),
             Self::H2(reader) => reader.stream.is_end_stream(),
+            Self::Relayed(reader) => reader.is_at_end(),
         }
     }
 
@@ -247,6 +252,7 @@ impl Reader<'_> {
         match self {
             Self::H1(reader) => reader.decoder.is_finished(),
             Self::H2(_) => true,
+            Self::Relayed(reader) => reader.is_at_end(),
         }
     }
 }
@@ -257,6 +263,8 @@ pub(crate) enum Writer<'a> {
     H1(H1Writer<'a>),
     /// HTTP/2.
     H2(H2Writer),
+    /// Either, in a task of its own.
+    Relayed(RelayWriter),
 }
 
 /// An HTTP/1 connection's writing half.
@@ -441,6 +449,7 @@ impl Writer<'_> {
         match self {
             Self::H1(writer) => writer.push(data),
             Self::H2(writer) => writer.queue.push_back(data),
+            Self::Relayed(writer) => writer.push(data),
         }
     }
 
@@ -466,6 +475,7 @@ impl Writer<'_> {
                     None => h2_glue::End::Plain,
                 });
             }
+            Self::Relayed(writer) => writer.push_end(trailers),
         }
     }
 
@@ -474,14 +484,16 @@ impl Writer<'_> {
         match self {
             Self::H1(writer) => writer.direct.is_empty() && writer.out.len() < BACKLOG,
             Self::H2(writer) => writer.queue.is_empty(),
+            Self::Relayed(writer) => writer.has_room(),
         }
     }
 
     /// Whether the peer may have seen any of it. An HTTP/2 stream's head is on its way at once.
-    pub(crate) const fn has_written(&self) -> bool {
+    pub(crate) fn has_written(&self) -> bool {
         match self {
             Self::H1(writer) => writer.written,
             Self::H2(_) => true,
+            Self::Relayed(writer) => writer.has_written(),
         }
     }
 
@@ -490,6 +502,7 @@ impl Writer<'_> {
         match self {
             Self::H1(writer) => writer.poll_flush(cx),
             Self::H2(writer) => writer.poll_flush(cx),
+            Self::Relayed(writer) => writer.poll_flush(cx).map(Ok),
         }
     }
 

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::conversation::{Answer, Asked, UpstreamSide};
 use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
 use super::h1::MethodKind;
 use super::hygiene::append_list;
 use super::io::Frame;
+use super::side::{Answer, Asked, UpstreamSide, status_of};
 use super::stream::Stream;
 use crate::clock;
 use crate::headers::{Headers, Known};
@@ -114,7 +114,9 @@ pub(super) fn start(
 fn head_of(stream: &Stream<'_, '_>, mirror: &Mirror) -> Headers {
     let exchange = &*stream.chain.exchange;
     let mut head = exchange.request.clone();
-    if mirror.shadow_suffix
+    if let Some(host) = &mirror.host {
+        head.set_known(Known::Authority, host);
+    } else if mirror.shadow_suffix
         && let Some(host) = head.known(Known::Authority)
     {
         let at = port_at(host);
@@ -326,9 +328,9 @@ fn poll_down(
             method,
             tunnel: None,
         };
-        let answer = ready!(upstream.poll_head(cx, asked, response)).map_err(Error::from)?;
+        let answer = ready!(upstream.poll_final_head(cx, asked, response)).map_err(Error::from)?;
         progress.answer = Some(answer);
-        progress.status = super::conversation::status_of(response);
+        progress.status = status_of(response);
         if answer.is_empty() {
             return Poll::Ready(Ok(progress.status));
         }

@@ -5,7 +5,9 @@
 //! hook's answer. No filter is named here: a chain is data. Does not own the calls themselves
 //! (`wasm`) nor what the terminal filter's answer leads to ([`super::stream`]).
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -13,8 +15,10 @@ use super::error::{Error, Kind};
 use super::io::{Frame, Reader};
 use super::pump::Direction;
 use super::reply::Reply;
+use crate::clock;
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known};
+use crate::limits;
 use crate::log_filter::Occasion;
 use crate::runtime::ConnectionManager;
 use crate::variant::{Variant, Variants};
@@ -155,7 +159,8 @@ impl<'a> Chain<'a> {
     }
 
     /// Walks the request's head (and, where a filter wants it whole, the body) to the terminal
-    /// filter. `rematch` is called whenever a filter has changed what the route depends on, and
+    /// filter. A body is bounded by `buffer_limit`, and notes in `active` when something of it came.
+    /// `rematch` is called whenever a filter has changed what the route depends on, and
     /// answers which configurations the new route has.
     ///
     /// # Errors
@@ -164,7 +169,7 @@ impl<'a> Chain<'a> {
         &mut self,
         reader: &mut Reader<'_>,
         end_of_stream: bool,
-        buffer_limit: usize,
+        (buffer_limit, active): (usize, &Cell<Instant>),
         mut rematch: impl FnMut(&mut Exchange) -> Variants,
     ) -> Result<Result<Upstream, Box<Reply>>, Error> {
         let mut end = end_of_stream;
@@ -206,7 +211,7 @@ impl<'a> Chain<'a> {
                     self.streams.request |= interest.wants.contains(Phases::REQUEST_BODY);
                     continue;
                 }
-                let mut whole = collect(reader, self.exchange, limit).await?;
+                let mut whole = collect(reader, self.exchange, limit, active).await?;
                 if !whole.has_trailers {
                     set_length(&mut self.exchange.request, &whole);
                 }
@@ -249,22 +254,19 @@ impl<'a> Chain<'a> {
     /// Shows a body that was read whole to a slot, where it wants one.
     fn whole_body(&mut self, direction: Direction, index: usize, whole: &mut Whole) -> Outcome {
         let before = whole.content.len();
-        let (Some(slot), Some(state)) = (self.filters.get(index), self.states.get_mut(index))
-        else {
-            return Outcome::Next;
+        let interest = self.interest(index);
+        let (wants, mode) = match direction {
+            Direction::Request => (Phases::REQUEST_BODY, interest.request_body),
+            Direction::Response => (Phases::RESPONSE_BODY, interest.response_body),
         };
-        let wants = state.interest(slot).wants;
-        let filters = &self.worker.filters;
-        let (exchange, content) = (&mut *self.exchange, std::mem::take(&mut whole.content));
+        if !interest.wants.contains(wants) {
+            return Outcome::Next;
+        }
+        let content = std::mem::take(&mut whole.content);
         let end = !whole.has_trailers;
-        let (content, outcome) = match direction {
-            Direction::Request if wants.contains(Phases::REQUEST_BODY) => {
-                filters.on_request_body(slot, state, exchange, content, end)
-            }
-            Direction::Response if wants.contains(Phases::RESPONSE_BODY) => {
-                filters.on_response_body(slot, state, exchange, content, end)
-            }
-            Direction::Request | Direction::Response => (content, Outcome::Next),
+        let (content, outcome) = match mode {
+            BodyMode::Buffered => self.show(direction, index, content, end),
+            BodyMode::Streamed => self.show_pieces(direction, index, content, end),
         };
         whole.content = content;
         if whole.content.len() != before {
@@ -513,29 +515,62 @@ impl<'a> Chain<'a> {
         data: Bytes,
         end: bool,
     ) -> Result<Bytes, Error> {
-        let (Some(slot), Some(state)) = (self.filters.get(index), self.states.get_mut(index))
-        else {
+        let interest = self.interest(index);
+        let (wants, mode) = match direction {
+            Direction::Request => (Phases::REQUEST_BODY, interest.request_body),
+            Direction::Response => (Phases::RESPONSE_BODY, interest.response_body),
+        };
+        if !interest.wants.contains(wants) || mode != BodyMode::Streamed {
             return Ok(data);
-        };
-        let interest = state.interest(slot);
-        let filters = &self.worker.filters;
-        let (data, outcome) = match direction {
-            Direction::Request
-                if interest.wants.contains(Phases::REQUEST_BODY)
-                    && interest.request_body == BodyMode::Streamed =>
-            {
-                filters.on_request_body(slot, state, self.exchange, data, end)
-            }
-            Direction::Response
-                if interest.wants.contains(Phases::RESPONSE_BODY)
-                    && interest.response_body == BodyMode::Streamed =>
-            {
-                filters.on_response_body(slot, state, self.exchange, data, end)
-            }
-            Direction::Request | Direction::Response => return Ok(data),
-        };
+        }
+        let (data, outcome) = self.show_pieces(direction, index, data, end);
         Self::settle_late(outcome)?;
         Ok(data)
+    }
+
+    /// Shows content to a slot that wants chunks, in pieces that any guest has room for: what was read
+    /// whole for another slot may be large.
+    fn show_pieces(
+        &mut self,
+        direction: Direction,
+        index: usize,
+        mut content: Bytes,
+        end: bool,
+    ) -> (Bytes, Outcome) {
+        if content.len() <= limits::WASM_CHUNK_BYTES {
+            return self.show(direction, index, content, end);
+        }
+        let mut shown = BytesMut::with_capacity(content.len());
+        loop {
+            let piece = content.split_to(content.len().min(limits::WASM_CHUNK_BYTES));
+            let is_last = content.is_empty();
+            let (piece, outcome) = self.show(direction, index, piece, end && is_last);
+            shown.extend_from_slice(&piece);
+            if is_last || !matches!(outcome, Outcome::Next) {
+                return (shown.freeze(), outcome);
+            }
+        }
+    }
+
+    /// Calls a slot's hook for content.
+    fn show(
+        &mut self,
+        direction: Direction,
+        index: usize,
+        content: Bytes,
+        end: bool,
+    ) -> (Bytes, Outcome) {
+        let (Some(slot), Some(state)) = (self.filters.get(index), self.states.get_mut(index))
+        else {
+            return (content, Outcome::Next);
+        };
+        let filters = &self.worker.filters;
+        match direction {
+            Direction::Request => filters.on_request_body(slot, state, self.exchange, content, end),
+            Direction::Response => {
+                filters.on_response_body(slot, state, self.exchange, content, end)
+            }
+        }
     }
 
     fn trailers_of(&mut self, direction: Direction, slots: Range<usize>) -> Result<Bytes, Error> {
@@ -684,7 +719,7 @@ fn joined(first: Bytes, second: Bytes) -> Bytes {
     both.freeze()
 }
 
-/// Reads the whole body of a request.
+/// Reads the whole body of a request. `active` is when something of it came last.
 ///
 /// # Errors
 /// When it cannot be read, or is longer than `limit` bytes.
@@ -692,14 +727,13 @@ pub(crate) async fn collect(
     reader: &mut Reader<'_>,
     exchange: &mut Exchange,
     limit: usize,
+    active: &Cell<Instant>,
 ) -> Result<Whole, Error> {
     let mut content = BytesMut::new();
     loop {
-        match reader
-            .frame(&mut exchange.request_trailers)
-            .await
-            .map_err(|error| Error::of_request_body(&error))?
-        {
+        let frame = reader.frame(&mut exchange.request_trailers).await;
+        active.set(clock::now());
+        match frame.map_err(|error| Error::of_request_body(&error))? {
             Frame::Data(data) => {
                 exchange.bytes_received += data.len() as u64;
                 if content.len() + data.len() > limit {

@@ -110,6 +110,7 @@ impl Stream<'_, '_> {
         (self.route, self.pick) = match_route(self.around, self.random, exchange);
         self.duration = duration(self.around, self.route.as_deref(), exchange);
         self.tells_attempts = false;
+        self.has_interim = false;
         self.group = None;
         self.cookies.clear();
         self.chain.restart(body);

@@ -23,6 +23,7 @@ use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk, Whole};
 use super::reply::{Reply, decimal, is_grpc};
+use super::side::Asked;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
@@ -147,6 +148,8 @@ pub(crate) struct Stream<'a, 'io> {
     pub(crate) tunnel: Option<Tunnel>,
     /// Whether filters have seen the request, so that they see a local reply too.
     chain_started: bool,
+    /// Whether an upstream has sent an interim response, after which no other is asked.
+    pub(super) has_interim: bool,
     /// Whether the response's head was sent.
     pub(crate) responding: bool,
     pub(crate) ended: Ended,
@@ -178,6 +181,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             tells_attempts: false,
             tunnel: None,
             chain_started: false,
+            has_interim: false,
             responding: false,
             ended: Ended::Gone,
         }
@@ -198,9 +202,8 @@ impl<'a, 'io> Stream<'a, 'io> {
     }
 
     async fn run(&mut self) -> Result<(), Error> {
-        if self.incoming.expect_continue {
-            let told = self.down.send_continue().await;
-            told.map_err(|error| Error::of_response_write(&error))?;
+        if !self.around.manager.passes_interim {
+            self.answer_expectation().await?;
         }
         self.admit()?;
         loop {
@@ -217,6 +220,20 @@ impl<'a, 'io> Stream<'a, 'io> {
                 Acted::Redirected(body) => self.begin_again(body),
             }
         }
+    }
+
+    /// Counts a response to the client, interim ones too.
+    pub(super) fn count_response(&self, status: u16) {
+        let stats = self.around.stats;
+        stats.downstream_rq_completed.inc();
+        stats.downstream_rq_by_class.record(status);
+        let twin = self
+            .around
+            .listener
+            .http_stats
+            .shard(self.around.worker.index);
+        twin.downstream_rq_completed.inc();
+        twin.downstream_rq_by_class.record(status);
     }
 
     /// Cleans the head and matches the route for the first time.
@@ -305,41 +322,12 @@ impl<'a, 'io> Stream<'a, 'io> {
         Ok(())
     }
 
-    async fn filter_request(&mut self) -> Result<Result<Upstream, Box<Reply>>, Error> {
-        let overdue = self.overdue_at();
-        let around = self.around;
-        let random = self.random;
-        let end = !self.incoming.has_body;
-        let idle = after(clock::now(), self.idle_timeout());
-        let last = after(self.chain.exchange.timing.started, self.duration);
-        let (mut deadline, mut late) = (idle, Kind::StreamIdle);
-        for (at, kind) in [
-            (overdue, Kind::RequestOverdue),
-            (last, Kind::MaxDuration { received: false }),
-        ] {
-            if at.is_some_and(|at| deadline.is_none_or(|first| at < first)) {
-                (deadline, late) = (at, kind);
-            }
+    /// What of the request tells how a response's head is read.
+    pub(super) const fn asked(&self) -> Asked {
+        Asked {
+            method: self.incoming.method,
+            tunnel: self.tunnel,
         }
-        let (route, pick) = (&mut self.route, &mut self.pick);
-        let duration_now = &mut self.duration;
-        let limit = around.listener.buffer_limit;
-        self.chain
-            .begin(variants(around, route.as_deref(), *pick).as_deref());
-        let walk = self
-            .chain
-            .request(&mut self.reader, end, limit, |exchange| {
-                (*route, *pick) = match_route(around, random, exchange);
-                *duration_now = duration(around, route.as_deref(), exchange);
-                variants(around, route.as_deref(), *pick).clone()
-            });
-        let walked = self.timer.limit(deadline, walk).await;
-        walked.unwrap_or_else(|| {
-            if let Kind::MaxDuration { received } = &mut late {
-                *received = self.has_whole_request();
-            }
-            Err(late.into())
-        })
     }
 
     /// How long the stream may go without a byte in either direction.
@@ -591,6 +579,9 @@ impl<'a, 'io> Stream<'a, 'io> {
         }
         let attempts = self.chain.exchange.upstream.attempts;
         let mut reply = error.reply_after(attempts);
+        if self.has_interim {
+            reply.details = reply.details.replace(BEFORE_START, AFTER_START).into();
+        }
         if self.tells_attempts && attempts > 0 && error.side() == Side::Upstream {
             let mut room = [0; 20];
             let text = decimal(attempts.into(), &mut room);
@@ -675,15 +666,6 @@ impl<'a, 'io> Stream<'a, 'io> {
             stats.downstream_cx_upgrades_active.dec();
         }
         stats.downstream_rq_active.dec();
-        stats.downstream_rq_completed.inc();
-        stats.downstream_rq_by_class.record(exchange.status);
-        let twin = self
-            .around
-            .listener
-            .http_stats
-            .shard(self.around.worker.index);
-        twin.downstream_rq_completed.inc();
-        twin.downstream_rq_by_class.record(exchange.status);
         let lasted = now.duration_since(exchange.timing.started);
         stats
             .downstream_rq_time
@@ -697,6 +679,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         if exchange.flags.contains(Flags::NO_CLUSTER_FOUND) {
             stats.no_cluster.inc();
         }
+        self.count_response(self.chain.exchange.status);
         // Only the reply itself may speak of its body, as in Envoy.
         self.chain.exchange.local_reply_body = None;
         self.chain.finish();
@@ -727,8 +710,12 @@ fn settle_path(around: Surroundings<'_>, request: &mut Headers) -> Result<(), Er
     }
 }
 
+/// How the details of an upstream that resets begin, without and with an answer before.
+const BEFORE_START: &str = "upstream_reset_before_response_started";
+const AFTER_START: &str = "upstream_reset_after_response_started";
+
 fn after_start(reason: &str) -> Cow<'static, str> {
-    Cow::Owned(format!("upstream_reset_after_response_started{{{reason}}}"))
+    Cow::Owned(format!("{AFTER_START}{{{reason}}}"))
 }
 
 /// How long a stream on that route may last, from its first byte on.
@@ -747,7 +734,11 @@ pub(super) fn duration(
 }
 
 /// Which configuration each filter of the chain has for that route.
-fn variants<'a>(around: Surroundings<'a>, route: Option<&'a Route>, pick: Pick) -> &'a Variants {
+pub(super) fn variants<'a>(
+    around: Surroundings<'a>,
+    route: Option<&'a Route>,
+    pick: Pick,
+) -> &'a Variants {
     match route {
         Some(route) => route.variants(pick),
         None => &around.manager.variants,

@@ -10,15 +10,13 @@ use bytes::Bytes;
 
 use super::error::{Problem, Report};
 use super::hash::{HashPolicies, NewCookies};
-use super::internal_redirect::InternalRedirects;
 use super::matcher::PathMatcher;
-use super::mirror::Mirror;
 use super::mutation::{Level, Levels, Scratch};
 use super::redirect::{self, Redirect};
-use super::retry::RetryPolicy;
 use super::rewrite::{EnvoyHeaders, HostRewrite, HostWays, PathRewrite};
-use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec, TriesSpec};
+use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec};
 use super::times::Times;
+use super::tries::Tries;
 use super::upgrade::Upgrades;
 use super::virtual_cluster::VirtualClusters;
 use super::weighted::Weighted;
@@ -66,8 +64,8 @@ pub struct Forward {
     pub clusters: ClusterChoice,
     /// How long a request may take.
     pub times: Times,
-    /// How often it may be sent.
-    pub tries: Tries,
+    /// How often it may be sent: the virtual host's, where the route has nothing to add.
+    pub tries: Arc<Tries>,
     /// Which of the cluster's two sets of limits a request counts against.
     pub priority: Priority,
     /// Status of the response when there is no such cluster: 503, 404 or 500.
@@ -80,58 +78,6 @@ pub struct Forward {
     host_rewrite: Option<HostRewrite>,
     append_forwarded_host: bool,
     pub(super) hash: HashPolicies,
-}
-
-/// What a route and its virtual host say about sending a request more than once.
-#[derive(Clone, Debug)]
-pub struct Tries {
-    /// `retry_policy`.
-    pub retry: Option<Arc<RetryPolicy>>,
-    /// `request_mirror_policies`.
-    pub mirrors: Box<[Mirror]>,
-    /// `internal_redirect_policy`.
-    pub redirects: Option<Arc<InternalRedirects>>,
-    /// `include_request_attempt_count`.
-    pub count_in_request: bool,
-    /// `include_attempt_count_in_response`.
-    pub count_in_response: bool,
-    /// `include_is_timeout_retry_header`.
-    pub timeout_retry_header: bool,
-    /// How much of a request's body is kept so that it can be sent again, in bytes; the listener's
-    /// buffer limit where there is none.
-    pub buffer_limit: Option<usize>,
-}
-
-impl Tries {
-    fn build(spec: &TriesSpec, context: &Context<'_>, report: &mut Report) -> Option<Self> {
-        let retry = match &spec.retry {
-            Some(spec) => {
-                Some(Arc::new(report.field("retry_policy", |report| {
-                    RetryPolicy::build(spec, report)
-                })?))
-            }
-            None => None,
-        };
-        let redirects = spec.internal_redirects.as_ref().and_then(|spec| {
-            report.field("internal_redirect_policy", |report| {
-                InternalRedirects::build(spec, report)
-            })
-        });
-        let mirrors = report.items("request_mirror_policies", &spec.mirrors, |report, spec| {
-            Mirror::build(report, spec, context)
-        });
-        Some(Self {
-            retry,
-            mirrors,
-            redirects: redirects.map(Arc::new),
-            count_in_request: spec.count_in_request,
-            count_in_response: spec.count_in_response,
-            timeout_retry_header: spec.timeout_retry_header,
-            buffer_limit: spec
-                .buffer_limit
-                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-        })
-    }
 }
 
 /// `RoutingPriority`.
@@ -372,11 +318,14 @@ impl Action {
 }
 
 /// What the building of all routes of a table shares.
+#[derive(Clone)]
 pub(super) struct Context<'a> {
     /// The index of a cluster by its name.
     pub(super) clusters: &'a dyn Fn(&str) -> Option<usize>,
     pub(super) validate_clusters: bool,
     pub(super) max_direct_response_body_size: usize,
+    /// What the virtual host says about attempts; the table, for that.
+    pub(super) tries: Arc<Tries>,
 }
 
 impl Context<'_> {
@@ -423,8 +372,7 @@ impl Forward {
                 report.error(problem)
             });
         }
-        let tries = spec.tries.as_deref();
-        let tries = Tries::build(tries.unwrap_or(&TriesSpec::UNSET), context, report);
+        let tries = Tries::of_route(spec.tries.as_deref(), context, report);
         Some(Self {
             clusters: clusters?,
             times: Times::build(&spec.times),

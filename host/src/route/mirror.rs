@@ -14,6 +14,8 @@ pub struct Mirror {
     cluster: MirrorCluster,
     /// How many requests are copied; all where it is not set.
     fraction: Option<Fraction>,
+    /// What the host of a copy is (`host_rewrite_literal`).
+    pub host: Option<Box<[u8]>>,
     /// Whether `-shadow` is added to the host of a copy.
     pub shadow_suffix: bool,
 }
@@ -44,6 +46,8 @@ impl Mirror {
         Some(Self {
             cluster: cluster?,
             fraction: spec.fraction.clone(),
+            host: (!spec.host_rewrite_literal.is_empty())
+                .then(|| spec.host_rewrite_literal.as_bytes().into()),
             shadow_suffix: spec.shadow_suffix,
         })
     }
@@ -79,6 +83,7 @@ mod tests {
         let mirror = Mirror {
             cluster: MirrorCluster::Header(Name::parse(b"X-Copy-To").unwrap()),
             fraction: None,
+            host: None,
             shadow_suffix: true,
         };
         let mut request = Headers::new();

@@ -5,12 +5,13 @@
 //! route or head asks for retries. Does not own the budgets of a cluster, the waiting and the
 //! sending.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::{Problem, Report};
 use super::matcher::HeaderMatcher;
-use super::spec::{RateLimitedSpec, ResetHeaderSpec, RetrySpec};
+use super::spec::{AvoidSpec, RateLimitedSpec, ResetHeaderSpec, RetrySpec};
 use crate::headers::{Headers, Known, Name};
 
 /// `num_retries` where it is not set.
@@ -131,9 +132,42 @@ pub struct RetryPolicy {
     status_codes: Box<[u16]>,
     headers: Box<[HeaderMatcher]>,
     request_headers: Box<[HeaderMatcher]>,
-    /// How often another endpoint is chosen in place of one that was tried; `None` where a retry may
-    /// go to any (`retry_host_predicate`).
-    pub other_hosts: Option<u32>,
+    /// Endpoints that a retry does not go to; `None` where it may go to any.
+    pub avoids: Option<Avoids>,
+    /// After how many tries those of their levels are left out (`retry_priority`).
+    pub update_frequency: Option<NonZeroU32>,
+}
+
+/// `retry_host_predicate`.
+#[derive(Clone, Debug)]
+pub struct Avoids {
+    /// Those that were tried.
+    pub tried: bool,
+    /// Those that run a version which is being tried.
+    pub canaries: bool,
+    /// Those that have such metadata: indices into the snapshot's list of criteria.
+    pub criteria: Box<[usize]>,
+    /// How often another endpoint is chosen in place of one of these.
+    pub attempts: u32,
+}
+
+impl Avoids {
+    fn build(spec: &RetrySpec) -> Option<Self> {
+        let has = |wanted| spec.avoids.contains(&wanted);
+        let criteria = spec.avoids.iter().filter_map(|avoid| match avoid {
+            AvoidSpec::Metadata(index) => Some(*index),
+            AvoidSpec::Tried | AvoidSpec::Canary => None,
+        });
+        (!spec.avoids.is_empty()).then(|| Self {
+            tried: has(AvoidSpec::Tried),
+            canaries: has(AvoidSpec::Canary),
+            criteria: criteria.collect(),
+            attempts: match spec.host_selection_attempts {
+                0 => HOST_ATTEMPTS,
+                attempts => attempts,
+            },
+        })
+    }
 }
 
 /// `RetryBackOff`.
@@ -197,12 +231,8 @@ impl RetryPolicy {
                 "retriable_request_headers",
                 &spec.retriable_request_headers,
             ),
-            other_hosts: spec
-                .other_hosts
-                .then_some(match spec.host_selection_attempts {
-                    0 => HOST_ATTEMPTS,
-                    attempts => attempts,
-                }),
+            avoids: Avoids::build(spec),
+            update_frequency: spec.update_frequency.and_then(NonZeroU32::new),
         })
     }
 }
@@ -392,6 +422,12 @@ impl Retries {
             Failure::Reset { sent: true } | Failure::PerTryTimeout => on.any(any),
         };
         self.settle(wants)
+    }
+
+    /// Whether to try again beside a try that takes too long and goes on: whatever `retry_on` says, as
+    /// nothing has failed.
+    pub const fn after_late(&mut self) -> Verdict {
+        self.settle(true)
     }
 
     const fn settle(&mut self, wants: bool) -> Verdict {

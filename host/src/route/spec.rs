@@ -21,8 +21,8 @@ use crate::values::{Fraction, Weights};
 use crate::variant::Variants;
 
 pub use tries::{
-    InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec, RedirectPredicateSpec,
-    ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
+    AvoidSpec, HostTriesSpec, InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec,
+    RedirectPredicateSpec, ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
 };
 
 /// `RouteConfiguration`.
@@ -51,6 +51,8 @@ pub struct TableSpec {
     pub ignore_port_in_host_matching: bool,
     /// `vhost_header`: a name in any case, empty for none.
     pub vhost_header: String,
+    /// `request_mirror_policies`.
+    pub mirrors: Vec<MirrorSpec>,
 }
 
 impl Default for TableSpec {
@@ -67,6 +69,7 @@ impl Default for TableSpec {
             internal_only_headers: Vec::new(),
             ignore_port_in_host_matching: false,
             vhost_header: String::new(),
+            mirrors: Vec::new(),
         }
     }
 }
@@ -92,6 +95,8 @@ pub struct VirtualHostSpec {
     pub other_requests: Option<Arc<Sharded<VirtualClusterStats>>>,
     /// What came of `typed_per_filter_config`, here and further out, for what the host itself answers.
     pub variants: Variants,
+    /// What it says about attempts.
+    pub tries: HostTriesSpec,
 }
 
 /// `VirtualCluster`.
@@ -358,7 +363,7 @@ pub struct ForwardSpec {
     pub hash_policy: Vec<HashPolicySpec>,
     /// How long a request may take.
     pub times: TimesSpec,
-    /// How often it may be sent; once where it is `None`.
+    /// How often it may be sent, where the virtual host does not say it for all of its routes.
     pub tries: Option<Box<TriesSpec>>,
     /// `priority`.
     pub priority: Priority,

@@ -19,6 +19,7 @@ use super::matcher::{Mismatch, RouteMatcher, Uri};
 use super::mutation::{Level, Levels};
 use super::redirect::{Redirect, split_port};
 use super::spec::{RequireTls, RouteSpec, TableSpec, VirtualHostSpec};
+use super::tries::Tries;
 use super::virtual_cluster::VirtualClusters;
 use crate::headers::{Headers, Known, Name};
 
@@ -75,12 +76,15 @@ impl Table {
     /// Everything that is wrong with `spec`, each with its place.
     pub fn new(spec: &TableSpec, clusters: &dyn Fn(&str) -> Option<usize>) -> Result<Self, Errors> {
         let mut report = Report::default();
+        let mut context = Context {
+            clusters,
+            validate_clusters: spec.validate_clusters,
+            max_direct_response_body_size: spec.max_direct_response_body_size,
+            tries: Arc::default(),
+        };
+        context.tries = Tries::of_table(&spec.mirrors, &context, &mut report);
         let shared = Shared {
-            context: Context {
-                clusters,
-                validate_clusters: spec.validate_clusters,
-                max_direct_response_body_size: spec.max_direct_response_body_size,
-            },
+            context,
             level: Level::build(&spec.request_headers, &spec.response_headers, &mut report),
             most_specific_wins: spec.most_specific_header_mutations_wins,
         };
@@ -235,8 +239,12 @@ impl VirtualHost {
         let name: Arc<str> = (*spec.name).into();
         let level = Level::build(&spec.request_headers, &spec.response_headers, report);
         let groups = Arc::new(VirtualClusters::build(spec, report));
+        let context = Context {
+            tries: Tries::of_host(&spec.tries, &shared.context, report),
+            ..shared.context.clone()
+        };
         let routes = report.items("routes", &spec.routes, |report, spec| {
-            let host = (&name, &groups, &level);
+            let host = (&name, &groups, &level, &context);
             build_route(spec, host, shared, report)
         });
         let to_https = Arc::new(Route {
@@ -266,13 +274,18 @@ impl VirtualHost {
 
 fn build_route(
     spec: &RouteSpec,
-    (virtual_host, groups, level): (&Arc<str>, &Arc<VirtualClusters>, &Level),
+    (virtual_host, groups, level, context): (
+        &Arc<str>,
+        &Arc<VirtualClusters>,
+        &Level,
+        &Context<'_>,
+    ),
     shared: &Shared<'_>,
     report: &mut Report,
 ) -> Option<Entry> {
     let matcher = report.field("match", |report| RouteMatcher::build(&spec.matches, report));
     let path = matcher.as_ref().map(RouteMatcher::path);
-    let action = Action::build(&spec.action, path, &shared.context, report);
+    let action = Action::build(&spec.action, path, context, report);
     let mutations = [&spec.request_headers, &spec.response_headers];
     let wins = shared.most_specific_wins;
     let levels = route_levels(mutations, level, &shared.level, wins, report);

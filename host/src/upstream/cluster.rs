@@ -299,6 +299,11 @@ impl Cluster {
         }
     }
 
+    /// Tells outlier detection that a request to `endpoint` takes too long, whatever becomes of it.
+    pub fn note_late(&self, endpoint: &Endpoint) {
+        self.report(endpoint, Report::TimedOut);
+    }
+
     /// Waits until [`Self::report`] has found that somebody has to look.
     pub(super) async fn outlier_tripped(&self) {
         self.outlier_wake.notified().await;

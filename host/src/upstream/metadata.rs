@@ -120,6 +120,17 @@ impl Criteria {
         Self::new(kept.cloned())
     }
 
+    /// Whether an endpoint with that metadata has all of them. Of a list, one value is enough.
+    #[must_use]
+    pub fn are_met_by(&self, metadata: &Metadata) -> bool {
+        self.pairs.iter().all(|(name, wanted)| {
+            metadata.get(name).is_some_and(|value| match value {
+                Value::List(values) => values.contains(wanted),
+                value => value == wanted,
+            })
+        })
+    }
+
     /// The names and values, sorted by name.
     #[must_use]
     pub fn pairs(&self) -> &[(Arc<str>, Value)] {
@@ -165,6 +176,29 @@ mod tests {
         let over = criteria(&[("v", two.clone())]);
         assert_eq!(a.merged(&over), criteria(&[("s", two.clone()), ("v", two)]));
         assert_eq!(a.filtered(|name| name == "v"), criteria(&[("v", one)]));
+    }
+
+    #[test]
+    fn an_endpoint_has_all_of_them_or_does_not_meet_them() {
+        let (one, two) = (Value::text("1"), Value::Number(2.0));
+        let both = criteria(&[("v", one.clone()), ("s", two.clone())]);
+        let lists = Value::List(vec![Value::Null, one.clone()]);
+        for (metadata, met) in [
+            (vec![("v", one.clone()), ("s", two.clone())], true),
+            (
+                vec![("v", lists), ("s", two.clone()), ("x", Value::Null)],
+                true,
+            ),
+            (vec![("v", one.clone())], false),
+            (vec![("v", two.clone()), ("s", two)], false),
+            (vec![], false),
+        ] {
+            let metadata: Metadata = metadata
+                .into_iter()
+                .map(|(name, value)| (name.into(), value))
+                .collect();
+            assert_eq!(both.are_met_by(&metadata), met, "{metadata:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The options of the codecs: HTTP/1.0, methods, lengths beside chunks, and what ends a connection.
 
+use std::time::Duration;
+
 use nuncio_tests::compare::case::{Case, Group, Step};
 use nuncio_tests::h2_origin::H2Reply;
 use nuncio_tests::origin::{Act, Reply};
@@ -171,6 +173,20 @@ pub(crate) fn timeouts() -> Group {
             ],
         )
         .at("old"),
+        Case::steps(
+            "an empty line is no part of the next head",
+            vec![
+                Step::Send(whole.into()),
+                Step::Receive { to_head: false },
+                Step::Send(b"\r\n".into()),
+                Step::Pause(Duration::from_millis(400)),
+                Step::Send(begun.into()),
+                Step::Pause(Duration::from_millis(50)),
+                Step::Send(b"ple\r\n\r\n".into()),
+                Step::Receive { to_head: false },
+            ],
+        )
+        .at("headers"),
         Case::steps("an idle connection", vec![Step::ExpectClose]).at("idle"),
         Case::http1("the body stops", format!("{head}ab"))
             .reply(hang())

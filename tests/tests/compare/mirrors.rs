@@ -41,6 +41,8 @@ pub(crate) fn group() -> Group {
         ),
         copied("a host with a port", "/copy", "").replaced("a.example", "a.example:8080"),
         copied("the host as it is", "/same-host", ""),
+        copied("a host of its own", "/own-host", ""),
+        copied("a host of its own without a suffix", "/own-bare-host", ""),
         copied("rewritten first", "/rewritten/p", ""),
         copied("named by a header", "/named", "X-Copy-To: second\r\n"),
         Case::get(

@@ -2,7 +2,7 @@
 
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::h2_client::H2Send;
-use nuncio_tests::origin::Reply;
+use nuncio_tests::origin::{Act, Reply};
 
 /// Where most of them lead to.
 const TARGET: &str = "http://a.example/target?q=1";
@@ -90,9 +90,22 @@ fn locations() -> Vec<Case> {
     ]
 }
 
+/// A redirect with a body, to somebody who does not answer: the route's timeout goes on.
+fn silent() -> Case {
+    let hung = Reply::nothing().then(Act::Hang);
+    post(
+        "307 with a body to nobody who answers",
+        "/quick",
+        "hello",
+        (307, "http://a.example/quick"),
+    )
+    .reply(hung)
+}
+
 /// What a policy may say.
 fn policies() -> Vec<Case> {
     vec![
+        silent(),
         get("303 of a GET", "/codes", &[(303, TARGET)]),
         get("307", "/codes", &[(307, TARGET)]),
         get("308", "/codes", &[(308, TARGET)]),

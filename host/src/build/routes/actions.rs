@@ -1,6 +1,5 @@
 //! What routes do: `RouteAction`, `RedirectAction` and `DirectResponseAction`.
 
-use super::super::tries::Host;
 use super::super::{Workshop, chain};
 use super::{Changes, Filters, changes};
 use crate::config::Place;
@@ -27,7 +26,6 @@ impl Workshop<'_> {
         written: &RouteAction,
         filters: Filters<'_>,
         place: Place<'_>,
-        host: Host<'_>,
     ) -> ForwardSpec {
         let criteria = self.criteria(written.metadata_match.as_ref(), None);
         let clusters = match &written.cluster {
@@ -54,9 +52,8 @@ impl Workshop<'_> {
         spec.host_rewrite = self.host_rewrite(written, place);
         spec.append_x_forwarded_host = written.append_x_forwarded_host;
         spec.hash_policy = written.hash_policy.iter().filter_map(hash_policy).collect();
-        self.check_route(written, place);
         spec.times = self.times(written, place);
-        spec.tries = Some(Box::new(self.tries(written, place, host)));
+        spec.tries = self.tries(written, place).map(Box::new);
         spec.priority = match written.priority {
             RoutingPriority::Default => Priority::Default,
             RoutingPriority::High => Priority::High,

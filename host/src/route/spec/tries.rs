@@ -42,37 +42,37 @@ pub struct StreamDurationSpec {
     pub grpc_timeout_header_offset: Option<Duration>,
 }
 
-/// What route and virtual host together say about attempts.
+/// What a route itself says about attempts.
 #[derive(Clone, Debug, Default)]
 pub struct TriesSpec {
-    /// `retry_policy` of the route, or else of the virtual host.
+    /// `retry_policy`.
     pub retry: Option<RetrySpec>,
-    /// `request_mirror_policies` of the route, or else of the virtual host, or else of the table.
+    /// `hedge_policy.hedge_on_per_try_timeout`.
+    pub hedges: Option<bool>,
+    /// `request_mirror_policies`.
     pub mirrors: Vec<MirrorSpec>,
     /// `internal_redirect_policy`.
     pub internal_redirects: Option<InternalRedirectSpec>,
-    /// `include_request_attempt_count` of the virtual host.
+}
+
+/// What a virtual host says about attempts, for those of its routes that say nothing themselves.
+#[derive(Clone, Debug, Default)]
+pub struct HostTriesSpec {
+    /// `retry_policy`.
+    pub retry: Option<RetrySpec>,
+    /// `hedge_policy.hedge_on_per_try_timeout`.
+    pub hedges: bool,
+    /// `request_mirror_policies`.
+    pub mirrors: Vec<MirrorSpec>,
+    /// `include_request_attempt_count`.
     pub count_in_request: bool,
-    /// `include_attempt_count_in_response` of the virtual host.
+    /// `include_attempt_count_in_response`.
     pub count_in_response: bool,
-    /// `include_is_timeout_retry_header` of the virtual host.
+    /// `include_is_timeout_retry_header`.
     pub timeout_retry_header: bool,
     /// `request_body_buffer_limit` or `per_request_buffer_limit_bytes` in bytes; the listener's
     /// where neither is set.
     pub buffer_limit: Option<u64>,
-}
-
-impl TriesSpec {
-    /// Nothing is set.
-    pub const UNSET: Self = Self {
-        retry: None,
-        mirrors: Vec::new(),
-        internal_redirects: None,
-        count_in_request: false,
-        count_in_response: false,
-        timeout_retry_header: false,
-        buffer_limit: None,
-    };
 }
 
 /// `RetryPolicy`.
@@ -96,10 +96,23 @@ pub struct RetrySpec {
     pub retriable_headers: Vec<HeaderMatchSpec>,
     /// `retriable_request_headers`.
     pub retriable_request_headers: Vec<HeaderMatchSpec>,
-    /// Whether `retry_host_predicate` has `previous_hosts`.
-    pub other_hosts: bool,
+    /// `retry_host_predicate`.
+    pub avoids: Vec<AvoidSpec>,
     /// `host_selection_retry_max_attempts`; 0 where it is not set.
     pub host_selection_attempts: u32,
+    /// `retry_priority`: after how many tries those of their levels are left out.
+    pub update_frequency: Option<u32>,
+}
+
+/// Endpoints that a retry does not go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AvoidSpec {
+    /// `previous_hosts`.
+    Tried,
+    /// `omit_canary_hosts`.
+    Canary,
+    /// `omit_host_metadata`: an index into the snapshot's list of criteria.
+    Metadata(usize),
 }
 
 /// `RetryPolicy.RateLimitedRetryBackOff`.
@@ -127,6 +140,8 @@ pub struct MirrorSpec {
     pub cluster: MirrorClusterSpec,
     /// `runtime_fraction.default_value`; all where it is not set.
     pub fraction: Option<Fraction>,
+    /// `host_rewrite_literal`, empty for none.
+    pub host_rewrite_literal: String,
     /// Whether `-shadow` is added to the host.
     pub shadow_suffix: bool,
 }

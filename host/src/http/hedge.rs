@@ -1,0 +1,228 @@
+//! Attempts that have taken too long and go on all the same, beside a later one (`hedge_policy`).
+//!
+//! Owns them, and which of them wins: the first that brings an answer that is not one to try again
+//! after. Letting go of an attempt resets it. Polled wherever a request waits for something: for a
+//! connection, for the time of its next attempt, for that one's answer. Does not own how an attempt
+//! runs by itself ([`super::relay`]).
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::attempts::Attempts;
+use super::conversation::{Ended, converse};
+use super::deadlines::Deadlines;
+use super::error::{Error, Kind, Side};
+use super::forward::count_response;
+use super::relay::{self, Errand};
+use super::side::{Asked, Came, UpstreamSide, status_of};
+use super::stream::Stream;
+use crate::exchange::{Exchange, Timing, Upstream};
+use crate::headers::{Headers, NameFormat};
+use crate::observe::metrics::VirtualClusterStats;
+use crate::route::Retries;
+use crate::upstream::{ClusterStats, Lease};
+
+/// An attempt that has taken too long.
+pub(super) struct Late {
+    side: UpstreamSide<'static>,
+    /// The response's head, once it is there.
+    response: Headers,
+    upstream: Upstream,
+    timing: Timing,
+}
+
+/// An attempt that wins, and which head of it has come.
+pub(super) struct Winner {
+    late: Late,
+    came: Came,
+}
+
+/// What attempts are judged by.
+pub(super) struct Jury<'a> {
+    pub(super) retries: Option<&'a Retries>,
+    pub(super) stats: &'a ClusterStats,
+    pub(super) group: Option<&'a VirtualClusterStats>,
+    pub(super) exchange: &'a Exchange,
+}
+
+impl Jury<'_> {
+    /// Whether that is a response to try again after, if that were possible.
+    fn is_bad(&self, status: u16, head: &Headers) -> bool {
+        self.retries
+            .is_some_and(|retries| retries.wants_head(status, head))
+    }
+
+    /// Counts an attempt that has failed.
+    pub(super) fn failed(&self, error: &Error) {
+        count_response(self.stats, self.group, self.exchange, error.reply().status);
+    }
+}
+
+/// See the module's page.
+#[derive(Default)]
+pub(super) struct Beside {
+    running: Vec<Late>,
+    winner: Option<Winner>,
+}
+
+impl Late {
+    /// Puts the attempt of the exchange aside.
+    pub(super) fn of(side: UpstreamSide<'static>, exchange: &Exchange) -> Self {
+        Self {
+            side,
+            response: Headers::new(),
+            upstream: exchange.upstream.clone(),
+            timing: exchange.timing,
+        }
+    }
+}
+
+impl Winner {
+    /// Makes it the attempt of the exchange again.
+    pub(super) fn into_exchange(self, exchange: &mut Exchange) -> (UpstreamSide<'static>, Came) {
+        let Self { late, came } = self;
+        let attempts = exchange.upstream.attempts;
+        exchange.upstream = late.upstream;
+        exchange.upstream.attempts = attempts;
+        exchange.timing.upstream_sent_first = late.timing.upstream_sent_first;
+        exchange.timing.upstream_sent = late.timing.upstream_sent;
+        exchange.response = late.response;
+        (late.side, came)
+    }
+}
+
+impl Beside {
+    /// Adds an attempt.
+    pub(super) fn add(&mut self, late: Late) {
+        self.running.push(late);
+    }
+
+    /// How many are running.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Resets them all.
+    pub(super) fn clear(&mut self) {
+        self.running.clear();
+    }
+
+    /// Whether one has won.
+    pub(super) const fn has_winner(&self) -> bool {
+        self.winner.is_some()
+    }
+
+    /// The one that has won.
+    pub(super) const fn take_winner(&mut self) -> Option<Winner> {
+        self.winner.take()
+    }
+
+    /// Ready when one has won and the others were reset, or with the error of the last where none is
+    /// left and nothing else is to come either: `is_last`.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Asked,
+        is_last: bool,
+        jury: &Jury<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut at = 0;
+        while let Some(late) = self.running.get_mut(at) {
+            let Poll::Ready(came) = late.side.poll_head(cx, asked, &mut late.response) else {
+                at += 1;
+                continue;
+            };
+            let late = self.running.swap_remove(at);
+            let is_last = is_last && self.running.is_empty();
+            match came {
+                Ok(came) => {
+                    let status = status_of(&late.response);
+                    let is_bad =
+                        matches!(came, Came::Final(_)) && jury.is_bad(status, &late.response);
+                    if is_last || !is_bad {
+                        self.running.clear();
+                        self.winner = Some(Winner { late, came });
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Err(kind) => {
+                    let error = Error::from(kind);
+                    jury.failed(&error);
+                    if is_last {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+        }
+        if is_last && self.running.is_empty() {
+            // Nobody is left to answer.
+            return Poll::Ready(Err(Kind::UpstreamReset.into()));
+        }
+        Poll::Pending
+    }
+}
+
+/// Sends the request in a task of its own, so that it can go on when it takes too long.
+pub(super) async fn over_relay(
+    stream: &mut Stream<'_, '_>,
+    attempts: &mut Attempts,
+    limits: &mut Deadlines,
+    lease: Lease,
+) -> Result<Ended, Error> {
+    let cluster = Arc::clone(&attempts.cluster);
+    let endpoint = Arc::clone(lease.endpoint());
+    let mut response = Headers::new();
+    if let kept @ NameFormat::Kept(_) = cluster.spec().http1_names {
+        response.spell(kept);
+    }
+    let errand = Errand {
+        cluster: Arc::clone(&cluster),
+        head: stream.chain.exchange.request.clone(),
+        response,
+        has_body: stream.incoming.has_body,
+        asked: stream.asked(),
+    };
+    let mut upstream = relay::start(lease, errand);
+    let stats = cluster.stats(stream.around.worker.index);
+    let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
+    let (result, _) = talk.await;
+    if let Err(Error {
+        kind: Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
+    }) = &result
+        && upstream.goes_on_late()
+    {
+        let late = Late::of(upstream, stream.chain.exchange);
+        attempts.set_aside(late, &endpoint);
+        return Ok(Ended::Late);
+    }
+    result
+}
+
+/// Goes on with an attempt that had been put aside and has won.
+pub(super) async fn go_on(
+    stream: &mut Stream<'_, '_>,
+    attempts: &mut Attempts,
+    limits: &mut Deadlines,
+    winner: Winner,
+) -> Result<Ended, Error> {
+    let (mut upstream, came) = winner.into_exchange(stream.chain.exchange);
+    attempts.end_retries();
+    let cluster = Arc::clone(&attempts.cluster);
+    let stats = cluster.stats(stream.around.worker.index);
+    let talk = converse(stream, stats, limits, attempts, (&mut upstream, Some(came)));
+    talk.await.0
+}
+
+/// Whether an attempt that failed leaves it to others to bring an answer. It is counted then.
+pub(super) fn gives_way(stream: &Stream<'_, '_>, attempts: &Attempts, error: &Error) -> bool {
+    let gives_way = attempts.others() > 0
+        && !stream.responding
+        && error.side() == Side::Upstream
+        && !matches!(error.kind, Kind::RequestTimeout(_));
+    if gives_way {
+        let stats = attempts.cluster.stats(stream.around.worker.index);
+        let jury = attempts.jury(stats, stream.group(), stream.chain.exchange);
+        jury.failed(error);
+    }
+    gives_way
+}

@@ -1,0 +1,60 @@
+//! Interim responses (1xx): `100 Continue` of the proxy's own, and those of upstreams on their way to the
+//! client.
+//!
+//! Owns which of them are passed on, and with what: nothing of what other responses get is done to
+//! them, and filters do not see them. Called by [`super::stream`] and [`super::conversation`]. Does not
+//! own how they are read ([`super::side`]).
+
+use super::error::Error;
+use super::forward::count_response;
+use super::hygiene;
+use super::stream::Stream;
+use crate::headers::Known;
+use crate::limits;
+use crate::upstream::ClusterStats;
+
+impl Stream<'_, '_> {
+    /// Answers `expect: 100-continue` in the upstream's place.
+    pub(super) async fn answer_expectation(&mut self) -> Result<(), Error> {
+        if self.incoming.expect_continue {
+            let told = self.down.send_continue().await;
+            told.map_err(|error| Error::of_response_write(&error))?;
+            self.count_response(100);
+        }
+        let request = &mut self.chain.exchange.request;
+        let expects = request.known(Known::Expect);
+        if expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+            request.remove_known(Known::Expect);
+        }
+        Ok(())
+    }
+
+    /// Counts an interim response, the `number`th of its request, and passes it on where that is
+    /// wanted. Its head is in the exchange.
+    pub(super) fn pass_interim(
+        &mut self,
+        stats: &ClusterStats,
+        status: u16,
+        number: u32,
+    ) -> Result<(), Error> {
+        self.has_interim = true;
+        // Others are unknown to Envoy too, and 101 is none that anybody asked for.
+        if !matches!(status, 100 | 102..=104) || number > limits::INTERIM_RESPONSES {
+            return Ok(());
+        }
+        let around = self.around;
+        let exchange = &mut *self.chain.exchange;
+        let group = self.group.as_ref();
+        let group = group.map(|group| group.shard(around.worker.index));
+        count_response(stats, group, exchange, status);
+        if around.manager.passes_interim {
+            hygiene::upstream_response(&mut exchange.response, false);
+            let sent = self
+                .down
+                .send_interim(exchange.protocol, status, &exchange.response);
+            sent.map_err(|error| Error::of_response_write(&error))?;
+            self.count_response(status);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,453 @@
+//! An attempt in a task of its own, so that others can run beside it (`hedge_policy`).
+//!
+//! Owns the connection of that attempt, and the two bounded queues between its task and the stream's:
+//! the request's body one way, heads and body of the response the other. On the stream's side it looks
+//! like any other upstream ([`UpstreamSide`]); letting go of that ends the attempt. Made by
+//! [`super::forward`] for requests that may be hedged, and for no others. Does not own which attempt
+//! wins ([`super::hedge`]).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+
+use super::error::Kind;
+use super::forward::{open_http1, open_http2};
+use super::h1::HeadLimits;
+use super::io::{Frame, ReadError, Reader, Writer};
+use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of};
+use crate::headers::Headers;
+use crate::limits;
+use crate::upstream::{Cluster, Lease, Outcome, Release};
+
+/// What a head counts for in a queue: interim ones may be many.
+const HEAD_BYTES: usize = 1024;
+
+/// A piece of the request's body.
+enum Piece {
+    Data(Bytes),
+    End(Option<Box<Headers>>),
+}
+
+/// What came of the response.
+enum Event {
+    Head(Came, Box<Headers>),
+    Data(Bytes),
+    End(Option<Box<Headers>>),
+    /// There will be no head.
+    Failed(Kind),
+    /// The body breaks off.
+    Broken(ReadError),
+}
+
+/// A queue that is full once it holds [`limits::RELAY_BYTES`].
+struct Queue<T> {
+    items: VecDeque<T>,
+    bytes: usize,
+}
+
+impl<T> Queue<T> {
+    const fn has_room(&self) -> bool {
+        self.bytes < limits::RELAY_BYTES
+    }
+
+    fn push(&mut self, item: T, bytes: usize) {
+        self.items.push_back(item);
+        self.bytes += bytes;
+    }
+
+    fn pop(&mut self, bytes: impl FnOnce(&T) -> usize) -> Option<T> {
+        let item = self.items.pop_front()?;
+        self.bytes -= bytes(&item);
+        Some(item)
+    }
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Piece {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::End(_) => 0,
+        }
+    }
+}
+
+impl Event {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Head(..) => HEAD_BYTES,
+            Self::End(_) | Self::Failed(_) | Self::Broken(_) => 0,
+        }
+    }
+}
+
+/// Who is woken when something was put into a queue, or taken out of it.
+#[derive(Default)]
+struct Sleeper(Cell<Option<Waker>>);
+
+impl Sleeper {
+    fn sleep(&self, cx: &Context<'_>) {
+        self.0.set(Some(cx.waker().clone()));
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What the attempt's task and the stream's share.
+#[derive(Default)]
+struct Between {
+    up: RefCell<Queue<Piece>>,
+    down: RefCell<Queue<Event>>,
+    /// Whether the upstream may have seen any of the request.
+    sent: Cell<bool>,
+    /// Whether the try has taken too long, and goes on all the same.
+    late: Cell<bool>,
+    task: Sleeper,
+    stream: Sleeper,
+}
+
+impl Between {
+    fn tell(&self, event: Event) {
+        let bytes = event.len();
+        self.down.borrow_mut().push(event, bytes);
+        self.stream.wake();
+    }
+}
+
+/// The stream's end of an attempt.
+pub(super) struct Relay {
+    between: Rc<Between>,
+    task: AbortHandle,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Relay {
+    /// Notes that the try has taken too long, and goes on all the same: that was what there is to say
+    /// about its endpoint.
+    pub(super) fn note_late(&self) {
+        self.between.late.set(true);
+    }
+
+    /// The next head of the response, in place of `into`.
+    pub(super) fn poll_head(
+        &self,
+        cx: &Context<'_>,
+        into: &mut Headers,
+    ) -> Poll<Result<Came, Kind>> {
+        let event = self.between.down.borrow_mut().pop(Event::len);
+        self.between.task.wake();
+        match event {
+            Some(Event::Head(came, head)) => {
+                *into = *head;
+                Poll::Ready(Ok(came))
+            }
+            Some(Event::Failed(kind)) => Poll::Ready(Err(kind)),
+            // Nothing else comes before the final head, and nobody asks behind it.
+            Some(Event::Data(_) | Event::End(_) | Event::Broken(_)) => {
+                Poll::Ready(Err(Kind::UpstreamProtocol))
+            }
+            None => {
+                self.between.stream.sleep(cx);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Where the response's body comes from.
+pub(crate) struct RelayReader {
+    relay: Rc<Relay>,
+    at_end: bool,
+}
+
+impl RelayReader {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &Context<'_>,
+        trailers: &mut Headers,
+    ) -> Poll<Result<Frame, ReadError>> {
+        let between = &self.relay.between;
+        let event = between.down.borrow_mut().pop(Event::len);
+        between.task.wake();
+        Poll::Ready(match event {
+            Some(Event::Data(data)) => Ok(Frame::Data(data)),
+            Some(Event::End(block)) => {
+                self.at_end = true;
+                Ok(match block {
+                    Some(block) => {
+                        *trailers = *block;
+                        Frame::Trailers
+                    }
+                    None => Frame::End,
+                })
+            }
+            Some(Event::Broken(error)) => Err(error),
+            Some(Event::Head(..) | Event::Failed(_)) => Err(ReadError::Closed),
+            None => {
+                between.stream.sleep(cx);
+                return Poll::Pending;
+            }
+        })
+    }
+
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+}
+
+/// Where the request's body goes.
+pub(crate) struct RelayWriter(Rc<Relay>);
+
+impl RelayWriter {
+    pub(super) fn push(&self, data: Bytes) {
+        let bytes = data.len();
+        self.put(Piece::Data(data), bytes);
+    }
+
+    pub(super) fn push_end(&self, trailers: Option<&Headers>) {
+        let trailers = trailers.map(|block| Box::new(block.clone()));
+        self.put(Piece::End(trailers), 0);
+    }
+
+    fn put(&self, piece: Piece, bytes: usize) {
+        let between = &self.0.between;
+        between.up.borrow_mut().push(piece, bytes);
+        between.task.wake();
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.0.between.up.borrow().has_room()
+    }
+
+    pub(super) fn has_written(&self) -> bool {
+        self.0.between.sent.get()
+    }
+
+    /// Ready when more can be taken.
+    pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.has_room() {
+            return Poll::Ready(());
+        }
+        self.0.between.stream.sleep(cx);
+        Poll::Pending
+    }
+}
+
+/// A request that is about to be sent.
+pub(super) struct Errand {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) head: Headers,
+    /// An empty block, of the kind that the response's head is read into.
+    pub(super) response: Headers,
+    pub(super) has_body: bool,
+    pub(super) asked: Asked,
+}
+
+/// Sends a request on a connection, in a task of its own.
+pub(super) fn start(lease: Lease, errand: Errand) -> UpstreamSide<'static> {
+    let between = Rc::new(Between::default());
+    let run = run(lease, errand, Rc::clone(&between));
+    let task = tokio::task::spawn_local(run).abort_handle();
+    let relay = Rc::new(Relay { between, task });
+    UpstreamSide {
+        limits: HeadLimits::RESPONSE,
+        reader: Some(Reader::Relayed(RelayReader {
+            relay: Rc::clone(&relay),
+            at_end: false,
+        })),
+        writer: Writer::Relayed(RelayWriter(Rc::clone(&relay))),
+        head: Await::Relayed(relay),
+        interim: false,
+    }
+}
+
+async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
+    let opening = (errand.has_body, None);
+    let cluster = Arc::clone(&errand.cluster);
+    match lease {
+        Lease::Http1(mut lease) => {
+            let opened = open_http1(lease.parts(), &mut errand.head, opening, cluster.spec());
+            let Some(upstream) = opened else {
+                lease.release(Release::Reuse);
+                return between.tell(Event::Failed(Kind::Unencodable));
+            };
+            let mut talk = Talk::new(upstream, errand, &between);
+            let outcome = poll_fn(|cx| talk.poll_head(cx)).await;
+            let keeps = talk.answer.is_some_and(Answer::keeps_connection);
+            let whole = talk.answer.is_some() && poll_fn(|cx| talk.poll_body(cx)).await;
+            drop(talk);
+            lease.record(outcome);
+            lease.release(if whole && keeps {
+                Release::Reuse
+            } else if whole {
+                Release::ClosedByPeer
+            } else {
+                Release::Close
+            });
+        }
+        Lease::Http2(mut lease) => {
+            match open_http2(lease.sender(), &errand.head, opening, cluster.spec()) {
+                Ok(upstream) => {
+                    let mut talk = Talk::new(upstream, errand, &between);
+                    lease.record(poll_fn(|cx| talk.poll_head(cx)).await);
+                    if talk.answer.is_some() {
+                        poll_fn(|cx| talk.poll_body(cx)).await;
+                    }
+                }
+                Err(error) => between.tell(Event::Failed(error.kind)),
+            }
+        }
+        // Only for tunnels, which are not hedged.
+        Lease::Raw(_) => between.tell(Event::Failed(Kind::Unencodable)),
+    }
+}
+
+/// The attempt's own conversation with its upstream.
+struct Talk<'a, 'io> {
+    upstream: UpstreamSide<'io>,
+    errand: Errand,
+    between: &'a Between,
+    read_all: bool,
+    sent_all: bool,
+    broken: bool,
+    answer: Option<Answer>,
+}
+
+impl<'a, 'io> Talk<'a, 'io> {
+    const fn new(upstream: UpstreamSide<'io>, errand: Errand, between: &'a Between) -> Self {
+        Self {
+            upstream,
+            read_all: !errand.has_body,
+            errand,
+            between,
+            sent_all: false,
+            broken: false,
+            answer: None,
+        }
+    }
+
+    /// Ready with what came of the request, once the final head is there or there will be none.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.between.task.sleep(cx);
+        self.poll_up(cx);
+        while self.between.down.borrow().has_room() {
+            let into = &mut self.errand.response;
+            let Poll::Ready(came) = self.upstream.poll_head(cx, self.errand.asked, into) else {
+                return Poll::Pending;
+            };
+            match came {
+                Ok(came) => {
+                    let status = status_of(into);
+                    self.between.tell(Event::Head(came, Box::new(into.clone())));
+                    if let Came::Final(answer) = came {
+                        self.answer = Some(answer);
+                        // What trailers are read into next.
+                        into.clear();
+                        return Poll::Ready(self.outcome(Outcome::Answered(status)));
+                    }
+                }
+                Err(kind) => {
+                    self.between.tell(Event::Failed(kind));
+                    return Poll::Ready(self.outcome(Outcome::Reset));
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn outcome(&self, outcome: Outcome) -> Outcome {
+        if self.between.late.get() {
+            Outcome::Abandoned
+        } else {
+            outcome
+        }
+    }
+
+    /// Ready once the response has ended: whether the connection has nothing more to do.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.between.task.sleep(cx);
+        self.poll_up(cx);
+        while self.between.down.borrow().has_room() {
+            let trailers = &mut self.errand.response;
+            let Some(reader) = &mut self.upstream.reader else {
+                return Poll::Ready(false);
+            };
+            let Poll::Ready(frame) = reader.poll_frame(cx, trailers) else {
+                return Poll::Pending;
+            };
+            match frame {
+                Ok(Frame::Data(data)) => self.between.tell(Event::Data(data)),
+                Ok(Frame::End) => {
+                    self.between.tell(Event::End(None));
+                    return Poll::Ready(self.sent_all && !self.broken);
+                }
+                Ok(Frame::Trailers) => {
+                    let block = Box::new(trailers.clone());
+                    self.between.tell(Event::End(Some(block)));
+                    return Poll::Ready(self.sent_all && !self.broken);
+                }
+                Err(error) => {
+                    self.between.tell(Event::Broken(error));
+                    return Poll::Ready(false);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Moves what is there of the request's body.
+    fn poll_up(&mut self, cx: &mut Context<'_>) {
+        let writer = &mut self.upstream.writer;
+        while !self.sent_all {
+            let mut starved = false;
+            while !self.read_all && writer.has_room() {
+                let piece = self.between.up.borrow_mut().pop(Piece::len);
+                match piece {
+                    Some(Piece::Data(data)) => writer.push(data),
+                    Some(Piece::End(trailers)) => {
+                        self.read_all = true;
+                        writer.push_end(trailers.as_deref());
+                    }
+                    None => {
+                        starved = true;
+                        break;
+                    }
+                }
+                self.between.stream.wake();
+            }
+            let flushed = writer.poll_flush(cx);
+            self.between.sent.set(writer.has_written());
+            match flushed {
+                Poll::Ready(Ok(())) if self.read_all => self.sent_all = true,
+                Poll::Ready(Ok(())) if !starved => {}
+                Poll::Ready(Ok(())) | Poll::Pending => break,
+                // The answer will say why.
+                Poll::Ready(Err(_)) => (self.sent_all, self.broken) = (true, true),
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The upstream's side of one stream, up to the head of its response.
+//!
+//! Owns how that head is waited for in each protocol, what comes before it, and what a failure on the
+//! way means. Behind the head there is a [`Reader`] as on the client's side. Made by
+//! [`super::forward`], read by [`super::conversation`] and [`super::mirror`].
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+
+use super::error::Kind;
+use super::h1::head::HeadParser;
+use super::h1::{BodyLength, HeadLimits, MethodKind};
+use super::h2 as h2_glue;
+use super::io::{H1Reader, H2Reader, Reader, Writer};
+use super::relay::Relay;
+use super::stream::Tunnel;
+use crate::headers::{Headers, Known};
+
+/// The upstream's side of one stream.
+pub(super) struct UpstreamSide<'io> {
+    /// How large the response's head may be.
+    pub(super) limits: HeadLimits,
+    /// Where the response comes from; on HTTP/2 once its head is there.
+    pub(super) reader: Option<Reader<'io>>,
+    pub(super) writer: Writer<'io>,
+    pub(super) head: Await,
+    /// Whether anything came before the final response.
+    pub(super) interim: bool,
+}
+
+/// How the response's head is waited for.
+pub(super) enum Await {
+    Http1(HeadParser),
+    Http2(h2::client::ResponseFuture),
+    /// There is none: the upstream has accepted by taking the connection.
+    Accepted,
+    /// By a task of its own.
+    Relayed(Rc<Relay>),
+    Done,
+}
+
+/// What the response's head says about its body.
+#[derive(Clone, Copy)]
+pub(super) struct Answer {
+    pub(super) body: BodyLength,
+    pub(super) keep_alive: bool,
+}
+
+impl Answer {
+    /// Whether nothing follows the head.
+    pub(super) const fn is_empty(self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// Whether the connection may carry another request.
+    pub(super) const fn keeps_connection(self) -> bool {
+        self.keep_alive
+    }
+}
+
+impl UpstreamSide<'_> {
+    /// Reads the head of the final response into `into`, passing over interim ones.
+    pub(super) fn poll_final_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Asked,
+        into: &mut Headers,
+    ) -> Poll<Result<Answer, Kind>> {
+        loop {
+            if let Came::Final(answer) = ready!(self.poll_head(cx, asked, into))? {
+                return Poll::Ready(Ok(answer));
+            }
+        }
+    }
+
+    /// Reads the head of the next response into `into`: of an interim one or of the final one.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Asked,
+        into: &mut Headers,
+    ) -> Poll<Result<Came, Kind>> {
+        let limits = self.limits;
+        match &mut self.head {
+            Await::Http1(parser) => {
+                let Some(Reader::H1(reader)) = &mut self.reader else {
+                    return Poll::Pending;
+                };
+                let came = ready!(poll_http1_head(cx, (parser, limits), reader, asked, into))?;
+                match came {
+                    Came::Interim(_) => self.interim = true,
+                    Came::Final(_) => self.head = Await::Done,
+                }
+                Poll::Ready(Ok(came))
+            }
+            Await::Http2(response) => {
+                if let Some(interim) = ready!(response.poll_informational(cx)) {
+                    let (parts, ()) = interim.map_err(|error| before_head(&error))?.into_parts();
+                    h2_glue::response_from(&parts, into);
+                    self.interim = true;
+                    return Poll::Ready(Ok(Came::Interim(parts.status.as_u16())));
+                }
+                let response = ready!(Pin::new(response).poll(cx));
+                let (parts, body) = response.map_err(|error| before_head(&error))?.into_parts();
+                h2_glue::response_from(&parts, into);
+                if into.len() > limits.fields as usize + 1 {
+                    return Poll::Ready(Err(Kind::UpstreamReset));
+                }
+                let ended = body.is_end_stream();
+                self.reader = Some(Reader::H2(H2Reader::new(body)));
+                self.head = Await::Done;
+                let body = if ended {
+                    BodyLength::None
+                } else {
+                    length_of(into)
+                };
+                Poll::Ready(Ok(Came::Final(Answer {
+                    body,
+                    keep_alive: true,
+                })))
+            }
+            Await::Accepted => {
+                self.head = Await::Done;
+                into.clear();
+                into.append_known(Known::Status, b"200");
+                Poll::Ready(Ok(Came::Final(Answer {
+                    body: BodyLength::UntilClose,
+                    keep_alive: false,
+                })))
+            }
+            Await::Relayed(relay) => {
+                let came = ready!(relay.poll_head(cx, into))?;
+                match came {
+                    Came::Interim(_) => self.interim = true,
+                    Came::Final(_) => self.head = Await::Done,
+                }
+                Poll::Ready(Ok(came))
+            }
+            Await::Done => Poll::Pending,
+        }
+    }
+
+    /// Lets an attempt that is in a task of its own go on although it has taken too long. Whether it
+    /// is such a one, and nothing of its response has come.
+    pub(super) fn goes_on_late(&self) -> bool {
+        match &self.head {
+            Await::Relayed(relay) if !self.interim => {
+                relay.note_late();
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Which head came.
+#[derive(Clone, Copy)]
+pub(super) enum Came {
+    /// That of an interim response, with its status.
+    Interim(u16),
+    /// That of the response.
+    Final(Answer),
+}
+
+/// What of the request tells how the response's head is read.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) method: MethodKind,
+    pub(super) tunnel: Option<Tunnel>,
+}
+
+impl Asked {
+    /// Whether a response of that status opens the tunnel that was asked for.
+    const fn is_opened_by(self, status: u16) -> bool {
+        match self.tunnel {
+            Some(tunnel) => tunnel.is_opened_by(status),
+            None => false,
+        }
+    }
+}
+
+/// The length that an HTTP/2 response declares.
+fn length_of(headers: &Headers) -> BodyLength {
+    let declared = headers.known(Known::ContentLength);
+    let length = declared.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    length.map_or(BodyLength::Chunked, BodyLength::Length)
+}
+
+fn poll_http1_head(
+    cx: &mut Context<'_>,
+    (parser, limits): (&mut HeadParser, HeadLimits),
+    reader: &mut H1Reader<'_>,
+    asked: Asked,
+    into: &mut Headers,
+) -> Poll<Result<Came, Kind>> {
+    loop {
+        match parser.response(reader.buf, limits, asked.method, into) {
+            Ok(Some(head)) => {
+                reader.buf.advance(head.consumed);
+                if asked.is_opened_by(head.status) {
+                    if head.status == 101 && !into.has(Known::Upgrade) {
+                        return Poll::Ready(Err(Kind::UpstreamProtocol));
+                    }
+                    reader.begin_tunnel(true);
+                    return Poll::Ready(Ok(Came::Final(Answer {
+                        body: BodyLength::UntilClose,
+                        keep_alive: false,
+                    })));
+                }
+                match head.status {
+                    // Nothing asked for another protocol.
+                    101 => return Poll::Ready(Err(Kind::UpstreamProtocol)),
+                    100..=199 => return Poll::Ready(Ok(Came::Interim(head.status))),
+                    _ => {}
+                }
+                reader.expect(head.body, limits);
+                return Poll::Ready(Ok(Came::Final(Answer {
+                    body: head.body,
+                    keep_alive: head.keep_alive,
+                })));
+            }
+            Ok(None) => {}
+            Err(_) => return Poll::Ready(Err(Kind::UpstreamProtocol)),
+        }
+        match ready!(reader.poll_fill(cx)) {
+            Ok(0) | Err(_) if parser.has_started() => {
+                return Poll::Ready(Err(Kind::UpstreamProtocol));
+            }
+            Ok(0) | Err(_) => return Poll::Ready(Err(Kind::UpstreamClosed)),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// What an HTTP/2 failure before the head means.
+pub(super) fn before_head(error: &h2::Error) -> Kind {
+    if error.is_reset() && error.is_remote() {
+        match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => Kind::UpstreamRefused,
+            _ => Kind::UpstreamReset,
+        }
+    } else if error.is_go_away() && error.is_remote() {
+        // The stream is above the last one that the peer will look at (RFC 9113 §6.8).
+        Kind::UpstreamRefused
+    } else if error.is_io() || error.is_go_away() {
+        Kind::UpstreamClosed
+    } else {
+        Kind::UpstreamProtocol
+    }
+}
+
+pub(super) fn status_of(response: &Headers) -> u16 {
+    let text = response
+        .known(Known::Status)
+        .and_then(|text| std::str::from_utf8(text).ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or(502)
+}
