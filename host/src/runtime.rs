@@ -248,8 +248,9 @@ pub struct Upgrade {
     pub kind: Box<[u8]>,
     /// `enabled`: whether it is allowed where the route does not say.
     pub enabled: bool,
-    /// `filters`, in place of those of the connection manager; none where they stay.
-    pub filters: Option<Arc<[FilterSlot]>>,
+    /// `filters`, in place of those of the connection manager, and where their configurations for a
+    /// route begin; none where they stay.
+    pub filters: Option<(usize, Arc<[FilterSlot]>)>,
 }
 
 /// The HTTP connection manager (`HttpConnectionManager`).
@@ -264,6 +265,9 @@ pub struct ConnectionManager {
     pub via: Option<Vec<u8>>,
     /// What is done to the heads of requests.
     pub hygiene: HygieneRules,
+    /// `stream_flush_timeout`: none where `stream_idle_timeout` goes on; inside, no limit where it is
+    /// `None`.
+    pub stream_flush_timeout: Option<Option<Duration>>,
     /// `proxy_100_continue`: whether interim responses are passed on, and `expect` with them.
     pub passes_interim: bool,
     /// `always_set_request_id_in_response`.

@@ -25,6 +25,10 @@ import wsproto.frame_protocol
 MIB = 1024 * 1024
 
 
+def choose(_connection, offered):
+    return "chat" if "chat" in offered else None
+
+
 async def upstream(connection):
     if connection.request.path == "/hello":
         await connection.send("hello")
@@ -168,6 +172,8 @@ class Over2:
         self.h2.send_headers(stream, [
             (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
             (":path", "/echo"), (":authority", "a.example"), ("sec-websocket-version", "13"),
+            # Not of HTTP/2, but the upstream speaks HTTP/1.1 and wants it.
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ])
         self.flush()
         self.streams[stream] = wsproto.connection.Connection(wsproto.connection.ConnectionType.CLIENT)
@@ -229,7 +235,7 @@ class Over2:
 
 async def main(proxy, upstream_port):
     failed = []
-    async with serve(upstream, "127.0.0.1", int(upstream_port), max_size=None, subprotocols=["chat"]):
+    async with serve(upstream, "127.0.0.1", int(upstream_port), max_size=None, select_subprotocol=choose):
         over1 = Over1(proxy)
         checks = [(name, getattr(over1, name)) for name in dir(over1) if name.startswith("check")]
         for name, check in checks:

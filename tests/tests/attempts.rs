@@ -1,7 +1,5 @@
 //! Attempts end to end: connections that end under a request, and copies that fall behind.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test suite")]
-
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::thread;

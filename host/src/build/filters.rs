@@ -24,14 +24,15 @@ use crate::observe::registry::Scope;
 use crate::wasm::{self, Component, FilterSlot, Grants, SlotBuilder, SlotSpec};
 
 impl Workshop<'_> {
-    /// The chain of a connection manager, to be configured for its routes. `stat_prefix` is the
-    /// manager's.
+    /// Adds the filters of a connection manager, or those of one of its upgrades, to `chain`, to be
+    /// configured for its routes. `stat_prefix` is the manager's.
     pub(super) fn http_filters(
         &mut self,
         written: &[HttpFilter],
         stat_prefix: &str,
+        chain: &mut Chain,
         place: Place<'_>,
-    ) -> Chain {
+    ) {
         let is_router =
             |filter: &HttpFilter| matches!(filter.typed_config, HttpFilterConfig::Router(_));
         match written.iter().position(is_router) {
@@ -60,13 +61,12 @@ impl Workshop<'_> {
                     .hint("add envoy.filters.http.router as the last filter");
             }
         }
-        let mut chain = Chain::new();
+        chain.begin_part();
         for (index, filter) in written.iter().enumerate() {
             let place = place.index(index);
             let slot = self.http_filter(filter, stat_prefix, place.field("typed_config"));
             chain.push(filter, slot);
         }
-        chain
     }
 
     fn http_filter(

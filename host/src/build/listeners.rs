@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::Workshop;
 use super::manager::{http2_settings, request_rules};
+use super::per_filter::Chain;
 use crate::config::Place;
 use crate::config::address::CidrRange;
 use crate::config::filter::HttpFilterConfig;
 use crate::config::http_connection_manager::{
-    CodecType, HttpConnectionManager, ServerHeaderTransformation, UpgradeConfig,
+    CodecType, HttpConnectionManager, ServerHeaderTransformation,
 };
 use crate::config::listener::{
     FilterChain as WrittenChain, Listener as Written, NetworkFilter, NetworkFilterConfig,
@@ -25,7 +26,6 @@ use crate::runtime::{
     Upgrade,
 };
 use crate::tcp::gate::Gate;
-use crate::wasm::FilterSlot;
 
 /// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -184,10 +184,25 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<ConnectionManager> {
         let filters = place.field("http_filters");
-        let mut chain = self.http_filters(&written.http_filters, &written.stat_prefix, filters);
+        let mut chain = Chain::new();
+        self.http_filters(
+            &written.http_filters,
+            &written.stat_prefix,
+            &mut chain,
+            filters,
+        );
+        let mut upgrades = self.upgrades(written, &mut chain, place.field("upgrade_configs"));
         let outermost = chain.outermost();
         let routes = place.field("route_config");
         let routes = self.routes(written.route_config(), &mut chain, routes);
+        let mut parts = chain.finish().into_iter();
+        let filters = parts.next().map(|(_, filters)| filters).unwrap_or_default();
+        for upgrade in upgrades
+            .iter_mut()
+            .filter(|upgrade| upgrade.filters.is_some())
+        {
+            upgrade.filters = parts.next();
+        }
         let hygiene = self.hygiene(written, place);
         let loggers = self.access_logs(&written.access_log, place.field("access_log"));
         let log_filters = self.log_filters(&written.access_log, place.field("access_log"));
@@ -217,6 +232,7 @@ impl Workshop<'_> {
                 .and_then(WrittenDuration::non_zero),
             http1_safe_max_connection_duration: written.http1_safe_max_connection_duration,
             stream_idle_timeout: or_off(written.stream_idle_timeout, Duration::from_mins(5)),
+            stream_flush_timeout: written.stream_flush_timeout.map(WrittenDuration::non_zero),
             max_stream_duration: common
                 .max_stream_duration
                 .and_then(WrittenDuration::non_zero),
@@ -237,18 +253,24 @@ impl Workshop<'_> {
                 .unwrap_or(false),
             http2: http2_settings(&http2),
             routes: routes?,
-            filters: chain.finish(),
+            filters,
             variants: outermost.variants(),
             loggers,
             log_filters,
             local_replies,
-            upgrades: self.upgrades(written, place.field("upgrade_configs")),
+            upgrades: upgrades.into(),
             stat_prefix: written.stat_prefix.clone(),
             stats,
         })
     }
 
-    fn upgrades(&mut self, written: &HttpConnectionManager, place: Place<'_>) -> Box<[Upgrade]> {
+    /// The upgrades, those with filters of their own with a place for these, which are added to `chain`.
+    fn upgrades(
+        &mut self,
+        written: &HttpConnectionManager,
+        chain: &mut Chain,
+        place: Place<'_>,
+    ) -> Vec<Upgrade> {
         let mut built: Vec<Upgrade> = Vec::new();
         for (index, upgrade) in written.upgrade_configs.iter().enumerate() {
             let (here, kind) = (place.index(index), &upgrade.upgrade_type);
@@ -263,35 +285,18 @@ impl Workshop<'_> {
                     )
                     .related_place(place.index(first).field("upgrade_type"), "the first one");
             }
-            let filters = self.upgrade_filters(upgrade, &written.stat_prefix, here);
+            let filters = (!upgrade.filters.is_empty()).then(|| {
+                let place = here.field("filters");
+                self.http_filters(&upgrade.filters, &written.stat_prefix, chain, place);
+                (0, Arc::default())
+            });
             built.push(Upgrade {
                 kind: kind.as_bytes().into(),
                 enabled: upgrade.enabled.unwrap_or(true),
                 filters,
             });
         }
-        built.into()
-    }
-
-    /// The filters of an upgrade, which no route configures or switches; none where it has none of
-    /// its own.
-    fn upgrade_filters(
-        &mut self,
-        written: &UpgradeConfig,
-        stat_prefix: &str,
-        place: Place<'_>,
-    ) -> Option<Arc<[FilterSlot]>> {
-        let place = place.field("filters");
-        if let Some(off) = written.filters.iter().position(|filter| filter.disabled) {
-            self.diagnostics.error(
-                place.index(off).field("disabled"),
-                "not supported by nuncio: a filter of an upgrade that routes switch on",
-            );
-        }
-        (!written.filters.is_empty()).then(|| {
-            self.http_filters(&written.filters, stat_prefix, place)
-                .finish()
-        })
+        built
     }
 
     pub(super) fn range(&mut self, written: &CidrRange, place: Place<'_>) -> Option<Cidr> {

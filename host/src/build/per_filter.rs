@@ -22,9 +22,12 @@ use crate::nearest::nearest;
 use crate::variant::{Variant, Variants};
 use crate::wasm::{FilterSlot, RouteConfig, SlotBuilder};
 
-/// The filters of a chain, in its order.
+/// The filters of a connection manager, in their order, and behind them those of its upgrades that
+/// have filters of their own.
 pub(super) struct Chain {
     filters: Vec<Filter>,
+    /// Where the filters of the manager begin, and of each of those upgrades.
+    parts: Vec<usize>,
     /// Numbers of places where filters are configured for routes.
     places: u32,
 }
@@ -115,8 +118,14 @@ impl Chain {
     pub(super) const fn new() -> Self {
         Self {
             filters: Vec::new(),
+            parts: Vec::new(),
             places: 0,
         }
+    }
+
+    /// What is pushed next is of the next part.
+    pub(super) fn begin_part(&mut self) {
+        self.parts.push(self.filters.len());
     }
 
     pub(super) fn push(&mut self, written: &HttpFilter, slot: Option<SlotBuilder>) {
@@ -141,10 +150,22 @@ impl Chain {
         )
     }
 
-    /// The slots, once all routes are built.
-    pub(super) fn finish(self) -> Arc<[FilterSlot]> {
-        let slots = self.filters.into_iter().filter_map(|filter| filter.slot);
-        slots.map(SlotBuilder::finish).collect()
+    /// The slots of each part with the place of its first filter, once all routes are built.
+    pub(super) fn finish(mut self) -> Vec<(usize, Arc<[FilterSlot]>)> {
+        let mut parts: Vec<_> = self
+            .parts
+            .iter()
+            .rev()
+            .map(|first| {
+                let slots = self
+                    .filters
+                    .drain(*first..)
+                    .filter_map(|filter| filter.slot);
+                (*first, slots.map(SlotBuilder::finish).collect())
+            })
+            .collect();
+        parts.reverse();
+        parts
     }
 }
 

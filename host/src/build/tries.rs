@@ -24,6 +24,7 @@ impl Workshop<'_> {
         let times = TimesSpec {
             timeout: get(written.timeout),
             idle_timeout: get(written.idle_timeout),
+            flush_timeout: get(written.flush_timeout),
             max_grpc_timeout: get(written.max_grpc_timeout),
             grpc_timeout_offset: get(written.grpc_timeout_offset),
             max_stream_duration: written.max_stream_duration.map(stream_duration),
@@ -181,15 +182,7 @@ impl Workshop<'_> {
         let avoids = self.avoids(written, place);
         let update_frequency = written.retry_priority.as_ref().and_then(|priority| {
             let RetryPriorityConfig::PreviousPriorities(config) = &priority.typed_config;
-            let here = place.field("retry_priority").field("typed_config");
-            match u32::try_from(config.update_frequency) {
-                Ok(tries @ 1..) => Some(tries),
-                _ => {
-                    let here = here.field("update_frequency");
-                    self.diagnostics.error(here, "must be at least 1");
-                    None
-                }
-            }
+            u32::try_from(config.update_frequency).ok()
         });
         RetrySpec {
             retry_on: written.retry_on.clone(),

@@ -84,6 +84,10 @@ pub struct HttpConnectionManager {
     /// Whether responses have `x-request-id` as well.
     #[serde(default)]
     pub always_set_request_id_in_response: bool,
+    /// How long a client may take to receive the rest of a response once all of that has come;
+    /// `stream_idle_timeout` by default, 0 is without limit.
+    #[serde(default)]
+    pub stream_flush_timeout: Option<Duration>,
     /// Whether interim responses (1xx) are passed on, and `expect: 100-continue` is for the upstream
     /// to answer. The proxy does that itself by default.
     #[serde(default)]

@@ -346,6 +346,10 @@ pub struct RouteAction {
     /// limit.
     #[serde(default)]
     pub idle_timeout: Option<Duration>,
+    /// How long a client may take to receive the rest of a response once all of that has come, in place
+    /// of the connection manager's; 0 is without limit.
+    #[serde(default)]
+    pub flush_timeout: Option<Duration>,
     /// How long a stream may last, in place of `timeout`.
     #[serde(default)]
     pub max_stream_duration: Option<MaxStreamDuration>,

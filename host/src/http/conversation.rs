@@ -315,7 +315,12 @@ impl Conversation<'_> {
                 let before = pump.frames();
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
                 if pump.frames() != before {
-                    limits.active(clock::now());
+                    let now = clock::now();
+                    if pump.has_read_all() {
+                        limits.response_ended(now);
+                    } else {
+                        limits.active(now);
+                    }
                 }
                 match polled {
                     Poll::Pending => return Ok(Poll::Pending),

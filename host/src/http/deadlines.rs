@@ -22,6 +22,8 @@ pub(super) struct Deadlines {
     /// Of the stream; from its beginning on.
     duration: Option<Instant>,
     idle_after: Option<Duration>,
+    /// What takes the place of that once all of the response has come.
+    flush_after: Option<Option<Duration>>,
     idle: Option<Instant>,
     attempt: Attempt,
     /// When the request's last byte was there.
@@ -63,6 +65,7 @@ impl Deadlines {
             request: stream.overdue_at(),
             duration: after(started, stream.duration),
             idle_after,
+            flush_after: stream.flush_timeout(),
             idle: after(received.unwrap_or(started), idle_after),
             attempt: Attempt::default(),
             received: None,
@@ -113,6 +116,12 @@ impl Deadlines {
     /// The response has begun.
     pub(super) const fn answered(&mut self) {
         self.attempt.limit = None;
+    }
+
+    /// All of the response has come; its client may have more to receive.
+    pub(super) fn response_ended(&mut self, now: Instant) {
+        self.idle_after = self.flush_after.unwrap_or(self.idle_after);
+        self.active(now);
     }
 
     /// Something was read or written.

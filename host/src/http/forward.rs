@@ -32,7 +32,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::observe::metrics::VirtualClusterStats;
-use crate::route::{self, Action, Forward, Retries, Times};
+use crate::route::{self, Action, Forward, RequestTimes, Retries, Times};
 use crate::socket::Socket;
 use crate::upstream::{
     Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome,
@@ -372,12 +372,13 @@ fn plan(
     let alternative = exchange
         .request
         .remove_known(Known::XEnvoyUpstreamRqTimeoutAltResponse);
-    let hedges = match exchange.request.known(Known::XEnvoyHedgeOnPerTryTimeout) {
-        Some(b"true") => true,
-        Some(b"false") => false,
-        _ => forward.is_some_and(|forward| forward.tries.hedges),
-    };
-    let mut attempts = Attempts::new(cluster, priority(forward), times, retries);
+    let hedges = hedges(&exchange.request, forward);
+    let mut told = times;
+    if hedges {
+        // A try that takes too long may still be the one: it is told the time of all.
+        told.per_try = None;
+    }
+    let mut attempts = Attempts::new(cluster, priority(forward), told, retries);
     attempts.hash = hash;
     attempts.group.clone_from(&stream.group);
     attempts.criteria = route.as_ref().and_then(|route| route.criteria(pick));
@@ -398,30 +399,56 @@ fn plan(
         exchange.request.remove_known(control);
     }
     if let Some(forward) = forward
-        && !forward.tries.mirrors.is_empty()
         && stream.tunnel.is_none()
     {
-        let copies = mirror::start(
-            stream,
-            &forward.tries.mirrors,
-            attempts.priority,
-            // Without any limit a cluster that never answers would keep all its copies.
-            times.total.or_else(|| stream.idle_timeout()),
-        );
-        attempts.copy_to(copies);
+        copy(stream, forward, &mut attempts, times.total);
     }
     let late_status = if alternative { 204 } else { 504 };
-    let mut own_times = times;
+    let limits = bound(stream, &mut attempts, times, (late_status, hedges));
+    Ok((attempts, limits))
+}
+
+/// Whether a try that takes too long goes on beside the next: the request's own word counts.
+fn hedges(request: &Headers, forward: Option<&Forward>) -> bool {
+    match request.known(Known::XEnvoyHedgeOnPerTryTimeout) {
+        Some(b"true") => true,
+        Some(b"false") => false,
+        _ => forward.is_some_and(|forward| forward.tries.hedges),
+    }
+}
+
+/// Starts the copies of the request.
+fn copy(
+    stream: &Stream<'_, '_>,
+    forward: &Forward,
+    attempts: &mut Attempts,
+    timeout: Option<Duration>,
+) {
+    let mirrors = &forward.tries.mirrors;
+    if !mirrors.is_empty() {
+        // Without any limit a cluster that never answers would keep all its copies.
+        let timeout = timeout.or_else(|| stream.idle_timeout());
+        let copies = mirror::start(stream, mirrors, attempts.priority, timeout);
+        attempts.copy_to(copies);
+    }
+}
+
+/// When the request and its tries have to end.
+fn bound(
+    stream: &Stream<'_, '_>,
+    attempts: &mut Attempts,
+    mut times: RequestTimes,
+    (late_status, hedges): (u16, bool),
+) -> Deadlines {
     if hedges && !attempts.has_retries() {
         // A try that nothing follows has as long as there is.
-        (own_times.per_try, own_times.per_try_idle) = (None, None);
+        (times.per_try, times.per_try_idle) = (None, None);
     }
-    let has_limit = own_times.per_try.is_some() || own_times.per_try_idle.is_some();
+    let has_limit = times.per_try.is_some() || times.per_try_idle.is_some();
     if hedges && has_limit && stream.tunnel.is_none() {
         attempts.hedge();
     }
-    let limits = Deadlines::new(stream, own_times, late_status);
-    Ok((attempts, limits))
+    Deadlines::new(stream, times, late_status)
 }
 
 fn priority(forward: Option<&Forward>) -> Priority {

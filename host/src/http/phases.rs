@@ -33,6 +33,8 @@ pub(crate) struct Chain<'a> {
     manager: &'a ConnectionManager,
     /// Those of the connection manager, or of the protocol that the stream changes to.
     filters: &'a [FilterSlot],
+    /// Where the configurations of a route for these begin in its list.
+    first: usize,
     /// The stream's data.
     pub(crate) exchange: &'a mut Box<Exchange>,
     states: &'a mut Vec<SlotState>,
@@ -97,6 +99,7 @@ impl<'a> Chain<'a> {
             worker,
             manager,
             filters: &manager.filters,
+            first: 0,
             exchange,
             states,
             reached: 0,
@@ -105,10 +108,11 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Changes to other filters, before any has seen the stream. What routes say is about those of
-    /// the connection manager, not about these.
-    pub(crate) fn change(&mut self, filters: &'a [FilterSlot]) {
+    /// Changes to other filters, before any has seen the stream. What routes configure of them begins
+    /// at `first` of their lists.
+    pub(crate) fn change(&mut self, first: usize, filters: &'a [FilterSlot]) {
         self.filters = filters;
+        self.first = first;
         self.states.clear();
         self.states.resize_with(
             filters.len() + self.manager.loggers.len(),
@@ -126,9 +130,11 @@ impl<'a> Chain<'a> {
         self.streams = Streams::default();
     }
 
-    /// Whether routes may have something to say to its filters.
-    fn has_variants(&self) -> bool {
-        std::ptr::eq(self.filters, &*self.manager.filters)
+    /// What a route configures of these filters.
+    fn own<'v>(&self, variants: Option<&'v [Variant]>) -> &'v [Variant] {
+        let end = self.first + self.filters.len();
+        let own = variants.and_then(|variants| variants.get(self.first..end));
+        own.unwrap_or_default()
     }
 
     fn slot(&mut self, index: usize) -> Option<(&'a FilterSlot, &mut SlotState)> {
@@ -142,16 +148,15 @@ impl<'a> Chain<'a> {
     /// Gives each filter the configuration of the route that was matched first, and leaves out those
     /// that it does not want.
     pub(crate) fn begin(&mut self, variants: Option<&[Variant]>) {
-        let variants = variants.filter(|_| self.has_variants());
-        for (state, variant) in self.states.iter_mut().zip(variants.unwrap_or_default()) {
+        let variants = self.own(variants);
+        for (state, variant) in self.states.iter_mut().zip(variants) {
             state.set_variant(*variant);
         }
     }
 
     /// Gives each filter the configuration of another route.
     fn change_route(&mut self, variants: Option<&[Variant]>) {
-        let variants = variants.filter(|_| self.has_variants());
-        let variants = variants.unwrap_or_default().iter().copied();
+        let variants = self.own(variants).iter().copied();
         let variants = variants.chain(std::iter::repeat(Variant::BASE));
         for (state, variant) in self.states.iter_mut().zip(variants) {
             state.set_variant(state.variant().followed_by(variant));

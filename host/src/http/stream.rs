@@ -312,8 +312,8 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
             Asks::Nothing => Tunnel::Connect,
         });
-        if let Some(filters) = of_manager.and_then(|upgrade| upgrade.filters.as_deref()) {
-            self.chain.change(filters);
+        if let Some((first, filters)) = of_manager.and_then(|upgrade| upgrade.filters.as_ref()) {
+            self.chain.change(*first, filters);
         }
         self.incoming.has_body = true;
         self.reader.begin_tunnel();
@@ -337,6 +337,15 @@ impl<'a, 'io> Stream<'a, 'io> {
             Action::Redirect(_) | Action::Direct(_) => None,
         });
         route.unwrap_or(self.around.manager.stream_idle_timeout)
+    }
+
+    /// How long the client may take to receive the rest of a response; none where that is not said.
+    pub(super) fn flush_timeout(&self) -> Option<Option<Duration>> {
+        let route = self.route.as_deref().and_then(|route| match &route.action {
+            Action::Forward(forward) => forward.times.flush,
+            Action::Redirect(_) | Action::Direct(_) => None,
+        });
+        route.or(self.around.manager.stream_flush_timeout)
     }
 
     /// Whether the client has sent all of its request, and it was read.

@@ -16,6 +16,9 @@ use super::timer::after;
 use crate::clock;
 use crate::wasm::Upstream;
 
+/// What a deadline says, by whether all of the request is there.
+type Late = fn(bool) -> Kind;
+
 impl Stream<'_, '_> {
     /// Shows the request to its filters, up to the one that says where it goes or answers itself.
     pub(super) async fn filter_request(&mut self) -> Result<Result<Upstream, Box<Reply>>, Error> {
@@ -24,8 +27,7 @@ impl Stream<'_, '_> {
         let end = !self.incoming.has_body;
         let idle = self.idle_timeout();
         let started = self.chain.exchange.timing.started;
-        // What each says depends on whether all of the request is there.
-        let fixed: [(Option<Instant>, fn(bool) -> Kind); 2] = [
+        let fixed: [(Option<Instant>, Late); 2] = [
             (self.overdue_at(), |_| Kind::RequestOverdue),
             (after(started, self.duration), |received| {
                 Kind::MaxDuration { received }
@@ -51,8 +53,7 @@ impl Stream<'_, '_> {
                 if let Poll::Ready(walked) = walk.as_mut().poll(cx) {
                     return Poll::Ready(Ok(walked));
                 }
-                let mut first: (_, fn(bool) -> Kind) =
-                    (after(active.get(), idle), |_| Kind::StreamIdle);
+                let mut first: (_, Late) = (after(active.get(), idle), |_| Kind::StreamIdle);
                 for (at, late) in fixed {
                     if at.is_some_and(|at| first.0.is_none_or(|first| at < first)) {
                         first = (at, late);

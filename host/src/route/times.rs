@@ -25,6 +25,9 @@ pub struct Times {
     /// Without a byte in either direction, in place of the connection manager's; inside, no limit
     /// where it is `None`.
     pub idle: Option<Option<Duration>>,
+    /// For the client to receive the rest of a response, in place of the connection manager's; inside,
+    /// no limit where it is `None`.
+    pub flush: Option<Option<Duration>>,
     max_grpc: Option<Duration>,
     grpc_offset: Option<Duration>,
     stream: Option<StreamDuration>,
@@ -56,6 +59,7 @@ impl Times {
         Self {
             timeout: non_zero(spec.timeout.unwrap_or(DEFAULT_TIMEOUT)),
             idle: spec.idle_timeout.map(non_zero),
+            flush: spec.flush_timeout.map(non_zero),
             max_grpc: spec.max_grpc_timeout,
             grpc_offset: spec.grpc_timeout_offset,
             stream: spec.max_stream_duration.map(|spec| StreamDuration {

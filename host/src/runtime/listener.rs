@@ -103,7 +103,7 @@ impl FilterChain {
                 slots.extend(manager.filters.iter().chain(&*manager.loggers));
                 let upgrades = manager.upgrades.iter();
                 let filters = upgrades.filter_map(|upgrade| upgrade.filters.as_ref());
-                slots.extend(filters.flat_map(|filters| filters.iter()));
+                slots.extend(filters.flat_map(|(_, filters)| filters.iter()));
             }
             Service::Tcp(proxy) => slots.extend(&*proxy.loggers),
             Service::Answer(_) | Service::Echo => {}

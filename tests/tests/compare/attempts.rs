@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nuncio_tests::compare::case::{Case, Group};
+use nuncio_tests::frames;
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::h2_origin::H2Reply;
 use nuncio_tests::origin::{Act, Reply};
@@ -50,6 +51,7 @@ pub(crate) fn group() -> Group {
     let mut cases = hedges();
     cases.extend(asked_for());
     cases.extend(elsewhere());
+    cases.extend(unread());
     cases.push(Case::admin(
         "GET /stats?filter=^cluster.(origin|no_budget).*(retry|timeout|upstream_rq_)",
         &[
@@ -57,7 +59,10 @@ pub(crate) fn group() -> Group {
             "cluster.origin.upstream_rq_2",
             "cluster.origin.upstream_rq_5",
             "cluster.origin.upstream_rq_completed",
-            "cluster.origin.upstream_rq_retry",
+            "cluster.origin.upstream_rq_retry:",
+            "cluster.origin.upstream_rq_retry_backoff",
+            "cluster.origin.upstream_rq_retry_limit",
+            "cluster.origin.upstream_rq_retry_overflow",
             "cluster.origin.upstream_rq_per_try",
             "cluster.origin.upstream_rq_timeout",
             "cluster.origin.upstream_rq_total",
@@ -103,7 +108,7 @@ fn hedges() -> Vec<Case> {
                     .then(Act::Send(bytes(202))),
             ],
         ),
-        get("bad in time", "/hedged", [status(503), hung()]),
+        get("bad in time", "/short", [status(503), hung()]).at("quiet"),
         get(
             "bad in time, then hung",
             "/twice",
@@ -115,7 +120,8 @@ fn hedges() -> Vec<Case> {
             "/twice",
             [hung(), status(503), status(202)],
         ),
-        get("nobody answers", "/short", [hung(), hung()]),
+        // What is left of the time is told otherwise.
+        get("nobody answers", "/short", [hung(), hung()]).at("quiet"),
         get("whatever retry_on says", "/connect", [hung(), status(202)]),
         get("no byte for a while", "/idle", [hung(), status(202)]),
         get("without retries", "/alone", [late(202)]),
@@ -157,6 +163,27 @@ fn asked_for() -> Vec<Case> {
         get("by the virtual host", "/other", first()).replaced("a.example", "hedging.example"),
         get("not by the route", "/off", [hung(), status(202)])
             .replaced("a.example", "hedging.example"),
+    ]
+}
+
+/// Responses that the client has no room for.
+fn unread() -> Vec<Case> {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let ask = |path| {
+        let room = frames::settings(&[(INITIAL_WINDOW_SIZE, 10)]);
+        [room, frames::get(1, path)].concat()
+    };
+    let long = || {
+        Reply::bytes(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}",
+            "x".repeat(99)
+        ))
+    };
+    vec![
+        Case::frames("flush_timeout", ask("/flushed"), Some(1)).reply(long()),
+        Case::frames("stream_flush_timeout", ask("/endless"), Some(1))
+            .at("quiet")
+            .reply(long()),
     ]
 }
 

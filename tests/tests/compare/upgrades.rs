@@ -203,6 +203,14 @@ fn forms() -> Vec<Case> {
             "Connection: Upgrade\r\nUpgrade: filtered\r\n",
         ),
         of(
+            "filters of its own that a route configures",
+            "Connection: Upgrade\r\nUpgrade: filtered\r\nX-Routed: yes\r\n",
+        ),
+        of(
+            "filters of the manager that a route configures for both",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nX-Routed: yes\r\n",
+        ),
+        of(
             "a hop-by-hop field beside it",
             "Connection: Upgrade, X-Hop\r\nX-Hop: 1\r\nUpgrade: websocket\r\n",
         ),

@@ -12,6 +12,8 @@ pub struct TimesSpec {
     pub timeout: Option<Duration>,
     /// `idle_timeout`; zero for no limit.
     pub idle_timeout: Option<Duration>,
+    /// `flush_timeout`; zero for no limit.
+    pub flush_timeout: Option<Duration>,
     /// `max_grpc_timeout`; zero for whatever the request says.
     pub max_grpc_timeout: Option<Duration>,
     /// `grpc_timeout_offset`.
@@ -25,6 +27,7 @@ impl TimesSpec {
     pub const UNSET: Self = Self {
         timeout: None,
         idle_timeout: None,
+        flush_timeout: None,
         max_grpc_timeout: None,
         grpc_timeout_offset: None,
         max_stream_duration: None,
