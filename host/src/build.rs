@@ -15,17 +15,20 @@ use serde_json::{Value, json};
 use crate::config::address::{Address, SocketAddress};
 use crate::config::listener::{Listener, NetworkFilterConfig};
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
-use crate::observe::access_log::{Sink, Sinks, Target};
+use crate::observe::access_log::{Sink, Sinks};
 use crate::observe::metrics::ServerStats;
 use crate::observe::registry::{Registry, Scope};
 use crate::runtime::Snapshot;
 use crate::upstream::Criteria;
+use crate::upstream::balance::zone::Home;
+use crate::upstream::spec::ResolverSpec;
 use crate::values::Values;
 use crate::wasm;
 
 mod balancing;
 mod chains;
 mod clusters;
+mod dns;
 mod filters;
 mod health;
 mod listeners;
@@ -92,6 +95,10 @@ struct Workshop<'a> {
     node: NodeNames,
     /// Where outlier detection writes its events.
     outlier_log: Option<Arc<Sink>>,
+    /// The cluster that this proxy is in itself.
+    home: Option<Arc<Home>>,
+    /// Who resolves names for clusters that do not say so themselves.
+    default_resolver: Arc<ResolverSpec>,
 }
 
 /// What this proxy is called, the command line heeded.
@@ -152,9 +159,13 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         node: node_names,
         values: Arc::clone(&values),
         outlier_log: None,
+        home: None,
+        default_resolver: Arc::default(),
         criteria: Vec::new(),
     };
     shop.outlier_log = shop.outlier_log(&bootstrap, root.field("cluster_manager"));
+    shop.home = shop.home(&bootstrap, root.field("cluster_manager"));
+    shop.default_resolver = shop.default_resolver(&bootstrap, root);
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
@@ -181,6 +192,24 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
 }
 
 impl Workshop<'_> {
+    fn home(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<Arc<Home>> {
+        let name = &bootstrap.cluster_manager.as_ref()?.local_cluster_name;
+        if name.is_empty() {
+            return None;
+        }
+        let clusters = &bootstrap.static_resources.clusters;
+        let found = clusters.iter().find(|cluster| cluster.name == *name);
+        if found.is_none() {
+            let message = format!("local cluster \"{name}\" must be defined");
+            self.diagnostics
+                .error(place.field("local_cluster_name"), message);
+        }
+        let node = bootstrap.node.as_ref();
+        let locality = node.and_then(|node| node.locality.as_ref());
+        let locality = locality.map(balancing::locality_of).unwrap_or_default();
+        Some(Arc::new(Home::new(name.as_str().into(), locality)))
+    }
+
     fn outlier_log(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<Arc<Sink>> {
         let events = bootstrap
             .cluster_manager
@@ -190,15 +219,8 @@ impl Workshop<'_> {
         if events.event_log_path.is_empty() {
             return None;
         }
-        let target = Target::File(events.event_log_path.clone().into());
-        match self.services.sinks.open(target) {
-            Ok(sink) => Some(sink),
-            Err(error) => {
-                let at = place.field("outlier_detection").field("event_log_path");
-                self.diagnostics.error(at, chain(&error));
-                None
-            }
-        }
+        let at = place.field("outlier_detection").field("event_log_path");
+        self.event_log(&events.event_log_path, at)
     }
 
     fn admin(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<SocketAddr> {

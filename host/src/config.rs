@@ -21,6 +21,7 @@ pub mod client_address;
 pub mod cluster;
 mod de;
 pub mod diagnostic;
+pub mod dns;
 pub mod document;
 pub mod endpoint;
 pub mod filter;

@@ -162,6 +162,9 @@ pub const CONFIG_SHOWN_COLUMNS: usize = 120;
 pub const FORMAT_DEPTH: usize = 100;
 /// Largest body that a health check reads to keep the connection; a longer one is cut off.
 pub const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
+/// Bytes of the body of an answer to a health check in which `receive` is looked for:
+/// `response_buffer_size`.
+pub const HEALTH_CHECK_MATCHED_BYTES: usize = 1024;
 
 /// Access-log lines that wait to be written, for each file: beyond it they are counted and lost.
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;

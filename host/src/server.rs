@@ -23,7 +23,8 @@ use crate::listener;
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
 use crate::observe::registry::Scope;
 use crate::runtime::{FilterChain, Listener, Service, Snapshot};
-use crate::upstream::{self, connect, control, pool};
+use crate::upstream::dns::Resolvers;
+use crate::upstream::{self, Cluster, connect, control, pool};
 use crate::values;
 use crate::wasm::Instances;
 use crate::worker::Worker;
@@ -167,15 +168,17 @@ async fn control(
         admin.set_address(address);
     }
     tokio::task::spawn_local(values::watch(Arc::clone(&built.values)));
+    let resolvers = Resolvers::default();
     let _discovery: Vec<control::Handle> = snapshot
         .clusters
         .iter()
         .map(|cluster| {
-            let resolver = control::system_resolver();
+            let names = cluster.spec().discovery.names();
+            let spec = names.map_or_else(Arc::default, |(_, dns)| Arc::clone(&dns.resolver));
             control::spawn(
                 cluster,
                 control::Settings {
-                    resolver,
+                    resolver: resolvers.of(&spec),
                     seed: fastrand::u64(..),
                 },
             )
@@ -270,9 +273,10 @@ fn register(
     listed
 }
 
-/// Waits until every cluster is warm: resolved once, and its first health checks answered.
+/// Waits until every cluster that holds up the start is warm: resolved once, and its first health checks answered.
 async fn warm(snapshot: &Snapshot) {
-    for cluster in &snapshot.clusters {
+    let awaited = |cluster: &&Arc<Cluster>| cluster.spec().holds_up_start;
+    for cluster in snapshot.clusters.iter().filter(awaited) {
         cluster.warm().await;
     }
 }

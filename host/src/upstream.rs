@@ -20,6 +20,8 @@ pub mod metadata;
 pub mod outlier;
 pub mod pool;
 pub mod report;
+#[cfg(test)]
+mod simulation;
 pub mod spec;
 pub mod stats;
 pub mod wish;

@@ -46,7 +46,11 @@ WRAPPERS = {
     for name in ("UInt32", "UInt64", "Int32", "Int64", "Bool", "Double", "Float", "String", "Bytes")
 }
 # What Envoy 1.40 has and the package has not yet: fields of known messages, and messages.
-NEWER_FIELDS = {"envoy.config.route.v3.RouteMatch": ["cookies"]}
+NEWER_FIELDS = {
+    "envoy.config.route.v3.RouteMatch": ["cookies"],
+    "envoy.config.core.v3.HealthCheck": ["name"],
+    "envoy.extensions.clusters.dns.v3.DnsCluster": ["dns_min_refresh_rate{>=1s}"],
+}
 NEWER_MESSAGES = ["envoy.config.route.v3.CookieMatcher name{len>=1} string_match invert_match"]
 # Packages whose top-level messages a configuration can name in an `@type`.
 ROOTS = ("envoy.config.", "envoy.extensions.", "envoy.type.", "xds.type.", "udpa.type.")

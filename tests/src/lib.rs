@@ -4,9 +4,9 @@
 //! [`origin`] and [`h2_origin`] are scripted upstream servers, [`process`] runs nuncio or Envoy on a
 //! configuration whose ports are filled in by [`ports`], [`client`], [`h2_client`] and [`frames`] are
 //! the downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
-//! same case through two proxies and compares all that can be seen from outside. [`config`] writes
-//! configurations, [`guests`] has components to put into them, [`scene`] starts all that, and [`admin`]
-//! reads statistics.
+//! same case through two proxies and compares all that can be seen from outside. [`dns`] is a scripted
+//! name server, [`config`] writes configurations, [`guests`] has components to put into them, [`scene`]
+//! starts all that, and [`admin`] reads statistics.
 //!
 //! Nothing here knows nuncio's insides: the suites find the binary by `$NUNCIO_BIN` or build it.
 
@@ -28,6 +28,7 @@ pub mod admin;
 pub mod client;
 pub mod compare;
 pub mod config;
+pub mod dns;
 pub mod frames;
 pub mod guests;
 pub mod h2_client;

@@ -12,16 +12,18 @@ use http::HeaderValue;
 use super::Workshop;
 use super::metadata::value;
 use crate::config::Place;
-use crate::config::cluster::{Cluster as Written, DiscoveryType, LbConfig, LbPolicy};
-use crate::config::endpoint::{HealthCheckConfig, LbEndpoint, LocalityLbEndpoints};
+use crate::config::cluster::{Cluster as Written, LbConfig, LbPolicy};
+use crate::config::endpoint::{
+    HealthCheckConfig, LbEndpoint, Locality as WrittenLocality, LocalityLbEndpoints,
+};
 use crate::config::load_balancing::{
     CommonLbConfig, ConsistentHashingLbConfig, FallbackPolicy, HashFunction, HealthStatus,
     LbSubsetConfig, LocalityConfig, SelectorFallbackPolicy, SlowStartConfig,
     SubsetSelector as WrittenSelector,
 };
 use crate::config::load_balancing_policy::{
-    ConsistentHashing, ListedPolicy, LocalityLbConfig, LocalitySpecifier, RingHashFunction,
-    SelectionMethod, SlowStart as TypedSlowStart, TypedPolicy,
+    ConsistentHashing, ListedPolicy, LocalityBasis, LocalityLbConfig, LocalitySpecifier,
+    RingHashFunction, SelectionMethod, SlowStart as TypedSlowStart, TypedPolicy,
 };
 use crate::config::outlier_detection::OutlierDetection;
 use crate::config::scalar::{
@@ -34,7 +36,7 @@ use crate::upstream::metadata::{self, Metadata, Value};
 use crate::upstream::spec::{
     Balancing, Enforcing, Fallback, Hashing, HealthCheckTarget, Locality, MostEjected, OutlierSpec,
     Pinnable, Policy, RateSpec, SelectorFallback, SlowStart, StatedHealth, SubsetSelector,
-    SubsetSpec, Traits,
+    SubsetSpec, Traits, ZoneSpec,
 };
 
 /// Options that say when endpoints are ejected, each of them a percentage or a count.
@@ -50,6 +52,9 @@ impl Workshop<'_> {
             built.panic_threshold = rounded(threshold);
         }
         built.ignores_unchecked = common.ignore_new_hosts_until_first_hc;
+        if let Some(window) = common.update_merge_window {
+            built.merge_window = window.get();
+        }
         if let Some(set) = &common.override_host_status {
             built.pinnable = pinnable(&set.statuses);
         }
@@ -63,9 +68,11 @@ impl Workshop<'_> {
         match &common.locality {
             Some(LocalityConfig::ZoneAwareLbConfig(zones)) => {
                 built.fails_on_panic = zones.fail_traffic_on_panic;
+                built.zones = Some(zone_spec(zones.routing_enabled, zones.min_cluster_size));
             }
             Some(LocalityConfig::LocalityWeightedLbConfig(_)) => built.by_locality = true,
-            None => {}
+            // As in Envoy they are the rule.
+            None => built.zones = Some(ZoneSpec::default()),
         }
         if let Some(typed) = &written.load_balancing_policy {
             self.typed_policy(written, typed.policies.first(), &mut built, place);
@@ -87,7 +94,7 @@ impl Workshop<'_> {
     ) {
         let config = written.lb_config.as_ref();
         let hashing = hashing(common.consistent_hashing_lb_config.as_ref());
-        if hashing.by_hostname && written.r#type == DiscoveryType::Static {
+        if hashing.by_hostname && written.is_static() {
             let here = place.field("common_lb_config");
             let here = here.field("consistent_hashing_lb_config");
             self.diagnostics.error(
@@ -163,6 +170,7 @@ impl Workshop<'_> {
         // As in Envoy the extension says all that there is to say.
         built.by_locality = false;
         built.fails_on_panic = false;
+        built.zones = Some(ZoneSpec::default());
         if written.lb_subset_config.is_some() {
             let message = "'lb_subset_config' and 'load_balancing_policy' exclude each other";
             self.diagnostics
@@ -319,11 +327,7 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Traits {
         let endpoint = written.endpoint();
-        let locality = group.locality.as_ref().map(|locality| Locality {
-            region: locality.region.clone(),
-            zone: locality.zone.clone(),
-            sub_zone: locality.sub_zone.clone(),
-        });
+        let locality = group.locality.as_ref().map(locality_of);
         let here = place.field("endpoint").field("health_check_config");
         let health_check = endpoint.health_check_config.as_ref();
         Traits {
@@ -531,9 +535,37 @@ fn locality(written: Option<&LocalityLbConfig>, built: &mut Balancing) {
     match written.map(|written| &written.specifier) {
         Some(LocalitySpecifier::ZoneAwareLbConfig(zones)) => {
             built.fails_on_panic = zones.fail_traffic_on_panic;
+            let least = zones.force_local_zone.as_ref();
+            let least = least.map(|forced| forced.min_size.unwrap_or(1).into());
+            built.zones = Some(ZoneSpec {
+                force_local: least.or_else(|| zones.force_locality_direct_routing.then_some(1)),
+                by_weight: zones.locality_basis == LocalityBasis::HealthyHostsWeight,
+                ..zone_spec(zones.routing_enabled, zones.min_cluster_size)
+            });
         }
-        Some(LocalitySpecifier::LocalityWeightedLbConfig(_)) => built.by_locality = true,
+        Some(LocalitySpecifier::LocalityWeightedLbConfig(_)) => {
+            built.by_locality = true;
+            built.zones = None;
+        }
         None => {}
+    }
+}
+
+/// A place.
+pub(super) fn locality_of(written: &WrittenLocality) -> Locality {
+    Locality {
+        region: written.region.clone(),
+        zone: written.zone.clone(),
+        sub_zone: written.sub_zone.clone(),
+    }
+}
+
+fn zone_spec(enabled: Option<Percent>, least: Option<u64>) -> ZoneSpec {
+    let default = ZoneSpec::default();
+    ZoneSpec {
+        enabled: enabled.map_or(default.enabled, rounded),
+        min_cluster_size: least.unwrap_or(default.min_cluster_size),
+        ..default
     }
 }
 

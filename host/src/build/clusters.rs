@@ -6,25 +6,24 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::Workshop;
+use super::dns::Placed;
 use super::manager::{keepalive, name_format};
 use crate::address::Address;
 use crate::config::Place;
 use crate::config::address::{Address as WrittenAddress, AddressKind};
 use crate::config::circuit_breaker::{CircuitBreakers, RetryBudget as WrittenBudget};
 use crate::config::cluster::{
-    Cluster as Written, DiscoveryType, DnsLookupFamily, ProtocolConfig, UpstreamProtocolOptions,
+    Cluster as Written, ClusterDiscovery, DiscoveryType, ProtocolConfig, UpstreamProtocolOptions,
 };
-use crate::config::endpoint::LbEndpoint;
+use crate::config::dns::ClusterExtension;
 use crate::config::protocol::UpstreamHttp2ProtocolOptions;
 use crate::config::route::RoutingPriority;
-use crate::config::scalar::Duration as WrittenDuration;
 use crate::limits;
 use crate::observe::registry::Scope;
 use crate::upstream::Cluster;
 use crate::upstream::cluster::Outlets;
 use crate::upstream::spec::{
-    ClusterSpec, Discovery, DnsSpec, DnsTarget, Family, Http2Settings, Protocol, RetryBudget,
-    StaticEndpoint, Thresholds, Traits,
+    ClusterSpec, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint, Thresholds,
 };
 
 impl Workshop<'_> {
@@ -46,7 +45,8 @@ impl Workshop<'_> {
             self.clusters.insert(cluster.name.clone(), built.len());
             if let Some(spec) = self.cluster(cluster, here) {
                 let name = spec.alt_stat_name.as_ref().unwrap_or(&spec.name);
-                let outlets = self.outlets(&spec, &Scope::cluster(name));
+                let mut outlets = self.outlets(&spec, &Scope::cluster(name));
+                outlets.check_logs = self.check_logs(cluster, here.field("health_checks"));
                 let scope = Scope::cluster(name);
                 let cluster = Cluster::with_outlets(spec, self.settings.workers, outlets);
                 self.registry.register(scope, cluster.breakers());
@@ -70,6 +70,8 @@ impl Workshop<'_> {
                 .then(|| self.registry.sharded(scope.clone())),
             outlier: detection.map(|_| self.registry.sharded(scope.clone())),
             outlier_log: detection.and_then(|_| self.outlier_log.clone()),
+            check_logs: Vec::new(),
+            home: self.home.clone(),
         }
     }
 
@@ -101,14 +103,8 @@ impl Workshop<'_> {
         if let Some(breakers) = &written.circuit_breakers {
             spec.breakers = self.breakers(breakers, place.field("circuit_breakers"));
         }
-        if let Some(check) = written.health_checks.first() {
-            let here = place.field("health_checks");
-            if written.health_checks.len() > 1 {
-                self.diagnostics
-                    .error(here.index(1), "multiple health checks not supported");
-            }
-            spec.health_check = Some(self.health_check(written, check, here.index(0))?);
-        }
+        spec.health_checks = self.health_checks(written, place.field("health_checks"))?;
+        spec.holds_up_start = written.wait_for_warm_on_init.unwrap_or(true);
         spec.ignore_health_on_host_removal = written.ignore_health_on_host_removal;
         if let Some(options) = written.http_options()
             && let Some(common) = &options.common_http_protocol_options
@@ -151,22 +147,24 @@ impl Workshop<'_> {
                 endpoints.push((endpoint, Arc::new(traits), here));
             }
         }
-        match written.r#type {
-            DiscoveryType::Static => self.static_endpoints(endpoints).map(Discovery::Static),
-            DiscoveryType::StrictDns => Some(Discovery::StrictDns {
-                targets: endpoints
-                    .into_iter()
-                    .filter_map(|(endpoint, traits, here)| self.dns_target(endpoint, traits, here))
-                    .collect(),
-                dns: dns(written),
-            }),
+        match &written.discovery {
+            None | Some(ClusterDiscovery::Type(DiscoveryType::Static)) => {
+                self.static_endpoints(endpoints).map(Discovery::Static)
+            }
+            Some(ClusterDiscovery::Type(DiscoveryType::StrictDns)) => {
+                self.by_name(written, endpoints, false, place)
+            }
+            Some(ClusterDiscovery::Type(DiscoveryType::LogicalDns)) => {
+                self.by_name(written, endpoints, true, place)
+            }
+            Some(ClusterDiscovery::ClusterType(custom)) => {
+                let ClusterExtension::Dns(dns) = &custom.config;
+                self.dns_cluster(written, dns, endpoints, place)
+            }
         }
     }
 
-    fn static_endpoints(
-        &mut self,
-        endpoints: Vec<(&LbEndpoint, Arc<Traits>, Place<'_>)>,
-    ) -> Option<Vec<StaticEndpoint>> {
+    fn static_endpoints(&mut self, endpoints: Vec<Placed<'_, '_>>) -> Option<Vec<StaticEndpoint>> {
         let mut built = Vec::new();
         let mut whole = true;
         for (written, traits, place) in endpoints {
@@ -196,33 +194,8 @@ impl Workshop<'_> {
         let message = format!("malformed IP address \"{}\"", socket.address);
         self.diagnostics
             .error(at, message)
-            .hint("a STATIC cluster has literal addresses; for names set the cluster's type to STRICT_DNS");
+            .hint("a STATIC cluster has literal addresses; for names set the cluster's type to STRICT_DNS or LOGICAL_DNS");
         None
-    }
-
-    fn dns_target(
-        &mut self,
-        written: &LbEndpoint,
-        mut traits: Arc<Traits>,
-        place: Place<'_>,
-    ) -> Option<DnsTarget> {
-        let Some(socket) = written.endpoint().address.socket() else {
-            let at = place.field("endpoint").field("address").field("pipe");
-            let message = "a Unix socket has no name to resolve";
-            self.diagnostics
-                .error(at, message)
-                .hint("set the cluster's type to STATIC");
-            return None;
-        };
-        let host: Arc<str> = socket.address.as_str().into();
-        if traits.hostname.is_none() {
-            Arc::make_mut(&mut traits).hostname = Some(Arc::clone(&host));
-        }
-        Some(DnsTarget {
-            host,
-            port: socket.port(),
-            traits,
-        })
     }
 
     fn breakers(&mut self, written: &CircuitBreakers, place: Place<'_>) -> [Thresholds; 2] {
@@ -293,30 +266,6 @@ fn http2_settings(written: &UpstreamHttp2ProtocolOptions) -> Http2Settings {
         header_table: written.hpack_table_size.unwrap_or(default.header_table),
         keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
         ..default
-    }
-}
-
-fn dns(written: &Written) -> DnsSpec {
-    let default = DnsSpec::default();
-    let failure = written.dns_failure_refresh_rate.as_ref();
-    DnsSpec {
-        refresh: written
-            .dns_refresh_rate
-            .map_or(default.refresh, WrittenDuration::get),
-        failure_base: failure.map(|rate| rate.base_interval.get()),
-        failure_max: failure
-            .and_then(|rate| rate.max_interval)
-            .map(WrittenDuration::get),
-        jitter: written
-            .dns_jitter
-            .map_or(default.jitter, WrittenDuration::get),
-        family: match written.dns_lookup_family {
-            DnsLookupFamily::Auto => Family::Auto,
-            DnsLookupFamily::V4Only => Family::V4Only,
-            DnsLookupFamily::V6Only => Family::V6Only,
-            DnsLookupFamily::V4Preferred => Family::V4Preferred,
-            DnsLookupFamily::All => Family::All,
-        },
     }
 }
 

@@ -2,27 +2,94 @@
 //!
 //! Owns what is checked of them. Called for each cluster that has one by `clusters`.
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Method};
 
-use super::Workshop;
+use super::matching::string;
+use super::{Workshop, chain};
 use crate::config::Place;
 use crate::config::cluster::Cluster as Written;
 use crate::config::header::{HeaderAppendAction, HeaderValueOption};
 use crate::config::health_check::{
     CodecClientType, GrpcHealthCheck, HealthCheck as WrittenCheck, HealthChecker, HttpHealthCheck,
-    Payload, PayloadBytes, TcpHealthCheck,
+    Payload, PayloadBytes, TcpHealthCheck, TypedEventSink,
 };
-use crate::config::matcher::Int64Range;
+use crate::config::matcher::{Int64Range, StringMatcher};
 use crate::config::scalar::Duration as WrittenDuration;
-use crate::upstream::spec::{GrpcProbe, HealthCheck, HttpProbe, Intervals, Probe, TcpProbe};
+use crate::headers::{Headers, Name};
+use crate::observe::access_log::{Sink, Target};
+use crate::route::HeaderCondition;
+use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec};
+use crate::upstream::spec::{
+    GrpcProbe, HealthCheck, HttpProbe, Intervals, Probe, ServiceCheck, TcpProbe,
+};
 
 impl Workshop<'_> {
+    /// All checks of a cluster's endpoints.
+    pub(super) fn health_checks(
+        &mut self,
+        cluster: &Written,
+        place: Place<'_>,
+    ) -> Option<Vec<HealthCheck>> {
+        let (several, mut names) = (cluster.health_checks.len() > 1, HashSet::new());
+        let mut built = Vec::new();
+        for (index, written) in cluster.health_checks.iter().enumerate() {
+            let here = place.index(index);
+            if several && written.name.is_empty() {
+                let message = "of several health checks each must have a name";
+                self.diagnostics.error(here, message);
+            } else if several && !names.insert(&written.name) {
+                let message = format!("duplicate health check \"{}\"", written.name);
+                self.diagnostics.error(here.field("name"), message);
+            }
+            built.push(self.health_check(cluster, written, here)?);
+        }
+        Some(built)
+    }
+
+    /// Where the events of each check of a cluster are written.
+    pub(super) fn check_logs(
+        &mut self,
+        cluster: &Written,
+        place: Place<'_>,
+    ) -> Vec<Vec<Arc<Sink>>> {
+        let mut logs = Vec::new();
+        for (index, written) in cluster.health_checks.iter().enumerate() {
+            let here = place.index(index);
+            let mut sinks = Vec::new();
+            if !written.event_log_path.is_empty() {
+                let at = here.field("event_log_path");
+                sinks.extend(self.event_log(&written.event_log_path, at));
+            }
+            for (index, logger) in written.event_logger.iter().enumerate() {
+                let TypedEventSink::File(file) = &logger.sink;
+                let at = here.field("event_logger").index(index);
+                let at = at.field("typed_config").field("event_log_path");
+                sinks.extend(self.event_log(&file.event_log_path, at));
+            }
+            logs.push(sinks);
+        }
+        logs
+    }
+
+    /// A file of events.
+    pub(super) fn event_log(&mut self, path: &str, place: Place<'_>) -> Option<Arc<Sink>> {
+        match self.services.sinks.open(Target::File(path.into())) {
+            Ok(sink) => Some(sink),
+            Err(error) => {
+                self.diagnostics.error(place, chain(&error));
+                None
+            }
+        }
+    }
+
     /// How the endpoints of a cluster are checked.
-    pub(super) fn health_check(
+    fn health_check(
         &mut self,
         cluster: &Written,
         written: &WrittenCheck,
@@ -31,7 +98,7 @@ impl Workshop<'_> {
         let probe = match &written.checker {
             HealthChecker::HttpHealthCheck(http) => {
                 let here = place.field("http_health_check");
-                Probe::Http(self.http_probe(&cluster.name, http, here)?)
+                Probe::Http(Box::new(self.http_probe(&cluster.name, http, here)?))
             }
             HealthChecker::TcpHealthCheck(tcp) => {
                 let here = place.field("tcp_health_check");
@@ -49,6 +116,8 @@ impl Workshop<'_> {
         check.healthy_threshold = written.healthy_threshold.unwrap_or(check.healthy_threshold);
         check.reuse_connection = written.reuse_connection.unwrap_or(true);
         check.always_log_failures = written.always_log_health_check_failures;
+        check.always_log_successes = written.always_log_health_check_success;
+        check.port = written.alt_port;
         check.intervals = intervals(written);
         Some(check)
     }
@@ -101,7 +170,41 @@ impl Workshop<'_> {
                 }
             }
         }
+        if let Some(send) = &written.send {
+            let has_body = !matches!(probe.method, Method::GET | Method::HEAD | Method::TRACE);
+            if !has_body {
+                let message = format!("a {} request has no body", probe.method);
+                self.diagnostics.error(place.field("send"), message);
+            }
+            probe.send = self.payload(send, place.field("send"))?.into();
+        }
+        probe.receive = self.payloads(&written.receive, place.field("receive"))?;
+        if let Some(size) = written.response_buffer_size {
+            probe.response_buffer = usize::try_from(size).unwrap_or(usize::MAX);
+        }
+        if let Some(matcher) = &written.service_name_matcher {
+            let here = place.field("service_name_matcher");
+            probe.service = Some(self.service_check(matcher, here)?);
+        }
         Some(probe)
+    }
+
+    /// What an endpoint has to call its cluster.
+    fn service_check(&mut self, written: &StringMatcher, place: Place<'_>) -> Option<ServiceCheck> {
+        let name = "x-envoy-upstream-healthchecked-cluster";
+        let spec = HeaderMatchSpec {
+            name: name.into(),
+            test: HeaderTestSpec::String(string(written)),
+            invert_match: false,
+            treat_missing_header_as_empty: true,
+        };
+        let condition = self.of_routes(HeaderCondition::new(&spec), place)?;
+        let name = Name::parse(name.as_bytes()).ok()?;
+        Some(ServiceCheck::new(move |value| {
+            let mut headers = Headers::default();
+            headers.append(&name, value);
+            condition.matches(&headers)
+        }))
     }
 
     /// A header with its value, and whether it takes the place of one that is there.
@@ -141,12 +244,16 @@ impl Workshop<'_> {
             Some(send) => self.payload(send, place.field("send"))?,
             None => Vec::new(),
         };
-        let here = place.field("receive");
-        let mut receive = Vec::new();
-        for (index, payload) in written.receive.iter().enumerate() {
-            receive.push(self.payload(payload, here.index(index))?);
-        }
+        let receive = self.payloads(&written.receive, place.field("receive"))?;
         Some(TcpProbe { send, receive })
+    }
+
+    fn payloads(&mut self, written: &[Payload], place: Place<'_>) -> Option<Vec<Vec<u8>>> {
+        let mut built = Vec::with_capacity(written.len());
+        for (index, payload) in written.iter().enumerate() {
+            built.push(self.payload(payload, place.index(index))?);
+        }
+        Some(built)
     }
 
     fn payload(&mut self, written: &Payload, place: Place<'_>) -> Option<Vec<u8>> {

@@ -427,7 +427,11 @@ impl Workshop<'_> {
     }
 
     /// What a part of `route` was built to, or its errors at their places.
-    fn of_routes<T>(&mut self, built: Result<T, route::Errors>, place: Place<'_>) -> Option<T> {
+    pub(super) fn of_routes<T>(
+        &mut self,
+        built: Result<T, route::Errors>,
+        place: Place<'_>,
+    ) -> Option<T> {
         let errors = match built {
             Ok(built) => return Some(built),
             Err(errors) => errors,

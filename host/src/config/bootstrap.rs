@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::admin::Admin;
 use crate::config::cluster::Cluster;
+use crate::config::dns::{DnsResolutionConfig, ResolverExtension};
+use crate::config::endpoint::Locality;
 use crate::config::listener::Listener;
 use crate::config::scalar::Struct;
 
@@ -26,6 +28,15 @@ pub struct Bootstrap {
     /// The layers of runtime values; none by default.
     #[serde(default)]
     pub layered_runtime: Option<LayeredRuntime>,
+    /// Older form of `dns_resolver_options.use_tcp_for_dns_lookups`.
+    #[serde(default)]
+    pub use_tcp_for_dns_lookups: bool,
+    /// Older form of `typed_dns_resolver_config`.
+    #[serde(default)]
+    pub dns_resolution_config: Option<DnsResolutionConfig>,
+    /// Who resolves names for clusters that do not say so themselves.
+    #[serde(default)]
+    pub typed_dns_resolver_config: Option<ResolverExtension>,
 }
 
 /// `envoy.config.bootstrap.v3.LayeredRuntime`.
@@ -85,6 +96,9 @@ pub struct AdminLayer {}
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.bootstrap.v3.ClusterManager")]
 pub struct ClusterManager {
+    /// The cluster that this proxy is in itself, for zone-aware routing.
+    #[serde(default)]
+    pub local_cluster_name: String,
     /// What outlier detection writes down.
     #[serde(default)]
     pub outlier_detection: Option<OutlierEvents>,
@@ -109,6 +123,9 @@ pub struct Node {
     /// The name of the group that this proxy is one of; `--service-cluster` sets it as well.
     #[serde(default)]
     pub cluster: String,
+    /// Where this proxy is.
+    #[serde(default)]
+    pub locality: Option<Locality>,
 }
 
 /// `envoy.config.bootstrap.v3.Bootstrap.StaticResources`.

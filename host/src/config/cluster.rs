@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::address::Address;
 use crate::config::circuit_breaker::CircuitBreakers;
+use crate::config::dns::{CustomClusterType, DnsResolutionConfig, ResolverExtension};
 use crate::config::endpoint::ClusterLoadAssignment;
 use crate::config::health_check::HealthCheck;
 use crate::config::load_balancing::{
@@ -25,9 +27,9 @@ pub struct Cluster {
     /// What the statistics are called after, in place of the name.
     #[serde(default)]
     pub alt_stat_name: String,
-    /// How the endpoints are found.
-    #[serde(default)]
-    pub r#type: DiscoveryType,
+    /// How the endpoints are found; `STATIC` by default.
+    #[serde(default, rename = "oneof:cluster_discovery_type")]
+    pub discovery: Option<ClusterDiscovery>,
     /// How long a connection may take to be there; 5 s by default, more than 0.
     #[serde(default)]
     pub connect_timeout: Option<Duration>,
@@ -64,6 +66,24 @@ pub struct Cluster {
     /// Which addresses of a name are used.
     #[serde(default)]
     pub dns_lookup_family: DnsLookupFamily,
+    /// Whether the answer says when to ask again.
+    #[serde(default)]
+    pub respect_dns_ttl: bool,
+    /// Older form of `dns_resolution_config.resolvers`.
+    #[serde(default)]
+    pub dns_resolvers: Vec<Address>,
+    /// Older form of `dns_resolver_options.use_tcp_for_dns_lookups`.
+    #[serde(default)]
+    pub use_tcp_for_dns_lookups: bool,
+    /// Older form of `typed_dns_resolver_config`.
+    #[serde(default)]
+    pub dns_resolution_config: Option<DnsResolutionConfig>,
+    /// Who resolves names.
+    #[serde(default)]
+    pub typed_dns_resolver_config: Option<ResolverExtension>,
+    /// Whether the start waits for the cluster; true by default.
+    #[serde(default)]
+    pub wait_for_warm_on_init: Option<bool>,
     /// Whether an endpoint that is not listed any more goes at once, although its health checks
     /// still pass.
     #[serde(default)]
@@ -94,6 +114,25 @@ impl Cluster {
             None => None,
         }
     }
+
+    /// Whether the endpoints' addresses are given.
+    #[must_use]
+    pub const fn is_static(&self) -> bool {
+        matches!(
+            self.discovery,
+            None | Some(ClusterDiscovery::Type(DiscoveryType::Static))
+        )
+    }
+}
+
+/// `Cluster.cluster_discovery_type`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterDiscovery {
+    /// One of those that are built in.
+    Type(DiscoveryType),
+    /// An extension.
+    ClusterType(Box<CustomClusterType>),
 }
 
 /// `envoy.config.cluster.v3.Cluster.DiscoveryType`.
@@ -108,6 +147,8 @@ pub enum DiscoveryType {
     Static,
     /// Every address that the names resolve to is an endpoint.
     StrictDns,
+    /// The first address that the name resolves to is where new connections go.
+    LogicalDns,
 }
 
 /// `envoy.config.cluster.v3.Cluster.LbPolicy`.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::header::HeaderValueOption;
-use crate::config::matcher::Int64Range;
+use crate::config::matcher::{Int64Range, StringMatcher};
 use crate::config::scalar::{Bytes, Duration};
 
 /// `envoy.config.core.v3.HealthCheck`.
@@ -54,6 +54,50 @@ pub struct HealthCheck {
     /// Whether every failure is logged, not only the first.
     #[serde(default)]
     pub always_log_health_check_failures: bool,
+    /// Whether every success is written to the event log, not only the one that changed something.
+    #[serde(default)]
+    pub always_log_health_check_success: bool,
+    /// A port other than the endpoints'.
+    #[serde(default)]
+    pub alt_port: Option<u16>,
+    /// The name, which tells several checks of a cluster apart.
+    #[serde(default)]
+    pub name: String,
+    /// Older form of `event_logger`: a file of the events as JSON.
+    #[serde(default)]
+    pub event_log_path: String,
+    /// Where events are written.
+    #[serde(default)]
+    pub event_logger: Vec<EventSink>,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of a place for events.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct EventSink {
+    /// A name for people.
+    #[serde(default)]
+    pub name: String,
+    /// The place.
+    #[serde(rename = "any:typed_config")]
+    pub sink: TypedEventSink,
+}
+
+/// The places for events.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:sink of health check events")]
+pub enum TypedEventSink {
+    /// A file.
+    #[serde(rename = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink")]
+    File(HealthCheckEventFileSink),
+}
+
+/// `envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink")]
+pub struct HealthCheckEventFileSink {
+    /// The file that events are appended to.
+    pub event_log_path: String,
 }
 
 /// `HealthCheck.health_checker`.
@@ -139,6 +183,18 @@ pub struct HttpHealthCheck {
     /// Header fields that are taken away.
     #[serde(default)]
     pub request_headers_to_remove: Vec<String>,
+    /// The request's body; of a method that has one.
+    #[serde(default)]
+    pub send: Option<Payload>,
+    /// What has to be in the response's body, in this order.
+    #[serde(default)]
+    pub receive: Vec<Payload>,
+    /// In how much of the body it is looked for; 1024 bytes by default, 0 is all.
+    #[serde(default)]
+    pub response_buffer_size: Option<u64>,
+    /// What the endpoint has to call its cluster, in `x-envoy-upstream-healthchecked-cluster`.
+    #[serde(default)]
+    pub service_name_matcher: Option<StringMatcher>,
 }
 
 /// `envoy.type.v3.CodecClientType`.

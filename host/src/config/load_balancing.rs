@@ -100,6 +100,9 @@ pub struct CommonLbConfig {
     /// Options of `RING_HASH` and `MAGLEV`.
     #[serde(default)]
     pub consistent_hashing_lb_config: Option<ConsistentHashingLbConfig>,
+    /// What changes about endpoints within it is taken at once; 1 s by default, 0 is never.
+    #[serde(default)]
+    pub update_merge_window: Option<Duration>,
     /// The health that an endpoint must have for a request to be pinned to it.
     #[serde(default)]
     pub override_host_status: Option<HealthStatusSet>,
@@ -109,8 +112,7 @@ pub struct CommonLbConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalityConfig {
-    /// By how many endpoints they have. Without a local cluster, which is not supported, this only
-    /// says what a panic does.
+    /// The proxy's own first. Without a `local_cluster_name` this only says what a panic does.
     ZoneAwareLbConfig(ZoneAwareLbConfig),
     /// By their weights.
     LocalityWeightedLbConfig(LocalityWeightedLbConfig),
@@ -120,6 +122,13 @@ pub enum LocalityConfig {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig")]
 pub struct ZoneAwareLbConfig {
+    /// Which part of the requests stays in the proxy's locality as far as that is possible; all by
+    /// default.
+    #[serde(default)]
+    pub routing_enabled: Option<Percent>,
+    /// With fewer healthy endpoints locality does not matter; 6 by default.
+    #[serde(default)]
+    pub min_cluster_size: Option<u64>,
     /// Whether a panic fails requests instead of using all endpoints.
     #[serde(default)]
     pub fail_traffic_on_panic: bool,

@@ -193,8 +193,7 @@ pub struct LocalityLbConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalitySpecifier {
-    /// By how many endpoints they have. Without a local cluster, which is not supported, this only
-    /// says what a panic does.
+    /// The proxy's own first. Without a `local_cluster_name` this only says what a panic does.
     ZoneAwareLbConfig(ZoneAware),
     /// By their weights.
     LocalityWeightedLbConfig(LocalityWeighted),
@@ -206,9 +205,50 @@ pub enum LocalitySpecifier {
     rename = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig"
 )]
 pub struct ZoneAware {
+    /// Which part of the requests stays in the proxy's locality as far as that is possible; all by
+    /// default.
+    #[serde(default)]
+    pub routing_enabled: Option<Percent>,
+    /// With fewer healthy endpoints locality does not matter; 6 by default.
+    #[serde(default)]
+    pub min_cluster_size: Option<u64>,
+    /// Older form of `force_local_zone`.
+    #[serde(default)]
+    pub force_locality_direct_routing: bool,
+    /// All requests stay in the proxy's locality.
+    #[serde(default)]
+    pub force_local_zone: Option<ForceLocalZone>,
+    /// What a locality's part is measured in.
+    #[serde(default)]
+    pub locality_basis: LocalityBasis,
     /// Whether a panic fails requests instead of using all endpoints.
     #[serde(default)]
     pub fail_traffic_on_panic: bool,
+}
+
+/// `LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone"
+)]
+pub struct ForceLocalZone {
+    /// Where the locality has at least so many healthy endpoints; 1 by default.
+    #[serde(default)]
+    pub min_size: Option<u32>,
+}
+
+/// `LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum LocalityBasis {
+    /// In endpoints.
+    #[default]
+    HealthyHostsNum,
+    /// In their weights.
+    HealthyHostsWeight,
 }
 
 /// `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig`.

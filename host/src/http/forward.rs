@@ -114,7 +114,7 @@ async fn attempt(
     attempts.beside = beside;
     if let Some(endpoint) = failed {
         let upstream = &mut stream.chain.exchange.upstream;
-        upstream.host = Some(endpoint.address.clone());
+        upstream.host = Some(endpoint.now_at());
         upstream.hostname.clone_from(&endpoint.hostname);
         attempts.note_endpoint(&endpoint);
     }
@@ -477,7 +477,7 @@ fn note_connection(exchange: &mut Exchange, lease: &Lease) {
     let endpoint = lease.endpoint();
     let facts = lease.facts();
     let upstream = &mut exchange.upstream;
-    upstream.host = Some(endpoint.address.clone());
+    upstream.host = Some(endpoint.now_at());
     upstream.hostname.clone_from(&endpoint.hostname);
     upstream.local = facts.local;
     upstream.connection_id = Some(facts.connection_id);

@@ -137,7 +137,7 @@ impl Session<'_> {
                 exchange.upstream.attempts += 1;
                 exchange.upstream.failure = error.transport_failure();
                 if let Some(endpoint) = &error.endpoint {
-                    exchange.upstream.host = Some(endpoint.address.clone());
+                    exchange.upstream.host = Some(endpoint.now_at());
                     exchange.upstream.hostname.clone_from(&endpoint.hostname);
                 }
                 return true;
@@ -152,7 +152,7 @@ impl Session<'_> {
         self.exchange.flags = Flags::NONE;
         let upstream = &mut self.exchange.upstream;
         upstream.failure = None;
-        upstream.host = Some(endpoint.address.clone());
+        upstream.host = Some(endpoint.now_at());
         upstream.hostname.clone_from(&endpoint.hostname);
         upstream.local = facts.local;
         upstream.connection_id = Some(facts.connection_id);

@@ -24,6 +24,7 @@ mod scheduler;
 pub mod subset;
 pub mod table;
 mod twister;
+pub mod zone;
 
 pub use plan::Plan;
 pub use table::Busy;
@@ -90,6 +91,16 @@ pub enum Note {
     Fallback,
     /// Any endpoint did, because the fallback had none.
     FallbackPanic,
+    /// Localities were disregarded: too few of the proxies' own cluster are healthy.
+    HomePanics,
+    /// All requests stay in the proxy's locality.
+    ZoneDirect,
+    /// This one did.
+    ZoneSampled,
+    /// This one did not.
+    ZoneCrossed,
+    /// No locality has more than it needs.
+    ZoneFull,
 }
 
 /// Chooses among the endpoints of one publication. See the module's page.
@@ -250,6 +261,7 @@ impl<H: Hosts> Turn<'_, H> {
             healthy,
             degraded,
             localities,
+            zones,
         } = &level.endpoints
         else {
             return None;
@@ -264,7 +276,15 @@ impl<H: Hosts> Turn<'_, H> {
             let locality = localities
                 .as_ref()
                 .and_then(|weights| rounds.locality(layout.levels.len(), at, kind, weights));
-            locality.unwrap_or(match kind {
+            let zone = || {
+                let zones = zones.as_ref().filter(|_| kind == Kind::Healthy)?;
+                let hosts = self.hosts;
+                let group = zones.choose(self.random, |note| hosts.note(note))?;
+                let is_filled =
+                    |group: &usize| layout.groups.get(*group).is_some_and(|g| !g.is_empty());
+                Some(group).filter(is_filled)
+            };
+            locality.or_else(zone).unwrap_or(match kind {
                 Kind::Healthy => *healthy,
                 Kind::Degraded => *degraded,
             })

@@ -18,6 +18,7 @@ use super::balance::Plan;
 use super::balance::layout::{Member, State};
 use super::balance::subset::Subsets;
 use super::balance::table::Places;
+use super::balance::zone::Home;
 use super::breaker::{Breaker, Breakers, Resource};
 use super::endpoint::{Checks, Endpoint};
 use super::metadata::Criteria;
@@ -43,6 +44,8 @@ pub struct Cluster {
     outlets: Outlets,
     /// Tells the control thread that an endpoint failed often enough in a row.
     outlier_wake: Notify,
+    /// The same of one that asked to be left out.
+    ask_out_wake: Notify,
     /// What `/clusters` shows of it.
     outlier_averages: Averages,
     breakers: Arc<Breakers>,
@@ -79,7 +82,7 @@ impl Cluster {
                     })
                     .collect(),
             ),
-            Discovery::StrictDns { .. } => None,
+            Discovery::StrictDns { .. } | Discovery::LogicalDns { .. } => None,
         };
         let warm = initial
             .as_ref()
@@ -91,6 +94,7 @@ impl Cluster {
             workers,
             outlets,
             outlier_wake: Notify::new(),
+            ask_out_wake: Notify::new(),
             outlier_averages: Averages::default(),
             endpoints: ArcSwap::from_pointee(EndpointSet::empty(&spec)),
             generation: AtomicU64::new(0),
@@ -195,7 +199,19 @@ impl Cluster {
             .zip(&endpoints)
             .map(|(index, endpoint)| endpoint.member(index, balancing.ignores_unchecked))
             .collect();
-        let plan = Arc::new(Plan::new(balancing, &members));
+        let plan = Arc::new(Plan::new(balancing, &members, self.outlets.home.as_deref()));
+        if let Some(home) = &self.outlets.home
+            && home.cluster == self.name
+        {
+            home.set(&members, plan.panics());
+        }
+        if self.home().is_some() {
+            let stats = self.control_stats();
+            stats.lb_recalculate_zone_structures.inc();
+            if plan.is_too_small() {
+                stats.lb_zone_cluster_too_small.inc();
+            }
+        }
         self.count_membership(&members);
         self.count_places(&plan);
         drop(members);
@@ -220,7 +236,7 @@ impl Cluster {
         stats.membership_degraded.set(of(State::Degraded));
         let excluded = members.iter().filter(|member| member.is_excluded);
         stats.membership_excluded.set(count(excluded));
-        if self.spec.health_check.is_some() {
+        if !self.spec.health_checks.is_empty() {
             stats
                 .health_check_healthy
                 .set(of(State::Healthy) + of(State::Degraded));
@@ -307,6 +323,34 @@ impl Cluster {
     /// Waits until [`Self::report`] has found that somebody has to look.
     pub(super) async fn outlier_tripped(&self) {
         self.outlier_wake.notified().await;
+    }
+
+    /// Notes that `endpoint` asked in an answer to be left out, which counts where its health is
+    /// checked.
+    #[inline]
+    pub fn ask_out(&self, endpoint: &Endpoint) {
+        if !self.spec.health_checks.is_empty() && endpoint.ask_out() {
+            self.ask_out_wake.notify_one();
+        }
+    }
+
+    /// Waits until an endpoint has asked to be left out.
+    pub(super) async fn asked_out(&self) {
+        self.ask_out_wake.notified().await;
+    }
+
+    /// Where the events of the health check at `index` are written.
+    pub(super) fn check_logs(&self, index: usize) -> &[Arc<Sink>] {
+        self.outlets
+            .check_logs
+            .get(index)
+            .map_or(&[][..], Vec::as_slice)
+    }
+
+    /// The proxies' own cluster, where it matters for this one.
+    pub(super) fn home(&self) -> Option<&Arc<Home>> {
+        let home = self.outlets.home.as_ref()?;
+        self.spec.balancing.zones.map(|_| home)
     }
 
     /// Writes down what outlier detection did.
@@ -397,6 +441,10 @@ pub struct Outlets {
     pub outlier: Option<Arc<Sharded<OutlierStats>>>,
     /// The event log of outlier detection.
     pub outlier_log: Option<Arc<Sink>>,
+    /// The event logs of each health check.
+    pub check_logs: Vec<Vec<Arc<Sink>>>,
+    /// The proxies' own cluster, where there is one.
+    pub home: Option<Arc<Home>>,
 }
 
 impl Outlets {
@@ -413,6 +461,8 @@ impl Outlets {
                 .as_ref()
                 .map(|_| Arc::new(Sharded::new(workers))),
             outlier_log: None,
+            check_logs: Vec::new(),
+            home: None,
         }
     }
 }
@@ -454,7 +504,7 @@ impl EndpointSet {
     fn empty(spec: &ClusterSpec) -> Self {
         Self {
             endpoints: Vec::new(),
-            plan: Arc::new(Plan::new(&spec.balancing, &[])),
+            plan: Arc::new(Plan::new(&spec.balancing, &[], None)),
             generation: 0,
         }
     }

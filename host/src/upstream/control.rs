@@ -10,33 +10,28 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::balance::Random;
 use super::cluster::Cluster;
 use super::discovery::{Change, Membership, Schedule};
-use super::dns::{self, DnsError, Resolve};
+use super::dns::{DnsError, Question, Resolve};
 use super::endpoint::{Checks, Endpoint, Health};
-use super::health::{self, Told};
+use super::health::{Patient, Told};
 use super::outlier::event::{Event, What};
 use super::outlier::{Around, Detector};
-use super::spec::{Discovery, DnsSpec, DnsTarget, HealthCheck};
+use super::spec::{Discovery, DnsSpec, DnsTarget, StaticEndpoint};
 use crate::clock;
 
 /// What a cluster's tasks are given.
 pub struct Settings {
-    /// Resolves names.
+    /// Resolves the cluster's names.
     pub resolver: Rc<dyn Resolve>,
     /// All jitter follows from it.
     pub seed: u64,
-}
-
-/// The system's resolver.
-#[must_use]
-pub fn system_resolver() -> Rc<dyn Resolve> {
-    Rc::new(dns::System)
 }
 
 /// Keeps a cluster's tasks running. Dropping it stops them, and tells the workers to let go of the
@@ -45,6 +40,24 @@ pub fn system_resolver() -> Rc<dyn Resolve> {
 pub struct Handle {
     controller: Rc<Controller>,
     _tasks: JoinSet<()>,
+}
+
+impl Handle {
+    /// Takes a list of endpoints in place of those that the cluster has: those that are in both stay
+    /// the same, with their health and their connections.
+    pub fn assign(&self, endpoints: &[StaticEndpoint]) {
+        let controller = &self.controller;
+        let stats = controller.cluster.control_stats();
+        stats.update_success.inc();
+        if endpoints.is_empty() {
+            stats.update_empty.inc();
+        }
+        let change = controller.membership.borrow_mut().assign(endpoints);
+        if !change.is_any() {
+            stats.update_no_rebuild.inc();
+        }
+        controller.publish(change);
+    }
 }
 
 impl Drop for Handle {
@@ -61,38 +74,50 @@ impl Drop for Handle {
 pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     let spec = cluster.spec();
     let mut tasks = JoinSet::new();
-    let (membership, names) = match &spec.discovery {
-        Discovery::Static(_) => (Membership::fixed(cluster.endpoints().endpoints.clone()), 0),
-        Discovery::StrictDns { targets, .. } => {
-            let keeps_healthy = !spec.ignore_health_on_host_removal;
-            (
-                Membership::resolved(targets.len(), Checks::of(spec), keeps_healthy),
-                targets.len(),
-            )
+    let (checks, keeps_healthy) = (Checks::of(spec), !spec.ignore_health_on_host_removal);
+    let membership = match &spec.discovery {
+        Discovery::Static(_) => {
+            let endpoints = cluster.endpoints().endpoints.clone();
+            Membership::given(endpoints, checks, keeps_healthy)
         }
+        Discovery::StrictDns { targets, .. } => {
+            Membership::resolved(targets.len(), checks, keeps_healthy)
+        }
+        Discovery::LogicalDns { .. } => Membership::logical(checks),
     };
+    let names = spec.discovery.names();
     let controller = Rc::new(Controller {
         cluster: Arc::clone(cluster),
-        check: spec.health_check.clone().map(Arc::new),
         outliers: spec
             .outlier_detection
             .clone()
             .map(|spec| RefCell::new(Detector::new(spec))),
         membership: RefCell::new(membership),
-        checks: RefCell::default(),
-        unanswered: Cell::new(names),
+        patients: RefCell::default(),
+        published: Cell::new(None),
+        waiting: RefCell::default(),
+        unanswered: Cell::new(names.map_or(0, |(targets, _)| targets.len())),
+        stale: RefCell::default(),
         random: RefCell::new(Random::new(settings.seed)),
     });
-    if let Discovery::StrictDns { targets, dns } = &spec.discovery {
+    if let Some((targets, dns)) = names {
         for index in 0..targets.len() {
             let (controller, resolver) = (Rc::clone(&controller), Rc::clone(&settings.resolver));
-            tasks.spawn_local(keep_resolving(controller, resolver, *dns, index));
+            tasks.spawn_local(keep_resolving(controller, resolver, dns.clone(), index));
         }
     }
     if let Some(detector) = &controller.outliers {
         let period = detector.borrow().period();
         tasks.spawn_local(watch_outliers(Rc::clone(&controller), period));
         controller.follow_outliers();
+    }
+    if !spec.health_checks.is_empty() {
+        tasks.spawn_local(watch_for_ask_outs(Rc::clone(&controller)));
+    }
+    if let Some(home) = cluster.home()
+        && home.cluster != cluster.name
+    {
+        tasks.spawn_local(follow_home(Rc::clone(&controller), home.changes()));
     }
     controller.follow_checks();
     controller.warm_if_known();
@@ -102,77 +127,128 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     }
 }
 
+/// An endpoint that is checked, and the tasks that do it.
+struct Watched {
+    patient: Rc<Patient>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
 struct Controller {
     cluster: Arc<Cluster>,
-    check: Option<Arc<HealthCheck>>,
     outliers: Option<RefCell<Detector>>,
     membership: RefCell<Membership>,
-    /// The tasks that check endpoints, by the endpoints' identities.
-    checks: RefCell<HashMap<u64, AbortHandle>>,
+    /// The endpoints that are checked, by their identities.
+    patients: RefCell<HashMap<u64, Watched>>,
+    /// When something was published last.
+    published: Cell<Option<Instant>>,
+    /// What waits to be published, as it changes more than one thing at a time.
+    waiting: RefCell<Option<AbortHandle>>,
     /// Names about which nothing is known yet.
     unanswered: Cell<usize>,
+    /// How old the answers are about names that do not resolve now, by the names' indices.
+    stale: RefCell<HashMap<usize, Duration>>,
     random: RefCell<Random>,
 }
 
 impl Controller {
     fn targets(&self) -> &[DnsTarget] {
-        match &self.cluster.spec().discovery {
-            Discovery::Static(_) => &[],
-            Discovery::StrictDns { targets, .. } => targets,
-        }
+        let names = self.cluster.spec().discovery.names();
+        names.map_or(&[], |(targets, _)| targets)
     }
 
-    /// Publishes what `change` changed.
+    /// Shows how many names do not resolve, and how old what is known about them is.
+    fn show_stale(&self) {
+        let (stale, stats) = (self.stale.borrow(), self.cluster.control_stats());
+        let oldest = stale.values().max().map_or(0, Duration::as_secs);
+        let shown = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        stats.dns_stale.set(shown(stale.len() as u64));
+        stats.dns_stale_seconds.set(shown(oldest));
+    }
+
+    /// Publishes what `change` changed: who is there at once, anything else with what else changes
+    /// within `update_merge_window` of the last time.
     fn publish(self: &Rc<Self>, change: Change) {
-        if change.is_any() {
-            let endpoints = self.membership.borrow().endpoints().clone();
-            if change.added > 0 || change.removed > 0 {
-                tracing::info!(
-                    target: "upstream",
-                    cluster = &*self.cluster.name,
-                    added = change.added,
-                    removed = change.removed,
-                    total = endpoints.len(),
-                    "endpoints changed",
-                );
-            }
-            self.cluster.publish(endpoints);
+        if change.added > 0 || change.removed > 0 {
+            let endpoints = self.membership.borrow().endpoints().len();
+            tracing::info!(
+                target: "upstream",
+                cluster = &*self.cluster.name,
+                added = change.added,
+                removed = change.removed,
+                total = endpoints,
+                "endpoints changed",
+            );
+            self.publish_now();
             // Another state of health changes nothing about who is there.
-            if change.added > 0 || change.removed > 0 {
-                self.follow_checks();
-                self.follow_outliers();
-            }
+            self.follow_checks();
+            self.follow_outliers();
+        } else if change.altered {
+            self.publish_soon();
         }
         self.warm_if_known();
     }
 
+    fn publish_now(&self) {
+        if let Some(waiting) = self.waiting.borrow_mut().take() {
+            waiting.abort();
+        }
+        self.published.set(Some(clock::now()));
+        let endpoints = self.membership.borrow().endpoints().clone();
+        self.cluster.publish(endpoints);
+    }
+
+    fn publish_soon(self: &Rc<Self>) {
+        if self.waiting.borrow().is_some() {
+            return;
+        }
+        let window = self.cluster.spec().balancing.merge_window;
+        let age = |at: Instant| clock::now().saturating_duration_since(at);
+        let left = self
+            .published
+            .get()
+            .map_or(Duration::ZERO, |at| window.saturating_sub(age(at)));
+        if left.is_zero() {
+            self.publish_now();
+            return;
+        }
+        let controller = Rc::downgrade(self);
+        let task = tokio::task::spawn_local(async move {
+            tokio::time::sleep(left).await;
+            if let Some(controller) = controller.upgrade() {
+                // This task ends here: there is nothing to stop.
+                controller.waiting.borrow_mut().take();
+                controller.publish_now();
+            }
+        });
+        *self.waiting.borrow_mut() = Some(task.abort_handle());
+    }
+
     /// Checks all endpoints that there are, and no others.
     fn follow_checks(self: &Rc<Self>) {
-        let Some(check) = &self.check else { return };
+        if self.cluster.spec().health_checks.is_empty() {
+            return;
+        }
         let endpoints = self.membership.borrow().endpoints().clone();
-        let mut checks = self.checks.borrow_mut();
+        let mut patients = self.patients.borrow_mut();
         let ids: HashSet<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();
-        checks.retain(|id, task| {
-            let stays = ids.contains(id);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
+        patients.retain(|id, _| ids.contains(id));
         let checked = |endpoint: &Arc<Endpoint>| !endpoint.traits().health_check.is_disabled;
         for endpoint in endpoints.into_iter().filter(checked) {
-            checks
+            patients
                 .entry(endpoint.id)
-                .or_insert_with(|| self.start_check(check, &endpoint));
+                .or_insert_with(|| self.start_checks(&endpoint));
         }
     }
 
-    fn start_check(
-        self: &Rc<Self>,
-        check: &Arc<HealthCheck>,
-        endpoint: &Arc<Endpoint>,
-    ) -> AbortHandle {
-        let random = Random::new(self.random.borrow_mut().next_u64());
+    fn start_checks(self: &Rc<Self>, endpoint: &Arc<Endpoint>) -> Watched {
         let controller = Rc::downgrade(self);
         let checked = Arc::clone(endpoint);
         let told = move |told: Told| {
@@ -184,13 +260,32 @@ impl Controller {
                 Told::Passed => controller.check_passed(&checked),
             }
         };
-        let cluster = Arc::clone(&self.cluster);
-        let check = match &endpoint.traits().health_check.hostname {
-            Some(host) => Arc::new(check.at_host(host)),
-            None => Arc::clone(check),
-        };
-        let task = health::watch(cluster, check, Arc::clone(endpoint), random, told);
-        tokio::task::spawn_local(task).abort_handle()
+        let patient = Patient::new(&self.cluster, endpoint, told);
+        let tasks = (0..patient.checks()).map(|index| {
+            let random = Random::new(self.random.borrow_mut().next_u64());
+            let task = Rc::clone(&patient).watch(index, random);
+            tokio::task::spawn_local(task).abort_handle()
+        });
+        let tasks = tasks.collect();
+        Watched { patient, tasks }
+    }
+
+    /// Takes endpoints out that asked for it in an answer.
+    fn take_asked_out(&self) {
+        let patients = self.patients.borrow();
+        let asked: Vec<Rc<Patient>> = self
+            .membership
+            .borrow()
+            .endpoints()
+            .iter()
+            .filter(|endpoint| endpoint.take_asked_out())
+            .filter_map(|endpoint| patients.get(&endpoint.id))
+            .map(|watched| Rc::clone(&watched.patient))
+            .collect();
+        drop(patients);
+        for patient in asked {
+            patient.ask_out();
+        }
     }
 
     fn health_changed(self: &Rc<Self>) {
@@ -264,16 +359,41 @@ impl Controller {
     fn warm_if_known(&self) {
         let membership = self.membership.borrow();
         let is_waiting = membership.endpoints().iter().any(|e| e.is_awaiting_check());
-        if self.unanswered.get() == 0 && !is_waiting {
+        let is_known = self.unanswered.get() == 0 && !is_waiting;
+        drop(membership);
+        if is_known && !self.cluster.is_warm() {
+            // What is found out first is not kept back.
+            if self.waiting.borrow().is_some() {
+                self.publish_now();
+            }
             self.cluster.set_warm();
         }
     }
 
     fn stop(&self) {
-        for (_, task) in self.checks.borrow_mut().drain() {
-            task.abort();
+        self.patients.borrow_mut().clear();
+        if let Some(waiting) = self.waiting.borrow_mut().take() {
+            waiting.abort();
         }
         self.cluster.retire();
+    }
+}
+
+/// Shares requests anew when the proxies' own cluster has changed.
+async fn follow_home(controller: Rc<Controller>, mut changes: watch::Receiver<()>) {
+    loop {
+        controller.publish_soon();
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes endpoints out as soon as they have asked for it.
+async fn watch_for_ask_outs(controller: Rc<Controller>) {
+    loop {
+        controller.cluster.asked_out().await;
+        controller.take_asked_out();
     }
 }
 
@@ -294,7 +414,7 @@ async fn watch_outliers(controller: Rc<Controller>, period: Duration) {
 }
 
 fn tell_outlier(cluster: &Cluster, event: &Event) {
-    let (cluster, address) = (&*cluster.name, &event.endpoint.address);
+    let (cluster, address) = (&*cluster.name, event.endpoint.now_at());
     match event.what {
         What::Eject {
             reason, enforced, ..
@@ -318,54 +438,56 @@ async fn keep_resolving(
     let Some(target) = controller.targets().get(index) else {
         return;
     };
+    let question = Question::about(target, spec.family);
     let mut schedule = Schedule::new(spec);
     let mut is_first = true;
     loop {
         let stats = controller.cluster.control_stats();
         stats.update_attempt.inc();
-        let answer = resolver.resolve(&target.host).await;
+        let answer = resolver.resolve(&question).await;
         if std::mem::take(&mut is_first) {
             controller.unanswered.set(controller.unanswered.get() - 1);
         }
         let was_failing = schedule.is_failing();
-        let wait = {
-            let mut random = controller.random.borrow_mut();
-            match &answer {
-                Ok(_) => schedule.answered(&mut random),
-                Err(_) => schedule.failed(&mut random),
-            }
-        };
-        match answer {
-            Ok(addresses) => {
+        let wait = match answer {
+            Ok(answer) => {
                 stats.update_success.inc();
                 if was_failing {
-                    recovered(&controller, target);
+                    recovered(&controller, target, index);
                 }
-                let addresses = dns::select(&addresses, spec.family);
-                let change = controller.membership.borrow_mut().answer(
-                    controller.targets(),
-                    index,
-                    addresses,
+                let wait = schedule.answered(
+                    clock::now(),
+                    answer.ttl,
+                    &mut controller.random.borrow_mut(),
                 );
+                let change =
+                    controller
+                        .membership
+                        .borrow_mut()
+                        .answer(controller.targets(), index, answer);
                 if !change.is_any() {
                     stats.update_no_rebuild.inc();
                 }
                 controller.publish(change);
+                wait
             }
             Err(error) => {
                 stats.update_failure.inc();
+                let age = schedule.age(clock::now()).unwrap_or_default();
+                controller.stale.borrow_mut().insert(index, age);
+                controller.show_stale();
                 if !was_failing {
                     failing(&controller, &error);
                 }
                 controller.publish(Change::default());
+                schedule.failed(&mut controller.random.borrow_mut())
             }
-        }
+        };
         tokio::time::sleep(wait).await;
     }
 }
 
 fn failing(controller: &Controller, error: &DnsError) {
-    controller.cluster.control_stats().dns_stale.inc();
     tracing::warn!(
         target: "dns",
         cluster = &*controller.cluster.name,
@@ -376,8 +498,9 @@ fn failing(controller: &Controller, error: &DnsError) {
     );
 }
 
-fn recovered(controller: &Controller, target: &DnsTarget) {
-    controller.cluster.control_stats().dns_stale.dec();
+fn recovered(controller: &Controller, target: &DnsTarget, index: usize) {
+    controller.stale.borrow_mut().remove(&index);
+    controller.show_stale();
     tracing::info!(
         target: "dns",
         cluster = &*controller.cluster.name,

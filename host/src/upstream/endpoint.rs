@@ -4,9 +4,11 @@
 //! thread writes the flags, the pools count. Does not own: what the flags follow from (`health`,
 //! `outlier`).
 
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 
 use super::balance::layout::{Member, State};
 use super::metadata::{CANARY, Metadata, Value};
@@ -21,7 +23,7 @@ static NEXT_ENDPOINT: AtomicU64 = AtomicU64::new(0);
 /// An address of a cluster. It stays the same object for as long as discovery keeps finding it.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it is.
+    /// Where it is; where it was first, if it moves.
     pub address: Address,
     /// `endpoint.hostname`, or the DNS name that it was found by.
     pub hostname: Option<Arc<str>>,
@@ -31,9 +33,13 @@ pub struct Endpoint {
     pub(super) id: u64,
     /// What passive checks go by, where the cluster has outlier detection.
     pub(super) outlier: Option<Box<Monitor>>,
+    /// Where it is now, if the same endpoint is now here, now there.
+    moving: Option<ArcSwap<Address>>,
     traits: Arc<Traits>,
     weight: AtomicU32,
     health: Health,
+    /// It asked in an answer to be left out, and nobody has looked yet.
+    asked_out: AtomicBool,
     /// Since when it counts as healthy, in milliseconds since [`epoch`].
     healthy_since: AtomicU64,
 }
@@ -52,7 +58,7 @@ impl Checks {
     #[must_use]
     pub const fn of(spec: &ClusterSpec) -> Self {
         Self {
-            active: spec.health_check.is_some(),
+            active: !spec.health_checks.is_empty(),
             passive: spec.outlier_detection.is_some(),
         }
     }
@@ -64,14 +70,79 @@ impl Endpoint {
         let is_checked = checks.active && !traits.health_check.is_disabled;
         Self {
             address: address.into(),
+            moving: None,
             hostname: traits.hostname.clone(),
             counters: EndpointCounters::default(),
             id: NEXT_ENDPOINT.fetch_add(1, Ordering::Relaxed),
             outlier: checks.passive.then(Box::default),
             weight: AtomicU32::new(traits.weight.max(1)),
             health: Health::initial(is_checked, traits.stated),
+            asked_out: AtomicBool::new(false),
             healthy_since: AtomicU64::new(millis_since_epoch(clock::now())),
             traits,
+        }
+    }
+
+    /// An endpoint that can be told to be elsewhere: connections to where it was stay its own.
+    pub(super) fn moving(address: Address, traits: Arc<Traits>, checks: Checks) -> Self {
+        Self {
+            moving: Some(ArcSwap::from_pointee(address.clone())),
+            ..Self::new(address, traits, checks)
+        }
+    }
+
+    /// Where it is now.
+    #[must_use]
+    pub fn now_at(&self) -> Address {
+        match &self.moving {
+            None => self.address.clone(),
+            Some(address) => Address::clone(&address.load()),
+        }
+    }
+
+    /// Says where it is from now on, if it is one that moves.
+    pub(super) fn move_to(&self, address: Address) {
+        if let Some(moving) = &self.moving {
+            moving.store(Arc::new(address));
+        }
+    }
+
+    /// The same endpoint with other `traits`, which cannot change while it is in use. It is as
+    /// healthy as it was.
+    pub(super) fn successor(&self, traits: Arc<Traits>, checks: Checks) -> Self {
+        let successor = Self::new(self.now_at(), traits, checks);
+        if checks.active && !successor.traits.health_check.is_disabled {
+            successor.health.clear(Health::OF_CHECKS);
+            successor.health.set(self.health.of(Health::OF_CHECKS));
+        }
+        let since = self.healthy_since.load(Ordering::Relaxed);
+        successor.healthy_since.store(since, Ordering::Relaxed);
+        successor
+    }
+
+    /// Takes over what can change while the endpoint is in use: its weight, and what is said of its
+    /// health. Whether that is anything; `None` where `traits` differ in something else.
+    pub(super) fn adopt(&self, traits: &Arc<Traits>) -> Option<bool> {
+        let is_same = Arc::ptr_eq(&self.traits, traits) || self.traits.is_like(traits);
+        if !is_same {
+            return None;
+        }
+        let weight = traits.weight.max(1);
+        let is_heavier = self.weight.swap(weight, Ordering::Relaxed) != weight;
+        let (stated, before) = (traits.stated.flags(), self.health.of(Health::STATED));
+        self.health.clear(Health::STATED & !stated);
+        self.health.set(stated);
+        Some(is_heavier || stated != before)
+    }
+
+    /// `health_status`.
+    #[must_use]
+    pub fn stated(&self) -> StatedHealth {
+        match self.health.of(Health::STATED) {
+            0 => StatedHealth::Healthy,
+            Health::DEGRADED_EDS_HEALTH => StatedHealth::Degraded,
+            Health::EDS_STATUS_DRAINING => StatedHealth::Draining,
+            _ => StatedHealth::Unhealthy,
         }
     }
 
@@ -79,10 +150,6 @@ impl Endpoint {
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_weight(&self, weight: u32) {
-        self.weight.store(weight.max(1), Ordering::Relaxed);
     }
 
     /// `priority`: which level it is in, 0 the first.
@@ -142,6 +209,16 @@ impl Endpoint {
         self.health.has(Health::PENDING_ACTIVE_HC)
     }
 
+    /// Notes that it asked to be left out; whether that is news.
+    pub(super) fn ask_out(&self) -> bool {
+        !self.asked_out.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether it asked that since the last call.
+    pub(super) fn take_asked_out(&self) -> bool {
+        self.asked_out.load(Ordering::Relaxed) && self.asked_out.swap(false, Ordering::AcqRel)
+    }
+
     /// Starts its slow start: it is healthy from `now` on.
     pub(super) fn became_healthy(&self, now: Instant) {
         self.healthy_since
@@ -171,12 +248,13 @@ impl Endpoint {
         }
     }
 
-    /// Where health checks go.
+    /// Where a health check goes that has a port of its own, or has none.
     #[must_use]
-    pub fn health_check_address(&self) -> Address {
+    pub fn health_check_address(&self, port: Option<u16>) -> Address {
         let target = &self.traits.health_check;
-        let mut address = target.address.as_ref().unwrap_or(&self.address).clone();
-        if let (Some(port), Address::Ip(address)) = (target.port, &mut address) {
+        let stated = target.address.clone();
+        let mut address = stated.unwrap_or_else(|| self.now_at());
+        if let (Some(port), Address::Ip(address)) = (target.port.or(port), &mut address) {
             address.set_port(port);
         }
         address
@@ -230,6 +308,16 @@ impl Health {
     /// Those with which it is used where healthy ones do not suffice.
     const DEGRADED: u16 = Self::DEGRADED_ACTIVE_HC | Self::DEGRADED_EDS_HEALTH;
 
+    /// Those that follow from what the configuration says.
+    const STATED: u16 =
+        Self::FAILED_EDS_HEALTH | Self::DEGRADED_EDS_HEALTH | Self::EDS_STATUS_DRAINING;
+    /// Those that follow from health checks.
+    const OF_CHECKS: u16 = Self::FAILED_ACTIVE_HC
+        | Self::DEGRADED_ACTIVE_HC
+        | Self::PENDING_ACTIVE_HC
+        | Self::EXCLUDED_VIA_IMMEDIATE_HC_FAIL
+        | Self::ACTIVE_HC_TIMEOUT;
+
     /// All flags with the names that `/clusters` shows, in Envoy's order.
     pub const NAMES: [(u16, &'static str); 10] = [
         (Self::FAILED_ACTIVE_HC, "/failed_active_hc"),
@@ -254,13 +342,12 @@ impl Health {
         } else {
             0
         };
-        let stated = match stated {
-            StatedHealth::Healthy => 0,
-            StatedHealth::Degraded => Self::DEGRADED_EDS_HEALTH,
-            StatedHealth::Unhealthy => Self::FAILED_EDS_HEALTH,
-            StatedHealth::Draining => Self::EDS_STATUS_DRAINING,
-        };
-        Self(AtomicU16::new(checks | stated))
+        Self(AtomicU16::new(checks | stated.flags()))
+    }
+
+    /// Those of `flags` that are set.
+    fn of(&self, flags: u16) -> u16 {
+        self.0.load(Ordering::Relaxed) & flags
     }
 
     /// Whether any of `flags` is set.
@@ -277,6 +364,18 @@ impl Health {
     /// Clears `flags`; whether any of them was set before.
     pub(super) fn clear(&self, flags: u16) -> bool {
         self.0.fetch_and(!flags, Ordering::Relaxed) & flags != 0
+    }
+}
+
+impl StatedHealth {
+    /// The flag that says so.
+    const fn flags(self) -> u16 {
+        match self {
+            Self::Healthy => 0,
+            Self::Degraded => Health::DEGRADED_EDS_HEALTH,
+            Self::Unhealthy => Health::FAILED_EDS_HEALTH,
+            Self::Draining => Health::EDS_STATUS_DRAINING,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub fn text(cluster: &Cluster, out: &mut String) {
     }
     line(format_args!("added_via_api::false"));
     for endpoint in &cluster.endpoints().endpoints {
-        let address = &endpoint.address;
+        let address = endpoint.now_at();
         let counts = counts(endpoint)
             .into_iter()
             .map(|(name, _, value)| (name, value.to_string()));
@@ -155,7 +155,7 @@ fn host(endpoint: &Endpoint) -> Value {
             health.insert(name.into(), true.into());
         }
     }
-    let stated = match endpoint.traits().stated {
+    let stated = match endpoint.stated() {
         StatedHealth::Healthy => "HEALTHY",
         StatedHealth::Degraded => "DEGRADED",
         StatedHealth::Unhealthy => "UNHEALTHY",
@@ -163,12 +163,12 @@ fn host(endpoint: &Endpoint) -> Value {
     };
     health.insert("eds_health_status".into(), stated.into());
     let mut host = Map::new();
-    let address = match &endpoint.address {
+    let address = match endpoint.now_at() {
         Address::Ip(address) => {
             let (ip, port) = (address.ip().to_string(), address.port());
             json!({ "socket_address": { "address": ip, "port_value": port } })
         }
-        Address::Unix(path) => json!({ "pipe": { "path": **path } }),
+        Address::Unix(path) => json!({ "pipe": { "path": *path } }),
     };
     host.insert("address".into(), address);
     host.insert("stats".into(), stats.into());

@@ -17,14 +17,16 @@ use crate::keepalive::Keepalive;
 use crate::limits;
 
 mod balancing;
+mod dns;
 mod health;
 mod outlier;
 
 pub use balancing::{
     Balancing, Fallback, Hashing, Pinnable, Policy, SelectorFallback, SlowStart, SubsetSelector,
-    SubsetSpec,
+    SubsetSpec, ZoneSpec,
 };
-pub use health::{GrpcProbe, HealthCheck, HttpProbe, Intervals, Probe, TcpProbe};
+pub use dns::{DnsSpec, DnsTarget, Family, ResolverSpec, StubSpec};
+pub use health::{GrpcProbe, HealthCheck, HttpProbe, Intervals, Probe, ServiceCheck, TcpProbe};
 pub use outlier::{Enforcing, MostEjected, OutlierSpec, RateSpec};
 
 /// The settings of one cluster (`envoy.config.cluster.v3.Cluster`).
@@ -44,10 +46,12 @@ pub struct ClusterSpec {
     pub protocol: Protocol,
     /// `circuit_breakers.thresholds`, indexed by [`Priority`].
     pub breakers: [Thresholds; Priority::ALL.len()],
-    /// `health_checks`.
-    pub health_check: Option<HealthCheck>,
+    /// `health_checks`: an endpoint has to pass all of them.
+    pub health_checks: Vec<HealthCheck>,
     /// `outlier_detection`.
     pub outlier_detection: Option<OutlierSpec>,
+    /// `wait_for_warm_on_init`: the start waits for the cluster; true.
+    pub holds_up_start: bool,
     /// `ignore_health_on_host_removal`: an endpoint that discovery dropped goes at once, although
     /// its health checks still pass.
     pub ignore_health_on_host_removal: bool,
@@ -81,8 +85,9 @@ impl ClusterSpec {
             balancing: Balancing::default(),
             protocol: Protocol::Http1,
             breakers: [Thresholds::default(); Priority::ALL.len()],
-            health_check: None,
+            health_checks: Vec::new(),
             outlier_detection: None,
+            holds_up_start: true,
             ignore_health_on_host_removal: false,
             http1_trailers: false,
             response_fields: limits::HEADERS_COUNT,
@@ -108,6 +113,26 @@ pub enum Discovery {
         /// How they are resolved.
         dns: DnsSpec,
     },
+    /// `LOGICAL_DNS`: a name is one endpoint, and new connections go to the first address that it
+    /// resolves to. Connections to where it was before stay.
+    LogicalDns {
+        /// The name.
+        target: DnsTarget,
+        /// How it is resolved.
+        dns: DnsSpec,
+    },
+}
+
+impl Discovery {
+    /// The names that are resolved, and how.
+    #[must_use]
+    pub fn names(&self) -> Option<(&[DnsTarget], &DnsSpec)> {
+        match self {
+            Self::Static(_) => None,
+            Self::StrictDns { targets, dns } => Some((targets, dns)),
+            Self::LogicalDns { target, dns } => Some((std::slice::from_ref(target), dns)),
+        }
+    }
 }
 
 /// An endpoint whose address is known (`LbEndpoint`).
@@ -126,34 +151,6 @@ impl StaticEndpoint {
         Self {
             address: address.into(),
             traits: Arc::default(),
-        }
-    }
-}
-
-/// A name that stands for endpoints (`LbEndpoint` of a `STRICT_DNS` cluster). A literal address is
-/// allowed and resolves to itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DnsTarget {
-    /// `socket_address.address`.
-    pub host: Arc<str>,
-    /// `socket_address.port_value`.
-    pub port: u16,
-    /// What is known about each address.
-    pub traits: Arc<Traits>,
-}
-
-impl DnsTarget {
-    /// A target of weight 1, whose endpoints are called `host`.
-    #[must_use]
-    pub fn new(host: &str, port: u16) -> Self {
-        let traits = Traits {
-            hostname: Some(host.into()),
-            ..Traits::default()
-        };
-        Self {
-            host: host.into(),
-            port,
-            traits: Arc::new(traits),
         }
     }
 }
@@ -178,6 +175,29 @@ pub struct Traits {
     pub stated: StatedHealth,
     /// Where its health is checked.
     pub health_check: HealthCheckTarget,
+}
+
+impl Traits {
+    /// Whether they differ in nothing but the weight and the stated health.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self {
+            hostname,
+            weight: _,
+            level,
+            locality,
+            locality_weight,
+            metadata,
+            stated: _,
+            health_check,
+        } = self;
+        *hostname == other.hostname
+            && *level == other.level
+            && *locality == other.locality
+            && *locality_weight == other.locality_weight
+            && *metadata == other.metadata
+            && *health_check == other.health_check
+    }
 }
 
 impl Default for Traits {
@@ -231,49 +251,6 @@ pub struct HealthCheckTarget {
     pub address: Option<Address>,
     /// `disable_active_health_check`: it is not checked, and counts as healthy.
     pub is_disabled: bool,
-}
-
-/// How a `STRICT_DNS` cluster resolves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DnsSpec {
-    /// `dns_refresh_rate`: 5 s between an answer and the next question.
-    pub refresh: Duration,
-    /// `dns_failure_refresh_rate.base_interval`: the refresh rate where there is none.
-    pub failure_base: Option<Duration>,
-    /// `dns_failure_refresh_rate.max_interval`: ten times the base where there is none.
-    pub failure_max: Option<Duration>,
-    /// `dns_jitter`: up to this much is added to each interval; 0.
-    pub jitter: Duration,
-    /// `dns_lookup_family`.
-    pub family: Family,
-}
-
-impl Default for DnsSpec {
-    fn default() -> Self {
-        Self {
-            refresh: Duration::from_secs(5),
-            failure_base: None,
-            failure_max: None,
-            jitter: Duration::ZERO,
-            family: Family::Auto,
-        }
-    }
-}
-
-/// `dns_lookup_family`: which of a name's addresses are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Family {
-    /// IPv6 addresses, or IPv4 ones where there are none.
-    #[default]
-    Auto,
-    /// IPv4 alone.
-    V4Only,
-    /// IPv6 alone.
-    V6Only,
-    /// IPv4 addresses, or IPv6 ones where there are none.
-    V4Preferred,
-    /// All addresses.
-    All,
 }
 
 /// The HTTP version that a cluster's endpoints speak.

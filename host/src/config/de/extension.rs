@@ -99,6 +99,18 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
     ),
     (
+        "envoy.cluster.dns",
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+    ),
+    (
+        "envoy.network.dns_resolver.cares",
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+    ),
+    (
+        "envoy.network.dns_resolver.getaddrinfo",
+        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
+    ),
+    (
         "envoy.access_loggers.file",
         "envoy.extensions.access_loggers.file.v3.FileAccessLog",
     ),

@@ -13,6 +13,7 @@ use super::level::{Capacity, Census, Kind, Load, Split};
 use super::maglev::Maglev;
 use super::ring::Ring;
 use super::table::{Places, Table};
+use super::zone::{Home, Without, Zones};
 use crate::address::Address;
 use crate::upstream::metadata::{HASH_KEY, Value};
 use crate::upstream::spec::{Balancing, Hashing, Locality, Policy, Traits};
@@ -71,6 +72,8 @@ pub struct Layout {
     pub(super) load: Load,
     /// The level that all load goes to, where there is one.
     pub(super) only: Option<(usize, Kind)>,
+    /// Whether locality would count if there were more endpoints.
+    pub(super) is_too_small: bool,
 }
 
 /// The endpoints of one priority.
@@ -92,6 +95,8 @@ pub(super) enum Endpoints {
         /// Localities with their weights, for healthy and for degraded endpoints; those that can
         /// carry anything.
         localities: Option<Box<ByLocality>>,
+        /// How healthy endpoints are shared by localities, where the proxy's own comes first.
+        zones: Option<Box<Zones>>,
     },
     /// By a hash.
     Placed(Table),
@@ -104,6 +109,7 @@ impl Layout {
         balancing: &Balancing,
         members: &[Member<'_>],
         weights: LocalityWeights<'_>,
+        home: Option<&Home>,
     ) -> Self {
         let levels = members
             .iter()
@@ -136,8 +142,10 @@ impl Layout {
             capacities,
             ..Self::default()
         };
-        for (level, panics) in by_level.iter().zip(split.panic) {
-            layout.add_level(balancing, level, panics, weights);
+        // As in Envoy locality counts in the first level alone.
+        let homes = std::iter::once(home).chain(std::iter::repeat(None));
+        for ((level, panics), home) in by_level.iter().zip(split.panic).zip(homes) {
+            layout.add_level(balancing, level, panics, weights, home);
         }
         layout
     }
@@ -148,6 +156,7 @@ impl Layout {
         members: &[Member<'_>],
         panics: bool,
         weights: LocalityWeights<'_>,
+        home: Option<&Home>,
     ) {
         let by_locality = if balancing.by_locality {
             by_locality(members, weights)
@@ -172,13 +181,25 @@ impl Layout {
             });
             Box::new(by_state)
         });
+        let zones = balancing.zones.as_ref().zip(home).and_then(|(spec, home)| {
+            let healthy = Some(State::Healthy);
+            let zones = Zones::new(spec, home, members, |zone| self.add_group(zone, healthy));
+            self.is_too_small |= matches!(zones, Err(Without::Size));
+            zones.ok().map(Box::new)
+        });
         let endpoints = Endpoints::Turns {
             all: self.add_group(members, None),
             healthy: self.add_group(members, Some(State::Healthy)),
             degraded: self.add_group(members, Some(State::Degraded)),
             localities,
+            zones,
         };
         self.levels.push(Level { panics, endpoints });
+    }
+
+    /// Whether the first level panics.
+    pub(super) fn panics(&self) -> bool {
+        self.levels.first().is_some_and(|level| level.panics)
     }
 
     fn add_group(&mut self, members: &[Member<'_>], state: Option<State>) -> usize {

@@ -6,6 +6,7 @@
 use super::layout::{Layout, LocalityWeights, Member};
 use super::subset::Subsets;
 use super::table::Table;
+use super::zone::Home;
 use crate::upstream::spec::{Balancing, Policy};
 
 /// See the module's page.
@@ -21,9 +22,10 @@ pub struct Plan {
 impl Plan {
     /// For `members`, balanced by `balancing`.
     #[must_use]
-    pub fn new(balancing: &Balancing, members: &[Member<'_>]) -> Self {
+    pub fn new(balancing: &Balancing, members: &[Member<'_>], home: Option<&Home>) -> Self {
         let mut layouts = Vec::with_capacity(1);
-        layouts.push(Layout::new(balancing, members, LocalityWeights::Given));
+        let all = Layout::new(balancing, members, LocalityWeights::Given, home);
+        layouts.push(all);
         let subsets = balancing.subsets.as_ref().map(|spec| {
             let weights = match (spec.keeps_locality_weights, spec.scales_locality_weights) {
                 (false, _) => LocalityWeights::None,
@@ -31,7 +33,7 @@ impl Plan {
                 (true, true) => LocalityWeights::Scaled(members),
             };
             Subsets::new(spec, members, |members| {
-                layouts.push(Layout::new(balancing, members, weights));
+                layouts.push(Layout::new(balancing, members, weights, home));
                 layouts.len() - 1
             })
         });
@@ -41,6 +43,20 @@ impl Plan {
             layouts,
             subsets,
         }
+    }
+
+    /// Whether too few endpoints of the first level are healthy.
+    #[must_use]
+    pub fn panics(&self) -> bool {
+        self.layouts.first().is_some_and(Layout::panics)
+    }
+
+    /// Whether locality would count if there were more endpoints.
+    #[must_use]
+    pub fn is_too_small(&self) -> bool {
+        self.layouts
+            .first()
+            .is_some_and(|layout| layout.is_too_small)
     }
 
     /// The subsets, where the cluster has any.

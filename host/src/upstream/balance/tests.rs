@@ -80,7 +80,7 @@ fn plan(balancing: &Balancing, given: &[Given]) -> Arc<Plan> {
             is_excluded: given.is_excluded,
         })
         .collect();
-    Arc::new(Plan::new(balancing, &members))
+    Arc::new(Plan::new(balancing, &members, None))
 }
 
 /// What the balancer asks about, by index.

@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::upstream::balance::layout::State;
-use crate::upstream::dns::Resolving;
+use crate::upstream::dns::{Answer, Resolving};
 use crate::upstream::outlier::Report;
-use crate::upstream::spec::{ClusterSpec, OutlierSpec, StaticEndpoint};
+use crate::upstream::spec::{ClusterSpec, HealthCheck, OutlierSpec, StaticEndpoint};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -53,15 +52,15 @@ impl Script {
 struct Scripted(Rc<Script>);
 
 impl Resolve for Scripted {
-    fn resolve(&self, host: &Arc<str>) -> Resolving {
-        let (script, host) = (Rc::clone(&self.0), Arc::clone(host));
+    fn resolve(&self, question: &Question) -> Resolving {
+        let (script, host) = (Rc::clone(&self.0), Arc::clone(&question.host));
         Box::pin(async move {
             loop {
                 let answer = script.answers.borrow_mut().pop_front();
                 match answer {
-                    Some(Some(addresses)) => return Ok(addresses),
+                    Some(Some(addresses)) => return Ok(Answer::from((addresses, None))),
                     Some(None) => {
-                        let cause = io::Error::other("nobody answers");
+                        let cause = "nobody answers".into();
                         return Err(DnsError { host, cause });
                     }
                     None => script.more.notified().await,
@@ -81,7 +80,8 @@ fn dns_cluster(names: &[&str], port: u16, check: Option<HealthCheck>) -> Arc<Clu
         ..DnsSpec::default()
     };
     let mut spec = ClusterSpec::new("c", Discovery::StrictDns { targets, dns });
-    spec.health_check = check;
+    spec.health_checks.extend(check);
+    spec.balancing.merge_window = Duration::ZERO;
     Cluster::new(spec, 1)
 }
 
@@ -95,7 +95,7 @@ fn addresses(cluster: &Cluster) -> Vec<String> {
         .endpoints()
         .endpoints
         .iter()
-        .map(|endpoint| endpoint.address.to_string())
+        .map(|endpoint| endpoint.now_at().to_string())
         .collect()
 }
 
@@ -229,7 +229,8 @@ fn a_checked_cluster_is_warm_after_the_first_round_and_follows_health() {
         b_status.set(500);
         let endpoints = vec![StaticEndpoint::new(a), StaticEndpoint::new(b)];
         let mut spec = ClusterSpec::new("c", Discovery::Static(endpoints));
-        spec.health_check = Some(check());
+        spec.health_checks = vec![check()];
+        spec.balancing.merge_window = Duration::ZERO;
         let cluster = Cluster::new(spec, 1);
         assert!(!cluster.is_warm());
         assert_eq!(healthy(&cluster), [0_u32; 0]);
@@ -286,6 +287,7 @@ fn an_outlier_is_left_out_for_a_while() {
         let (b, _) = server().await;
         let endpoints = vec![StaticEndpoint::new(a), StaticEndpoint::new(b)];
         let mut spec = ClusterSpec::new("c", Discovery::Static(endpoints));
+        spec.balancing.merge_window = Duration::ZERO;
         spec.outlier_detection = Some(OutlierSpec {
             interval: Duration::from_millis(10),
             base_ejection_time: Duration::from_millis(30),

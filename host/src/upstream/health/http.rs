@@ -8,22 +8,26 @@ use ::http::header::{HOST, USER_AGENT};
 use ::http::uri::{Authority, Scheme};
 use ::http::{HeaderName, HeaderValue, Request, Response, Uri};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 
+use super::has_all;
 use super::state::{Failure, Verdict, judge};
 use crate::address::Address;
 use crate::limits;
 use crate::upstream::connect;
-use crate::upstream::spec::HttpProbe;
+use crate::upstream::spec::{HttpProbe, ServiceCheck};
 
 /// What Envoy's health checker calls itself.
 pub(super) const AGENT: HeaderValue = HeaderValue::from_static("Envoy/HC");
 
 /// With this header an endpoint says that it would rather have less to do.
 const DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
+
+/// What an endpoint calls its cluster.
+const CLUSTER: HeaderName = HeaderName::from_static("x-envoy-upstream-healthchecked-cluster");
 
 /// Asks one endpoint how it is, by HTTP.
 pub(super) struct HttpProber {
@@ -34,8 +38,8 @@ pub(super) struct HttpProber {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Empty<Bytes>>),
-    Http2(http2::SendRequest<Empty<Bytes>>),
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// Why there is no answer.
@@ -47,6 +51,13 @@ pub(super) enum Error {
     Http(#[from] hyper::Error),
     #[error("making the request")]
     Request(#[from] ::http::Error),
+}
+
+impl Error {
+    /// Whether the connection was over before anything was asked.
+    fn is_unsent(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_canceled() || error.is_closed())
+    }
 }
 
 impl HttpProber {
@@ -62,18 +73,14 @@ impl HttpProber {
 
     /// Asks once. Must run inside a `LocalSet`.
     pub(super) async fn probe(&mut self) -> Verdict {
-        let is_fresh = !self.is_connected();
         let mut result = self.ask().await;
-        if result.is_err() && !is_fresh {
-            // The endpoint may have closed a kept connection just now: that says nothing.
+        if result.as_ref().is_err_and(Error::is_unsent) {
+            // The endpoint closed a kept connection meanwhile, as it may: that says nothing.
             self.disconnect();
             result = self.ask().await;
         }
         match result {
-            Ok((status, is_degraded)) => match judge(&self.check, status) {
-                Verdict::Passed if is_degraded => Verdict::Degraded,
-                verdict => verdict,
-            },
+            Ok(verdict) => verdict,
             Err(error) => {
                 self.disconnect();
                 tracing::debug!(
@@ -100,7 +107,7 @@ impl HttpProber {
         }
     }
 
-    async fn ask(&mut self) -> Result<(u16, bool), Error> {
+    async fn ask(&mut self) -> Result<Verdict, Error> {
         if !self.is_connected() {
             self.connection = None;
         }
@@ -120,13 +127,32 @@ impl HttpProber {
                 sender.send_request(http2_request(&self.check)?).await?
             }
         };
-        let was_read = read_to_end(&mut response).await?;
-        if !self.reuse || !was_read {
+        let body = read(&mut response, &self.check).await?;
+        if !self.reuse || body.is_none() {
             self.disconnect();
         }
-        let is_degraded = response.headers().contains_key(DEGRADED);
-        Ok((response.status().as_u16(), is_degraded))
+        Ok(verdict(&self.check, &response, &body.unwrap_or_default()))
     }
+}
+
+/// What a response says with its head and so much of its body.
+fn verdict(check: &HttpProbe, response: &Response<Incoming>, body: &[u8]) -> Verdict {
+    let (status, headers) = (response.status().as_u16(), response.headers());
+    let verdict = judge(check, status);
+    if verdict != Verdict::Passed {
+        return verdict;
+    }
+    let of_cluster = |service: &ServiceCheck| {
+        let name = headers.get(CLUSTER).map_or(&[][..], HeaderValue::as_bytes);
+        service.is_right(name)
+    };
+    if !has_all(&check.receive, body) || !check.service.as_ref().is_none_or(of_cluster) {
+        return Verdict::Failed(Failure::WrongAnswer(status));
+    }
+    if headers.contains_key(DEGRADED) {
+        return Verdict::Degraded;
+    }
+    verdict
 }
 
 async fn introduce(address: &Address, over_http2: bool) -> Result<Sender, Error> {
@@ -143,18 +169,18 @@ async fn introduce(address: &Address, over_http2: bool) -> Result<Sender, Error>
     }
 }
 
-fn http1_request(check: &HttpProbe) -> Result<Request<Empty<Bytes>>, ::http::Error> {
+fn http1_request(check: &HttpProbe) -> Result<Request<Full<Bytes>>, ::http::Error> {
     Request::builder()
         .method(&check.method)
         .uri(Uri::from(check.path.clone()))
         .header(HOST, &check.host)
         .header(USER_AGENT, AGENT)
-        .body(Empty::new())
+        .body(Full::new(check.send.clone()))
         .map(|request| changed(request, check))
 }
 
 /// The request with the headers that the settings add and take away.
-fn changed(mut request: Request<Empty<Bytes>>, check: &HttpProbe) -> Request<Empty<Bytes>> {
+fn changed(mut request: Request<Full<Bytes>>, check: &HttpProbe) -> Request<Full<Bytes>> {
     let headers = request.headers_mut();
     for (name, value, replaces) in &check.add {
         if *replaces {
@@ -169,7 +195,7 @@ fn changed(mut request: Request<Empty<Bytes>>, check: &HttpProbe) -> Request<Emp
     request
 }
 
-fn http2_request(check: &HttpProbe) -> Result<Request<Empty<Bytes>>, ::http::Error> {
+fn http2_request(check: &HttpProbe) -> Result<Request<Full<Bytes>>, ::http::Error> {
     let request = Request::builder()
         .method(&check.method)
         .header(USER_AGENT, AGENT);
@@ -187,21 +213,33 @@ fn http2_request(check: &HttpProbe) -> Result<Request<Empty<Bytes>>, ::http::Err
             .header(HOST, &check.host),
     };
     request
-        .body(Empty::new())
+        .body(Full::new(check.send.clone()))
         .map(|request| changed(request, check))
 }
 
-/// Reads the body; false if it is longer than anybody should send here.
-async fn read_to_end(response: &mut Response<Incoming>) -> Result<bool, hyper::Error> {
-    let mut left = limits::HEALTH_CHECK_BODY_BYTES;
+/// Reads the body, and gives what is looked at of it; nothing if it is longer than anybody should send
+/// here.
+async fn read(
+    response: &mut Response<Incoming>,
+    check: &HttpProbe,
+) -> Result<Option<Vec<u8>>, hyper::Error> {
+    let most = match check.response_buffer {
+        _ if check.receive.is_empty() => 0,
+        0 => limits::HEALTH_CHECK_BODY_BYTES,
+        size => size,
+    };
+    let (mut kept, mut length) = (Vec::new(), 0);
     while let Some(frame) = response.body_mut().frame().await {
-        let length = frame?.data_ref().map_or(0, Bytes::len);
-        let Some(rest) = left.checked_sub(length) else {
-            return Ok(false);
-        };
-        left = rest;
+        let frame = frame?;
+        let data = frame.data_ref().map_or(&[][..], |data| &**data);
+        length += data.len();
+        if length > limits::HEALTH_CHECK_BODY_BYTES {
+            return Ok(None);
+        }
+        let room = most.saturating_sub(kept.len());
+        kept.extend(data.iter().take(room));
     }
-    Ok(true)
+    Ok(Some(kept))
 }
 
 /// Runs the tasks of HTTP/2 connections on this thread.

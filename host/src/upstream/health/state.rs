@@ -43,6 +43,10 @@ pub enum Failure {
     Timeout,
     /// Something else than what was expected came.
     Mismatch,
+    /// The same, with a good status: that of an endpoint of another cluster, or with another body.
+    WrongAnswer(u16),
+    /// It asked in an answer to a request to be left out.
+    AskedOut,
     /// The endpoint says by gRPC that it does not serve.
     NotServing,
 }
@@ -52,7 +56,7 @@ impl Failure {
     const fn counts_to_threshold(self) -> bool {
         match self {
             Self::RetriableStatus(_) | Self::Network | Self::Timeout | Self::Mismatch => true,
-            Self::Status(_) | Self::NotServing => false,
+            Self::Status(_) | Self::WrongAnswer(_) | Self::AskedOut | Self::NotServing => false,
         }
     }
 }
@@ -63,7 +67,8 @@ impl fmt::Display for Failure {
             Self::Status(status) | Self::RetriableStatus(status) => write!(f, "status {status}"),
             Self::Network => f.write_str("connection failure"),
             Self::Timeout => f.write_str("timeout"),
-            Self::Mismatch => f.write_str("unexpected answer"),
+            Self::Mismatch | Self::WrongAnswer(_) => f.write_str("unexpected answer"),
+            Self::AskedOut => f.write_str("it asked to be left out"),
             Self::NotServing => f.write_str("not serving"),
         }
     }

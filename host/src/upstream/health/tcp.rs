@@ -7,6 +7,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::has_all;
 use super::state::{Failure, Verdict};
 use crate::address::Address;
 use crate::limits;
@@ -73,38 +74,5 @@ impl TcpProber {
             }
         }
         Ok(true)
-    }
-}
-
-/// Whether all `parts` are in `text`, one behind the other.
-fn has_all(parts: &[Vec<u8>], text: &[u8]) -> bool {
-    let mut rest = text;
-    parts.iter().all(|part| {
-        let found = memchr::memmem::find(rest, part);
-        rest = found
-            .and_then(|at| rest.get(at + part.len()..))
-            .unwrap_or_default();
-        found.is_some()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_come_in_order() {
-        let parts = |parts: &[&str]| parts.iter().map(|part| part.as_bytes().to_vec()).collect();
-        for (wanted, text, found) in [
-            (&[][..], "", true),
-            (&["a"], "", false),
-            (&["ab", "cd"], "xabxcdx", true),
-            (&["ab", "cd"], "cdab", false),
-            (&["aa", "a"], "aa", false),
-            (&["aa", "a"], "aaa", true),
-        ] {
-            let wanted: Vec<Vec<u8>> = parts(wanted);
-            assert_eq!(has_all(&wanted, text.as_bytes()), found, "{text}");
-        }
     }
 }

@@ -197,19 +197,16 @@ fn the_loop_marks_counts_and_tells() {
         check.timeout = Duration::from_millis(200);
         check.intervals.no_traffic = Duration::ZERO;
         let mut spec = ClusterSpec::new("c", Discovery::Static(vec![StaticEndpoint::new(address)]));
-        spec.health_check = Some(check.clone());
+        spec.health_checks = vec![check.clone()];
         let cluster = Cluster::new(spec, 1);
         let endpoint = Arc::clone(&cluster.endpoints().endpoints[0]);
         assert!(endpoint.health().has(Health::PENDING_ACTIVE_HC) && !endpoint.passes_checks());
         let changes = Rc::new(Cell::new(0));
         let told = Rc::clone(&changes);
-        let watching = tokio::task::spawn_local(watch(
-            Arc::clone(&cluster),
-            Arc::new(check),
-            Arc::clone(&endpoint),
-            Random::new(1),
-            move |what| told.set(told.get() + u32::from(what == Told::Changed)),
-        ));
+        let patient = Patient::new(&cluster, &endpoint, move |what| {
+            told.set(told.get() + u32::from(what == Told::Changed));
+        });
+        let watching = tokio::task::spawn_local(Rc::clone(&patient).watch(0, Random::new(1)));
         let stats = cluster.control_stats();
         let results = || stats.health_check_success.get() + stats.health_check_failure.get();
         // Up at once; one timeout is not enough, two are; a status would be.
@@ -217,7 +214,7 @@ fn the_loop_marks_counts_and_tells() {
             (Some(OK), true, 1, false),
             (None, true, 1, false),
             (None, false, 2, true),
-            (Some(OK), false, 2, false),
+            (Some(OK), false, 2, true),
             (Some(OK), true, 3, false),
             (Some(BUSY), false, 4, false),
         ] {
@@ -242,6 +239,7 @@ fn the_loop_marks_counts_and_tells() {
         watching.abort();
         assert_eq!(stats.health_check_success.get(), 3);
         assert_eq!(stats.health_check_failure.get(), 3);
+        assert_eq!(stats.health_check_passive_failure.get(), 0);
         assert_eq!(stats.health_check_network_failure.get(), 2);
     });
 }
@@ -408,4 +406,199 @@ fn grpc_is_asked_and_understood() {
         prober.disconnect();
         server.await.unwrap();
     });
+}
+
+#[test]
+fn parts_come_in_order() {
+    let parts = |parts: &[&str]| parts.iter().map(|part| part.as_bytes().to_vec()).collect();
+    for (wanted, text, found) in [
+        (&[][..], "", true),
+        (&["a"], "", false),
+        (&["ab", "cd"], "xabxcdx", true),
+        (&["ab", "cd"], "cdab", false),
+        (&["aa", "a"], "aa", false),
+        (&["aa", "a"], "aaa", true),
+    ] {
+        let wanted: Vec<Vec<u8>> = parts(wanted);
+        assert_eq!(has_all(&wanted, text.as_bytes()), found, "{text}");
+    }
+}
+
+/// What an endpoint with these checks is like after these verdicts, by the flags' names.
+fn flags_after(checks: usize, verdicts: &[(usize, Verdict)]) -> Vec<String> {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let mut spec = ClusterSpec::new("c", Discovery::Static(vec![StaticEndpoint::new(address)]));
+    spec.health_checks = vec![check("c"); checks];
+    let cluster = Cluster::new(spec, 1);
+    let endpoint = Arc::clone(&cluster.endpoints().endpoints[0]);
+    let patient = Patient::new(&cluster, &endpoint, |_| ());
+    verdicts
+        .iter()
+        .map(|(index, verdict)| {
+            match verdict {
+                Verdict::Failed(Failure::AskedOut) => patient.ask_out(),
+                verdict => {
+                    patient.take(*index, *verdict);
+                }
+            }
+            let set = Health::NAMES.iter();
+            let set = set.filter(|(flag, _)| endpoint.health().has(*flag));
+            set.map(|(_, name)| *name).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn an_endpoint_has_to_pass_all_checks() {
+    let (pass, fail) = (Verdict::Passed, Verdict::Failed(Failure::Status(500)));
+    let flags = flags_after(
+        2,
+        &[
+            (0, pass),
+            (1, Verdict::Degraded),
+            (1, fail),
+            (0, Verdict::Failed(Failure::Timeout)),
+            (0, Verdict::Failed(Failure::Timeout)),
+            (1, pass),
+            (1, pass),
+            (0, pass),
+            (0, pass),
+        ],
+    );
+    let (failed, degraded) = ("/failed_active_hc", "/degraded_active_hc");
+    let both = format!("{failed}{degraded}");
+    let late = format!("{failed}{degraded}/active_hc_timeout");
+    let late_alone = format!("{failed}/active_hc_timeout");
+    let first = format!("{failed}/pending_active_hc");
+    assert_eq!(
+        flags,
+        [
+            &*first,
+            degraded,
+            &both,
+            &both,
+            &late,
+            &late_alone,
+            &late_alone,
+            &late_alone,
+            ""
+        ]
+    );
+}
+
+#[test]
+fn who_asks_to_be_left_out_is_until_checks_pass_again() {
+    let asked = Verdict::Failed(Failure::AskedOut);
+    let passes = [
+        (0, Verdict::Passed),
+        (0, asked),
+        (0, Verdict::Passed),
+        (0, Verdict::Passed),
+    ];
+    let out = "/failed_active_hc/excluded_via_immediate_hc_fail";
+    assert_eq!(flags_after(1, &passes), ["", out, out, ""]);
+}
+
+#[test]
+fn bodies_and_the_names_of_clusters_are_looked_at() {
+    run(async {
+        let (listener, address) = listen().await;
+        let mut check = check("c");
+        let Probe::Http(probe) = &mut check.probe else {
+            panic!("an HTTP check")
+        };
+        probe.method = ::http::Method::POST;
+        probe.send = Bytes::from_static(b"ping");
+        probe.receive = vec![b"good".to_vec(), b"day".to_vec()];
+        probe.response_buffer = 12;
+        probe.service = Some(crate::upstream::spec::ServiceCheck::new(|name| {
+            name == b"c1"
+        }));
+        let mut prober = Prober::new(&check, address);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for (cluster, body) in [
+                ("c1", "a good day"),
+                ("c2", "a good day"),
+                ("c1", "day, good"),
+                ("c1", "a good, good day"),
+            ] {
+                assert!(head(&mut stream).await.starts_with("POST "));
+                let mut sent = [0; 4];
+                stream.read_exact(&mut sent).await.unwrap();
+                assert_eq!(&sent, b"ping");
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nx-envoy-upstream-healthchecked-cluster: {cluster}\r\n\
+                     content-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            stream
+        };
+        let client = async {
+            let mut verdicts = Vec::new();
+            for _ in 0..4 {
+                verdicts.push(prober.probe().await);
+            }
+            verdicts
+        };
+        let (_stream, verdicts) = tokio::join!(server, client);
+        let wrong = Verdict::Failed(Failure::WrongAnswer(200));
+        assert_eq!(verdicts, [Verdict::Passed, wrong, wrong, wrong]);
+    });
+}
+
+#[test]
+fn events_are_written_as_envoy_writes_them() {
+    let endpoint = Endpoint::new(
+        "127.0.0.1:29871".parse::<SocketAddr>().unwrap(),
+        Arc::default(),
+        crate::upstream::endpoint::Checks::default(),
+    );
+    let probe = check("c").probe;
+    let start = r#"{"health_checker_type":"HTTP","host":{"socket_address":{"protocol":"TCP","address":"127.0.0.1","port_value":29871,"resolver_name":"","ipv4_compat":false,"network_namespace_filepath":""}},"cluster_name":"deg","#;
+    let (time, place) = (
+        r#""timestamp":"2026-11-26T08:08:54.875Z""#,
+        r#""locality":{"region":"","zone":"","sub_zone":""}"#,
+    );
+    for (event, rest) in [
+        (
+            Event::Failed(Failure::Network, true),
+            format!(
+                r#"{time},"health_check_failure_event":{{"failure_type":"NETWORK","first_check":true,"http_status_code":0}},{place}}}"#
+            ),
+        ),
+        (
+            Event::Failed(Failure::WrongAnswer(200), false),
+            format!(
+                r#"{time},"health_check_failure_event":{{"failure_type":"ACTIVE","first_check":false,"http_status_code":200}},{place}}}"#
+            ),
+        ),
+        (
+            Event::Ejected(Failure::Timeout),
+            format!(
+                r#""eject_unhealthy_event":{{"failure_type":"NETWORK_TIMEOUT"}},{time},{place}}}"#
+            ),
+        ),
+        (
+            Event::Added(false),
+            format!(r#""add_healthy_event":{{"first_check":false}},{time},{place}}}"#),
+        ),
+        (
+            Event::Degraded,
+            format!(r#"{time},"degraded_healthy_host":{{}},{place}}}"#),
+        ),
+        (
+            Event::NoLongerDegraded,
+            format!(r#"{time},"no_longer_degraded_host":{{}},{place}}}"#),
+        ),
+        (
+            Event::Passed,
+            format!(r#"{time},{place},"successful_health_check_event":{{}}}}"#),
+        ),
+    ] {
+        let line = event.line("deg", &endpoint, &probe, "2026-11-26T08:08:54.875Z");
+        assert_eq!(line, format!("{start}{rest}\n"));
+    }
 }

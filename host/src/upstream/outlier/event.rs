@@ -110,7 +110,7 @@ impl Event {
             timestamp,
             secs_since_last_action: self.since_last.map(|since| since.as_secs().to_string()),
             cluster_name: cluster,
-            upstream_url: self.endpoint.address.to_string(),
+            upstream_url: self.endpoint.now_at().to_string(),
             action,
             num_ejections: self.ejections,
             enforced,

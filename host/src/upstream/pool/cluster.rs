@@ -108,6 +108,11 @@ impl Hosts for Asked<'_> {
             Note::Subset => stats.lb_subsets_selected.inc(),
             Note::Fallback => stats.lb_subsets_fallback.inc(),
             Note::FallbackPanic => stats.lb_subsets_fallback_panic.inc(),
+            Note::HomePanics => stats.lb_local_cluster_not_ok.inc(),
+            Note::ZoneDirect => stats.lb_zone_routing_all_directly.inc(),
+            Note::ZoneSampled => stats.lb_zone_routing_sampled.inc(),
+            Note::ZoneCrossed => stats.lb_zone_routing_cross_zone.inc(),
+            Note::ZoneFull => stats.lb_zone_no_capacity_left.inc(),
         }
     }
 }

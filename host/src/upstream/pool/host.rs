@@ -541,7 +541,7 @@ enum Transport {
 async fn open(host: Rc<Host>, priority: Priority, permit: ConnectionPermit) {
     let mut account = Account::open(Rc::clone(&host), Carries::Requests, permit);
     let spec = host.common.cluster.spec();
-    let connecting = host.common.connector.connect(&host.endpoint.address);
+    let connecting = host.common.connector.connect(&host.endpoint.now_at());
     let transport = async {
         let stream = connecting.await?;
         match &spec.protocol {

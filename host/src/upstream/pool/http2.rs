@@ -171,7 +171,7 @@ async fn drive(
         tracing::debug!(
             target: "http2",
             cluster = &*account.host.common().cluster.name,
-            endpoint = %account.host.endpoint().address,
+            endpoint = %account.host.endpoint().now_at(),
             connection_id = account.id,
             %error,
             "upstream connection ended",

@@ -84,7 +84,7 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority) -> Result<RawLease,
         return Err(host.error(ErrorKind::Overflow(Resource::Pending)));
     };
     let mut account = Account::open(Rc::clone(&host), Carries::Bytes, permit);
-    let connecting = host.common().connector.connect(&host.endpoint().address);
+    let connecting = host.common().connector.connect(&host.endpoint().now_at());
     let failure = match tokio::time::timeout(spec.connect_timeout, connecting).await {
         Ok(Ok(socket)) => {
             drop(pending);

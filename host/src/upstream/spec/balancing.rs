@@ -22,6 +22,8 @@ pub struct Balancing {
     pub fails_on_panic: bool,
     /// `locality_weighted_lb_config`: localities are chosen by their weight first.
     pub by_locality: bool,
+    /// `zone_aware_lb_config`: requests stay in the proxy's own locality. Not for consistent hashing.
+    pub zones: Option<ZoneSpec>,
     /// `overprovisioning_factor` in percent: 140.
     pub overprovisioning: u32,
     /// `weighted_priority_health`: a level's health is measured in weights, not endpoints.
@@ -34,6 +36,9 @@ pub struct Balancing {
     pub ignores_unchecked: bool,
     /// `override_host_status`: which endpoints a request can be pinned to.
     pub pinnable: Pinnable,
+    /// `update_merge_window`: what changes about endpoints within it is published at once; 1 s. Who is
+    /// there is always published immediately.
+    pub merge_window: Duration,
 }
 
 impl Default for Balancing {
@@ -43,12 +48,39 @@ impl Default for Balancing {
             panic_threshold: 50,
             fails_on_panic: false,
             by_locality: false,
+            zones: None,
             overprovisioning: 140,
             weighs_health: false,
             slow_start: None,
             subsets: None,
             ignores_unchecked: false,
             pinnable: Pinnable::default(),
+            merge_window: Duration::from_secs(1),
+        }
+    }
+}
+
+/// `zone_aware_lb_config`, which counts where there is a `local_cluster_name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneSpec {
+    /// `routing_enabled` in percent: 100.
+    pub enabled: u32,
+    /// `min_cluster_size`: 6 healthy endpoints.
+    pub min_cluster_size: u64,
+    /// `force_local_zone.min_size`: all requests stay where there are so many healthy endpoints. Also
+    /// for `force_locality_direct_routing`.
+    pub force_local: Option<u64>,
+    /// `locality_basis: HEALTHY_HOSTS_WEIGHT`: endpoints count as much as they weigh.
+    pub by_weight: bool,
+}
+
+impl Default for ZoneSpec {
+    fn default() -> Self {
+        Self {
+            enabled: 100,
+            min_cluster_size: 6,
+            force_local: None,
+            by_weight: false,
         }
     }
 }

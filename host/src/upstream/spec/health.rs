@@ -2,11 +2,16 @@
 //!
 //! See the parent's page.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
+
+use crate::limits;
 
 /// `health_checks[]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +28,10 @@ pub struct HealthCheck {
     pub reuse_connection: bool,
     /// `always_log_health_check_failures`: false.
     pub always_log_failures: bool,
+    /// `always_log_health_check_success`: false.
+    pub always_log_successes: bool,
+    /// `alt_port`: a port other than the endpoints'.
+    pub port: Option<u16>,
     /// What is asked.
     pub probe: Probe,
 }
@@ -31,7 +40,7 @@ pub struct HealthCheck {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
     /// `http_health_check`.
-    Http(HttpProbe),
+    Http(Box<HttpProbe>),
     /// `tcp_health_check`.
     Tcp(TcpProbe),
     /// `grpc_health_check`.
@@ -58,6 +67,48 @@ pub struct HttpProbe {
     pub add: Vec<(HeaderName, HeaderValue, bool)>,
     /// `request_headers_to_remove`.
     pub remove: Vec<HeaderName>,
+    /// `send`: the request's body.
+    pub send: Bytes,
+    /// `receive`: all of these have to come in the body, in this order, with anything between them.
+    pub receive: Vec<Vec<u8>>,
+    /// `response_buffer_size`: how much of the body is looked at for that; 1024 bytes, all where it
+    /// is 0.
+    pub response_buffer: usize,
+    /// `service_name_matcher`: whether the endpoint's cluster, as it calls it, is the one that is
+    /// meant.
+    pub service: Option<ServiceCheck>,
+}
+
+/// What an endpoint's own word for its cluster has to be.
+#[derive(Clone)]
+pub struct ServiceCheck(Arc<IsRight>);
+
+type IsRight = dyn Fn(&[u8]) -> bool + Send + Sync;
+
+impl ServiceCheck {
+    /// One that passes where `is_right` says so.
+    #[must_use]
+    pub fn new(is_right: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_right))
+    }
+
+    /// Whether that is the name; empty where the endpoint said none.
+    #[must_use]
+    pub fn is_right(&self, name: &[u8]) -> bool {
+        (self.0)(name)
+    }
+}
+
+impl fmt::Debug for ServiceCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServiceCheck")
+    }
+}
+
+impl PartialEq for ServiceCheck {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// `tcp_health_check`. Without anything to send or receive, connecting is the check.
@@ -88,7 +139,8 @@ impl HealthCheck {
         timeout: Duration,
         interval: Duration,
     ) -> Self {
-        Self::with(Probe::Http(HttpProbe::new(host, path)), timeout, interval)
+        let probe = Box::new(HttpProbe::new(host, path));
+        Self::with(Probe::Http(probe), timeout, interval)
     }
 
     /// A check by `probe`.
@@ -101,6 +153,8 @@ impl HealthCheck {
             healthy_threshold: 2,
             reuse_connection: true,
             always_log_failures: false,
+            always_log_successes: false,
+            port: None,
             probe,
         }
     }
@@ -131,6 +185,10 @@ impl HttpProbe {
             http2: false,
             add: Vec::new(),
             remove: Vec::new(),
+            send: Bytes::new(),
+            receive: Vec::new(),
+            response_buffer: limits::HEALTH_CHECK_MATCHED_BYTES,
+            service: None,
         }
     }
 }
