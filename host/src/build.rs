@@ -21,7 +21,7 @@ use crate::observe::registry::{Registry, Scope};
 use crate::runtime::Snapshot;
 use crate::upstream::Criteria;
 use crate::upstream::balance::zone::Home;
-use crate::upstream::spec::ResolverSpec;
+use crate::upstream::spec::{BindSpec, ResolverSpec};
 use crate::values::Values;
 use crate::wasm;
 
@@ -38,8 +38,11 @@ mod metadata;
 mod network;
 mod per_filter;
 mod routes;
+mod socket_options;
 mod tls;
 mod tries;
+mod upstream_connection;
+mod upstream_tls;
 mod values;
 
 pub(crate) use matching::header as header_spec;
@@ -99,6 +102,8 @@ struct Workshop<'a> {
     home: Option<Arc<Home>>,
     /// Who resolves names for clusters that do not say so themselves.
     default_resolver: Arc<ResolverSpec>,
+    /// `cluster_manager.upstream_bind_config`.
+    bind: BindSpec,
 }
 
 /// What this proxy is called, the command line heeded.
@@ -161,11 +166,17 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         outlier_log: None,
         home: None,
         default_resolver: Arc::default(),
+        bind: BindSpec::default(),
         criteria: Vec::new(),
     };
-    shop.outlier_log = shop.outlier_log(&bootstrap, root.field("cluster_manager"));
-    shop.home = shop.home(&bootstrap, root.field("cluster_manager"));
+    let manager = root.field("cluster_manager");
+    shop.outlier_log = shop.outlier_log(&bootstrap, manager);
+    shop.home = shop.home(&bootstrap, manager);
     shop.default_resolver = shop.default_resolver(&bootstrap, root);
+    let common = bootstrap.cluster_manager.as_ref();
+    if let Some(bind) = common.and_then(|manager| manager.upstream_bind_config.as_ref()) {
+        shop.bind = shop.bind(bind, manager.field("upstream_bind_config"));
+    }
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));

@@ -44,8 +44,11 @@ pub mod route;
 pub mod route_tests;
 pub mod scalar;
 mod schema;
+pub mod socket_option;
 pub mod source;
 pub mod tls;
+pub mod upstream_connection;
+pub mod upstream_tls;
 
 pub use crate::config::bootstrap::Bootstrap;
 pub use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity};

@@ -194,6 +194,8 @@ pub struct Upstream {
     pub protocol: Option<Protocol>,
     /// Unique in the life of the process.
     pub connection_id: Option<u64>,
+    /// Its TLS session; `None` over clear text.
+    pub tls: Option<Arc<Tls>>,
     /// How often the request was sent, or tried to be.
     pub attempts: u32,
     /// Why the transport failed, where it did.

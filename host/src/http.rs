@@ -18,6 +18,7 @@ pub mod client_address;
 pub(crate) mod connection;
 mod conversation;
 mod deadlines;
+mod demand;
 mod downstream;
 mod error;
 mod forward;

@@ -31,6 +31,12 @@ pub const INTERIM_RESPONSES: u32 = 64;
 pub const RELAY_BYTES: usize = 64 * 1024;
 /// Pieces of a request's body that wait for a copy of it, beside the limit on their bytes.
 pub const MIRROR_PIECES: usize = 1024;
+/// What a header of the PROXY protocol tells beyond the addresses: 32 KiB, half of what it has room for.
+pub const PROXY_HEADER_TLV_BYTES: usize = 32 * 1024;
+/// Servers whose last TLS sessions a cluster keeps to resume them, where `max_session_keys` does not say.
+pub const TLS_UPSTREAM_SESSIONS: usize = 256;
+/// Tickets of one server that are kept; the library counts them in this unit.
+pub const TLS_TICKETS_OF_SERVER: usize = 8;
 /// A regular expression of the configuration when compiled, and the states that a search of it
 /// caches: 1 MiB each.
 pub const REGEX_BYTES: usize = 1024 * 1024;

@@ -401,7 +401,7 @@ async fn work(
     sockets: Vec<(Arc<Listener>, TcpListener)>,
     mut inbox: mpsc::Receiver<Command>,
 ) {
-    let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::Tcp));
+    let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::System));
     let worker = Worker::new(index, pools, Instances::new(index), snapshot);
     for (listener, _) in &sockets {
         for slot in listener.chains.iter().flat_map(FilterChain::slots) {

@@ -2,11 +2,12 @@
 //!
 //! Owns what a TLS context of the configuration becomes: [`Identity`] (a certificate with its key),
 //! [`Trust`] (what a peer has to show), `parameters` (versions, ciphers, groups), and [`Server`], which
-//! answers handshakes of clients. Certificates are read here, so that they can be read again when their
+//! answers handshakes of clients, and [`Client`], which begins those with upstreams. Certificates are read here, so that they can be read again when their
 //! files change. Does not own the stream behind a handshake (`socket`), nor the words of the
 //! configuration (`build`). Called by `build`, `listener` and `upstream`.
 
 mod choice;
+mod client;
 mod error;
 mod identity;
 mod parameters;
@@ -14,6 +15,7 @@ mod server;
 mod source;
 mod trust;
 
+pub use client::{Client, ClientSpec, Inside, Names, Server as ServerPeer};
 pub use error::{Error, Part};
 pub use identity::{Identity, IdentitySpec};
 pub use parameters::{Parameters, ParametersSpec, UnknownName, Version};

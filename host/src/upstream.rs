@@ -11,6 +11,7 @@ pub mod breaker;
 pub mod cluster;
 pub mod connect;
 pub mod control;
+pub mod demand;
 pub mod discovery;
 pub mod dns;
 pub mod endpoint;
@@ -28,6 +29,7 @@ pub mod wish;
 
 pub use breaker::Resource;
 pub use cluster::{Cluster, EndpointSet, RetryPermit};
+pub use demand::{Client, Demand};
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind};
 pub use metadata::Criteria;

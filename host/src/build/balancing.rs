@@ -336,7 +336,9 @@ impl Workshop<'_> {
             level: group.priority,
             locality: Arc::new(locality.unwrap_or_default()),
             locality_weight: group.load_balancing_weight.unwrap_or(0),
-            metadata: load_balancing_metadata(written.metadata.as_ref()),
+            metadata: metadata_of(written.metadata.as_ref(), metadata::FILTER),
+            transport_match: metadata_of(written.metadata.as_ref(), metadata::TRANSPORT_FILTER),
+            other_addresses: self.other_addresses(endpoint, place.field("endpoint")),
             stated: match written.health_status {
                 HealthStatus::Unknown | HealthStatus::Healthy => StatedHealth::Healthy,
                 HealthStatus::Unhealthy | HealthStatus::Timeout => StatedHealth::Unhealthy,
@@ -625,9 +627,9 @@ fn named(hostname: &str) -> Option<Arc<str>> {
     (!hostname.is_empty()).then(|| hostname.into())
 }
 
-/// The part of metadata that load balancing goes by.
-fn load_balancing_metadata(written: Option<&WrittenMetadata>) -> Metadata {
-    let part = written.and_then(|metadata| metadata.filter_metadata.get(metadata::FILTER));
+/// The part of metadata that belongs to `filter`.
+fn metadata_of(written: Option<&WrittenMetadata>, filter: &str) -> Metadata {
+    let part = written.and_then(|metadata| metadata.filter_metadata.get(filter));
     part.map_or_else(Metadata::new, fields)
 }
 
@@ -635,7 +637,8 @@ fn criteria_of(written: Option<&Struct>) -> Criteria {
     Criteria::new(written.map_or_else(Metadata::new, fields))
 }
 
-fn fields(written: &Struct) -> Metadata {
+/// The fields of a mapping.
+pub(super) fn fields(written: &Struct) -> Metadata {
     match value(written.get()) {
         Value::Struct(fields) => fields,
         _ => Metadata::new(),

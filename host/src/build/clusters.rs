@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::Workshop;
 use super::dns::Placed;
 use super::manager::{keepalive, name_format};
+use super::{Workshop, upstream_connection};
 use crate::address::Address;
 use crate::config::Place;
 use crate::config::address::{Address as WrittenAddress, AddressKind};
@@ -16,14 +16,16 @@ use crate::config::cluster::{
     Cluster as Written, ClusterDiscovery, DiscoveryType, ProtocolConfig, UpstreamProtocolOptions,
 };
 use crate::config::dns::ClusterExtension;
+use crate::config::endpoint::Endpoint as WrittenEndpoint;
 use crate::config::protocol::UpstreamHttp2ProtocolOptions;
 use crate::config::route::RoutingPriority;
+use crate::config::scalar::Duration as WrittenDuration;
 use crate::limits;
 use crate::observe::registry::Scope;
 use crate::upstream::Cluster;
 use crate::upstream::cluster::Outlets;
 use crate::upstream::spec::{
-    ClusterSpec, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint, Thresholds,
+    ClusterSpec, Dial, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint, Thresholds,
 };
 
 impl Workshop<'_> {
@@ -72,6 +74,7 @@ impl Workshop<'_> {
             outlier_log: detection.and_then(|_| self.outlier_log.clone()),
             check_logs: Vec::new(),
             home: self.home.clone(),
+            values: Arc::clone(&self.values),
         }
     }
 
@@ -91,14 +94,16 @@ impl Workshop<'_> {
             self.diagnostics
                 .error(place.field("http2_protocol_options"), message);
         }
-        spec.protocol = protocol(written);
-        if let Some(options) = written.http_options() {
-            let UpstreamProtocolOptions::ExplicitHttpConfig(explicit) = &options.protocol;
-            if let ProtocolConfig::HttpProtocolOptions(http1) = &explicit.protocol {
-                spec.http1_trailers = http1.enable_trailers;
-                spec.http1_names = name_format(http1.header_key_format.as_ref());
-                spec.http1_absolute_target = http1.send_fully_qualified_url;
-            }
+        spec.dial = self.dial(written, place)?;
+        spec.protocol = protocol(written, &spec.dial);
+        spec.auto_names = self.auto_names(written, place);
+        if let Some(http1) = written
+            .http_options()
+            .and_then(|options| options.protocol.http1())
+        {
+            spec.http1_trailers = http1.enable_trailers;
+            spec.http1_names = name_format(http1.header_key_format.as_ref());
+            spec.http1_absolute_target = http1.send_fully_qualified_url;
         }
         if let Some(breakers) = &written.circuit_breakers {
             spec.breakers = self.breakers(breakers, place.field("circuit_breakers"));
@@ -114,19 +119,30 @@ impl Workshop<'_> {
             }
             let max = common.max_requests_per_connection.and_then(NonZeroU32::new);
             spec.max_requests_per_connection = max;
+            spec.max_connection_duration = common
+                .max_connection_duration
+                .and_then(WrittenDuration::non_zero);
             if let Some(count) = common.max_headers_count {
                 spec.response_fields = count;
             }
             if let Some(kib) = common.max_response_headers_kb {
                 spec.response_head_bytes = kib.saturating_mul(1024);
-                if let Protocol::Http2(settings) = &mut spec.protocol {
-                    settings.max_header_list = spec.response_head_bytes;
+                match &mut spec.protocol {
+                    Protocol::Http1 => {}
+                    Protocol::Http2(settings)
+                    | Protocol::Negotiated(settings)
+                    | Protocol::AsClient(settings) => {
+                        settings.max_header_list = spec.response_head_bytes;
+                    }
                 }
             }
         }
         if let Some(limit) = written.per_connection_buffer_limit_bytes {
             spec.buffer_limit = limit;
         }
+        spec.preconnect = upstream_connection::preconnect(written);
+        spec.closes_on_failure = written.close_connections_on_host_health_failure;
+        spec.pool_per_client = written.connection_pool_per_downstream_connection;
         Some(spec)
     }
 
@@ -198,6 +214,21 @@ impl Workshop<'_> {
         None
     }
 
+    /// `additional_addresses`.
+    pub(super) fn other_addresses(
+        &mut self,
+        written: &WrittenEndpoint,
+        place: Place<'_>,
+    ) -> Vec<Address> {
+        let here = place.field("additional_addresses");
+        let written = written.additional_addresses.iter().enumerate();
+        written
+            .filter_map(|(index, other)| {
+                self.literal_address(&other.address, here.index(index).field("address"))
+            })
+            .collect()
+    }
+
     fn breakers(&mut self, written: &CircuitBreakers, place: Place<'_>) -> [Thresholds; 2] {
         let mut built = [Thresholds::default(); 2];
         let [normal, high] = &mut built;
@@ -221,8 +252,26 @@ impl Workshop<'_> {
                 max_requests: or(thresholds.max_requests, set.max_requests),
                 max_retries: or(thresholds.max_retries, set.max_retries),
                 retry_budget: thresholds.retry_budget.as_ref().map(retry_budget),
+                max_connection_pools: thresholds.max_connection_pools,
+                max_connections_of_host: None,
                 track_remaining: thresholds.track_remaining,
             };
+        }
+        let mut seen = Vec::new();
+        for (index, thresholds) in written.per_host_thresholds.iter().enumerate() {
+            if seen.contains(&thresholds.priority) {
+                let place = place.field("per_host_thresholds").index(index);
+                let message = "no effect: an entry before this one is for the same priority";
+                self.diagnostics.warning(place, message);
+                continue;
+            }
+            seen.push(thresholds.priority);
+            let [normal, high] = &mut built;
+            let set = match thresholds.priority {
+                RoutingPriority::Default => normal,
+                RoutingPriority::High => high,
+            };
+            set.max_connections_of_host = thresholds.max_connections;
         }
         let priorities = || written.thresholds.iter().map(|set| set.priority);
         if priorities().any(|priority| priority == RoutingPriority::High)
@@ -239,12 +288,29 @@ impl Workshop<'_> {
     }
 }
 
-fn protocol(written: &Written) -> Protocol {
+fn protocol(written: &Written, dial: &Dial) -> Protocol {
+    let settings = |http2: &Option<UpstreamHttp2ProtocolOptions>| {
+        http2_settings(&http2.clone().unwrap_or_default())
+    };
     if let Some(options) = written.http_options() {
-        let UpstreamProtocolOptions::ExplicitHttpConfig(explicit) = &options.protocol;
-        return match &explicit.protocol {
-            ProtocolConfig::HttpProtocolOptions(_) => Protocol::Http1,
-            ProtocolConfig::Http2ProtocolOptions(http2) => Protocol::Http2(http2_settings(http2)),
+        return match &options.protocol {
+            UpstreamProtocolOptions::ExplicitHttpConfig(explicit) => match &explicit.protocol {
+                ProtocolConfig::HttpProtocolOptions(_) => Protocol::Http1,
+                ProtocolConfig::Http2ProtocolOptions(http2) => {
+                    Protocol::Http2(http2_settings(http2))
+                }
+            },
+            UpstreamProtocolOptions::UseDownstreamProtocolConfig(options) => {
+                match &options.http2_protocol_options {
+                    Some(http2) => Protocol::AsClient(http2_settings(http2)),
+                    None => Protocol::Http1,
+                }
+            }
+            UpstreamProtocolOptions::AutoConfig(options) if dial.may_be_tls() => {
+                Protocol::Negotiated(settings(&options.http2_protocol_options))
+            }
+            // Nobody chooses without TLS.
+            UpstreamProtocolOptions::AutoConfig(_) => Protocol::Http1,
         };
     }
     match &written.http2_protocol_options {

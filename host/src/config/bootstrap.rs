@@ -8,6 +8,7 @@ use crate::config::dns::{DnsResolutionConfig, ResolverExtension};
 use crate::config::endpoint::Locality;
 use crate::config::listener::Listener;
 use crate::config::scalar::Struct;
+use crate::config::upstream_connection::BindConfig;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -102,6 +103,9 @@ pub struct ClusterManager {
     /// What outlier detection writes down.
     #[serde(default)]
     pub outlier_detection: Option<OutlierEvents>,
+    /// Where connections come from of clusters that do not say it themselves.
+    #[serde(default)]
+    pub upstream_bind_config: Option<BindConfig>,
 }
 
 /// `envoy.config.bootstrap.v3.ClusterManager.OutlierDetection`.

@@ -12,6 +12,21 @@ pub struct CircuitBreakers {
     /// One for a priority.
     #[serde(default)]
     pub thresholds: Vec<Thresholds>,
+    /// The same for each endpoint.
+    #[serde(default)]
+    pub per_host_thresholds: Vec<HostThresholds>,
+}
+
+/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds` of an endpoint, of which one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.CircuitBreakers.Thresholds")]
+pub struct HostThresholds {
+    /// Which requests the limit is for.
+    #[serde(default)]
+    pub priority: RoutingPriority,
+    /// Connections; without limit by default.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
 }
 
 /// `envoy.config.cluster.v3.CircuitBreakers.Thresholds`.
@@ -33,6 +48,9 @@ pub struct Thresholds {
     /// Retries at once; 3 by default.
     #[serde(default)]
     pub max_retries: Option<u32>,
+    /// Pools of connections; without limit by default.
+    #[serde(default)]
+    pub max_connection_pools: Option<u32>,
     /// How many retries there may be for the requests under way, in place of `max_retries`.
     #[serde(default)]
     pub retry_budget: Option<RetryBudget>,

@@ -17,6 +17,10 @@ use crate::config::protocol::{
     UpstreamHttp1ProtocolOptions, UpstreamHttp2ProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::scalar::Duration;
+use crate::config::upstream_connection::{BindConfig, PreconnectPolicy, UpstreamConnectionOptions};
+use crate::config::upstream_tls::{
+    TransportSocketMatch, UpstreamNames, UpstreamTlsContext, UpstreamTransportSocket,
+};
 
 /// `envoy.config.cluster.v3.Cluster`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -103,6 +107,30 @@ pub struct Cluster {
     /// Leaves endpoints out for what they answer.
     #[serde(default)]
     pub outlier_detection: Option<OutlierDetection>,
+    /// Where connections come from, in place of what the cluster manager says.
+    #[serde(default)]
+    pub upstream_bind_config: Option<BindConfig>,
+    /// How connections are made.
+    #[serde(default)]
+    pub upstream_connection_options: Option<UpstreamConnectionOptions>,
+    /// Connections ahead of need; none by default.
+    #[serde(default)]
+    pub preconnect_policy: Option<PreconnectPolicy>,
+    /// Whether connections for bytes end when their endpoint fails.
+    #[serde(default)]
+    pub close_connections_on_host_health_failure: bool,
+    /// What is spoken under the protocol; nothing by default.
+    #[serde(default)]
+    pub transport_socket: Option<UpstreamTransportSocket>,
+    /// The same in the form of Envoy's v2 API.
+    #[serde(default)]
+    pub tls_context: Option<Box<UpstreamTlsContext>>,
+    /// The same for endpoints of some metadata, the first that an endpoint meets.
+    #[serde(default)]
+    pub transport_socket_matches: Vec<TransportSocketMatch>,
+    /// Whether every client has connections of its own.
+    #[serde(default)]
+    pub connection_pool_per_downstream_connection: bool,
 }
 
 impl Cluster {
@@ -245,6 +273,9 @@ pub struct HttpProtocolOptions {
     /// Limits that all versions of HTTP have.
     #[serde(default)]
     pub common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
+    /// Which names servers are asked for over TLS.
+    #[serde(default)]
+    pub upstream_http_protocol_options: Option<UpstreamNames>,
     /// How the version is chosen.
     #[serde(rename = "oneof:upstream_protocol_options")]
     pub protocol: UpstreamProtocolOptions,
@@ -256,6 +287,49 @@ pub struct HttpProtocolOptions {
 pub enum UpstreamProtocolOptions {
     /// It is given.
     ExplicitHttpConfig(ExplicitHttpConfig),
+    /// It is the client's.
+    UseDownstreamProtocolConfig(UseDownstreamHttpConfig),
+    /// The endpoint chooses, over TLS; HTTP/1.1 without.
+    AutoConfig(AutoHttpConfig),
+}
+
+impl UpstreamProtocolOptions {
+    /// How HTTP/1.1 is spoken, where it may be and that is said.
+    #[must_use]
+    pub const fn http1(&self) -> Option<&UpstreamHttp1ProtocolOptions> {
+        match self {
+            Self::ExplicitHttpConfig(explicit) => match &explicit.protocol {
+                ProtocolConfig::HttpProtocolOptions(options) => Some(options),
+                ProtocolConfig::Http2ProtocolOptions(_) => None,
+            },
+            Self::UseDownstreamProtocolConfig(options) => options.http_protocol_options.as_ref(),
+            Self::AutoConfig(options) => options.http_protocol_options.as_ref(),
+        }
+    }
+}
+
+/// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig")]
+pub struct UseDownstreamHttpConfig {
+    /// How HTTP/1.1 is spoken.
+    #[serde(default)]
+    pub http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    /// How HTTP/2 is spoken. Where it is absent, HTTP/1.1 is spoken in its place, as in Envoy.
+    #[serde(default)]
+    pub http2_protocol_options: Option<UpstreamHttp2ProtocolOptions>,
+}
+
+/// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig")]
+pub struct AutoHttpConfig {
+    /// How HTTP/1.1 is spoken.
+    #[serde(default)]
+    pub http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    /// How HTTP/2 is spoken.
+    #[serde(default)]
+    pub http2_protocol_options: Option<UpstreamHttp2ProtocolOptions>,
 }
 
 /// `HttpProtocolOptions.ExplicitHttpConfig`.

@@ -97,6 +97,17 @@ pub struct Endpoint {
     /// Its name, for `/clusters` and host rewriting.
     #[serde(default)]
     pub hostname: String,
+    /// Where it is as well: the first address that answers is taken.
+    #[serde(default)]
+    pub additional_addresses: Vec<AdditionalAddress>,
+}
+
+/// `envoy.config.endpoint.v3.Endpoint.AdditionalAddress`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.endpoint.v3.Endpoint.AdditionalAddress")]
+pub struct AdditionalAddress {
+    /// The address.
+    pub address: Address,
 }
 
 /// `envoy.config.endpoint.v3.Endpoint.HealthCheckConfig`.

@@ -54,6 +54,9 @@ pub struct UpstreamHttpProtocolOptions {
     /// Requests of a connection, after which it is closed; 0, the default, is without limit.
     #[serde(default)]
     pub max_requests_per_connection: Option<u32>,
+    /// For how long a connection gets new requests; without limit by default.
+    #[serde(default)]
+    pub max_connection_duration: Option<Duration>,
     /// Fields of a response's head; 100 by default.
     #[serde(default)]
     pub max_headers_count: Option<u32>,

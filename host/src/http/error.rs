@@ -10,7 +10,7 @@ use super::io::{ReadError, WriteError};
 use super::reply::Reply;
 use crate::exchange::Flags;
 use crate::headers::Known;
-use crate::upstream::ErrorKind as Acquire;
+use crate::upstream::{ErrorKind as Acquire, Resource};
 
 /// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,10 @@ impl From<crate::upstream::Error> for Error {
     fn from(error: crate::upstream::Error) -> Self {
         let failure = error.transport_failure();
         match error.kind {
-            Acquire::NoHealthyUpstream => Kind::NoHealthyUpstream,
+            // As in Envoy there is nobody to ask then.
+            Acquire::NoHealthyUpstream | Acquire::Overflow(Resource::Pools) => {
+                Kind::NoHealthyUpstream
+            }
             Acquire::Overflow(_) => Kind::Overflow,
             Acquire::ConnectTimeout => Kind::ConnectTimeout,
             Acquire::ConnectFailure(_) => {

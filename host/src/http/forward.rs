@@ -24,10 +24,10 @@ use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
 use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
-use super::mirror;
 use super::side::{Await, UpstreamSide, before_head};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
+use super::{demand, mirror};
 use crate::clock;
 use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
@@ -152,7 +152,9 @@ async fn acquire(
                 || of_metadata.any(|criteria| criteria.are_met_by(endpoint.metadata()))
         })
     };
+    let demand = demand::of_request(attempts.cluster.spec(), stream.chain.exchange);
     let wish = Wish {
+        demand: demand.as_ref(),
         hash: attempts.hash,
         criteria: attempts.criteria.and_then(|index| criteria.get(index)),
         avoid: avoids.map(|avoids| Avoid {
@@ -191,7 +193,12 @@ async fn acquire(
                 // What waits in a queue or is turned away from it has no endpoint yet.
                 if !matches!(
                     error.kind,
-                    ErrorKind::Overflow(Resource::Pending | Resource::Connections)
+                    ErrorKind::Overflow(
+                        Resource::Pending
+                            | Resource::Connections
+                            | Resource::ConnectionsOfHost
+                            | Resource::Pools
+                    )
                 ) {
                     host.clone_from(&error.endpoint);
                 }
@@ -481,6 +488,7 @@ fn note_connection(exchange: &mut Exchange, lease: &Lease) {
     upstream.hostname.clone_from(&endpoint.hostname);
     upstream.local = facts.local;
     upstream.connection_id = Some(facts.connection_id);
+    upstream.tls.clone_from(&facts.tls);
     upstream.protocol = match lease {
         Lease::Http1(_) => Some(Protocol::Http11),
         Lease::Http2(_) => Some(Protocol::Http2),

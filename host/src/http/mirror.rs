@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::demand;
 use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
 use super::h1::MethodKind;
@@ -29,7 +30,9 @@ use crate::headers::{Headers, Known};
 use crate::limits;
 use crate::route::Mirror;
 use crate::timer::{Timer, after};
-use crate::upstream::{Cluster, ClusterStats, Lease, Outcome, Pools, Priority, Release, Wish};
+use crate::upstream::{
+    Cluster, ClusterStats, Demand, Lease, Outcome, Pools, Priority, Release, Wish,
+};
 
 /// What is added to the host of a copy.
 const SUFFIX: &[u8] = b"-shadow";
@@ -93,6 +96,7 @@ pub(super) fn start(
             worker: stream.around.worker.index,
             cluster: Arc::clone(cluster),
             priority,
+            demand: demand::of_request(cluster.spec(), stream.chain.exchange),
             head: head_of(stream, mirror),
             method: stream.incoming.method,
             has_body,
@@ -156,6 +160,8 @@ struct Errand {
     worker: usize,
     cluster: Arc<Cluster>,
     priority: Priority,
+    /// What it asks of its connection.
+    demand: Option<Demand>,
     head: Headers,
     method: MethodKind,
     has_body: bool,
@@ -204,7 +210,10 @@ impl Errand {
 
     /// Sends the request and reads the response to its end: its status.
     async fn send(&mut self) -> Result<u16, Error> {
-        let wish = Wish::default();
+        let wish = Wish {
+            demand: self.demand.as_ref(),
+            ..Wish::default()
+        };
         let acquire = self.pools.acquire(&self.cluster, self.priority, &wish);
         let lease = match self.timer.limit(self.deadline, acquire).await {
             Some(lease) => lease?,

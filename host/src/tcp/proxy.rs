@@ -20,7 +20,7 @@ use crate::observe::metrics::TcpStats;
 use crate::runtime::TcpProxy;
 use crate::socket::Socket;
 use crate::timer::{Timer, after};
-use crate::upstream::{Cluster, Error, ErrorKind, Priority, RawLease, Wish};
+use crate::upstream::{Client, Cluster, Demand, Error, ErrorKind, Priority, RawLease, Wish};
 use crate::worker::Worker;
 
 /// How the client's connection ends.
@@ -94,7 +94,13 @@ impl Session<'_> {
     async fn connect(&mut self, cluster: &Arc<Cluster>) -> Option<RawLease> {
         let hashes = self.proxy.hashes_source && cluster.wants_hash();
         let client = &self.exchange.connection.direct_remote;
+        let spec = cluster.spec();
+        let demand = (spec.pool_per_client || spec.dial.tells_client()).then(|| Demand {
+            client: Some(Client::new(&self.exchange.connection)),
+            ..Demand::default()
+        });
         let wish = Wish {
+            demand: demand.as_ref(),
             hash: hashes.then(|| xxh64(client.ip().to_string().as_bytes(), 0)),
             ..Wish::default()
         };
@@ -156,6 +162,7 @@ impl Session<'_> {
         upstream.hostname.clone_from(&endpoint.hostname);
         upstream.local = facts.local;
         upstream.connection_id = Some(facts.connection_id);
+        upstream.tls.clone_from(&facts.tls);
     }
 
     async fn relay(mut self, downstream: &mut Socket, mut lease: RawLease) -> Ending {
@@ -164,6 +171,11 @@ impl Session<'_> {
         let mut relay = Relay::new(self.proxy.buffer_limit);
         let mut idle = after(clock::now(), self.proxy.idle_timeout);
         let (mut moved, mut flushing) = (0, false);
+        let mut fails = lease
+            .cluster()
+            .spec()
+            .closes_on_failure
+            .then(|| Box::pin(lease.ended_by_health()));
         let ended = poll_fn(|cx| {
             let (up, down) = (relay.up.read, relay.down.written);
             let (sent, came) = (relay.up.written, relay.down.read);
@@ -187,6 +199,11 @@ impl Session<'_> {
             }
             if let Poll::Ready(ended) = polled {
                 return Poll::Ready(Ok(ended));
+            }
+            if let Some(fails) = &mut fails
+                && fails.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Err(Late::EndpointFailed));
             }
             if relay.moved() != moved {
                 moved = relay.moved();
@@ -216,6 +233,7 @@ impl Session<'_> {
                 self.exchange.flags.insert(Flags::UPSTREAM_REMOTE_RESET);
                 return Ending::Reset;
             }
+            Err(Late::EndpointFailed) => {}
             Err(Late::Idle) => self.stats.idle_timeout.inc(),
             Err(Late::Duration) => self.out_of_time(),
         }
@@ -229,9 +247,10 @@ impl Session<'_> {
     }
 }
 
-/// Which timeout it was.
+/// Why a session ends before its connections do.
 #[derive(Clone, Copy, Debug)]
 enum Late {
+    EndpointFailed,
     Idle,
     Duration,
 }

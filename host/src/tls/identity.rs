@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use rustls::SignatureAlgorithm;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::error::{Error, Part};
 use super::source::Source;
@@ -72,6 +73,11 @@ impl Identity {
                 None => "<inline>".to_owned(),
             },
         })
+    }
+
+    /// Shows it to servers that ask for a certificate.
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(SingleCertAndKey::from(Arc::clone(&self.key)))
     }
 
     /// Whether the key is one of RSA.

@@ -433,12 +433,17 @@ fn facts(session: &ServerConnection, loaded: &Loaded, local: &Arc<Certificate>) 
 /// Counts a handshake that came to nothing, as Envoy does: what is not about certificates is a
 /// `connection_error`, unless the client just went away.
 fn count(stats: &TlsStats, failure: &Failure) {
-    use rustls::{CertificateError, Error as Tls};
     let error = match failure {
         Failure::NotTls | Failure::NoName => return stats.connection_error.inc(),
         Failure::Gone(_) => return,
         Failure::Refused(error) => error,
     };
+    count_refusal(stats, error);
+}
+
+/// Counts what the library said, on either side.
+pub(super) fn count_refusal(stats: &TlsStats, error: &rustls::Error) {
+    use rustls::{CertificateError, Error as Tls};
     match error {
         Tls::NoCertificatesPresented => stats.fail_verify_no_cert.inc(),
         Tls::InvalidCertificate(CertificateError::Other(other)) => {
@@ -448,6 +453,9 @@ fn count(stats: &TlsStats, failure: &Failure) {
                 None => stats.fail_verify_error.inc(),
             }
         }
+        Tls::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => stats.fail_verify_san.inc(),
         Tls::InvalidCertificate(_) | Tls::InvalidCertRevocationList(_) => {
             stats.fail_verify_error.inc();
         }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -208,6 +210,17 @@ impl Trust {
             return false;
         };
         self.checks() && self.check(Role::Client, leaf, rest, now).is_ok()
+    }
+
+    /// Whether a peer is served whatever it shows.
+    #[must_use]
+    pub const fn accepts_untrusted(&self) -> bool {
+        self.spec.accept_untrusted
+    }
+
+    /// How signatures are checked.
+    pub(super) fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+        &self.provider.signature_verification_algorithms
     }
 
     /// Checks a server's certificate in all but its name, for which `names` are asked alone.

@@ -1,19 +1,22 @@
 //! Circuit breakers: how much of a cluster may be in use at once, exact across workers.
 //!
-//! Owns the four budgets of one cluster and priority, and who waits for a connection. The pools
-//! take from them and give back; `Cluster::try_retry` does for retries. A budget is never
-//! overshot, not even for a moment: it is taken with a compare-and-swap.
+//! Owns the budgets of one cluster and priority, who waits for a connection, and the same for one
+//! endpoint. The pools take from them and give back; `Cluster::try_retry` does for retries. A budget
+//! is never overshot, not even for a moment: it is taken with a compare-and-swap. Runtime values
+//! (`circuit_breakers.<cluster>.<priority>.<limit>`) change a limit while the proxy runs.
 //!
 //! Does not own: what happens to a request that finds a budget used up.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use super::spec::{Priority, Thresholds};
 use crate::observe::stats::{Name, Reading, Stats};
+use crate::values::{Integer, Values};
 
 /// What a circuit breaker limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +29,10 @@ pub enum Resource {
     Requests,
     /// `max_retries`.
     Retries,
+    /// `max_connection_pools`.
+    Pools,
+    /// `max_connections` of `per_host_thresholds`.
+    ConnectionsOfHost,
 }
 
 impl Resource {
@@ -37,6 +44,8 @@ impl Resource {
             Self::Pending => "max_pending_requests",
             Self::Requests => "max_requests",
             Self::Retries => "max_retries",
+            Self::Pools => "max_connection_pools",
+            Self::ConnectionsOfHost => "max_connections of per_host_thresholds",
         }
     }
 }
@@ -52,11 +61,17 @@ impl fmt::Display for Resource {
 pub struct Breakers([Breaker; Priority::ALL.len()]);
 
 impl Breakers {
-    /// Breakers of which nothing is in use, with the limits of each priority.
+    /// Breakers of which nothing is in use, with the limits of each priority, which `values` may
+    /// override.
     #[must_use]
-    pub fn new(cluster: &Arc<str>, thresholds: &[Thresholds; Priority::ALL.len()]) -> Self {
+    pub fn new(
+        cluster: &Arc<str>,
+        thresholds: &[Thresholds; Priority::ALL.len()],
+        values: &Arc<Values>,
+    ) -> Self {
         Self(
-            Priority::ALL.map(|priority| Breaker::new(cluster, priority, *priority.of(thresholds))),
+            Priority::ALL
+                .map(|priority| Breaker::new(cluster, priority, *priority.of(thresholds), values)),
         )
     }
 
@@ -82,13 +97,60 @@ pub struct Breaker {
     cluster: Arc<str>,
     priority: Priority,
     thresholds: Thresholds,
+    limits: Limits,
     /// The only one that every request takes from, so it has its cache lines to itself.
     requests: Apart<Budget>,
     pending: Budget,
     retries: Budget,
-    connections: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    overflowed: [AtomicBool; 4],
+    pools: Budget,
+    connections: Arc<Gate>,
+    overflowed: [AtomicBool; 6],
+}
+
+/// The limits as they are now.
+#[derive(Debug)]
+struct Limits {
+    connections: Integer,
+    pending: Integer,
+    requests: Integer,
+    retries: Integer,
+    pools: Integer,
+    /// In percent; [`UNSET`] where the configuration's counts.
+    budget_percent: Integer,
+    budget_min: Integer,
+}
+
+/// Stands for a value that nobody has set.
+const UNSET: u64 = u64::MAX;
+
+impl Limits {
+    fn new(
+        cluster: &str,
+        priority: Priority,
+        thresholds: &Thresholds,
+        values: &Arc<Values>,
+    ) -> Self {
+        let of = |default: u64, name: &str| {
+            let key = format!("circuit_breakers.{cluster}.{}.{name}", priority.as_str());
+            Integer::new(default, values, &key)
+        };
+        let min = thresholds.retry_budget.map_or(0, |budget| budget.min);
+        Self {
+            connections: of(thresholds.max_connections.into(), "max_connections"),
+            pending: of(
+                thresholds.max_pending_requests.into(),
+                "max_pending_requests",
+            ),
+            requests: of(thresholds.max_requests.into(), "max_requests"),
+            retries: of(thresholds.max_retries.into(), "max_retries"),
+            pools: of(
+                thresholds.max_connection_pools.map_or(UNSET, u64::from),
+                "max_connection_pools",
+            ),
+            budget_percent: of(UNSET, "retry_budget.budget_percent"),
+            budget_min: of(min.into(), "retry_budget.min_retry_concurrency"),
+        }
+    }
 }
 
 /// Two cache lines, because x86 fetches lines in pairs.
@@ -96,27 +158,13 @@ pub struct Breaker {
 #[repr(align(128))]
 struct Apart<T>(T);
 
-#[derive(Debug)]
-struct Budget {
-    used: AtomicU64,
-    limit: u64,
-}
+#[derive(Debug, Default)]
+struct Budget(AtomicU64);
 
 impl Budget {
-    const fn new(limit: u32) -> Self {
-        Self {
-            used: AtomicU64::new(0),
-            limit: limit as u64,
-        }
-    }
-
-    fn try_take(&self) -> bool {
-        self.try_take_below(self.limit)
-    }
-
-    fn try_take_below(&self, limit: u64) -> bool {
+    fn try_take(&self, limit: u64) -> bool {
         // An add that is taken back where it went too far would refuse others meanwhile.
-        self.used
+        self.0
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 (used < limit).then_some(used + 1)
             })
@@ -124,84 +172,203 @@ impl Budget {
     }
 
     fn take(&self) {
-        self.used.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     fn give_back(&self) {
-        let before = self.used.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "more was given back than was taken");
     }
 
     fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Places for connections, and a queue of those who wait for one.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    used: Budget,
+    waiting: AtomicUsize,
+    /// Wakes who waits longest.
+    freed: Notify,
+}
+
+impl Gate {
+    /// Takes a place, unless somebody already waits for one.
+    fn try_enter(self: &Arc<Self>, limit: u64) -> Option<Place> {
+        if self.waiting() > 0 {
+            return None;
+        }
+        self.enter(limit)
+    }
+
+    fn enter(self: &Arc<Self>, limit: u64) -> Option<Place> {
+        self.used.try_take(limit).then(|| Place(Arc::clone(self)))
+    }
+
+    /// Waits for a place.
+    async fn wait(self: &Arc<Self>, limit: impl Fn() -> u64) -> Place {
+        let mut is_next = false;
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // From here on nothing that is given back is missed.
+            freed.as_mut().enable();
+            // Who comes first waits until it is called, so that none is overtaken.
+            if (is_next || self.waiting() <= 1)
+                && let Some(place) = self.enter(limit())
+            {
+                // One call may stand for several places that were given back.
+                if self.waiting() > 1 && self.used.used() < limit() {
+                    self.freed.notify_one();
+                }
+                return place;
+            }
+            freed.await;
+            is_next = true;
+        }
+    }
+
+    /// How many have announced that they wait.
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    fn announce(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
+    }
+
+    /// Calls who waits longest where there is a place: the limit may have grown.
+    fn recall(&self, limit: u64) {
+        if self.waiting() > 0 && self.used.used() < limit {
+            self.freed.notify_one();
+        }
+    }
+}
+
+/// A place for a connection, given back on drop, then to whoever waits longest.
+#[derive(Debug)]
+struct Place(Arc<Gate>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.used.give_back();
+        self.0.freed.notify_one();
+    }
+}
+
+/// The connections of one endpoint, by priority.
+#[derive(Debug, Default)]
+pub(super) struct HostGates([Arc<Gate>; Priority::ALL.len()]);
+
+impl HostGates {
+    /// How many hosts of pools wait for a connection to this endpoint to be closed.
+    pub(super) fn waiting(&self, priority: Priority) -> usize {
+        priority.of(&self.0).waiting()
+    }
+
+    /// Announces that a pool wants a connection.
+    pub(super) fn announce(&self, priority: Priority) -> Waiting<'_> {
+        priority.of(&self.0).announce()
+    }
+
+    /// Waits for a place, of which there are `limit`.
+    pub(super) async fn wait(&self, priority: Priority, limit: u32) -> HostPermit {
+        let gate = priority.of(&self.0);
+        HostPermit {
+            _held: gate.wait(|| limit.into()).await,
+        }
+    }
+
+    /// Takes a place, of which there are `limit`, unless somebody already waits for one.
+    pub(super) fn try_enter(&self, priority: Priority, limit: u32) -> Option<HostPermit> {
+        let held = priority.of(&self.0).try_enter(limit.into())?;
+        Some(HostPermit { _held: held })
+    }
+}
+
+/// One of an endpoint's connections, given back on drop.
+#[derive(Debug)]
+pub(super) struct HostPermit {
+    _held: Place,
 }
 
 impl Breaker {
     /// A breaker of which nothing is in use.
     #[must_use]
-    pub fn new(cluster: &Arc<str>, priority: Priority, thresholds: Thresholds) -> Self {
-        let connections = usize::try_from(thresholds.max_connections)
-            .map_or(Semaphore::MAX_PERMITS, |limit| {
-                limit.min(Semaphore::MAX_PERMITS)
-            });
+    pub fn new(
+        cluster: &Arc<str>,
+        priority: Priority,
+        thresholds: Thresholds,
+        values: &Arc<Values>,
+    ) -> Self {
         Self {
             cluster: Arc::clone(cluster),
             priority,
+            limits: Limits::new(cluster, priority, &thresholds, values),
             thresholds,
-            requests: Apart(Budget::new(thresholds.max_requests)),
-            pending: Budget::new(thresholds.max_pending_requests),
-            retries: Budget::new(thresholds.max_retries),
-            connections: Arc::new(Semaphore::new(connections)),
-            waiting: AtomicUsize::new(0),
-            overflowed: [const { AtomicBool::new(false) }; 4],
+            requests: Apart(Budget::default()),
+            pending: Budget::default(),
+            retries: Budget::default(),
+            pools: Budget::default(),
+            connections: Arc::default(),
+            overflowed: [const { AtomicBool::new(false) }; 6],
         }
     }
 
-    /// The limits.
+    /// The limits as configured.
     #[must_use]
     pub const fn thresholds(&self) -> &Thresholds {
         &self.thresholds
     }
 
-    /// How much of `resource` is in use.
+    /// How much of `resource` is in use; nothing of those that are counted elsewhere.
     #[must_use]
     pub fn used(&self, resource: Resource) -> u64 {
         match resource {
-            Resource::Connections => u64::from(self.thresholds.max_connections)
-                .saturating_sub(self.connections.available_permits() as u64),
+            Resource::Connections => self.connections.used.used(),
             Resource::Pending => self.pending.used(),
             Resource::Requests => self.requests.0.used(),
             Resource::Retries => self.retries.used(),
+            Resource::Pools => self.pools.used(),
+            Resource::ConnectionsOfHost => 0,
         }
     }
 
-    /// The limit of `resource`.
+    /// The limit of `resource` as it is now, without `retry_budget`.
     #[must_use]
-    pub const fn limit(&self, resource: Resource) -> u32 {
+    pub fn limit(&self, resource: Resource) -> u64 {
         match resource {
-            Resource::Connections => self.thresholds.max_connections,
-            Resource::Pending => self.thresholds.max_pending_requests,
-            Resource::Requests => self.thresholds.max_requests,
-            Resource::Retries => self.thresholds.max_retries,
+            Resource::Connections => self.limits.connections.get(),
+            Resource::Pending => self.limits.pending.get(),
+            Resource::Requests => self.limits.requests.get(),
+            Resource::Retries => self.limits.retries.get(),
+            Resource::Pools => self.limits.pools.get(),
+            Resource::ConnectionsOfHost => self
+                .thresholds
+                .max_connections_of_host
+                .map_or(UNSET, u64::from),
         }
     }
 
     /// Whether no more of `resource` is to be had.
     #[must_use]
     pub fn is_open(&self, resource: Resource) -> bool {
-        let limit = match resource {
+        self.used(resource) >= self.limit_now(resource)
+    }
+
+    /// The limit with `retry_budget`.
+    fn limit_now(&self, resource: Resource) -> u64 {
+        match resource {
             Resource::Retries => self.retry_limit(),
-            Resource::Connections | Resource::Pending | Resource::Requests => {
-                u64::from(self.limit(resource))
-            }
-        };
-        self.used(resource) >= limit
+            _ => self.limit(resource),
+        }
     }
 
     /// Takes one of `max_requests`; true is a debt to [`Self::give_back_request`].
     pub(super) fn try_request(&self) -> bool {
-        self.requests.0.try_take() || self.overflow(Resource::Requests)
+        self.requests.0.try_take(self.limits.requests.get()) || self.overflow(Resource::Requests)
     }
 
     /// Takes one of `max_requests`, also beyond the limit.
@@ -215,7 +382,7 @@ impl Breaker {
 
     /// Takes one of `max_pending_requests`; true is a debt to [`Self::give_back_pending`].
     pub(super) fn try_pending(&self) -> bool {
-        self.pending.try_take() || self.overflow(Resource::Pending)
+        self.pending.try_take(self.limits.pending.get()) || self.overflow(Resource::Pending)
     }
 
     pub(super) fn give_back_pending(&self) {
@@ -224,45 +391,81 @@ impl Breaker {
 
     /// Takes one of `max_retries`; true is a debt to [`Self::give_back_retry`].
     pub(super) fn try_retry(&self) -> bool {
-        self.retries.try_take_below(self.retry_limit()) || self.overflow(Resource::Retries)
+        self.retries.try_take(self.retry_limit()) || self.overflow(Resource::Retries)
     }
 
     /// How many retries there may be now: `retry_budget` goes by the requests that there are.
     fn retry_limit(&self) -> u64 {
-        match self.thresholds.retry_budget {
-            Some(budget) => budget.limit(self.requests.0.used() + self.pending.used()),
-            None => self.retries.limit,
+        let Some(mut budget) = self.thresholds.retry_budget else {
+            return self.limits.retries.get();
+        };
+        let (percent, min) = (
+            self.limits.budget_percent.get(),
+            self.limits.budget_min.get(),
+        );
+        if percent != UNSET {
+            budget.share = u32::try_from(percent.min(100)).unwrap_or(100) * 10_000;
         }
+        budget.min = u32::try_from(min).unwrap_or(u32::MAX);
+        budget.limit(self.requests.0.used() + self.pending.used())
     }
 
     pub(super) fn give_back_retry(&self) {
         self.retries.give_back();
     }
 
+    /// Takes one of `max_connection_pools`; true is a debt to [`Self::give_back_pool`].
+    pub(super) fn try_pool(&self) -> bool {
+        self.pools.try_take(self.limits.pools.get()) || self.overflow(Resource::Pools)
+    }
+
+    pub(super) fn give_back_pool(&self) {
+        self.pools.give_back();
+    }
+
     /// Takes one of `max_connections`, unless somebody already waits for one.
     pub(super) fn try_connection(&self) -> Option<ConnectionPermit> {
-        match Arc::clone(&self.connections).try_acquire_owned() {
-            Ok(permit) => Some(ConnectionPermit { _held: permit }),
-            Err(_) => {
+        match self.connections.try_enter(self.limits.connections.get()) {
+            Some(place) => Some(ConnectionPermit { _held: place }),
+            None => {
                 self.overflow(Resource::Connections);
                 None
             }
         }
     }
 
-    /// Announces that a pool wants a connection; [`Self::is_awaited`] holds until the guard goes.
+    /// The same for a connection that nobody waits for: finding none is no overflow.
+    pub(super) fn spare_connection(&self) -> Option<ConnectionPermit> {
+        let place = self.connections.try_enter(self.limits.connections.get())?;
+        Some(ConnectionPermit { _held: place })
+    }
+
+    /// Announces that a pool wants a connection; [`Self::waiting`] counts it until the guard goes.
     pub(super) fn announce(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(self)
+        self.connections.announce()
+    }
+
+    /// Waits for its turn among all workers.
+    pub(super) async fn connection(&self) -> ConnectionPermit {
+        let held = self
+            .connections
+            .wait(|| self.limits.connections.get())
+            .await;
+        ConnectionPermit { _held: held }
     }
 
     /// How many hosts of pools wait for a connection to be closed.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+        self.connections.waiting()
+    }
+
+    /// Lets who waits look again, in case that a runtime value has raised the limit.
+    pub(super) fn recall(&self) {
+        self.connections.recall(self.limits.connections.get());
     }
 
     /// Says no; the first time also in the log, because a limit that is on by default surprises.
-    fn overflow(&self, resource: Resource) -> bool {
+    pub(super) fn overflow(&self, resource: Resource) -> bool {
         let first = |flag: &AtomicBool| {
             !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed)
         };
@@ -271,7 +474,7 @@ impl Breaker {
                 target: "upstream",
                 cluster = &*self.cluster,
                 priority = self.priority.as_str(),
-                limit = self.limit(resource),
+                limit = self.limit_now(resource),
                 "circuit breaker: {resource} reached (told once)",
             );
         }
@@ -292,9 +495,8 @@ impl Stats for Breaker {
                 },
             );
         };
-        // No limit on pools exists, so it is never reached.
-        gauge("cx_pool_open", 0, true);
         for (resource, open, remaining) in [
+            (Resource::Pools, "cx_pool_open", "remaining_cx_pools"),
             (Resource::Connections, "cx_open", "remaining_cx"),
             (Resource::Requests, "rq_open", "remaining_rq"),
             (Resource::Pending, "rq_pending_open", "remaining_pending"),
@@ -302,8 +504,9 @@ impl Stats for Breaker {
         ] {
             gauge(open, u64::from(self.is_open(resource)), true);
             if self.thresholds.track_remaining {
-                let left = u64::from(self.limit(resource)).saturating_sub(self.used(resource));
-                gauge(remaining, left, true);
+                let left = self.limit_now(resource).saturating_sub(self.used(resource));
+                // What has no limit shows the largest number of a gauge.
+                gauge(remaining, left.min(i64::MAX.cast_unsigned()), true);
             }
         }
     }
@@ -312,20 +515,12 @@ impl Stats for Breaker {
 /// One of `max_connections`, given back on drop, then to whoever waits longest.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    _held: OwnedSemaphorePermit,
+    _held: Place,
 }
 
-/// Counts in [`Breaker::waiting`].
+/// Counts among those who wait.
 #[derive(Debug)]
-pub(super) struct Waiting<'a>(&'a Breaker);
-
-impl Waiting<'_> {
-    /// Waits for its turn among all workers; `None` would mean that the breaker is gone.
-    pub(super) async fn connection(&self) -> Option<ConnectionPermit> {
-        let held = Arc::clone(&self.0.connections).acquire_owned().await.ok()?;
-        Some(ConnectionPermit { _held: held })
-    }
-}
+pub(super) struct Waiting<'a>(&'a Gate);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -348,8 +543,9 @@ mod tests {
             max_retries: limit,
             retry_budget: None,
             track_remaining: true,
+            ..Thresholds::default()
         };
-        Breaker::new(&"c".into(), Priority::High, thresholds)
+        Breaker::new(&"c".into(), Priority::High, thresholds, &Arc::default())
     }
 
     #[test]
@@ -408,7 +604,7 @@ mod tests {
             }),
             ..Thresholds::default()
         };
-        let breaker = Breaker::new(&"c".into(), Priority::Default, thresholds);
+        let breaker = Breaker::new(&"c".into(), Priority::Default, thresholds, &Arc::default());
         assert!(breaker.try_retry(), "the least");
         assert!(breaker.is_open(Resource::Retries) && !breaker.try_retry());
         assert!((0..3).all(|_| breaker.try_request()) && breaker.try_pending());
@@ -456,6 +652,7 @@ mod tests {
             ("cx_open", 0),
             ("cx_pool_open", 0),
             ("remaining_cx", 2),
+            ("remaining_cx_pools", i64::MAX),
             ("remaining_pending", 1),
             ("remaining_retries", 2),
             ("remaining_rq", 0),

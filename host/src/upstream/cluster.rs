@@ -24,11 +24,12 @@ use super::endpoint::{Checks, Endpoint};
 use super::metadata::Criteria;
 use super::outlier::event::Event;
 use super::outlier::{Averages, Report};
-use super::spec::{ClusterSpec, Discovery, Priority, Protocol};
+use super::spec::{ClusterSpec, Discovery, Priority};
 use super::stats::{ClusterStats, MaglevStats, OutlierStats, RingStats};
 use crate::clock;
 use crate::observe::access_log::Sink;
 use crate::observe::stats::Sharded;
+use crate::values::Values;
 
 /// Distinguishes clusters in the workers' tables, also those of one name from two snapshots.
 static NEXT_CLUSTER: AtomicU64 = AtomicU64::new(0);
@@ -69,7 +70,8 @@ impl Cluster {
     /// events down.
     #[must_use]
     pub fn with_outlets(spec: ClusterSpec, workers: usize, outlets: Outlets) -> Arc<Self> {
-        let breakers = Arc::new(Breakers::new(&spec.name, &spec.breakers));
+        let breakers = Breakers::new(&spec.name, &spec.breakers, &outlets.values);
+        let breakers = Arc::new(breakers);
         let checks = Checks::of(&spec);
         let initial: Option<Vec<_>> = match &spec.discovery {
             Discovery::Static(given) => Some(
@@ -122,12 +124,6 @@ impl Cluster {
         self.spec.alt_stat_name.as_ref().unwrap_or(&self.name)
     }
 
-    /// Whether requests go out over HTTP/2.
-    #[must_use]
-    pub const fn is_http2(&self) -> bool {
-        matches!(self.spec.protocol, Protocol::Http2(_))
-    }
-
     /// Whether [`super::Wish::hash`] is read.
     #[must_use]
     pub const fn wants_hash(&self) -> bool {
@@ -146,6 +142,11 @@ impl Cluster {
     #[must_use]
     pub const fn sharded_stats(&self) -> &Arc<Sharded<ClusterStats>> {
         &self.outlets.cluster
+    }
+
+    /// How many workers there are; also the index of the control thread's statistics.
+    pub(super) const fn workers(&self) -> usize {
+        self.workers
     }
 
     pub(super) fn control_stats(&self) -> &ClusterStats {
@@ -169,6 +170,13 @@ impl Cluster {
     #[inline]
     pub fn breaker(&self, priority: Priority) -> &Breaker {
         self.breakers.of(priority)
+    }
+
+    /// Lets who waits for a connection look again: a runtime value may have raised the limit.
+    pub(super) fn recall_waiters(&self) {
+        for priority in Priority::ALL {
+            self.breaker(priority).recall();
+        }
     }
 
     /// The circuit breakers of both priorities, for their statistics.
@@ -445,6 +453,8 @@ pub struct Outlets {
     pub check_logs: Vec<Vec<Arc<Sink>>>,
     /// The proxies' own cluster, where there is one.
     pub home: Option<Arc<Home>>,
+    /// Runtime values, which may override limits.
+    pub values: Arc<Values>,
 }
 
 impl Outlets {
@@ -463,6 +473,7 @@ impl Outlets {
             outlier_log: None,
             check_logs: Vec::new(),
             home: None,
+            values: Arc::default(),
         }
     }
 }

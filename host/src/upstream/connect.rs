@@ -1,52 +1,280 @@
 //! How a connection to an endpoint is opened.
 //!
 //! Owns the seam between the pools and the operating system, so that tests can put something else
-//! there. Called by the pools, once for each connection.
+//! there, and the way to a connection that is ready: source address and options of the socket, the
+//! race between an endpoint's addresses ([`race`]), the PROXY protocol's header ([`proxy_header`]), and
+//! the TLS handshake, whose means are `tls`'s. Called by the pools, once for each connection, and by
+//! health checks. Does not own time: the caller limits it.
 
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net as system;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use tokio::net::{TcpStream, UnixStream};
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
+use super::cluster::Cluster;
+use super::demand::Demand;
+use super::endpoint::Endpoint;
+use super::spec::{BindSpec, Dial, TlsDial, Transport};
 use crate::address::Address;
+use crate::exchange::Tls;
 use crate::socket::Socket;
+use crate::socket_option::{Moment, SocketOption};
+use crate::tls::{Inside, Names, ServerPeer};
 
-/// A connection that is being opened.
-pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
+mod proxy_header;
+mod race;
 
-/// Opens connections. The caller limits the time.
-pub trait Connect {
-    /// Starts to connect to `to`. Dropping the future gives up.
-    fn connect(&self, to: &Address) -> Connecting;
+pub use proxy_header::{ProxyHeader, ProxyVersion, Tlv};
+
+/// A connection that is ready for what it is to carry.
+#[derive(Debug)]
+pub struct Link {
+    /// The byte stream.
+    pub socket: Socket,
+    /// What is known of its TLS session, where it has one.
+    pub tls: Option<Arc<Tls>>,
 }
 
-/// Connects over TCP, with `TCP_NODELAY`, or to a Unix socket.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
-
-impl Connect for Tcp {
-    fn connect(&self, to: &Address) -> Connecting {
-        let to = to.clone();
-        Box::pin(async move { open(&to).await })
+impl Link {
+    /// Whether the server has chosen HTTP/2.
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        let alpn = self.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        alpn == Some("h2")
     }
 }
 
-/// Connects to `to`.
+impl From<Socket> for Link {
+    fn from(socket: Socket) -> Self {
+        Self { socket, tls: None }
+    }
+}
+
+/// A connection that is being opened.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Link>>>>;
+
+/// What connection is wanted.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The cluster, whose settings say how.
+    pub cluster: Arc<Cluster>,
+    /// Where to.
+    pub endpoint: Arc<Endpoint>,
+    /// What those ask for that it is opened for.
+    pub demand: Demand,
+    /// What it is to carry.
+    pub inside: Inside,
+    /// Whose statistics count the handshake.
+    pub worker: usize,
+}
+
+/// Opens connections. The caller limits the time.
+pub trait Connect {
+    /// Starts to connect. Dropping the future gives up.
+    fn connect(&self, order: Order) -> Connecting;
+}
+
+/// Connects by the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Connect for System {
+    fn connect(&self, order: Order) -> Connecting {
+        Box::pin(async move {
+            let dial = &order.cluster.spec().dial;
+            let transport = dial.transport_of(order.endpoint.transport_match());
+            let others = order.endpoint.other_addresses();
+            let address = order.endpoint.now_at();
+            if others.is_empty() {
+                return order.open(&address, dial, transport).await;
+            }
+            let first = std::iter::once(&address);
+            let addresses: Vec<&Address> = first.chain(others).collect();
+            let addresses = race::in_order(&addresses, dial.eyeballs);
+            race::run(&addresses, |address| order.open(address, dial, transport)).await
+        })
+    }
+}
+
+impl Order {
+    /// Connects to one of the endpoint's addresses.
+    async fn open(
+        &self,
+        address: &Address,
+        dial: &Dial,
+        transport: &Transport,
+    ) -> io::Result<Link> {
+        let mut socket = open(address, dial).await?;
+        if let Some(header) = &transport.proxy_header {
+            let client = self.demand.client.as_ref().map(|client| client.ends);
+            socket.write_all(&header.bytes(client)).await?;
+        }
+        match &transport.tls {
+            Some(tls) => self.secure(socket, address, tls).await,
+            None => Ok(socket.into()),
+        }
+    }
+
+    async fn secure(&self, socket: Socket, address: &Address, tls: &TlsDial) -> io::Result<Link> {
+        let (demand, hostname) = (&self.demand, self.endpoint.hostname.as_deref());
+        let name = server_name(demand, tls, hostname);
+        let server = ServerPeer {
+            name,
+            expected: match &demand.verified_name {
+                Some(wanted) => Some(&**wanted),
+                None if tls.client.spec().names == Names::Any => None,
+                // The name that the endpoint was found by is known even where it is not asked for.
+                None => name.or_else(|| hostname.filter(|name| is_name(name))),
+            },
+            address: address
+                .ip()
+                .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip()),
+            inside: self.inside,
+        };
+        let (socket, facts) = tls.client.connect(socket, server, self.worker).await?;
+        Ok(Link {
+            socket,
+            tls: Some(Arc::new(facts)),
+        })
+    }
+}
+
+/// The name that a server is asked for.
+fn server_name<'a>(
+    demand: &'a Demand,
+    tls: &'a TlsDial,
+    hostname: Option<&'a str>,
+) -> Option<&'a str> {
+    let of_host = || hostname.filter(|name| tls.asks_for_host && is_name(name));
+    let of_request = demand.server_name.as_deref();
+    of_request.or_else(of_host).or(tls.server_name.as_deref())
+}
+
+/// Whether it is no address.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.parse::<IpAddr>().is_err()
+}
+
+/// Where a health check goes.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    address: Address,
+    /// Whose settings say how, for there is more than one way.
+    of: Option<(Arc<Cluster>, Arc<Endpoint>)>,
+}
+
+impl Target {
+    /// Where checks of an endpoint go: as its requests do, but for the address.
+    pub(super) fn of(cluster: &Arc<Cluster>, endpoint: &Arc<Endpoint>, address: &Address) -> Self {
+        Self {
+            address: address.clone(),
+            of: Some((Arc::clone(cluster), Arc::clone(endpoint))),
+        }
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// Those of the system, and of a TLS handshake.
+    pub(super) async fn connect(&self, inside: Inside) -> io::Result<Socket> {
+        let Some((cluster, endpoint)) = &self.of else {
+            return open(&self.address, &Dial::default()).await;
+        };
+        let order = Order {
+            cluster: Arc::clone(cluster),
+            endpoint: Arc::clone(endpoint),
+            demand: Demand::default(),
+            inside,
+            worker: cluster.workers(),
+        };
+        let dial = &cluster.spec().dial;
+        let transport = dial.transport_of(endpoint.transport_match());
+        let link = order.open(&self.address, dial, transport).await?;
+        Ok(link.socket)
+    }
+}
+
+impl<A: Into<Address>> From<A> for Target {
+    /// A plain connection.
+    fn from(address: A) -> Self {
+        Self {
+            address: address.into(),
+            of: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// Connects to `to`, and no more.
 ///
 /// # Errors
 /// Those of the system.
-pub(super) async fn open(to: &Address) -> io::Result<Socket> {
+async fn open(to: &Address, dial: &Dial) -> io::Result<Socket> {
     match to {
         Address::Ip(address) => {
-            let stream = TcpStream::connect(address).await?;
+            let stream = if dial.bind.is_plain() {
+                TcpStream::connect(address).await?
+            } else {
+                from_source(*address, &dial.bind).await?
+            };
             stream.set_nodelay(true)?;
+            if let Some(keepalive) = &dial.keepalive {
+                keepalive.apply(&SockRef::from(&stream))?;
+            }
             Ok(stream.into())
         }
         Address::Unix(path) => open_unix(path).await.map(Socket::from),
     }
+}
+
+/// Connects with options, or from an address that the configuration says.
+async fn from_source(to: SocketAddr, bind: &BindSpec) -> io::Result<TcpStream> {
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    let mut sources = bind.sources.iter();
+    let source = sources.find(|source| source.ip.is_ipv4() == to.is_ipv4());
+    if source.is_none() && !bind.sources.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "no source address is of the endpoint's family",
+        ));
+    }
+    let own = source.and_then(|source| source.options.as_ref());
+    let options = own.unwrap_or(&bind.options);
+    apply(options, Moment::BeforeBind, &socket)?;
+    if let Some(source) = source {
+        if bind.is_free {
+            let socket = SockRef::from(&socket);
+            match source.ip {
+                IpAddr::V4(_) => socket.set_freebind_v4(true)?,
+                IpAddr::V6(_) => socket.set_freebind_v6(true)?,
+            }
+        }
+        socket.bind(SocketAddr::new(source.ip, source.port))?;
+    }
+    apply(options, Moment::Bound, &socket)?;
+    socket.connect(to).await
+}
+
+/// Sets the options that belong to `moment`.
+fn apply(options: &[SocketOption], moment: Moment, socket: &TcpSocket) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let mut wanted = options.iter().filter(|option| option.moment == moment);
+    wanted.try_for_each(|option| option.apply(&socket))
 }
 
 async fn open_unix(path: &str) -> io::Result<UnixStream> {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::balance::layout::{Member, State};
+use super::breaker::HostGates;
 use super::metadata::{CANARY, Metadata, Value};
 use super::outlier::Monitor;
 use super::spec::{ClusterSpec, Locality, StatedHealth, Traits};
@@ -31,6 +32,8 @@ pub struct Endpoint {
     pub counters: EndpointCounters,
     /// Unique in the life of the process.
     pub(super) id: u64,
+    /// Its connections, where the cluster limits those of an endpoint.
+    pub(super) gates: Option<Box<HostGates>>,
     /// What passive checks go by, where the cluster has outlier detection.
     pub(super) outlier: Option<Box<Monitor>>,
     /// Where it is now, if the same endpoint is now here, now there.
@@ -44,22 +47,25 @@ pub struct Endpoint {
     healthy_since: AtomicU64,
 }
 
-/// How endpoints of a cluster are checked.
+/// How endpoints of a cluster are checked and limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checks {
     /// By health checks.
     pub active: bool,
     /// By outlier detection.
     pub passive: bool,
+    /// Whether its connections are limited (`per_host_thresholds`).
+    pub limited: bool,
 }
 
 impl Checks {
     /// As a cluster with these settings does.
     #[must_use]
-    pub const fn of(spec: &ClusterSpec) -> Self {
+    pub fn of(spec: &ClusterSpec) -> Self {
         Self {
             active: !spec.health_checks.is_empty(),
             passive: spec.outlier_detection.is_some(),
+            limited: spec.limits_hosts(),
         }
     }
 }
@@ -75,6 +81,7 @@ impl Endpoint {
             counters: EndpointCounters::default(),
             id: NEXT_ENDPOINT.fetch_add(1, Ordering::Relaxed),
             outlier: checks.passive.then(Box::default),
+            gates: checks.limited.then(Box::default),
             weight: AtomicU32::new(traits.weight.max(1)),
             health: Health::initial(is_checked, traits.stated),
             asked_out: AtomicBool::new(false),
@@ -174,6 +181,16 @@ impl Endpoint {
     #[must_use]
     pub fn is_canary(&self) -> bool {
         self.traits.metadata.get(CANARY) == Some(&Value::Bool(true))
+    }
+
+    /// Where it is as well (`additional_addresses`).
+    pub(super) fn other_addresses(&self) -> &[Address] {
+        &self.traits.other_addresses
+    }
+
+    /// What its metadata says about how to connect to it.
+    pub(super) fn transport_match(&self) -> &Metadata {
+        &self.traits.transport_match
     }
 
     pub(super) fn traits(&self) -> &Traits {

@@ -56,6 +56,9 @@ impl Error {
     #[must_use]
     pub fn transport_failure(&self) -> Option<Cow<'static, str>> {
         match &self.kind {
+            ErrorKind::ConnectFailure(cause) if tls_error(cause).is_some() => {
+                tls_error(cause).map(|error| format!("TLS_error:|{error}:TLS_error_end").into())
+            }
             ErrorKind::ConnectFailure(cause)
                 if cause.kind() == io::ErrorKind::ConnectionRefused =>
             {
@@ -82,8 +85,16 @@ fn system_text(error: &io::Error) -> String {
     }
 }
 
+/// What is wrong with a TLS handshake, where that is why there is no connection.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
 /// The same failure for another request that waited for the same connection.
 pub(super) fn again(error: &io::Error) -> io::Error {
+    if let Some(tls) = tls_error(error) {
+        return io::Error::new(error.kind(), tls.clone());
+    }
     error.raw_os_error().map_or_else(
         || io::Error::from(error.kind()),
         io::Error::from_raw_os_error,
@@ -121,6 +132,19 @@ mod tests {
                 (error.is_retriable(), error.transport_failure()),
                 (retriable, None)
             );
+        }
+    }
+
+    #[test]
+    fn what_tls_says_is_passed_on() {
+        let refused = || {
+            let error = rustls::Error::General("no".to_owned());
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        };
+        let words = "TLS_error:|unexpected error: no:TLS_error_end";
+        for cause in [refused(), again(&refused())] {
+            let error = error(ErrorKind::ConnectFailure(cause));
+            assert_eq!(error.transport_failure().as_deref(), Some(words));
         }
     }
 

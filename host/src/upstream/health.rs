@@ -22,6 +22,7 @@ use self::state::{Failure, Health as State, Transition, Verdict, wait};
 use self::tcp::TcpProber;
 use super::balance::Random;
 use super::cluster::Cluster;
+use super::connect::Target;
 use super::discovery::up_to;
 use super::endpoint::{Endpoint, Health};
 use super::spec::{HealthCheck, Probe};
@@ -63,6 +64,11 @@ struct Outcome {
 }
 
 impl Patient {
+    /// Where a check goes.
+    fn target(&self, address: &Address) -> Target {
+        Target::of(&self.cluster, &self.endpoint, address)
+    }
+
     /// For the checks that `cluster` has; `told` is called with what they lead to.
     pub fn new(
         cluster: &Arc<Cluster>,
@@ -100,12 +106,12 @@ impl Patient {
         };
         tokio::time::sleep(up_to(check.intervals.initial_jitter, &mut random)).await;
         let mut address = self.endpoint.health_check_address(check.port);
-        let mut prober = Prober::new(check, address.clone());
+        let mut prober = Prober::new(check, self.target(&address));
         loop {
             let now = self.endpoint.health_check_address(check.port);
             if address != now {
                 address = now;
-                prober = Prober::new(check, address.clone());
+                prober = Prober::new(check, self.target(&address));
             }
             self.cluster.control_stats().health_check_attempt.inc();
             let verdict = match tokio::time::timeout(check.timeout, prober.probe()).await {
@@ -250,15 +256,15 @@ enum Prober {
 
 impl Prober {
     /// Will do `check` at `address`.
-    fn new(check: &HealthCheck, address: impl Into<Address>) -> Self {
-        let address = address.into();
+    fn new(check: &HealthCheck, target: impl Into<Target>) -> Self {
+        let target = target.into();
         let reuse = check.reuse_connection;
         match &check.probe {
             Probe::Http(probe) => {
-                Self::Http(Box::new(HttpProber::new(*probe.clone(), reuse, address)))
+                Self::Http(Box::new(HttpProber::new(*probe.clone(), reuse, target)))
             }
-            Probe::Tcp(probe) => Self::Tcp(TcpProber::new(probe.clone(), reuse, address)),
-            Probe::Grpc(probe) => Self::Grpc(GrpcProber::new(probe.clone(), reuse, address)),
+            Probe::Tcp(probe) => Self::Tcp(TcpProber::new(probe.clone(), reuse, target)),
+            Probe::Grpc(probe) => Self::Grpc(GrpcProber::new(probe.clone(), reuse, target)),
         }
     }
 

@@ -12,6 +12,8 @@ use xxhash_rust::xxh64::Xxh64;
 
 /// The name of the metadata that load balancing goes by.
 pub const FILTER: &str = "envoy.lb";
+/// The name of the metadata that says how to connect to an endpoint.
+pub const TRANSPORT_FILTER: &str = "envoy.transport_socket_match";
 /// The metadata that replaces an endpoint's address where consistent hashing places it.
 pub const HASH_KEY: &str = "hash_key";
 /// The metadata that says that an endpoint runs a version which is being tried.

@@ -13,10 +13,12 @@
 
 mod account;
 mod cluster;
+mod grow;
 mod host;
 mod http1;
 mod http2;
 mod lease;
+mod load;
 mod raw;
 
 use std::cell::{Cell, RefCell};
@@ -123,6 +125,7 @@ impl Pools {
     ) -> Result<Lease, Error> {
         let pool = self.cluster(cluster);
         let host = self.pick(&pool, wish)?;
+        pool.preconnect();
         host.acquire(&pool, priority).await
     }
 
@@ -209,7 +212,11 @@ impl Pools {
         let clusters = self.clusters.borrow();
         let shortest = clusters
             .values()
-            .filter_map(|pool| pool.cluster().spec().idle_timeout)
+            .flat_map(|pool| {
+                let spec = pool.cluster().spec();
+                [spec.idle_timeout, spec.max_connection_duration]
+            })
+            .flatten()
             .min();
         shortest.unwrap_or(most).clamp(least, most)
     }

@@ -17,6 +17,7 @@ use crate::keepalive::Keepalive;
 use crate::limits;
 
 mod balancing;
+mod dial;
 mod dns;
 mod health;
 mod outlier;
@@ -25,12 +26,15 @@ pub use balancing::{
     Balancing, Fallback, Hashing, Pinnable, Policy, SelectorFallback, SlowStart, SubsetSelector,
     SubsetSpec, ZoneSpec,
 };
+pub use dial::{
+    AutoNames, BindSpec, Dial, Eyeballs, Preconnect, Source, TlsDial, Transport, TransportMatch,
+};
 pub use dns::{DnsSpec, DnsTarget, Family, ResolverSpec, StubSpec};
 pub use health::{GrpcProbe, HealthCheck, HttpProbe, Intervals, Probe, ServiceCheck, TcpProbe};
 pub use outlier::{Enforcing, MostEjected, OutlierSpec, RateSpec};
 
 /// The settings of one cluster (`envoy.config.cluster.v3.Cluster`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ClusterSpec {
     /// `name`.
     pub name: Arc<str>,
@@ -63,14 +67,28 @@ pub struct ClusterSpec {
     pub response_head_bytes: u32,
     /// `http_protocol_options.header_key_format` of an HTTP/1 upstream.
     pub http1_names: NameFormat,
+    /// `upstream_http_protocol_options`: which names requests ask for.
+    pub auto_names: AutoNames,
     /// `http_protocol_options.send_fully_qualified_url`: the upstream is a proxy.
     pub http1_absolute_target: bool,
     /// `common_http_protocol_options.idle_timeout`: 1 h; `None` where the file says `0s`.
     pub idle_timeout: Option<Duration>,
     /// `common_http_protocol_options.max_requests_per_connection`.
     pub max_requests_per_connection: Option<NonZeroU32>,
+    /// `common_http_protocol_options.max_connection_duration`: for how long a connection gets new
+    /// requests.
+    pub max_connection_duration: Option<Duration>,
+    /// `preconnect_policy`.
+    pub preconnect: Preconnect,
+    /// `close_connections_on_host_health_failure`: connections for bytes end when their endpoint
+    /// fails. Those for requests get no new ones in any case.
+    pub closes_on_failure: bool,
+    /// `connection_pool_per_downstream_connection`: clients share no connections.
+    pub pool_per_client: bool,
     /// `per_connection_buffer_limit_bytes`: 1 MiB.
     pub buffer_limit: u32,
+    /// How connections are made.
+    pub dial: Dial,
 }
 
 impl ClusterSpec {
@@ -93,11 +111,48 @@ impl ClusterSpec {
             response_fields: limits::HEADERS_COUNT,
             response_head_bytes: limits::RESPONSE_HEADERS_BYTES as u32,
             http1_names: NameFormat::default(),
+            auto_names: AutoNames::default(),
             http1_absolute_target: false,
             idle_timeout: Some(Duration::from_hours(1)),
             max_requests_per_connection: None,
+            max_connection_duration: None,
+            preconnect: Preconnect::default(),
+            closes_on_failure: false,
+            pool_per_client: false,
             buffer_limit: limits::CONNECTION_BUFFER_BYTES,
+            dial: Dial::default(),
         }
+    }
+}
+
+impl ClusterSpec {
+    /// How HTTP/2 is spoken, where it may be.
+    #[must_use]
+    pub const fn http2_settings(&self) -> Option<&Http2Settings> {
+        match &self.protocol {
+            Protocol::Http1 => None,
+            Protocol::Http2(settings)
+            | Protocol::Negotiated(settings)
+            | Protocol::AsClient(settings) => Some(settings),
+        }
+    }
+
+    /// Whether the connections of one endpoint are limited.
+    #[must_use]
+    pub fn limits_hosts(&self) -> bool {
+        let mut all = self.breakers.iter();
+        all.any(|limits| limits.max_connections_of_host.is_some())
+    }
+
+    /// Whether requests ask for more of their connections than the endpoint: what
+    /// [`super::Demand`] has is read only then.
+    #[must_use]
+    pub fn wants_demands(&self) -> bool {
+        self.pool_per_client
+            || self.auto_names.asks
+            || self.auto_names.verifies
+            || matches!(self.protocol, Protocol::AsClient(_))
+            || self.dial.tells_client()
     }
 }
 
@@ -171,6 +226,10 @@ pub struct Traits {
     pub locality_weight: u32,
     /// `metadata`, its `envoy.lb` part.
     pub metadata: Metadata,
+    /// `metadata`, its `envoy.transport_socket_match` part.
+    pub transport_match: Metadata,
+    /// `endpoint.additional_addresses`.
+    pub other_addresses: Vec<Address>,
     /// `health_status`.
     pub stated: StatedHealth,
     /// Where its health is checked.
@@ -188,6 +247,8 @@ impl Traits {
             locality,
             locality_weight,
             metadata,
+            transport_match,
+            other_addresses,
             stated: _,
             health_check,
         } = self;
@@ -196,6 +257,8 @@ impl Traits {
             && *locality == other.locality
             && *locality_weight == other.locality_weight
             && *metadata == other.metadata
+            && *transport_match == other.transport_match
+            && *other_addresses == other.other_addresses
             && *health_check == other.health_check
     }
 }
@@ -209,6 +272,8 @@ impl Default for Traits {
             locality: Arc::default(),
             locality_weight: 0,
             metadata: Metadata::new(),
+            transport_match: Metadata::new(),
+            other_addresses: Vec::new(),
             stated: StatedHealth::Healthy,
             health_check: HealthCheckTarget::default(),
         }
@@ -261,6 +326,10 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 with prior knowledge.
     Http2(Http2Settings),
+    /// What the endpoint chooses in the TLS handshake: `auto_config`.
+    Negotiated(Http2Settings),
+    /// What the client speaks: `use_downstream_protocol_config`.
+    AsClient(Http2Settings),
 }
 
 /// `http2_protocol_options` of the upstream side.
@@ -339,6 +408,11 @@ pub struct Thresholds {
     pub max_retries: u32,
     /// `retry_budget`.
     pub retry_budget: Option<RetryBudget>,
+    /// `max_connection_pools`: without limit. An endpoint has one in each worker while it has
+    /// connections, and one more for each kind of connection that requests ask for.
+    pub max_connection_pools: Option<u32>,
+    /// `max_connections` of `per_host_thresholds`: without limit.
+    pub max_connections_of_host: Option<u32>,
     /// `track_remaining`: whether statistics tell how much is left.
     pub track_remaining: bool,
 }
@@ -351,6 +425,8 @@ impl Default for Thresholds {
             max_requests: 1024,
             max_retries: 3,
             retry_budget: None,
+            max_connection_pools: None,
+            max_connections_of_host: None,
             track_remaining: false,
         }
     }

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::demand::Demand;
 use super::endpoint::Endpoint;
 use super::metadata::Criteria;
 
@@ -26,6 +27,21 @@ pub struct Wish<'a> {
     pub tried_levels: Option<&'a Cell<Levels>>,
     /// One endpoint that is used, whatever the policy, if it may be.
     pub pinned: Option<Pinned>,
+    /// What it asks of its connection. No cluster reads it but those whose settings say so: ask
+    /// [`super::ClusterSpec::wants_demands`] before filling one in.
+    pub demand: Option<&'a Demand>,
+}
+
+impl Wish<'_> {
+    /// Whether any endpoint will do as well as any other.
+    #[must_use]
+    pub const fn takes_any(&self) -> bool {
+        self.hash.is_none()
+            && self.criteria.is_none()
+            && self.avoid.is_none()
+            && self.tried_levels.is_none()
+            && self.pinned.is_none()
+    }
 }
 
 /// Endpoints that a request should not go to (`retry_host_predicate`).

@@ -10,6 +10,7 @@ use crate::upstream::spec::StatedHealth;
 const CHECKED: Checks = Checks {
     active: true,
     passive: false,
+    limited: false,
 };
 
 fn ip(n: u8) -> IpAddr {

@@ -14,9 +14,9 @@ use hyper_util::rt::TokioIo;
 
 use super::http::{AGENT, Error, Local};
 use super::state::{Failure, Verdict};
-use crate::address::Address;
 use crate::limits;
-use crate::upstream::connect;
+use crate::tls::Inside;
+use crate::upstream::connect::Target;
 use crate::upstream::spec::GrpcProbe;
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
@@ -29,17 +29,17 @@ const SERVING: u64 = 1;
 pub(super) struct GrpcProber {
     check: GrpcProbe,
     reuse: bool,
-    address: Address,
+    target: Target,
     connection: Option<http2::SendRequest<Full<Bytes>>>,
 }
 
 impl GrpcProber {
     /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) const fn new(check: GrpcProbe, reuse: bool, address: Address) -> Self {
+    pub(super) const fn new(check: GrpcProbe, reuse: bool, target: Target) -> Self {
         Self {
             check,
             reuse,
-            address,
+            target,
             connection: None,
         }
     }
@@ -67,7 +67,7 @@ impl GrpcProber {
         let open = self.connection.take().filter(|c| !c.is_closed());
         let sender = match open {
             Some(sender) => self.connection.insert(sender),
-            None => self.connection.insert(introduce(&self.address).await?),
+            None => self.connection.insert(introduce(&self.target).await?),
         };
         sender.ready().await?;
         let response = sender.send_request(request(&self.check)?).await?;
@@ -94,8 +94,8 @@ impl GrpcProber {
     }
 }
 
-async fn introduce(address: &Address) -> Result<http2::SendRequest<Full<Bytes>>, Error> {
-    let stream = connect::open(address).await?;
+async fn introduce(target: &Target) -> Result<http2::SendRequest<Full<Bytes>>, Error> {
+    let stream = target.connect(Inside::Http2).await?;
     let (sender, connection) = http2::handshake(Local, TokioIo::new(stream)).await?;
     // It ends when the sender is dropped; how it ends was told to it.
     tokio::task::spawn_local(connection);

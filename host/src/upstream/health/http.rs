@@ -15,9 +15,9 @@ use hyper_util::rt::TokioIo;
 
 use super::has_all;
 use super::state::{Failure, Verdict, judge};
-use crate::address::Address;
 use crate::limits;
-use crate::upstream::connect;
+use crate::tls::Inside;
+use crate::upstream::connect::Target;
 use crate::upstream::spec::{HttpProbe, ServiceCheck};
 
 /// What Envoy's health checker calls itself.
@@ -33,7 +33,7 @@ const CLUSTER: HeaderName = HeaderName::from_static("x-envoy-upstream-healthchec
 pub(super) struct HttpProber {
     check: HttpProbe,
     reuse: bool,
-    address: Address,
+    target: Target,
     connection: Option<Sender>,
 }
 
@@ -62,11 +62,11 @@ impl Error {
 
 impl HttpProber {
     /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) fn new(check: HttpProbe, reuse: bool, address: Address) -> Self {
+    pub(super) fn new(check: HttpProbe, reuse: bool, target: Target) -> Self {
         Self {
             check,
             reuse,
-            address,
+            target,
             connection: None,
         }
     }
@@ -85,7 +85,7 @@ impl HttpProber {
                 self.disconnect();
                 tracing::debug!(
                     target: "hc",
-                    address = %self.address,
+                    address = %self.target,
                     error = &error as &dyn std::error::Error,
                     "no answer to a health check",
                 );
@@ -115,7 +115,7 @@ impl HttpProber {
             Some(sender) => sender,
             None => self
                 .connection
-                .insert(introduce(&self.address, self.check.http2).await?),
+                .insert(introduce(&self.target, self.check.http2).await?),
         };
         let mut response = match sender {
             Sender::Http1(sender) => {
@@ -155,8 +155,17 @@ fn verdict(check: &HttpProbe, response: &Response<Incoming>, body: &[u8]) -> Ver
     verdict
 }
 
-async fn introduce(address: &Address, over_http2: bool) -> Result<Sender, Error> {
-    let stream = TokioIo::new(connect::open(address).await?);
+/// What is spoken inside of TLS.
+const fn inside(over_http2: bool) -> Inside {
+    if over_http2 {
+        Inside::Http2
+    } else {
+        Inside::Http1
+    }
+}
+
+async fn introduce(target: &Target, over_http2: bool) -> Result<Sender, Error> {
+    let stream = TokioIo::new(target.connect(inside(over_http2)).await?);
     // The connections' tasks end when the sender is dropped; how they end was told to it.
     if over_http2 {
         let (sender, connection) = http2::handshake(Local, stream).await?;

@@ -9,27 +9,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::has_all;
 use super::state::{Failure, Verdict};
-use crate::address::Address;
 use crate::limits;
 use crate::socket::Socket;
-use crate::upstream::connect;
+use crate::tls::Inside;
+use crate::upstream::connect::Target;
 use crate::upstream::spec::TcpProbe;
 
 /// Asks one endpoint how it is, by TCP.
 pub(super) struct TcpProber {
     check: TcpProbe,
     reuse: bool,
-    address: Address,
+    target: Target,
     connection: Option<Socket>,
 }
 
 impl TcpProber {
     /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) const fn new(check: TcpProbe, reuse: bool, address: Address) -> Self {
+    pub(super) const fn new(check: TcpProbe, reuse: bool, target: Target) -> Self {
         Self {
             check,
             reuse,
-            address,
+            target,
             connection: None,
         }
     }
@@ -63,7 +63,9 @@ impl TcpProber {
     async fn ask(&mut self) -> io::Result<bool> {
         let stream = match &mut self.connection {
             Some(stream) => stream,
-            None => self.connection.insert(connect::open(&self.address).await?),
+            None => self
+                .connection
+                .insert(self.target.connect(Inside::Bytes).await?),
         };
         stream.write_all(&self.check.send).await?;
         let mut received = Vec::new();

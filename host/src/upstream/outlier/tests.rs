@@ -32,6 +32,7 @@ impl Trial {
         let checks = Checks {
             active: false,
             passive: true,
+            limited: false,
         };
         let endpoints: Vec<Arc<Endpoint>> = (0..n)
             .map(|i| {

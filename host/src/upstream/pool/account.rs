@@ -4,15 +4,53 @@
 //! gone, however it goes. Held by whatever holds the connection.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::host::Host;
 use crate::clock;
-use crate::upstream::breaker::ConnectionPermit;
+use crate::upstream::breaker::{ConnectionPermit, HostPermit};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::spec::Priority;
 
 /// Numbers connections for logs.
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
+
+/// A connection's place under the limits.
+#[derive(Debug)]
+pub(super) struct Permit {
+    /// Of `max_connections`.
+    pub(super) _cluster: ConnectionPermit,
+    /// Of `per_host_thresholds`, where there are any.
+    pub(super) _host: Option<HostPermit>,
+    /// Of `max_connection_pools`, where there is such a limit.
+    pub(super) _pool: Option<Rc<PoolPermit>>,
+}
+
+/// One of `max_connection_pools`, given back when the last of the pool's connections is gone.
+#[derive(Debug)]
+pub(super) struct PoolPermit {
+    cluster: Arc<Cluster>,
+    priority: Priority,
+}
+
+impl PoolPermit {
+    pub(super) fn take(cluster: &Arc<Cluster>, priority: Priority) -> Option<Rc<Self>> {
+        cluster.breaker(priority).try_pool().then(|| {
+            Rc::new(Self {
+                cluster: Arc::clone(cluster),
+                priority,
+            })
+        })
+    }
+}
+
+impl Drop for PoolPermit {
+    fn drop(&mut self) {
+        self.cluster.breaker(self.priority).give_back_pool();
+    }
+}
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,24 +73,18 @@ pub(super) struct Account {
     /// Whether the peer closed it.
     pub(super) by_peer: bool,
     started: Instant,
-    connected: bool,
     carries: Carries,
-    _permit: ConnectionPermit,
+    /// Since when it is open; none while it is not.
+    opened: Option<Instant>,
+    _permit: Permit,
 }
 
 impl Account {
     /// Opens the entry of a connection that is being started.
-    pub(super) fn open(host: Rc<Host>, carries: Carries, permit: ConnectionPermit) -> Self {
+    pub(super) fn open(host: Rc<Host>, carries: Carries, permit: Permit) -> Self {
         let stats = host.common().stats();
         stats.upstream_cx_total.inc();
         stats.upstream_cx_active.inc();
-        match carries {
-            Carries::Bytes => {}
-            Carries::Requests if host.common().cluster.is_http2() => {
-                stats.upstream_cx_http2_total.inc();
-            }
-            Carries::Requests => stats.upstream_cx_http1_total.inc(),
-        }
         host.endpoint().counters.cx_total.inc();
         host.endpoint().counters.cx_active.inc();
         Self {
@@ -61,22 +93,42 @@ impl Account {
             with_request: false,
             by_peer: false,
             started: clock::now(),
-            connected: false,
+            opened: None,
             carries,
             _permit: permit,
             host,
         }
     }
 
+    /// Notes which HTTP it is to speak.
+    pub(super) fn speaks(&self, http2: bool) {
+        let stats = self.host.common().stats();
+        if http2 {
+            stats.upstream_cx_http2_total.inc();
+        } else {
+            stats.upstream_cx_http1_total.inc();
+        }
+    }
+
     /// Notes that the connection is open.
     pub(super) fn connected(&mut self) {
-        self.connected = true;
-        let took = millis(clock::now().duration_since(self.started));
+        let now = clock::now();
+        self.opened = Some(now);
+        let took = millis(now.duration_since(self.started));
         self.host
             .common()
             .stats()
             .upstream_cx_connect_ms
             .record(took);
+    }
+
+    /// Whether it is older than `max_connection_duration`.
+    pub(super) fn is_old(&self) -> bool {
+        let most = self.host.common().cluster.spec().max_connection_duration;
+        most.is_some_and(|most| {
+            self.opened
+                .is_some_and(|opened| clock::now().saturating_duration_since(opened) >= most)
+        })
     }
 
     /// Notes that the connection did not open.
@@ -99,7 +151,7 @@ impl Drop for Account {
         stats
             .upstream_cx_length_ms
             .record(millis(clock::now().duration_since(self.started)));
-        if self.connected && self.carries == Carries::Requests {
+        if self.opened.is_some() && self.carries == Carries::Requests {
             stats.upstream_rq_per_cx.record(self.requests.into());
         }
         stats.upstream_cx_destroy.inc();

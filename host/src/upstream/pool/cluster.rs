@@ -4,18 +4,21 @@
 //! `Pools`. Does not own: connections, which are the hosts'.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shared;
 use super::host::Host;
+use super::load::{Load, PRECONNECTED_AT_ONCE};
+use crate::address::Address;
 use crate::clock;
 use crate::upstream::balance::layout::State;
 use crate::upstream::balance::{Balancer, Busy, Hosts, Note, Random};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Connect;
+use crate::upstream::demand::Demand;
 use crate::upstream::endpoint::{Endpoint, Health};
 use crate::upstream::spec::{Priority, SlowStart};
 use crate::upstream::stats::ClusterStats;
@@ -51,6 +54,19 @@ struct View {
     random: Random,
     /// In the order of the set, so that a balancer's index is one here.
     hosts: Vec<Rc<Host>>,
+    /// Indices of `hosts` by address, for requests that name one.
+    places: HashMap<Address, usize>,
+    /// Those of requests that ask for more than an endpoint, by its identity.
+    demanded: HashMap<(u64, Demand), Rc<Host>>,
+    /// Endpoints that were chosen for requests to come, in order.
+    ahead: VecDeque<u32>,
+}
+
+impl View {
+    /// All hosts.
+    fn all(&self) -> impl Iterator<Item = &Rc<Host>> {
+        self.hosts.iter().chain(self.demanded.values())
+    }
 }
 
 /// What the balancer asks about the hosts for one request.
@@ -126,6 +142,9 @@ impl ClusterPool {
             balancer,
             random,
             hosts: Vec::new(),
+            places: HashMap::new(),
+            demanded: HashMap::new(),
+            ahead: VecDeque::new(),
         };
         Self {
             common: Rc::new(common),
@@ -141,13 +160,23 @@ impl ClusterPool {
     pub(super) fn pick(&self, wish: &Wish<'_>) -> Option<Rc<Host>> {
         self.refresh();
         let view = &mut *self.view.borrow_mut();
-        let hosts = &view.hosts;
         if let Some(pinned) = wish.pinned {
-            let host = self.pinned(hosts, pinned);
+            let host = self.pinned(view, pinned);
             if host.is_some() || pinned.is_strict {
-                return host;
+                return host.map(|host| self.for_demand(view, host, wish.demand));
             }
         }
+        let index = match view.ahead.pop_front() {
+            Some(index) if wish.takes_any() => index,
+            _ => self.choose(view, wish)?,
+        };
+        let host = Rc::clone(view.hosts.get(index as usize)?);
+        Some(self.for_demand(view, host, wish.demand))
+    }
+
+    /// The index of the host that the balancer chooses.
+    fn choose(&self, view: &mut View, wish: &Wish<'_>) -> Option<u32> {
+        let hosts = &view.hosts;
         let slow_start = self.common.cluster.spec().balancing.slow_start;
         let asked = Asked {
             hosts,
@@ -155,16 +184,55 @@ impl ClusterPool {
             avoid: wish.avoid,
             slow_start: slow_start.map(|settings| (settings, clock::now())),
         };
-        let index = view.balancer.pick(&mut view.random, wish, &asked)?;
-        hosts.get(index as usize).map(Rc::clone)
+        view.balancer.pick(&mut view.random, wish, &asked)
+    }
+
+    /// The host, or the one beside it whose connections are such as the request asks for.
+    fn for_demand(&self, view: &mut View, host: Rc<Host>, demand: Option<&Demand>) -> Rc<Host> {
+        let Some(demand) = demand else { return host };
+        let endpoint = host.endpoint();
+        let key = (endpoint.id, demand.clone());
+        let host = view.demanded.entry(key).or_insert_with(|| {
+            let (common, endpoint) = (Rc::clone(&self.common), Arc::clone(endpoint));
+            Rc::new(Host::new(common, endpoint, demand.clone()))
+        });
+        Rc::clone(host)
+    }
+
+    /// Opens connections to the endpoints that come next, where `predictive_preconnect_ratio` wants
+    /// them: before a request comes.
+    pub(super) fn preconnect(&self) {
+        let ratio = self.cluster().spec().preconnect.predictive;
+        if ratio <= 1.0 {
+            return;
+        }
+        for _ in 0..PRECONNECTED_AT_ONCE {
+            let view = &mut *self.view.borrow_mut();
+            let mut load = Load::default();
+            for host in view.all() {
+                load.add(&host.load(Priority::Default));
+            }
+            if !load.wants_more(ratio, 1) {
+                return;
+            }
+            let Some(index) = self.choose(view, &Wish::default()) else {
+                return;
+            };
+            view.ahead.push_back(index);
+            let Some(host) = view.hosts.get(index as usize).map(Rc::clone) else {
+                return;
+            };
+            if !host.preconnect_for_next(ratio) {
+                return;
+            }
+        }
     }
 
     /// The host that a request is pinned to, if its health allows that.
-    fn pinned(&self, hosts: &[Rc<Host>], pinned: Pinned) -> Option<Rc<Host>> {
+    fn pinned(&self, view: &View, pinned: Pinned) -> Option<Rc<Host>> {
         let pinnable = self.common.cluster.spec().balancing.pinnable;
-        let host = hosts
-            .iter()
-            .find(|host| host.endpoint().address == pinned.address)?;
+        let place = view.places.get(&Address::Ip(pinned.address))?;
+        let host = view.hosts.get(*place)?;
         let endpoint = host.endpoint();
         let allowed = match endpoint.state() {
             State::Healthy => pinnable.healthy,
@@ -208,13 +276,29 @@ impl ClusterPool {
             .iter()
             .map(|endpoint| {
                 known.remove(&endpoint.id).unwrap_or_else(|| {
-                    Rc::new(Host::new(Rc::clone(&self.common), Arc::clone(endpoint)))
+                    let (common, endpoint) = (Rc::clone(&self.common), Arc::clone(endpoint));
+                    Rc::new(Host::new(common, endpoint, Demand::default()))
                 })
             })
             .collect();
+        view.ahead.clear();
+        view.places.clear();
+        for (place, endpoint) in set.endpoints.iter().enumerate() {
+            view.places.entry(endpoint.address.clone()).or_insert(place);
+        }
+        let demanded = std::mem::take(&mut view.demanded);
+        let (kept, gone) = demanded
+            .into_iter()
+            .partition(|((id, _), _)| !known.contains_key(id));
+        view.demanded = kept;
+        let gone: HashMap<(u64, Demand), Rc<Host>> = gone;
+        let here: Vec<Rc<Host>> = view.all().map(Rc::clone).collect();
         drop(view);
-        for host in known.into_values() {
+        for host in known.into_values().chain(gone.into_values()) {
             host.remove();
+        }
+        for host in here {
+            host.follow_health();
         }
     }
 
@@ -227,17 +311,21 @@ impl ClusterPool {
 
     pub(super) fn sweep(&self, now: Instant) {
         self.refresh();
+        self.cluster().recall_waiters();
         for host in self.hosts() {
             host.sweep(now);
         }
+        let mut view = self.view.borrow_mut();
+        // Nobody holds on to one but requests, which keep it.
+        view.demanded
+            .retain(|_, host| !host.is_unused() || Rc::strong_count(host) > 1);
     }
 
     /// Closes the connection of `priority` that has been idle longest, whichever host it leads to.
     pub(super) fn evict_idle(&self, priority: Priority) -> bool {
         let hosts = self.view.borrow();
         let longest = hosts
-            .hosts
-            .iter()
+            .all()
             .filter_map(|host| Some((host.idle_since(priority)?, host)))
             .min_by_key(|(since, _)| *since)
             .map(|(_, host)| Rc::clone(host));
@@ -254,10 +342,15 @@ impl ClusterPool {
                     break;
                 }
             }
+            if self.cluster().spec().limits_hosts() {
+                for host in self.hosts() {
+                    host.evict_for_waiters(priority);
+                }
+            }
         }
     }
 
     fn hosts(&self) -> Vec<Rc<Host>> {
-        self.view.borrow().hosts.clone()
+        self.view.borrow().all().map(Rc::clone).collect()
     }
 }

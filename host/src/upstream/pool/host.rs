@@ -11,22 +11,26 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::account::{Account, Carries};
+use super::account::{Permit, PoolPermit};
 use super::cluster::{ClusterPool, Common};
+use super::grow::{OpenError, grow_in_turn, open};
 use super::http1::{Http1Connection, Http1Lease};
 use super::http2::{self, Http2Connection, Http2Lease, Reserved, Slot};
 use super::lease::{Grant, Lease};
+use super::load::{Load, PRECONNECTED_AT_ONCE};
 use crate::limits;
-use crate::socket::Socket;
-use crate::upstream::breaker::{ConnectionPermit, Resource};
-use crate::upstream::endpoint::Endpoint;
+use crate::tls::Inside;
+use crate::upstream::balance::layout::State;
+use crate::upstream::breaker::{HostPermit, Resource};
+use crate::upstream::connect::Order;
+use crate::upstream::demand::Demand;
+use crate::upstream::endpoint::{Endpoint, Health};
 use crate::upstream::error::{Error, ErrorKind, again};
 use crate::upstream::outlier::Report;
 use crate::upstream::spec::{Priority, Protocol};
@@ -35,14 +39,24 @@ use crate::upstream::spec::{Priority, Protocol};
 pub(super) struct Host {
     common: Rc<Common>,
     endpoint: Arc<Endpoint>,
+    /// What its requests ask for besides.
+    demand: Demand,
     /// Whether discovery dropped the endpoint.
     removed: Cell<bool>,
+    /// Whether the endpoint was failing when it was looked at last.
+    failing: Cell<bool>,
+    /// Goes up when connections that are open now are to get no more requests.
+    epoch: Cell<u32>,
+    /// Whether the endpoint has last chosen HTTP/2; none while it has not chosen.
+    chosen_http2: Cell<Option<bool>>,
+    /// Tells connections for bytes that the endpoint fails, where they are to end then.
+    failed: Notify,
     queues: [Queue; 2],
 }
 
 /// What a host has for one priority.
 #[derive(Default)]
-struct Queue {
+pub(super) struct Queue {
     /// HTTP/1 connections without a request, longest idle first.
     idle: RefCell<VecDeque<Box<Http1Connection>>>,
     /// HTTP/2 connections that take new streams.
@@ -51,11 +65,27 @@ struct Queue {
     waiters: RefCell<VecDeque<Waiter>>,
     next_ticket: Cell<u64>,
     /// Connections that are being opened.
-    connecting: Cell<u32>,
-    /// Whether a task stands in the breaker's queue for a connection.
-    growing: Cell<bool>,
+    pub(super) connecting: Cell<u32>,
+    /// Requests that have a connection.
+    active: Cell<u32>,
+    /// Whether a task stands in a queue for a connection, and in which.
+    pub(super) growing: Cell<Growing>,
+    /// The place among the pools, while there are connections or requests.
+    place: RefCell<Weak<PoolPermit>>,
     /// Tells that task that fewer connections may be needed.
-    shrunk: Notify,
+    pub(super) shrunk: Notify,
+}
+
+/// In which queue a host stands for a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Growing {
+    /// In none.
+    #[default]
+    No,
+    /// In that of the endpoint.
+    AtHost,
+    /// In that of the cluster.
+    AtCluster,
 }
 
 struct Waiter {
@@ -70,17 +100,23 @@ pub(super) enum Ready {
 }
 
 /// What came of opening a connection.
-enum Opened {
+pub(super) enum Opened {
     Http1(Box<Http1Connection>),
     Http2(Rc<Http2Connection>),
 }
 
 impl Host {
-    pub(super) fn new(common: Rc<Common>, endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn new(common: Rc<Common>, endpoint: Arc<Endpoint>, demand: Demand) -> Self {
+        let failing = Cell::new(is_failing(&endpoint));
         Self {
             common,
             endpoint,
+            demand,
             removed: Cell::new(false),
+            failing,
+            epoch: Cell::new(0),
+            chosen_http2: Cell::new(None),
+            failed: Notify::new(),
             queues: Default::default(),
         }
     }
@@ -94,8 +130,57 @@ impl Host {
         &self.common
     }
 
-    const fn queue(&self, priority: Priority) -> &Queue {
+    pub(super) const fn queue(&self, priority: Priority) -> &Queue {
         priority.of(&self.queues)
+    }
+
+    /// Connections that are opened now belong to it; those of an earlier one get no more requests.
+    pub(super) const fn epoch(&self) -> u32 {
+        self.epoch.get()
+    }
+
+    /// Waits until the endpoint fails; for ever where connections go on then.
+    pub(super) async fn failed(&self) {
+        self.failed.notified().await;
+    }
+
+    /// Ends what is to end when an endpoint begins to fail.
+    pub(super) fn follow_health(&self) {
+        let failing = is_failing(&self.endpoint);
+        if failing && !self.failing.replace(failing) {
+            self.epoch.set(self.epoch.get().wrapping_add(1));
+            self.close_idle();
+            if self.common.cluster.spec().closes_on_failure {
+                self.failed.notify_waiters();
+            }
+        }
+        self.failing.set(failing);
+    }
+
+    /// Whether HTTP/2 is spoken; none where the endpoint chooses and has not chosen yet.
+    pub(super) fn speaks_http2(&self) -> Option<bool> {
+        match self.common.cluster.spec().protocol {
+            Protocol::Http1 => Some(false),
+            Protocol::Http2(_) => Some(true),
+            Protocol::Negotiated(_) => self.chosen_http2.get(),
+            Protocol::AsClient(_) => Some(self.demand.http2 == Some(true)),
+        }
+    }
+
+    /// Notes what the endpoint has chosen.
+    pub(super) fn has_chosen(&self, http2: bool) {
+        self.chosen_http2.set(Some(http2));
+    }
+
+    /// What is wanted of a connection.
+    pub(super) fn order(&self, inside: Inside) -> Order {
+        Order {
+            cluster: Arc::clone(&self.common.cluster),
+            endpoint: Arc::clone(&self.endpoint),
+            demand: self.demand.clone(),
+            inside,
+            worker: self.common.worker,
+        }
     }
 
     /// Whether connections are closed rather than kept.
@@ -110,13 +195,17 @@ impl Host {
         priority: Priority,
     ) -> Result<Lease, Error> {
         if let Some(ready) = self.take_ready(priority) {
-            return self.attach(priority, ready);
+            let lease = self.attach(priority, ready);
+            self.preconnect(priority);
+            return lease;
         }
-        let breaker = self.common.cluster.breaker(priority);
-        if breaker.limit(Resource::Connections) == 0 {
-            self.common.stats().upstream_cx_overflow.inc();
-            return Err(self.error(ErrorKind::Overflow(Resource::Connections)));
+        for resource in [Resource::Connections, Resource::ConnectionsOfHost] {
+            if self.common.cluster.breaker(priority).limit(resource) == 0 {
+                self.common.stats().upstream_cx_overflow.inc();
+                return Err(self.error(ErrorKind::Overflow(resource)));
+            }
         }
+        let _place = self.place(priority)?;
         let wait = self.enqueue(priority)?;
         self.grow(pool, priority);
         let ready = wait.ready().await?;
@@ -148,14 +237,33 @@ impl Host {
         }
     }
 
+    /// The pool's place among the pools of the cluster, where these are limited.
+    pub(super) fn place(&self, priority: Priority) -> Result<Option<Rc<PoolPermit>>, Error> {
+        let cluster = &self.common.cluster;
+        if cluster.breaker(priority).limit(Resource::Pools) == u64::MAX {
+            return Ok(None);
+        }
+        let mut place = self.queue(priority).place.borrow_mut();
+        if let Some(held) = place.upgrade() {
+            return Ok(Some(held));
+        }
+        let Some(taken) = PoolPermit::take(cluster, priority) else {
+            self.common.stats().upstream_cx_pool_overflow.inc();
+            return Err(self.error(ErrorKind::Overflow(Resource::Pools)));
+        };
+        *place = Rc::downgrade(&taken);
+        Ok(Some(taken))
+    }
+
     /// What is free now, unless somebody already waits for it.
     fn take_ready(self: &Rc<Self>, priority: Priority) -> Option<Ready> {
         if !self.queue(priority).waiters.borrow().is_empty() {
             return None;
         }
-        match self.common.cluster.spec().protocol {
-            Protocol::Http1 => self.take_idle(priority).map(Ready::Http1),
-            Protocol::Http2(_) => self.reserve(priority).map(Ready::Http2),
+        match self.speaks_http2() {
+            Some(false) => self.take_idle(priority).map(Ready::Http1),
+            Some(true) => self.reserve(priority).map(Ready::Http2),
+            None => None,
         }
     }
 
@@ -163,22 +271,31 @@ impl Host {
         loop {
             // Last in, first out: the others may reach their idle timeout.
             let mut connection = self.queue(priority).idle.borrow_mut().pop_back()?;
-            if connection.is_quiet() {
+            if connection.account.is_old() {
+                self.common.stats().upstream_cx_max_duration_reached.inc();
+            } else if connection.is_quiet() {
                 return Some(connection);
             }
         }
     }
 
     fn reserve(self: &Rc<Self>, priority: Priority) -> Option<Slot> {
-        let connections = self.queue(priority).multiplexed.borrow().clone();
-        for connection in connections {
+        let mut at = 0;
+        loop {
+            // The list is not held on to: what a dead connection lets go of may come back here.
+            let connection = self
+                .queue(priority)
+                .multiplexed
+                .borrow()
+                .get(at)
+                .map(Rc::clone)?;
             match http2::reserve(self, priority, &connection) {
                 Reserved::Slot(slot) => return Some(slot),
-                Reserved::Busy => {}
+                Reserved::Busy => at += 1,
+                // Another one takes its place in the list.
                 Reserved::Dead => self.forget(priority, connection.id()),
             }
         }
-        None
     }
 
     /// Takes a place in the queue.
@@ -206,23 +323,118 @@ impl Host {
     }
 
     /// Whether more requests wait than connections on their way can take.
-    fn wants_connection(&self, priority: Priority) -> bool {
+    pub(super) fn wants_connection(&self, priority: Priority) -> bool {
         let queue = self.queue(priority);
-        let each = match self.common.cluster.spec().protocol {
-            Protocol::Http1 => 1,
-            Protocol::Http2(settings) => settings.max_concurrent_streams.max(1) as usize,
-        };
+        let each = self.requests_of_connection();
         queue.waiters.borrow().len() > (queue.connecting.get() as usize).saturating_mul(each)
+    }
+
+    /// How many requests a connection takes at once. As in Envoy, one that may turn out to speak either
+    /// HTTP is taken for one of HTTP/1 at first.
+    fn requests_of_connection(&self) -> usize {
+        match (
+            self.speaks_http2(),
+            self.common.cluster.spec().http2_settings(),
+        ) {
+            (Some(true), Some(settings)) => settings.max_concurrent_streams.max(1) as usize,
+            _ => 1,
+        }
+    }
+
+    /// How busy it is.
+    pub(super) fn load(&self, priority: Priority) -> Load {
+        let queue = self.queue(priority);
+        let each = self.requests_of_connection();
+        let connections = queue.multiplexed.borrow();
+        let free = connections.iter().map(|connection| connection.room());
+        Load {
+            pending: queue.waiters.borrow().len() as u64,
+            active: queue.active.get().into(),
+            free: queue.idle.borrow().len() as u64 + free.sum::<u64>(),
+            coming: (queue.connecting.get() as usize).saturating_mul(each) as u64,
+        }
+    }
+
+    /// Counts the requests that have a connection.
+    pub(super) fn count_active(&self, priority: Priority, change: i32) {
+        let active = &self.queue(priority).active;
+        active.set(active.get().saturating_add_signed(change));
+    }
+
+    /// Opens connections ahead of need, where `per_upstream_preconnect_ratio` wants them.
+    fn preconnect(self: &Rc<Self>, priority: Priority) {
+        let ratio = self.common.cluster.spec().preconnect.per_upstream;
+        if ratio <= 1.0 || self.endpoint.state() != State::Healthy {
+            return;
+        }
+        for _ in 0..PRECONNECTED_AT_ONCE {
+            if !self.load(priority).wants_more(ratio, 0) || !self.start_spare(priority) {
+                return;
+            }
+        }
+    }
+
+    /// Opens a connection for a request to come, where `ratio` wants one; whether it does.
+    pub(super) fn preconnect_for_next(self: &Rc<Self>, ratio: f64) -> bool {
+        let priority = Priority::Default;
+        let mut load = self.load(priority);
+        load.free = 0;
+        self.endpoint.state() == State::Healthy
+            && load.wants_more(ratio, 1)
+            && self.start_spare(priority)
+    }
+
+    /// Starts a connection that nobody waits for; false where a limit is in the way.
+    fn start_spare(self: &Rc<Self>, priority: Priority) -> bool {
+        let breaker = self.common.cluster.breaker(priority);
+        let Ok(host) = self.host_permit(priority) else {
+            return false;
+        };
+        let (Some(cluster), Ok(pool)) = (breaker.spare_connection(), self.place(priority)) else {
+            return false;
+        };
+        self.start(
+            priority,
+            Permit {
+                _cluster: cluster,
+                _host: host,
+                _pool: pool,
+            },
+        );
+        true
+    }
+
+    /// One of the endpoint's connections, where these are limited; an error where there is none left.
+    pub(super) fn host_permit(&self, priority: Priority) -> Result<Option<HostPermit>, Full> {
+        let breaker = self.common.cluster.breaker(priority);
+        let limit = breaker.thresholds().max_connections_of_host;
+        let (Some(gates), Some(limit)) = (&self.endpoint.gates, limit) else {
+            return Ok(None);
+        };
+        gates.try_enter(priority, limit).map(Some).ok_or(Full)
     }
 
     /// Opens what connections are needed, or queues for them.
     fn grow(self: &Rc<Self>, pool: &ClusterPool, priority: Priority) {
         let breaker = self.common.cluster.breaker(priority);
         while self.wants_connection(priority) {
-            if let Some(permit) = breaker.try_connection() {
+            let Ok(host) = self.host_permit(priority) else {
+                breaker.overflow(Resource::ConnectionsOfHost);
+                self.common.stats().upstream_cx_overflow.inc();
+                self.queue_for_connections(priority);
+                return;
+            };
+            if let Some(cluster) = breaker.try_connection() {
+                let permit = Permit {
+                    _cluster: cluster,
+                    _host: host,
+                    // There is one: a request waits.
+                    _pool: self.place(priority).ok().flatten(),
+                };
                 self.start(priority, permit);
                 continue;
             }
+            drop(host);
             // Our own idle connection to another endpoint makes room at once, but only where
             // nobody else would get the place.
             if breaker.waiting() > 0 || !pool.evict_idle(priority) {
@@ -231,15 +443,18 @@ impl Host {
                 return;
             }
         }
+        self.preconnect(priority);
     }
 
     fn queue_for_connections(self: &Rc<Self>, priority: Priority) {
-        if !self.queue(priority).growing.replace(true) {
+        let growing = &self.queue(priority).growing;
+        if growing.get() == Growing::No {
+            growing.set(Growing::AtHost);
             tokio::task::spawn_local(grow_in_turn(Rc::clone(self), priority));
         }
     }
 
-    fn start(self: &Rc<Self>, priority: Priority, permit: ConnectionPermit) {
+    pub(super) fn start(self: &Rc<Self>, priority: Priority, permit: Permit) {
         let connecting = &self.queue(priority).connecting;
         connecting.set(connecting.get() + 1);
         tokio::task::spawn_local(open(Rc::clone(self), priority, permit));
@@ -279,7 +494,14 @@ impl Host {
 
     /// Takes a connection from a request that is over.
     pub(super) fn give_back(&self, priority: Priority, mut connection: Box<Http1Connection>) {
+        if connection.account.is_old() {
+            self.common.stats().upstream_cx_max_duration_reached.inc();
+            return;
+        }
         let max_requests = self.common.cluster.spec().max_requests_per_connection;
+        if connection.epoch != self.epoch.get() {
+            return;
+        }
         if !connection.is_reusable(max_requests) {
             if max_requests.is_some_and(|most| connection.account.requests >= most.get()) {
                 self.common.stats().upstream_cx_max_requests.inc();
@@ -310,12 +532,41 @@ impl Host {
 
     /// Whether other hosts, here or in other workers, wait for a connection to be closed.
     fn is_awaited_elsewhere(&self, priority: Priority) -> bool {
-        let own = usize::from(self.queue(priority).growing.get());
-        self.common.cluster.breaker(priority).waiting() > own
+        let growing = self.queue(priority).growing.get();
+        let own = |at| usize::from(growing == at);
+        let gates = self.endpoint.gates.as_ref();
+        self.common.cluster.breaker(priority).waiting() > own(Growing::AtCluster)
+            || gates.is_some_and(|gates| gates.waiting(priority) > own(Growing::AtHost))
+    }
+
+    /// Closes an idle connection for each host, in whichever worker, that waits for one to the same
+    /// endpoint.
+    pub(super) fn evict_for_waiters(&self, priority: Priority) {
+        let gates = self.endpoint.gates.as_ref();
+        let waiting = gates.map_or(0, |gates| gates.waiting(priority));
+        for _ in 0..waiting {
+            if !self.evict_idle(priority) {
+                break;
+            }
+        }
+    }
+
+    /// Whether it has neither connections nor requests, or its client has gone: then what is idle is
+    /// closed.
+    pub(super) fn is_unused(&self) -> bool {
+        if self.demand.is_over() {
+            self.close_idle();
+        }
+        self.queues.iter().all(|queue| {
+            queue.idle.borrow().is_empty()
+                && queue.multiplexed.borrow().is_empty()
+                && queue.waiters.borrow().is_empty()
+                && queue.connecting.get() == 0
+        })
     }
 
     /// A connection has come up.
-    fn opened(self: &Rc<Self>, priority: Priority, opened: Opened) {
+    pub(super) fn opened(self: &Rc<Self>, priority: Priority, opened: Opened) {
         match opened {
             Opened::Http1(connection) => self.put_back(priority, Ready::Http1(connection)),
             Opened::Http2(connection) => {
@@ -328,7 +579,7 @@ impl Host {
     }
 
     /// A connection has not come up: as in Envoy nobody goes on waiting for this endpoint.
-    fn failed(&self, priority: Priority, failure: &OpenError) {
+    pub(super) fn open_failed(&self, priority: Priority, failure: &OpenError) {
         let waiters = std::mem::take(&mut *self.queue(priority).waiters.borrow_mut());
         self.queue(priority).shrunk.notify_one();
         for waiter in waiters {
@@ -397,6 +648,8 @@ impl Host {
             for mut connection in idle {
                 if expired(connection.idle_since) {
                     timed_out += 1;
+                } else if connection.account.is_old() {
+                    self.common.stats().upstream_cx_max_duration_reached.inc();
                 } else if connection.is_quiet() {
                     kept.push_back(connection);
                 }
@@ -406,6 +659,9 @@ impl Host {
             for connection in multiplexed {
                 if connection.is_idle() && expired(connection.idle_since()) {
                     timed_out += 1;
+                    self.forget(priority, connection.id());
+                } else if connection.is_old(self.common.cluster.spec()) {
+                    self.common.stats().upstream_cx_max_duration_reached.inc();
                     self.forget(priority, connection.id());
                 }
             }
@@ -502,76 +758,12 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// Stands in the breaker's queue for as long as `host` wants connections of `priority`.
-async fn grow_in_turn(host: Rc<Host>, priority: Priority) {
-    let queue = host.queue(priority);
-    let waiting = host.common.cluster.breaker(priority).announce();
-    while host.wants_connection(priority) {
-        host.common.shared.nudge();
-        let mut turn = pin!(waiting.connection());
-        let permit = loop {
-            tokio::select! {
-                biased;
-                permit = &mut turn => break permit,
-                () = queue.shrunk.notified() => if !host.wants_connection(priority) { break None },
-            }
-        };
-        if let Some(permit) = permit
-            && host.wants_connection(priority)
-        {
-            host.start(priority, permit);
-        }
-    }
-    queue.growing.set(false);
+/// Whether an endpoint fails its checks, or what it answers has it left out.
+fn is_failing(endpoint: &Endpoint) -> bool {
+    let flags = Health::FAILED_ACTIVE_HC | Health::FAILED_OUTLIER_CHECK;
+    endpoint.health().has(flags) && !endpoint.is_awaiting_check()
 }
 
-/// Why a connection did not come up.
-enum OpenError {
-    TimedOut,
-    Failed(io::Error),
-}
-
-/// A socket that is ready for requests.
-enum Transport {
-    Http1(Socket),
-    Http2(http2::Handshaken),
-}
-
-/// Opens a connection and gives it to the host.
-async fn open(host: Rc<Host>, priority: Priority, permit: ConnectionPermit) {
-    let mut account = Account::open(Rc::clone(&host), Carries::Requests, permit);
-    let spec = host.common.cluster.spec();
-    let connecting = host.common.connector.connect(&host.endpoint.now_at());
-    let transport = async {
-        let stream = connecting.await?;
-        match &spec.protocol {
-            Protocol::Http1 => Ok(Transport::Http1(stream)),
-            Protocol::Http2(settings) => http2::handshake(stream, settings)
-                .await
-                .map(Transport::Http2),
-        }
-    };
-    let result = match tokio::time::timeout(spec.connect_timeout, transport).await {
-        Ok(result) => result.map_err(OpenError::Failed),
-        Err(_) => Err(OpenError::TimedOut),
-    };
-    let connecting = &host.queue(priority).connecting;
-    connecting.set(connecting.get() - 1);
-    match result {
-        Ok(Transport::Http1(stream)) => {
-            account.connected();
-            let connection = Box::new(Http1Connection::new(stream, account));
-            host.opened(priority, Opened::Http1(connection));
-        }
-        Ok(Transport::Http2(handshaken)) => {
-            account.connected();
-            let connection = http2::start(priority, handshaken, account);
-            host.opened(priority, Opened::Http2(connection));
-        }
-        Err(failure) => {
-            account.failed(matches!(failure, OpenError::TimedOut));
-            drop(account);
-            host.failed(priority, &failure);
-        }
-    }
-}
+/// An endpoint has as many connections as it may have.
+#[derive(Debug)]
+pub(super) struct Full;

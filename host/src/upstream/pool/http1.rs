@@ -18,6 +18,7 @@ use crate::clock;
 use crate::limits;
 use crate::socket::Socket;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::connect::Link;
 use crate::upstream::endpoint::Endpoint;
 
 /// An open HTTP/1 connection.
@@ -28,17 +29,21 @@ pub(super) struct Http1Connection {
     pub(super) account: Account,
     /// When it was last given back.
     pub(super) idle_since: Instant,
+    /// The host's when it was opened.
+    pub(super) epoch: u32,
     /// How often it went straight from one request to a waiting one while other pools waited.
     pub(super) handoffs: u32,
     facts: Facts,
 }
 
 impl Http1Connection {
-    pub(super) fn new(stream: Socket, account: Account) -> Self {
+    pub(super) fn new(link: Link, account: Account, epoch: u32) -> Self {
+        let stream = link.socket;
         let facts = Facts {
             connection_id: account.id,
             local: stream.local_addr().ok(),
             reused: false,
+            tls: link.tls,
         };
         Self {
             stream,
@@ -46,6 +51,7 @@ impl Http1Connection {
             write: BytesMut::new(),
             account,
             idle_since: clock::now(),
+            epoch,
             handoffs: 0,
             facts,
         }

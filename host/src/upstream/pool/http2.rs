@@ -20,24 +20,31 @@ use super::account::Account;
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
+use crate::exchange::Tls;
 use crate::keepalive::{Keepalive, until_silent};
 use crate::limits;
 use crate::socket::Socket;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::connect::Link;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::spec::{Http2Settings, Priority};
+use crate::upstream::spec::{ClusterSpec, Http2Settings, Priority};
 
 /// A connection whose preface was sent.
 pub(super) struct Handshaken {
     sender: SendRequest<Bytes>,
     connection: Box<Connection<Socket, Bytes>>,
     local: Option<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     max_concurrent_streams: u32,
     keepalive: Option<Keepalive>,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
-pub(super) async fn handshake(stream: Socket, settings: &Http2Settings) -> io::Result<Handshaken> {
+pub(super) async fn handshake(link: Link, settings: &Http2Settings) -> io::Result<Handshaken> {
+    let Link {
+        socket: stream,
+        tls,
+    } = link;
     let local = stream.local_addr().ok();
     let (sender, connection) = Builder::new()
         .enable_push(false)
@@ -55,6 +62,7 @@ pub(super) async fn handshake(stream: Socket, settings: &Http2Settings) -> io::R
         sender,
         connection,
         local,
+        tls,
         max_concurrent_streams,
         keepalive: settings.keepalive,
     })
@@ -74,7 +82,9 @@ fn into_io(error: h2::Error) -> io::Error {
 /// streams have ended.
 pub(super) struct Http2Connection {
     id: u64,
+    opened: Instant,
     local: Option<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     sender: SendRequest<Bytes>,
     max_concurrent_streams: u32,
     state: Rc<State>,
@@ -109,6 +119,23 @@ impl Http2Connection {
         self.state.is_draining.set(true);
     }
 
+    /// How many streams more it takes, as far as this side allows.
+    pub(super) fn room(&self) -> u64 {
+        if self.is_draining() {
+            return 0;
+        }
+        u64::from(
+            self.max_concurrent_streams
+                .saturating_sub(self.state.active.get()),
+        )
+    }
+
+    /// Whether it is older than `max_connection_duration`.
+    pub(super) fn is_old(&self, spec: &ClusterSpec) -> bool {
+        let age = |most| clock::now().saturating_duration_since(self.opened) >= most;
+        spec.max_connection_duration.is_some_and(age)
+    }
+
     pub(super) fn idle_since(&self) -> Instant {
         self.state.idle_since.get()
     }
@@ -124,6 +151,7 @@ pub(super) fn start(
         sender,
         connection,
         local,
+        tls,
         max_concurrent_streams,
         keepalive,
     } = handshaken;
@@ -138,7 +166,9 @@ pub(super) fn start(
     tokio::task::spawn_local(driven);
     Rc::new(Http2Connection {
         id,
+        opened: clock::now(),
         local,
+        tls,
         sender,
         max_concurrent_streams,
         state,
@@ -205,6 +235,10 @@ pub(super) fn reserve(
     if state.is_draining.get() {
         return Reserved::Dead;
     }
+    if connection.is_old(host.common().cluster.spec()) {
+        host.common().stats().upstream_cx_max_duration_reached.inc();
+        return Reserved::Dead;
+    }
     let peer_allows = u32::try_from(connection.sender.current_max_send_streams());
     let most = connection
         .max_concurrent_streams
@@ -229,6 +263,7 @@ pub(super) fn reserve(
         connection_id: connection.id,
         local: connection.local,
         reused,
+        tls: connection.tls.clone(),
     };
     Reserved::Slot(Slot {
         sender,

@@ -11,6 +11,7 @@ use super::host::Host;
 use super::http1::Http1Lease;
 use super::http2::Http2Lease;
 use super::raw::RawLease;
+use crate::exchange::Tls;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::outlier::Report;
@@ -69,7 +70,7 @@ impl Lease {
 }
 
 /// What is known about a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     /// Unique among upstream connections in the life of the process.
     pub connection_id: u64,
@@ -78,6 +79,8 @@ pub struct Facts {
     /// Whether it has carried a request before. The peer may be closing it just now: where it
     /// closes before a byte of the response, a request without a body may go out again.
     pub reused: bool,
+    /// What is known of its TLS session, where it has one.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// How a request ended, as `/clusters` counts it for an endpoint.
@@ -135,6 +138,7 @@ impl Grant {
         common.stats().upstream_rq_active.inc();
         host.endpoint().counters.rq_total.inc();
         host.endpoint().counters.rq_active.inc();
+        host.count_active(priority, 1);
         Self {
             host: Rc::clone(host),
             priority,
@@ -181,5 +185,6 @@ impl Drop for Grant {
         common.cluster.breaker(self.priority).give_back_request();
         common.stats().upstream_rq_active.dec();
         self.host.endpoint().counters.rq_active.dec();
+        self.host.count_active(self.priority, -1);
     }
 }

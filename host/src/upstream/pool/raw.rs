@@ -8,12 +8,14 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::account::{Account, Carries};
+use super::account::{Account, Carries, Permit};
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::socket::Socket;
+use crate::tls::Inside;
 use crate::upstream::breaker::Resource;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::connect::Link;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::error::{Error, ErrorKind};
 use crate::upstream::outlier::Report;
@@ -31,6 +33,13 @@ impl RawLease {
     /// The socket.
     pub const fn socket(&mut self) -> &mut Socket {
         &mut self.socket
+    }
+
+    /// Waits until the connection is to end because its endpoint fails
+    /// (`close_connections_on_host_health_failure`); for ever in other clusters.
+    pub fn ended_by_health(&self) -> impl Future<Output = ()> + use<> {
+        let host = Rc::clone(self.grant.host());
+        async move { host.failed().await }
     }
 
     /// Notes that the endpoint, not this side, has ended the connection.
@@ -75,18 +84,31 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority) -> Result<RawLease,
     let stats = host.common().stats();
     let spec = host.common().cluster.spec();
     let breaker = host.common().cluster.breaker(priority);
-    let Some(permit) = breaker.try_connection() else {
+    let place = host.place(priority)?;
+    let Ok(of_host) = host.host_permit(priority) else {
+        let resource = Resource::ConnectionsOfHost;
+        breaker.overflow(resource);
+        stats.upstream_cx_overflow.inc();
+        return Err(host.error(ErrorKind::Overflow(resource)));
+    };
+    let Some(of_cluster) = breaker.try_connection() else {
         stats.upstream_cx_overflow.inc();
         return Err(host.error(ErrorKind::Overflow(Resource::Connections)));
+    };
+    let permit = Permit {
+        _cluster: of_cluster,
+        _host: of_host,
+        _pool: place,
     };
     let Some(pending) = Pending::take(&host, priority) else {
         stats.upstream_rq_pending_overflow.inc();
         return Err(host.error(ErrorKind::Overflow(Resource::Pending)));
     };
     let mut account = Account::open(Rc::clone(&host), Carries::Bytes, permit);
-    let connecting = host.common().connector.connect(&host.endpoint().now_at());
+    let order = host.order(Inside::Bytes);
+    let connecting = host.common().connector.connect(order);
     let failure = match tokio::time::timeout(spec.connect_timeout, connecting).await {
-        Ok(Ok(socket)) => {
+        Ok(Ok(Link { socket, tls })) => {
             drop(pending);
             account.connected();
             account.with_request = true;
@@ -96,6 +118,7 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority) -> Result<RawLease,
                 connection_id: account.id,
                 local: socket.local_addr().ok(),
                 reused: false,
+                tls,
             };
             return Ok(RawLease {
                 socket,

@@ -12,13 +12,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+mod asked;
 mod http2;
+mod secure;
 
 use super::*;
 use crate::address::Address;
 use crate::socket::Socket;
 use crate::upstream::breaker::Resource;
-use crate::upstream::connect::{Connecting, Tcp};
+use crate::upstream::connect::{Connecting, Order, System};
 use crate::upstream::spec::{
     ClusterSpec, Discovery, Http2Settings, Protocol, StaticEndpoint, Thresholds,
 };
@@ -66,7 +68,7 @@ fn limited(addresses: &[SocketAddr], limits: Thresholds) -> Arc<Cluster> {
 }
 
 fn pools() -> Rc<Pools> {
-    Pools::new(0, 1, Shared::new(), Rc::new(Tcp))
+    Pools::new(0, 1, Shared::new(), Rc::new(System))
 }
 
 async fn http1(pools: &Pools, cluster: &Arc<Cluster>) -> Http1Lease {
@@ -132,7 +134,7 @@ fn a_released_connection_is_used_again_with_its_buffers() {
         let (cluster, pools) = (Cluster::new(spec(&[address]), 1), pools());
         let mut lease = http1(&pools, &cluster).await;
         let (mut server, peer) = listener.accept().await.unwrap();
-        let first = *lease.facts();
+        let first = lease.facts().clone();
         assert_eq!((first.reused, first.local), (false, Some(peer)));
         assert_eq!(lease.endpoint().address, address);
         let (stream, read, write) = lease.parts();
@@ -154,7 +156,7 @@ fn a_released_connection_is_used_again_with_its_buffers() {
         assert_eq!(cluster.endpoints().endpoints[0].counters.rq_active.get(), 0);
 
         let mut lease = http1(&pools, &cluster).await;
-        let second = *lease.facts();
+        let second = lease.facts().clone();
         assert_eq!(
             (second.reused, second.connection_id),
             (true, first.connection_id)
@@ -405,7 +407,7 @@ fn a_refusal_is_told_to_all_who_wait() {
 struct Silence;
 
 impl Connect for Silence {
-    fn connect(&self, _: &Address) -> Connecting {
+    fn connect(&self, _: Order) -> Connecting {
         Box::pin(std::future::pending())
     }
 }
@@ -803,7 +805,7 @@ fn workers_share_one_connection_without_starving() {
             let (cluster, shared) = (&cluster, Arc::clone(&shared));
             scope.spawn(move || {
                 worker(async move {
-                    let pools = Pools::new(index, 1, shared, Rc::new(Tcp));
+                    let pools = Pools::new(index, 1, shared, Rc::new(System));
                     let request = async || {
                         for _ in 0..EACH / 2 {
                             let mut lease = http1(&pools, cluster).await;
@@ -876,7 +878,7 @@ fn nobody_is_forgotten_whatever_others_do() {
             let (cluster, shared) = (&cluster, Arc::clone(&shared));
             scope.spawn(move || {
                 worker(async move {
-                    let pools = Pools::new(index, 1, shared, Rc::new(Tcp));
+                    let pools = Pools::new(index, 1, shared, Rc::new(System));
                     let client = async |seed: u64| {
                         let mut random = Random::new(seed);
                         for _ in 0..100 {
@@ -929,8 +931,8 @@ fn an_idle_connection_of_another_worker_is_given_up() {
         let cluster = limited(&[address], limits);
         // Two pools on one thread take the same paths as on two.
         let shared = Shared::new();
-        let a = Pools::new(0, 1, Arc::clone(&shared), Rc::new(Tcp));
-        let b = Pools::new(1, 1, shared, Rc::new(Tcp));
+        let a = Pools::new(0, 1, Arc::clone(&shared), Rc::new(System));
+        let b = Pools::new(1, 1, shared, Rc::new(System));
         http1(&a, &cluster).await.release(Release::Reuse);
         let held = http1(&b, &cluster).await;
         let (lease, ()) = tokio::join!(http1(&a, &cluster), async {
