@@ -90,16 +90,25 @@ fn an_answer_that_has_begun_is_not_asked_for_again() {
     }
 }
 
-#[test]
-fn a_copy_that_nobody_reads_holds_nothing_up() {
-    let route = r#"{ match: { prefix: / }, route: { cluster: backend, request_mirror_policies: [{ cluster: second }] } }"#;
+/// A proxy that copies each request, with more fields of its route, and where the copies go.
+fn copied(more: &str) -> (Scene, Origin) {
+    let route = format!(
+        "{{ match: {{ prefix: / }}, route: {{ cluster: backend, \
+         request_mirror_policies: [{{ cluster: second }}]{more} }} }}"
+    );
     let config = Config::new()
         .route(route)
         .cluster(cluster("backend", &[endpoint("origin", "")], ""))
         .cluster(cluster("second", &[endpoint("second", "")], ""));
     let scene = Scene::start(&config);
-    let port = scene.proxy.ports().find(|(name, _)| *name == "second");
-    let second = Origin::start_on(port.unwrap().1);
+    let is_second = |(name, port)| (name == "second").then_some(port);
+    let port = scene.proxy.ports().find_map(is_second);
+    (scene, Origin::start_on(port.unwrap_or_default()))
+}
+
+#[test]
+fn a_copy_that_nobody_reads_holds_nothing_up() {
+    let (scene, second) = copied("");
     let gate = Gate::default();
     second.reply_with([Reply::nothing().at_head().then(Act::Wait(gate.clone()))]);
     // More than the buffers of two sockets and the copy's own together.
@@ -116,14 +125,8 @@ fn a_copy_that_nobody_reads_holds_nothing_up() {
 
 #[test]
 fn a_tunnel_is_neither_copied_nor_led_elsewhere() {
-    let route = r#"{ match: { prefix: / }, route: { cluster: backend, upgrade_configs: [{ upgrade_type: websocket }], request_mirror_policies: [{ cluster: second }], internal_redirect_policy: {} } }"#;
-    let config = Config::new()
-        .route(route)
-        .cluster(cluster("backend", &[endpoint("origin", "")], ""))
-        .cluster(cluster("second", &[endpoint("second", "")], ""));
-    let scene = Scene::start(&config);
-    let port = scene.proxy.ports().find(|(name, _)| *name == "second");
-    let second = Origin::start_on(port.unwrap().1);
+    let more = ", upgrade_configs: [{ upgrade_type: websocket }], internal_redirect_policy: {}";
+    let (scene, second) = copied(more);
     let opening = "GET /tunnel HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     let opened = "HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     let elsewhere =
@@ -148,14 +151,7 @@ fn a_tunnel_is_neither_copied_nor_led_elsewhere() {
 
 #[test]
 fn a_copy_that_nobody_answers_ends_without_a_timeout_of_the_route() {
-    let route = r#"{ match: { prefix: / }, route: { cluster: backend, timeout: 0s, idle_timeout: 0.3s, request_mirror_policies: [{ cluster: second }] } }"#;
-    let config = Config::new()
-        .route(route)
-        .cluster(cluster("backend", &[endpoint("origin", "")], ""))
-        .cluster(cluster("second", &[endpoint("second", "")], ""));
-    let scene = Scene::start(&config);
-    let port = scene.proxy.ports().find(|(name, _)| *name == "second");
-    let second = Origin::start_on(port.unwrap().1);
+    let (scene, second) = copied(", timeout: 0s, idle_timeout: 0.3s");
     second.reply_with([Reply::nothing().then(Act::Hang)]);
     assert_eq!(scene.get("/copied", "").status(), 200);
     second.wait_for_requests(1);

@@ -1,5 +1,5 @@
-//! Filters in the running proxy: users' components with all their faults, and the built-in ones that
-//! count or log.
+//! Filters in the running proxy: users' components with all their faults, bodies that are held, and what
+//! routes configure.
 
 #![expect(
     clippy::expect_used,
@@ -7,8 +7,6 @@
     reason = "helpers of a test suite"
 )]
 
-#[path = "filters/access_log.rs"]
-mod access_log;
 #[path = "filters/bodies.rs"]
 mod bodies;
 #[path = "filters/faults.rs"]
@@ -19,9 +17,3 @@ mod isolation;
 mod loading;
 #[path = "filters/per_route.rs"]
 mod per_route;
-#[path = "filters/rate_limit.rs"]
-mod rate_limit;
-#[path = "filters/replies.rs"]
-mod replies;
-#[path = "filters/services.rs"]
-mod services;

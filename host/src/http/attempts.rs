@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::conversation::Ended;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
-use super::hedge::{Beside, Jury, Late};
+use super::hedge::{Beside, Jury, Late, Winner};
 use super::kept::Kept;
 use super::mirror::Copy;
 use super::reply::decimal;
@@ -216,7 +216,14 @@ impl Attempts {
     }
 
     /// The one attempt that counts is found.
-    pub(super) fn end_retries(&mut self) {
+    pub(super) fn end_retries(&mut self, winner: &Winner, exchange: &Exchange, worker: &Worker) {
+        if winner.ends_retries() && exchange.upstream.attempts > 1 {
+            let stats = self.cluster.stats(worker.index);
+            stats.upstream_rq_retry_success.inc();
+            if let Some(group) = &self.group {
+                group.shard(worker.index).upstream_rq_retry_success.inc();
+            }
+        }
         self.retries = None;
         self.permit = None;
     }
@@ -387,8 +394,18 @@ impl Attempts {
         exchange: &mut Exchange,
         worker: &Worker,
     ) -> Option<Duration> {
-        let retries = self.retries.as_mut()?;
         self.last.timed_out = true;
+        let wait = self.retry_beside(exchange, worker);
+        if wait.is_none()
+            && let Some(beside) = &mut self.beside
+        {
+            beside.leave_last();
+        }
+        wait
+    }
+
+    fn retry_beside(&mut self, exchange: &mut Exchange, worker: &Worker) -> Option<Duration> {
+        let retries = self.retries.as_mut()?;
         let verdict = retries.after_late();
         let again = settle(
             &mut self.permit,

@@ -258,9 +258,11 @@ impl Conversation<'_> {
         // Whether one has won is asked next; this attempt is there, so it is not the last.
         let _ready = beside.poll(cx, asked, false, &jury);
         if let Some(winner) = beside.take_winner() {
-            let (side, came) = winner.into_exchange(stream.chain.exchange);
+            let exchange = &mut *stream.chain.exchange;
+            self.attempts
+                .end_retries(&winner, exchange, self.around.worker);
+            let (side, came) = winner.into_exchange(exchange);
             *upstream = side;
-            self.attempts.end_retries();
             self.upload = Upload::Done;
             self.begun = Some(came);
         }

@@ -29,12 +29,16 @@ pub(super) struct Late {
     response: Headers,
     upstream: Upstream,
     timing: Timing,
+    /// Whether another was made because of it.
+    is_retried: bool,
 }
 
 /// An attempt that wins, and which head of it has come.
 pub(super) struct Winner {
     late: Late,
     came: Came,
+    /// Whether its answer is one to try again after.
+    is_bad: bool,
 }
 
 /// What attempts are judged by.
@@ -73,14 +77,20 @@ impl Late {
             response: Headers::new(),
             upstream: exchange.upstream.clone(),
             timing: exchange.timing,
+            is_retried: true,
         }
     }
 }
 
 impl Winner {
+    /// Whether its answer ends the retries, rather than what came of an attempt that was given up.
+    pub(super) const fn ends_retries(&self) -> bool {
+        !self.late.is_retried && !self.is_bad
+    }
+
     /// Makes it the attempt of the exchange again.
     pub(super) fn into_exchange(self, exchange: &mut Exchange) -> (UpstreamSide<'static>, Came) {
-        let Self { late, came } = self;
+        let Self { late, came, .. } = self;
         let attempts = exchange.upstream.attempts;
         exchange.upstream = late.upstream;
         exchange.upstream.attempts = attempts;
@@ -95,6 +105,13 @@ impl Beside {
     /// Adds an attempt.
     pub(super) fn add(&mut self, late: Late) {
         self.running.push(late);
+    }
+
+    /// Notes that none was made because of the last one.
+    pub(super) fn leave_last(&mut self) {
+        if let Some(late) = self.running.last_mut() {
+            late.is_retried = false;
+        }
     }
 
     /// How many are running.
@@ -141,7 +158,7 @@ impl Beside {
                         matches!(came, Came::Final(_)) && jury.is_bad(status, &late.response);
                     if is_last || !is_bad {
                         self.running.clear();
-                        self.winner = Some(Winner { late, came });
+                        self.winner = Some(Winner { late, came, is_bad });
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -205,8 +222,8 @@ pub(super) async fn go_on(
     limits: &mut Deadlines,
     winner: Winner,
 ) -> Result<Ended, Error> {
+    attempts.end_retries(&winner, stream.chain.exchange, stream.around.worker);
     let (mut upstream, came) = winner.into_exchange(stream.chain.exchange);
-    attempts.end_retries();
     let cluster = Arc::clone(&attempts.cluster);
     let stats = cluster.stats(stream.around.worker.index);
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, Some(came)));
