@@ -378,6 +378,8 @@ impl Conversation<'_> {
             Came::Final(answer) => answer,
             Came::Interim(status) => {
                 limits.active(clock::now());
+                // It has answered: no other is asked.
+                limits.answered();
                 return self.interim_came(stream, status);
             }
         };
