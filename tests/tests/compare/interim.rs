@@ -1,5 +1,7 @@
 //! Interim responses (1xx): which are passed on, with what, and who answers `expect: 100-continue`.
 
+use std::time::Duration;
+
 use nuncio_tests::compare::case::{Case, Group, Step, request};
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::h2_origin::H2Reply;
@@ -131,6 +133,11 @@ fn others() -> Vec<Case> {
         let name = |what: &str| format!("{what}, {listener}");
         let of_listener = [
             Case::get(&name("before a retriable answer"), "/retried", "").reply_bytes(&again),
+            Case::get(&name("and then more than a try may take"), "/quick", "").reply(
+                Reply::bytes(interim(103))
+                    .then(Act::Pause(Duration::from_millis(400)))
+                    .then(Act::Send(FINAL.into())),
+            ),
             Case::request(&name("to HEAD"), "HEAD", "/a", "", "")
                 .reply_bytes(interim(103) + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
             Case::get(&name("and then the end"), "/a", "").reply(Reply::bytes(interim(103)).close()),
