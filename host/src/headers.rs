@@ -70,6 +70,7 @@ known_names! {
     XEnvoyExternalAddress = "x-envoy-external-address",
     XEnvoyForceTrace = "x-envoy-force-trace",
     XEnvoyHedgeOnPerTryTimeout = "x-envoy-hedge-on-per-try-timeout",
+    XEnvoyImmediateHealthCheckFail = "x-envoy-immediate-health-check-fail",
     XEnvoyInternal = "x-envoy-internal", XEnvoyIpTags = "x-envoy-ip-tags",
     XEnvoyIsTimeoutRetry = "x-envoy-is-timeout-retry",
     XEnvoyMaxRetries = "x-envoy-max-retries", XEnvoyOriginalHost = "x-envoy-original-host",
@@ -231,6 +232,7 @@ impl Known {
                 | Self::Via
                 | Self::XEnvoyAttemptCount
                 | Self::XEnvoyDecoratorOperation
+                | Self::XEnvoyImmediateHealthCheckFail
                 | Self::XEnvoyRatelimited
                 | Self::XEnvoyUpstreamServiceTime
                 | Self::XRequestId

@@ -10,8 +10,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use nuncio_tests::admin::page;
+use nuncio_tests::client::Connection;
+use nuncio_tests::config::Config;
 use nuncio_tests::eventually;
+use nuncio_tests::message::Kind;
 use nuncio_tests::process::{Binary, Proxy, Setup};
+use nuncio_tests::scene;
 
 /// What the endpoint does with a check.
 #[derive(Clone, Copy, Debug)]
@@ -256,4 +260,55 @@ fn an_endpoint_degrades_when_it_says_so() {
 #[test]
 fn an_endpoint_of_another_cluster_is_unhealthy() {
     plays_alike(NAMED, ", service_name_matcher: { exact: c }");
+}
+
+/// An endpoint that is checked once, behind a listener whose requests this test answers.
+fn leaves_when_it_asks(binary: &Binary) {
+    let endpoint = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let more = format!(
+        ", health_checks: [ {{ timeout: 5s, interval: 100s, no_traffic_interval: 100s, unhealthy_threshold: 2, \
+         healthy_threshold: 2, http_health_check: {{ path: / }} }} ], \
+         common_lb_config: {{ update_merge_window: 0s, healthy_panic_threshold: {{ value: 0 }} }}, \
+         load_assignment: {{ cluster_name: origin, endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: \
+         {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }} ] }} ] }}",
+        endpoint.local_addr().unwrap().port()
+    );
+    let text = Config::new()
+        .cluster(format!("{{ name: origin{more} }}"))
+        .text();
+    let setup = Setup::for_template(&text);
+    let mut scene = Scene {
+        proxy: Proxy::spawn(binary, &text, setup),
+        endpoint,
+        connection: None,
+    };
+    scene.check();
+    scene.answer(GOOD);
+    // Another connection is a request's: the next check is far away.
+    scene.connection = None;
+    eventually("the listener is there", || {
+        TcpStream::connect(scene.proxy.address("listener")).is_ok()
+    });
+    let mut client = Connection::open(scene.proxy.address("listener"));
+    client.send(scene::get("/", "").as_bytes());
+    scene.check();
+    scene.answer(Answer::Status(
+        200,
+        "x-envoy-immediate-health-check-fail: 1\r\n",
+    ));
+    assert_eq!(client.receive(Kind::Response).message().status(), 200);
+    let out = "/failed_active_hc/excluded_via_immediate_hc_fail";
+    eventually("the endpoint is left out", || scene.flags() == out);
+    client.send(scene::get("/", "").as_bytes());
+    assert_eq!(client.receive(Kind::Response).message().status(), 503);
+}
+
+#[test]
+fn an_endpoint_leaves_when_it_asks_to() {
+    for binary in [Some(Binary::nuncio()), Binary::envoy()]
+        .into_iter()
+        .flatten()
+    {
+        leaves_when_it_asks(&binary);
+    }
 }

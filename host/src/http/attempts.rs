@@ -17,10 +17,10 @@ use super::error::{Error, Kind};
 use super::hedge::{Beside, Jury, Late, Winner};
 use super::kept::Kept;
 use super::mirror::Copy;
-use super::reply::decimal;
+use super::reply::{decimal, is_grpc};
 use crate::address::Address;
 use crate::clock;
-use crate::exchange::{Exchange, Flags};
+use crate::exchange::{Exchange, Flags, http_status_of};
 use crate::headers::{Headers, Known};
 use crate::limits;
 use crate::observe::metrics::VirtualClusterStats;
@@ -29,7 +29,9 @@ use crate::route::{
     Avoids, EnvoyHeaders, Failure, Forward, InternalRedirects, RequestTimes, Retries, RetryPolicy,
     Verdict, Wait,
 };
-use crate::upstream::{Cluster, ClusterStats, Endpoint, Lease, Levels, Priority, RetryPermit};
+use crate::upstream::{
+    Cluster, ClusterStats, Endpoint, Lease, Levels, Outcome, Priority, RetryPermit,
+};
 use crate::worker::Worker;
 
 /// What counts a group of a virtual host's requests.
@@ -64,6 +66,8 @@ pub(super) struct Attempts {
     raced: bool,
     /// The status of the last answer as the upstream gave it; 0 before there is one.
     pub(super) upstream_status: u16,
+    /// What the head of that answer says about the endpoint.
+    pub(super) judged: Outcome,
 }
 
 /// Where attempts went, as far as the policy goes by it.
@@ -144,7 +148,31 @@ impl Attempts {
             last: Last::default(),
             raced: false,
             upstream_status: 0,
+            judged: Outcome::Answered(0),
         }
+    }
+
+    /// What the head of an answer says about the endpoint: by its status, or for gRPC by that of the
+    /// call, where the head has it; and by whether it asks to be left out.
+    pub(super) fn judge(&mut self, exchange: &Exchange) {
+        self.upstream_status = exchange.status;
+        self.judged = Outcome::Answered(exchange.status);
+        if !self.cluster.judges_answers() {
+            return;
+        }
+        let mut status = exchange.status;
+        if let Some(call) = exchange.response.known(Known::GrpcStatus)
+            && is_grpc(exchange.request.known(Known::ContentType))
+        {
+            let call = std::str::from_utf8(call).ok();
+            let call = call.and_then(|text| text.parse().ok());
+            status = call.map_or(500, http_status_of);
+        }
+        let fields = &exchange.response;
+        self.judged = match fields.has(Known::XEnvoyImmediateHealthCheckFail) {
+            true => Outcome::AskedOut(status),
+            false => Outcome::Answered(status),
+        };
     }
 
     /// Takes over what the route says. `listener_limit` is how much of a body is kept where it does

@@ -424,7 +424,7 @@ impl Conversation<'_> {
     fn instead(&mut self, stream: &mut Stream<'_, '_>, interim: bool) -> Option<Ended> {
         let exchange = &mut *stream.chain.exchange;
         exchange.status = status_of(&exchange.response);
-        self.attempts.upstream_status = exchange.status;
+        self.attempts.judge(exchange);
         self.attempts.note_interim(interim);
         let instead = self.attempts.after_head(exchange, self.around.worker);
         instead.or_else(|| self.follow_redirect(stream).map(Ended::Redirected))

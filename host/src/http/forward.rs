@@ -736,7 +736,7 @@ const fn response_limits(spec: &ClusterSpec) -> HeadLimits {
 
 /// What the upstream answered, whatever filters made of it.
 const fn outcome(attempts: &Attempts) -> Outcome {
-    Outcome::Answered(attempts.upstream_status)
+    attempts.judged
 }
 
 const fn failed(result: &Result<Ended, Error>) -> Outcome {

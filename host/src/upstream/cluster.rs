@@ -335,11 +335,17 @@ impl Cluster {
 
     /// Notes that `endpoint` asked in an answer to be left out, which counts where its health is
     /// checked.
-    #[inline]
-    pub fn ask_out(&self, endpoint: &Endpoint) {
+    pub(super) fn ask_out(&self, endpoint: &Endpoint) {
         if !self.spec.health_checks.is_empty() && endpoint.ask_out() {
             self.ask_out_wake.notify_one();
         }
+    }
+
+    /// Whether answers say something about endpoints: these are checked, or looked at for outliers.
+    #[must_use]
+    #[inline]
+    pub const fn judges_answers(&self) -> bool {
+        !self.spec.health_checks.is_empty() || self.spec.outlier_detection.is_some()
     }
 
     /// Waits until an endpoint has asked to be left out.

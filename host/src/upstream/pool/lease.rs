@@ -88,6 +88,8 @@ pub struct Facts {
 pub enum Outcome {
     /// A response of this status.
     Answered(u16),
+    /// The same, with which the endpoint asked to be left out.
+    AskedOut(u16),
     /// The stream or the connection broke.
     Reset,
     /// No response in time.
@@ -156,12 +158,15 @@ impl Grant {
     pub(super) fn record(&self, outcome: Outcome) {
         let endpoint = self.host.endpoint();
         let counters = &endpoint.counters;
+        if matches!(outcome, Outcome::AskedOut(_)) {
+            self.host.common().cluster.ask_out(endpoint);
+        }
         let report = match outcome {
-            Outcome::Answered(status) if status < 500 => {
+            Outcome::Answered(status) | Outcome::AskedOut(status) if status < 500 => {
                 counters.rq_success.inc();
                 Report::Status(status)
             }
-            Outcome::Answered(status) => {
+            Outcome::Answered(status) | Outcome::AskedOut(status) => {
                 counters.rq_error.inc();
                 Report::Status(status)
             }
