@@ -64,9 +64,7 @@ pub(super) struct Attempts {
     last: Last,
     /// Whether the one attempt was made that needs no policy.
     raced: bool,
-    /// The status of the last answer as the upstream gave it; 0 before there is one.
-    pub(super) upstream_status: u16,
-    /// What the head of that answer says about the endpoint.
+    /// What the head of the last answer says about the endpoint.
     pub(super) judged: Outcome,
 }
 
@@ -147,7 +145,6 @@ impl Attempts {
             buffer_limit: 0,
             last: Last::default(),
             raced: false,
-            upstream_status: 0,
             judged: Outcome::Answered(0),
         }
     }
@@ -155,7 +152,6 @@ impl Attempts {
     /// What the head of an answer says about the endpoint: by its status, or for gRPC by that of the
     /// call, where the head has it; and by whether it asks to be left out.
     pub(super) fn judge(&mut self, exchange: &Exchange) {
-        self.upstream_status = exchange.status;
         self.judged = Outcome::Answered(exchange.status);
         if !self.cluster.judges_answers() {
             return;
