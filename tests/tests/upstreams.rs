@@ -1,0 +1,124 @@
+//! Upstream connections end to end: where they come from, where they lead, and what they begin with.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot listen or read has failed"
+)]
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::thread;
+
+use nuncio_tests::client::Connection;
+use nuncio_tests::config::{Config, cluster};
+use nuncio_tests::process::{Binary, Directory, Proxy};
+
+/// Reads the head of a request with all that stands before it, and answers.
+fn answer(mut stream: impl Read + Write) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        .unwrap();
+    String::from_utf8(head).unwrap()
+}
+
+/// A proxy whose only cluster has that endpoint and those fields.
+fn proxy(endpoint: String, more: &str) -> Proxy {
+    let config = Config::new()
+        .cluster(cluster("c", &[endpoint], more))
+        .route("{ match: { prefix: / }, route: { cluster: c } }");
+    Proxy::start(&Binary::nuncio(), &config.text())
+}
+
+fn at(address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "{{ endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }} }}"
+    )
+}
+
+/// Sends one request; the port that the client came from.
+fn get(proxy: &Proxy) -> u16 {
+    let mut client = Connection::open(proxy.address("listener"));
+    let port = client.local_port();
+    let answered = client.exchange(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(answered.status(), 200);
+    assert_eq!(answered.body, b"hi");
+    port
+}
+
+#[test]
+fn an_endpoint_is_a_unix_socket() {
+    let folder = Directory::create();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || answer(listener.accept().unwrap().0));
+    let path = path.display();
+    let proxy = proxy(
+        format!("{{ endpoint: {{ address: {{ pipe: {{ path: {path} }} }} }} }}"),
+        "",
+    );
+    get(&proxy);
+    assert!(server.join().unwrap().starts_with("GET /x HTTP/1.1\r\n"));
+}
+
+#[test]
+fn connections_come_from_the_address_that_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (stream, peer) = listener.accept().unwrap();
+        answer(stream);
+        peer
+    });
+    let bind = ", upstream_bind_config: { source_address: { address: 127.0.0.3, port_value: 0 } }";
+    get(&proxy(at(address), bind));
+    assert_eq!(server.join().unwrap().ip(), IpAddr::from([127, 0, 0, 3]));
+}
+
+#[test]
+fn servers_are_told_where_the_client_is() {
+    for (version, begins) in [
+        ("V1", "PROXY TCP4 127.0.0.1 127.0.0.1 "),
+        ("V2", "\r\n\r\n"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut header = Vec::new();
+            if begins == "\r\n\r\n" {
+                let mut all = [0; 28];
+                stream.read_exact(&mut all).unwrap();
+                header.extend_from_slice(&all);
+            }
+            (header, answer(stream))
+        });
+        let transport = format!(
+            ", transport_socket: {{ name: envoy.transport_sockets.upstream_proxy_protocol, \
+             typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets\
+             .proxy_protocol.v3.ProxyProtocolUpstreamTransport, config: {{ version: {version} }}, \
+             transport_socket: {{ name: envoy.transport_sockets.raw_buffer }} }} }}"
+        );
+        let proxy = proxy(at(address), &transport);
+        let from = get(&proxy);
+        let to = proxy.address("listener").port();
+        let (binary, text) = server.join().unwrap();
+        if binary.is_empty() {
+            let expected = format!("{begins}{from} {to}\r\nGET /x HTTP/1.1\r\n");
+            assert!(text.starts_with(&expected), "{text}");
+        } else {
+            assert_eq!(binary[12..16], [0x21, 0x11, 0, 12]);
+            assert_eq!(binary[16..24], [127, 0, 0, 1, 127, 0, 0, 1]);
+            assert_eq!(binary[24..26], from.to_be_bytes());
+            assert_eq!(binary[26..28], to.to_be_bytes());
+            assert!(text.starts_with("GET /x HTTP/1.1\r\n"), "{text}");
+        }
+    }
+}
