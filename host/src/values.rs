@@ -162,10 +162,16 @@ impl Values {
         Ok(())
     }
 
-    /// The directories that layers are read from.
+    /// Whether a layer is a directory.
     #[must_use]
-    pub fn directories(&self) -> Vec<Disk> {
-        self.lock().layers.directories()
+    pub fn has_directories(&self) -> bool {
+        self.lock().layers.has_directories()
+    }
+
+    /// Whether a link leads to another directory than the one that was read.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.lock().layers.is_outdated()
     }
 
     /// Reads all layers anew that are directories.
@@ -242,6 +248,16 @@ impl Key {
 pub struct Fraction {
     default: Share,
     key: Option<Key>,
+    plain: Plain,
+}
+
+/// What a runtime value is that is no fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plain {
+    /// A percentage.
+    Percent,
+    /// A numerator of the default's denominator; fractions do not count.
+    Numerator,
 }
 
 /// `numerator` of `denominator`, which is not zero.
@@ -297,13 +313,28 @@ impl Fraction {
         Self {
             default,
             key: Key::new(values, key),
+            plain: Plain::Percent,
+        }
+    }
+
+    /// The same where what the layers have is a numerator of the default's denominator, as in filters
+    /// of access logs.
+    #[must_use]
+    pub fn of_numerator(default: Share, values: &Arc<Values>, key: &str) -> Self {
+        Self {
+            plain: Plain::Numerator,
+            ..Self::new(default, values, key)
         }
     }
 
     /// `default`, whatever the layers say.
     #[must_use]
     pub const fn fixed(default: Share) -> Self {
-        Self { default, key: None }
+        Self {
+            default,
+            key: None,
+            plain: Plain::Percent,
+        }
     }
 
     /// The share as it is now.
@@ -311,7 +342,14 @@ impl Fraction {
     #[inline]
     pub fn share(&self) -> Share {
         let entry = self.key.as_ref().and_then(Key::entry);
-        entry.and_then(Entry::share).unwrap_or(self.default)
+        let share = entry.and_then(|entry| match self.plain {
+            Plain::Percent => entry.share(),
+            Plain::Numerator => entry.integer().map(|numerator| Share {
+                numerator: u32::try_from(numerator).unwrap_or(u32::MAX),
+                ..self.default
+            }),
+        });
+        share.unwrap_or(self.default)
     }
 
     /// Whether the stream with the number `random` belongs to the share as it is now.

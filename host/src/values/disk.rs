@@ -27,7 +27,7 @@ pub struct Disk {
 
 /// What tells one target of a link from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
+pub(super) struct Target {
     link: Option<PathBuf>,
     file: Option<(u64, u64)>,
 }
@@ -43,7 +43,8 @@ impl Disk {
         Ok(Some(values))
     }
 
-    fn target(&self) -> Target {
+    /// Where the link leads now.
+    pub(super) fn target(&self) -> Target {
         Target {
             link: fs::read_link(&self.root).ok(),
             file: fs::metadata(&self.root)
@@ -104,19 +105,14 @@ fn value_of(entry: &DirEntry) -> io::Result<String> {
 /// Looks after the links of all directories until the control thread ends. Ends at once where there
 /// is none.
 pub async fn watch(values: Arc<Values>) {
-    let disks = values.directories();
-    if disks.is_empty() {
+    if !values.has_directories() {
         return;
     }
-    let look = |disks: &[Disk]| disks.iter().map(Disk::target).collect::<Vec<_>>();
-    let mut seen = look(&disks);
     loop {
         tokio::time::sleep(RUNTIME_WATCH).await;
-        let now = look(&disks);
-        if now == seen {
+        if !values.is_outdated() {
             continue;
         }
-        seen = now;
         let values = Arc::clone(&values);
         // The tree may lie on a slow disk: other work of this thread goes on meanwhile.
         let reloaded = tokio::task::spawn_blocking(move || values.reload()).await;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::disk::Disk;
+use super::disk::{Disk, Target};
 use super::entry::{Entry, Value};
 use crate::limits::RUNTIME_KEYS;
 
@@ -34,6 +34,8 @@ pub enum Layer {
 struct Loaded {
     spec: LayerSpec,
     values: Option<BTreeMap<Box<str>, Value>>,
+    /// Where the link of a directory led just before it was read.
+    read_from: Option<Target>,
 }
 
 /// All layers, in the order of the configuration.
@@ -83,7 +85,11 @@ impl Layers {
                 Layer::Admin => Some(BTreeMap::new()),
                 Layer::Disk(_) => None,
             };
-            Loaded { spec, values }
+            Loaded {
+                spec,
+                values,
+                read_from: None,
+            }
         };
         Self(specs.into_iter().map(load).collect())
     }
@@ -95,6 +101,8 @@ impl Layers {
             let Layer::Disk(disk) = &layer.spec.layer else {
                 continue;
             };
+            // Before reading: a change meanwhile is then seen as one.
+            layer.read_from = Some(disk.target());
             layer.values = disk.read().unwrap_or_else(|error| {
                 failed += 1;
                 let (name, path) = (&layer.spec.name, disk.path.display());
@@ -155,12 +163,22 @@ impl Layers {
         self.0.iter().any(|layer| layer.values.is_some())
     }
 
-    pub(super) fn directories(&self) -> Vec<Disk> {
-        let disk = |layer: &Loaded| match &layer.spec.layer {
-            Layer::Disk(disk) => Some(disk.clone()),
+    /// Whether one of them is a directory.
+    pub(super) fn has_directories(&self) -> bool {
+        self.directories().next().is_some()
+    }
+
+    /// Whether a link leads elsewhere than when its directory was read.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.directories()
+            .any(|(disk, read_from)| read_from != Some(&disk.target()))
+    }
+
+    fn directories(&self) -> impl Iterator<Item = (&Disk, Option<&Target>)> {
+        self.0.iter().filter_map(|layer| match &layer.spec.layer {
+            Layer::Disk(disk) => Some((disk, layer.read_from.as_ref())),
             Layer::Static(_) | Layer::Admin => None,
-        };
-        self.0.iter().filter_map(disk).collect()
+        })
     }
 
     pub(super) fn show(&self) -> Layered {

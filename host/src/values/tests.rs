@@ -83,6 +83,23 @@ fn fractions_take_percentages_and_shares() {
 }
 
 #[test]
+fn a_numerator_keeps_its_denominator() {
+    let values = Arc::new(Values::new(vec![admin()]));
+    let fraction = Fraction::of_numerator(Share::new(1, 10_000).unwrap(), &values, "share");
+    values.publish();
+    let count = || (0..10_000).filter(|n| fraction.holds(*n)).count();
+    assert_eq!(count(), 1);
+    for (value, expected) in [
+        ("25", 25),
+        ("20000", 10_000),
+        ("{numerator: 7, denominator: HUNDRED}", 1),
+    ] {
+        set(&values, "share", value).unwrap();
+        assert_eq!(count(), expected, "{value}");
+    }
+}
+
+#[test]
 fn weights_are_read_together() {
     let values = Arc::new(Values::new(vec![admin()]));
     let weights = Weights::new(&values, ["w.a", "w.b"].map(str::to_owned).into_iter());
@@ -174,6 +191,14 @@ async fn a_swapped_link_is_noticed() {
     symlink(at("2"), at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
     while key.get() != 2 {
+        tokio::time::sleep(crate::limits::RUNTIME_WATCH).await;
+    }
+    watching.abort();
+    // A change before anybody watches is noticed too.
+    symlink(at("1"), at("next")).unwrap();
+    fs::rename(at("next"), at("current")).unwrap();
+    let watching = tokio::spawn(watch(Arc::clone(&values)));
+    while key.get() != 1 {
         tokio::time::sleep(crate::limits::RUNTIME_WATCH).await;
     }
     watching.abort();
