@@ -18,13 +18,18 @@ use std::sync::Arc;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson;
+use regex_automata::util::primitives::StateID;
 use regex_automata::util::{start, syntax};
 use regex_automata::{Anchored, Input, MatchKind};
+use regex_syntax::hir::Hir;
 use regex_syntax::hir::literal::Extractor;
 
 use crate::limits;
 
 mod dialect;
+mod required;
+
+pub(crate) use required::Requirement;
 
 /// Expressions that one table of a [`PatternSet`] tries to hold.
 const SET_PATTERNS: usize = 1024;
@@ -95,27 +100,45 @@ impl Pattern {
 
     /// What every text begins with that matches; often nothing.
     pub(crate) fn literal_prefix(&self) -> Vec<u8> {
-        let config = syntax::Config::new().utf8(false);
-        let Ok(parsed) = syntax::parse_with(&self.translated, &config) else {
+        let Some(parsed) = self.parsed() else {
             return Vec::new();
         };
         let literals = Extractor::new().extract(&parsed);
         let prefix = literals.longest_common_prefix();
         prefix.unwrap_or_default().to_vec()
     }
+
+    /// What every text has in it that matches; often nothing can be said.
+    pub(crate) fn requirements(&self) -> Vec<Requirement> {
+        self.parsed()
+            .map(|parsed| required::of(&parsed))
+            .unwrap_or_default()
+    }
+
+    fn parsed(&self) -> Option<Hir> {
+        let config = syntax::Config::new().utf8(false);
+        syntax::parse_with(&self.translated, &config).ok()
+    }
 }
 
 /// Expressions that are matched at once: which of them match all of a text is found in one walk.
 #[derive(Debug)]
-pub(crate) struct PatternSet(Table);
+pub(crate) struct PatternSet {
+    table: Table,
+    /// Behind the beginning that all texts have, which nobody needs to walk.
+    start: StateID,
+    /// How long that is.
+    passed: usize,
+}
 
 /// Sets, each with the part of the expressions that it holds.
 type Sets = Vec<(Range<usize>, PatternSet)>;
 
 impl PatternSet {
     /// As few sets as can hold the expressions, and the positions of those that are in none: one
-    /// that would be alone in its set, one whose table would be too large.
-    pub(crate) fn of_many(patterns: &[&Pattern]) -> (Sets, Vec<usize>) {
+    /// that would be alone in its set, one whose table would be too large. They are only asked about
+    /// texts that begin with `beginning`.
+    pub(crate) fn of_many(patterns: &[&Pattern], beginning: &[u8]) -> (Sets, Vec<usize>) {
         let mut sets = Vec::new();
         let mut alone = Vec::new();
         // Parts that are to become sets, the last one first.
@@ -125,7 +148,7 @@ impl PatternSet {
             .rev()
             .collect();
         while let Some(range) = open.pop() {
-            match Self::new(patterns.get(range.clone()).unwrap_or_default()) {
+            match Self::new(patterns.get(range.clone()).unwrap_or_default(), beginning) {
                 Some(set) => sets.push((range, set)),
                 None if range.len() > 1 => {
                     let middle = range.start + range.len() / 2;
@@ -138,7 +161,7 @@ impl PatternSet {
         (sets, alone)
     }
 
-    fn new(patterns: &[&Pattern]) -> Option<Self> {
+    fn new(patterns: &[&Pattern], beginning: &[u8]) -> Option<Self> {
         if patterns.len() < 2 {
             return None;
         }
@@ -147,25 +170,34 @@ impl PatternSet {
             Engine::Search(_) => None,
         });
         let whole: Vec<_> = whole.collect::<Option<_>>()?;
-        table(&whole, whole.len() * limits::REGEX_SET_BYTES).map(Self)
+        let table = table(&whole, whole.len() * limits::REGEX_SET_BYTES)?;
+        let anchored = start::Config::new().anchored(Anchored::Yes);
+        let start = beginning
+            .iter()
+            .fold(table.start_state(&anchored).ok()?, |state, byte| {
+                table.next_state(state, *byte)
+            });
+        Some(Self {
+            table,
+            start,
+            passed: beginning.len(),
+        })
     }
 
     /// Calls `found` with the position of every expression that matches all of `text`.
+    #[inline]
     pub(crate) fn each_match(&self, text: &[u8], mut found: impl FnMut(usize)) {
-        let anchored = start::Config::new().anchored(Anchored::Yes);
-        let Ok(mut state) = self.0.start_state(&anchored) else {
-            return;
-        };
-        for byte in text {
-            state = self.0.next_state(state, *byte);
-            if self.0.is_dead_state(state) {
+        let mut state = self.start;
+        for byte in text.get(self.passed..).unwrap_or_default() {
+            if self.table.is_dead_state(state) {
                 return;
             }
+            state = self.table.next_state(state, *byte);
         }
-        state = self.0.next_eoi_state(state);
-        if self.0.is_match_state(state) {
-            for index in 0..self.0.match_len(state) {
-                found(self.0.match_pattern(state, index).as_usize());
+        state = self.table.next_eoi_state(state);
+        if self.table.is_match_state(state) {
+            for index in 0..self.table.match_len(state) {
+                found(self.table.match_pattern(state, index).as_usize());
             }
         }
     }
@@ -361,8 +393,8 @@ mod tests {
             "/a{30}[\\pL\\pN]{20}",
         ];
         let patterns: Vec<_> = expressions.map(|text| Pattern::new(text).unwrap()).into();
-        let (sets, alone) = PatternSet::of_many(&patterns.iter().collect::<Vec<_>>());
-        for text in ["/ab", "/abc", "/x", "/AB", "/", "", "/ab/c", "x"] {
+        let (sets, alone) = PatternSet::of_many(&patterns.iter().collect::<Vec<_>>(), b"/");
+        for text in ["/ab", "/abc", "/x", "/AB", "/", "/ab/c"] {
             let mut found: Vec<usize> = alone
                 .iter()
                 .copied()

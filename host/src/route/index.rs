@@ -11,7 +11,7 @@
 //! | `path` | its hash |
 //! | `prefix`, `path_separated_prefix` | a trie |
 //! | the same, and `path`, without regard to case | a trie over lower case |
-//! | a URI template, a regular expression | its fixed beginning in the trie; several expressions with one beginning are matched at once |
+//! | a URI template, a regular expression | its fixed beginning in the trie; many with one beginning by what else is fixed about them (`many`) |
 //! | `connect_matcher` | being CONNECT |
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,8 +20,12 @@ use std::sync::Arc;
 use super::action::Route;
 use super::facts::Facts;
 use super::matcher::{PathMatcher, RouteMatcher, Text};
-use super::pattern::PatternSet;
+use super::pattern::Pattern;
 use super::trie::Trie;
+
+mod many;
+
+use many::Many;
 
 /// A route and what it matches.
 pub(super) type Entry = (RouteMatcher, Arc<Route>);
@@ -50,16 +54,11 @@ struct Span {
 #[derive(Debug)]
 struct Group {
     span: Span,
-    sets: Box<[Set]>,
+    many: Option<Box<Many>>,
 }
 
-/// Regular expressions that are matched at once.
-#[derive(Debug)]
-struct Set {
-    patterns: PatternSet,
-    /// The route of each pattern, ascending.
-    candidates: Box<[Candidate]>,
-}
+/// So many groups of [`Many`] wait until all else was looked at; more are looked at when they are met.
+const WAITING: usize = 4;
 
 /// A route whose path may match.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +91,13 @@ struct Search<'a> {
     best: u32,
 }
 
+/// What costs more to look at than the rest, and is often not needed when that was.
+#[derive(Default)]
+struct Waiting<'a> {
+    groups: [Option<(&'a Many, usize)>; WAITING],
+    count: usize,
+}
+
 impl Index {
     pub(super) fn new(routes: &[Entry]) -> Self {
         let mut builder = Builder::default();
@@ -115,39 +121,40 @@ impl Index {
             path: path.unwrap_or_default(),
             best: u32::MAX,
         };
+        let mut waiting = Waiting::default();
         if let Some(path) = path {
             if let Some(span) = self.exact.get(path) {
                 search.consider(self.span(*span), path.len());
             }
             self.prefixes.each(path.iter().copied(), |length, group| {
-                self.consider(&mut search, length, group);
+                self.consider(&mut search, &mut waiting, length, group);
             });
             if !self.folded.is_empty() {
                 let lower = path.iter().map(u8::to_ascii_lowercase);
                 self.folded.each(lower, |length, group| {
-                    self.consider(&mut search, length, group);
+                    self.consider(&mut search, &mut waiting, length, group);
                 });
             }
         }
         search.consider(&self.connect, 0);
+        waiting.consider(&mut search);
         (search.best != u32::MAX).then_some(search.best as usize)
     }
 
-    fn consider(&self, search: &mut Search<'_>, length: usize, group: u32) {
+    #[inline]
+    fn consider<'s>(
+        &'s self,
+        search: &mut Search<'_>,
+        waiting: &mut Waiting<'s>,
+        length: usize,
+        group: u32,
+    ) {
         let Some(group) = self.groups.get(group as usize) else {
             return;
         };
         search.consider(self.span(group.span), length);
-        for set in &group.sets {
-            let first = set.candidates.first();
-            if first.is_none_or(|first| first.route >= search.best) {
-                return;
-            }
-            set.patterns.each_match(search.path, |pattern| {
-                if let Some(candidate) = set.candidates.get(pattern) {
-                    search.consider(std::slice::from_ref(candidate), length);
-                }
-            });
+        if let Some(many) = &group.many {
+            waiting.add(search, many, length);
         }
     }
 
@@ -156,6 +163,26 @@ impl Index {
         self.candidates
             .get(start..start + span.length as usize)
             .unwrap_or_default()
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn add(&mut self, search: &mut Search<'_>, many: &'a Many, length: usize) {
+        match self.groups.get_mut(self.count) {
+            Some(free) => {
+                *free = Some((many, length));
+                self.count += 1;
+            }
+            None => many.consider(search, length),
+        }
+    }
+
+    fn consider(&self, search: &mut Search<'_>) {
+        for (many, length) in self.groups.iter().flatten() {
+            if !many.is_behind(search.best) {
+                many.consider(search, *length);
+            }
+        }
     }
 }
 
@@ -208,8 +235,8 @@ struct Builder {
 #[derive(Default)]
 struct Members {
     candidates: Vec<Candidate>,
-    /// Those of them that match a regular expression.
-    regexes: Vec<Candidate>,
+    /// What has to be tested, by the routes' own matchers.
+    tested: Vec<Candidate>,
 }
 
 impl Builder {
@@ -233,11 +260,11 @@ impl Builder {
             PathMatcher::Template(template) => {
                 let key = template.literal_prefix().to_vec();
                 let members = self.prefixes.entry(key).or_default();
-                members.candidates.push(candidate(PathCheck::Test));
+                members.tested.push(candidate(PathCheck::Test));
             }
             PathMatcher::Regex(pattern) => {
                 let members = self.prefixes.entry(pattern.literal_prefix()).or_default();
-                members.regexes.push(candidate(PathCheck::Test));
+                members.tested.push(candidate(PathCheck::Test));
             }
             PathMatcher::Connect => self.connect.push(candidate(PathCheck::Test)),
         }
@@ -264,7 +291,7 @@ impl Builder {
                 .into_iter()
                 .map(|(key, members)| {
                     let number = size(groups.len());
-                    groups.push(members.finish(routes, &mut candidates));
+                    groups.push(members.finish(&key, routes, &mut candidates));
                     (key, number)
                 })
                 .collect();
@@ -284,33 +311,31 @@ impl Builder {
 }
 
 impl Members {
-    fn finish(mut self, routes: &[Entry], candidates: &mut Vec<Candidate>) -> Group {
-        let pattern = |candidate: &Candidate| {
-            let (matcher, _) = routes.get(candidate.route as usize)?;
-            match matcher.path() {
-                PathMatcher::Regex(pattern) => Some(pattern),
-                _ => None,
+    fn finish(
+        mut self,
+        beginning: &[u8],
+        routes: &[Entry],
+        candidates: &mut Vec<Candidate>,
+    ) -> Group {
+        let mut expressions: Vec<(Candidate, &Pattern)> = Vec::new();
+        let mut templates = Vec::new();
+        for candidate in self.tested {
+            let matcher = routes.get(candidate.route as usize);
+            match matcher.map(|(matcher, _)| matcher.path()) {
+                Some(PathMatcher::Regex(pattern)) => expressions.push((candidate, pattern)),
+                Some(PathMatcher::Template(template)) => {
+                    let texts = template.literals().map(|text| vec![text.to_vec()]);
+                    templates.push((candidate, texts.collect()));
+                }
+                _ => {}
             }
-        };
-        let patterns: Vec<_> = self.regexes.iter().filter_map(pattern).collect();
-        let (sets, alone) = PatternSet::of_many(&patterns);
-        let alone = alone.iter().filter_map(|index| self.regexes.get(*index));
-        self.candidates.extend(alone);
+        }
+        let (many, always) = Many::build(beginning, &expressions, templates);
+        self.candidates.extend(always);
         self.candidates.sort_by_key(|candidate| candidate.route);
-        let sets = sets.into_iter().map(|(range, patterns)| {
-            let members = self.regexes.get(range).unwrap_or_default().iter();
-            let matched = members.map(|candidate| Candidate {
-                path: PathCheck::None,
-                ..*candidate
-            });
-            Set {
-                patterns,
-                candidates: matched.collect(),
-            }
-        });
         Group {
-            sets: sets.collect(),
             span: put(candidates, self.candidates),
+            many: many.map(Box::new),
         }
     }
 }

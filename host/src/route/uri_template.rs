@@ -103,6 +103,14 @@ impl UriTemplate {
         }
     }
 
+    /// What occurs in every path that matches: the fixed texts behind its beginning.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Literal(text) => Some(&**text),
+            _ => None,
+        })
+    }
+
     /// Whether a path without its query matches.
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         self.walk(path, &mut Captures::default())

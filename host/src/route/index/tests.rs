@@ -43,6 +43,7 @@ fn path_spec() -> impl Strategy<Value = PathSpec> {
         3 => "/?[abAB/]{0,4}".prop_map(PathSpec::Prefix),
         3 => "/[abAB/]{0,4}".prop_map(PathSpec::Path),
         2 => "/[abAB]{1,3}".prop_map(PathSpec::PathSeparatedPrefix),
+        2 => r"/a?\.\*(b|/)\.\*[ab]{1,2}".prop_map(PathSpec::SafeRegex),
         3 => r"(\(\?i\))?/[ab]{0,2}(\.\*|\[ab\]|b\?|\(a\|b/\)|a\{2\}|/|\.)?".prop_map(PathSpec::SafeRegex),
         1 => r"(\.\*|\.)[ab]".prop_map(PathSpec::SafeRegex),
         2 => r"/([ab]|\*)(/(\*|\*\*|[ab]|\{x\}|\{x=\*\*\}))?".prop_map(PathSpec::Template),
@@ -107,26 +108,49 @@ fn many_expressions_with_one_beginning_are_matched_at_once() {
         .collect();
     let entries = entries(&specs);
     let index = Index::new(&entries);
-    let grouped: usize = index
-        .groups
-        .iter()
-        .flat_map(|group| &group.sets)
-        .map(|set| set.candidates.len())
-        .sum();
-    assert_eq!(grouped, 200);
-    assert!(
-        index
-            .groups
-            .iter()
-            .map(|group| group.sets.len())
-            .sum::<usize>()
-            <= 10
-    );
+    let sizes: Vec<usize> = many(&index).flat_map(Many::set_sizes).collect();
+    assert_eq!(sizes, [200]);
     for number in [0, 7, 63, 64, 199] {
         let head = request("h", &format!("/a/x/{number}"), &[]);
         assert_eq!(both(&entries, &head), [Some(number), Some(number)]);
     }
     assert_eq!(both(&entries, &request("h", "/a/x/200", &[])), [None, None]);
+}
+
+fn many(index: &Index) -> impl Iterator<Item = &Many> {
+    index
+        .groups
+        .iter()
+        .filter_map(|group| group.many.as_deref())
+}
+
+/// Routes that no table could hold together: each remembers what it has seen.
+#[test]
+fn what_cannot_be_matched_at_once_is_found_by_its_texts() {
+    let spec = |number: usize| {
+        MatchSpec::path(if number.is_multiple_of(2) {
+            PathSpec::SafeRegex(format!("/a/.*[xy]-{number}-.*[a-c].*[a-c].*"))
+        } else {
+            PathSpec::Template(format!("/a/{{v}}/-{number}-/*/b"))
+        })
+    };
+    let specs: Vec<_> = (0..120).map(spec).collect();
+    let entries = entries(&specs);
+    let index = Index::new(&entries);
+    let texts: usize = many(&index).map(Many::texts).sum();
+    assert!(texts >= 60, "{texts}");
+    for number in [0, 1, 2, 17, 64, 118, 119] {
+        let head = request("h", &format!("/a/x/-{number}-/abc/b"), &[]);
+        let expected = (number % 2 == 1).then_some(number);
+        assert_eq!(both(&entries, &head), [expected; 2], "{number}");
+        let head = request("h", &format!("/a/x-{number}-/abc/b"), &[]);
+        let expected = (number % 2 == 0).then_some(number);
+        assert_eq!(both(&entries, &head), [expected; 2], "{number}");
+    }
+    assert_eq!(
+        both(&entries, &request("h", "/a/x-120-abc", &[])),
+        [None; 2]
+    );
 }
 
 #[test]
