@@ -35,6 +35,7 @@ use crate::runtime::Snapshot;
 use crate::server::Options;
 use crate::values::Values;
 
+mod config_dump;
 mod pages;
 
 /// Connections of the admin server that may wait to be accepted.
@@ -46,8 +47,8 @@ pub struct Admin {
     registry: Arc<Registry>,
     listeners: Vec<SocketAddr>,
     address: OnceCell<SocketAddr>,
-    /// The configuration as JSON, for `/config_dump`.
-    config: serde_json::Value,
+    /// The configuration as the text of JSON, for `/config_dump`.
+    config: Arc<str>,
     node: serde_json::Value,
     values: Arc<Values>,
     options: Options,
@@ -64,7 +65,7 @@ impl Admin {
             registry: Arc::clone(&built.registry),
             listeners,
             address: OnceCell::new(),
-            config: built.config_dump.clone(),
+            config: Arc::clone(&built.config_dump),
             node: built.node.clone(),
             values: Arc::clone(&built.values),
             options: options.clone(),

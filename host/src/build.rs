@@ -13,7 +13,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::address::{Address, SocketAddress};
-use crate::config::listener::{Listener, NetworkFilterConfig};
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::{Sink, Sinks};
 use crate::observe::metrics::ServerStats;
@@ -76,8 +75,8 @@ pub struct Built {
     pub values: Arc<Values>,
     /// The node as JSON, for `/server_info`.
     pub node: Value,
-    /// The configuration as JSON, for `/config_dump`.
-    pub config_dump: Value,
+    /// The configuration as the text of JSON, for `/config_dump`; empty where nobody could ask.
+    pub config_dump: Arc<str>,
 }
 
 /// What every part of the build needs.
@@ -188,6 +187,10 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     }
     let snapshot = Arc::new(Snapshot::new(listeners, clusters, criteria, &values));
     values.publish();
+    let config_dump = match admin {
+        Some(_) => config_json::to_string(&bootstrap),
+        None => String::new(),
+    };
     let server_stats = ServerStats::register(&registry, settings.workers);
     let built = Built {
         snapshot,
@@ -197,7 +200,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         sinks,
         values,
         node: node(&bootstrap, settings),
-        config_dump: config_dump(&bootstrap),
+        config_dump: config_dump.into(),
     };
     Ok((built, diagnostics))
 }
@@ -286,40 +289,6 @@ fn node(bootstrap: &Bootstrap, settings: &Settings) -> Value {
         "cluster": cluster,
         "user_agent_name": "nuncio",
     })
-}
-
-/// Envoy's shape of `/config_dump`: the bootstrap, and its static clusters, listeners and routes.
-fn config_dump(bootstrap: &Bootstrap) -> Value {
-    const TYPE: &str = "type.googleapis.com/envoy.admin.v3.";
-    let whole = config_json::to_value(bootstrap);
-    let listed = |kind: &str| {
-        let items = whole
-            .pointer(&format!("/static_resources/{kind}s"))
-            .and_then(Value::as_array);
-        let items = items.into_iter().flatten();
-        items
-            .map(|item| json!({ kind: item }))
-            .collect::<Vec<Value>>()
-    };
-    let (clusters, listeners) = (listed("cluster"), listed("listener"));
-    let routes: Vec<Value> = bootstrap
-        .static_resources
-        .listeners
-        .iter()
-        .flat_map(Listener::chains)
-        .flat_map(|chain| &chain.filters)
-        .filter_map(|filter| match &filter.typed_config {
-            NetworkFilterConfig::HttpConnectionManager(manager) => Some(manager),
-            _ => None,
-        })
-        .map(|manager| json!({ "route_config": config_json::to_value(manager.route_config()) }))
-        .collect();
-    json!({ "configs": [
-        { "@type": format!("{TYPE}BootstrapConfigDump"), "bootstrap": whole },
-        { "@type": format!("{TYPE}ClustersConfigDump"), "static_clusters": clusters },
-        { "@type": format!("{TYPE}ListenersConfigDump"), "static_listeners": listeners },
-        { "@type": format!("{TYPE}RoutesConfigDump"), "static_route_configs": routes },
-    ] })
 }
 
 /// An error and its causes, on one line.

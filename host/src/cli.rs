@@ -141,13 +141,14 @@ const fn version() -> &'static str {
     )
 }
 
-/// Does what the command line says.
+/// Does what the command line says. `give_back` has the allocator give back what is free: a
+/// configuration that was read leaves much of that.
 #[must_use]
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run(cli: Cli, give_back: fn()) -> ExitCode {
     let ended = match cli.command {
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Routes(command)) => routes::run(&command),
-        None => serve::run(&cli.serve),
+        None => serve::run(&cli.serve, give_back),
     };
     match ended {
         Ok(code) => code,

@@ -245,7 +245,7 @@ fn clusters(admin: &Admin, query: &Query) -> Page {
 }
 
 fn config_dump(admin: &Admin, _: &Query) -> Page {
-    Page::json(&admin.config)
+    Page::json(&super::config_dump::of(&admin.config))
 }
 
 fn runtime(admin: &Admin, _: &Query) -> Page {

@@ -16,7 +16,7 @@ use crate::observe::log;
 use crate::server::{self, Options, Stopped};
 
 /// Runs what the flags say.
-pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ServeArgs, give_back: fn()) -> anyhow::Result<ExitCode> {
     start_log(&args.log)?;
     let mut sources = Vec::new();
     if let Some(path) = &args.config_path {
@@ -43,6 +43,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         writeln!(io::stdout(), "configuration '{}' OK", name.display())?;
         return Ok(ExitCode::SUCCESS);
     }
+    give_back();
     let options = Options {
         workers: settings.workers,
         drain_time: seconds(args.drain_time_s),
