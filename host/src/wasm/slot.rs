@@ -441,6 +441,9 @@ struct Named {
     formats: HashMap<FormatText, Arc<Format>>,
     buckets: HashMap<String, Arc<TokenBucket>>,
     patterns: HashMap<String, Pattern>,
+    /// Counters that are opened in `configure`.
+    opened: HashMap<String, SharedCounter>,
+    /// Counters of names that came up while streams are served.
     counted: HashMap<String, SharedCounter>,
 }
 
@@ -522,23 +525,35 @@ impl Shared {
             .map_err(|error| error.to_string())
     }
 
-    /// The counter of that name.
-    pub(super) fn counter(&self, name: &str) -> SharedCounter {
-        self.services.registry.counter(name)
+    /// The counter of that name. All instances together have no more than one may have, whatever
+    /// names each of them thinks of.
+    pub(super) fn counter(&self, name: &str) -> Result<SharedCounter, String> {
+        let mut named = self.named();
+        if let Some(counter) = named.opened.get(name) {
+            return Ok(counter.clone());
+        }
+        room(named.opened.len())?;
+        let counter = self.services.registry.counter(name);
+        named.opened.insert(name.to_owned(), counter.clone());
+        Ok(counter)
     }
 
-    /// The counter of a name that came up while streams are served; none where there are too many.
-    pub(super) fn counted(&self, name: &str) -> Option<SharedCounter> {
+    /// The counter of a name that came up while streams are served. Where there are too many, all
+    /// that there are: no other will come.
+    pub(super) fn counted(
+        &self,
+        name: &str,
+    ) -> Result<SharedCounter, HashMap<String, SharedCounter>> {
         let mut named = self.named();
         if let Some(counter) = named.counted.get(name) {
-            return Some(counter.clone());
+            return Ok(counter.clone());
         }
         if named.counted.len() >= limits::WASM_COUNTED_NAMES {
-            return None;
+            return Err(named.counted.clone());
         }
-        let counter = self.counter(name);
+        let counter = self.services.registry.counter(name);
         named.counted.insert(name.to_owned(), counter.clone());
-        Some(counter)
+        Ok(counter)
     }
 
     fn error(&self, why: NotStarted) -> Error {

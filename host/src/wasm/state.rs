@@ -106,6 +106,8 @@ pub(super) struct Opened {
     pub(super) patterns: Vec<Pattern>,
     /// Counters that were named while streams were served.
     pub(super) counted: HashMap<String, SharedCounter>,
+    /// Whether those are all that the filter will ever have: further names are not looked up.
+    pub(super) counted_all: bool,
 }
 
 impl State {

@@ -18,7 +18,7 @@ impl Host for State {
         if self.opened.counters.len() >= limits::WASM_INTERNED {
             return Err(format!("more than {} counters", limits::WASM_INTERNED));
         }
-        let counter = self.shared.counter(&name);
+        let counter = self.shared.counter(&name)?;
         intern(&mut self.opened.counters, counter, SharedCounter::is)
     }
 
@@ -27,9 +27,14 @@ impl Host for State {
             Some(counter) => counter,
             // Who calls chooses such names, as by the path of a gRPC call.
             None if name.len() > limits::WASM_COUNTED_NAME_BYTES || !is_name(&name) => return,
+            None if self.opened.counted_all => return,
             None => match self.shared.counted(&name) {
-                Some(counter) => self.opened.counted.entry(name).or_insert(counter),
-                None => return,
+                Ok(counter) => self.opened.counted.entry(name).or_insert(counter),
+                Err(all) => {
+                    self.opened.counted = all;
+                    self.opened.counted_all = true;
+                    return;
+                }
             },
         };
         counter.add(n);
