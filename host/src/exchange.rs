@@ -110,11 +110,14 @@ impl Flags {
         self.0 |= other.0 | other.0 << Self::EARLY;
     }
 
-    /// Those that were set early, and the others.
-    #[must_use]
-    pub const fn in_order(self) -> [Self; 2] {
+    /// Each flag that is set with its names: those that were set early, then the others.
+    pub fn in_order(self) -> impl Iterator<Item = (Self, &'static str, &'static str)> {
         let early = self.0 >> Self::EARLY;
-        [Self(early), Self(self.0 & Self::SET & !early)]
+        let sets = [Self(early), Self(self.0 & Self::SET & !early)];
+        sets.into_iter().flat_map(|set| {
+            let all = Self::ALL.iter().copied();
+            all.filter(move |(flag, ..)| set.contains(*flag))
+        })
     }
 
     /// Whether all of `other` are set.
@@ -127,6 +130,52 @@ impl Flags {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// When an access log has an entry (`AccessLogType`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogType {
+    /// No entry: a local reply looks for its mapper, or a head is changed.
+    #[default]
+    NotSet,
+    /// The end of a TCP connection.
+    TcpConnectionEnd,
+    /// A request whose route is known.
+    DownstreamStart,
+    /// Each interval of a stream that lasts.
+    DownstreamPeriodic,
+    /// The end of an HTTP stream.
+    DownstreamEnd,
+    /// The opening of a tunnel.
+    TunnelEstablished,
+}
+
+impl LogType {
+    /// The number that Envoy has for it.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::NotSet => 0,
+            Self::TcpConnectionEnd => 3,
+            Self::DownstreamStart => 4,
+            Self::DownstreamPeriodic => 5,
+            Self::DownstreamEnd => 6,
+            Self::TunnelEstablished => 10,
+        }
+    }
+
+    /// Its name, as access logs show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSet => "NotSet",
+            Self::TcpConnectionEnd => "TcpConnectionEnd",
+            Self::DownstreamStart => "DownstreamStart",
+            Self::DownstreamPeriodic => "DownstreamPeriodic",
+            Self::DownstreamEnd => "DownstreamEnd",
+            Self::TunnelEstablished => "DownstreamTunnelSuccessfullyEstablished",
+        }
     }
 }
 
@@ -293,6 +342,9 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// The namespace that stands for Envoy's filter state.
+    pub const FILTER_STATE: &str = "filter_state";
+
     /// The value under `namespace` and `key`.
     #[must_use]
     pub fn get(&self, namespace: &str, key: &str) -> Option<&[u8]> {
@@ -388,6 +440,8 @@ pub struct Exchange {
     pub bytes_sent: u64,
     /// The body of a local reply, where the response is one.
     pub local_reply_body: Option<Cow<'static, str>>,
+    /// The entry of access logs that is made now.
+    pub log_type: LogType,
     /// What filters left.
     pub metadata: Metadata,
     /// Unique in the life of the process.
@@ -426,6 +480,7 @@ impl Exchange {
             bytes_received: 0,
             bytes_sent: 0,
             local_reply_body: None,
+            log_type: LogType::NotSet,
             metadata: Metadata::default(),
             stream_id,
         }
@@ -454,6 +509,7 @@ impl Exchange {
         self.bytes_received = 0;
         self.bytes_sent = 0;
         self.local_reply_body = None;
+        self.log_type = LogType::NotSet;
         self.metadata.clear();
         self.stream_id = stream_id;
     }

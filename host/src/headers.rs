@@ -400,6 +400,11 @@ impl Headers {
                 self.spellings = None;
             }
             NameFormat::Kept(others) => self.spellings = Some(Box::new(Spellings::new(others))),
+            NameFormat::KeptWithReason(others) => {
+                let mut spellings = Spellings::new(others);
+                spellings.reason = Some(Vec::new());
+                self.spellings = Some(Box::new(spellings));
+            }
         }
     }
 
@@ -419,6 +424,21 @@ impl Headers {
         if let Some(spellings) = &mut self.spellings {
             spellings.remember(name);
         }
+    }
+
+    /// Takes note of the reason phrase of a response, where it is kept.
+    pub fn remember_reason(&mut self, reason: &[u8]) {
+        let kept = self.spellings.as_mut().and_then(|s| s.reason.as_mut());
+        if let Some(kept) = kept {
+            reason.clone_into(kept);
+        }
+    }
+
+    /// The reason phrase, where one was kept.
+    #[must_use]
+    pub fn reason(&self) -> Option<&[u8]> {
+        let kept = self.spellings.as_ref()?.reason.as_deref()?;
+        (!kept.is_empty()).then_some(kept)
     }
 
     /// Whether every name is written in lower case.

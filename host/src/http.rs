@@ -14,6 +14,7 @@
 //! HTTP/1 codec.
 
 mod attempts;
+mod choice;
 pub mod client_address;
 pub(crate) mod connection;
 mod conversation;
@@ -34,6 +35,7 @@ mod kept;
 mod mirror;
 pub mod path;
 mod phases;
+pub mod proxy_status;
 mod pump;
 mod redirect;
 mod relay;

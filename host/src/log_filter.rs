@@ -12,29 +12,6 @@ use crate::headers::Known;
 use crate::route::{HeaderCondition, MetadataCondition};
 use crate::values::{Fraction, Integer};
 
-/// When an entry is written, or whom else a filter is asked for (`AccessLogType`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
-    /// No entry: a local reply looks for its mapper.
-    Reply,
-    /// The end of a TCP connection.
-    ConnectionEnd,
-    /// The end of an HTTP stream.
-    StreamEnd,
-}
-
-impl Occasion {
-    /// The number that Envoy has for it.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Reply => 0,
-            Self::ConnectionEnd => 3,
-            Self::StreamEnd => 6,
-        }
-    }
-}
-
 /// How two numbers are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
@@ -127,12 +104,7 @@ pub enum LogFilter {
 impl LogFilter {
     /// Whether the exchange passes. `random` is asked at most once for each share.
     #[must_use]
-    pub fn matches(
-        &self,
-        exchange: &Exchange,
-        occasion: Occasion,
-        random: &mut dyn FnMut() -> u64,
-    ) -> bool {
+    pub fn matches(&self, exchange: &Exchange, random: &mut dyn FnMut() -> u64) -> bool {
         match self {
             Self::Status(comparison) => comparison.holds(u64::from(exchange.status)),
             Self::Duration(comparison) => comparison.holds(lasted_ms(exchange, clock::now)),
@@ -141,10 +113,10 @@ impl LogFilter {
             Self::Share(share) => share.takes(exchange, random),
             Self::All(filters) => filters
                 .iter()
-                .all(|filter| filter.matches(exchange, occasion, random)),
+                .all(|filter| filter.matches(exchange, random)),
             Self::Any(filters) => filters
                 .iter()
-                .any(|filter| filter.matches(exchange, occasion, random)),
+                .any(|filter| filter.matches(exchange, random)),
             Self::Header(condition) => condition.matches(&exchange.request),
             Self::Flags(flags) if flags.is_empty() => !exchange.flags.is_empty(),
             Self::Flags(flags) => flags.iter().any(|flag| exchange.flags.contains(*flag)),
@@ -154,7 +126,9 @@ impl LogFilter {
             Self::Metadata { condition, missing } => {
                 condition.matches(&exchange.metadata).unwrap_or(*missing)
             }
-            Self::Type { types, exclude } => types.contains(&occasion.number()) != *exclude,
+            Self::Type { types, exclude } => {
+                types.contains(&exchange.log_type.number()) != *exclude
+            }
         }
     }
 }
@@ -221,7 +195,7 @@ mod tests {
             with: Integer::fixed(with),
         }
     }
-    use crate::exchange::{Connection, Protocol, Timing};
+    use crate::exchange::{Connection, LogType, Protocol, Timing};
     use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, ValueMatchSpec};
 
     fn exchange() -> Exchange {
@@ -238,6 +212,7 @@ mod tests {
         let mut timing = Timing::starting(now, SystemTime::UNIX_EPOCH);
         timing.ended = Some(now + Duration::from_millis(20));
         let mut exchange = Exchange::new(connection, Protocol::Http11, timing, 1);
+        exchange.log_type = LogType::DownstreamEnd;
         exchange.status = 404;
         exchange.flags.insert(Flags::NO_ROUTE_FOUND);
         exchange
@@ -247,7 +222,7 @@ mod tests {
     }
 
     fn passes(filter: &LogFilter, exchange: &Exchange) -> bool {
-        filter.matches(exchange, Occasion::StreamEnd, &mut || 0)
+        filter.matches(exchange, &mut || 0)
     }
 
     #[test]

@@ -24,11 +24,13 @@ mod part;
 mod redirect;
 mod retry;
 mod rewrite;
+mod seat;
 pub mod spec;
 mod table;
 #[cfg(test)]
 mod testing;
 mod times;
+mod tree;
 mod trie;
 mod tries;
 mod upgrade;
@@ -51,10 +53,13 @@ pub use internal_redirect::{Followed, InternalRedirects, Location, NotFollowed};
 pub use matcher::Mismatch;
 pub use mirror::Mirror;
 pub use mutation::{AppendAction, Scratch};
-pub use part::{HeaderCondition, MetadataCondition, ResponseChanges, TextCondition};
+pub use part::{
+    HeaderCondition, MetadataCondition, RequestChanges, ResponseChanges, TextCondition,
+};
 pub use redirect::Redirect;
 pub use retry::{Avoids, Failure, Retries, RetryOn, RetryPolicy, Verdict, Wait};
 pub use rewrite::EnvoyHeaders;
+pub use seat::Seat;
 pub use table::{Table, Trace};
 pub use times::{RequestTimes, Times};
 pub use tries::Tries;

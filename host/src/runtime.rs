@@ -14,12 +14,13 @@ use bytes::Bytes;
 use crate::http::frames::FrameLimits;
 use crate::http::h1::RequestRules;
 use crate::http::hygiene::HygieneRules;
+use crate::http::proxy_status::ProxyStatus;
 use crate::http::reply::LocalReplies;
 use crate::keepalive::Keepalive;
 use crate::log_filter::LogFilter;
 use crate::observe::metrics::{HttpStats, ListenerHttpStats, TcpStats};
 use crate::observe::stats::Sharded;
-use crate::route::{ClusterRef, EnvoyHeaders, Table};
+use crate::route::{ClusterRef, EnvoyHeaders, Seat};
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
@@ -79,6 +80,19 @@ impl Snapshot {
     #[inline]
     pub fn maintenance(&self, index: usize) -> u64 {
         self.maintenance.get(index).map_or(0, Integer::get)
+    }
+
+    /// Where the tables of that name are in use: each connection manager has one of its own, which
+    /// knows the filters of its chain.
+    pub fn tables_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Seat> {
+        let chains = self
+            .listeners
+            .iter()
+            .flat_map(|listener| listener.chains.iter());
+        let managers = chains.filter_map(FilterChain::manager);
+        managers
+            .map(|manager| &manager.routes)
+            .filter(move |seat| **seat.load().name() == *name)
     }
 
     /// The cluster of that name.
@@ -253,6 +267,17 @@ pub struct Upgrade {
     pub filters: Option<(usize, Arc<[FilterSlot]>)>,
 }
 
+/// When access logs have entries before the end of a stream (`HcmAccessLogOptions`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EarlyLogs {
+    /// `flush_access_log_on_new_request`.
+    pub at_start: bool,
+    /// `flush_log_on_tunnel_successfully_established`.
+    pub at_tunnel: bool,
+    /// `access_log_flush_interval`.
+    pub interval: Option<Duration>,
+}
+
 /// The HTTP connection manager (`HttpConnectionManager`).
 pub struct ConnectionManager {
     /// `codec_type`.
@@ -304,7 +329,7 @@ pub struct ConnectionManager {
     /// `http2_protocol_options`.
     pub http2: Http2Settings,
     /// `route_config`.
-    pub routes: Arc<Table>,
+    pub routes: Seat,
     /// `http_filters`, in the order of the file.
     pub filters: Arc<[FilterSlot]>,
     /// Which configuration each filter has for a request without a route.
@@ -313,6 +338,10 @@ pub struct ConnectionManager {
     pub loggers: Arc<[FilterSlot]>,
     /// `access_log[].filter` by the index of the entry; empty where none has one.
     pub log_filters: Box<[Option<LogFilter>]>,
+    /// `access_log_options`: entries before the end of a stream.
+    pub early_logs: EarlyLogs,
+    /// `proxy_status_config`.
+    pub proxy_status: Option<ProxyStatus>,
     /// `local_reply_config`.
     pub local_replies: Option<LocalReplies>,
     /// `upgrade_configs`.

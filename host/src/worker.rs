@@ -14,8 +14,8 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::exchange::{Connection, Exchange, Protocol, Timing};
-use crate::log_filter::{LogFilter, Occasion};
+use crate::exchange::{Connection, Exchange, LogType, Protocol, Timing};
+use crate::log_filter::LogFilter;
 use crate::route::Scratch;
 use crate::runtime::Snapshot;
 use crate::upstream::Pools;
@@ -221,14 +221,13 @@ impl Worker {
         filters: &[Option<LogFilter>],
         desk: &mut Desk,
     ) {
+        desk.exchange.log_type = LogType::TcpConnectionEnd;
         desk.states.clear();
         desk.states.resize_with(loggers.len(), SlotState::default);
         for (index, (slot, state)) in loggers.iter().zip(&mut desk.states).enumerate() {
             let filter = filters.get(index).and_then(Option::as_ref);
             let random = &mut || self.random();
-            let is_logged = filter.is_none_or(|filter| {
-                filter.matches(&desk.exchange, Occasion::ConnectionEnd, random)
-            });
+            let is_logged = filter.is_none_or(|filter| filter.matches(&desk.exchange, random));
             if is_logged && slot.interest(Variant::BASE).wants.contains(Phases::LOG) {
                 self.filters.on_log(slot, state, &mut desk.exchange);
             }

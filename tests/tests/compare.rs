@@ -31,6 +31,8 @@ mod hcm;
 mod hcm_codecs;
 #[path = "compare/hcm_heads.rs"]
 mod hcm_heads;
+#[path = "compare/hcm_options.rs"]
+mod hcm_options;
 #[path = "compare/hcm_replies.rs"]
 mod hcm_replies;
 #[path = "compare/hops.rs"]
@@ -43,6 +45,8 @@ mod limits;
 mod local_reply;
 #[path = "compare/logs.rs"]
 mod logs;
+#[path = "compare/matchers.rs"]
+mod matchers;
 #[path = "compare/matching.rs"]
 mod matching;
 #[path = "compare/mirrors.rs"]
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         local_reply::group(),
         routing::group(),
         matching::group(),
+        matchers::group(),
         mutation::group(),
         mutation::most_specific(),
         hops::forwarding(),
@@ -101,6 +106,10 @@ fn main() -> ExitCode {
         hcm_codecs::response_heads(),
         hcm_replies::local_replies(),
         hcm_replies::log_filters(),
+        hcm_options::proxy_status(),
+        hcm_options::early(),
+        hcm_options::log_entries(),
+        hcm_options::reasons(),
         retries::group(),
         interim::group(),
         attempts::group(),

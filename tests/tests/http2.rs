@@ -108,6 +108,43 @@ fn frames_that_bring_nothing_are_limited() {
 }
 
 #[test]
+fn a_head_that_does_not_end_in_time_ends_the_connection() {
+    let template = SIMPLE.replace(
+        "          stat_prefix: ingress\n",
+        "          stat_prefix: ingress\n          request_headers_timeout: 0.2s\n",
+    );
+    let setup = Setup::for_template(&template);
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let block = frames::block(&frames::request("GET", "/"));
+    let begun = frames::frame(kind::HEADERS, flag::END_STREAM, 1, &block);
+    let whole = frames::frame(
+        kind::HEADERS,
+        flag::END_STREAM | flag::END_HEADERS,
+        1,
+        &block,
+    );
+    let (cut, _) = whole.split_at(whole.len() - 1);
+    for (count, bytes) in (1..).zip([&begun[..], cut]) {
+        let mut raw = open(&proxy);
+        raw.send(bytes);
+        let lines = raw.read_to_end();
+        assert!(lines.iter().any(|line| line == "[ended]"), "{lines:?}");
+        let [late] = stats(&proxy, "http.ingress.", ["downstream_rq_header_timeout"]);
+        assert_eq!(late, count);
+    }
+    let mut raw = open(&proxy);
+    raw.send(&begun);
+    raw.send(&frames::frame(
+        kind::CONTINUATION,
+        flag::END_HEADERS,
+        1,
+        &[],
+    ));
+    let (lines, lives) = raw.sync();
+    assert!(lives, "{lines:?}");
+}
+
+#[test]
 fn a_client_that_only_resets_is_let_go() {
     let setup = Setup::for_template(SIMPLE);
     let origin = Origin::start_on(setup.port("origin").unwrap());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Workshop;
-use super::manager::{http2_settings, request_rules};
+use super::manager::{early_logs, http2_settings, request_rules};
 use super::per_filter::Chain;
 use crate::config::Place;
 use crate::config::address::CidrRange;
@@ -20,7 +20,7 @@ use crate::config::scalar::Duration as WrittenDuration;
 use crate::limits;
 use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
-use crate::route::EnvoyHeaders;
+use crate::route::{EnvoyHeaders, Seat};
 use crate::runtime::{
     Cidr, Codec, ConnectionManager, FilterChain, HttpListener, Listener, ServerHeader, Service,
     Upgrade,
@@ -252,11 +252,13 @@ impl Workshop<'_> {
                 .or(written.stream_error_on_invalid_http_message)
                 .unwrap_or(false),
             http2: http2_settings(&http2),
-            routes: routes?,
+            routes: Seat::new(routes?),
             filters,
             variants: outermost.variants(),
             loggers,
             log_filters,
+            early_logs: early_logs(written),
+            proxy_status: self.proxy_status(written),
             local_replies,
             upgrades: upgrades.into(),
             stat_prefix: written.stat_prefix.clone(),

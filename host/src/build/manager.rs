@@ -44,6 +44,10 @@ use crate::route::{self, HeaderCondition, MetadataCondition, ResponseChanges};
 use crate::runtime::{Cidr, Http2Settings};
 use crate::values::{Fraction, Integer, Share as Portion, Values};
 
+mod options;
+
+pub(super) use options::early_logs;
+
 /// Envoy's status for a request whose client's address is demanded and not told.
 const NO_ADDRESS_STATUS: u16 = 403;
 /// Envoy's share of the interval between two pings that is added at random.
@@ -86,6 +90,8 @@ impl Workshop<'_> {
             user_agent,
             generate_request_id: written.generate_request_id.unwrap_or(true),
             preserve_external_request_id: written.preserve_external_request_id,
+            early: self.early_changes(written, place),
+            ignored_upgrades: self.ignored_upgrades(written, place),
             pack_trace_reason: written.request_id_extension.as_ref().is_none_or(|written| {
                 let RequestIdConfig::Uuid(uuid) = &written.typed_config;
                 uuid.pack_trace_reason.unwrap_or(true)
@@ -483,7 +489,7 @@ fn share(written: &RuntimeFilter, values: &Arc<Values>) -> Share {
     let percent = written.percent_sampled.unwrap_or_default();
     let portion = Portion::of(percent.numerator, percent.denominator.get());
     Share {
-        fraction: Fraction::new(portion, values, &written.runtime_key),
+        fraction: Fraction::of_numerator(portion, values, &written.runtime_key),
         independent: written.use_independent_randomness,
     }
 }
@@ -523,10 +529,15 @@ pub(super) fn name_format(written: Option<&HeaderKeyFormat>) -> NameFormat {
         Some(HeaderFormat::ProperCaseWords(_)) => NameFormat::Case(NameCase::Proper),
         Some(HeaderFormat::StatefulFormatter(formatter)) => {
             let StatefulFormatterConfig::PreserveCase(config) = &formatter.typed_config;
-            NameFormat::Kept(match config.formatter_type_on_envoy_headers {
+            let others = match config.formatter_type_on_envoy_headers {
                 FormatterTypeOnEnvoyHeaders::Default => NameCase::Lower,
                 FormatterTypeOnEnvoyHeaders::ProperCase => NameCase::Proper,
-            })
+            };
+            if config.forward_reason_phrase {
+                NameFormat::KeptWithReason(others)
+            } else {
+                NameFormat::Kept(others)
+            }
         }
     }
 }

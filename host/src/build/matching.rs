@@ -2,21 +2,43 @@
 
 use std::sync::Arc;
 
+use super::Workshop;
+use crate::config::Place;
 use crate::config::header::{HeaderMatchSpecifier, HeaderMatcher};
 use crate::config::matcher::{
     DoublePattern, MatchPattern, StringMatcher, ValueMatcher, ValuePattern,
 };
 use crate::config::route::{
-    CookieMatcher, MetadataMatcher, MetadataSegment, PathMatchConfig, PathSpecifier,
-    QueryParameterMatchSpecifier, QueryParameterMatcher, RouteMatch,
+    CookieMatcher, FilterStateMatch, FilterStateMatcher, MetadataMatcher, MetadataSegment,
+    PathMatchConfig, PathSpecifier, QueryParameterMatchSpecifier, QueryParameterMatcher,
+    RouteMatch,
 };
 use crate::config::scalar::RuntimeFractionalPercent;
 use crate::route::spec::{
-    CookieMatchSpec, HeaderMatchSpec, HeaderTestSpec, MatchSpec, MetadataMatchSpec, PathSpec,
-    QueryMatchSpec, QueryTestSpec, StringMatchSpec, StringPatternSpec, TlsMatchSpec,
-    ValueMatchSpec,
+    CookieMatchSpec, FilterStateSpec, HeaderMatchSpec, HeaderTestSpec, MatchSpec,
+    MetadataMatchSpec, PathSpec, QueryMatchSpec, QueryTestSpec, StringMatchSpec, StringPatternSpec,
+    TlsMatchSpec, ValueMatchSpec,
 };
 use crate::values::{Fraction, Share, Values};
+
+impl Workshop<'_> {
+    /// Warns about what has no effect.
+    pub(super) fn check_match(&mut self, written: &RouteMatch, place: Place<'_>) {
+        let kind = match written.path {
+            PathSpecifier::SafeRegex(_) => "'safe_regex', which has '(?i)'",
+            PathSpecifier::PathMatchPolicy(_) => "'path_match_policy'",
+            PathSpecifier::ConnectMatcher(_) => "'connect_matcher'",
+            PathSpecifier::Prefix(_)
+            | PathSpecifier::Path(_)
+            | PathSpecifier::PathSeparatedPrefix(_) => return,
+        };
+        if written.case_sensitive == Some(false) {
+            let message = format!("'case_sensitive' has no effect on {kind}");
+            self.diagnostics
+                .warning(place.field("case_sensitive"), message);
+        }
+    }
+}
 
 /// `values` are what runtime keys are looked up in.
 pub(super) fn matches(written: &RouteMatch, values: &Arc<Values>) -> MatchSpec {
@@ -50,6 +72,7 @@ pub(super) fn matches(written: &RouteMatch, values: &Arc<Values>) -> MatchSpec {
             validated: wanted.validated,
         }),
         dynamic_metadata: written.dynamic_metadata.iter().map(metadata).collect(),
+        filter_state: written.filter_state.iter().map(filter_state).collect(),
         ..MatchSpec::path(path)
     }
 }
@@ -65,6 +88,14 @@ fn cookie(written: &CookieMatcher) -> CookieMatchSpec {
         name: written.name.clone(),
         string: string(&written.string_match),
         invert_match: written.invert_match,
+    }
+}
+
+fn filter_state(written: &FilterStateMatcher) -> FilterStateSpec {
+    let FilterStateMatch::StringMatch(matcher) = &written.matcher;
+    FilterStateSpec {
+        key: written.key.clone(),
+        string: string(matcher),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Routes: `envoy.config.route.v3.RouteConfiguration` to [`Table`].
 
+use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::route::spec::{
 use crate::route::{AppendAction, Problem, Step, Table};
 
 mod actions;
+mod tree;
 
 /// What Envoy calls the requests of a virtual host that are in none of its `virtual_clusters`.
 const OTHER_REQUESTS: &str = "other";
@@ -71,10 +73,15 @@ impl Workshop<'_> {
         let before = self.diagnostics.error_count();
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
         let hosts = written.virtual_hosts.iter().enumerate();
+        let mut led_to: HashMap<usize, Vec<Place<'_>>> = HashMap::new();
         let virtual_hosts = hosts
             .map(|(index, host)| {
                 let place = place.field("virtual_hosts").index(index);
-                self.virtual_host(host, (chain, &filters), place)
+                let (spec, places) = self.virtual_host(host, (&mut *chain, &filters), place);
+                if host.matcher.is_some() {
+                    led_to.insert(index, places);
+                }
+                spec
             })
             .collect();
         let spec = TableSpec {
@@ -99,14 +106,7 @@ impl Workshop<'_> {
             Ok(_) => None,
             Err(errors) => {
                 for error in &errors {
-                    let place = error
-                        .path
-                        .steps()
-                        .iter()
-                        .fold(place, |place, step| match step {
-                            Step::Field(name) => place.field(name),
-                            Step::Index(index) => place.index(*index),
-                        });
+                    let place = place_of(error.path.steps(), place, &led_to);
                     let shown = self.diagnostics.error(place, error_chain(&error.problem));
                     if let Problem::UnknownCluster(name) = &error.problem
                         && let Some(near) = nearest(name, clusters.keys().map(String::as_str))
@@ -119,25 +119,40 @@ impl Workshop<'_> {
         }
     }
 
-    fn virtual_host(
+    /// With it come the places of the routes that its `matcher` leads to.
+    fn virtual_host<'p>(
         &mut self,
         written: &VirtualHost,
         (chain, outer): Filters<'_>,
-        place: Place<'_>,
-    ) -> VirtualHostSpec {
+        place: Place<'p>,
+    ) -> (VirtualHostSpec, Vec<Place<'p>>) {
         let filters = self.cors_level(chain, outer, written.cors.as_ref(), place);
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        let mut led_to = tree::Routes::default();
+        let matcher = written.matcher.as_ref().map(|matcher| {
+            let place = place.field("matcher");
+            if !written.routes.is_empty() {
+                let message = "'matcher' and 'routes' exclude each other";
+                self.diagnostics.error(place, message);
+            }
+            self.tree(matcher, (&mut *chain, &filters), place, &mut led_to)
+        });
         let routes = written.routes.iter().enumerate();
-        VirtualHostSpec {
+        let routes = routes.map(|(index, route)| {
+            let place = place.field("routes").index(index);
+            self.route(route, (&mut *chain, &filters), place)
+        });
+        let routes: Vec<RouteSpec> = routes.collect();
+        let spec = VirtualHostSpec {
             name: written.name.clone(),
             domains: written.domains.clone(),
-            routes: routes
-                .map(|(index, route)| {
-                    let place = place.field("routes").index(index);
-                    self.route(route, (chain, &filters), place)
-                })
-                .collect(),
+            routes: if matcher.is_some() {
+                led_to.specs
+            } else {
+                routes
+            },
+            matcher,
             request_headers,
             response_headers,
             require_tls: match written.require_tls {
@@ -157,7 +172,8 @@ impl Workshop<'_> {
                 .then(|| self.group_stats(written, OTHER_REQUESTS)),
             variants: filters.variants(),
             tries: self.host_tries(written, place),
-        }
+        };
+        (spec, led_to.places)
     }
 
     fn group_stats(&self, host: &VirtualHost, name: &str) -> Arc<Sharded<VirtualClusterStats>> {
@@ -178,6 +194,7 @@ impl Workshop<'_> {
         let filters = self.cors_level(chain, outer, cors, place.field("route"));
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        self.check_match(&written.r#match, place.field("match"));
         let action = match &written.action {
             RouteActionKind::Route(action) => {
                 ActionSpec::Forward(self.forward(action, (chain, &filters), place.field("route")))
@@ -269,6 +286,30 @@ impl Workshop<'_> {
         }
         built
     }
+}
+
+/// Where the steps of an error in a table lead. Routes that a `matcher` leads to are somewhere in it.
+fn place_of<'p>(
+    steps: &[Step],
+    outermost: Place<'p>,
+    led_to: &HashMap<usize, Vec<Place<'p>>>,
+) -> Place<'p> {
+    let (mut place, mut steps) = (outermost, steps);
+    if let [
+        Step::Field("virtual_hosts"),
+        Step::Index(host),
+        Step::Field("routes"),
+        Step::Index(route),
+        rest @ ..,
+    ] = steps
+        && let Some(of_route) = led_to.get(host).and_then(|places| places.get(*route))
+    {
+        (place, steps) = (*of_route, rest);
+    }
+    steps.iter().fold(place, |place, step| match step {
+        Step::Field(name) => place.field(name),
+        Step::Index(index) => place.index(*index),
+    })
 }
 
 const fn append_action(written: HeaderAppendAction) -> AppendAction {

@@ -269,7 +269,7 @@ fn load(args: &CheckArgs) -> anyhow::Result<Option<Vec<Routing>>> {
             Some(Routing {
                 listener: listener.name.to_string(),
                 written,
-                table: Arc::clone(&http.manager.routes),
+                table: Arc::clone(&http.manager.routes.load()),
                 snapshot: Arc::clone(&built.snapshot),
                 lines,
             })

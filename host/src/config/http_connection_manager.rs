@@ -6,7 +6,9 @@ use crate::config::access_log::AccessLog;
 use crate::config::address::CidrRange;
 use crate::config::client_address::OriginalIpDetection;
 use crate::config::filter::HttpFilter;
+use crate::config::header::HeaderValueOption;
 use crate::config::local_reply::LocalReplyConfig;
+use crate::config::matcher::StringMatcher;
 use crate::config::protocol::{Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions};
 use crate::config::route::RouteConfiguration;
 use crate::config::scalar::Duration;
@@ -149,6 +151,21 @@ pub struct HttpConnectionManager {
     /// false by default.
     #[serde(default)]
     pub stream_error_on_invalid_http_message: Option<bool>,
+    /// Whether and how responses say in `proxy-status` what went wrong; not by default.
+    #[serde(default)]
+    pub proxy_status_config: Option<ProxyStatusConfig>,
+    /// Changes to the heads of requests before anything else is done to them.
+    #[serde(default)]
+    pub early_header_mutation_extensions: Vec<EarlyHeaderMutation>,
+    /// Entries of access logs before the end of a stream; none by default.
+    #[serde(default)]
+    pub access_log_options: Option<HcmAccessLogOptions>,
+    /// Older form of `access_log_options.access_log_flush_interval`.
+    #[serde(default)]
+    pub access_log_flush_interval: Option<Duration>,
+    /// Older form of `access_log_options.flush_access_log_on_new_request`.
+    #[serde(default)]
+    pub flush_access_log_on_new_request: bool,
     /// How responses look that the proxy makes itself.
     #[serde(default)]
     pub local_reply_config: Option<LocalReplyConfig>,
@@ -172,6 +189,115 @@ impl HttpConnectionManager {
 pub enum RouteSpecifier {
     /// Here.
     RouteConfig(RouteConfiguration),
+}
+
+/// `HttpConnectionManager.HcmAccessLogOptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions"
+)]
+pub struct HcmAccessLogOptions {
+    /// Time between two entries of a stream that lasts; none by default.
+    #[serde(default)]
+    pub access_log_flush_interval: Option<Duration>,
+    /// Whether there is an entry when a request begins.
+    #[serde(default)]
+    pub flush_access_log_on_new_request: bool,
+    /// Whether there is one when a tunnel is open.
+    #[serde(default)]
+    pub flush_log_on_tunnel_successfully_established: bool,
+}
+
+/// `HttpConnectionManager.ProxyStatusConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ProxyStatusConfig"
+)]
+pub struct ProxyStatusConfig {
+    /// Whether the details of the response are left out.
+    #[serde(default)]
+    pub remove_details: bool,
+    /// Whether the reason of a connection's end is left out of them.
+    #[serde(default)]
+    pub remove_connection_termination_details: bool,
+    /// Whether the response flags are left out of them.
+    #[serde(default)]
+    pub remove_response_flags: bool,
+    /// Whether the response has the status that RFC 9209 recommends.
+    #[serde(default)]
+    pub set_recommended_response_code: bool,
+    /// What the proxy calls itself; `server_name` by default.
+    #[serde(default, rename = "oneof:proxy_name")]
+    pub proxy_name: Option<ProxyName>,
+}
+
+/// `ProxyStatusConfig.proxy_name`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyName {
+    /// Whether `node.id` is the name.
+    UseNodeId(bool),
+    /// By this.
+    LiteralProxyName(String),
+}
+
+/// An entry of `early_header_mutation_extensions`: an `envoy.config.core.v3.TypedExtensionConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct EarlyHeaderMutation {
+    /// Any name.
+    pub name: String,
+    /// The extension.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: EarlyHeaderMutationConfig,
+}
+
+/// The early changes that there are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:early header mutation")]
+pub enum EarlyHeaderMutationConfig {
+    /// One after another.
+    #[serde(
+        rename = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    )]
+    HeaderMutation(EarlyHeaderMutations),
+}
+
+/// `envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation")]
+pub struct EarlyHeaderMutations {
+    /// The changes.
+    pub mutations: Vec<EarlyMutation>,
+}
+
+/// `envoy.config.common.mutation_rules.v3.HeaderMutation`, of the head of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.common.mutation_rules.v3.HeaderMutation")]
+pub struct EarlyMutation {
+    /// The change.
+    #[serde(rename = "oneof:action")]
+    pub action: EarlyMutationAction,
+}
+
+/// `HeaderMutation.action`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlyMutationAction {
+    /// Remove all fields of that name.
+    Remove(String),
+    /// Add a field.
+    Append(HeaderValueOption),
+    /// Remove all fields whose names match.
+    RemoveOnMatch(RemoveOnMatch),
+}
+
+/// `envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch")]
+pub struct RemoveOnMatch {
+    /// What the name must be.
+    pub key_matcher: StringMatcher,
 }
 
 /// `HttpConnectionManager.CodecType`.

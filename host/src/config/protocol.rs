@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::matcher::StringMatcher;
 use crate::config::scalar::{Duration, Percent};
 
 /// `envoy.config.core.v3.HttpProtocolOptions`, for clients.
@@ -90,6 +91,9 @@ pub struct Http1ProtocolOptions {
     /// In place of `stream_error_on_invalid_http_message`.
     #[serde(default)]
     pub override_stream_error_on_invalid_http_message: Option<bool>,
+    /// Which `upgrade` is taken for none.
+    #[serde(default)]
+    pub ignore_http_11_upgrade: Vec<StringMatcher>,
     /// Which of Envoy's parsers; no effect.
     #[serde(default)]
     pub use_balsa_parser: Option<bool>,
@@ -150,6 +154,9 @@ pub enum StatefulFormatterConfig {
     rename = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
 )]
 pub struct PreserveCaseFormatterConfig {
+    /// Whether the reason phrase of an upstream's response is the client's too.
+    #[serde(default)]
+    pub forward_reason_phrase: bool,
     /// How names are spelled that the proxy adds.
     #[serde(default)]
     pub formatter_type_on_envoy_headers: FormatterTypeOnEnvoyHeaders,

@@ -14,15 +14,22 @@ use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPer
 
 mod hash_policy;
 mod matching;
+mod tree;
 
 pub use hash_policy::{
-    ConnectionProperties, Cookie, CookieAttribute, HashPolicy, HashPolicySpecifier, HeaderHash,
-    QueryParameterHash,
+    ConnectionProperties, Cookie, CookieAttribute, FilterStateHash, HashPolicy,
+    HashPolicySpecifier, HeaderHash, QueryParameterHash,
 };
 pub use matching::{
-    ConnectMatcher, CookieMatcher, MetadataMatcher, MetadataPathSegment, MetadataSegment,
-    PathMatchConfig, PathMatchPolicy, PathRewriteConfig, PathRewritePolicy, TlsContextMatchOptions,
-    UriTemplateMatchConfig, UriTemplateRewriteConfig,
+    ConnectMatcher, CookieMatcher, FilterStateMatch, FilterStateMatcher, MetadataMatcher,
+    MetadataPathSegment, MetadataSegment, PathMatchConfig, PathMatchPolicy, PathRewriteConfig,
+    PathRewritePolicy, TlsContextMatchOptions, UriTemplateMatchConfig, UriTemplateRewriteConfig,
+};
+pub use tree::{
+    FieldMatcher, HeaderMatchInput, MatchInput, MatchInputConfig, MatchMap, MatchedRoutes, Matcher,
+    MatcherList, MatcherTree, MatcherType, OnMatch, Predicate, PredicateList, PredicateType,
+    QueryParameterMatchInput, RouteActionExtension, RouteList, SinglePredicate, Then, TreeType,
+    ValueMatch, XdsGoogleRe2, XdsMatchPattern, XdsRegexMatcher, XdsStringMatcher,
 };
 
 /// `envoy.config.route.v3.RouteConfiguration`.
@@ -88,6 +95,9 @@ pub struct VirtualHost {
     /// The routes; the first that matches is taken.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// What leads to routes, in place of a list of them.
+    #[serde(default)]
+    pub matcher: Option<Matcher>,
     /// Which requests that came in clear text are sent to `https`.
     #[serde(default)]
     pub require_tls: TlsRequirementType,
@@ -137,6 +147,18 @@ pub struct VirtualHost {
     /// Older form of `request_body_buffer_limit`.
     #[serde(default)]
     pub per_request_buffer_limit_bytes: Option<u32>,
+}
+
+impl VirtualHost {
+    /// All routes, also those that `matcher` leads to, in the order in which they are written.
+    #[must_use]
+    pub fn all_routes(&self) -> Vec<&Route> {
+        let mut routes: Vec<&Route> = self.routes.iter().collect();
+        if let Some(matcher) = &self.matcher {
+            matcher.routes(&mut routes);
+        }
+        routes
+    }
 }
 
 /// `envoy.config.route.v3.VirtualHost.TlsRequirementType`.
@@ -252,6 +274,9 @@ pub struct RouteMatch {
     /// The cookies.
     #[serde(default)]
     pub cookies: Vec<CookieMatcher>,
+    /// What filters left as the filter state.
+    #[serde(default)]
+    pub filter_state: Vec<FilterStateMatcher>,
 }
 
 /// `RouteMatch.path_specifier`.

@@ -21,6 +21,16 @@ pub enum NameFormat {
     Case(NameCase),
     /// As they came (`preserve_case`); those that the proxy adds are of this case.
     Kept(NameCase),
+    /// The same, and the reason phrase of a response too (`forward_reason_phrase`).
+    KeptWithReason(NameCase),
+}
+
+impl NameFormat {
+    /// Whether names are kept as they came.
+    #[must_use]
+    pub const fn is_kept(self) -> bool {
+        matches!(self, Self::Kept(_) | Self::KeptWithReason(_))
+    }
 }
 
 impl Default for NameFormat {
@@ -57,6 +67,8 @@ pub(super) struct Spellings {
     ends: Vec<usize>,
     /// The case of names that did not come.
     pub(super) others: NameCase,
+    /// The reason phrase, where it is kept.
+    pub(super) reason: Option<Vec<u8>>,
 }
 
 impl Spellings {
@@ -65,12 +77,16 @@ impl Spellings {
             bytes: Vec::new(),
             ends: Vec::new(),
             others,
+            reason: None,
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        if let Some(reason) = &mut self.reason {
+            reason.clear();
+        }
     }
 
     /// Takes note of a name as it came.

@@ -358,12 +358,14 @@ impl Http1<'_> {
             reader.expect(head.body, manager.rules.limits);
         }
         let writer = H1Writer::new(write_half, &mut out, manager.http1_trailers);
+        let routes = manager.routes.load();
         let around = Surroundings {
             worker: self.worker,
             snapshot: &snapshot,
             listener: self.listener,
             manager,
             stats,
+            routes: &routes,
             old_at: self.old_at,
         };
         let chain = Chain::new(self.worker, manager, &mut desk.exchange, &mut desk.states);

@@ -26,6 +26,7 @@ use super::reply::{Reply, decimal};
 use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Stream, Surroundings, Tunnel};
 use crate::clock;
+use crate::exchange::LogType;
 use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
 use crate::upstream::{ClusterStats, Release};
@@ -164,6 +165,11 @@ impl Conversation<'_> {
             }
         }
         let (deadline, late) = limits.next();
+        while let Some(at) = limits.next_log(deadline) {
+            ready!(stream.timer.poll(cx, Some(at)));
+            limits.logged(clock::now());
+            stream.chain.log(LogType::DownstreamPeriodic);
+        }
         let timer = stream.timer.poll(cx, deadline);
         timer.map(|()| Err(limits.error(late)))
     }
@@ -400,6 +406,9 @@ impl Conversation<'_> {
         self.download = self.head_came(stream, answer, now)?;
         if stream.opens_tunnel() && matches!(self.download, Download::Body(_)) {
             limits.tunnel_opened();
+            if stream.around.manager.early_logs.at_tunnel {
+                stream.chain.log(LogType::TunnelEstablished);
+            }
             // Its bytes are nothing that could be sent again.
             self.attempts.kept.forget();
             self.upload = Upload::Running(Pump::new(Direction::Request));

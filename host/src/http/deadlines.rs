@@ -30,6 +30,9 @@ pub(super) struct Deadlines {
     received: Option<Instant>,
     /// Status of the reply to a request that took too long.
     late_status: u16,
+    /// How often access logs have an entry meanwhile (`access_log_flush_interval`).
+    log_every: Option<Duration>,
+    log: Option<Instant>,
 }
 
 /// The deadlines of a try.
@@ -59,6 +62,7 @@ impl Deadlines {
         // Later than the start where the body was held back until it was there.
         let received = stream.chain.exchange.timing.request_received;
         let idle_after = stream.idle_timeout();
+        let log_every = stream.around.manager.early_logs.interval;
         let mut limits = Self {
             times,
             route: None,
@@ -70,6 +74,8 @@ impl Deadlines {
             attempt: Attempt::default(),
             received: None,
             late_status,
+            log_every,
+            log: after(started, log_every),
         };
         if let Some(at) = received.or_else(|| stream.tunnel.map(|_| started)) {
             limits.request_ended(at);
@@ -155,6 +161,17 @@ impl Deadlines {
             }
         }
         first
+    }
+
+    /// When access logs have an entry next, where that is before the stream has to end.
+    pub(super) fn next_log(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let before = |at: &Instant| deadline.is_none_or(|deadline| *at < deadline);
+        self.log.filter(before)
+    }
+
+    /// Access logs have had an entry.
+    pub(super) fn logged(&mut self, now: Instant) {
+        self.log = after(now, self.log_every);
     }
 
     /// The error of a deadline that has come.

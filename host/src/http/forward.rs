@@ -579,7 +579,8 @@ async fn over_http1(
     let cluster = Arc::clone(&attempts.cluster);
     let spec = cluster.spec();
     let exchange = &mut *stream.chain.exchange;
-    if let kept @ NameFormat::Kept(_) = spec.http1_names {
+    let kept = spec.http1_names;
+    if kept.is_kept() {
         // The names of the response; those of the request are the client's.
         exchange.response.spell(kept);
     }
@@ -611,7 +612,8 @@ pub(super) fn open_http1<'io>(
     spec: &ClusterSpec,
 ) -> Option<UpstreamSide<'io>> {
     match spec.http1_names {
-        NameFormat::Case(NameCase::Lower) | NameFormat::Kept(_) => {}
+        NameFormat::Case(NameCase::Lower) | NameFormat::Kept(_) | NameFormat::KeptWithReason(_) => {
+        }
         NameFormat::Case(case) => request.spell_unkept(case),
     }
     let form = if spec.http1_absolute_target {

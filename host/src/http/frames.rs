@@ -50,6 +50,10 @@ pub(super) struct FrameWatch {
     priorities: u64,
     window_updates: u64,
     data_sent: u64,
+    /// Whether a head has begun whose last frame has not.
+    head_open: bool,
+    /// Whether the frame that came last is a part of a head.
+    is_head: bool,
 }
 
 impl FrameWatch {
@@ -65,7 +69,15 @@ impl FrameWatch {
             priorities: 0,
             window_updates: 0,
             data_sent: 0,
+            head_open: false,
+            is_head: false,
         }
+    }
+
+    /// Whether the client is in the middle of a head: nothing else can come before its end (RFC 9113
+    /// §6.10).
+    pub(super) const fn is_in_head(&self) -> bool {
+        self.head_open || (self.is_head && self.received.skip > 0)
     }
 
     /// Takes note of bytes that the client sent.
@@ -89,6 +101,10 @@ impl FrameWatch {
     }
 
     fn count(&mut self, frame: FrameHead) -> Result<(), Flood> {
+        self.is_head = matches!(frame.kind, FrameHead::HEADERS | FrameHead::CONTINUATION);
+        if self.is_head {
+            self.head_open = !frame.ends_head();
+        }
         match frame.kind {
             FrameHead::DATA | FrameHead::HEADERS | FrameHead::CONTINUATION => {
                 if frame.kind == FrameHead::HEADERS && frame.stream > self.last_stream {
@@ -148,6 +164,11 @@ impl FrameHead {
             flags,
             stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
         }
+    }
+
+    /// Whether the head ends with it.
+    const fn ends_head(self) -> bool {
+        self.flags & 4 != 0
     }
 
     /// Whether it is the last of its stream.
@@ -245,6 +266,24 @@ mod tests {
                 .received(&frame(FrameHead::DATA, 1, stream, 0))
                 .unwrap();
         }
+    }
+
+    #[test]
+    fn a_head_lasts_from_its_first_frame_to_the_end_of_its_last() {
+        let mut watch = watch();
+        let mut receive = |bytes: &[u8]| {
+            watch.received(bytes).unwrap();
+            watch.is_in_head()
+        };
+        let whole = frame(FrameHead::HEADERS, 4, 1, 9);
+        assert!(!receive(&whole));
+        assert!(!receive(&whole[..8]));
+        assert!(receive(&whole[8..12]));
+        assert!(!receive(&whole[12..]));
+        assert!(receive(&frame(FrameHead::HEADERS, 0, 3, 9)));
+        assert!(receive(&frame(FrameHead::CONTINUATION, 0, 3, 9)));
+        assert!(!receive(&frame(FrameHead::CONTINUATION, 4, 3, 0)));
+        assert!(!receive(&frame(FrameHead::DATA, 0, 3, 9)[..12]));
     }
 
     #[test]

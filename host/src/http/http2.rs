@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use h2::server::{Connection as H2, SendResponse};
@@ -41,6 +41,8 @@ use crate::worker::Worker;
 /// its frames.
 struct Prefixed {
     watch: FrameWatch,
+    /// Since when the client is in the middle of a head; not looked at where that may last.
+    head_since: Option<Rc<Cell<Option<Instant>>>>,
     prefix: BytesMut,
     socket: Socket,
 }
@@ -60,6 +62,10 @@ impl AsyncRead for Prefixed {
         }
         let read = into.filled().get(before..).unwrap_or_default();
         let counted = self.watch.received(read);
+        if let Some(since) = &self.head_since {
+            let is_in_head = self.watch.is_in_head();
+            since.set(is_in_head.then(|| since.get().unwrap_or_else(clock::now)));
+        }
         // Not a failure of the transport, which the caller tells by this.
         Poll::Ready(counted.map_err(|flood| io::Error::new(io::ErrorKind::InvalidData, flood)))
     }
@@ -137,6 +143,7 @@ async fn handshake(
     listener: &HttpListener,
     socket: Socket,
     prefix: BytesMut,
+    head_since: Option<Rc<Cell<Option<Instant>>>>,
 ) -> Result<H2<Prefixed, Bytes>, h2::Error> {
     let manager = &listener.manager;
     let settings = manager.http2;
@@ -154,6 +161,7 @@ async fn handshake(
     codec
         .handshake(Prefixed {
             watch: FrameWatch::new(settings.frames),
+            head_since,
             prefix,
             socket,
         })
@@ -174,7 +182,9 @@ pub(super) async fn serve(
     let stats = manager.stats.shard(worker.index);
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
-    let shaken = timer.limit(idle, handshake(listener, socket, prefix)).await;
+    let head_since = manager.request_headers_timeout.map(|_| Rc::default());
+    let shaking = handshake(listener, socket, prefix, head_since.clone());
+    let shaken = timer.limit(idle, shaking).await;
     let mut http2 = match shaken {
         Some(Ok(http2)) => http2,
         Some(Err(_)) => return stats.downstream_cx_protocol_error.inc(),
@@ -186,6 +196,7 @@ pub(super) async fn serve(
     let mut silent =
         std::pin::pin!(until_silent(settings.keepalive, pings, || worker.random_fraction()));
     let mut drained = std::pin::pin!(worker.drain().started());
+    let mut head_timer = Timer::default();
     // When the first GOAWAY was sent. A client without streams may take a while to answer it.
     let mut closing: Option<Instant> = None;
     loop {
@@ -215,6 +226,11 @@ pub(super) async fn serve(
                 }
                 None => break,
             },
+            // Behind what reads, which knows since when.
+            () = poll_fn(|cx| poll_late_head(cx, &mut head_timer, head_since.as_deref(), manager.request_headers_timeout)), if head_since.is_some() => {
+                stats.downstream_rq_header_timeout.inc();
+                break;
+            }
             () = streams.ended.notified(), if streams.active.get() > 0 => {
                 if streams.resets.get().too_many() {
                     stats.downstream_rq_too_many_premature_resets.inc();
@@ -239,6 +255,19 @@ pub(super) async fn serve(
         }
     }
     flush_end(http2, &mut timer, listener).await;
+}
+
+/// Ready when a head has taken too long.
+fn poll_late_head(
+    cx: &mut Context<'_>,
+    timer: &mut Timer,
+    since: Option<&Cell<Option<Instant>>>,
+    timeout: Option<Duration>,
+) -> Poll<()> {
+    match since.and_then(Cell::get) {
+        Some(since) => timer.poll(cx, after(since, timeout)),
+        None => Poll::Pending,
+    }
 }
 
 /// Waits until then; for ever without a time.
@@ -319,12 +348,14 @@ async fn stream(
     let snapshot = worker.snapshot();
     let stats = manager.stats.shard(worker.index);
     count_start(stats, Protocol::Http2);
+    let routes = manager.routes.load();
     let around = Surroundings {
         worker: &worker,
         snapshot: &snapshot,
         listener: &listener,
         manager,
         stats,
+        routes: &routes,
         old_at: None,
     };
     let mut timer = Timer::default();

@@ -12,6 +12,7 @@ use super::h1::head::is_host_and_port;
 use super::path::{Normalized, PathRules};
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known, Name};
+use crate::route::{RequestChanges, TextCondition};
 use crate::runtime::{Cidr, ConnectionManager, ServerHeader};
 
 /// Envoy refuses a `connection` header that names more fields than this.
@@ -45,6 +46,10 @@ pub struct HygieneRules {
     pub generate_request_id: bool,
     /// `preserve_external_request_id`.
     pub preserve_external_request_id: bool,
+    /// `early_header_mutation_extensions`.
+    pub early: RequestChanges,
+    /// `http_protocol_options.ignore_http_11_upgrade`.
+    pub ignored_upgrades: Box<[TextCondition]>,
     /// `request_id_extension.pack_trace_reason`: an identifier says whether its request is traced.
     pub pack_trace_reason: bool,
 }
@@ -101,10 +106,13 @@ pub(crate) enum Asks {
 }
 
 /// Makes the head of a request one message of one hop: repeated fields are joined, and those of the
-/// hop before are taken out.
-pub(crate) fn end_of_hop(headers: &mut Headers) -> Result<Asks, Refusal> {
+/// hop before are taken out. An `upgrade` to one of `ignored` is taken for none.
+pub(crate) fn end_of_hop(
+    headers: &mut Headers,
+    ignored: &[TextCondition],
+) -> Result<Asks, Refusal> {
     headers.join_repeated(Known::joins_in_request);
-    let asks = remove_hop_by_hop(headers)?;
+    let asks = remove_hop_by_hop(headers, ignored)?;
     if headers
         .known(Known::Referer)
         .is_some_and(|referer| !is_reference(referer))
@@ -228,13 +236,14 @@ fn split_port(host: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Cleans the head of a request of what its client may not say, and adds what the upstream is to
-/// know. `id` is the random number that a new `x-request-id` is made of.
+/// know. `internal_only` are fields that only internal clients may send. `id` is the random number that a new `x-request-id` is made of.
 ///
 /// # Errors
 /// The status to refuse the request with, where it does not tell its client's address.
 pub(crate) fn request(
     manager: &ConnectionManager,
     exchange: &mut Exchange,
+    internal_only: &[Name],
     id: u128,
 ) -> Result<(), u16> {
     let rules = &manager.hygiene;
@@ -259,7 +268,7 @@ pub(crate) fn request(
     };
     remove_control_headers(headers, keep_cert, internal, edge);
     if !internal {
-        for name in manager.routes.internal_only_headers() {
+        for name in internal_only {
             headers.remove(name);
         }
     }
@@ -293,7 +302,7 @@ fn introduce(agent: &UserAgent, headers: &mut Headers) {
 }
 
 /// Takes hop-by-hop fields out.
-fn remove_hop_by_hop(headers: &mut Headers) -> Result<Asks, Refusal> {
+fn remove_hop_by_hop(headers: &mut Headers, ignored: &[TextCondition]) -> Result<Asks, Refusal> {
     let mut upgrade = false;
     let mut h2c = false;
     if headers.has(Known::Connection) {
@@ -322,7 +331,7 @@ fn remove_hop_by_hop(headers: &mut Headers) -> Result<Asks, Refusal> {
         let value = headers.known(Known::Upgrade).unwrap_or_default();
         // An offer of h2c may be ignored (RFC 9110 §7.8); the request goes on as HTTP/1.1.
         h2c |= value.eq_ignore_ascii_case(b"h2c");
-        upgrade = !h2c;
+        upgrade = !h2c && !ignored.iter().any(|ignored| ignored.matches(value));
     }
     let trailers = headers
         .known_all(Known::Te)
@@ -548,6 +557,9 @@ pub(crate) fn response(manager: &ConnectionManager, exchange: &mut Exchange, dat
     if wanted && let Some(id) = exchange.request.known(Known::XRequestId) {
         headers.set_known(Known::XRequestId, id);
     }
+    if let Some(proxy_status) = &manager.proxy_status {
+        proxy_status.apply(exchange);
+    }
 }
 
 #[cfg(test)]
@@ -587,7 +599,7 @@ mod tests {
             ("expect", "100-Continue"),
             ("x-kept", "1"),
         ]);
-        assert_eq!(remove_hop_by_hop(&mut headers), Ok(Asks::Nothing));
+        assert_eq!(remove_hop_by_hop(&mut headers, &[]), Ok(Asks::Nothing));
         // Whose `expect` it is to answer is not known here.
         assert_eq!(names(&headers), ["te", "expect", "x-kept"]);
         assert_eq!(headers.known(Known::Te), Some(&b"trailers"[..]));
@@ -597,7 +609,7 @@ mod tests {
     fn connection_may_not_name_what_must_stay() {
         for name in ["content-length", "X-Forwarded-For", ":path", "bad name"] {
             let mut headers = head(&[("connection", name)]);
-            let refused = remove_hop_by_hop(&mut headers);
+            let refused = remove_hop_by_hop(&mut headers, &[]);
             assert_eq!(refused, Err(Refusal::ConnectionHeader), "{name}");
         }
     }
@@ -605,14 +617,14 @@ mod tests {
     #[test]
     fn upgrades_are_seen_and_h2c_is_ignored() {
         let mut websocket = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(remove_hop_by_hop(&mut websocket), Ok(Asks::Upgrade));
+        assert_eq!(remove_hop_by_hop(&mut websocket, &[]), Ok(Asks::Upgrade));
         let fields = [
             ("connection", "Upgrade, HTTP2-Settings"),
             ("upgrade", "h2c"),
             ("http2-settings", "A"),
         ];
         let mut h2c = head(&fields);
-        assert_eq!(remove_hop_by_hop(&mut h2c), Ok(Asks::Nothing));
+        assert_eq!(remove_hop_by_hop(&mut h2c, &[]), Ok(Asks::Nothing));
         assert!(h2c.is_empty());
     }
 
@@ -680,6 +692,8 @@ mod tests {
             generate_request_id: true,
             preserve_external_request_id: false,
             pack_trace_reason: true,
+            early: RequestChanges::default(),
+            ignored_upgrades: Box::default(),
         }
     }
 

@@ -16,10 +16,9 @@ use super::io::{Frame, Reader};
 use super::pump::Direction;
 use super::reply::Reply;
 use crate::clock;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, LogType};
 use crate::headers::{Headers, Known};
 use crate::limits;
-use crate::log_filter::Occasion;
 use crate::runtime::ConnectionManager;
 use crate::variant::{Variant, Variants};
 use crate::wasm::{
@@ -603,17 +602,8 @@ impl<'a> Chain<'a> {
     /// The last phases: the log hooks of filters and access logs, then the end of their states.
     pub(crate) fn finish(&mut self) {
         let worker = self.worker;
-        for index in 0..self.states.len() {
-            let Some((slot, state)) = self.slot(index) else {
-                continue;
-            };
-            if !state.interest(slot).wants.contains(Phases::LOG) || !self.is_logged(index) {
-                continue;
-            }
-            if let Some(state) = self.states.get_mut(index) {
-                worker.filters.on_log(slot, state, self.exchange);
-            }
-        }
+        self.exchange.log_type = LogType::DownstreamEnd;
+        self.log_to(0..self.states.len());
         for index in 0..self.states.len() {
             let Some((slot, _)) = self.slot(index) else {
                 continue;
@@ -624,17 +614,35 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// An entry of the access logs before the end. Filters with a log phase see the end alone.
+    pub(crate) fn log(&mut self, kind: LogType) {
+        self.exchange.log_type = kind;
+        self.log_to(self.filters.len()..self.states.len());
+        self.exchange.log_type = LogType::NotSet;
+    }
+
+    fn log_to(&mut self, slots: Range<usize>) {
+        let worker = self.worker;
+        for index in slots {
+            let Some((slot, state)) = self.slot(index) else {
+                continue;
+            };
+            if !state.interest(slot).wants.contains(Phases::LOG) || !self.is_logged(index) {
+                continue;
+            }
+            if let Some(state) = self.states.get_mut(index) {
+                worker.filters.on_log(slot, state, self.exchange);
+            }
+        }
+    }
+
     /// Whether the slot, where it is an access log's, has an entry for this stream.
     fn is_logged(&self, index: usize) -> bool {
         let logger = index.checked_sub(self.filters.len());
         let filter = logger
             .and_then(|logger| self.manager.log_filters.get(logger))
             .and_then(Option::as_ref);
-        filter.is_none_or(|filter| {
-            filter.matches(self.exchange, Occasion::StreamEnd, &mut || {
-                self.worker.random()
-            })
-        })
+        filter.is_none_or(|filter| filter.matches(self.exchange, &mut || self.worker.random()))
     }
 
     /// What a slot wants of this stream.

@@ -4,9 +4,10 @@
 //! beginning of the next on the same stream: it goes through the chain and gets a log line like any
 //! other. Does not own which responses are followed (`route::InternalRedirects`).
 
+use super::choice::{duration, match_route};
 use super::h1::MethodKind;
 use super::phases::Whole;
-use super::stream::{Stream, count_start, duration, match_route};
+use super::stream::{Stream, count_start};
 use crate::clock;
 use crate::exchange::Timing;
 use crate::headers::{Headers, Known};

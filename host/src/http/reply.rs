@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::exchange::{Exchange, Flags, grpc_status_of};
 use crate::headers::{Known, Name, NameFormat};
-use crate::log_filter::{LogFilter, Occasion};
+use crate::log_filter::LogFilter;
 use crate::observe::format::BodyFormat;
 use crate::route::ResponseChanges;
 use crate::worker::Worker;
@@ -205,11 +205,10 @@ impl Reply {
             .map(<[u8]>::to_vec);
         let body_before = self.body.clone();
         let mut random = || worker.random();
-        let mapper = replies.mappers.iter().find(|mapper| {
-            mapper
-                .filter
-                .matches(exchange, Occasion::Reply, &mut random)
-        });
+        let mapper = replies
+            .mappers
+            .iter()
+            .find(|mapper| mapper.filter.matches(exchange, &mut random));
         if let Some(mapper) = mapper {
             if let Some(body) = &mapper.body {
                 self.body = body.clone();

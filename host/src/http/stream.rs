@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::choice::{duration, match_route, variants};
 use super::downstream::Downstream;
 use super::error::{Error, Kind, Side};
 use super::forward;
@@ -26,13 +27,12 @@ use super::reply::{Reply, decimal, is_grpc};
 use super::side::Asked;
 use super::timer::{Timer, after};
 use crate::clock;
-use crate::exchange::{Exchange, Flags, Protocol, RouteKind};
+use crate::exchange::{Exchange, Flags, LogType, Protocol};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::observe::metrics::{HttpStats, VirtualClusterStats};
 use crate::observe::stats::Sharded;
-use crate::route::{self, Action, Facts, Followed, NewCookies, Pick, Route};
+use crate::route::{self, Action, Followed, NewCookies, Pick, Route, Table};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
-use crate::variant::Variants;
 use crate::wasm::Upstream;
 use crate::worker::Worker;
 
@@ -44,6 +44,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) listener: &'a HttpListener,
     pub(crate) manager: &'a ConnectionManager,
     pub(crate) stats: &'a HttpStats,
+    /// The table that the request began with: it keeps it, whatever comes meanwhile.
+    pub(crate) routes: &'a Table,
     /// When the connection is old enough to be ended (`max_connection_duration`).
     pub(crate) old_at: Option<Instant>,
 }
@@ -206,6 +208,9 @@ impl<'a, 'io> Stream<'a, 'io> {
             self.answer_expectation().await?;
         }
         self.admit()?;
+        if self.around.manager.early_logs.at_start {
+            self.chain.log(LogType::DownstreamStart);
+        }
         loop {
             self.chain_started = true;
             let choice = match self.filter_request().await? {
@@ -241,7 +246,8 @@ impl<'a, 'io> Stream<'a, 'io> {
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
         let manager = self.around.manager;
-        let asks = hygiene::end_of_hop(&mut exchange.request);
+        let rules = &manager.hygiene;
+        let asks = hygiene::end_of_hop(&mut exchange.request, &rules.ignored_upgrades);
         let asks = asks.map_err(|refusal| match refusal {
             Refusal::ConnectionHeader => Kind::ConnectionHeader,
             Refusal::MissingHost => {
@@ -255,13 +261,17 @@ impl<'a, 'io> Stream<'a, 'io> {
         }
         settle_path(self.around, request)?;
         let local_port = exchange.connection.local.port();
-        hygiene::normalize_host(&manager.hygiene, request, local_port);
-        let id = if manager.hygiene.generate_request_id {
+        hygiene::normalize_host(rules, request, local_port);
+        if !rules.early.is_empty() {
+            worker.with_scratch(|scratch| rules.early.apply(exchange, scratch));
+        }
+        let id = if rules.generate_request_id {
             worker.random_wide()
         } else {
             0
         };
-        let cleaned = hygiene::request(manager, exchange, id);
+        let internal_only = self.around.routes.internal_only_headers();
+        let cleaned = hygiene::request(manager, exchange, internal_only, id);
         // Envoy routes nothing whose protocol is not known yet, and its log says so.
         if cleaned.is_ok() || exchange.request.has(Known::XForwardedProto) {
             (self.route, self.pick) = match_route(self.around, self.random, exchange);
@@ -725,62 +735,6 @@ const AFTER_START: &str = "upstream_reset_after_response_started";
 
 fn after_start(reason: &str) -> Cow<'static, str> {
     Cow::Owned(format!("{AFTER_START}{{{reason}}}"))
-}
-
-/// How long a stream on that route may last, from its first byte on.
-pub(super) fn duration(
-    around: Surroundings<'_>,
-    route: Option<&Route>,
-    exchange: &mut Exchange,
-) -> Option<Duration> {
-    let most = around.manager.max_stream_duration;
-    match route.map(|route| &route.action) {
-        Some(Action::Forward(forward)) => {
-            forward.times.stream_duration(&mut exchange.request, most)
-        }
-        Some(Action::Redirect(_) | Action::Direct(_)) | None => most,
-    }
-}
-
-/// Which configuration each filter of the chain has for that route.
-pub(super) fn variants<'a>(
-    around: Surroundings<'a>,
-    route: Option<&'a Route>,
-    pick: Pick,
-) -> &'a Variants {
-    match route {
-        Some(route) => route.variants(pick),
-        None => &around.manager.variants,
-    }
-}
-
-/// Matches the route, chooses on it, and notes what filters and logs may know about it.
-pub(super) fn match_route(
-    around: Surroundings<'_>,
-    random: u64,
-    exchange: &mut Exchange,
-) -> (Option<Arc<Route>>, Pick) {
-    let snapshot = around.snapshot;
-    let picked = around
-        .manager
-        .routes
-        .find(&Facts::of(exchange, random))
-        .and_then(|route| {
-            let by_name = |name: &[u8]| snapshot.cluster_index(str::from_utf8(name).ok()?);
-            Some((route, route.pick(exchange, random, &by_name)?))
-        });
-    let route = picked.map(|(route, _)| route);
-    let pick = picked.map(|(_, pick)| pick).unwrap_or_default();
-    exchange.route_kind = route.map(|route| match route.action {
-        Action::Forward(_) => RouteKind::Forward,
-        Action::Redirect(_) => RouteKind::Redirect,
-        Action::Direct(_) => RouteKind::DirectResponse,
-    });
-    exchange.route_name = route.and_then(|route| route.name.clone());
-    let cluster = pick.cluster.and_then(|index| snapshot.clusters.get(index));
-    exchange.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.name));
-    exchange.virtual_host = route.map(|route| Arc::clone(&route.virtual_host));
-    (route.map(Arc::clone), pick)
 }
 
 /// What is counted when a request's head is there.

@@ -9,9 +9,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Instant;
 
+use super::choice::{duration, match_route, variants};
 use super::error::{Error, Kind};
 use super::reply::Reply;
-use super::stream::{Stream, duration, match_route, variants};
+use super::stream::Stream;
 use super::timer::after;
 use crate::clock;
 use crate::wasm::Upstream;

@@ -20,6 +20,8 @@ mod error;
 pub(super) mod json;
 mod operator;
 mod query;
+
+pub(crate) use query::parameter;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::error::{Problem, Report, value_bytes};
 use super::matcher::Uri;
 use super::rewrite::Substitution;
 use super::spec::{HashPolicySpec, HashSourceSpec};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Metadata};
 use crate::headers::{Headers, Known, Name};
 
 /// All hash policies of a route, in order.
@@ -34,6 +34,7 @@ enum Source {
     Cookie(Box<Cookie>),
     Address,
     QueryParameter(Box<[u8]>),
+    FilterState(Box<str>),
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +120,7 @@ impl Source {
             HashSourceSpec::QueryParameter(name) => {
                 Some(Self::QueryParameter(name.as_bytes().into()))
             }
+            HashSourceSpec::FilterState(key) => Some(Self::FilterState((**key).into())),
         }
     }
 
@@ -140,6 +142,10 @@ impl Source {
             Self::QueryParameter(name) => {
                 let uri = Uri::new(exchange.request.known(Known::Path)?);
                 uri.parameter(name).map(|value| xxh64(value, 0))
+            }
+            Self::FilterState(key) => {
+                let value = exchange.metadata.get(Metadata::FILTER_STATE, key);
+                value.map(|value| xxh64(value, 0))
             }
         }
     }

@@ -70,6 +70,8 @@ pub enum Mismatch {
     TlsContext,
     /// The metadata matcher of that index.
     DynamicMetadata(usize),
+    /// The matcher of the filter state of that index.
+    FilterState(usize),
 }
 
 /// All criteria of one route; every one of them has to match.
@@ -89,6 +91,7 @@ struct Others {
     cookies: Box<[CookieMatcher]>,
     tls: Option<TlsMatchSpec>,
     metadata: Box<[MetadataMatcher]>,
+    filter_state: Box<[MetadataMatcher]>,
 }
 
 impl RouteMatcher {
@@ -114,6 +117,11 @@ impl RouteMatcher {
             cookies,
             tls: spec.tls_context,
             metadata,
+            filter_state: report.items(
+                "filter_state",
+                &spec.filter_state,
+                MetadataMatcher::of_filter_state,
+            ),
         };
         Some(Self {
             path: path?,
@@ -161,6 +169,7 @@ impl Others {
             && self.cookies.is_empty()
             && self.tls.is_none()
             && self.metadata.is_empty()
+            && self.filter_state.is_empty()
     }
 
     fn mismatch(&self, facts: &Facts<'_>) -> Option<Mismatch> {
@@ -194,8 +203,12 @@ impl Others {
             return Some(Mismatch::TlsContext);
         }
         let mut metadata = self.metadata.iter();
-        let index = metadata.position(|entry| !entry.matches(facts.metadata))?;
-        Some(Mismatch::DynamicMetadata(index))
+        if let Some(index) = metadata.position(|entry| !entry.matches(facts.metadata)) {
+            return Some(Mismatch::DynamicMetadata(index));
+        }
+        let mut state = self.filter_state.iter();
+        let index = state.position(|entry| !entry.matches(facts.metadata))?;
+        Some(Mismatch::FilterState(index))
     }
 }
 

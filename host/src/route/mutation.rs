@@ -105,6 +105,11 @@ impl HeaderMutations {
         self.remove.is_empty() && self.add.is_empty()
     }
 
+    /// Makes the changes to the head of the request.
+    pub(super) fn apply_to_request(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        self.apply(Side::Request, exchange, scratch);
+    }
+
     /// Makes the changes to the head of the response.
     pub(super) fn apply_to_response(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
         self.apply(Side::Response, exchange, scratch);

@@ -1,9 +1,8 @@
 //! Parts of a routing table that are of use without one.
 //!
-//! Owns a matcher of one header field, of metadata and of a text, and the changes to the head of a
-//! response, as access-log filters, certificates and local replies have them: the same code that routes
-//! use. Does not own when they are
-//! asked.
+//! Owns a matcher of one header field, of metadata and of a text, and changes to a head, as access-log
+//! filters, certificates, local replies and the connection manager have them: the same code that
+//! routes use. Does not own when they are asked.
 
 use super::error::{Errors, Report};
 use super::matcher::{HeaderMatcher, MetadataMatcher, StringMatcher};
@@ -77,6 +76,56 @@ impl TextCondition {
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
         self.0.matches(text)
+    }
+}
+
+/// Changes to the head of a request, one after another (`HeaderMutation`): each sees what those
+/// before it have done.
+#[derive(Clone, Debug, Default)]
+pub struct RequestChanges(Vec<RequestChange>);
+
+#[derive(Clone, Debug)]
+enum RequestChange {
+    /// `remove` or `append`.
+    One(HeaderMutations),
+    /// `remove_on_match`: the fields of these names.
+    RemoveNamed(TextCondition),
+}
+
+impl RequestChanges {
+    /// Adds `remove` or `append`, whichever one `spec` has.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn push(&mut self, spec: &MutationSpec) -> Result<(), Errors> {
+        let mut report = Report::default();
+        let built = HeaderMutations::build(spec, ["append", "remove"], &mut report);
+        self.0.push(RequestChange::One(report.finish(built)?));
+        Ok(())
+    }
+
+    /// Adds `remove_on_match`.
+    pub fn push_removal(&mut self, names: TextCondition) {
+        self.0.push(RequestChange::RemoveNamed(names));
+    }
+
+    /// Whether nothing is changed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes the changes.
+    pub fn apply(&self, exchange: &mut Exchange, scratch: &mut Scratch) {
+        for change in &self.0 {
+            match change {
+                RequestChange::One(change) => change.apply_to_request(exchange, scratch),
+                RequestChange::RemoveNamed(names) => exchange.request.retain(|field| {
+                    let may_go = !field.name.starts_with(b":");
+                    !(may_go && names.matches(field.name))
+                }),
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! say what is wanted and may hold nonsense; [`super::Table::new`] is what checks them. Field names
 //! are Envoy's, so that the path of an error leads to the place in the file.
 
+mod tree;
 mod tries;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::observe::stats::Sharded;
 use crate::values::{Fraction, Weights};
 use crate::variant::Variants;
 
+pub use tree::{InputSpec, PredicateSpec, ThenSpec, TreeKindSpec, TreeSpec};
 pub use tries::{
     AvoidSpec, HostTriesSpec, InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec,
     RedirectPredicateSpec, ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
@@ -81,8 +83,10 @@ pub struct VirtualHostSpec {
     pub name: String,
     /// `domains`.
     pub domains: Vec<String>,
-    /// `routes`.
+    /// `routes`, or those that `matcher` leads to.
     pub routes: Vec<RouteSpec>,
+    /// `matcher`.
+    pub matcher: Option<TreeSpec>,
     /// `request_headers_to_add` and `request_headers_to_remove`.
     pub request_headers: MutationSpec,
     /// `response_headers_to_add` and `response_headers_to_remove`.
@@ -158,6 +162,8 @@ pub struct MatchSpec {
     pub tls_context: Option<TlsMatchSpec>,
     /// `dynamic_metadata`.
     pub dynamic_metadata: Vec<MetadataMatchSpec>,
+    /// `filter_state`.
+    pub filter_state: Vec<FilterStateSpec>,
 }
 
 impl MatchSpec {
@@ -174,6 +180,7 @@ impl MatchSpec {
             cookies: Vec::new(),
             tls_context: None,
             dynamic_metadata: Vec::new(),
+            filter_state: Vec::new(),
         }
     }
 }
@@ -226,6 +233,15 @@ pub struct MetadataMatchSpec {
     pub value: ValueMatchSpec,
     /// `invert`.
     pub invert: bool,
+}
+
+/// `FilterStateMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterStateSpec {
+    /// `key`.
+    pub key: String,
+    /// `string_match`.
+    pub string: StringMatchSpec,
 }
 
 /// `ValueMatcher.match_pattern`.
@@ -490,6 +506,8 @@ pub enum HashSourceSpec {
     SourceIp,
     /// `query_parameter.name`.
     QueryParameter(String),
+    /// `filter_state.key`.
+    FilterState(String),
 }
 
 /// `WeightedCluster.ClusterWeight`.

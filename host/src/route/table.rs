@@ -8,6 +8,7 @@
 //! over many routes (`domains`, `matcher`, `index`).
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::action::{Action, Context, Route, route_levels};
@@ -19,6 +20,7 @@ use super::matcher::{Mismatch, RouteMatcher, Uri};
 use super::mutation::{Level, Levels};
 use super::redirect::{Redirect, split_port};
 use super::spec::{RequireTls, RouteSpec, TableSpec, VirtualHostSpec};
+use super::tree::Tree;
 use super::tries::Tries;
 use super::virtual_cluster::VirtualClusters;
 use crate::headers::{Headers, Known, Name};
@@ -53,7 +55,17 @@ const WALKED_ROUTES: usize = 8;
 #[derive(Debug)]
 struct Routes {
     list: Box<[Entry]>,
-    index: Option<Index>,
+    lookup: Lookup,
+}
+
+/// How the first route that matches is found.
+#[derive(Debug)]
+enum Lookup {
+    /// One after another.
+    Walk,
+    Index(Box<Index>),
+    /// `matcher` leads to some of them.
+    Tree(Box<Tree>),
 }
 
 /// How a route was chosen. Positions are those of the configuration.
@@ -63,6 +75,8 @@ pub struct Trace<'t> {
     pub virtual_host: Option<usize>,
     /// Whether the request is sent to `https` because of `require_tls`; no route is looked at then.
     pub wants_tls: bool,
+    /// Where the looking began: the first route, or the first that the host's `matcher` led to.
+    pub first: usize,
     /// The routes before the one that was chosen, each with what the request does not meet.
     pub passed: Vec<Mismatch>,
     /// The route that was chosen; it stands behind those in `passed`.
@@ -165,7 +179,9 @@ impl Table {
             trace.route = Some(&host.to_https);
             return trace;
         }
-        for (matcher, route) in &host.routes.list {
+        let routes = host.routes.looked_at(facts);
+        trace.first = routes.start;
+        for (matcher, route) in host.routes.list.get(routes).unwrap_or_default() {
             match matcher.mismatch(facts, path.as_deref()) {
                 Some(mismatch) => trace.passed.push(mismatch),
                 None => {
@@ -255,8 +271,12 @@ impl VirtualHost {
             levels: Levels::default(),
             virtual_clusters: Arc::default(),
         });
+        let tree = spec
+            .matcher
+            .as_ref()
+            .and_then(|spec| report.field("matcher", |report| Tree::build(spec, report)));
         Self {
-            routes: Routes::new(routes),
+            routes: Routes::new(routes, tree),
             require_tls: spec.require_tls,
             to_https,
         }
@@ -301,21 +321,41 @@ fn build_route(
 }
 
 impl Routes {
-    fn new(list: Box<[Entry]>) -> Self {
-        let index = (list.len() > WALKED_ROUTES).then(|| Index::new(&list));
-        Self { list, index }
+    fn new(list: Box<[Entry]>, tree: Option<Tree>) -> Self {
+        let lookup = match tree {
+            Some(tree) => Lookup::Tree(Box::new(tree)),
+            None if list.len() > WALKED_ROUTES => Lookup::Index(Box::new(Index::new(&list))),
+            None => Lookup::Walk,
+        };
+        Self { list, lookup }
     }
 
     fn find(&self, facts: &Facts<'_>, path: Option<&[u8]>) -> Option<&Arc<Route>> {
-        let at = match &self.index {
-            Some(index) => index.find(&self.list, facts, path)?,
-            None => self
-                .list
-                .iter()
-                .position(|(matcher, _)| matcher.matches(facts, path))?,
+        let found = match &self.lookup {
+            Lookup::Index(index) => self.list.get(index.find(&self.list, facts, path)?),
+            Lookup::Walk => first_match(&self.list, facts, path),
+            Lookup::Tree(tree) => first_match(self.list.get(tree.find(facts)?)?, facts, path),
         };
-        self.list.get(at).map(|(_, route)| route)
+        found.map(|(_, route)| route)
     }
+
+    /// The routes of which the first that matches is taken.
+    fn looked_at(&self, facts: &Facts<'_>) -> Range<usize> {
+        match &self.lookup {
+            Lookup::Walk | Lookup::Index(_) => 0..self.list.len(),
+            Lookup::Tree(tree) => tree.find(facts).unwrap_or_default(),
+        }
+    }
+}
+
+fn first_match<'r>(
+    routes: &'r [Entry],
+    facts: &Facts<'_>,
+    path: Option<&[u8]>,
+) -> Option<&'r Entry> {
+    routes
+        .iter()
+        .find(|(matcher, _)| matcher.matches(facts, path))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Service;
 use super::chains::{Arriving, Matcher};
+use super::{ConnectionManager, Service};
 use crate::observe::metrics::ListenerStats;
 use crate::observe::stats::Sharded;
 use crate::tcp::gate::Gate;
@@ -94,6 +94,15 @@ pub struct Handshake {
 }
 
 impl FilterChain {
+    /// The HTTP connection manager, where it ends in one.
+    #[must_use]
+    pub fn manager(&self) -> Option<&ConnectionManager> {
+        match &self.service {
+            Service::Http(http) => Some(&http.manager),
+            Service::Tcp(_) | Service::Answer(_) | Service::Echo => None,
+        }
+    }
+
     /// The slots of all Wasm components behind it.
     pub fn slots(&self) -> Vec<&FilterSlot> {
         let mut slots: Vec<&FilterSlot> = Vec::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nuncio_tests::compare::case::{Case, Group, Step};
+use nuncio_tests::frames::{self, flag, kind};
 use nuncio_tests::h2_origin::H2Reply;
 use nuncio_tests::origin::{Act, Reply};
 
@@ -155,6 +156,17 @@ pub(crate) fn timeouts() -> Group {
         Case::http1("the head does not come, request", begun),
         Case::http1("the head does not come, headers", begun).at("headers"),
         Case::http1("the head does not come, both", begun).at("both"),
+        Case::frames(
+            "the head does not come, HTTP/2",
+            frames::frame(
+                kind::HEADERS,
+                flag::END_STREAM,
+                1,
+                &frames::block(&frames::request("GET", "/up")),
+            ),
+            Some(1),
+        )
+        .at("headers"),
         Case::http1("only the body is late", format!("{head}ab"))
             .reply_bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             .at("headers")

@@ -236,6 +236,7 @@ fn hash_policy(written: &HashPolicy) -> Option<HashPolicySpec> {
             }
             HashSourceSpec::SourceIp
         }
+        HashPolicySpecifier::FilterState(state) => HashSourceSpec::FilterState(state.key.clone()),
         HashPolicySpecifier::QueryParameter(parameter) => {
             HashSourceSpec::QueryParameter(parameter.name.clone())
         }

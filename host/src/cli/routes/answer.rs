@@ -20,6 +20,8 @@ pub(super) struct Answer<'r> {
     pub(super) wants_tls: bool,
     /// The routes before the one that is taken, as they were written, and what the request does not
     /// meet.
+    /// The position of the first route that was looked at.
+    pub(super) first: usize,
     pub(super) passed: Vec<(Option<&'r WrittenRoute>, Mismatch)>,
     /// The route that is taken: its position and how it was written.
     pub(super) route: Option<(usize, Option<&'r WrittenRoute>)>,
@@ -89,10 +91,14 @@ pub(super) fn answer<'r>(asked: &Asked, routing: &'r Routing) -> Answer<'r> {
             domain: domain_for(domains, name),
         })
     });
-    let routes = host.as_ref().map(|host| &host.written.routes);
-    let written = |index: usize| routes.and_then(|routes| routes.get(index));
-    let (wants_tls, position) = (trace.wants_tls, trace.passed.len());
-    let passed = trace.passed.iter().enumerate();
+    let routes = host.as_ref().map(|host| host.written.all_routes());
+    let written = |index: usize| {
+        routes
+            .as_ref()
+            .and_then(|routes| routes.get(index).copied())
+    };
+    let (wants_tls, position) = (trace.wants_tls, trace.first + trace.passed.len());
+    let passed = (trace.first..).zip(&trace.passed);
     let passed = passed.map(|(index, mismatch)| (written(index), *mismatch));
     let passed = passed.collect();
     let taken = (route.is_some() && !wants_tls).then(|| (position, written(position)));
@@ -110,6 +116,7 @@ pub(super) fn answer<'r>(asked: &Asked, routing: &'r Routing) -> Answer<'r> {
         ],
         host,
         wants_tls,
+        first: trace.first,
         passed,
         route: taken,
         outcome,

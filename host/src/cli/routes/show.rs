@@ -94,7 +94,8 @@ impl Display for Shown<'_> {
                     continue;
                 }
             }
-            let name = self.paint.dim(&named(index, line(index), *route));
+            let at = self.answer.first + index;
+            let name = self.paint.dim(&named(at, line(at), *route));
             let reason = route.map(|route| self.reason(&route.r#match, *mismatch));
             writeln!(f, "    {} {name}", self.paint.bad("✗"))?;
             writeln!(f, "        {}", reason.unwrap_or_default())?;
@@ -169,6 +170,12 @@ impl Shown<'_> {
                 let wanted = written.dynamic_metadata.get(index);
                 wanted.map_or_else(String::new, |wanted| {
                     format!("dynamic_metadata {}: no filter left it", flow(wanted))
+                })
+            }
+            Mismatch::FilterState(index) => {
+                let wanted = written.filter_state.get(index);
+                wanted.map_or_else(String::new, |wanted| {
+                    format!("filter_state {}: no filter left it", flow(wanted))
                 })
             }
         }

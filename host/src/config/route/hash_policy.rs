@@ -29,6 +29,8 @@ pub enum HashPolicySpecifier {
     ConnectionProperties(ConnectionProperties),
     /// A parameter of the query.
     QueryParameter(QueryParameterHash),
+    /// What a filter left as the filter state.
+    FilterState(FilterStateHash),
 }
 
 /// `envoy.config.route.v3.RouteAction.HashPolicy.Header`.
@@ -86,4 +88,12 @@ pub struct ConnectionProperties {
 pub struct QueryParameterHash {
     /// The name of the parameter.
     pub name: String,
+}
+
+/// `envoy.config.route.v3.RouteAction.HashPolicy.FilterState`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.RouteAction.HashPolicy.FilterState")]
+pub struct FilterStateHash {
+    /// The key.
+    pub key: String,
 }

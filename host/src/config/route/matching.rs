@@ -122,3 +122,22 @@ pub enum MetadataSegment {
     /// By its key.
     Key(String),
 }
+
+/// `envoy.type.matcher.v3.FilterStateMatcher`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.FilterStateMatcher")]
+pub struct FilterStateMatcher {
+    /// The key.
+    pub key: String,
+    /// What the value must be.
+    #[serde(rename = "oneof:matcher")]
+    pub matcher: FilterStateMatch,
+}
+
+/// `FilterStateMatcher.matcher`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterStateMatch {
+    /// By its text.
+    StringMatch(StringMatcher),
+}

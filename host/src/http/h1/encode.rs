@@ -144,7 +144,9 @@ pub fn encode_response(
     body: BodyLength,
     close: bool,
 ) {
-    let reason = reason(status);
+    let reason = headers
+        .reason()
+        .unwrap_or_else(|| reason(status).as_bytes());
     reserve(out, headers, reason.len());
     out.put_slice(if version == Protocol::Http10 {
         b"HTTP/1.0 "
@@ -153,7 +155,7 @@ pub fn encode_response(
     });
     put_decimal(out, u64::from(status));
     out.put_slice(b" ");
-    out.put_slice(reason.as_bytes());
+    out.put_slice(reason);
     out.put_slice(b"\r\n");
 
     let bodiless = status < 200 || status == 204;

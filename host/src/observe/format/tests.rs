@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::clock;
-use crate::exchange::{Connection, Flags, Protocol, Timing};
+use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
 use crate::headers::Headers;
 
 fn address(text: &str) -> SocketAddr {
@@ -52,6 +52,7 @@ fn proxied() -> Exchange {
     exchange.timing.upstream_received_first = at(3100);
     exchange.timing.upstream_received = at(3200);
     exchange.timing.response_sent_first = at(3300);
+    exchange.log_type = LogType::DownstreamEnd;
     exchange.timing.ended = at(4321);
     exchange.request = headers(&[
         (":authority", b"127.0.0.1:21841"),

@@ -94,11 +94,9 @@ impl Operator {
             }
             Self::UniqueId => push_uuid(out),
             // Only what is written behind the end of a stream is an access log.
-            Self::AccessLogType => out.extend_from_slice(match exchange.timing.ended {
-                Some(_) if exchange.protocol == Protocol::Raw => b"TcpConnectionEnd",
-                Some(_) => b"DownstreamEnd",
-                None => b"NotSet",
-            }),
+            Self::AccessLogType => {
+                out.extend_from_slice(exchange.log_type.as_str().as_bytes());
+            }
             Self::Constant(value) => out.extend_from_slice(value),
             Self::Missing => return false,
         }
@@ -262,15 +260,11 @@ fn push_flags(
         return;
     }
     let start = out.len();
-    for set in flags.in_order() {
-        for flag in Flags::ALL {
-            if set.contains(flag.0) {
-                if out.len() > start {
-                    out.push(b',');
-                }
-                out.extend_from_slice(name(*flag).as_bytes());
-            }
+    for flag in flags.in_order() {
+        if out.len() > start {
+            out.push(b',');
         }
+        out.extend_from_slice(name(flag).as_bytes());
     }
 }
 

@@ -4,7 +4,7 @@
 //! is one where its text is. Does not own the metadata.
 
 use super::super::error::{Problem, Report};
-use super::super::spec::{MetadataMatchSpec, ValueMatchSpec};
+use super::super::spec::{FilterStateSpec, MetadataMatchSpec, ValueMatchSpec};
 use super::string::StringMatcher;
 use crate::exchange::Metadata;
 
@@ -40,6 +40,22 @@ impl MetadataMatcher {
             key: (**key?).into(),
             test: test?,
             invert: spec.invert,
+        })
+    }
+
+    /// The matcher of a value of the filter state, which is a namespace of the metadata.
+    pub(in crate::route) fn of_filter_state(
+        report: &mut Report,
+        spec: &FilterStateSpec,
+    ) -> Option<Self> {
+        let test = report.field("string_match", |report| {
+            StringMatcher::build(&spec.string, report)
+        });
+        Some(Self {
+            namespace: Metadata::FILTER_STATE.into(),
+            key: (*spec.key).into(),
+            test: ValueMatcher::String(test?),
+            invert: false,
         })
     }
 

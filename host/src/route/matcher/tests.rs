@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::super::spec::{
-    CookieMatchSpec, HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, QueryMatchSpec,
-    QueryTestSpec, StringMatchSpec, StringPatternSpec, ValueMatchSpec,
+    CookieMatchSpec, FilterStateSpec, HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec,
+    QueryMatchSpec, QueryTestSpec, StringMatchSpec, StringPatternSpec, ValueMatchSpec,
 };
 use super::super::testing::{direct, facts, problems, request, route, table_spec, virtual_host};
 use super::*;
@@ -463,6 +463,10 @@ fn every_mistake_is_told_with_its_place() {
             value: ValueMatchSpec::Any(vec![ValueMatchSpec::String(pattern(Suffix(empty())))]),
             invert: false,
         }],
+        filter_state: vec![FilterStateSpec {
+            key: "k".to_owned(),
+            string: pattern(Suffix(empty())),
+        }],
     };
     let routes = vec![route(matches, direct("a"))];
     let found = problems(&table_spec(vec![virtual_host("v", &["*"], routes)]));
@@ -482,6 +486,7 @@ fn every_mistake_is_told_with_its_place() {
         "cookies[0].string_match.prefix: must not be empty",
         "dynamic_metadata[0].path: not supported by nuncio: values inside of values; write one key",
         "dynamic_metadata[0].value.or_match.value_matchers[0].string_match.suffix: must not be empty",
+        "filter_state[0].string_match.suffix: must not be empty",
     ]
     .iter()
     .map(|problem| format!("{at}.{problem}"))
@@ -652,6 +657,35 @@ fn values_of_the_metadata_are_compared_as_text() {
             }
         }
     }
+}
+
+#[test]
+fn filter_state_is_a_namespace_of_the_metadata() {
+    let matcher = matcher(&MatchSpec {
+        filter_state: vec![FilterStateSpec {
+            key: "tenant".to_owned(),
+            string: StringMatchSpec {
+                pattern: StringPatternSpec::Prefix("a".to_owned()),
+                ignore_case: false,
+            },
+        }],
+        ..MatchSpec::path(PathSpec::Prefix(String::new()))
+    });
+    let head = request("h", "/", &[]);
+    let mismatch = |metadata: &Metadata| {
+        let facts = Facts {
+            metadata,
+            ..facts(&head)
+        };
+        matcher.mismatch(&facts, Some(b"/"))
+    };
+    let mut metadata = Metadata::default();
+    metadata.set("other", "tenant", b"a");
+    assert_eq!(mismatch(&metadata), Some(Mismatch::FilterState(0)));
+    metadata.set(Metadata::FILTER_STATE, "tenant", b"ab");
+    assert_eq!(mismatch(&metadata), None);
+    metadata.set(Metadata::FILTER_STATE, "tenant", b"b");
+    assert_eq!(mismatch(&metadata), Some(Mismatch::FilterState(0)));
 }
 
 #[test]

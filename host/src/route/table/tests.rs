@@ -25,6 +25,15 @@ fn found<'a>(table: &'a Table, head: &Headers) -> Option<&'a str> {
         .and_then(|route| route.name.as_deref())
 }
 
+/// Ten thousand of them are no rarity, and most say next to nothing.
+#[test]
+fn a_route_is_small() {
+    let sizes = [size_of::<Route>(), size_of::<Entry>()];
+    println!("a route has {} bytes, its entry {}", sizes[0], sizes[1]);
+    assert!(sizes[0] <= 768, "a route has {} bytes", sizes[0]);
+    assert!(sizes[1] <= 96, "an entry has {} bytes", sizes[1]);
+}
+
 #[test]
 fn the_first_route_that_matches_is_taken() {
     let table = table(named(&[

@@ -1,7 +1,7 @@
 //! Request heads: the request line, the target's four forms, and the checks that need all fields.
 
 use crate::exchange::Protocol;
-use crate::headers::{Headers, Known, NameFormat, is_token_byte};
+use crate::headers::{Headers, Known, is_token_byte};
 
 use super::super::field;
 use super::super::{BodyLength, MethodKind, RequestRules, Underscores};
@@ -65,7 +65,7 @@ impl HeadParser {
                 Some(_) => return Err(Reject::Malformed),
             }
             headers.clear();
-            if matches!(rules.names, NameFormat::Kept(_)) {
+            if rules.names.is_kept() {
                 headers.spell(rules.names);
             }
             self.stage = Stage::StartLine;
@@ -191,7 +191,7 @@ impl HeadParser {
         if self.facts.lines > rules.limits.fields {
             return Err(Reject::TooManyFields);
         }
-        if matches!(rules.names, NameFormat::Kept(_)) {
+        if rules.names.is_kept() {
             headers.remember_spelling(field::name(line));
         }
         field::read(line, |name, value| match Known::find(name) {

@@ -95,6 +95,7 @@ impl HeadParser {
             return Err(BadResponse::Malformed);
         }
         headers.append_known(Known::Status, &code);
+        headers.remember_reason(reason);
         Ok(())
     }
 
