@@ -185,12 +185,8 @@ impl Workshop<'_> {
     ) -> Option<ConnectionManager> {
         let filters = place.field("http_filters");
         let mut chain = Chain::new();
-        self.http_filters(
-            &written.http_filters,
-            &written.stat_prefix,
-            &mut chain,
-            filters,
-        );
+        let name = &written.stat_prefix;
+        self.http_filters(&written.http_filters, name, &mut chain, filters);
         let mut upgrades = self.upgrades(written, &mut chain, place.field("upgrade_configs"));
         let outermost = chain.outermost();
         let routes = place.field("route_config");

@@ -28,8 +28,8 @@ pub use matching::{
 pub use tree::{
     FieldMatcher, HeaderMatchInput, MatchInput, MatchInputConfig, MatchMap, MatchedRoutes, Matcher,
     MatcherList, MatcherTree, MatcherType, OnMatch, Predicate, PredicateList, PredicateType,
-    QueryParameterMatchInput, RouteActionExtension, RouteList, SinglePredicate, Then, TreeType,
-    ValueMatch, XdsGoogleRe2, XdsMatchPattern, XdsRegexMatcher, XdsStringMatcher,
+    RouteActionExtension, RouteList, SinglePredicate, Then, TreeType, ValueMatch, XdsGoogleRe2,
+    XdsMatchPattern, XdsRegexMatcher, XdsStringMatcher,
 };
 
 /// `envoy.config.route.v3.RouteConfiguration`.

@@ -6,7 +6,7 @@
 //! which connection it is ([`super::forward`]) nor how bodies move ([`super::pump`]).
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;

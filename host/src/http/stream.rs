@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::choice::{duration, match_route, variants};
+use super::choice::{duration, match_route};
 use super::downstream::Downstream;
 use super::error::{Error, Kind, Side};
 use super::forward;

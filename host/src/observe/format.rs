@@ -20,8 +20,6 @@ mod error;
 pub(super) mod json;
 mod operator;
 mod query;
-
-pub(crate) use query::parameter;
 mod template;
 #[cfg(test)]
 mod tests;

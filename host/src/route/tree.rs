@@ -11,10 +11,9 @@ use std::ops::Range;
 use super::error::{Problem, Report};
 use super::facts::Facts;
 use super::matcher::StringMatcher;
-use super::spec::{InputSpec, PredicateSpec, ThenSpec, TreeKindSpec, TreeSpec};
+use super::spec::{PredicateSpec, ThenSpec, TreeKindSpec, TreeSpec};
 use super::trie::Trie;
-use crate::headers::{Headers, Known, Name};
-use crate::observe::format::parameter;
+use crate::headers::{Headers, Name};
 
 /// `xds.type.matcher.v3.Matcher`, compiled.
 #[derive(Debug)]
@@ -48,12 +47,9 @@ enum Predicate {
     Not(Box<Self>),
 }
 
-/// A text of a request.
+/// A text of a request: a field of its head, several of them joined by commas.
 #[derive(Debug)]
-enum Input {
-    Header(Name),
-    Parameter(Box<[u8]>),
-}
+struct Input(Name);
 
 impl Tree {
     pub(super) fn build(spec: &TreeSpec, report: &mut Report) -> Option<Self> {
@@ -191,39 +187,25 @@ impl Predicate {
 }
 
 impl Input {
-    fn build(spec: &InputSpec, report: &mut Report) -> Option<Self> {
-        match spec {
-            InputSpec::Header(name) => {
-                let name = Name::parse(name.as_bytes()).map_err(Problem::HeaderName);
-                report
-                    .field("input", |report| {
-                        report.field("typed_config", |report| {
-                            report.field("header_name", |report| report.take(name))
-                        })
-                    })
-                    .map(Self::Header)
-            }
-            InputSpec::Parameter(name) => Some(Self::Parameter(name.as_bytes().into())),
-        }
+    fn build(name: &str, report: &mut Report) -> Option<Self> {
+        let name = Name::parse(name.as_bytes()).map_err(Problem::HeaderName);
+        let name = report.field("input", |report| {
+            report.field("typed_config", |report| {
+                report.field("header_name", |report| report.take(name))
+            })
+        });
+        name.map(Self)
     }
 
     /// The text; none where the request does not have it.
     fn read<'r>(&'r self, request: &'r Headers) -> Option<Cow<'r, [u8]>> {
-        match self {
-            Self::Header(name) => {
-                let mut values = request.get_all(name);
-                let first = values.next()?;
-                let Some(second) = values.next() else {
-                    return Some(Cow::Borrowed(first));
-                };
-                let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
-                Some(Cow::Owned(all.join(&b',')))
-            }
-            Self::Parameter(name) => {
-                let target = request.known(Known::Path).unwrap_or_default();
-                parameter(target, name).map(Cow::Owned)
-            }
-        }
+        let mut values = request.get_all(&self.0);
+        let first = values.next()?;
+        let Some(second) = values.next() else {
+            return Some(Cow::Borrowed(first));
+        };
+        let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
+        Some(Cow::Owned(all.join(&b',')))
     }
 }
 
@@ -237,16 +219,12 @@ mod tests {
         ThenSpec::Routes(route..route + 1)
     }
 
-    fn header(name: &str) -> InputSpec {
-        InputSpec::Header(name.to_owned())
-    }
-
-    fn is(input: InputSpec, text: &str) -> PredicateSpec {
+    fn is(input: &str, text: &str) -> PredicateSpec {
         let test = StringMatchSpec {
             pattern: StringPatternSpec::Exact(text.to_owned()),
             ignore_case: false,
         };
-        PredicateSpec::Single(input, test)
+        PredicateSpec::Single(input.to_owned(), test)
     }
 
     fn found(spec: &TreeSpec, path: &str, fields: &[(&str, &str)]) -> Option<usize> {
@@ -259,22 +237,21 @@ mod tests {
 
     #[test]
     fn conditions_are_tried_one_after_another() {
-        let a = || is(header("a"), "1");
-        let q = || is(InputSpec::Parameter("q".to_owned()), "x y");
+        let a = || is("a", "1");
+        let q = || is("q", "x");
         let spec = TreeSpec {
             kind: TreeKindSpec::List(vec![
                 (PredicateSpec::All(vec![a(), q()]), to(0)),
                 (PredicateSpec::Any(vec![a(), q()]), to(1)),
-                (PredicateSpec::Not(Box::new(is(header("b"), "1"))), to(2)),
+                (PredicateSpec::Not(Box::new(is("b", "1"))), to(2)),
             ]),
             otherwise: Some(Box::new(to(3))),
         };
         for (path, fields, expected) in [
-            ("/?q=x%20y", &[("a", "1")][..], 0),
+            ("/", &[("a", "1"), ("q", "x")][..], 0),
             ("/", &[("a", "1")], 1),
-            ("/?q=x+y", &[], 2),
-            ("/?q=x%20y", &[("a", "1"), ("a", "1")], 1),
-            ("/", &[], 2),
+            ("/", &[("q", "x"), ("a", "1"), ("a", "1")], 1),
+            ("/", &[("q", "X")], 2),
             ("/", &[("b", "1")], 3),
         ] {
             assert_eq!(
@@ -288,7 +265,7 @@ mod tests {
     #[test]
     fn texts_are_looked_up_whole_or_by_their_beginning() {
         let nowhere = ThenSpec::Tree(Box::new(TreeSpec {
-            kind: TreeKindSpec::Exact(header("x"), vec![("1".to_owned(), to(5))]),
+            kind: TreeKindSpec::Exact("x".to_owned(), vec![("1".to_owned(), to(5))]),
             otherwise: None,
         }));
         let prefixes = vec![
@@ -297,7 +274,7 @@ mod tests {
             ("/api/x".to_owned(), nowhere),
         ];
         let spec = TreeSpec {
-            kind: TreeKindSpec::Prefix(header(":path"), prefixes),
+            kind: TreeKindSpec::Prefix(":path".to_owned(), prefixes),
             otherwise: None,
         };
         for (path, fields, expected) in [
@@ -310,7 +287,7 @@ mod tests {
             assert_eq!(found(&spec, path, fields), expected, "{path} {fields:?}");
         }
         let exact = TreeSpec {
-            kind: TreeKindSpec::Exact(header("t"), vec![("a,b".to_owned(), to(1))]),
+            kind: TreeKindSpec::Exact("t".to_owned(), vec![("a,b".to_owned(), to(1))]),
             otherwise: Some(Box::new(to(2))),
         };
         assert_eq!(found(&exact, "/", &[("t", "a"), ("t", "b")]), Some(1));

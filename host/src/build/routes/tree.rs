@@ -7,8 +7,7 @@ use crate::config::route::{
     Predicate, PredicateType, Then, TreeType, ValueMatch, XdsMatchPattern, XdsStringMatcher,
 };
 use crate::route::spec::{
-    InputSpec, PredicateSpec, RouteSpec, StringMatchSpec, StringPatternSpec, ThenSpec,
-    TreeKindSpec, TreeSpec,
+    PredicateSpec, RouteSpec, StringMatchSpec, StringPatternSpec, ThenSpec, TreeKindSpec, TreeSpec,
 };
 
 /// The routes that a tree leads to, in the order in which they are written.
@@ -116,11 +115,9 @@ fn predicate(written: &Predicate) -> PredicateSpec {
     }
 }
 
-fn input(written: &MatchInput) -> InputSpec {
-    match &written.typed_config {
-        MatchInputConfig::Header(header) => InputSpec::Header(header.header_name.clone()),
-        MatchInputConfig::QueryParameter(query) => InputSpec::Parameter(query.query_param.clone()),
-    }
+fn input(written: &MatchInput) -> String {
+    let MatchInputConfig::Header(header) = &written.typed_config;
+    header.header_name.clone()
 }
 
 fn string(written: &XdsStringMatcher) -> StringMatchSpec {

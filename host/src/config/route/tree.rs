@@ -272,9 +272,6 @@ pub enum MatchInputConfig {
     /// A field of the request.
     #[serde(rename = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput")]
     Header(HeaderMatchInput),
-    /// A parameter of the query.
-    #[serde(rename = "envoy.type.matcher.v3.HttpRequestQueryParamMatchInput")]
-    QueryParameter(QueryParameterMatchInput),
 }
 
 /// `envoy.type.matcher.v3.HttpRequestHeaderMatchInput`.
@@ -284,12 +281,4 @@ pub struct HeaderMatchInput {
     /// The name; `:path`, `:method` and their like as well.
     #[serde(default)]
     pub header_name: String,
-}
-
-/// `envoy.type.matcher.v3.HttpRequestQueryParamMatchInput`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "envoy.type.matcher.v3.HttpRequestQueryParamMatchInput")]
-pub struct QueryParameterMatchInput {
-    /// The name.
-    pub query_param: String,
 }

@@ -30,12 +30,6 @@ pub(super) fn push_parameter(query: &[u8], name: &[u8], out: &mut Vec<u8>) -> bo
     false
 }
 
-/// The decoded value of the first parameter called `name` in the query of a path.
-pub(crate) fn parameter(path: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let mut value = Vec::new();
-    push_parameter(of(path)?, name, &mut value).then_some(value)
-}
-
 /// Appends the query with those percent-encoded characters decoded that can be read.
 pub(super) fn push_readable(query: &[u8], out: &mut Vec<u8>) {
     let mut rest = query;

@@ -18,10 +18,10 @@ pub struct TreeSpec {
 pub enum TreeKindSpec {
     /// `matcher_list`.
     List(Vec<(PredicateSpec, ThenSpec)>),
-    /// `matcher_tree.exact_match_map`.
-    Exact(InputSpec, Vec<(String, ThenSpec)>),
-    /// `matcher_tree.prefix_match_map`.
-    Prefix(InputSpec, Vec<(String, ThenSpec)>),
+    /// `matcher_tree.exact_match_map` of a field, by its name in any case.
+    Exact(String, Vec<(String, ThenSpec)>),
+    /// The same by `prefix_match_map`.
+    Prefix(String, Vec<(String, ThenSpec)>),
 }
 
 /// `Matcher.OnMatch`.
@@ -36,21 +36,12 @@ pub enum ThenSpec {
 /// `MatcherList.Predicate`.
 #[derive(Clone, Debug)]
 pub enum PredicateSpec {
-    /// `single_predicate`.
-    Single(InputSpec, StringMatchSpec),
+    /// `single_predicate` of a field, by its name in any case.
+    Single(String, StringMatchSpec),
     /// `or_matcher`.
     Any(Vec<Self>),
     /// `and_matcher`.
     All(Vec<Self>),
     /// `not_matcher`.
     Not(Box<Self>),
-}
-
-/// What a text is taken from.
-#[derive(Clone, Debug)]
-pub enum InputSpec {
-    /// `HttpRequestHeaderMatchInput`: a name in any case.
-    Header(String),
-    /// `HttpRequestQueryParamMatchInput`.
-    Parameter(String),
 }
