@@ -33,8 +33,10 @@ use crate::observe::metrics::{ServerState, ServerStats};
 use crate::observe::registry::Registry;
 use crate::runtime::Snapshot;
 use crate::server::Options;
+use crate::tls::Contexts;
 use crate::values::Values;
 
+mod certificates;
 mod config_dump;
 mod pages;
 
@@ -51,6 +53,7 @@ pub struct Admin {
     config: Arc<str>,
     node: serde_json::Value,
     values: Arc<Values>,
+    contexts: Arc<Contexts>,
     options: Options,
     state: Cell<ServerState>,
     stats: Arc<ServerStats>,
@@ -68,6 +71,7 @@ impl Admin {
             config: Arc::clone(&built.config_dump),
             node: built.node.clone(),
             values: Arc::clone(&built.values),
+            contexts: Arc::clone(&built.contexts),
             options: options.clone(),
             state: Cell::new(ServerState::PreInitializing),
             stats: Arc::clone(&built.server_stats),

@@ -18,6 +18,7 @@ use crate::observe::access_log::{Sink, Sinks};
 use crate::observe::metrics::ServerStats;
 use crate::observe::registry::{Registry, Scope};
 use crate::runtime::Snapshot;
+use crate::tls::Contexts;
 use crate::upstream::Criteria;
 use crate::upstream::balance::zone::Home;
 use crate::upstream::spec::{BindSpec, ResolverSpec};
@@ -73,6 +74,8 @@ pub struct Built {
     pub sinks: Arc<Sinks>,
     /// The runtime values.
     pub values: Arc<Values>,
+    /// All TLS contexts, whose files are watched.
+    pub contexts: Arc<Contexts>,
     /// The node as JSON, for `/server_info`.
     pub node: Value,
     /// The configuration as the text of JSON, for `/config_dump`; empty where nobody could ask.
@@ -92,6 +95,7 @@ struct Workshop<'a> {
     clusters: HashMap<String, usize>,
     machine_address: Option<IpAddr>,
     values: Arc<Values>,
+    contexts: Arc<Contexts>,
     /// What routes ask of endpoints.
     criteria: Vec<Criteria>,
     node: NodeNames,
@@ -151,6 +155,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     let node_names = NodeNames::new(&bootstrap, settings);
     let values = values::values(&bootstrap, &node_names.cluster, root, &mut diagnostics);
     registry.register(Scope::new("runtime."), values.stats());
+    let contexts = Arc::new(Contexts::default());
     let mut shop = Workshop {
         settings,
         diagnostics: &mut diagnostics,
@@ -162,6 +167,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         machine_address: machine_address(),
         node: node_names,
         values: Arc::clone(&values),
+        contexts: Arc::clone(&contexts),
         outlier_log: None,
         home: None,
         default_resolver: Arc::default(),
@@ -199,6 +205,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         server_stats,
         sinks,
         values,
+        contexts,
         node: node(&bootstrap, settings),
         config_dump: config_dump.into(),
     };

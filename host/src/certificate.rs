@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
@@ -79,12 +81,49 @@ impl Certificate {
         })
     }
 
-    /// The SHA-1 digest of the whole certificate, which some still go by.
+    /// The certificate as PEM.
     #[must_use]
-    pub fn sha1(&self) -> String {
-        let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der);
-        hex(digest.as_ref())
+    pub fn pem(&self) -> String {
+        pem(&self.der)
     }
+
+    /// [`Self::pem`] with what a URL may not have escaped, as headers carry it.
+    #[must_use]
+    pub fn url_encoded_pem(&self) -> String {
+        url_encoded(&self.pem())
+    }
+}
+
+/// A certificate as PEM (RFC 7468).
+#[must_use]
+pub fn pem(der: &[u8]) -> String {
+    const LINE: usize = 64;
+    let encoded = STANDARD.encode(der);
+    let mut text = String::with_capacity(encoded.len() + encoded.len() / LINE + LINE);
+    text.push_str("-----BEGIN CERTIFICATE-----\n");
+    for line in encoded.as_bytes().chunks(LINE) {
+        text.extend(line.iter().map(|byte| char::from(*byte)));
+        text.push('\n');
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
+}
+
+/// PEM with what a URL may not have escaped.
+#[must_use]
+pub fn url_encoded(pem: &str) -> String {
+    let mut text = String::with_capacity(pem.len() + pem.len() / 8);
+    for c in pem.chars() {
+        match c {
+            '\n' => text.push_str("%0A"),
+            ' ' => text.push_str("%20"),
+            '+' => text.push_str("%2B"),
+            '/' => text.push_str("%2F"),
+            '=' => text.push_str("%3D"),
+            other => text.push(other),
+        }
+    }
+    text
 }
 
 impl Names {
@@ -110,6 +149,13 @@ impl Names {
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, bytes);
+    digest.as_ref().try_into().unwrap_or_default()
+}
+
+/// The SHA-1 digest, which some still go by.
+#[must_use]
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     digest.as_ref().try_into().unwrap_or_default()
 }
 
@@ -213,6 +259,7 @@ mod tests {
     use super::*;
 
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+    use rustls::pki_types::pem::PemObject as _;
 
     #[test]
     fn a_certificate_is_read() {
@@ -244,7 +291,12 @@ mod tests {
         assert_eq!(read.names.ip, [ip]);
         assert!(read.not_before < read.not_after);
         assert_eq!(read.sha256, sha256(der.der()));
-        assert_eq!(read.sha1().len(), 40);
+        let pem = read.pem();
+        let back = rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        assert_eq!(&*back, &*read.der);
+        let encoded = read.url_encoded_pem();
+        assert!(encoded.starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
+        assert!(!encoded.contains([' ', '\n', '+', '/', '=']));
         assert!(Certificate::parse(b"no").is_err());
     }
 
@@ -252,5 +304,7 @@ mod tests {
     fn digests_are_hexadecimal() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(hex(&sha256(b"")), empty);
+        let empty = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+        assert_eq!(hex(&sha1(b"")), empty);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use crate::address::Address;
@@ -217,6 +217,8 @@ pub struct Tls {
     pub peer: Option<Peer>,
     /// What this side has shown.
     pub local: Option<Arc<Certificate>>,
+    /// What upstreams are told of the peer's certificate, once a request has needed it.
+    pub forwarded: OnceLock<Box<[u8]>>,
 }
 
 /// The certificates of a peer.
@@ -241,10 +243,10 @@ pub struct Upstream {
     pub local: Option<SocketAddr>,
     /// What was spoken to it.
     pub protocol: Option<Protocol>,
+    /// Its TLS session; none over clear text.
+    pub tls: Option<Arc<Tls>>,
     /// Unique in the life of the process.
     pub connection_id: Option<u64>,
-    /// Its TLS session; `None` over clear text.
-    pub tls: Option<Arc<Tls>>,
     /// How often the request was sent, or tried to be.
     pub attempts: u32,
     /// Why the transport failed, where it did.

@@ -10,12 +10,13 @@
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
 //! `walk` and `phases` (the chain), `forward`, `attempts`, `side` and `conversation` (the upstream),
 //! `interim`, `hedge` and `relay` (attempts beside each other), `redirect` and `mirror`, `pump`, `kept` and
-//! `io` (bodies), then `hygiene`, `client_address`, `path`, `error`, `reply`, `deadlines`, and `h1`, the
+//! `io` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply`, `deadlines`, and `h1`, the
 //! HTTP/1 codec.
 
 mod attempts;
 mod choice;
 pub mod client_address;
+pub mod client_cert;
 pub(crate) mod connection;
 mod conversation;
 mod deadlines;

@@ -22,7 +22,7 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`address`], [`headers`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
+//! | [`address`], [`headers`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`watched`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -60,4 +60,5 @@ pub mod upstream;
 pub mod values;
 pub mod variant;
 pub mod wasm;
+pub mod watched;
 mod worker;

@@ -144,6 +144,9 @@ pub const HANDOFFS_WHILE_AWAITED: u32 = 16;
 /// A file of certificates, keys or revoked certificates: lists of the largest authorities have some
 /// megabytes.
 pub const CERTIFICATE_BYTES: u64 = 64 * 1024 * 1024;
+/// How often the files of certificates are looked at. What has changed is read at the next look that
+/// finds it at rest.
+pub const CERTIFICATE_WATCH: Duration = Duration::from_secs(1);
 /// Sessions of TLS 1.2 clients without tickets that a context keeps, the last ones: 1024.
 pub const TLS_SESSIONS: usize = 1024;
 /// How long a client has for its TLS handshake where `transport_socket_connect_timeout` does not say:

@@ -22,7 +22,9 @@ use crate::build::Built;
 use crate::listener;
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
 use crate::observe::registry::Scope;
+use crate::observe::stats::Stats;
 use crate::runtime::{FilterChain, Listener, Service, Snapshot};
+use crate::tls::{self, Expiry, FirstToExpire, TlsContext};
 use crate::upstream::dns::Resolvers;
 use crate::upstream::{self, Cluster, connect, control, pool};
 use crate::values;
@@ -168,6 +170,7 @@ async fn control(
         admin.set_address(address);
     }
     tokio::task::spawn_local(values::watch(Arc::clone(&built.values)));
+    tokio::task::spawn_local(tls::watch(Arc::clone(&built.contexts)));
     let resolvers = Resolvers::default();
     let _discovery: Vec<control::Handle> = snapshot
         .clusters
@@ -242,8 +245,13 @@ fn register(
     built: &Built,
     addresses: &[std::net::SocketAddr],
     workers: usize,
-) -> Vec<Arc<ListenerOfWorker>> {
-    let mut listed = Vec::new();
+) -> Vec<Arc<dyn Stats>> {
+    built
+        .registry
+        .register(Scope::nuncio("tls."), &built.contexts);
+    let first = Arc::new(FirstToExpire(Arc::clone(&built.contexts)));
+    built.registry.register(Scope::new("server."), &first);
+    let mut listed: Vec<Arc<dyn Stats>> = vec![first];
     for (listener, address) in built.snapshot.listeners.iter().zip(addresses) {
         let scope = match listener.stat_prefix.as_str() {
             "" => Scope::listener(*address),
@@ -252,9 +260,12 @@ fn register(
         built.registry.register(scope.clone(), &listener.stats);
         for chain in listener.chains.iter() {
             if let Some(handshake) = &chain.handshake {
-                built
-                    .registry
-                    .register(scope.clone(), handshake.server.stats());
+                let server = &handshake.server;
+                let expiry = Arc::new(Expiry(Arc::clone(server) as Arc<dyn TlsContext>));
+                built.registry.register(scope.clone(), server.stats());
+                built.registry.register(scope.clone(), server.negotiated());
+                built.registry.register(scope.clone(), &expiry);
+                listed.push(expiry);
             }
             if let Service::Http(http) = &chain.service {
                 let scope = Scope::listener_http(*address, &http.manager.stat_prefix);

@@ -2,25 +2,30 @@
 //!
 //! Owns what a TLS context of the configuration becomes: [`Identity`] (a certificate with its key),
 //! [`Trust`] (what a peer has to show), `parameters` (versions, ciphers, groups), and [`Server`], which
-//! answers handshakes of clients, and [`Client`], which begins those with upstreams. Certificates are read here, so that they can be read again when their
-//! files change. Does not own the stream behind a handshake (`socket`), nor the words of the
-//! configuration (`build`). Called by `build`, `listener` and `upstream`.
+//! answers handshakes of clients, and [`Client`], which begins those with upstreams. Certificates are read
+//! here, and read again when their files change ([`Contexts`]). Does not own the stream behind a
+//! handshake (`socket`), nor the words of the configuration (`build`). Called by `build`, `listener` and
+//! `upstream`.
 
 mod choice;
 mod client;
+mod context;
 mod error;
 mod identity;
 mod parameters;
 mod server;
 mod source;
+mod stats;
 mod trust;
 
 pub use client::{Client, ClientSpec, Inside, Names, Server as ServerPeer};
+pub use context::{Contexts, Expiry, FirstToExpire, TlsContext, days_left, watch};
 pub use error::{Error, Part};
 pub use identity::{Identity, IdentitySpec};
 pub use parameters::{Parameters, ParametersSpec, UnknownName, Version};
 pub use server::{LoadError, Server, ServerSpec};
 pub use source::Source;
+pub use stats::Negotiated;
 pub use trust::{NameTest, Refusal, SubjectName, Trust, TrustSpec};
 
 pub(crate) use server::accept;

@@ -1,13 +1,14 @@
 //! The downstream side over HTTP/1.1: raw bytes out, exact messages in.
 //!
-//! Owns one TCP connection and the bytes read ahead on it. It sends whatever it is given, right or
+//! Owns one TCP connection, or a TLS one over it, and the bytes read ahead on it. It sends whatever it is given, right or
 //! wrong. Called by the suites and by [`crate::compare`].
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::message::{self, Kind, Message};
+use crate::tls;
 
 /// Longest wait for the next bytes of an answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,9 +42,50 @@ impl Received {
 /// One client connection.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     end: Option<End>,
+}
+
+/// What carries the bytes.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<tls::TlsStream>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(into),
+            Self::Tls(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(from),
+            Self::Tls(stream) => stream.write(from),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,32 +106,81 @@ impl Connection {
     /// Uses a connection that is open already.
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        be_patient(&stream);
         Self {
-            stream,
+            stream: Stream::Plain(stream),
             buffer: Vec::new(),
             end: None,
+        }
+    }
+
+    /// Shakes hands on a connection that is open already.
+    ///
+    /// # Errors
+    /// Why either side did not want to.
+    pub fn over_tls(stream: TcpStream, client: &tls::Client) -> io::Result<Self> {
+        be_patient(&stream);
+        Ok(Self {
+            stream: Stream::Tls(Box::new(client.connect(stream)?)),
+            buffer: Vec::new(),
+            end: None,
+        })
+    }
+
+    /// Connects and shakes hands.
+    ///
+    /// # Errors
+    /// Why either side did not want to.
+    pub fn open_tls(address: SocketAddr, client: &tls::Client) -> io::Result<Self> {
+        Self::over_tls(TcpStream::connect(address)?, client)
+    }
+
+    /// What was agreed on; none where it is not TLS.
+    #[must_use]
+    pub fn agreed(&self) -> Option<String> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(tls::agreed(&stream.conn)),
+        }
+    }
+
+    /// The common name of the certificate that the server has shown.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match &self.stream {
+            Stream::Plain(_) => panic!("clear text"),
+            Stream::Tls(stream) => tls::common_name(&stream.conn),
+        }
+    }
+
+    /// Whether the server has said that its stream ends, rather than just ended it.
+    #[must_use]
+    pub fn was_told_of_the_end(&mut self) -> bool {
+        match &mut self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.conn.process_new_packets().unwrap().peer_has_closed(),
         }
     }
 
     /// The port of this side.
     #[must_use]
     pub fn local_port(&self) -> u16 {
-        self.stream.local_addr().unwrap().port()
+        self.stream.tcp().local_addr().unwrap().port()
     }
 
     /// Sends bytes. A peer that stopped reading is no failure: what it answers is what counts.
     pub fn send(&mut self, bytes: &[u8]) {
-        let _closed_already = self.stream.write_all(bytes);
+        let _closed_already = self
+            .stream
+            .write_all(bytes)
+            .and_then(|()| self.stream.flush());
     }
 
     /// Sends bytes again and again without reading, until the peer has taken none for a while, has
     /// ended the connection, or has taken `limit`; how many it took.
     pub fn send_until_blocked(&mut self, bytes: &[u8], limit: usize) -> usize {
         const BLOCKED: Duration = Duration::from_millis(500);
-        self.stream.set_write_timeout(Some(BLOCKED)).unwrap();
+        self.stream.tcp().set_write_timeout(Some(BLOCKED)).unwrap();
         let (mut taken, mut at) = (0, 0);
         while taken < limit {
             match self.stream.write(&bytes[at..]) {
@@ -101,13 +192,13 @@ impl Connection {
                 Err(_) => break,
             }
         }
-        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        self.stream.tcp().set_write_timeout(Some(PATIENCE)).unwrap();
         taken
     }
 
     /// Takes in what has come, without waiting; whether the peer has ended the connection.
     pub fn has_ended(&mut self) -> bool {
-        self.stream.set_nonblocking(true).unwrap();
+        self.stream.tcp().set_nonblocking(true).unwrap();
         let mut before = usize::MAX;
         while self.end.is_none() && self.buffer.len() != before {
             before = self.buffer.len();
@@ -116,13 +207,17 @@ impl Connection {
                 self.end = None;
             }
         }
-        self.stream.set_nonblocking(false).unwrap();
+        self.stream.tcp().set_nonblocking(false).unwrap();
         self.end.is_some()
     }
 
     /// Ends this side's stream, the other direction stays open.
     pub fn half_close(&mut self) {
-        let _closed_already = self.stream.shutdown(Shutdown::Write);
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            let _closed_already = stream.flush();
+        }
+        let _closed_already = self.stream.tcp().shutdown(Shutdown::Write);
     }
 
     /// Sends a request and reads its response.
@@ -197,7 +292,7 @@ impl Connection {
 
     /// Ends the connection with a TCP reset.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.stream)
+        socket2::SockRef::from(self.stream.tcp())
             .set_linger(Some(Duration::ZERO))
             .unwrap();
     }
@@ -224,9 +319,17 @@ impl Connection {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 self.end = Some(End::Silence);
             }
+            // An end that TLS does not say, which is no matter here.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.end = Some(End::Closed),
             Err(_) => self.end = Some(End::Reset),
         }
     }
+}
+
+fn be_patient(stream: &TcpStream) {
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
 }
 
 /// One GET on a connection of its own.

@@ -12,6 +12,7 @@ use crate::guests;
 /// is `origin` at `@PORT:origin@`.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    chain: Vec<String>,
     manager: Vec<String>,
     access_logs: Vec<String>,
     filters: Vec<String>,
@@ -24,6 +25,24 @@ impl Config {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Adds a field of the filter chain, such as `transport_socket: {…}`.
+    #[must_use]
+    pub fn chain(mut self, field: impl Into<String>) -> Self {
+        self.chain.push(field.into());
+        self
+    }
+
+    /// Speaks TLS with clients: the fields of `common_tls_context`, and more of the context, each with a
+    /// comma in front.
+    #[must_use]
+    pub fn tls(self, common: &str, more: &str) -> Self {
+        self.chain(format!(
+            "transport_socket: {{ name: envoy.transport_sockets.tls, typed_config: {{ \"@type\": \
+             type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, \
+             common_tls_context: {{ {common} }}{more} }} }}"
+        ))
     }
 
     /// Adds a field of the connection manager, such as `http2_protocol_options: {}`.
@@ -110,6 +129,9 @@ impl Config {
             field(&format!("- {filter}"));
         }
         field(&format!("- {}", filter("http.router.v3.Router", "")));
+        for field in &self.chain {
+            let _infallible = writeln!(text, "      {field}");
+        }
         text.push_str("  clusters:\n");
         for cluster in &clusters {
             let _infallible = writeln!(text, "  - {cluster}");

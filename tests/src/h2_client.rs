@@ -1,4 +1,4 @@
-//! The downstream side over HTTP/2 (cleartext, prior knowledge).
+//! The downstream side over HTTP/2: in clear text by prior knowledge, or over TLS.
 //!
 //! Owns one connection for each call. It can only send what the `h2` crate accepts: malformed
 //! frames are the matter of h2spec. Called by the suites and by [`crate::compare`].
@@ -8,12 +8,15 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
+use tokio_rustls::TlsConnector;
 
 use crate::client::PATIENCE;
 use crate::h2_origin::{header_lines, read_body};
 use crate::message::summary;
+use crate::tls;
 
 /// A request to send.
 #[derive(Clone, Debug)]
@@ -262,6 +265,28 @@ pub fn send_on(stream: std::net::TcpStream, request: &H2Send) -> Vec<String> {
     })
 }
 
+/// Like [`send_on`] over TLS; what was agreed on comes first.
+#[must_use]
+pub fn send_over_tls(
+    stream: std::net::TcpStream,
+    client: &tls::Client,
+    request: &H2Send,
+) -> Vec<String> {
+    on(stream, async |stream, lines| {
+        let connector = TlsConnector::from(client.config());
+        match connector.connect(client.name(), stream).await {
+            Ok(stream) => {
+                lines.push(tls::agreed(stream.get_ref().1));
+                exchange(stream, request, lines).await
+            }
+            Err(_) => {
+                lines.push("refused".to_owned());
+                Ok(())
+            }
+        }
+    })
+}
+
 /// Runs `with` on a connection, for as long as anybody would wait.
 fn on(
     stream: std::net::TcpStream,
@@ -287,7 +312,7 @@ fn on(
 }
 
 async fn exchange(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     send: &H2Send,
     lines: &mut Vec<String>,
 ) -> Result<(), h2::Error> {

@@ -5,8 +5,9 @@
 //! configuration whose ports are filled in by [`ports`], [`client`], [`h2_client`] and [`frames`] are
 //! the downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
 //! same case through two proxies and compares all that can be seen from outside. [`dns`] is a scripted
-//! name server, [`config`] writes configurations, [`guests`] has components to put into them, [`scene`]
-//! starts all that, and [`admin`] reads statistics.
+//! name server, [`config`] writes configurations, [`tls`] has certificates and
+//! handshakes, [`guests`] has components to put into them, [`scene`] starts
+//! all that, and [`admin`] reads statistics.
 //!
 //! Nothing here knows nuncio's insides: the suites find the binary by `$NUNCIO_BIN` or build it.
 
@@ -38,6 +39,7 @@ pub mod origin;
 pub mod ports;
 pub mod process;
 pub mod scene;
+pub mod tls;
 
 use std::thread;
 use std::time::{Duration, Instant};

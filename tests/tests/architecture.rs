@@ -54,6 +54,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "wasm", "runtime",
         ],
     ),
+    (
+        "tls",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
+            "wasm", "runtime",
+        ],
+    ),
     ("listener", &["config", "build", "server", "cli", "admin"]),
     (
         "tcp",

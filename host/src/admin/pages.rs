@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Admin, Page};
+use super::{Admin, Page, certificates};
 use crate::clock;
 use crate::observe::expose::{self, Selection};
 use crate::observe::metrics::ServerState;
@@ -38,6 +38,7 @@ const fn shows(
 /// Every page, in the order of `/help`.
 pub(super) const PAGES: &[Entry] = &[
     shows("/", "Admin home page", home),
+    shows("/certs", "print certs on machine", certs),
     shows("/clusters", "upstream cluster status", clusters),
     shows(
         "/config_dump",
@@ -164,6 +165,10 @@ fn home(_: &Admin, _: &Query) -> Page {
          form{{margin:0}}</style>\n<h1>nuncio {}</h1>\n<table>\n{rows}</table>\n",
         env!("CARGO_PKG_VERSION")
     ))
+}
+
+fn certs(admin: &Admin, _: &Query) -> Page {
+    Page::json(&certificates::list(&admin.contexts))
 }
 
 /// The list of pages as text.

@@ -30,6 +30,7 @@ use crate::config::protocol::{
 use crate::exchange::Flags;
 use crate::headers::{Name, NameCase, NameFormat};
 use crate::http::client_address::{ClientAddress, Detection};
+use crate::http::client_cert::Details;
 use crate::http::frames::FrameLimits;
 use crate::http::h1::{HeadLimits, RequestRules, Underscores};
 use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, UserAgent};
@@ -82,10 +83,9 @@ impl Workshop<'_> {
             client_cert: match written.forward_client_cert_details {
                 ForwardClientCertDetails::AlwaysForwardOnly => ClientCert::Keep,
                 ForwardClientCertDetails::ForwardOnly => ClientCert::KeepOfKnown,
-                // Without TLS there is no certificate to set.
-                ForwardClientCertDetails::Sanitize
-                | ForwardClientCertDetails::AppendForward
-                | ForwardClientCertDetails::SanitizeSet => ClientCert::Remove,
+                ForwardClientCertDetails::Sanitize => ClientCert::Remove,
+                ForwardClientCertDetails::AppendForward => ClientCert::Append(details(written)),
+                ForwardClientCertDetails::SanitizeSet => ClientCert::Set(details(written)),
             },
             user_agent,
             generate_request_id: written.generate_request_id.unwrap_or(true),
@@ -580,4 +580,17 @@ pub(super) fn keepalive(written: &KeepaliveSettings) -> Option<Keepalive> {
         jitter: Duration::from_secs_f64(interval.as_secs_f64() * percent / 100.0),
         timeout: written.timeout.get(),
     })
+}
+
+/// What upstreams are told of clients' certificates.
+fn details(written: &HttpConnectionManager) -> Details {
+    let asked = written.set_current_client_cert_details.clone();
+    let asked = asked.unwrap_or_default();
+    Details {
+        subject: asked.subject.unwrap_or(false),
+        cert: asked.cert,
+        chain: asked.chain,
+        dns: asked.dns,
+        uri: asked.uri,
+    }
 }

@@ -19,12 +19,11 @@ use crate::config::tls::{
     TrustChainVerification, Validation,
 };
 use crate::limits;
-use crate::observe::stats::Sharded;
 use crate::route::TextCondition;
 use crate::runtime::Handshake;
 use crate::tls::{
     IdentitySpec, Parameters, ParametersSpec, Part, Server, ServerSpec, Source, SubjectName,
-    TrustSpec, UnknownName, Version,
+    TlsContext, TrustSpec, UnknownName, Version,
 };
 
 const TODAYS_FORM: &str = "write transport_socket: { name: envoy.transport_sockets.tls, \
@@ -111,15 +110,17 @@ impl Workshop<'_> {
             requires_certificate: written.require_client_certificate.unwrap_or(false),
             requires_name: written.require_sni.unwrap_or(false),
             scans_on_mismatch: written.full_scan_certs_on_sni_mismatch.unwrap_or(false),
-            prefers_client_ciphers: written.prefer_client_ciphers,
+            // Without a list all of them are good: who asks may choose.
+            prefers_client_ciphers: written.prefer_client_ciphers || lists_no_ciphers(given),
             tickets: tickets != Some(&SessionTickets::DisableStatelessSessionResumption(true)),
             sessions: !written.disable_stateful_session_resumption,
         };
-        let stats = Arc::new(Sharded::new(self.settings.workers));
-        match Server::load(&spec, stats) {
+        match Server::load(place.path(), spec, self.settings.workers) {
             Ok(server) => {
-                self.warn_of_expired(&server, certificates);
-                Some(Arc::new(server))
+                let server = Arc::new(server);
+                self.warn_of_expired(&*server, certificates);
+                self.contexts.add(&server);
+                Some(server)
             }
             Err(wrong) => {
                 for (certificate, part, error) in wrong {
@@ -144,11 +145,11 @@ impl Workshop<'_> {
 
     /// A certificate that does not hold serves nobody, but a proxy that does not start serves nobody
     /// either, and what it has other listeners for.
-    fn warn_of_expired(&mut self, server: &Server, place: Place<'_>) {
+    pub(super) fn warn_of_expired(&mut self, context: &dyn TlsContext, place: Place<'_>) {
         let now = jiff::Timestamp::try_from(clock::wall())
             .unwrap_or_default()
             .as_second();
-        for (index, identity) in server.identities().iter().enumerate() {
+        for (index, identity) in context.identities().iter().enumerate() {
             let certificate = &identity.certificate;
             let when = |second| jiff::Timestamp::from_second(second).unwrap_or_default();
             let message = if certificate.not_after < now {
@@ -378,6 +379,11 @@ impl Workshop<'_> {
             }
         })))
     }
+}
+
+fn lists_no_ciphers(written: &CommonTlsContext) -> bool {
+    let params = written.tls_params.as_ref();
+    params.is_none_or(|params| params.cipher_suites.is_empty())
 }
 
 /// 32 bytes in hexadecimal digits, which colons may stand between.

@@ -45,6 +45,10 @@ pub(crate) async fn serve(
     let http = listener.manager.stats.shard(worker.index);
     http.downstream_cx_total.inc();
     http.downstream_cx_active.inc();
+    if connection.tls.is_some() {
+        http.downstream_cx_ssl_total.inc();
+        http.downstream_cx_ssl_active.inc();
+    }
     let started = clock::now();
     let old_at = after(started, listener.manager.max_connection_duration);
     let mut socket = socket;
@@ -78,6 +82,9 @@ pub(crate) async fn serve(
     }
     let lasted = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     http.downstream_cx_active.dec();
+    if connection.tls.is_some() {
+        http.downstream_cx_ssl_active.dec();
+    }
     http.downstream_cx_destroy.inc();
     http.downstream_cx_length_ms.record(lasted);
 }

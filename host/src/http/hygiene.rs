@@ -8,9 +8,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::client_address::ClientAddress;
+use super::client_cert::{self, Details};
 use super::h1::head::is_host_and_port;
 use super::path::{Normalized, PathRules};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known, Name};
 use crate::route::{RequestChanges, TextCondition};
 use crate::runtime::{Cidr, ConnectionManager, ServerHeader};
@@ -76,6 +77,10 @@ pub enum ClientCert {
     KeepOfKnown,
     /// It is kept: a proxy before this one has verified it.
     Keep,
+    /// Where the client has shown a certificate, that is added to it.
+    Append(Details),
+    /// It is replaced by what is known of the client's certificate.
+    Set(Details),
 }
 
 /// What upstreams are told about this proxy.
@@ -258,12 +263,11 @@ pub(crate) fn request(
             .iter()
             .any(|range| range.contains(client.address.ip()));
     let edge = rules.client.is_edge() && !internal;
+    let tls = exchange.connection.tls.as_deref();
+    let certified = tls.filter(|tls| tls.certificate_presented);
     let keep_cert = match rules.client_cert {
-        ClientCert::Remove => false,
-        ClientCert::KeepOfKnown => {
-            let tls = exchange.connection.tls.as_deref();
-            tls.is_some_and(|tls| tls.certificate_presented)
-        }
+        ClientCert::Remove | ClientCert::Set(_) => false,
+        ClientCert::KeepOfKnown | ClientCert::Append(_) => certified.is_some(),
         ClientCert::Keep => true,
     };
     remove_control_headers(headers, keep_cert, internal, edge);
@@ -272,7 +276,24 @@ pub(crate) fn request(
             headers.remove(name);
         }
     }
-    forward_headers(rules, headers, peer, local, client.appends);
+    if let (ClientCert::Append(details) | ClientCert::Set(details), Some(tls)) =
+        (rules.client_cert, certified)
+    {
+        let element = client_cert::element(tls, details);
+        append_list(headers, Known::XForwardedClientCert, element, b",");
+    }
+    let scheme: &[u8] = if tls.is_some() { b"https" } else { b"http" };
+    forward_headers(rules, headers, (peer, local), client.appends, scheme);
+    if tls.is_some() && exchange.protocol != Protocol::Http2 {
+        // HTTP/1 does not say it: what the hop before says counts, or else what is spoken here.
+        let said = headers.known(Known::XForwardedProto);
+        let scheme: &[u8] = if said == Some(b"http") {
+            b"http"
+        } else {
+            b"https"
+        };
+        headers.set_known(Known::Scheme, scheme);
+    }
     if internal {
         headers.set_known(Known::XEnvoyInternal, b"true");
     }
@@ -420,9 +441,9 @@ fn remove_control_headers(headers: &mut Headers, keep_cert: bool, internal: bool
 fn forward_headers(
     rules: &HygieneRules,
     headers: &mut Headers,
-    peer: SocketAddr,
-    local: SocketAddr,
+    (peer, local): (SocketAddr, SocketAddr),
     appends: u32,
+    spoken: &[u8],
 ) {
     if appends > 0 {
         // Envoy shows a loopback peer under the machine's own address.
@@ -450,7 +471,7 @@ fn forward_headers(
             headers.set_known(Known::Scheme, b"https");
         }
         Some(_) if !replace => {}
-        Some(_) | None => headers.set_known(Known::XForwardedProto, b"http"),
+        Some(_) | None => headers.set_known(Known::XForwardedProto, spoken),
     }
     if rules.forwarded_port && (replace || !headers.has(Known::XForwardedPort)) {
         let mut room = [0; 20];

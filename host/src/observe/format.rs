@@ -20,6 +20,7 @@ mod error;
 pub(super) mod json;
 mod operator;
 mod query;
+mod session;
 mod template;
 #[cfg(test)]
 mod tests;

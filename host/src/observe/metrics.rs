@@ -35,6 +35,8 @@ stats! {
         counter downstream_cx_max_requests_reached,
         counter downstream_cx_protocol_error,
         counter downstream_cx_rx_bytes_total,
+        gauge downstream_cx_ssl_active,
+        counter downstream_cx_ssl_total,
         counter downstream_cx_total,
         counter downstream_cx_tx_bytes_total,
         gauge downstream_cx_upgrades_active,

@@ -27,6 +27,18 @@ pub enum Name {
     Code(&'static str, u16),
     /// A counter for a class of response statuses: base name and first digit, `upstream_rq_2xx`.
     Class(&'static str, u8),
+    /// One of several of a kind, such as a cipher: `before.value.after`, or `before.value` where `after`
+    /// is empty. In Prometheus' form the value is a label.
+    Labelled {
+        /// What comes before the value.
+        before: &'static str,
+        /// The label.
+        label: &'static str,
+        /// The value.
+        value: Cow<'static, str>,
+        /// What comes behind it.
+        after: &'static str,
+    },
     /// A counter for the statuses outside of 100 to 599, `upstream_rq_unknown`.
     UnknownCode(&'static str),
 }
@@ -43,6 +55,18 @@ impl fmt::Display for Name {
             Self::Plain(name) => f.write_str(name),
             Self::Code(base, code) => write!(f, "{base}_{code}"),
             Self::Class(base, class) => write!(f, "{base}_{class}xx"),
+            Self::Labelled {
+                before,
+                value,
+                after: "",
+                ..
+            } => write!(f, "{before}.{value}"),
+            Self::Labelled {
+                before,
+                value,
+                after,
+                ..
+            } => write!(f, "{before}.{value}.{after}"),
             Self::UnknownCode(base) => write!(f, "{base}_unknown"),
         }
     }

@@ -6,7 +6,7 @@
 //! `upstream` does. Called by `upstream::connect`.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -386,5 +386,6 @@ fn facts(session: &ClientConnection, loaded: &Loaded) -> Tls {
             .identity
             .as_ref()
             .map(|identity| Arc::clone(&identity.certificate)),
+        forwarded: OnceLock::new(),
     }
 }

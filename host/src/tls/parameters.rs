@@ -185,7 +185,11 @@ impl Parameters {
         }
         let mut groups: Vec<Group> = Vec::new();
         if spec.groups.is_empty() {
-            groups.extend([kx_group::X25519, kx_group::SECP256R1]);
+            groups.extend([
+                kx_group::X25519MLKEM768,
+                kx_group::X25519,
+                kx_group::SECP256R1,
+            ]);
         }
         for (index, name) in spec.groups.iter().enumerate() {
             let found = GROUPS.iter().find(|(known, _)| known == name);
@@ -247,6 +251,19 @@ pub(super) fn cipher_name(cipher: CipherSuite) -> &'static str {
     }
 }
 
+/// All ciphers as logs and statistics name them.
+pub(super) fn cipher_names() -> impl Iterator<Item = &'static str> {
+    let of_13 = CIPHERS_OF_13
+        .iter()
+        .map(|cipher| cipher_name(cipher.suite()));
+    of_13.chain(CIPHERS.iter().map(|(name, ..)| *name))
+}
+
+/// All groups as logs and statistics name them.
+pub(super) fn group_names() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().map(|(name, _)| *name)
+}
+
 /// A group as logs and statistics name it.
 pub(super) fn group_name(group: NamedGroup) -> &'static str {
     let found = GROUPS.iter().find(|(_, known)| known.name() == group);
@@ -281,7 +298,7 @@ mod tests {
         assert!(names(&all).iter().all(|name| !name.is_empty()));
         let groups = all.provider.kx_groups.iter();
         let groups: Vec<&str> = groups.map(|group| group_name(group.name())).collect();
-        assert_eq!(groups, ["X25519", "P-256"]);
+        assert_eq!(groups, ["X25519MLKEM768", "X25519", "P-256"]);
         let some = parameters(
             &[
                 "[ECDHE-RSA-CHACHA20-POLY1305|ECDHE-RSA-AES128-GCM-SHA256]",

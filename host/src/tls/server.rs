@@ -8,8 +8,9 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
@@ -24,9 +25,11 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_rustls::{StartHandshake, TlsStream};
 
 use super::choice::{Fit, Index};
+use super::context::TlsContext;
 use super::error::{Error, Part};
 use super::identity::{Identity, IdentitySpec};
 use super::parameters::{Parameters, cipher_name, group_name};
+use super::stats::Negotiated;
 use super::trust::{OfClients, Refusal, Trust, TrustSpec};
 use crate::certificate::Certificate;
 use crate::clock;
@@ -35,6 +38,7 @@ use crate::limits;
 use crate::observe::metrics::TlsStats;
 use crate::observe::stats::Sharded;
 use crate::socket::Socket;
+use crate::watched::Stamp;
 
 /// What a record of a handshake begins with (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
@@ -65,8 +69,13 @@ pub struct ServerSpec {
 /// A context for clients.
 #[derive(Debug)]
 pub struct Server {
+    owner: String,
+    spec: ServerSpec,
+    /// The states in which the files were read first.
+    read: Vec<Stamp>,
     loaded: ArcSwap<Loaded>,
     stats: Arc<Sharded<TlsStats>>,
+    negotiated: Arc<Sharded<Negotiated>>,
 }
 
 /// What was read for a context.
@@ -101,16 +110,43 @@ impl ResolvesServerCert for Only {
 /// What is wrong with a context: the certificate by its index, where it is one, and the part of it.
 pub type LoadError = (Option<usize>, Part, Error);
 
+impl ServerSpec {
+    fn files(&self) -> Vec<PathBuf> {
+        let identities = self.identities.iter().flat_map(|identity| {
+            [
+                Some(&identity.chain),
+                Some(&identity.key),
+                identity.staple.as_ref(),
+            ]
+        });
+        let trust = self.trust.iter();
+        let trust = trust.flat_map(|trust| [trust.authorities.as_ref(), trust.revoked.as_ref()]);
+        let sources = identities.chain(trust).flatten();
+        sources
+            .filter_map(|source| source.path().map(Path::to_owned))
+            .collect()
+    }
+}
+
 impl Server {
-    /// Reads all that belongs to a context.
+    /// Reads all that belongs to a context that stands at `owner`, for a process with so many workers.
     ///
     /// # Errors
     /// Everything that cannot be read or does not belong together.
-    pub fn load(spec: &ServerSpec, stats: Arc<Sharded<TlsStats>>) -> Result<Self, Vec<LoadError>> {
-        let loaded = Loaded::new(spec)?;
+    pub fn load(owner: String, spec: ServerSpec, workers: usize) -> Result<Self, Vec<LoadError>> {
+        // Looked at before they are read: what changes meanwhile is read again.
+        let read = stamps(&spec.files());
+        let (loaded, wrong) = Loaded::read(&spec, None);
+        let Some(loaded) = loaded else {
+            return Err(wrong);
+        };
         Ok(Self {
+            owner,
+            spec,
+            read,
             loaded: ArcSwap::from_pointee(loaded),
-            stats,
+            stats: Arc::new(Sharded::new(workers)),
+            negotiated: Arc::new(Sharded::new(workers)),
         })
     }
 
@@ -120,25 +156,70 @@ impl Server {
         &self.stats
     }
 
-    /// The certificates that it shows.
+    /// What sessions agreed on.
     #[must_use]
-    pub fn identities(&self) -> Vec<Arc<Identity>> {
+    pub const fn negotiated(&self) -> &Arc<Sharded<Negotiated>> {
+        &self.negotiated
+    }
+}
+
+impl TlsContext for Server {
+    fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.spec.files()
+    }
+
+    fn first_read(&self) -> Vec<Stamp> {
+        self.read.clone()
+    }
+
+    fn reload(&self) -> Vec<String> {
+        let old = self.loaded.load();
+        let (loaded, wrong) = Loaded::read(&self.spec, Some(&old));
+        if let Some(loaded) = loaded
+            && !loaded.is_same(&old)
+        {
+            self.loaded.store(Arc::new(loaded));
+        }
+        wrong
+            .into_iter()
+            .map(|(.., error)| error.to_string())
+            .collect()
+    }
+
+    fn identities(&self) -> Vec<Arc<Identity>> {
         let loaded = self.loaded.load();
         let identities = loaded.identities.iter();
         identities
             .map(|ready| Arc::clone(&ready.identity))
             .collect()
     }
+
+    fn trust(&self) -> Option<Arc<Trust>> {
+        self.loaded.load().trust.clone()
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    files.iter().map(|path| Stamp::of(path)).collect()
 }
 
 impl Loaded {
-    fn new(spec: &ServerSpec) -> Result<Self, Vec<LoadError>> {
+    /// Reads everything. What is wrong is as it was in `old`; without that there is no result.
+    fn read(spec: &ServerSpec, old: Option<&Self>) -> (Option<Self>, Vec<LoadError>) {
         let provider = &spec.parameters.provider;
         let (mut identities, mut wrong) = (Vec::new(), Vec::new());
         for (at, identity) in spec.identities.iter().enumerate() {
+            let kept = old.and_then(|old| old.identities.get(at));
             match Identity::load(identity, provider) {
                 Ok(identity) => identities.push(Arc::new(identity)),
-                Err((part, error)) => wrong.push((Some(at), part, error)),
+                Err((part, error)) => {
+                    wrong.push((Some(at), part, error));
+                    identities.extend(kept.map(|kept| Arc::clone(&kept.identity)));
+                }
             }
         }
         let trust = match spec
@@ -148,16 +229,29 @@ impl Loaded {
         {
             Some(Err((part, error))) => {
                 wrong.push((None, part, error));
-                None
+                old.and_then(|old| old.trust.clone())
             }
             Some(Ok(trust)) => Some(Arc::new(trust)),
             None => None,
         };
-        if !wrong.is_empty() {
-            return Err(wrong);
+        if !wrong.is_empty() && old.is_none() {
+            return (None, wrong);
         }
-        let base = configuration(spec, trust.as_ref());
-        let base = base.map_err(|error| vec![(None, Part::Chain, error.into())])?;
+        match Self::new(spec, identities, trust) {
+            Ok(loaded) => (Some(loaded), wrong),
+            Err(error) => {
+                wrong.push((None, Part::Chain, error.into()));
+                (None, wrong)
+            }
+        }
+    }
+
+    fn new(
+        spec: &ServerSpec,
+        identities: Vec<Arc<Identity>>,
+        trust: Option<Arc<Trust>>,
+    ) -> Result<Self, rustls::Error> {
+        let base = configuration(spec, trust.as_ref())?;
         let certificates = identities.iter().map(|identity| &*identity.certificate);
         let certificates: Vec<&Certificate> = certificates.collect();
         let index = Index::new(&certificates, spec.scans_on_mismatch);
@@ -174,6 +268,17 @@ impl Loaded {
             requires_name: spec.requires_name,
             newest: newest.unwrap_or(ProtocolVersion::TLSv1_3),
         })
+    }
+
+    /// Whether nothing of `old` was read anew.
+    fn is_same(&self, old: &Self) -> bool {
+        let same = |(new, old): (&Ready, &Ready)| Arc::ptr_eq(&new.identity, &old.identity);
+        let trust = match (&self.trust, &old.trust) {
+            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+            (None, None) => true,
+            _ => false,
+        };
+        trust && self.identities.iter().zip(&old.identities).all(same)
     }
 
     /// The certificate for a client that begins like this.
@@ -316,6 +421,7 @@ pub(crate) async fn accept(
     let (stream, identity) = shaken?;
     let (_, session) = stream.get_ref();
     let tls = facts(session, &loaded, &identity.certificate);
+    server.negotiated.shard(worker).count(&tls);
     stats.handshake.inc();
     if session.handshake_kind() == Some(HandshakeKind::Resumed) {
         stats.session_reused.inc();
@@ -427,6 +533,7 @@ fn facts(session: &ServerConnection, loaded: &Loaded, local: &Arc<Certificate>) 
                 .collect(),
         }),
         local: Some(Arc::clone(local)),
+        forwarded: OnceLock::new(),
     }
 }
 

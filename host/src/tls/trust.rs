@@ -6,6 +6,7 @@
 //! (`server`).
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -190,6 +191,13 @@ impl Trust {
     #[must_use]
     pub fn authorities(&self) -> &[Certificate] {
         &self.authorities
+    }
+
+    /// The file that they are in.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let path = self.spec.authorities.as_ref().and_then(Source::path);
+        path.and_then(Path::to_str).unwrap_or("<inline>")
     }
 
     /// Whether anything is checked: an empty context asks nothing of a peer.

@@ -8,13 +8,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Values;
 use super::entry::Value;
 use crate::limits::{RUNTIME_DEPTH, RUNTIME_FILE_BYTES, RUNTIME_KEYS, RUNTIME_WATCH};
+use crate::watched::Stamp;
 
 /// Where a layer is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +23,6 @@ pub struct Disk {
     pub root: PathBuf,
     /// `symlink_root`, `subdirectory`, and the service cluster where it is appended.
     pub path: PathBuf,
-}
-
-/// What tells one target of a link from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    link: Option<PathBuf>,
-    file: Option<(u64, u64)>,
 }
 
 impl Disk {
@@ -43,14 +36,9 @@ impl Disk {
         Ok(Some(values))
     }
 
-    /// Where the link leads now.
-    pub(super) fn target(&self) -> Target {
-        Target {
-            link: fs::read_link(&self.root).ok(),
-            file: fs::metadata(&self.root)
-                .ok()
-                .map(|data| (data.dev(), data.ino())),
-        }
+    /// What is watched, as it is now.
+    pub(super) fn target(&self) -> Stamp {
+        Stamp::of(&self.root)
     }
 }
 

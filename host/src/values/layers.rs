@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::disk::{Disk, Target};
+use super::disk::Disk;
 use super::entry::{Entry, Value};
 use crate::limits::RUNTIME_KEYS;
+use crate::watched::Stamp;
 
 /// A layer as it is asked for.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ struct Loaded {
     spec: LayerSpec,
     values: Option<BTreeMap<Box<str>, Value>>,
     /// Where the link of a directory led just before it was read.
-    read_from: Option<Target>,
+    read_from: Option<Stamp>,
 }
 
 /// All layers, in the order of the configuration.
@@ -174,7 +175,7 @@ impl Layers {
             .any(|(disk, read_from)| read_from != Some(&disk.target()))
     }
 
-    fn directories(&self) -> impl Iterator<Item = (&Disk, Option<&Target>)> {
+    fn directories(&self) -> impl Iterator<Item = (&Disk, Option<&Stamp>)> {
         self.0.iter().filter_map(|layer| match &layer.spec.layer {
             Layer::Disk(disk) => Some((disk, layer.read_from.as_ref())),
             Layer::Static(_) | Layer::Admin => None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::h2_client::{H2Send, H2Step};
 use crate::h2_origin::H2Reply;
 use crate::origin::{Gate, Reply};
+use crate::tls;
 
 /// Cases that share a configuration and run in order on one process.
 #[derive(Debug)]
@@ -150,6 +151,8 @@ pub struct Case {
     pub awaits: Option<&'static str>,
     /// Name of the port that it connects to.
     pub listener: &'static str,
+    /// What it offers over TLS; none where it speaks in clear text.
+    pub tls: Option<tls::Client>,
     /// What the HTTP/1.1 upstreams answer, by their names; plain 200 after that.
     pub replies: Vec<(&'static str, Reply)>,
     /// What the HTTP/2 upstreams answer, by their names; plain 200 after that.
@@ -172,6 +175,7 @@ impl Case {
             action,
             awaits: None,
             listener: "listener",
+            tls: None,
             replies: Vec::new(),
             h2_replies: Vec::new(),
             gate: None,
@@ -287,6 +291,13 @@ impl Case {
     #[must_use]
     pub fn at(mut self, listener: &'static str) -> Self {
         self.listener = listener;
+        self
+    }
+
+    /// Speaks TLS: HTTP/1.1 or one HTTP/2 request inside.
+    #[must_use]
+    pub fn over_tls(mut self, client: tls::Client) -> Self {
+        self.tls = Some(client);
         self
     }
 

@@ -106,9 +106,22 @@ impl Run<'_> {
         }
         match &case.action {
             Action::Http1(steps) => {
-                let mut connection = Connection::over(self.connect());
+                let stream = self.connect();
+                let port = stream.local_addr().unwrap().port();
+                let connection = match &case.tls {
+                    Some(client) => Connection::over_tls(stream, client),
+                    None => Ok(Connection::over(stream)),
+                };
+                // Why a handshake fails is told by each library in its own way.
+                let Ok(mut connection) = connection else {
+                    self.lines.push("client: [refused]".to_owned());
+                    return vec![port];
+                };
+                let agreed = connection.agreed();
+                self.lines
+                    .extend(agreed.map(|agreed| format!("client: {agreed}")));
                 self.http1(&mut connection, case, steps);
-                vec![connection.local_port()]
+                vec![port]
             }
             Action::Frames(frames) => self.frames(frames),
             Action::Http2(_) | Action::Http2Tunnel(..) => {
@@ -118,7 +131,10 @@ impl Run<'_> {
                     Action::Http2Tunnel(request, steps) => {
                         h2_client::tunnel_on(stream, request, steps)
                     }
-                    Action::Http2(request) => h2_client::send_on(stream, request),
+                    Action::Http2(request) => match &case.tls {
+                        Some(client) => h2_client::send_over_tls(stream, client, request),
+                        None => h2_client::send_on(stream, request),
+                    },
                     _ => unreachable!("another action"),
                 };
                 if case.any_order {

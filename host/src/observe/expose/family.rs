@@ -81,6 +81,18 @@ fn split(scope: &Scope, name: &Name) -> (String, Vec<(&'static str, String)>) {
             format!("{base}_xx"),
             Some(("envoy_response_code_class", class.to_string())),
         ),
+        Name::Labelled {
+            before,
+            label,
+            value,
+            after,
+        } => {
+            let rest = match *after {
+                "" => (*before).to_owned(),
+                after => format!("{before}.{after}"),
+            };
+            (rest, Some((*label, value.to_string())))
+        }
         Name::UnknownCode(_) => (name.to_string(), None),
     };
     let scope_labels = scope

@@ -12,6 +12,7 @@ use crate::nearest::nearest;
 use super::operator::{
     Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
 };
+use super::session::{Fact, Side, Whose};
 use super::time::TimeFormat;
 
 /// One attribute, looked up by name once.
@@ -48,11 +49,35 @@ type Entry = (&'static str, fn() -> Operator);
 /// Every attribute.
 const ATTRIBUTES: &[Entry] = &[
     ("connection.id", || Operator::Number(Number::ConnectionId)),
-    ("connection.requested_server_name", || Operator::Missing),
+    ("connection.cipher_suite", || downstream(Fact::Cipher)),
+    ("connection.dns_san_local_certificate", || {
+        downstream(Fact::Dns(Whose::Local))
+    }),
+    ("connection.dns_san_peer_certificate", || {
+        downstream(Fact::Dns(Whose::Peer))
+    }),
+    ("connection.requested_server_name", || {
+        downstream(Fact::ServerName)
+    }),
+    ("connection.sha256_peer_certificate_digest", || {
+        downstream(Fact::Sha256)
+    }),
+    ("connection.subject_local_certificate", || {
+        downstream(Fact::Subject(Whose::Local))
+    }),
+    ("connection.subject_peer_certificate", || {
+        downstream(Fact::Subject(Whose::Peer))
+    }),
     ("connection.termination_details", || {
         Operator::Text(Text::TerminationDetails)
     }),
-    ("connection.tls_version", || Operator::Missing),
+    ("connection.tls_version", || downstream(Fact::Version)),
+    ("connection.uri_san_local_certificate", || {
+        downstream(Fact::Uri(Whose::Local))
+    }),
+    ("connection.uri_san_peer_certificate", || {
+        downstream(Fact::Uri(Whose::Peer))
+    }),
     ("destination.address", || {
         address(Address::DownstreamLocal, Part::Whole)
     }),
@@ -103,7 +128,14 @@ const ATTRIBUTES: &[Entry] = &[
     ("upstream.address", || {
         address(Address::UpstreamHost, Part::Whole)
     }),
+    ("upstream.cipher_suite", || upstream(Fact::Cipher)),
     ("upstream.cluster", || Operator::Text(Text::UpstreamCluster)),
+    ("upstream.dns_san_local_certificate", || {
+        upstream(Fact::Dns(Whose::Local))
+    }),
+    ("upstream.dns_san_peer_certificate", || {
+        upstream(Fact::Dns(Whose::Peer))
+    }),
     ("upstream.host", || {
         address(Address::UpstreamHost, Part::Whole)
     }),
@@ -116,8 +148,24 @@ const ATTRIBUTES: &[Entry] = &[
     ("upstream.request_attempt_count", || {
         Operator::Number(Number::Attempts)
     }),
+    ("upstream.sha256_peer_certificate_digest", || {
+        upstream(Fact::Sha256)
+    }),
+    ("upstream.subject_local_certificate", || {
+        upstream(Fact::Subject(Whose::Local))
+    }),
+    ("upstream.subject_peer_certificate", || {
+        upstream(Fact::Subject(Whose::Peer))
+    }),
+    ("upstream.tls_version", || upstream(Fact::Version)),
     ("upstream.transport_failure_reason", || {
         Operator::Text(Text::UpstreamFailure)
+    }),
+    ("upstream.uri_san_local_certificate", || {
+        upstream(Fact::Uri(Whose::Local))
+    }),
+    ("upstream.uri_san_peer_certificate", || {
+        upstream(Fact::Uri(Whose::Peer))
     }),
     ("xds.cluster_name", || Operator::Text(Text::UpstreamCluster)),
     ("xds.filter_chain_name", || {
@@ -161,6 +209,16 @@ impl Attribute {
 
 const fn address(of: Address, part: Part) -> Operator {
     Operator::Address { of, part }
+}
+
+const fn downstream(fact: Fact) -> Operator {
+    let side = Side::Downstream;
+    Operator::Session { side, fact }
+}
+
+const fn upstream(fact: Fact) -> Operator {
+    let side = Side::Upstream;
+    Operator::Session { side, fact }
 }
 
 const fn header(block: Block, name: Known) -> Operator {

@@ -8,6 +8,7 @@
 use crate::headers::Name;
 
 use super::error::Problem;
+use super::session::{Fact, Side};
 use super::time::TimeFormat;
 
 mod table;
@@ -33,6 +34,8 @@ pub(super) enum Operator {
     Text(Text),
     /// An address.
     Address { of: Address, part: Part },
+    /// A fact of the TLS session of a side.
+    Session { side: Side, fact: Fact },
     /// The gRPC status, where the request is a gRPC one.
     GrpcStatus(GrpcStyle),
     /// Dynamic metadata: one value, or a whole namespace where no key is given.

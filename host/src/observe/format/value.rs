@@ -23,6 +23,7 @@ use super::operator::{
     Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
 };
 use super::query;
+use super::session;
 
 impl Operator {
     /// Appends the value; false, with nothing appended, when there is none.
@@ -56,6 +57,7 @@ impl Operator {
                 };
                 return push_part(out, &address, *part);
             }
+            Self::Session { side, fact } => return session::write(exchange, *side, fact, out),
             Self::GrpcStatus(style) => return write_grpc_status(exchange, *style, out),
             Self::Metadata {
                 namespace,

@@ -76,6 +76,7 @@ pub(super) const COMPONENTS: &[&str] = &[
     "tap",
     "testing",
     "thrift",
+    "tls",
     "tracing",
     "udp",
     "upstream",

@@ -6,6 +6,7 @@
 use crate::headers::{InvalidName, Name};
 
 use super::super::error::Problem;
+use super::super::session::{Fact, Side, Whose};
 use super::super::time::{TimeFormat, Zone};
 use super::{
     Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
@@ -153,11 +154,45 @@ specs! {
     "QUERY_PARAM" RequiredAndLength |p| Ok(Operator::QueryParameter(p.into()));
     "QUERY_PARAMS" OptionalAndLength query;
     "PATH" OptionalAndLength path;
+    "DOWNSTREAM_LOCAL_DNS_SAN" Nothing |_| Ok(downstream(Fact::Dns(Whose::Local)));
+    "DOWNSTREAM_LOCAL_EMAIL_SAN" Nothing |_| Ok(downstream(Fact::Email(Whose::Local)));
+    "DOWNSTREAM_LOCAL_IP_SAN" Nothing |_| Ok(downstream(Fact::Ip(Whose::Local)));
+    "DOWNSTREAM_LOCAL_SUBJECT" Nothing |_| Ok(downstream(Fact::Subject(Whose::Local)));
+    "DOWNSTREAM_LOCAL_URI_SAN" Nothing |_| Ok(downstream(Fact::Uri(Whose::Local)));
+    "DOWNSTREAM_PEER_CERT" Nothing |_| Ok(downstream(Fact::Pem));
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1" Nothing |_| Ok(downstream(Fact::ChainSha1));
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256" Nothing |_| Ok(downstream(Fact::ChainSha256));
+    "DOWNSTREAM_PEER_CHAIN_SERIALS" Nothing |_| Ok(downstream(Fact::ChainSerials));
+    "DOWNSTREAM_PEER_DNS_SAN" Nothing |_| Ok(downstream(Fact::Dns(Whose::Peer)));
+    "DOWNSTREAM_PEER_EMAIL_SAN" Nothing |_| Ok(downstream(Fact::Email(Whose::Peer)));
+    "DOWNSTREAM_PEER_FINGERPRINT_1" Nothing |_| Ok(downstream(Fact::Sha1));
+    "DOWNSTREAM_PEER_FINGERPRINT_256" Nothing |_| Ok(downstream(Fact::Sha256));
+    "DOWNSTREAM_PEER_IP_SAN" Nothing |_| Ok(downstream(Fact::Ip(Whose::Peer)));
+    "DOWNSTREAM_PEER_ISSUER" Nothing |_| Ok(downstream(Fact::Issuer));
+    "DOWNSTREAM_PEER_SERIAL" Nothing |_| Ok(downstream(Fact::Serial));
+    "DOWNSTREAM_PEER_SUBJECT" Nothing |_| Ok(downstream(Fact::Subject(Whose::Peer)));
+    "DOWNSTREAM_PEER_URI_SAN" Nothing |_| Ok(downstream(Fact::Uri(Whose::Peer)));
+    "DOWNSTREAM_TLS_CIPHER" Nothing |_| Ok(downstream(Fact::Cipher));
+    "DOWNSTREAM_TLS_GROUP" Nothing |_| Ok(downstream(Fact::Group));
+    "DOWNSTREAM_TLS_VERSION" Nothing |_| Ok(downstream(Fact::Version));
+    "REQUESTED_SERVER_NAME" Nothing |_| Ok(downstream(Fact::ServerName));
+    "UPSTREAM_LOCAL_DNS_SAN" Nothing |_| Ok(upstream(Fact::Dns(Whose::Local)));
+    "UPSTREAM_LOCAL_IP_SAN" Nothing |_| Ok(upstream(Fact::Ip(Whose::Local)));
+    "UPSTREAM_LOCAL_URI_SAN" Nothing |_| Ok(upstream(Fact::Uri(Whose::Local)));
+    "UPSTREAM_PEER_CERT" Nothing |_| Ok(upstream(Fact::Pem));
+    "UPSTREAM_PEER_DNS_SAN" Nothing |_| Ok(upstream(Fact::Dns(Whose::Peer)));
+    "UPSTREAM_PEER_IP_SAN" Nothing |_| Ok(upstream(Fact::Ip(Whose::Peer)));
+    "UPSTREAM_PEER_ISSUER" Nothing |_| Ok(upstream(Fact::Issuer));
+    "UPSTREAM_PEER_SUBJECT" Nothing |_| Ok(upstream(Fact::Subject(Whose::Peer)));
+    "UPSTREAM_PEER_URI_SAN" Nothing |_| Ok(upstream(Fact::Uri(Whose::Peer)));
+    "UPSTREAM_TLS_CIPHER" Nothing |_| Ok(upstream(Fact::Cipher));
+    "UPSTREAM_TLS_GROUP" Nothing |_| Ok(upstream(Fact::Group));
+    "UPSTREAM_TLS_VERSION" Nothing |_| Ok(upstream(Fact::Version));
     "CUSTOM_FLAGS" Nothing |_| Ok(Operator::Constant(Box::default()));
-    "DOWNSTREAM_PEER_CERT_V_START" Optional missing;
-    "DOWNSTREAM_PEER_CERT_V_END" Optional missing;
-    "UPSTREAM_PEER_CERT_V_START" Optional missing;
-    "UPSTREAM_PEER_CERT_V_END" Optional missing;
+    "DOWNSTREAM_PEER_CERT_V_START" Optional |p| Ok(downstream(Fact::From(time_format(Zone::Utc, p)?)));
+    "DOWNSTREAM_PEER_CERT_V_END" Optional |p| Ok(downstream(Fact::Until(time_format(Zone::Utc, p)?)));
+    "UPSTREAM_PEER_CERT_V_START" Optional |p| Ok(upstream(Fact::From(time_format(Zone::Utc, p)?)));
+    "UPSTREAM_PEER_CERT_V_END" Optional |p| Ok(upstream(Fact::Until(time_format(Zone::Utc, p)?)));
 }
 
 /// Operators without parameters that Envoy accepts and whose value no stream has here.
@@ -169,34 +204,12 @@ pub(super) const MISSING: &[&str] = &[
     "DOWNSTREAM_HEADER_BYTES_RECEIVED",
     "DOWNSTREAM_HEADER_BYTES_SENT",
     "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN",
-    "DOWNSTREAM_LOCAL_IP_SAN",
     "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
-    "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_PEER_CERT",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
-    "DOWNSTREAM_PEER_CHAIN_SERIALS",
-    "DOWNSTREAM_PEER_DNS_SAN",
-    "DOWNSTREAM_PEER_EMAIL_SAN",
-    "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_IP_SAN",
-    "DOWNSTREAM_PEER_ISSUER",
     "DOWNSTREAM_PEER_OTHERNAME_SAN",
-    "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_SUBJECT",
-    "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_TLS_GROUP",
     "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TLS_VERSION",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
     "DOWNSTREAM_WIRE_BYTES_RECEIVED",
     "DOWNSTREAM_WIRE_BYTES_SENT",
-    "REQUESTED_SERVER_NAME",
     "ROUNDTRIP_DURATION",
     "SPAN_ID",
     "TLS_JA3_FINGERPRINT",
@@ -209,19 +222,7 @@ pub(super) const MISSING: &[&str] = &[
     "UPSTREAM_HEADER_BYTES_RECEIVED",
     "UPSTREAM_HEADER_BYTES_SENT",
     "UPSTREAM_LOCAL_CLOSE_REASON",
-    "UPSTREAM_LOCAL_DNS_SAN",
-    "UPSTREAM_LOCAL_IP_SAN",
-    "UPSTREAM_LOCAL_URI_SAN",
-    "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_DNS_SAN",
-    "UPSTREAM_PEER_IP_SAN",
-    "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_SUBJECT",
-    "UPSTREAM_PEER_URI_SAN",
-    "UPSTREAM_TLS_CIPHER",
-    "UPSTREAM_TLS_GROUP",
     "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_VERSION",
     "UPSTREAM_WIRE_BYTES_RECEIVED",
     "UPSTREAM_WIRE_BYTES_SENT",
     "VIRTUAL_CLUSTER_NAME",
@@ -265,13 +266,23 @@ fn header_name(name: &str) -> Result<Option<Name>, Problem> {
 }
 
 fn time(clock: Clock, zone: Zone, parameters: &str) -> Result<Operator, Problem> {
-    match TimeFormat::new(parameters, zone) {
-        Ok(format) => Ok(Operator::Time { clock, format }),
-        Err(_) => Err(Problem::parameter(
-            parameters,
-            "a time format without a line break",
-        )),
-    }
+    let format = time_format(zone, parameters)?;
+    Ok(Operator::Time { clock, format })
+}
+
+fn time_format(zone: Zone, parameters: &str) -> Result<TimeFormat, Problem> {
+    let wanted = "a time format without a line break";
+    TimeFormat::new(parameters, zone).map_err(|_break| Problem::parameter(parameters, wanted))
+}
+
+const fn downstream(fact: Fact) -> Operator {
+    let side = Side::Downstream;
+    Operator::Session { side, fact }
+}
+
+const fn upstream(fact: Fact) -> Operator {
+    let side = Side::Upstream;
+    Operator::Session { side, fact }
 }
 
 #[expect(

@@ -1,0 +1,126 @@
+//! Files that change while the process runs: telling one state of a file from another.
+//!
+//! Owns what is looked at, so that all who watch files see a symbolic link that now leads elsewhere
+//! (`ln -s` and `mv -T`, or what Kubernetes does with its volumes) and a file that was replaced or
+//! written anew. Does not own when it is looked at, nor what is done about it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// A state of what a path leads to. One that does not exist has a state too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Where the path leads, if it is a symbolic link itself.
+    link: Option<PathBuf>,
+    /// Device and number of what it leads to in the end.
+    file: Option<(u64, u64)>,
+    /// Of a file, not of a folder: when it was written last, and its length.
+    written: Option<(i64, i64, u64)>,
+}
+
+impl Stamp {
+    /// The state of now.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let data = fs::metadata(path).ok();
+        let file = data.as_ref().filter(|data| data.is_file());
+        Self {
+            link: fs::read_link(path).ok(),
+            file: data.as_ref().map(|data| (data.dev(), data.ino())),
+            written: file.map(|data| (data.mtime(), data.mtime_nsec(), data.len())),
+        }
+    }
+}
+
+/// Several files of which some may be new: those that belong together, such as a certificate and its
+/// key, are read only once all of them have come to rest.
+#[derive(Debug)]
+pub struct Watched {
+    /// What was read.
+    read: Vec<Stamp>,
+    /// What was there at the last look.
+    seen: Vec<Stamp>,
+}
+
+impl Watched {
+    /// Files that were read in that state.
+    #[must_use]
+    pub fn new(read: Vec<Stamp>) -> Self {
+        Self {
+            seen: read.clone(),
+            read,
+        }
+    }
+
+    /// Whether they are to be read: another state than the one that was read, for the second time.
+    pub fn look(&mut self, now: Vec<Stamp>) -> bool {
+        let rests = self.seen == now;
+        self.seen = now;
+        let is_new = rests && self.seen != self.read;
+        if is_new {
+            self.read.clone_from(&self.seen);
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn every_way_to_change_a_file_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut stamps = vec![Stamp::of(&at("live/cert"))];
+        let mut step = |what: &str, is_new: bool| {
+            let stamp = Stamp::of(&at("live/cert"));
+            assert_eq!(stamps.last() != Some(&stamp), is_new, "{what}");
+            stamps.push(stamp);
+        };
+        step("nothing", false);
+        for version in ["v1", "v2"] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("cert"), version).unwrap();
+        }
+        symlink("v1", at("live")).unwrap();
+        step("it comes", true);
+        symlink("v2", at("next")).unwrap();
+        fs::rename(at("next"), at("live")).unwrap();
+        step("the folder's link leads elsewhere", true);
+        fs::write(at("v2").join("cert"), "longer than before").unwrap();
+        step("it is written", true);
+        fs::write(at("new"), "longer than before").unwrap();
+        fs::rename(at("new"), at("v2").join("cert")).unwrap();
+        step("it is replaced", true);
+        fs::remove_file(at("v2").join("cert")).unwrap();
+        step("it goes", true);
+        step("nothing", false);
+    }
+
+    #[test]
+    fn files_are_read_when_they_have_come_to_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let state = |text: &str| {
+            fs::write(&path, text).unwrap();
+            vec![Stamp::of(&path)]
+        };
+        let first = state("1");
+        let mut watched = Watched::new(first.clone());
+        assert!(!watched.look(first));
+        assert!(!watched.look(state("12")));
+        let rests = state("123");
+        assert!(!watched.look(rests.clone()));
+        assert!(watched.look(rests.clone()));
+        assert!(!watched.look(rests));
+        // There and back again is no news.
+        let (other, back) = (state("1234"), state("12345"));
+        assert!(!watched.look(other));
+        assert!(!watched.look(back.clone()));
+        assert!(watched.look(back));
+    }
+}

@@ -1,0 +1,402 @@
+//! TLS on the downstream side: certificates made as the tests run, and clients that choose what they
+//! offer.
+//!
+//! Owns one folder of certificates for the process, which templates name as `@CERTS@`, and handshakes
+//! whose outcome can be compared. Clients check nothing of the server: which certificate it shows is
+//! looked at, not trusted. Called by [`crate::client`], the suites and [`crate::compare`].
+
+use std::fs;
+use std::io;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, PublicKeyData as _, RevokedCertParams, SanType, SignatureAlgorithm,
+};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
+    SupportedCipherSuite, SupportedProtocolVersion,
+};
+
+use crate::process::Directory;
+
+/// A TLS connection of a client.
+pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// What a client offers.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The server that it asks for; none where it names none.
+    pub server_name: Option<&'static str>,
+    /// What it speaks inside.
+    pub alpn: &'static [&'static str],
+    /// The name of its certificate in the folder; none where it has none.
+    pub certificate: Option<&'static str>,
+    /// Its only version of TLS; both where there is none.
+    pub version: Option<&'static SupportedProtocolVersion>,
+    /// Its only cipher suite; all where there is none.
+    pub suite: Option<SupportedCipherSuite>,
+    /// Its only group; all where there is none.
+    pub group: Option<&'static dyn SupportedKxGroup>,
+    /// Its only scheme of signatures; all where there is none.
+    pub scheme: Option<SignatureScheme>,
+}
+
+impl Client {
+    /// A client that asks for a server.
+    #[must_use]
+    pub fn asks(server_name: &'static str) -> Self {
+        Self {
+            server_name: Some(server_name),
+            ..Self::default()
+        }
+    }
+
+    /// With a certificate of the folder.
+    #[must_use]
+    pub const fn shows(mut self, certificate: &'static str) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// What it speaks inside.
+    #[must_use]
+    pub const fn speaks(mut self, alpn: &'static [&'static str]) -> Self {
+        self.alpn = alpn;
+        self
+    }
+
+    /// Shakes hands.
+    ///
+    /// # Errors
+    /// Why the server, or this side, did not want to.
+    pub fn connect(&self, stream: TcpStream) -> io::Result<TlsStream> {
+        let mut stream = StreamOwned::new(self.session(), stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(stream)
+    }
+
+    /// A session that has not begun.
+    #[must_use]
+    pub fn session(&self) -> ClientConnection {
+        ClientConnection::new(self.config(), self.name()).unwrap()
+    }
+
+    /// The server's name as the library wants it, which says it only where this client does.
+    #[must_use]
+    pub fn name(&self) -> ServerName<'static> {
+        ServerName::try_from(self.server_name.unwrap_or("unnamed.test")).unwrap()
+    }
+
+    /// As the library wants it.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        let mut provider = default_provider();
+        if let Some(suite) = self.suite {
+            provider.cipher_suites = vec![suite];
+        }
+        if let Some(group) = self.group {
+            provider.kx_groups = vec![group];
+        }
+        let provider = Arc::new(provider);
+        let both = [&rustls::version::TLS13, &rustls::version::TLS12];
+        let versions = match self.version {
+            Some(version) => vec![version],
+            None => both.to_vec(),
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody {
+                provider,
+                scheme: self.scheme,
+            }));
+        let mut config = match self.certificate {
+            Some(name) => {
+                let (chain, key) = certificate(name);
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.enable_sni = self.server_name.is_some();
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = self.alpn.iter().map(|name| (*name).into()).collect();
+        Arc::new(config)
+    }
+}
+
+/// What both sides agreed on, and what the server has shown.
+#[must_use]
+pub fn agreed(session: &ClientConnection) -> String {
+    let alpn = session.alpn_protocol().map(String::from_utf8_lossy);
+    let shown = session.peer_certificates().and_then(|chain| chain.first());
+    format!(
+        "{:?} alpn {} certificate {}",
+        session.protocol_version().unwrap(),
+        alpn.as_deref().unwrap_or("-"),
+        shown.map_or("nothing", name_of)
+    )
+}
+
+/// The common name of the certificate that the server has shown.
+#[must_use]
+pub fn common_name(session: &ClientConnection) -> String {
+    let der = session
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .unwrap();
+    // The attribute's identifier (2.5.4.3), the kind and length of its value, the value; the subject
+    // comes after the issuer.
+    const NAME: &[u8] = &[0x55, 0x04, 0x03];
+    let at = der
+        .windows(NAME.len())
+        .rposition(|part| part == NAME)
+        .unwrap()
+        + NAME.len();
+    let length = usize::from(der[at + 1]);
+    String::from_utf8_lossy(&der[at + 2..at + 2 + length]).into_owned()
+}
+
+/// The file of the folder that has that certificate.
+fn name_of(der: &CertificateDer<'_>) -> &'static str {
+    let known = NAMES.iter().find(|name| {
+        let chain = certificate(name).0;
+        chain.first() == Some(der)
+    });
+    known.map_or("of somebody else", |name| name)
+}
+
+/// A certificate of the folder with its key.
+fn certificate(name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let path = folder().join(format!("{name}.pem"));
+    let chain = CertificateDer::pem_file_iter(path).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder().join(format!("{name}.key"))).unwrap();
+    (chain.map(Result::unwrap).collect(), key)
+}
+
+/// The SHA-256 digest of a certificate of the folder, in hexadecimal digits.
+#[must_use]
+pub fn digest(name: &str) -> String {
+    let (chain, _) = certificate(name);
+    let digest = sha256(&chain[0]);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 digest of its public key, in base64.
+#[must_use]
+pub fn key_digest(name: &str) -> String {
+    let pem = fs::read_to_string(folder().join(format!("{name}.key"))).unwrap();
+    let key = KeyPair::from_pem(&pem).unwrap();
+    STANDARD.encode(sha256(&key.subject_public_key_info()))
+}
+
+/// The digest that a cipher suite is made with.
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    let SupportedCipherSuite::Tls13(suite) = TLS13_AES_128_GCM_SHA256 else {
+        unreachable!("a suite of TLS 1.3");
+    };
+    suite.common.hash_provider.hash(bytes).as_ref().to_vec()
+}
+
+/// Trusts anybody.
+#[derive(Debug)]
+struct Anybody {
+    provider: Arc<CryptoProvider>,
+    scheme: Option<SignatureScheme>,
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let known = &self.provider.signature_verification_algorithms;
+        match self.scheme {
+            Some(scheme) => vec![scheme],
+            None => known.supported_schemes(),
+        }
+    }
+}
+
+/// The certificates of the folder: `NAME.pem` and `NAME.key`, and beside them `ca.pem`, `crl.pem` (which
+/// takes back `revoked`) and `stranger-ca.pem`.
+const NAMES: &[&str] = &[
+    "server",
+    "server-rsa",
+    "wildcard",
+    "second",
+    "client",
+    "other-client",
+    "revoked",
+    "expired",
+    "stranger",
+];
+
+/// Where the certificates are, made when they are first asked for.
+#[must_use]
+pub fn folder() -> &'static Path {
+    static MADE: OnceLock<Directory> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let directory = Directory::create();
+        make(directory.path());
+        directory
+    })
+    .path()
+}
+
+/// Replaces `@CERTS@` by the folder's path.
+#[must_use]
+pub fn with_certificates(template: &str) -> String {
+    template.replace("@CERTS@", folder().to_str().unwrap())
+}
+
+/// An authority.
+#[must_use]
+pub fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = named(name, &[]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate's parameters: its common name and its alternative names, of which URIs have a colon.
+#[must_use]
+pub fn named(name: &str, alternatives: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Tests, \"and\" more");
+    for alternative in alternatives {
+        let name = (*alternative).try_into().unwrap();
+        params
+            .subject_alt_names
+            .push(match alternative.contains(':') {
+                true => SanType::URI(name),
+                false => SanType::DnsName(name),
+            });
+    }
+    params
+}
+
+/// Writes a certificate of `issuer` and its key as `NAME.pem` and `NAME.key`; the two paths.
+pub fn issue(
+    folder: &Path,
+    name: &str,
+    params: &CertificateParams,
+    issuer: &CertifiedIssuer<'_, KeyPair>,
+    algorithm: &'static SignatureAlgorithm,
+) -> [PathBuf; 2] {
+    let key = KeyPair::generate_for(algorithm).unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    let paths = ["pem", "key"].map(|kind| folder.join(format!("{name}.{kind}")));
+    fs::write(&paths[0], certificate.pem()).unwrap();
+    fs::write(&paths[1], key.serialize_pem()).unwrap();
+    paths
+}
+
+fn make(folder: &Path) {
+    let (ca, stranger) = (
+        authority("Tests' authority"),
+        authority("Nobody's authority"),
+    );
+    fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
+    fs::write(folder.join("stranger-ca.pem"), stranger.pem()).unwrap();
+    let ecdsa = &rcgen::PKCS_ECDSA_P256_SHA256;
+    let give = |name: &str, alternatives: &[&str]| {
+        issue(folder, name, &named(name, alternatives), &ca, ecdsa);
+    };
+    give("server", &["a.test", "spiffe://tests/server"]);
+    give("wildcard", &["*.w.test"]);
+    give("second", &["b.test"]);
+    give(
+        "client",
+        &[
+            "client.test",
+            "spiffe://tests/client",
+            "spiffe://tests/more",
+        ],
+    );
+    give("other-client", &["other.test"]);
+    let rsa = &rcgen::PKCS_RSA_SHA256;
+    issue(
+        folder,
+        "server-rsa",
+        &named("server-rsa", &["a.test"]),
+        &ca,
+        rsa,
+    );
+    issue(
+        folder,
+        "stranger",
+        &named("stranger", &["client.test"]),
+        &stranger,
+        ecdsa,
+    );
+    let mut params = named("expired", &["client.test"]);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    issue(folder, "expired", &params, &ca, ecdsa);
+    let mut params = named("revoked", &["client.test"]);
+    params.serial_number = Some(4711.into());
+    issue(folder, "revoked", &params, &ca, ecdsa);
+    let list = CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2024, 1, 1),
+        next_update: rcgen::date_time_ymd(2999, 1, 1),
+        crl_number: 1.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![RevokedCertParams {
+            serial_number: 4711.into(),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    fs::write(
+        folder.join("crl.pem"),
+        list.signed_by(&ca).unwrap().pem().unwrap(),
+    )
+    .unwrap();
+}

@@ -1,0 +1,394 @@
+//! TLS end to end: certificates that change under load, what is wrong with them, clients that others
+//! wrote, and how connections end.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test suite")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use nuncio_tests::admin;
+use nuncio_tests::client::{Connection, Received};
+use nuncio_tests::config::Config;
+use nuncio_tests::eventually;
+use nuncio_tests::process::{Directory, Ran, Setup};
+use nuncio_tests::scene::{self, Scene};
+use nuncio_tests::tls::{self, Client, folder, issue, named};
+use rcgen::PKCS_ECDSA_P256_SHA256;
+
+/// A context whose only certificate is at these paths.
+fn pair(certificate: &Path, key: &Path) -> String {
+    format!(
+        "tls_certificates: [ {{ certificate_chain: {{ filename: {certificate:?} }}, \
+         private_key: {{ filename: {key:?} }} }} ]"
+    )
+}
+
+fn of_folder(name: &str) -> String {
+    let at = |kind: &str| folder().join(format!("{name}.{kind}"));
+    pair(&at("pem"), &at("key"))
+}
+
+/// The subject of the certificate that a client is shown.
+fn shown(scene: &Scene) -> String {
+    let client = Client::asks("a.test");
+    let connection = Connection::open_tls(scene.listener, &client).unwrap();
+    connection.subject()
+}
+
+/// Versions of a certificate in folders of their own, and links to the one that counts, as Kubernetes
+/// makes them.
+struct Volume {
+    directory: Directory,
+}
+
+impl Volume {
+    fn new() -> Self {
+        let directory = Directory::create();
+        let authority = tls::authority("Tests' authority");
+        for version in ["v1", "v2", "v3"] {
+            let folder = directory.path().join(version);
+            fs::create_dir(&folder).unwrap();
+            let params = named(version, &["a.test"]);
+            issue(&folder, "tls", &params, &authority, &PKCS_ECDSA_P256_SHA256);
+        }
+        symlink("v1", directory.path().join("..data")).unwrap();
+        for file in ["tls.pem", "tls.key"] {
+            symlink(format!("..data/{file}"), directory.path().join(file)).unwrap();
+        }
+        Self { directory }
+    }
+
+    fn at(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn swap(&self, to: &str) {
+        symlink(to, self.at("..next")).unwrap();
+        fs::rename(self.at("..next"), self.at("..data")).unwrap();
+    }
+
+    fn scene(&self) -> Scene {
+        let context = pair(&self.at("tls.pem"), &self.at("tls.key"));
+        Scene::start(&Config::new().tls(&context, ""))
+    }
+}
+
+#[test]
+fn certificates_change_under_load_and_nobody_notices() {
+    let volume = Volume::new();
+    let scene = volume.scene();
+    assert_eq!(shown(&scene), "v1");
+    let (ends, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                // One connection that lives through all of it, and new ones all the time.
+                let client = Client::asks("a.test");
+                let mut kept = Connection::open_tls(scene.listener, &client).unwrap();
+                while !ends.load(Ordering::Relaxed) {
+                    let mut fresh = Connection::open_tls(scene.listener, &client).unwrap();
+                    for connection in [&mut kept, &mut fresh] {
+                        let answer = connection.exchange(scene::get("/", "").as_bytes());
+                        assert_eq!(answer.status(), 200);
+                        served.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        for version in ["v2", "v3"] {
+            volume.swap(version);
+            eventually(version, || shown(&scene) == version);
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
+    assert!(served.into_inner() > 0);
+    assert_eq!(admin::stat(&scene.proxy, "tls.reload_success"), 2);
+    assert_eq!(admin::stat(&scene.proxy, "tls.reload_failure"), 0);
+}
+
+#[test]
+fn what_is_broken_leaves_what_was_there() {
+    let volume = Volume::new();
+    let mut scene = volume.scene();
+    fs::write(volume.at("v2/tls.key"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    volume.swap("v2");
+    eventually("it is noticed", || {
+        admin::stat(&scene.proxy, "tls.reload_failure") == 1
+    });
+    assert_eq!(admin::stat(&scene.proxy, "tls.contexts_stale"), 1);
+    assert_eq!(shown(&scene), "v1");
+    scene.proxy.wait_for_output("tls.key");
+    scene
+        .proxy
+        .wait_for_output("what was there before stays in use");
+    // A key that belongs to another certificate is no better.
+    fs::copy(volume.at("v1/tls.key"), volume.at("v2/tls.key")).unwrap();
+    eventually("it is noticed again", || {
+        admin::stat(&scene.proxy, "tls.reload_failure") == 2
+    });
+    assert_eq!(shown(&scene), "v1");
+    volume.swap("v3");
+    eventually("it is mended", || shown(&scene) == "v3");
+    assert_eq!(admin::stat(&scene.proxy, "tls.contexts_stale"), 0);
+}
+
+#[test]
+fn certificates_are_listed_with_their_ends() {
+    let scene = Scene::start(&Config::new().tls(
+        &format!(
+            "{}, validation_context: {{ trusted_ca: {{ filename: {:?} }} }}",
+            of_folder("server"),
+            folder().join("ca.pem")
+        ),
+        "",
+    ));
+    let page = admin::page(&scene.proxy, "/certs");
+    for part in [
+        "server.pem",
+        "ca.pem",
+        "\"dns\": \"a.test\"",
+        "\"uri\": \"spiffe://tests/server\"",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(admin::stat(&scene.proxy, "server.days_until_first_cert_expiring") > 300);
+    let stats = admin::page(&scene.proxy, "/stats/prometheus?filter=expiration");
+    let name = "envoy_listener_ssl_certificate_expiration_unix_time_seconds{envoy_tls_certificate=";
+    assert!(stats.contains(name), "{stats}");
+}
+
+#[test]
+fn a_broken_pair_is_told_before_it_is_used() {
+    let made = Directory::create();
+    let good = |kind: &str| folder().join(format!("server.{kind}"));
+    let write = |name: &str, text: &str| made.write(name, text);
+    let certificate = fs::read_to_string(good("pem")).unwrap();
+    let key = fs::read_to_string(good("key")).unwrap();
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (chain, key, told) in [
+        (
+            good("pem"),
+            folder().join("client.key"),
+            "is not that of the certificate in",
+        ),
+        (good("pem"), write("empty", ""), "empty\" is empty"),
+        (write("none", ""), good("key"), "none\" is empty"),
+        (
+            write("no.pem", "no PEM"),
+            good("key"),
+            "no.pem\" has no certificate in PEM form",
+        ),
+        (
+            good("pem"),
+            write("no.key", "no PEM"),
+            "no.key\" has no private key in PEM form",
+        ),
+        (
+            good("pem"),
+            good("pem"),
+            "server.pem\" has no private key in PEM form",
+        ),
+        (
+            write("key.pem", &key),
+            good("key"),
+            "key.pem\" has no certificate in PEM form",
+        ),
+        (
+            good("pem"),
+            write("encrypted", encrypted),
+            "the private key in",
+        ),
+        (good("pem"), write("old", old), "is encrypted"),
+        (
+            write("garbage", garbage),
+            good("key"),
+            "garbage\": not a certificate",
+        ),
+        (
+            made.path().join("gone"),
+            good("key"),
+            "gone\": No such file or directory",
+        ),
+        (good("pem"), made.path().to_owned(), "Is a directory"),
+    ] {
+        let config = Config::new().tls(&pair(&chain, &key), "").text();
+        let ran = validate(&made, &config);
+        assert_eq!(ran.code, Some(1), "{told}: {}", ran.stderr);
+        ran.says(told);
+        ran.says("tls_certificates[0].");
+    }
+    let chain = write("chain.pem", &(certificate.clone() + &certificate));
+    let ran = validate(
+        &made,
+        &Config::new().tls(&pair(&chain, &good("key")), "").text(),
+    );
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{}", ran.stdout);
+    let ran = validate(&made, &Config::new().tls(&of_folder("expired"), "").text());
+    assert_eq!(ran.code, Some(0));
+    ran.says("expired.pem has expired on 2021-01-01");
+}
+
+fn validate(directory: &Directory, template: &str) -> Ran {
+    let text = template
+        .replace("@PORT:listener@", "0")
+        .replace("@PORT:admin@", "0")
+        .replace("@PORT:origin@", "1");
+    let path = directory.write("nuncio.yaml", &text);
+    Ran::nuncio(["-c", path.to_str().unwrap(), "--mode", "validate"])
+}
+
+#[test]
+fn the_old_form_works_with_a_note() {
+    let old = format!(
+        "tls_context: {{ common_tls_context: {{ {} }} }}",
+        of_folder("server")
+    );
+    let mut scene = Scene::start(&Config::new().chain(old));
+    scene
+        .proxy
+        .wait_for_output("'tls_context' is the form of Envoy's v2 API");
+    assert_eq!(shown(&scene), "server");
+}
+
+#[test]
+fn an_idle_client_is_told_that_it_ends() {
+    let scene = Scene::start_with(
+        &Config::new()
+            .manager("drain_timeout: 0.1s")
+            .tls(&of_folder("server"), ""),
+        |setup: Setup| setup.arguments(&["--drain-time-s", "10"]),
+    );
+    let client = Client::asks("a.test");
+    let mut connection = Connection::open_tls(scene.listener, &client).unwrap();
+    let answer = connection.exchange(scene::get("/", "").as_bytes());
+    assert_eq!(answer.status(), 200);
+    let ended = thread::scope(|scope| {
+        let ended = scope.spawn(move || {
+            let (rest, end) = connection.receive_to_end();
+            assert!(rest.is_empty());
+            assert!(matches!(end, Received::Closed), "{end:?}");
+            connection.was_told_of_the_end()
+        });
+        assert!(scene.stop().status.success());
+        ended.join().unwrap()
+    });
+    assert!(ended, "an end without close_notify");
+}
+
+#[test]
+fn a_client_that_says_nothing_is_let_go() {
+    let config = Config::new()
+        .tls(&of_folder("server"), "")
+        .chain("transport_socket_connect_timeout: 0.2s");
+    let scene = Scene::start(&config);
+    let mut silent = Connection::open(scene.listener);
+    // A record that never becomes whole is no better than none.
+    silent.send(&[22, 3, 1, 1, 0, 1]);
+    assert!(matches!(silent.drain(), Received::Closed | Received::Reset));
+    let address = scene.listener.to_string().replace(':', "_");
+    let name = format!("listener.{address}.downstream_cx_transport_socket_connect_timeout");
+    assert_eq!(admin::stat(&scene.proxy, &name), 1);
+}
+
+/// Runs a program that may not be there; what it printed.
+fn program(name: &str, arguments: &[&str]) -> Option<String> {
+    let ran = Command::new(name)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let ran = ran.ok()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(text(&ran.stdout) + &text(&ran.stderr))
+}
+
+#[test]
+fn curl_is_served() {
+    let trusted = format!("trusted_ca: {{ filename: {:?} }}", folder().join("ca.pem"));
+    let context = format!(
+        "{}, alpn_protocols: [h2, http/1.1], validation_context: {{ {trusted} }}",
+        of_folder("server")
+    );
+    let required = ", require_client_certificate: true";
+    let scene = Scene::start(&Config::new().tls(&context, required));
+    let (port, at) = (scene.listener.port(), |name: &str| folder().join(name));
+    let resolve = format!("a.test:{port}:127.0.0.1");
+    let url = format!("https://a.test:{port}/");
+    let [ca, pem, key] = ["ca.pem", "client.pem", "client.key"].map(at);
+    let common = [
+        "-sv",
+        "--resolve",
+        &resolve,
+        "--cacert",
+        ca.to_str().unwrap(),
+        "--cert",
+        pem.to_str().unwrap(),
+        "--key",
+        key.to_str().unwrap(),
+        &url,
+    ];
+    for (option, says) in [
+        ("--http2", "HTTP/2 200"),
+        ("--http1.1", "HTTP/1.1 200 OK"),
+        ("--tlsv1.3", "TLSv1.3"),
+        ("--tls-max=1.2", "TLSv1.2"),
+    ] {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let mut arguments = common.to_vec();
+        arguments.push(name);
+        arguments.extend((!value.is_empty()).then_some(value));
+        let Some(printed) = program("curl", &arguments) else {
+            return;
+        };
+        assert!(printed.contains(says), "{option}: {printed}");
+        assert!(printed.contains("SSL certificate verify ok"), "{printed}");
+    }
+}
+
+#[test]
+fn openssl_resumes_sessions() {
+    let scene = Scene::start(&Config::new().tls(&of_folder("server"), ""));
+    let server = scene.listener.to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let made = Directory::create();
+        let session = made.path().join("session");
+        let session = session.to_str().unwrap();
+        let connect = |option: &str| {
+            let connect = [
+                "s_client",
+                "-connect",
+                &server,
+                "-servername",
+                "a.test",
+                version,
+            ];
+            let mut child = Command::new("openssl")
+                .args(connect)
+                .args([option, session, "-ign_eof"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .ok()?;
+            let mut stdin = child.stdin.take().unwrap();
+            let request = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+            std::io::Write::write_all(&mut stdin, request).unwrap();
+            let output = child.wait_with_output().unwrap();
+            drop(stdin);
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let Some(first) = connect("-sess_out") else {
+            return;
+        };
+        assert!(first.contains("New, "), "{first}");
+        let second = connect("-sess_in").unwrap_or_else(|| panic!("openssl was there"));
+        assert!(second.contains("Reused, "), "{version}: {second}");
+        assert!(second.contains("HTTP/1.1 200 OK"), "{second}");
+    }
+}
