@@ -84,12 +84,22 @@ pub enum Names {
     Any,
 }
 
+impl Names {
+    /// The name that has to be in the certificate of a server that was asked for `asked`.
+    const fn wanted<'a>(self, asked: &'a ServerName<'a>) -> Option<&'a ServerName<'a>> {
+        match (self, asked) {
+            (Self::Any, _) | (Self::IfNamed, ServerName::IpAddress(_)) => None,
+            (Self::Always | Self::IfNamed, _) => Some(asked),
+        }
+    }
+}
+
 /// Whom a handshake is with.
 #[derive(Clone, Debug)]
 pub struct Server<'a> {
     /// The name to ask for (SNI).
     pub name: Option<&'a str>,
-    /// The name that its certificate has to have, where that is not `name`.
+    /// The name that its certificate has to have, whatever [`Names`] says; none where that decides.
     pub expected: Option<&'a str>,
     /// Its address, by which it is known where it has no name.
     pub address: std::net::IpAddr,
@@ -226,16 +236,15 @@ impl Loaded {
             None => ServerName::IpAddress(server.address.into()),
         };
         // A session that is resumed is not checked again, and it is kept under the name that was asked
-        // for: where another name counts, there is none to resume.
-        if let Some(expected) = server
-            .expected
-            .filter(|expected| Some(*expected) != server.name)
-        {
+        // for: unless every session under that name was checked for the very name that is expected,
+        // there is none to resume.
+        let expected = server.expected.map(server_name).transpose()?;
+        if let Some(expected) = expected.filter(|wanted| spec.names.wanted(&name) != Some(wanted)) {
             let mut other = ClientConfig::clone(&config);
             let verifier = OfServers {
                 trust: Arc::clone(&self.trust),
                 names: spec.names,
-                expected: Some(server_name(expected)?),
+                expected: Some(expected),
             };
             other
                 .dangerous()
@@ -304,13 +313,8 @@ struct OfServers {
 impl OfServers {
     /// The name that has to be in the certificate of a server that was asked for `asked`.
     fn wanted<'a>(&'a self, asked: &'a ServerName<'_>) -> Option<&'a ServerName<'a>> {
-        if let Some(expected) = &self.expected {
-            return Some(expected);
-        }
-        match (self.names, asked) {
-            (Names::Any, _) | (Names::IfNamed, ServerName::IpAddress(_)) => None,
-            (Names::Always | Names::IfNamed, _) => Some(asked),
-        }
+        let expected = self.expected.as_ref();
+        expected.or_else(|| self.names.wanted(asked))
     }
 }
 

@@ -290,15 +290,22 @@ fn requests_ask_for_names_of_their_own() {
         let authority = Authority::new();
         let acceptor = server(&authority.certify("a.test", 4000), &[], None);
         let (listener, address) = listen().await;
-        let client = client(trusting(&authority), Names::IfNamed, None);
-        let (cluster, pools) = (cluster_of(address, &client, Some("a.test")), pools());
-        for (asked, verified, succeeds) in [
-            (None, None, true),
-            (Some("a.test"), None, true),
-            (Some("b.test"), None, false),
-            (Some("b.test"), Some("a.test"), true),
-            (None, Some("b.test"), false),
+        let by_name = client(trusting(&authority), Names::IfNamed, None);
+        let by_trust = client(trusting(&authority), Names::Any, None);
+        let pools = pools();
+        for (client, asked, verified, succeeds) in [
+            (&by_name, None, None, true),
+            (&by_name, Some("a.test"), None, true),
+            (&by_name, Some("b.test"), None, false),
+            (&by_name, Some("b.test"), Some("a.test"), true),
+            (&by_name, None, Some("b.test"), false),
+            (&by_name, None, Some("127.0.0.1"), false),
+            // What a context that looks at no names has accepted is not resumed where one counts.
+            (&by_trust, Some("b.test"), None, true),
+            (&by_trust, Some("b.test"), Some("b.test"), false),
+            (&by_trust, Some("a.test"), Some("a.test"), true),
         ] {
+            let cluster = cluster_of(address, client, Some("a.test"));
             let demand = Demand {
                 server_name: asked.map(Into::into),
                 verified_name: verified.map(Into::into),
@@ -313,7 +320,8 @@ fn requests_ask_for_names_of_their_own() {
                 lease.map(drop).is_ok()
             };
             let (connected, name) = tokio::join!(connect, serve(&listener, &acceptor));
-            assert_eq!(connected, succeeds, "{asked:?} {verified:?}");
+            let names = client.spec().names;
+            assert_eq!(connected, succeeds, "{names:?} {asked:?} {verified:?}");
             if succeeds {
                 assert_eq!(name.as_deref(), Some(asked.unwrap_or("a.test")));
             }
