@@ -236,3 +236,33 @@ fn a_filter_that_is_skipped_holds_no_body() {
     let requests = scene.origin.take_requests();
     assert_eq!(requests.first().unwrap().text(), "hello");
 }
+
+/// What `/clusters` counts for the only endpoint.
+fn of_endpoint(scene: &Scene, names: [&str; 3]) -> [u64; 3] {
+    let page = admin::page(&scene.proxy, "/clusters");
+    names.map(|name| {
+        let mark = format!("::{name}::");
+        let mut lines = page.lines().filter_map(|line| line.split_once(&mark));
+        let count = lines.next().and_then(|(_, count)| count.parse().ok());
+        count.unwrap_or(u64::MAX)
+    })
+}
+
+#[test]
+fn what_became_of_tries_that_may_be_hedged_is_known_of_their_endpoint() {
+    let route = "{ match: { prefix: / }, route: { cluster: origin, timeout: 0.6s, \
+                 hedge_policy: { hedge_on_per_try_timeout: true }, \
+                 retry_policy: { retry_on: 5xx, num_retries: 1, per_try_timeout: 0.2s } } }";
+    let scene = Scene::start(&Config::new().route(route));
+    let hung = || Reply::nothing().then(Act::Hang);
+    assert_eq!(scene.get("/good", "").status(), 200);
+    // One that loses says nothing about its endpoint.
+    scene.origin.reply_with([hung()]);
+    assert_eq!(scene.get("/second", "").status(), 200);
+    scene.origin.reply_with([hung(), hung()]);
+    assert_eq!(scene.get("/nobody", "").status(), 504);
+    scene.origin.reply_with([cut(), cut()]);
+    assert_eq!(scene.get("/cut", "").status(), 503);
+    let counted = of_endpoint(&scene, ["rq_success", "rq_timeout", "rq_error"]);
+    assert_eq!(counted, [2, 2, 2]);
+}

@@ -152,23 +152,8 @@ impl Attempts {
     /// What the head of an answer says about the endpoint: by its status, or for gRPC by that of the
     /// call, where the head has it; and by whether it asks to be left out.
     pub(super) fn judge(&mut self, exchange: &Exchange) {
-        self.judged = Outcome::Answered(exchange.status);
-        if !self.cluster.judges_answers() {
-            return;
-        }
-        let mut status = exchange.status;
-        if let Some(call) = exchange.response.known(Known::GrpcStatus)
-            && is_grpc(exchange.request.known(Known::ContentType))
-        {
-            let call = std::str::from_utf8(call).ok();
-            let call = call.and_then(|text| text.parse().ok());
-            status = call.map_or(500, http_status_of);
-        }
-        let fields = &exchange.response;
-        self.judged = match fields.has(Known::XEnvoyImmediateHealthCheckFail) {
-            true => Outcome::AskedOut(status),
-            false => Outcome::Answered(status),
-        };
+        let heads = (&exchange.request, &exchange.response);
+        self.judged = judged(&self.cluster, heads, exchange.status);
     }
 
     /// Takes over what the route says. `listener_limit` is how much of a body is kept where it does
@@ -269,6 +254,8 @@ impl Attempts {
             upstream.protocol = None;
             upstream.connection_id = None;
             upstream.failure = None;
+            // What the last one said is nothing that the next can be counted by.
+            exchange.response.clear();
             let timing = &mut exchange.timing;
             timing.upstream_sent_first = None;
             timing.upstream_sent = None;
@@ -507,6 +494,28 @@ impl Attempts {
             Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => Failure::PerTryTimeout,
             _ => return None,
         })
+    }
+}
+
+/// What a response of that status says about its endpoint. `heads` are those of both.
+pub(super) fn judged(
+    cluster: &Cluster,
+    (request, response): (&Headers, &Headers),
+    mut status: u16,
+) -> Outcome {
+    if !cluster.judges_answers() {
+        return Outcome::Answered(status);
+    }
+    if let Some(call) = response.known(Known::GrpcStatus)
+        && is_grpc(request.known(Known::ContentType))
+    {
+        let call = std::str::from_utf8(call).ok();
+        let call = call.and_then(|text| text.parse().ok());
+        status = call.map_or(500, http_status_of);
+    }
+    match response.has(Known::XEnvoyImmediateHealthCheckFail) {
+        true => Outcome::AskedOut(status),
+        false => Outcome::Answered(status),
     }
 }
 

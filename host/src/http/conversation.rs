@@ -283,6 +283,9 @@ impl Conversation<'_> {
         limits: &mut Deadlines,
         upstream: &mut UpstreamSide<'_>,
     ) -> Result<Poll<()>, Error> {
+        if upstream.interim && matches!(self.download, Download::Head | Download::Whole { .. }) {
+            flush_interim(cx, stream)?;
+        }
         match &mut self.download {
             Download::Head => return self.poll_answer(cx, stream, limits, upstream),
             Download::Whole { slot, content } => {
@@ -360,17 +363,6 @@ impl Conversation<'_> {
         limits: &mut Deadlines,
         upstream: &mut UpstreamSide<'_>,
     ) -> Result<Poll<()>, Error> {
-        if upstream.interim
-            && let Some(writer) = stream.down.writer()
-        {
-            match writer.poll_flush(cx) {
-                Poll::Ready(flushed) => {
-                    flushed.map_err(|error| Error::of_response_write(&error))?;
-                }
-                Poll::Pending if !writer.has_room() => return Ok(Poll::Pending),
-                Poll::Pending => {}
-            }
-        }
         let asked = stream.asked();
         let exchange = &mut *stream.chain.exchange;
         let came = match self.begun.take() {
@@ -569,6 +561,16 @@ const fn body_pump(end: bool) -> Pump {
     } else {
         Pump::new(Direction::Response)
     }
+}
+
+/// Sends what the client could not take yet of an interim response.
+fn flush_interim(cx: &mut Context<'_>, stream: &mut Stream<'_, '_>) -> Result<(), Error> {
+    if let Some(writer) = stream.down.writer()
+        && let Poll::Ready(Err(error)) = writer.poll_flush(cx)
+    {
+        return Err(Error::of_response_write(&error));
+    }
+    Ok(())
 }
 
 /// Sends the response's head downstream.

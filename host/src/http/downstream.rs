@@ -104,6 +104,11 @@ impl<'io> Downstream<'io> {
         Ok(())
     }
 
+    /// Whether more may be sent before the client has taken what was.
+    pub(crate) fn has_room(&self) -> bool {
+        self.writer.as_ref().is_none_or(Writer::has_room)
+    }
+
     /// Tells the client to send the body that it announced with `expect: 100-continue`.
     ///
     /// # Errors

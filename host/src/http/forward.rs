@@ -279,6 +279,9 @@ async fn rest(
             jury.stats.upstream_rq_timeout.inc();
             jury.failed(error);
         }
+        if let Some(beside) = &beside {
+            beside.time_out();
+        }
     }
     attempts.beside = beside;
     rested
@@ -294,6 +297,9 @@ async fn give_up(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error
         for _ in 0..attempts.others() {
             stats.upstream_rq_timeout.inc();
             jury.failed(error);
+        }
+        if let Some(beside) = &attempts.beside {
+            beside.time_out();
         }
     }
     if matches!(error.kind, Kind::ConnectFailure(_) | Kind::ConnectTimeout) {
@@ -525,6 +531,20 @@ pub(super) fn count_response(
     exchange: &Exchange,
     status: u16,
 ) {
+    count_failure(stats, group, exchange, status);
+    if is_canary(exchange) {
+        stats.canary_upstream_rq_completed.inc();
+        stats.canary_upstream_rq_by_code.record(status);
+    }
+}
+
+/// Counts a response that was made in the place of one, whose head is not there.
+pub(super) fn count_failure(
+    stats: &ClusterStats,
+    group: Option<&VirtualClusterStats>,
+    exchange: &Exchange,
+    status: u16,
+) {
     stats.upstream_rq_completed.inc();
     stats.upstream_rq_by_code.record(status);
     if exchange.request.has(Known::XEnvoyInternal) {
@@ -533,10 +553,6 @@ pub(super) fn count_response(
     } else {
         stats.external_upstream_rq_completed.inc();
         stats.external_upstream_rq_by_code.record(status);
-    }
-    if is_canary(exchange) {
-        stats.canary_upstream_rq_completed.inc();
-        stats.canary_upstream_rq_by_code.record(status);
     }
     if let Some(group) = group {
         group.upstream_rq_completed.inc();

@@ -12,12 +12,12 @@ use super::attempts::Attempts;
 use super::conversation::{Ended, converse};
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind, Side};
-use super::forward::count_response;
+use super::forward::count_failure;
 use super::relay::{self, Errand};
 use super::side::{Asked, Came, UpstreamSide, status_of};
 use super::stream::Stream;
 use crate::exchange::{Exchange, Timing, Upstream};
-use crate::headers::{Headers, NameFormat};
+use crate::headers::Headers;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::route::Retries;
 use crate::upstream::{ClusterStats, Lease};
@@ -58,7 +58,7 @@ impl Jury<'_> {
 
     /// Counts an attempt that has failed.
     pub(super) fn failed(&self, error: &Error) {
-        count_response(self.stats, self.group, self.exchange, error.reply().status);
+        count_failure(self.stats, self.group, self.exchange, error.reply().status);
     }
 }
 
@@ -122,6 +122,13 @@ impl Beside {
     /// Resets them all.
     pub(super) fn clear(&mut self) {
         self.running.clear();
+    }
+
+    /// The time of the whole request is over.
+    pub(super) fn time_out(&self) {
+        for late in &self.running {
+            late.side.note_timeout();
+        }
     }
 
     /// Whether one has won.
@@ -189,7 +196,8 @@ pub(super) async fn over_relay(
     let cluster = Arc::clone(&attempts.cluster);
     let endpoint = Arc::clone(lease.endpoint());
     let mut response = Headers::new();
-    if let kept @ NameFormat::Kept(_) = cluster.spec().http1_names {
+    let kept = cluster.spec().http1_names;
+    if kept.is_kept() {
         response.spell(kept);
     }
     let errand = Errand {
@@ -211,6 +219,12 @@ pub(super) async fn over_relay(
         let late = Late::of(upstream, stream.chain.exchange);
         attempts.set_aside(late, &endpoint);
         return Ok(Ended::Late);
+    }
+    if let Err(Error {
+        kind: Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
+    }) = &result
+    {
+        upstream.note_timeout();
     }
     result
 }

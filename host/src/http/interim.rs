@@ -47,7 +47,8 @@ impl Stream<'_, '_> {
         let group = self.group.as_ref();
         let group = group.map(|group| group.shard(around.worker.index));
         count_response(stats, group, exchange, status);
-        if around.manager.passes_interim {
+        // A client that does not read is not waited for: more may come than anybody wants to hold.
+        if around.manager.passes_interim && self.down.has_room() {
             hygiene::upstream_response(&mut exchange.response, false);
             let sent = self
                 .down

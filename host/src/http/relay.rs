@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
+use super::attempts::judged;
 use super::error::Kind;
 use super::forward::{open_http1, open_http2};
 use super::h1::HeadLimits;
@@ -23,10 +24,7 @@ use super::io::{Frame, ReadError, Reader, Writer};
 use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of};
 use crate::headers::Headers;
 use crate::limits;
-use crate::upstream::{Cluster, Lease, Outcome, Release};
-
-/// What a head counts for in a queue: interim ones may be many.
-const HEAD_BYTES: usize = 1024;
+use crate::upstream::{Cluster, Endpoint, Lease, Outcome, Release};
 
 /// A piece of the request's body.
 enum Piece {
@@ -87,10 +85,10 @@ impl Piece {
 }
 
 impl Event {
-    const fn len(&self) -> usize {
+    fn len(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
-            Self::Head(..) => HEAD_BYTES,
+            Self::Head(_, head) => head.byte_size(),
             Self::End(_) | Self::Failed(_) | Self::Broken(_) => 0,
         }
     }
@@ -113,8 +111,11 @@ impl Sleeper {
 }
 
 /// What the attempt's task and the stream's share.
-#[derive(Default)]
 struct Between {
+    cluster: Arc<Cluster>,
+    endpoint: Arc<Endpoint>,
+    /// Whether it is known what became of the request.
+    recorded: Cell<bool>,
     up: RefCell<Queue<Piece>>,
     down: RefCell<Queue<Event>>,
     /// Whether the upstream may have seen any of the request.
@@ -126,6 +127,32 @@ struct Between {
 }
 
 impl Between {
+    fn new(cluster: &Arc<Cluster>, endpoint: &Arc<Endpoint>) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            endpoint: Arc::clone(endpoint),
+            recorded: Cell::default(),
+            up: RefCell::default(),
+            down: RefCell::default(),
+            sent: Cell::default(),
+            late: Cell::default(),
+            task: Sleeper::default(),
+            stream: Sleeper::default(),
+        }
+    }
+
+    /// Counts what became of the request, once. Outlier detection has been told of one that was late.
+    fn record(&self, outcome: Outcome) {
+        if self.recorded.replace(true) {
+            return;
+        }
+        if self.late.get() {
+            self.cluster.record_late(&self.endpoint, outcome);
+        } else {
+            self.cluster.record(&self.endpoint, outcome);
+        }
+    }
+
     fn tell(&self, event: Event) {
         let bytes = event.len();
         self.down.borrow_mut().push(event, bytes);
@@ -146,10 +173,14 @@ impl Drop for Relay {
 }
 
 impl Relay {
-    /// Notes that the try has taken too long, and goes on all the same: that was what there is to say
-    /// about its endpoint.
+    /// Notes that the try has taken too long, and goes on all the same.
     pub(super) fn note_late(&self) {
         self.between.late.set(true);
+    }
+
+    /// Notes that the time of the whole request is over.
+    pub(super) fn note_timeout(&self) {
+        self.between.record(Outcome::Timeout);
     }
 
     /// The next head of the response, in place of `into`.
@@ -269,7 +300,7 @@ pub(super) struct Errand {
 
 /// Sends a request on a connection, in a task of its own.
 pub(super) fn start(lease: Lease, errand: Errand) -> UpstreamSide<'static> {
-    let between = Rc::new(Between::default());
+    let between = Rc::new(Between::new(&errand.cluster, lease.endpoint()));
     let run = run(lease, errand, Rc::clone(&between));
     let task = tokio::task::spawn_local(run).abort_handle();
     let relay = Rc::new(Relay { between, task });
@@ -296,14 +327,14 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
                 return between.tell(Event::Failed(Kind::Unencodable));
             };
             let mut talk = Talk::new(upstream, errand, &between);
-            let outcome = poll_fn(|cx| talk.poll_head(cx)).await;
+            poll_fn(|cx| talk.poll_head(cx)).await;
             let keeps = talk.answer.is_some_and(Answer::keeps_connection);
             let whole = talk.answer.is_some() && poll_fn(|cx| talk.poll_body(cx)).await;
+            let closed = talk.closed;
             drop(talk);
-            lease.record(outcome);
             lease.release(if whole && keeps {
                 Release::Reuse
-            } else if whole {
+            } else if whole || closed {
                 Release::ClosedByPeer
             } else {
                 Release::Close
@@ -313,7 +344,7 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
             match open_http2(lease.sender(), &errand.head, opening, cluster.spec()) {
                 Ok(upstream) => {
                     let mut talk = Talk::new(upstream, errand, &between);
-                    lease.record(poll_fn(|cx| talk.poll_head(cx)).await);
+                    poll_fn(|cx| talk.poll_head(cx)).await;
                     if talk.answer.is_some() {
                         poll_fn(|cx| talk.poll_body(cx)).await;
                     }
@@ -334,6 +365,8 @@ struct Talk<'a, 'io> {
     read_all: bool,
     sent_all: bool,
     broken: bool,
+    /// Whether the upstream has ended the connection before it answered.
+    closed: bool,
     answer: Option<Answer>,
 }
 
@@ -346,44 +379,46 @@ impl<'a, 'io> Talk<'a, 'io> {
             between,
             sent_all: false,
             broken: false,
+            closed: false,
             answer: None,
         }
     }
 
-    /// Ready with what came of the request, once the final head is there or there will be none.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// Ready once the final head is there or there will be none.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.between.task.sleep(cx);
         self.poll_up(cx);
-        while self.between.down.borrow().has_room() {
+        loop {
             let into = &mut self.errand.response;
             let Poll::Ready(came) = self.upstream.poll_head(cx, self.errand.asked, into) else {
                 return Poll::Pending;
             };
             match came {
+                // More than the stream takes: it would not pass them on either.
+                Ok(Came::Interim(_)) if !self.between.down.borrow().has_room() => {}
                 Ok(came) => {
-                    let status = status_of(into);
-                    self.between.tell(Event::Head(came, Box::new(into.clone())));
+                    let head = Box::new(into.clone());
                     if let Came::Final(answer) = came {
+                        let heads = (&self.errand.head, &*head);
+                        let status = status_of(&head);
+                        self.between
+                            .record(judged(&self.errand.cluster, heads, status));
                         self.answer = Some(answer);
                         // What trailers are read into next.
                         into.clear();
-                        return Poll::Ready(self.outcome(Outcome::Answered(status)));
+                    }
+                    self.between.tell(Event::Head(came, head));
+                    if self.answer.is_some() {
+                        return Poll::Ready(());
                     }
                 }
                 Err(kind) => {
+                    self.closed = matches!(kind, Kind::UpstreamClosed);
+                    self.between.record(Outcome::Reset);
                     self.between.tell(Event::Failed(kind));
-                    return Poll::Ready(self.outcome(Outcome::Reset));
+                    return Poll::Ready(());
                 }
             }
-        }
-        Poll::Pending
-    }
-
-    fn outcome(&self, outcome: Outcome) -> Outcome {
-        if self.between.late.get() {
-            Outcome::Abandoned
-        } else {
-            outcome
         }
     }
 

@@ -100,6 +100,9 @@ impl UpstreamSide<'_> {
                 if let Some(interim) = ready!(response.poll_informational(cx)) {
                     let (parts, ()) = interim.map_err(|error| before_head(&error))?.into_parts();
                     h2_glue::response_from(&parts, into);
+                    if into.len() > limits.fields as usize + 1 {
+                        return Poll::Ready(Err(Kind::UpstreamReset));
+                    }
                     self.interim = true;
                     return Poll::Ready(Ok(Came::Interim(parts.status.as_u16())));
                 }
@@ -152,6 +155,15 @@ impl UpstreamSide<'_> {
                 true
             }
             _ => false,
+        }
+    }
+}
+
+impl UpstreamSide<'_> {
+    /// Notes that an attempt in a task of its own has run out of time, where it has not answered.
+    pub(super) fn note_timeout(&self) {
+        if let Await::Relayed(relay) = &self.head {
+            relay.note_timeout();
         }
     }
 }

@@ -156,31 +156,55 @@ impl Grant {
     }
 
     pub(super) fn record(&self, outcome: Outcome) {
-        let endpoint = self.host.endpoint();
+        let cluster = &self.host.common().cluster;
+        cluster.record(self.host.endpoint(), outcome);
+    }
+}
+
+impl Outcome {
+    /// Counts it for an endpoint, and answers what outlier detection is told.
+    fn count(self, endpoint: &Endpoint) -> Option<Report> {
         let counters = &endpoint.counters;
-        if matches!(outcome, Outcome::AskedOut(_)) {
-            self.host.common().cluster.ask_out(endpoint);
-        }
-        let report = match outcome {
-            Outcome::Answered(status) | Outcome::AskedOut(status) if status < 500 => {
+        Some(match self {
+            Self::Answered(status) | Self::AskedOut(status) if status < 500 => {
                 counters.rq_success.inc();
                 Report::Status(status)
             }
-            Outcome::Answered(status) | Outcome::AskedOut(status) => {
+            Self::Answered(status) | Self::AskedOut(status) => {
                 counters.rq_error.inc();
                 Report::Status(status)
             }
-            Outcome::Reset => {
+            Self::Reset => {
                 counters.rq_error.inc();
                 Report::Failed
             }
-            Outcome::Timeout => {
+            Self::Timeout => {
                 counters.rq_timeout.inc();
                 Report::TimedOut
             }
-            Outcome::Abandoned => return,
-        };
-        self.host.common().cluster.report(endpoint, report);
+            Self::Abandoned => return None,
+        })
+    }
+}
+
+impl Cluster {
+    /// Counts how a request to `endpoint` ended, and tells outlier detection; at most once a request.
+    pub fn record(&self, endpoint: &Endpoint, outcome: Outcome) {
+        if let Some(report) = self.count(endpoint, outcome) {
+            self.report(endpoint, report);
+        }
+    }
+
+    /// The same of a request that outlier detection has been told of ([`Cluster::note_late`]).
+    pub fn record_late(&self, endpoint: &Endpoint, outcome: Outcome) {
+        let _told_before = self.count(endpoint, outcome);
+    }
+
+    fn count(&self, endpoint: &Endpoint, outcome: Outcome) -> Option<Report> {
+        if matches!(outcome, Outcome::AskedOut(_)) {
+            self.ask_out(endpoint);
+        }
+        outcome.count(endpoint)
     }
 }
 
