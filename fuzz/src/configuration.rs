@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use nuncio::config::{self, Source};
-use nuncio::exchange::{Connection, Exchange, Protocol, Timing};
+use nuncio::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
 use nuncio::observe::format::Format;
 
 /// Takes `data` as a configuration. Its errors can be shown; without errors its canonical form says the
@@ -64,8 +64,12 @@ pub fn format(data: &[u8]) {
 fn exchange() -> Exchange {
     let connection = Arc::new(Connection {
         id: 1,
+        remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         direct_remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)),
+        direct_local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)),
+        server_name: None,
+        metadata: Metadata::default(),
         listener: "main".into(),
         filter_chain: "".into(),
         tls: None,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio::clock;
-use nuncio::exchange::{Connection, Exchange, Protocol, Timing};
+use nuncio::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
 use nuncio::observe::access_log::Sinks;
 use nuncio::observe::registry::Registry;
 use nuncio::wasm::{
@@ -103,8 +103,12 @@ fn exchange() -> Box<Exchange> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
     let connection = Connection {
         id: 1,
+        remote: address,
         direct_remote: address,
         local: address,
+        direct_local: address,
+        server_name: None,
+        metadata: Metadata::default(),
         listener: "".into(),
         filter_chain: "".into(),
         tls: None,

@@ -31,7 +31,7 @@ use crate::limits::ADMIN_FORM_BYTES;
 use crate::listener;
 use crate::observe::metrics::{ServerState, ServerStats};
 use crate::observe::registry::Registry;
-use crate::runtime::Snapshot;
+use crate::runtime::{ListenAddress, Snapshot, SocketSettings};
 use crate::server::Options;
 use crate::tls::Contexts;
 use crate::values::Values;
@@ -47,7 +47,7 @@ const BACKLOG: u32 = 128;
 pub struct Admin {
     snapshot: Arc<Snapshot>,
     registry: Arc<Registry>,
-    listeners: Vec<SocketAddr>,
+    listeners: Vec<Vec<SocketAddr>>,
     address: OnceCell<SocketAddr>,
     /// The configuration as the text of JSON, for `/config_dump`.
     config: Arc<str>,
@@ -62,7 +62,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(built: &Built, options: &Options, listeners: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(built: &Built, options: &Options, listeners: Vec<Vec<SocketAddr>>) -> Self {
         Self {
             snapshot: Arc::clone(&built.snapshot),
             registry: Arc::clone(&built.registry),
@@ -82,7 +82,7 @@ impl Admin {
 
     /// Where each listener really listens, in the order of the configuration.
     #[must_use]
-    pub fn listeners(&self) -> &[SocketAddr] {
+    pub fn listeners(&self) -> &[Vec<SocketAddr>] {
         &self.listeners
     }
 
@@ -113,7 +113,11 @@ impl Admin {
 /// # Errors
 /// Those of binding the address.
 pub(crate) async fn listen(admin: Rc<Admin>, address: SocketAddr) -> io::Result<SocketAddr> {
-    let mut sockets = listener::bind(address, BACKLOG, 1)?;
+    let settings = SocketSettings {
+        backlog: BACKLOG,
+        ..SocketSettings::default()
+    };
+    let mut sockets = listener::bind(&ListenAddress::from(address), &settings, 1)?;
     let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let socket = TcpListener::from_std(socket)?;
     let bound = socket.local_addr()?;

@@ -31,6 +31,7 @@ mod clusters;
 mod dns;
 mod filters;
 mod health;
+mod listener_filters;
 mod listeners;
 mod manager;
 mod matching;

@@ -31,6 +31,7 @@ pub mod http_connection_manager;
 pub mod json;
 mod lexical;
 pub mod listener;
+pub mod listener_filter;
 pub mod load_balancing;
 pub mod load_balancing_policy;
 pub mod local_reply;

@@ -184,10 +184,19 @@ impl LogType {
 pub struct Connection {
     /// Unique in the life of the process.
     pub id: u64,
+    /// The client: the peer of the socket, or whom a proxy before this one says that it speaks for.
+    pub remote: SocketAddr,
     /// The peer of the socket.
     pub direct_remote: SocketAddr,
-    /// The local end of the socket.
+    /// Where the client connected to: the local end of the socket, or what was there before a
+    /// redirection or a proxy.
     pub local: SocketAddr,
+    /// The local end of the socket.
+    pub direct_local: SocketAddr,
+    /// The host that the client asks for over TLS, in lower case.
+    pub server_name: Option<Box<str>>,
+    /// What listener filters left.
+    pub metadata: Metadata,
     /// `Listener.name`.
     pub listener: Arc<str>,
     /// `FilterChain.name`, empty where it has none.
@@ -379,6 +388,12 @@ impl Metadata {
             .sum()
     }
 
+    /// Whether there is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// All entries of a namespace.
     pub fn namespace<'a>(
         &'a self,
@@ -459,7 +474,7 @@ impl Exchange {
         timing: Timing,
         stream_id: u64,
     ) -> Self {
-        let remote = connection.direct_remote;
+        let remote = connection.remote;
         Self {
             request: Headers::new(),
             request_trailers: Headers::new(),
@@ -496,7 +511,7 @@ impl Exchange {
         self.response_trailers.clear();
         self.request.spell(NameFormat::default());
         self.response.spell(NameFormat::default());
-        self.remote = self.connection.direct_remote;
+        self.remote = self.connection.remote;
         self.is_grpc = false;
         self.timing = timing;
         self.upstream = Upstream::default();

@@ -43,7 +43,7 @@ pub mod headers;
 pub mod http;
 pub mod keepalive;
 pub mod limits;
-mod listener;
+pub mod listener;
 pub mod log_filter;
 mod nearest;
 pub mod observe;

@@ -140,6 +140,14 @@ pub const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 /// How often an upstream connection may go from one request of a worker straight to the next while
 /// other workers wait for the connection limit; then it is closed in their favour.
 pub const HANDOFFS_WHILE_AWAITED: u32 = 16;
+/// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
+pub const LISTEN_BACKLOG: u32 = 4096;
+/// Longest `ClientHello` that is waited for: 16 KiB, Envoy's default and most.
+pub const HELLO_BYTES: u32 = 16 * 1024;
+/// Bytes of the records that such a hello comes in: honest ones are larger than 64 bytes each.
+pub const HELLO_RECORDS_BYTES: usize = 18 * 1024;
+/// A first line of HTTP that is waited for before it is known which HTTP it is.
+pub const REQUEST_LINE_BYTES: usize = 16 * 1024;
 
 /// A file of certificates, keys or revoked certificates: lists of the largest authorities have some
 /// megabytes.

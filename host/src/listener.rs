@@ -1,21 +1,20 @@
-//! Listening sockets: binding them, and accepting until the drain.
+//! Listening sockets: accepting until the drain.
 //!
-//! Owns sockets and the accept loop. Does not own what a connection speaks (`http::connection`) nor
-//! which listeners there are (`runtime`).
+//! Owns the sockets ([`bind`]), the accept loop and the way of a connection to its filter chain: through the listener
+//! filters ([`filters`]), which look at its first bytes ([`sniff`]). Does not own what a connection
+//! speaks (`http::connection`) nor which listeners there are (`runtime`).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::exchange::Connection;
 use crate::http::connection;
-use crate::runtime::chains::{Arriving, RAW_BUFFER};
 use crate::runtime::{Handshake, Listener, Service};
 use crate::socket;
 use crate::tcp;
@@ -23,53 +22,15 @@ use crate::tcp::gate::{Pass, Verdict};
 use crate::tls;
 use crate::worker::{Tracked, Worker};
 
+mod bind;
+mod filters;
+pub mod sniff;
+
+pub(crate) use bind::bind;
+use filters::{Arrival, Facts};
+
 /// How long accepting rests after an error that will not go away at once, such as too many files.
 const REST: Duration = Duration::from_millis(100);
-
-/// Binds `address` once for every worker. The kernel spreads connections over the sockets
-/// (`SO_REUSEPORT`), but another process cannot take a share: the first socket is bound without that
-/// flag, which fails while anybody else has the port.
-///
-/// # Errors
-/// Those of the system: in use, not permitted, not an address of this machine.
-pub(crate) fn bind(
-    address: SocketAddr,
-    backlog: u32,
-    workers: usize,
-) -> io::Result<Vec<TcpListener>> {
-    let first = socket(address)?;
-    first.bind(&address.into())?;
-    first.set_reuse_port(true)?;
-    // Port 0 was made a real one by the first.
-    let bound = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..workers {
-        let other = socket(address)?;
-        other.set_reuse_port(true)?;
-        other.bind(&bound)?;
-        sockets.push(other);
-    }
-    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    for socket in &sockets {
-        socket.listen(backlog)?;
-    }
-    Ok(sockets.into_iter().map(TcpListener::from).collect())
-}
-
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    // Without this a restart would have to wait for the last connections' TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    Ok(socket)
-}
 
 /// Accepts connections until the worker drains, and then those that the kernel had accepted before:
 /// a connection that is in the queue when its socket is closed would be reset.
@@ -118,23 +79,66 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
     let Ok(local) = stream.local_addr() else {
         return;
     };
-    let arriving = Arriving {
-        local: Some(local),
-        remote: Some(peer),
-        direct_remote: Some(peer),
-        server_name: "",
-        transport: RAW_BUFFER,
-        protocols: &[],
+    let arrival = Arrival {
+        stream,
+        facts: Facts::new(plain(local), plain(peer)),
     };
-    let Some(chain) = listener.chains.choose(&arriving) else {
+    if listener.inspection.steps.is_empty() {
+        enter(worker, listener, arrival);
+        return;
+    }
+    let (worker, listener) = (Rc::clone(worker), Arc::clone(listener));
+    tokio::task::spawn_local(inspected(worker, listener, arrival));
+}
+
+/// An address of IPv4 as one, also where it came through a socket of IPv6.
+const fn plain(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(ip) => SocketAddr::new(IpAddr::V4(ip), v6.port()),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
+
+/// Lets listener filters look at a connection before it comes in.
+async fn inspected(worker: Rc<Worker>, mut listener: Arc<Listener>, mut arrival: Arrival) {
+    let _tracked = worker.track();
+    if !filters::inspect(&worker, &listener, &mut arrival).await {
+        return;
+    }
+    let facts = &arrival.facts;
+    if listener.inspection.hands_over && facts.local != facts.direct_local {
+        let snapshot = worker.snapshot();
+        if let Some(meant) = snapshot.listener_at(facts.local)
+            && !Arc::ptr_eq(meant, &listener)
+        {
+            listener = Arc::clone(meant);
+            if !filters::inspect(&worker, &listener, &mut arrival).await {
+                return;
+            }
+        }
+    }
+    enter(&worker, &listener, arrival);
+}
+
+/// Gives a connection its filter chain.
+fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
+    let Arrival { stream, facts } = arrival;
+    let Some(chain) = listener.chains.choose(&facts.arriving()) else {
         let stats = listener.stats.shard(worker.index);
         stats.no_filter_chain_match.inc();
         return;
     };
     let connection = Connection {
         id: worker.next_id(),
-        direct_remote: peer,
-        local,
+        remote: facts.remote,
+        direct_remote: facts.direct_remote,
+        local: facts.local,
+        direct_local: facts.direct_local,
+        server_name: facts.server_name,
+        metadata: facts.metadata,
         listener: Arc::clone(&listener.name),
         filter_chain: Arc::clone(&chain.name),
         tls: None,
@@ -266,25 +270,4 @@ pub(crate) async fn rest(listener: &str, error: &io::Error) {
     }
     tracing::warn!(target: "main", listener, "accept a connection: {error}");
     tokio::time::sleep(REST).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_port_for_all_workers_and_none_for_another_process() {
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let sockets = bind(any, 16, 3).unwrap();
-        let address = sockets[0].local_addr().unwrap();
-        assert!(
-            sockets
-                .iter()
-                .all(|socket| socket.local_addr().unwrap() == address)
-        );
-        let other = bind(address, 16, 1).unwrap_err();
-        assert_eq!(other.kind(), io::ErrorKind::AddrInUse);
-        drop(sockets);
-        bind(address, 16, 1).unwrap();
-    }
 }

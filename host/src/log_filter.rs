@@ -195,15 +195,19 @@ mod tests {
             with: Integer::fixed(with),
         }
     }
-    use crate::exchange::{Connection, LogType, Protocol, Timing};
+    use crate::exchange::{Connection, LogType, Metadata, Protocol, Timing};
     use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, ValueMatchSpec};
 
     fn exchange() -> Exchange {
         let address = "127.0.0.1:1".parse().unwrap();
         let connection = Arc::new(Connection {
             id: 1,
+            remote: address,
             direct_remote: address,
             local: address,
+            direct_local: address,
+            server_name: None,
+            metadata: Metadata::default(),
             listener: "".into(),
             filter_chain: "".into(),
             tls: None,

@@ -5,7 +5,7 @@
 //! configuration type, or has a lock.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +27,10 @@ use crate::variant::Variants;
 use crate::wasm::FilterSlot;
 
 pub mod chains;
+pub mod inspection;
 mod listener;
 
-pub use listener::{FilterChain, FilterChains, Handshake, Listener};
+pub use listener::{FilterChain, FilterChains, Handshake, ListenAddress, Listener, SocketSettings};
 
 /// One whole configuration, running.
 pub struct Snapshot {
@@ -93,6 +94,15 @@ impl Snapshot {
         managers
             .map(|manager| &manager.routes)
             .filter(move |seat| **seat.load().name() == *name)
+    }
+
+    /// The listener at that address, or else one at its port on all addresses.
+    #[must_use]
+    pub fn listener_at(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
+        let listeners = self.listeners.iter().rev();
+        listeners
+            .max_by_key(|listener| listener.is_for(address))
+            .filter(|listener| listener.is_for(address) > 0)
     }
 
     /// The cluster of that name.

@@ -23,7 +23,7 @@ use crate::listener;
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
 use crate::observe::registry::Scope;
 use crate::observe::stats::Stats;
-use crate::runtime::{FilterChain, Listener, Service, Snapshot};
+use crate::runtime::{FilterChain, ListenAddress, Listener, Service, Snapshot};
 use crate::tls::{self, Expiry, FirstToExpire, TlsContext};
 use crate::upstream::dns::Resolvers;
 use crate::upstream::{self, Cluster, connect, control, pool};
@@ -145,14 +145,7 @@ async fn control(
     let system = |doing| move |source| Error::System { doing, source };
     let mut signals = Signals::new().map_err(system("watch for signals"))?;
     let snapshot = Arc::clone(&built.snapshot);
-    let mut sockets = Vec::new();
-    for listener in &snapshot.listeners {
-        sockets.push(bind(listener, options.workers)?);
-    }
-    let addresses = bound(&snapshot, &sockets);
-    for (listener, address) in snapshot.listeners.iter().zip(&addresses) {
-        tracing::info!(target: "main", "listener \"{}\" listens on {address}", listener.name);
-    }
+    let (sockets, addresses) = listen(&snapshot, options.workers)?;
     let _listed = register(&built, &addresses, options.workers);
     let admin = Rc::new(Admin::new(&built, options, addresses));
     let admin_address = match &built.admin {
@@ -222,28 +215,53 @@ async fn control(
     Ok(stopped)
 }
 
-fn bind(listener: &Listener, workers: usize) -> Result<Vec<TcpListener>, Error> {
-    listener::bind(listener.address, listener.backlog, workers).map_err(|source| Error::Bind {
-        listener: listener.name.to_string(),
-        address: listener.address,
-        source,
-    })
+/// Sockets of a listener: for each of its addresses one for each worker.
+type Sockets = Vec<Vec<TcpListener>>;
+
+/// Binds all listeners; with their sockets comes where each really listens.
+fn listen(
+    snapshot: &Snapshot,
+    workers: usize,
+) -> Result<(Vec<Sockets>, Vec<Vec<std::net::SocketAddr>>), Error> {
+    let (mut all, mut addresses) = (Vec::new(), Vec::new());
+    for listener in &snapshot.listeners {
+        let sockets = bind(listener, workers)?;
+        let bound = bound(listener, &sockets);
+        for address in bound.iter().take(sockets.len()) {
+            tracing::info!(target: "main", "listener \"{}\" listens on {address}", listener.name);
+        }
+        all.push(sockets);
+        addresses.push(bound);
+    }
+    Ok((all, addresses))
 }
 
-/// Where each listener really listens.
-fn bound(snapshot: &Snapshot, sockets: &[Vec<TcpListener>]) -> Vec<std::net::SocketAddr> {
-    let real = |(listener, sockets): (&Arc<Listener>, &Vec<TcpListener>)| {
-        let first = sockets.first().and_then(|socket| socket.local_addr().ok());
-        first.unwrap_or(listener.address)
+fn bind(listener: &Listener, workers: usize) -> Result<Sockets, Error> {
+    let bind = |at: &ListenAddress| {
+        listener::bind(at, &listener.settings, workers).map_err(|source| Error::Bind {
+            listener: listener.name.to_string(),
+            address: at.address,
+            source,
+        })
     };
-    snapshot.listeners.iter().zip(sockets).map(real).collect()
+    listener.sockets.iter().map(bind).collect()
+}
+
+/// Where a listener really listens; where it would, if it does not.
+fn bound(listener: &Listener, sockets: &[Vec<TcpListener>]) -> Vec<std::net::SocketAddr> {
+    let first = |sockets: &Vec<TcpListener>| sockets.first()?.local_addr().ok();
+    let mut real: Vec<_> = sockets.iter().filter_map(first).collect();
+    if real.is_empty() {
+        real.push(listener.address);
+    }
+    real
 }
 
 /// Lists the listeners' statistics, which are named by the addresses that were really bound.
 /// They are listed for as long as the answer lives.
 fn register(
     built: &Built,
-    addresses: &[std::net::SocketAddr],
+    addresses: &[Vec<std::net::SocketAddr>],
     workers: usize,
 ) -> Vec<Arc<dyn Stats>> {
     built
@@ -252,7 +270,8 @@ fn register(
     let first = Arc::new(FirstToExpire(Arc::clone(&built.contexts)));
     built.registry.register(Scope::new("server."), &first);
     let mut listed: Vec<Arc<dyn Stats>> = vec![first];
-    for (listener, address) in built.snapshot.listeners.iter().zip(addresses) {
+    for (listener, addresses) in built.snapshot.listeners.iter().zip(addresses) {
+        let address = addresses.first().unwrap_or(&listener.address);
         let scope = match listener.stat_prefix.as_str() {
             "" => Scope::listener(*address),
             prefix => Scope::new(&format!("listener.{prefix}.")),
@@ -376,14 +395,16 @@ async fn all_gone(workers: &[Handle]) {
 fn start_workers(
     built: &Built,
     options: &Options,
-    sockets: Vec<Vec<TcpListener>>,
+    sockets: Vec<Sockets>,
 ) -> std::io::Result<Vec<Handle>> {
     let shared = pool::Shared::new();
     let mut by_worker: Vec<Vec<(Arc<Listener>, TcpListener)>> = Vec::new();
     by_worker.resize_with(options.workers, Vec::new);
     for (listener, sockets) in built.snapshot.listeners.iter().zip(sockets) {
-        for (mine, socket) in by_worker.iter_mut().zip(sockets) {
-            mine.push((Arc::clone(listener), socket));
+        for sockets in sockets {
+            for (mine, socket) in by_worker.iter_mut().zip(sockets) {
+                mine.push((Arc::clone(listener), socket));
+            }
         }
     }
     let mut workers = Vec::new();
@@ -414,7 +435,7 @@ async fn work(
 ) {
     let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::System));
     let worker = Worker::new(index, pools, Instances::new(index), snapshot);
-    for (listener, _) in &sockets {
+    for listener in &worker.snapshot().listeners {
         for slot in listener.chains.iter().flat_map(FilterChain::slots) {
             worker.filters.warm(slot);
         }

@@ -50,6 +50,7 @@ NEWER_FIELDS = {
     "envoy.config.route.v3.RouteMatch": ["cookies"],
     "envoy.config.core.v3.HealthCheck": ["name"],
     "envoy.extensions.clusters.dns.v3.DnsCluster": ["dns_min_refresh_rate{>=1s}"],
+    "envoy.config.listener.v3.Listener": ["tcp_keepalive"],
 }
 NEWER_MESSAGES = ["envoy.config.route.v3.CookieMatcher name{len>=1} string_match invert_match"]
 # Packages whose top-level messages a configuration can name in an `@type`.

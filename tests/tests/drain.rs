@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use tokio::task::{LocalSet, spawn_local};
 
 const SIMPLE: &str = include_str!("../fixtures/simple.yaml");
+const TUNNELS: &str = include_str!("../fixtures/tunnels.yaml");
 const GET: &[u8] = b"GET /held HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 struct Scene {
@@ -26,12 +27,16 @@ struct Scene {
 
 impl Scene {
     fn start(arguments: &[&str], workers: usize) -> Self {
-        let setup = Setup::for_template(SIMPLE)
+        Self::of(SIMPLE, "listener", arguments, workers)
+    }
+
+    fn of(template: &str, listener: &str, arguments: &[&str], workers: usize) -> Self {
+        let setup = Setup::for_template(template)
             .arguments(arguments)
             .concurrency(workers);
         let origin = Origin::start_on(setup.port("origin").unwrap());
-        let proxy = Proxy::start_with(&Binary::nuncio(), SIMPLE, setup);
-        let listener = proxy.address("listener");
+        let proxy = Proxy::start_with(&Binary::nuncio(), template, setup);
+        let listener = proxy.address(listener);
         Self {
             proxy,
             origin,
@@ -273,4 +278,106 @@ fn sigterm_under_load_loses_nothing() {
         logged,
         "and nothing else was logged"
     );
+}
+
+/// A connection that lasts until its client ends it: how it begins, what the upstream answers, what is
+/// read of that, and its log line.
+struct Tunnel {
+    listener: &'static str,
+    opening: &'static str,
+    answer: &'static str,
+    is_http: bool,
+    log: &'static str,
+}
+
+const TUNNEL_KINDS: [Tunnel; 3] = [
+    Tunnel {
+        listener: "bytes",
+        opening: "GET /bytes HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        answer: "hello",
+        is_http: false,
+        log: "- 0 received 46",
+    },
+    Tunnel {
+        listener: "listener",
+        opening: "GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        answer: "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello",
+        is_http: true,
+        log: "GET 101 received 6",
+    },
+    Tunnel {
+        listener: "listener",
+        opening: "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n",
+        answer: "hello",
+        is_http: true,
+        log: "CONNECT 200 received 46",
+    },
+];
+
+impl Tunnel {
+    /// Opens it through a proxy, up to the upstream's greeting.
+    fn open(&self, scene: &Scene) -> Connection {
+        let echo = Reply::bytes(self.answer).at_head().then(Act::Echo);
+        scene.origin.reply_with([echo]);
+        let mut connection = Connection::open(scene.listener);
+        connection.send(self.opening.as_bytes());
+        if self.is_http {
+            let answer = connection.receive(Kind::ResponseToHead).message();
+            assert!(matches!(answer.status(), 101 | 200), "{answer:?}");
+        }
+        if self.opening.starts_with("CONNECT") {
+            // The upstream begins with a request of its own.
+            connection.send(b"GET /inner HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        }
+        assert_eq!(connection.receive_bytes(5), b"hello");
+        connection
+    }
+}
+
+#[test]
+fn sigterm_lets_tunnels_go_on_until_their_clients_end() {
+    for tunnel in TUNNEL_KINDS {
+        let scene = Scene::of(TUNNELS, tunnel.listener, &[], 1);
+        let mut connection = tunnel.open(&scene);
+        scene.signal(Signal::TERM);
+        for letter in [b"a", b"b", b"c", b"d", b"e", b"f"] {
+            connection.send(letter);
+            assert_eq!(connection.receive_bytes(1), letter);
+        }
+        connection.half_close();
+        assert!(matches!(connection.drain(), Received::Closed));
+        let ended = scene.proxy.wait();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+        // Whether the listener is still there was asked with connections that said nothing.
+        let said = |line: &&str| !line.ends_with("received 0");
+        let lines: Vec<&str> = ended.log.lines().filter(said).collect();
+        assert_eq!(lines, [tunnel.log]);
+    }
+}
+
+#[test]
+fn the_drain_time_is_a_bound_for_tunnels_too() {
+    for tunnel in TUNNEL_KINDS {
+        let scene = Scene::of(TUNNELS, tunnel.listener, &["--drain-time-s", "1"], 1);
+        let mut connection = tunnel.open(&scene);
+        scene.signal(Signal::TERM);
+        assert!(!matches!(connection.drain(), Received::Silence));
+        let ended = scene.proxy.wait();
+        assert_eq!(ended.status.code(), Some(3), "{}", ended.output);
+    }
+}
+
+#[test]
+fn a_client_that_has_not_said_who_it_is_does_not_hold_up_the_end() {
+    let inspected = SIMPLE.replace(
+        "    filter_chains:\n",
+        "    listener_filters: [ { name: envoy.filters.listener.tls_inspector } ]\n    filter_chains:\n",
+    );
+    let scene = Scene::of(&inspected, "listener", &[], 1);
+    let mut silent = Connection::open(scene.listener);
+    let mut other = Connection::open(scene.listener);
+    assert_eq!(other.exchange(GET).status(), 200);
+    scene.signal(Signal::TERM);
+    assert!(matches!(silent.drain(), Received::Closed));
+    assert_eq!(scene.proxy.wait().status.code(), Some(0));
 }

@@ -214,20 +214,30 @@ fn listeners(admin: &Admin, query: &Query) -> Page {
     let bound = admin.snapshot.listeners.iter().zip(&admin.listeners);
     if query.get("format") == Some("json") {
         let statuses: Vec<Value> = bound
-            .map(|(listener, address)| {
-                json!({
-                    "name": &*listener.name,
-                    "local_address": { "socket_address": {
+            .map(|(listener, addresses)| {
+                let mut addresses = addresses.iter().map(|address| {
+                    json!({ "socket_address": {
                         "address": address.ip().to_string(), "port_value": address.port(),
-                    } },
-                })
+                    } })
+                });
+                let mut status = json!({
+                    "name": &*listener.name,
+                    "local_address": addresses.next(),
+                });
+                let more: Vec<Value> = addresses.collect();
+                if let (false, Some(status)) = (more.is_empty(), status.as_object_mut()) {
+                    status.insert("additional_local_addresses".to_owned(), more.into());
+                }
+                status
             })
             .collect();
         return Page::json(&json!({ "listener_statuses": statuses }));
     }
     let mut text = String::new();
-    for (listener, address) in bound {
-        let _infallible = writeln!(text, "{}::{address}", listener.name);
+    for (listener, addresses) in bound {
+        for address in addresses {
+            let _infallible = writeln!(text, "{}::{address}", listener.name);
+        }
     }
     Page::text(text)
 }

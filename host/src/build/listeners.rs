@@ -1,14 +1,15 @@
 //! Listeners and their connection managers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Workshop;
 use super::manager::{early_logs, http2_settings, request_rules};
 use super::per_filter::Chain;
+use super::socket_options::keep_alive;
 use crate::config::Place;
-use crate::config::address::CidrRange;
+use crate::config::address::{Address, CidrRange};
 use crate::config::filter::HttpFilterConfig;
 use crate::config::http_connection_manager::{
     CodecType, HttpConnectionManager, ServerHeaderTransformation,
@@ -22,13 +23,11 @@ use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
 use crate::route::{EnvoyHeaders, Seat};
 use crate::runtime::{
-    Cidr, Codec, ConnectionManager, FilterChain, HttpListener, Listener, ServerHeader, Service,
-    Upgrade,
+    Cidr, Codec, ConnectionManager, FilterChain, HttpListener, ListenAddress, Listener,
+    ServerHeader, Service, SocketSettings, Upgrade,
 };
+use crate::socket_option::SocketOption;
 use crate::tcp::gate::Gate;
-
-/// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
-const BACKLOG: u32 = 4096;
 
 impl Workshop<'_> {
     pub(super) fn listeners(
@@ -77,7 +76,9 @@ impl Workshop<'_> {
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
         let chains = self.filter_chains(written, buffer_limit, place);
-        let (chains, address) = (chains?, address?);
+        let inspection = self.inspection(written, place);
+        let sockets = self.listen_addresses(written, address, place);
+        let (chains, inspection, address) = (chains?, inspection?, address?);
         let name = match written.name.as_str() {
             "" => address.to_string(),
             name => name.to_owned(),
@@ -85,11 +86,46 @@ impl Workshop<'_> {
         Some(Listener {
             name: name.into(),
             address,
-            backlog: written.tcp_backlog_size.unwrap_or(BACKLOG),
+            sockets: sockets?,
+            settings: socket_settings(written),
             stat_prefix: written.stat_prefix.clone(),
             stats: Arc::new(Sharded::new(self.settings.workers)),
+            inspection,
             chains,
         })
+    }
+
+    /// Where a listener whose first address is `first` listens.
+    fn listen_addresses(
+        &mut self,
+        written: &Written,
+        first: Option<SocketAddr>,
+        place: Place<'_>,
+    ) -> Option<Box<[ListenAddress]>> {
+        let options = place.field("socket_options");
+        let options = self.socket_options(&written.socket_options, options);
+        let mut all = vec![listen_address(&written.address, first, options.clone())];
+        let here = place.field("additional_addresses");
+        for (index, more) in written.additional_addresses.iter().enumerate() {
+            let here = here.index(index);
+            let at = here.field("address");
+            let socket = self.not_a_pipe(&more.address, at);
+            let address =
+                socket.and_then(|socket| self.literal(socket, at.field("socket_address")));
+            let options = match &more.socket_options {
+                Some(own) => {
+                    let here = here.field("socket_options").field("socket_options");
+                    self.socket_options(&own.socket_options, here)
+                }
+                None => options.clone(),
+            };
+            all.push(listen_address(&more.address, address, options));
+        }
+        let all = all.into_iter().collect::<Option<Box<[_]>>>();
+        match written.bind_to_port {
+            Some(false) => Some(Box::default()),
+            _ => all,
+        }
     }
 
     /// A filter chain: what is written, and the buffer limit of its listener.
@@ -315,6 +351,28 @@ impl Workshop<'_> {
                 None
             }
         }
+    }
+}
+
+fn listen_address(
+    written: &Address,
+    address: Option<SocketAddr>,
+    options: Option<Box<[SocketOption]>>,
+) -> Option<ListenAddress> {
+    let socket = written.socket();
+    Some(ListenAddress {
+        address: address?,
+        takes_ipv4: socket.is_some_and(|socket| socket.ipv4_compat),
+        options: options?,
+    })
+}
+
+fn socket_settings(written: &Written) -> SocketSettings {
+    SocketSettings {
+        backlog: written.tcp_backlog_size.unwrap_or(limits::LISTEN_BACKLOG),
+        freebind: written.freebind.unwrap_or(false),
+        transparent: written.transparent.unwrap_or(false),
+        keepalive: written.tcp_keepalive.map(keep_alive),
     }
 }
 

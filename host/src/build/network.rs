@@ -10,6 +10,7 @@ use super::listeners::or_off;
 use crate::bucket::TokenBucket;
 use crate::clock;
 use crate::config::Place;
+use crate::config::filter::TokenBucket as WrittenBucket;
 use crate::config::network::{
     ConnectionLimit, DirectResponse, NetworkRateLimit, TcpClusterSpecifier, TcpProxy as Written,
     TcpWeightedCluster,
@@ -108,7 +109,18 @@ impl Workshop<'_> {
         written: &NetworkRateLimit,
         place: Place<'_>,
     ) -> Option<Gate> {
-        let bucket = &written.token_bucket;
+        let scope = Scope::network_rate_limit(&written.stat_prefix);
+        self.connection_rate(&written.token_bucket, scope, place)
+            .map(Gate::Rate)
+    }
+
+    /// A limit on connections in a time, counted in that scope.
+    pub(super) fn connection_rate(
+        &mut self,
+        bucket: &WrittenBucket,
+        scope: Scope,
+        place: Place<'_>,
+    ) -> Option<gate::RateLimit> {
         let interval = bucket.fill_interval.get();
         // Envoy's least interval, so that the same files are refused.
         if interval < FILL_INTERVAL_LEAST {
@@ -118,11 +130,10 @@ impl Workshop<'_> {
             return None;
         }
         let stats = Arc::new(NetworkRateLimitStats::default());
-        let scope = Scope::network_rate_limit(&written.stat_prefix);
         self.registry.register(scope, &stats);
         let tokens = bucket.tokens_per_fill.unwrap_or(1);
         let bucket = TokenBucket::new(bucket.max_tokens, tokens, interval, clock::now());
-        Some(Gate::Rate(gate::RateLimit::new(bucket, stats)))
+        Some(gate::RateLimit::new(bucket, stats))
     }
 
     /// The bytes of a fixed answer.

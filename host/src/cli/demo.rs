@@ -79,6 +79,7 @@ fn introduce(admin: &Admin, upstream: SocketAddr) -> io::Result<()> {
     let proxy = admin
         .listeners()
         .first()
+        .and_then(|addresses| addresses.first())
         .map(|address| format!("http://127.0.0.1:{}", address.port()));
     let proxy = proxy.unwrap_or_default();
     let pages = admin

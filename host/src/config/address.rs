@@ -52,6 +52,9 @@ pub struct SocketAddress {
     /// The port.
     #[serde(rename = "oneof:port_specifier")]
     pub port: PortSpecifier,
+    /// Whether clients of IPv4 may come to a listener's address of IPv6.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv4_compat: bool,
 }
 
 impl SocketAddress {

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::{Address, CidrRange};
 use crate::config::http_connection_manager::HttpConnectionManager;
+use crate::config::listener_filter::ListenerFilter;
 use crate::config::network::{ConnectionLimit, DirectResponse, Echo, NetworkRateLimit, TcpProxy};
 use crate::config::scalar::Duration;
+use crate::config::socket_option::{SocketOption, SocketOptionsOverride, TcpKeepalive};
 use crate::config::tls::{DownstreamTlsContext, DownstreamTransportSocket};
 
 /// `envoy.config.listener.v3.Listener`.
@@ -26,6 +28,16 @@ pub struct Listener {
     /// What looks at a connection before a filter chain is chosen.
     #[serde(default)]
     pub listener_filters: Vec<ListenerFilter>,
+    /// How long that may take; 15 s by default, 0 is without limit.
+    #[serde(default)]
+    pub listener_filters_timeout: Option<Duration>,
+    /// Whether a connection goes on then, with what is known of it; it is closed by default.
+    #[serde(default)]
+    pub continue_on_listener_filters_timeout: bool,
+    /// Whether a connection that was redirected belongs to the listener of the address that it was
+    /// meant for, where there is one.
+    #[serde(default)]
+    pub use_original_dst: Option<bool>,
     /// Soft limit in bytes on what is buffered for a connection; 1 MiB by default.
     #[serde(default)]
     pub per_connection_buffer_limit_bytes: Option<u32>,
@@ -35,6 +47,37 @@ pub struct Listener {
     /// Connections that the operating system keeps until they are accepted.
     #[serde(default)]
     pub tcp_backlog_size: Option<u32>,
+    /// Where it listens besides.
+    #[serde(default)]
+    pub additional_addresses: Vec<AdditionalAddress>,
+    /// Whether it listens at all; true by default. One that does not has the connections of others that
+    /// were meant for its address.
+    #[serde(default)]
+    pub bind_to_port: Option<bool>,
+    /// Whether its address need not be one of this machine.
+    #[serde(default)]
+    pub freebind: Option<bool>,
+    /// Whether connections to any address come that the kernel redirects.
+    #[serde(default)]
+    pub transparent: Option<bool>,
+    /// Options of its sockets.
+    #[serde(default)]
+    pub socket_options: Vec<SocketOption>,
+    /// When silent connections are asked whether their client is there; never by default.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// No effect: connections are accepted one by one.
+    #[serde(default)]
+    pub max_connections_to_accept_per_socket_event: Option<u32>,
+    /// No effect: there is no limit on the connections of all listeners.
+    #[serde(default)]
+    pub ignore_global_conn_limit: bool,
+    /// No effect: there is no overload manager.
+    #[serde(default)]
+    pub bypass_overload_manager: bool,
+    /// For who reads the configuration.
+    #[serde(default)]
+    pub traffic_direction: TrafficDirection,
     /// What the statistics are called after, in place of the address.
     #[serde(default)]
     pub stat_prefix: String,
@@ -45,6 +88,33 @@ impl Listener {
     pub fn chains(&self) -> impl Iterator<Item = &FilterChain> {
         self.filter_chains.iter().chain(&self.default_filter_chain)
     }
+}
+
+/// `envoy.config.listener.v3.AdditionalAddress`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.listener.v3.AdditionalAddress")]
+pub struct AdditionalAddress {
+    /// The address.
+    pub address: Address,
+    /// Options of its sockets, in place of those of the listener.
+    #[serde(default)]
+    pub socket_options: Option<SocketOptionsOverride>,
+}
+
+/// `envoy.config.core.v3.TrafficDirection`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.core.v3.TrafficDirection",
+    rename_all = "UPPERCASE"
+)]
+pub enum TrafficDirection {
+    /// The default.
+    #[default]
+    Unspecified,
+    /// To a service.
+    Inbound,
+    /// From one.
+    Outbound,
 }
 
 /// `envoy.config.listener.v3.FilterChain`.
@@ -157,19 +227,3 @@ pub enum NetworkFilterConfig {
     #[serde(rename = "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(NetworkRateLimit),
 }
-
-/// `envoy.config.listener.v3.ListenerFilter`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.listener.v3.ListenerFilter")]
-pub struct ListenerFilter {
-    /// Any name.
-    pub name: String,
-    /// The filter.
-    #[serde(rename = "any:typed_config")]
-    pub typed_config: ListenerFilterConfig,
-}
-
-/// The listener filters that there are.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "any:listener filter")]
-pub enum ListenerFilterConfig {}

@@ -253,7 +253,7 @@ pub(crate) fn request(
 ) -> Result<(), u16> {
     let rules = &manager.hygiene;
     let headers = &mut exchange.request;
-    let peer = exchange.connection.direct_remote;
+    let peer = exchange.connection.remote;
     let local = exchange.connection.local;
     let client = rules.client.find(headers, peer)?;
     exchange.remote = client.address;

@@ -117,6 +117,54 @@ stats! {
 }
 
 stats! {
+    /// The TLS inspectors of all listeners (`tls_inspector.`).
+    pub struct TlsInspectorStats {
+        counter alpn_found,
+        counter alpn_not_found,
+        counter client_hello_too_large,
+        counter sni_found,
+        counter sni_not_found,
+        counter tls_found,
+        counter tls_not_found,
+    }
+}
+
+stats! {
+    /// The HTTP inspectors of all listeners (`http_inspector.`).
+    pub struct HttpInspectorStats {
+        counter http10_found,
+        counter http11_found,
+        counter http2_found,
+        counter http_not_found,
+        counter read_error,
+    }
+}
+
+stats! {
+    /// Connections without a PROXY header (`proxy_proto.[<stat_prefix>.]`).
+    pub struct ProxyProtocolStats {
+        counter not_found_allowed,
+        counter not_found_disallowed,
+    }
+}
+
+stats! {
+    /// PROXY headers of one version (`proxy_proto.[<stat_prefix>.]versions.v<version>.`).
+    pub struct ProxyVersionStats {
+        counter disallowed,
+        counter error,
+        counter found,
+    }
+}
+
+stats! {
+    /// Connections that were closed for their PROXY header, in no scope.
+    pub struct ProxyErrorStats {
+        counter downstream_cx_proxy_proto_error,
+    }
+}
+
+stats! {
     /// A listener (`listener.<address>.`).
     pub struct ListenerStats {
         gauge downstream_cx_active,

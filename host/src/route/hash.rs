@@ -193,7 +193,7 @@ impl Cookie {
 /// The value of a cookie that is made, as Envoy makes it: the same for all requests of a connection.
 fn made_value(exchange: &Exchange) -> String {
     let connection = &exchange.connection;
-    let ends = format!("{}{}", connection.direct_remote, connection.local);
+    let ends = format!("{}{}", connection.remote, connection.local);
     format!("{:016x}", xxh64(ends.as_bytes(), 0))
 }
 

@@ -34,8 +34,12 @@ pub(super) fn exchange(request: Headers) -> Exchange {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let connection = Connection {
         id: 1,
+        remote: address,
         direct_remote: address,
         local: address,
+        direct_local: address,
+        server_name: None,
+        metadata: Metadata::default(),
         listener: "listener".into(),
         filter_chain: "".into(),
         tls: None,

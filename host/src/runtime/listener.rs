@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chains::{Arriving, Matcher};
+use super::inspection::Inspection;
 use super::{ConnectionManager, Service};
+use crate::limits;
 use crate::observe::metrics::ListenerStats;
 use crate::observe::stats::Sharded;
+use crate::socket_option::{KeepAlive, SocketOption};
 use crate::tcp::gate::Gate;
 use crate::tls;
 use crate::wasm::FilterSlot;
@@ -20,14 +23,80 @@ pub struct Listener {
     pub name: Arc<str>,
     /// `Listener.address`; port 0 takes a free one.
     pub address: SocketAddr,
-    /// `tcp_backlog_size`: connections that may wait to be accepted.
-    pub backlog: u32,
+    /// Where it listens: `address` and `additional_addresses`; nowhere where `bind_to_port` is false.
+    pub sockets: Box<[ListenAddress]>,
+    /// What its sockets are like.
+    pub settings: SocketSettings,
     /// `stat_prefix`, in place of the address in statistics; empty where it has none.
     pub stat_prefix: String,
     /// Statistics under `listener.<address>.`.
     pub stats: Arc<Sharded<ListenerStats>>,
+    /// What is found out about its connections first.
+    pub inspection: Inspection,
     /// What becomes of its connections.
     pub chains: FilterChains,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug)]
+pub struct ListenAddress {
+    /// The address; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// `ipv4_compat`: clients of IPv4 may come to an address of IPv6.
+    pub takes_ipv4: bool,
+    /// `socket_options`.
+    pub options: Box<[SocketOption]>,
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address,
+            takes_ipv4: false,
+            options: Box::default(),
+        }
+    }
+}
+
+/// What listening sockets are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketSettings {
+    /// `tcp_backlog_size`: connections that may wait to be accepted.
+    pub backlog: u32,
+    /// `freebind`: the address need not be one of this machine.
+    pub freebind: bool,
+    /// `transparent`: connections to any address may come, redirected by the kernel.
+    pub transparent: bool,
+    /// `tcp_keepalive`.
+    pub keepalive: Option<KeepAlive>,
+}
+
+impl Default for SocketSettings {
+    fn default() -> Self {
+        Self {
+            backlog: limits::LISTEN_BACKLOG,
+            freebind: false,
+            transparent: false,
+            keepalive: None,
+        }
+    }
+}
+
+impl Listener {
+    /// Whether it is for connections that were meant for `address`: 2 for that very one, 1 for its port
+    /// on all addresses.
+    #[must_use]
+    pub fn is_for(&self, address: SocketAddr) -> u8 {
+        let more = self.sockets.iter().map(|socket| socket.address);
+        let fits = |at: SocketAddr| {
+            let is_any = at.ip().is_unspecified() && at.is_ipv4() == address.is_ipv4();
+            match at == address {
+                true => 2,
+                false => u8::from(is_any && at.port() == address.port()),
+            }
+        };
+        more.chain([self.address]).map(fits).max().unwrap_or(0)
+    }
 }
 
 /// The filter chains of a listener.

@@ -55,11 +55,8 @@ impl Gate {
     pub(crate) fn admit(&self, now: Instant) -> Verdict {
         match self {
             Self::Connections(limit) => limit.admit(),
-            Self::Rate(limit) if limit.bucket.take(1, now) => Verdict::In(None),
-            Self::Rate(limit) => {
-                limit.stats.rate_limited.inc();
-                Verdict::Out(None)
-            }
+            Self::Rate(limit) if limit.admit(now) => Verdict::In(None),
+            Self::Rate(_) => Verdict::Out(None),
         }
     }
 }
@@ -102,6 +99,15 @@ impl RateLimit {
     #[must_use]
     pub const fn new(bucket: TokenBucket, stats: Arc<NetworkRateLimitStats>) -> Self {
         Self { bucket, stats }
+    }
+
+    /// Whether there is room for one more connection.
+    pub(crate) fn admit(&self, now: Instant) -> bool {
+        let is_within = self.bucket.take(1, now);
+        if !is_within {
+            self.stats.rate_limited.inc();
+        }
+        is_within
     }
 }
 

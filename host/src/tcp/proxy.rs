@@ -56,6 +56,9 @@ pub(crate) async fn serve(
     let started = clock::now();
     let timing = Timing::starting(started, clock::wall());
     let mut desk = worker.take_desk(&connection, Protocol::Raw, timing);
+    if !connection.metadata.is_empty() {
+        desk.exchange.metadata.clone_from(&connection.metadata);
+    }
     let session = Session {
         worker: &worker,
         proxy: &proxy,
@@ -93,7 +96,7 @@ impl Session<'_> {
     /// A connection to some endpoint of the cluster; none where there is no having one.
     async fn connect(&mut self, cluster: &Arc<Cluster>) -> Option<RawLease> {
         let hashes = self.proxy.hashes_source && cluster.wants_hash();
-        let client = &self.exchange.connection.direct_remote;
+        let client = &self.exchange.connection.remote;
         let spec = cluster.spec();
         let demand = (spec.pool_per_client || spec.dial.tells_client()).then(|| Demand {
             client: Some(Client::new(&self.exchange.connection)),

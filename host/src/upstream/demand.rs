@@ -47,7 +47,7 @@ impl Client {
     pub fn new(connection: &Arc<Connection>) -> Self {
         Self {
             id: connection.id,
-            ends: (connection.direct_remote, connection.local),
+            ends: (connection.remote, connection.local),
             connection: Arc::downgrade(connection),
         }
     }

@@ -16,7 +16,7 @@ use super::lines::Rate;
 use super::outcome::{Failure, FailureKind};
 use super::slot::{Interest, RouteConfig, Shared, Slot};
 use super::state::{Hook, State, at_tick};
-use crate::exchange::{Connection, Exchange, Protocol, Timing};
+use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
 use crate::variant::Variant;
 use crate::{clock, limits};
 
@@ -244,8 +244,12 @@ fn blank() -> Box<Exchange> {
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let connection = Connection {
         id: 0,
+        remote: nowhere,
         direct_remote: nowhere,
         local: nowhere,
+        direct_local: nowhere,
+        server_name: None,
+        metadata: Metadata::default(),
         listener: "".into(),
         filter_chain: "".into(),
         tls: None,

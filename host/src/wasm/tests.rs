@@ -22,7 +22,7 @@ use tracing::field::{Field, Visit};
 
 use super::{Cache, Component, Engine, FilterSlot, Instances, Services, SlotSpec};
 use crate::clock;
-use crate::exchange::{Connection, Exchange, Protocol, Timing};
+use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
 use crate::headers::{Headers, Name};
 use crate::observe::access_log::Sinks;
 use crate::observe::registry::Registry;
@@ -93,8 +93,12 @@ fn worker() -> Instances {
 fn stream(path: &str, fields: &[(&str, &str)]) -> Box<Exchange> {
     let connection = Connection {
         id: 7,
+        remote: "127.0.0.1:5".parse().unwrap(),
         direct_remote: "127.0.0.1:5".parse().unwrap(),
         local: "127.0.0.1:6".parse().unwrap(),
+        direct_local: "127.0.0.1:6".parse().unwrap(),
+        server_name: None,
+        metadata: Metadata::default(),
         listener: "l".into(),
         filter_chain: "".into(),
         tls: None,

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::clock;
 use crate::config::route_tests::{ClientCertificate, RouteTestInput};
-use crate::exchange::{Connection, Exchange, Protocol, Timing, Tls};
+use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing, Tls};
 use crate::headers::{Headers, Known, Name, is_valid_value};
 
 /// A request, and the response that its upstream would give.
@@ -141,8 +141,12 @@ impl Asked {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let connection = Connection {
             id: 0,
+            remote: address,
             direct_remote: address,
             local: address,
+            direct_local: address,
+            server_name: None,
+            metadata: Metadata::default(),
             listener: "".into(),
             filter_chain: "".into(),
             tls: self.tls.clone().map(Box::new),

@@ -57,7 +57,7 @@ const ATTRIBUTES: &[Entry] = &[
         downstream(Fact::Dns(Whose::Peer))
     }),
     ("connection.requested_server_name", || {
-        downstream(Fact::ServerName)
+        Operator::Text(Text::ServerName)
     }),
     ("connection.sha256_peer_certificate_digest", || {
         downstream(Fact::Sha256)

@@ -128,6 +128,7 @@ pub(super) enum Text {
     FilterChainName,
     LocalReplyBody,
     RequestId,
+    ServerName,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,7 @@ pub(super) enum Address {
     DownstreamRemote,
     DownstreamDirectRemote,
     DownstreamLocal,
+    DownstreamDirectLocal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

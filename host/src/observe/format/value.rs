@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address as Socket;
 use crate::clock;
-use crate::exchange::{Exchange, Flags, Protocol, Timing, grpc_status_of};
+use crate::exchange::{Connection, Exchange, Flags, Protocol, Timing, grpc_status_of};
 use crate::headers::{Headers, Known, Name};
 
 use super::digits::{push_address, push_ip, push_u64};
@@ -201,6 +201,7 @@ fn kept_text(exchange: &Exchange, text: Text) -> Option<&str> {
         Text::FilterChainName => {
             Some(&*exchange.connection.filter_chain).filter(|name| !name.is_empty())
         }
+        Text::ServerName => server_name(&exchange.connection),
         Text::LocalReplyBody => Some(exchange.local_reply_body.as_deref().unwrap_or("")),
         _ => None,
     }
@@ -287,6 +288,13 @@ fn host_name(exchange: &Exchange) -> Option<HostName<'_>> {
     }
 }
 
+/// The host that the client asks for over TLS, which a listener filter has found or the handshake.
+fn server_name(connection: &Connection) -> Option<&str> {
+    let told = connection.tls.as_ref().map(|tls| &tls.server_name);
+    let mut names = [Some(&connection.server_name), told].into_iter().flatten();
+    names.find_map(Option::as_deref)
+}
+
 fn without_port(name: &str) -> &str {
     match name.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -305,6 +313,7 @@ fn address_of(exchange: &Exchange, address: Address) -> Option<Cow<'_, Socket>> 
         Address::DownstreamRemote => Some(exchange.remote),
         Address::DownstreamDirectRemote => Some(exchange.connection.direct_remote),
         Address::DownstreamLocal => Some(exchange.connection.local),
+        Address::DownstreamDirectLocal => Some(exchange.connection.direct_local),
     };
     address.map(|address| Cow::Owned(Socket::Ip(address)))
 }

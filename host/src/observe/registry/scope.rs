@@ -152,6 +152,40 @@ impl Scope {
         )
     }
 
+    /// `listener_local_ratelimit.<stat_prefix>.`, the one of listeners.
+    #[must_use]
+    pub fn listener_rate_limit(stat_prefix: &str) -> Self {
+        Self::labelled(
+            "listener_local_ratelimit",
+            stat_prefix,
+            "envoy_local_listener_ratelimit_prefix",
+        )
+    }
+
+    /// `proxy_proto.[<stat_prefix>.]`, or `proxy_proto.[<stat_prefix>.]versions.v<version>.`
+    #[must_use]
+    pub fn proxy_protocol(stat_prefix: &str, version: Option<u8>) -> Self {
+        let mut prefix = "proxy_proto.".to_owned();
+        let mut labels: Vec<(&'static str, Box<str>)> = Vec::new();
+        if !stat_prefix.is_empty() {
+            let stat_prefix = segment(stat_prefix);
+            prefix.push_str(&stat_prefix);
+            prefix.push('.');
+            labels.push(("envoy_proxy_protocol_prefix", stat_prefix.into()));
+        }
+        if let Some(version) = version {
+            prefix.push_str(&format!("versions.v{version}."));
+            let label = "envoy_proxy_protocol_version";
+            labels.push((label, version.to_string().into()));
+        }
+        Self {
+            prefix: prefix.into(),
+            family: "proxy_proto.".into(),
+            namespace: Namespace::Envoy,
+            labels: labels.into(),
+        }
+    }
+
     /// `wasm.<name>.`, a filter that is a Wasm component.
     #[must_use]
     pub fn wasm(filter: &str) -> Self {

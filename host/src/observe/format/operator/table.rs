@@ -127,11 +127,13 @@ specs! {
     "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" Optional |p| Ok(network(Address::DownstreamLocal, p));
     "DOWNSTREAM_LOCAL_PORT" Nothing |_| Ok(address(Address::DownstreamLocal, Part::Port));
     "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" Nothing
-        |_| Ok(address(Address::DownstreamLocal, Part::Whole));
+        |_| Ok(address(Address::DownstreamDirectLocal, Part::Whole));
     "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT" Optional
-        |p| Ok(network(Address::DownstreamLocal, p));
-    "DOWNSTREAM_DIRECT_LOCAL_PORT" Nothing |_| Ok(address(Address::DownstreamLocal, Part::Port));
+        |p| Ok(network(Address::DownstreamDirectLocal, p));
+    "DOWNSTREAM_DIRECT_LOCAL_PORT" Nothing
+        |_| Ok(address(Address::DownstreamDirectLocal, Part::Port));
     "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" Nothing |_| Ok(Operator::Constant(Box::default()));
+    "REQUESTED_SERVER_NAME" Nothing |_| Ok(Operator::Text(Text::ServerName));
     "CONNECTION_ID" Nothing |_| Ok(Operator::Number(Number::ConnectionId));
     "UPSTREAM_CONNECTION_ID" Nothing |_| Ok(Operator::Number(Number::UpstreamConnectionId));
     "GRPC_STATUS" Optional grpc_status;
@@ -175,7 +177,6 @@ specs! {
     "DOWNSTREAM_TLS_CIPHER" Nothing |_| Ok(downstream(Fact::Cipher));
     "DOWNSTREAM_TLS_GROUP" Nothing |_| Ok(downstream(Fact::Group));
     "DOWNSTREAM_TLS_VERSION" Nothing |_| Ok(downstream(Fact::Version));
-    "REQUESTED_SERVER_NAME" Nothing |_| Ok(downstream(Fact::ServerName));
     "UPSTREAM_LOCAL_DNS_SAN" Nothing |_| Ok(upstream(Fact::Dns(Whose::Local)));
     "UPSTREAM_LOCAL_IP_SAN" Nothing |_| Ok(upstream(Fact::Ip(Whose::Local)));
     "UPSTREAM_LOCAL_URI_SAN" Nothing |_| Ok(upstream(Fact::Uri(Whose::Local)));

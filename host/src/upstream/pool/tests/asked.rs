@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::exchange::{Connection, Tls};
+use crate::exchange::{Connection, Metadata, Tls};
 use crate::socket_option::KeepAlive;
 use crate::upstream::connect::{ProxyHeader, ProxyVersion};
 use crate::upstream::demand::{Client, Demand};
@@ -176,8 +176,12 @@ fn connections_to_an_endpoint_that_begins_to_fail_get_no_more_requests() {
 fn connection(id: u64) -> Arc<Connection> {
     Arc::new(Connection {
         id,
+        remote: ([10, 0, 0, 1], 5000).into(),
         direct_remote: ([10, 0, 0, 1], 5000).into(),
         local: ([10, 0, 0, 2], 80).into(),
+        direct_local: ([10, 0, 0, 2], 80).into(),
+        server_name: None,
+        metadata: Metadata::default(),
         listener: "l".into(),
         filter_chain: "".into(),
         tls: None,
@@ -252,7 +256,7 @@ fn connections_come_from_where_they_are_to_and_say_who_the_client_is() {
         };
         let time = socket2::SockRef::from(&*stream).tcp_keepalive_time();
         assert_eq!(time.unwrap(), Duration::from_secs(77));
-        let (source, destination) = (client.direct_remote, client.local);
+        let (source, destination) = (client.remote, client.local);
         let expected = format!(
             "PROXY TCP4 {} {} {} {}\r\n",
             source.ip(),
