@@ -367,13 +367,39 @@ fn the_drain_time_is_a_bound_for_tunnels_too() {
     }
 }
 
-#[test]
-fn a_client_that_has_not_said_who_it_is_does_not_hold_up_the_end() {
-    let inspected = SIMPLE.replace(
+/// The simple configuration with a listener filter that looks at the first bytes.
+fn inspected() -> String {
+    SIMPLE.replace(
         "    filter_chains:\n",
         "    listener_filters: [ { name: envoy.filters.listener.tls_inspector } ]\n    filter_chains:\n",
-    );
-    let scene = Scene::of(&inspected, "listener", &[], 1);
+    )
+}
+
+#[test]
+fn what_waits_to_be_accepted_is_served_after_it_was_looked_at() {
+    const WAITING: usize = 8;
+    let scene = Scene::of(&inspected(), "listener", &[], 1);
+    // Until it goes on it accepts nobody, and then it has the signal too.
+    scene.proxy.signal(Signal::STOP);
+    let mut waiting: Vec<Connection> = (0..WAITING)
+        .map(|_| {
+            let mut connection = Connection::open(scene.listener);
+            connection.send(GET);
+            connection
+        })
+        .collect();
+    scene.proxy.signal(Signal::TERM);
+    scene.proxy.signal(Signal::CONT);
+    for connection in &mut waiting {
+        let response = connection.receive(Kind::Response).message();
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(scene.proxy.wait().status.code(), Some(0));
+}
+
+#[test]
+fn a_client_that_has_not_said_who_it_is_does_not_hold_up_the_end() {
+    let scene = Scene::of(&inspected(), "listener", &[], 1);
     let mut silent = Connection::open(scene.listener);
     let mut other = Connection::open(scene.listener);
     assert_eq!(other.exchange(GET).status(), 200);

@@ -201,10 +201,14 @@ impl Look<'_> {
         inspector: &TlsInspector,
         arrival: &mut Arrival,
     ) -> Result<(), Refused> {
+        // Records may be as small as one byte: their heads are not what is limited.
+        let room = limits::HELLO_RECORDS_BYTES;
         let stats = inspector.stats.shard(self.worker.index);
         let hello = loop {
+            let length = hello::length(&self.buf).unwrap_or(0);
+            let is_too_long = length > inspector.hello_max;
             match hello::parse(&self.buf) {
-                Sniffed::Found(hello) => break hello,
+                Sniffed::Found(hello) if !is_too_long => break hello,
                 Sniffed::Other => {
                     stats.tls_not_found.inc();
                     return match inspector.closes_others {
@@ -212,16 +216,13 @@ impl Look<'_> {
                         false => Ok(()),
                     };
                 }
-                Sniffed::Partial => {}
+                Sniffed::Found(_) | Sniffed::Partial => {}
             }
-            let length = hello::length(&self.buf).unwrap_or(0);
-            // Records may be as small as one byte: their heads are not what is limited.
-            let room = limits::HELLO_RECORDS_BYTES;
-            if length > inspector.hello_max || self.buf.len() >= room {
+            if is_too_long || self.buf.len() >= room {
                 stats.client_hello_too_large.inc();
                 return Err(Refused::Unwanted);
             }
-            self.more(&arrival.stream, room).await?;
+            self.more(&arrival.stream, length.min(room), room).await?;
         };
         stats.tls_found.inc();
         arrival.facts.is_tls = true;
@@ -247,7 +248,7 @@ impl Look<'_> {
                 Sniffed::Partial if self.buf.len() >= limits::REQUEST_LINE_BYTES => {
                     return Ok(None);
                 }
-                Sniffed::Partial => self.more(stream, limits::REQUEST_LINE_BYTES).await?,
+                Sniffed::Partial => self.more(stream, 0, limits::REQUEST_LINE_BYTES).await?,
             }
         }
     }
@@ -264,7 +265,9 @@ impl Look<'_> {
             let header = match proxy_header::parse(&self.buf, proxy.is_looked_for()) {
                 Ok(Sniffed::Found(header)) => header,
                 Ok(Sniffed::Partial) => {
-                    self.more(&arrival.stream, proxy_header::LENGTH_MAX).await?;
+                    let needed = proxy_header::length(&self.buf).unwrap_or(0);
+                    let room = proxy_header::LENGTH_MAX;
+                    self.more(&arrival.stream, needed, room).await?;
                     continue;
                 }
                 Ok(Sniffed::Other) if proxy.is_optional => {
@@ -283,6 +286,7 @@ impl Look<'_> {
                 }
             };
             if !proxy.takes(header.version) {
+                stats(header.version).found.inc();
                 stats(header.version).disallowed.inc();
                 return Err(Refused::Unwanted);
             }
@@ -305,23 +309,34 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Waits until more bytes are there than were seen, and looks at up to `room` of them.
-    async fn more(&mut self, stream: &TcpStream, room: usize) -> Result<(), Refused> {
+    /// Waits until more bytes are there than were seen, and at least `needed`, and looks at up to `room`
+    /// of them. Each look begins at the front, so who knows how many are needed should say so.
+    async fn more(
+        &mut self,
+        stream: &TcpStream,
+        needed: usize,
+        room: usize,
+    ) -> Result<(), Refused> {
         let seen = self.buf.len();
+        let needed = needed.max(seen + 1);
         let there = loop {
+            // The system is asked first: the runtime does not know yet of what came with a connection
+            // that was just accepted, and a drain must not lose it.
+            let there = waiting(stream)?;
+            if there >= needed {
+                break there;
+            }
             let drained = self.worker.drain().started();
             let ready = tokio::select! {
+                biased;
                 ready = stream.ready(Interest::READABLE) => ready?,
                 // A client that has not said anything is not waited for.
-                () = drained, if seen == 0 => return Err(Refused::Gone),
+                () = drained, if there == 0 => return Err(Refused::Gone),
             };
-            // Asked for inside, so that what comes meanwhile is told as news.
-            let there = stream.try_io(Interest::READABLE, || {
-                let there = usize::try_from(ioctl_fionread(stream)?).unwrap_or(usize::MAX);
-                match there > seen {
-                    true => Ok(there),
-                    false => Err(io::ErrorKind::WouldBlock.into()),
-                }
+            // Asked for again inside, so that what comes meanwhile is told as news.
+            let there = stream.try_io(Interest::READABLE, || match waiting(stream)? {
+                there if there >= needed => Ok(there),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
             });
             match there {
                 Ok(there) => break there,
@@ -338,6 +353,11 @@ impl Look<'_> {
         self.buf.truncate(peeked);
         Ok(())
     }
+}
+
+/// How many bytes wait to be read.
+fn waiting(stream: &TcpStream) -> io::Result<usize> {
+    Ok(usize::try_from(ioctl_fionread(stream)?).unwrap_or(usize::MAX))
 }
 
 impl ProxyProtocol {

@@ -76,6 +76,14 @@ impl Versions {
     pub const ALL: Self = Self { v1: true, v2: true };
 }
 
+/// How long the header of version 2 is that begins there; none before that is known.
+#[must_use]
+pub fn length(bytes: &[u8]) -> Option<usize> {
+    let mut rest = Bytes(bytes.strip_prefix(V2)?);
+    rest.take(2)?;
+    Some(V2_HEAD + rest.number(2)?)
+}
+
 /// Reads what there is of a header of one of these versions.
 ///
 /// # Errors
@@ -279,6 +287,8 @@ mod tests {
         let Ok(Sniffed::Found(found)) = parse(&bytes, Versions::ALL) else {
             panic!("a header")
         };
+        assert_eq!(length(&bytes), Some(bytes.len()));
+        assert_eq!(length(&bytes[..15]), None);
         let fields: Vec<_> = found.fields.iter().collect();
         assert_eq!(fields, [Some((2, &b"abc"[..])), Some((0xe0, &b""[..]))]);
         let six = [&[0; 15][..], &[1], &[0; 15], &[2], &[0, 1, 0, 2]].concat();
