@@ -11,6 +11,8 @@ mod actions;
 mod attempts;
 #[path = "compare/balance.rs"]
 mod balance;
+#[path = "compare/chains.rs"]
+mod chains;
 #[path = "compare/connect.rs"]
 mod connect;
 #[path = "compare/connection.rs"]
@@ -117,6 +119,7 @@ fn main() -> ExitCode {
         redirects::group(),
         logs::group(),
         tcp::group(),
+        chains::group(),
         actions::group(),
         per_route::group(),
         cors::group(),
