@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Maintenance,
     /// The connection could not be made: why.
     ConnectFailure(Cow<'static, str>),
+    /// `auto_san_validation` wants a host in the server's certificate that none can have.
+    UncertifiableHost,
     /// The connection was not made in time.
     ConnectTimeout,
     /// The upstream closed the connection before it answered.
@@ -114,6 +116,9 @@ const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before he
 const RESET_REASON: &str = "reset reason: ";
 /// What stands between these two where the request was sent more than once.
 const RETRIED: &str = "retried and the latest ";
+/// Why there is no connection for a request whose host no certificate can have.
+pub(super) const UNCERTIFIABLE_HOST: &str =
+    "the request's host is no name that a certificate can have";
 /// `DEADLINE_EXCEEDED` of gRPC.
 const DEADLINE_EXCEEDED: u32 = 4;
 
@@ -193,6 +198,7 @@ impl Error {
             | Kind::StreamIdle => Side::Downstream,
             Kind::NoHealthyUpstream
             | Kind::ConnectFailure(_)
+            | Kind::UncertifiableHost
             | Kind::ConnectTimeout
             | Kind::UpstreamClosed
             | Kind::UpstreamReset
@@ -222,7 +228,9 @@ impl Error {
             Kind::NoCluster(_) => Flags::NO_CLUSTER_FOUND,
             Kind::NoHealthyUpstream => Flags::NO_HEALTHY_UPSTREAM,
             Kind::Overflow | Kind::Maintenance => Flags::UPSTREAM_OVERFLOW,
-            Kind::ConnectFailure(_) | Kind::ConnectTimeout => Flags::UPSTREAM_CONNECTION_FAILURE,
+            Kind::ConnectFailure(_) | Kind::UncertifiableHost | Kind::ConnectTimeout => {
+                Flags::UPSTREAM_CONNECTION_FAILURE
+            }
             Kind::UpstreamClosed => Flags::UPSTREAM_CONNECTION_TERMINATION,
             Kind::UpstreamReset | Kind::UpstreamRefused => Flags::UPSTREAM_REMOTE_RESET,
             Kind::UpstreamProtocol => Flags::UPSTREAM_PROTOCOL_ERROR,
@@ -288,6 +296,9 @@ impl Error {
                 .overloaded(),
             Kind::ConnectFailure(why) => {
                 before_headers(503, "remote connection failure", Some(why))
+            }
+            Kind::UncertifiableHost => {
+                before_headers(503, "remote connection failure", Some(UNCERTIFIABLE_HOST))
             }
             Kind::ConnectTimeout => before_headers(503, "connection timeout", None),
             Kind::UpstreamClosed => before_headers(503, "connection termination", None),
@@ -389,5 +400,8 @@ mod tests {
             &b"upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure"[..]
         );
         assert_eq!(refused.reply_after(1).body, reply.body);
+        let nameless = Error::from(Kind::UncertifiableHost).reply();
+        assert_eq!((nameless.status, nameless.flags), (503, reply.flags));
+        assert_eq!(nameless.body, reply.body);
     }
 }

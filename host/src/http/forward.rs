@@ -17,7 +17,7 @@ use h2::client::SendRequest;
 use super::attempts::Attempts;
 use super::conversation::{Ended, converse};
 use super::deadlines::Deadlines;
-use super::error::{Error, Kind, Side};
+use super::error::{Error, Kind, Side, UNCERTIFIABLE_HOST};
 use super::h1::encode::TargetForm;
 use super::h1::head::HeadParser;
 use super::h1::{BodyLength, HeadLimits, encode};
@@ -152,7 +152,10 @@ async fn acquire(
                 || of_metadata.any(|criteria| criteria.are_met_by(endpoint.metadata()))
         })
     };
-    let demand = demand::of_request(attempts.cluster.spec(), stream.chain.exchange);
+    let demand = match demand::of_request(attempts.cluster.spec(), stream.chain.exchange) {
+        Ok(demand) => demand,
+        Err(error) => return (Err(error), None),
+    };
     let wish = Wish {
         demand: demand.as_ref(),
         hash: attempts.hash,
@@ -302,7 +305,10 @@ async fn give_up(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error
             beside.time_out();
         }
     }
-    if matches!(error.kind, Kind::ConnectFailure(_) | Kind::ConnectTimeout) {
+    if matches!(
+        error.kind,
+        Kind::ConnectFailure(_) | Kind::ConnectTimeout | Kind::UncertifiableHost
+    ) {
         take_ready_body(stream).await;
     }
 }
@@ -507,6 +513,9 @@ fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error)
     let stats = attempts.cluster.stats(stream.around.worker.index);
     match &error.kind {
         Kind::ConnectFailure(why) => stream.chain.exchange.upstream.failure = Some(why.clone()),
+        Kind::UncertifiableHost => {
+            stream.chain.exchange.upstream.failure = Some(UNCERTIFIABLE_HOST.into());
+        }
         Kind::RequestTimeout(_) => {
             stats.upstream_rq_timeout.inc();
             if let Some(group) = stream.group() {

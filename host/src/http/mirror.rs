@@ -88,6 +88,14 @@ pub(super) fn start(
         ) else {
             continue;
         };
+        let demand = match demand::of_request(cluster.spec(), stream.chain.exchange) {
+            Ok(demand) => demand,
+            Err(error) => {
+                let stats = cluster.stats(stream.around.worker.index);
+                count(stats, error.reply().status);
+                continue;
+            }
+        };
         let waiting = Rc::new(Cell::new(0));
         let has_body = stream.incoming.has_body;
         let (pieces, body) = channel(limits::MIRROR_PIECES);
@@ -96,7 +104,7 @@ pub(super) fn start(
             worker: stream.around.worker.index,
             cluster: Arc::clone(cluster),
             priority,
-            demand: demand::of_request(cluster.spec(), stream.chain.exchange),
+            demand,
             head: head_of(stream, mirror),
             method: stream.incoming.method,
             has_body,

@@ -90,6 +90,12 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// Whether a connection failed of what this side wanted, such as a name that is none: that says nothing
+/// of the endpoint.
+pub(super) fn is_own_fault(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput
+}
+
 /// The same failure for another request that waited for the same connection.
 pub(super) fn again(error: &io::Error) -> io::Error {
     if let Some(tls) = tls_error(error) {

@@ -31,7 +31,7 @@ use crate::upstream::breaker::{HostPermit, Resource};
 use crate::upstream::connect::Order;
 use crate::upstream::demand::Demand;
 use crate::upstream::endpoint::{Endpoint, Health};
-use crate::upstream::error::{Error, ErrorKind, again};
+use crate::upstream::error::{Error, ErrorKind, again, is_own_fault};
 use crate::upstream::outlier::Report;
 use crate::upstream::spec::{Priority, Protocol};
 
@@ -582,6 +582,10 @@ impl Host {
     pub(super) fn open_failed(&self, priority: Priority, failure: &OpenError) {
         let waiters = std::mem::take(&mut *self.queue(priority).waiters.borrow_mut());
         self.queue(priority).shrunk.notify_one();
+        let tells_of_endpoint = match failure {
+            OpenError::TimedOut => true,
+            OpenError::Failed(cause) => !is_own_fault(cause),
+        };
         for waiter in waiters {
             let kind = match failure {
                 OpenError::TimedOut => ErrorKind::ConnectTimeout,
@@ -589,7 +593,9 @@ impl Host {
             };
             self.common.stats().upstream_rq_pending_failure_eject.inc();
             self.endpoint.counters.rq_error.inc();
-            self.common.cluster.report(&self.endpoint, Report::Failed);
+            if tells_of_endpoint {
+                self.common.cluster.report(&self.endpoint, Report::Failed);
+            }
             // A request that is gone does not care.
             let _ = waiter.to.send(Err(self.error(kind)));
         }

@@ -17,7 +17,7 @@ use crate::upstream::breaker::Resource;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::error::{Error, ErrorKind};
+use crate::upstream::error::{Error, ErrorKind, is_own_fault};
 use crate::upstream::outlier::Report;
 use crate::upstream::spec::Priority;
 
@@ -130,11 +130,14 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority) -> Result<RawLease,
         Ok(Err(cause)) => ErrorKind::ConnectFailure(cause),
         Err(_) => ErrorKind::ConnectTimeout,
     };
-    let report = match failure {
-        ErrorKind::ConnectTimeout => Report::TimedOut,
-        _ => Report::Failed,
+    let report = match &failure {
+        ErrorKind::ConnectTimeout => Some(Report::TimedOut),
+        ErrorKind::ConnectFailure(cause) if is_own_fault(cause) => None,
+        _ => Some(Report::Failed),
     };
-    host.common().cluster.report(host.endpoint(), report);
+    if let Some(report) = report {
+        host.common().cluster.report(host.endpoint(), report);
+    }
     account.failed(matches!(failure, ErrorKind::ConnectTimeout));
     stats.upstream_rq_pending_failure_eject.inc();
     Err(host.error(failure))

@@ -330,6 +330,36 @@ fn requests_ask_for_names_of_their_own() {
 }
 
 #[test]
+fn a_name_that_is_none_says_nothing_of_the_endpoint() {
+    worker(async {
+        let (listener, address) = listen().await;
+        let client = client(trusting(&Authority::new()), Names::IfNamed, None);
+        let mut spec = cluster_of(address, &client, Some("a..test")).spec().clone();
+        spec.outlier_detection = Some(crate::upstream::spec::OutlierSpec {
+            consecutive_5xx: 1,
+            ..Default::default()
+        });
+        let (cluster, pools) = (Cluster::new(spec, 1), pools());
+        let woken = || cluster.outlier_tripped().now_or_never().is_some();
+        let wish = Wish::default();
+        let failed = async || {
+            let (priority, wish) = (Priority::Default, &wish);
+            let request = pools.acquire(&cluster, priority, wish).await;
+            let bytes = pools.connect(&cluster, priority, wish).await;
+            [request.map(drop), bytes.map(drop)].map(|result| match result.unwrap_err().kind {
+                ErrorKind::ConnectFailure(cause) => cause.kind(),
+                other => panic!("{other}"),
+            })
+        };
+        assert_eq!(failed().await, [io::ErrorKind::InvalidInput; 2]);
+        assert!(!woken());
+        drop(listener);
+        assert_eq!(failed().await, [io::ErrorKind::ConnectionRefused; 2]);
+        assert!(woken());
+    });
+}
+
+#[test]
 fn sessions_are_resumed() {
     worker(async {
         let authority = Authority::new();
