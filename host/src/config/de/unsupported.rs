@@ -54,18 +54,6 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
     ("listener.v3.Listener", "udp_listener_config", "HTTP/3", ""),
     (
         "cluster.v3.Cluster",
-        "transport_socket",
-        "TLS to upstreams",
-        "",
-    ),
-    (
-        "cluster.v3.Cluster",
-        "tls_context",
-        "TLS to upstreams",
-        TLS_CONTEXT,
-    ),
-    (
-        "cluster.v3.Cluster",
         "outlier_detection",
         "outlier detection",
         "",
@@ -130,6 +118,5 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-const TLS_CONTEXT: &str = "'tls_context' is a field of Envoy's v2 API; v3 has 'transport_socket'";
 const RATELIMIT: &str = "for limits of this proxy alone, add the HTTP filter \
                          'envoy.filters.http.local_ratelimit' to 'http_filters'";
