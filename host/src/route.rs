@@ -59,7 +59,7 @@ pub use part::{
 pub use redirect::Redirect;
 pub use retry::{Avoids, Failure, Retries, RetryOn, RetryPolicy, Verdict, Wait};
 pub use rewrite::EnvoyHeaders;
-pub use seat::Seat;
+pub use seat::{Seat, Seen};
 pub use table::{Table, Trace};
 pub use times::{RequestTimes, Times};
 pub use tries::Tries;

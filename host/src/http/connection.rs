@@ -25,6 +25,7 @@ use super::stream::{Ended, Incoming, Stream, Surroundings, count_start};
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
+use crate::route::Seen;
 use crate::runtime::{Codec, HttpListener};
 use crate::socket::Socket;
 use crate::worker::{Desk, Worker};
@@ -73,6 +74,7 @@ pub(crate) async fn serve(
                 old_at,
                 buf,
                 desk: None,
+                seen: listener.manager.routes.look(),
             };
             let ended = http1.serve(&mut socket).await;
             close(&mut socket, ended, &listener, &mut Timer::default()).await;
@@ -149,6 +151,8 @@ struct Http1<'a> {
     old_at: Option<Instant>,
     buf: BytesMut,
     desk: Option<Desk>,
+    /// The routing table that was seen last.
+    seen: Seen,
 }
 
 /// What a connection has waited too long for.
@@ -365,7 +369,7 @@ impl Http1<'_> {
             reader.expect(head.body, manager.rules.limits);
         }
         let writer = H1Writer::new(write_half, &mut out, manager.http1_trailers);
-        let routes = manager.routes.load();
+        let routes = manager.routes.current(&mut self.seen);
         let around = Surroundings {
             worker: self.worker,
             snapshot: &snapshot,

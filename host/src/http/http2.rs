@@ -33,6 +33,7 @@ use crate::exchange::{Connection, Protocol, Timing};
 use crate::headers::Known;
 use crate::keepalive::until_silent;
 use crate::limits;
+use crate::route::Seen;
 use crate::runtime::HttpListener;
 use crate::socket::Socket;
 use crate::worker::Worker;
@@ -191,6 +192,7 @@ pub(super) async fn serve(
         None => return stats.downstream_cx_idle_timeout.inc(),
     };
     let streams = Rc::new(Streams::default());
+    let mut seen = manager.routes.look();
     let mut old = std::pin::pin!(wait_until(old_at));
     let pings = settings.keepalive.and_then(|_| http2.ping_pong());
     let mut silent =
@@ -213,7 +215,8 @@ pub(super) async fn serve(
             }
             accepted = http2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection));
+                    let routes = manager.routes.current(&mut seen);
+                    let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection), routes);
                     start(served, &streams, request, respond);
                 }
                 Some(Err(error)) => {
@@ -285,7 +288,7 @@ async fn flush_end(mut http2: H2<Prefixed, Bytes>, timer: &mut Timer, listener: 
     }
 }
 
-type Served = (Rc<Worker>, Arc<HttpListener>, Arc<Connection>);
+type Served = (Rc<Worker>, Arc<HttpListener>, Arc<Connection>, Seen);
 
 /// Begins a stream in a task of its own.
 fn start(
@@ -311,7 +314,7 @@ fn start(
 
 /// Serves a stream. Whether it was reset early and without an answer.
 async fn stream(
-    (worker, listener, connection): Served,
+    (worker, listener, connection, routes): Served,
     request: http::Request<h2::RecvStream>,
     respond: SendResponse<Bytes>,
 ) -> bool {
@@ -348,7 +351,6 @@ async fn stream(
     let snapshot = worker.snapshot();
     let stats = manager.stats.shard(worker.index);
     count_start(stats, Protocol::Http2);
-    let routes = manager.routes.load();
     let around = Surroundings {
         worker: &worker,
         snapshot: &snapshot,

@@ -208,10 +208,10 @@ impl<'a, 'io> Stream<'a, 'io> {
             self.answer_expectation().await?;
         }
         self.admit()?;
-        if self.around.manager.early_logs.at_start {
-            self.chain.log(LogType::DownstreamStart);
-        }
         loop {
+            if self.around.manager.early_logs.at_start {
+                self.chain.log(LogType::DownstreamStart);
+            }
             self.chain_started = true;
             let choice = match self.filter_request().await? {
                 Ok(choice) => choice,
@@ -512,7 +512,7 @@ impl<'a, 'io> Stream<'a, 'io> {
     pub(crate) fn is_bodiless(&self) -> bool {
         !self.opens_tunnel()
             && (self.incoming.method == MethodKind::Head
-                || matches!(self.chain.exchange.status, 100..=199 | 204 | 304))
+                || !has_content(self.chain.exchange.status))
     }
 
     /// Sends the head that the exchange holds; the last changes are made here.
@@ -533,15 +533,26 @@ impl<'a, 'io> Stream<'a, 'io> {
         let now = clock::now();
         let wall = exchange.timing.started_wall + now.duration_since(exchange.timing.started);
         let manager = self.around.manager;
+        let had_content = has_content(exchange.status);
         self.around
             .worker
             .with_date(wall, |date| hygiene::response(manager, exchange, date));
+        // `proxy_status_config` may have given another status to a head without content.
+        let is_emptied = !had_content
+            && has_content(exchange.status)
+            && self.incoming.method != MethodKind::Head;
+        let framing = if is_emptied {
+            exchange.response.remove_known(Known::ContentLength);
+            BodyLength::Length(0)
+        } else {
+            framing
+        };
         exchange.timing.response_sent_first = Some(now);
         if let NameFormat::Case(case @ NameCase::Proper) = manager.rules.names {
             exchange.response.spell_unkept(case);
         }
         self.responding = true;
-        let end = empty || self.is_bodiless();
+        let end = empty || is_emptied || self.is_bodiless();
         let sent = self
             .down
             .send_head(self.chain.exchange, framing, close, end);
@@ -703,6 +714,11 @@ impl<'a, 'io> Stream<'a, 'io> {
         self.chain.exchange.local_reply_body = None;
         self.chain.finish();
     }
+}
+
+/// Whether a response of that status has content (RFC 9110 §6.4.1).
+const fn has_content(status: u16) -> bool {
+    !matches!(status, 100..=199 | 204 | 304)
 }
 
 /// Makes the path what is routed, or says why it is not.

@@ -1,8 +1,12 @@
 //! The place of a routing table: where requests take it from, and where another one is put.
 //!
 //! Owns that a change is seen by all later requests and by none that has begun, and costs readers
-//! nothing. Called by `http` for each request. Does not own where tables come from.
+//! next to nothing: a connection remembers the table that it has seen last, and a request looks
+//! whether that is still the one. Called by `http` for each request. Does not own where tables come
+//! from.
 
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -20,16 +24,48 @@ impl Seat {
         Self(ArcSwap::new(table))
     }
 
-    /// The table as it is now, to be kept for as long as a request lasts.
+    /// The table as it is now, for a short look.
     #[must_use]
-    #[inline]
     pub fn load(&self) -> Guard<Arc<Table>> {
         self.0.load()
+    }
+
+    /// The table as it is now, for a connection to remember.
+    #[must_use]
+    pub fn look(&self) -> Seen {
+        Seen(Rc::new(self.0.load_full()))
+    }
+
+    /// The table as it is now, to be kept for as long as a request lasts. `seen` is what the
+    /// connection remembers: where it is that one, nothing is touched that another thread writes.
+    #[inline]
+    pub fn current(&self, seen: &mut Seen) -> Seen {
+        let now = self.0.load();
+        if !Arc::ptr_eq(&now, &seen.0) {
+            seen.0 = Rc::new(Guard::into_inner(now));
+        }
+        seen.clone()
     }
 
     /// Puts another table in its place. The old one lives until the last request that has it ends.
     pub fn replace(&self, table: Arc<Table>) {
         self.0.store(table);
+    }
+}
+
+/// A table that one thread has seen.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "counted without what other threads write"
+)]
+pub struct Seen(Rc<Arc<Table>>);
+
+impl Deref for Seen {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.0
     }
 }
 
@@ -69,10 +105,14 @@ mod tests {
     #[test]
     fn a_request_keeps_the_table_that_it_began_with() {
         let seat = Seat::new(table(200));
-        let begun = seat.load();
+        let mut seen = seat.look();
+        let begun = seat.current(&mut seen);
         seat.replace(table(201));
         assert_eq!(status(&begun), 200);
-        assert_eq!(status(&seat.load()), 201);
+        assert_eq!(status(&seen), 200);
+        assert_eq!(status(&seat.current(&mut seen)), 201);
+        assert_eq!(status(&seen), 201);
+        assert_eq!(status(&begun), 200);
     }
 
     #[test]
@@ -84,8 +124,9 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         let mut last = 200;
+                        let mut seen = seat.look();
                         while !over.load(Ordering::Relaxed) {
-                            let table = seat.load();
+                            let table = seat.current(&mut seen);
                             let (one, other) = (status(&table), status(&table));
                             assert_eq!(one, other);
                             assert!(one >= last, "an older table came back");

@@ -16,7 +16,8 @@ pub(crate) fn proxy_status() -> Group {
         with("listener", "proxy_status_config: {}"),
         with(
             "named",
-            "server_name: the-server\nproxy_status_config: { literal_proxy_name: edge, set_recommended_response_code: true }",
+            "internal_address_config: { cidr_ranges: [{ address_prefix: 127.0.0.1, prefix_len: 32 }] }
+server_name: the-server\nproxy_status_config: { literal_proxy_name: edge, set_recommended_response_code: true }",
         ),
         with(
             "node",
@@ -78,6 +79,15 @@ local_reply_config:
             ],
         )
         .at("local"),
+    );
+    cases.push(
+        Case::get(
+            "another status than that of a head without content",
+            "/up",
+            "x-envoy-upstream-rq-timeout-alt-response: 1\r\nx-envoy-upstream-rq-timeout-ms: 50\r\n",
+        )
+        .reply(Reply::nothing().then(Act::Hang))
+        .at("named"),
     );
     group("proxy status", &listeners, cases)
 }

@@ -13,6 +13,8 @@ use super::{Candidate, PathCheck, Search};
 
 /// Fewer candidates are tested one after another, which is quicker than to look for texts.
 const LOOKED_FOR: usize = 4;
+/// Texts that are looked for in one walk: as many as are remembered of those that were found.
+const TEXTS: usize = 4096;
 
 /// The routes behind one beginning that need a test.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(super) struct Many {
     /// The first of all of them.
     first: u32,
     sets: Box<[Set]>,
-    by_text: Option<ByText>,
+    by_text: Box<[ByText]>,
 }
 
 /// Regular expressions that are matched at once.
@@ -31,7 +33,7 @@ struct Set {
     candidates: Box<[Candidate]>,
 }
 
-/// Routes by a text that their paths have somewhere.
+/// Routes by a text that their paths have somewhere. At most [`TEXTS`] texts.
 #[derive(Debug)]
 struct ByText {
     first: u32,
@@ -92,10 +94,10 @@ impl Many {
                 });
             }
         }
-        if let Some(by_text) = &self.by_text
-            && by_text.first < search.best
-        {
-            by_text.consider(search, length);
+        for texts in &self.by_text {
+            if texts.first < search.best {
+                texts.consider(search, length);
+            }
         }
     }
 
@@ -106,9 +108,8 @@ impl Many {
 
     #[cfg(test)]
     pub(super) fn texts(&self) -> usize {
-        self.by_text
-            .as_ref()
-            .map_or(0, |by_text| by_text.candidates.len())
+        let texts = self.by_text.iter();
+        texts.map(|texts| texts.candidates.len()).sum()
     }
 }
 
@@ -124,10 +125,10 @@ fn first(candidates: &[Candidate]) -> u32 {
 
 impl ByText {
     /// `tested` in the order of the routes. Candidates that no text is known of come back.
-    fn build(tested: Vec<(Candidate, Vec<Requirement>)>) -> (Option<Self>, Vec<Candidate>) {
+    fn build(tested: Vec<(Candidate, Vec<Requirement>)>) -> (Box<[Self]>, Vec<Candidate>) {
+        let all = || tested.iter().map(|(candidate, _)| *candidate).collect();
         if tested.len() < LOOKED_FOR {
-            let all = tested.into_iter().map(|(candidate, _)| candidate);
-            return (None, all.collect());
+            return (Box::default(), all());
         }
         let mut uses: HashMap<&[u8], usize> = HashMap::new();
         let texts = tested.iter().flat_map(|(_, all)| all).flatten();
@@ -139,12 +140,9 @@ impl ByText {
         for (candidate, requirements) in &tested {
             // What few others need as well, and of that what says most.
             let rank = |requirement: &&Requirement| {
-                let most = requirement
-                    .iter()
-                    .filter_map(|text| uses.get(&**text))
-                    .max();
+                let most = requirement.iter().filter_map(|text| uses.get(&**text));
                 let shortest = requirement.iter().map(Vec::len).min();
-                (most.copied(), std::cmp::Reverse(shortest))
+                (most.max().copied(), std::cmp::Reverse(shortest))
             };
             let Some(best) = requirements.iter().min_by_key(rank) else {
                 always.push(*candidate);
@@ -154,25 +152,73 @@ impl ByText {
                 by_text.entry(text).or_default().push(*candidate);
             }
         }
-        let Ok(texts) = AhoCorasick::new(by_text.keys()) else {
-            let all = tested.iter().map(|(candidate, _)| *candidate);
-            return (None, all.collect());
-        };
-        let candidates: Box<[Box<[Candidate]>]> = by_text.into_values().map(Into::into).collect();
-        let first = candidates.iter().map(|of_text| first(of_text)).min();
-        let by_text = first.map(|first| Self {
-            first,
+        let by_text: Vec<(&[u8], Vec<Candidate>)> = by_text.into_iter().collect();
+        match by_text.chunks(TEXTS).map(Self::of).collect() {
+            Some(built) => (built, always),
+            None => (Box::default(), all()),
+        }
+    }
+
+    /// `None` where the texts are too long to be looked for.
+    fn of(by_text: &[(&[u8], Vec<Candidate>)]) -> Option<Self> {
+        let texts = AhoCorasick::new(by_text.iter().map(|(text, _)| text)).ok()?;
+        let candidates = by_text.iter().map(|(_, candidates)| (**candidates).into());
+        let firsts = by_text.iter().map(|(_, candidates)| first(candidates));
+        Some(Self {
+            first: firsts.min()?,
             texts,
-            candidates,
-        });
-        (by_text, always)
+            candidates: candidates.collect(),
+        })
     }
 
     fn consider(&self, search: &mut Search<'_>, length: usize) {
-        let path = search.path;
-        for found in self.texts.find_overlapping_iter(path) {
-            let candidates = self.candidates.get(found.pattern().as_usize());
-            search.consider(candidates.map_or(&[], |candidates| candidates), length);
+        self.each_text(search.path, |candidates| {
+            search.consider(candidates, length);
+        });
+    }
+
+    /// Calls `found` with the candidates of each text that the path has, once, however often it has
+    /// it: whoever asks chooses the path.
+    fn each_text(&self, path: &[u8], mut found: impl FnMut(&[Candidate])) {
+        let mut seen = [0_u64; TEXTS / 64];
+        for text in self.texts.find_overlapping_iter(path) {
+            let number = text.pattern().as_usize();
+            let Some(word) = seen.get_mut(number / 64) else {
+                continue;
+            };
+            let bit = 1 << (number % 64);
+            if *word & bit == 0 {
+                *word |= bit;
+                found(self.candidates.get(number).map_or(&[], |of_text| of_text));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_counts_once_however_often_a_path_has_it() {
+        let candidate = |route| Candidate {
+            route,
+            path: PathCheck::Test,
+            others: false,
+        };
+        let tested = (0..9_000).map(|n| (candidate(n), vec![vec![format!("-{n}-").into_bytes()]]));
+        let (by_text, always) = ByText::build(tested.collect());
+        assert!(always.is_empty());
+        assert_eq!(by_text.len(), 3);
+        for number in [0, 17, 4_095, 4_096, 8_999] {
+            let path = format!("/x{}", format!("-{number}-").repeat(9_000));
+            let mut found = Vec::new();
+            for texts in &by_text {
+                texts.each_text(path.as_bytes(), |candidates| {
+                    found.extend(candidates.iter().map(|candidate| candidate.route));
+                });
+            }
+            assert_eq!(found, [number]);
         }
     }
 }
