@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::address::{Address, SocketAddress};
+use crate::config::tls::Secret;
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::{Sink, Sinks};
 use crate::observe::metrics::ServerStats;
@@ -97,6 +98,8 @@ struct Workshop<'a> {
     machine_address: Option<IpAddr>,
     values: Arc<Values>,
     contexts: Arc<Contexts>,
+    /// `static_resources.secrets`.
+    secrets: Vec<Secret>,
     /// What routes ask of endpoints.
     criteria: Vec<Criteria>,
     node: NodeNames,
@@ -169,6 +172,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         node: node_names,
         values: Arc::clone(&values),
         contexts: Arc::clone(&contexts),
+        secrets: bootstrap.static_resources.secrets.clone(),
         outlier_log: None,
         home: None,
         default_resolver: Arc::default(),

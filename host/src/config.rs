@@ -60,6 +60,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::route_tests::RouteTests;
 use crate::config::source::Sources;
+use crate::config::tls::SecretFile;
 
 /// A configuration that could be read.
 #[derive(Debug)]
@@ -98,6 +99,19 @@ pub fn load_route_tests(source: Source) -> Result<RouteTests, Diagnostics> {
         return Err(diagnostics);
     }
     Ok(tests)
+}
+
+/// Reads a file of secrets.
+///
+/// # Errors
+///
+/// All that is wrong with it.
+pub fn load_secrets(source: Source) -> Result<SecretFile, Diagnostics> {
+    let (secrets, _, diagnostics) = decode(vec![source])?;
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    Ok(secrets)
 }
 
 /// The message that the sources hold, how it was written, and what is wrong with it although it can

@@ -15,8 +15,9 @@ pub struct Stamp {
     link: Option<PathBuf>,
     /// Device and number of what it leads to in the end.
     file: Option<(u64, u64)>,
-    /// Of a file, not of a folder: when it was written last, and its length.
-    written: Option<(i64, i64, u64)>,
+    /// Of a file, not of a folder: when it was written last, and what is known of it changed last (which
+    /// permissions do as well), and its length.
+    written: Option<([i64; 4], u64)>,
 }
 
 impl Stamp {
@@ -28,7 +29,11 @@ impl Stamp {
         Self {
             link: fs::read_link(path).ok(),
             file: data.as_ref().map(|data| (data.dev(), data.ino())),
-            written: file.map(|data| (data.mtime(), data.mtime_nsec(), data.len())),
+            written: file.map(|data| {
+                let (written, changed) = (data.mtime(), data.ctime());
+                let times = [written, data.mtime_nsec(), changed, data.ctime_nsec()];
+                (times, data.len())
+            }),
         }
     }
 }
@@ -37,31 +42,23 @@ impl Stamp {
 /// key, are read only once all of them have come to rest.
 #[derive(Debug)]
 pub struct Watched {
-    /// What was read.
-    read: Vec<Stamp>,
     /// What was there at the last look.
     seen: Vec<Stamp>,
 }
 
 impl Watched {
-    /// Files that were read in that state.
+    /// Files that were in that state when they were read.
     #[must_use]
-    pub fn new(read: Vec<Stamp>) -> Self {
-        Self {
-            seen: read.clone(),
-            read,
-        }
+    pub const fn new(read: Vec<Stamp>) -> Self {
+        Self { seen: read }
     }
 
-    /// Whether they are to be read: another state than the one that was read, for the second time.
-    pub fn look(&mut self, now: Vec<Stamp>) -> bool {
+    /// Whether they are to be read: they were read in another state than that of `now`, which is the same
+    /// as at the last look.
+    pub fn look(&mut self, read: &[Stamp], now: Vec<Stamp>) -> bool {
         let rests = self.seen == now;
         self.seen = now;
-        let is_new = rests && self.seen != self.read;
-        if is_new {
-            self.read.clone_from(&self.seen);
-        }
-        is_new
+        rests && self.seen != read
     }
 }
 
@@ -111,16 +108,16 @@ mod tests {
         };
         let first = state("1");
         let mut watched = Watched::new(first.clone());
-        assert!(!watched.look(first));
-        assert!(!watched.look(state("12")));
+        assert!(!watched.look(&first, first.clone()));
+        assert!(!watched.look(&first, state("12")));
         let rests = state("123");
-        assert!(!watched.look(rests.clone()));
-        assert!(watched.look(rests.clone()));
-        assert!(!watched.look(rests));
-        // There and back again is no news.
+        assert!(!watched.look(&first, rests.clone()));
+        assert!(watched.look(&first, rests.clone()));
+        assert!(!watched.look(&rests, rests.clone()));
+        // One that changes at each look is never read.
         let (other, back) = (state("1234"), state("12345"));
-        assert!(!watched.look(other));
-        assert!(!watched.look(back.clone()));
-        assert!(watched.look(back));
+        assert!(!watched.look(&rests, other));
+        assert!(!watched.look(&rests, back.clone()));
+        assert!(watched.look(&rests, back));
     }
 }

@@ -244,6 +244,51 @@ fn validate(directory: &Directory, template: &str) -> Ran {
     Ran::nuncio(["-c", path.to_str().unwrap(), "--mode", "validate"])
 }
 
+/// A file of secrets whose only one is a certificate of the folder.
+fn secrets(certificate: &str) -> String {
+    let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+    let pair = of_folder(certificate)
+        .replace("tls_certificates: [", "")
+        .replace(" ]", "");
+    format!("resources:\n- {{ \"@type\": {secret}, name: own, tls_certificate: {pair} }}\n")
+}
+
+#[test]
+fn a_file_of_secrets_is_read_again() {
+    let made = Directory::create();
+    let file = made.write("sds.yaml", &secrets("server"));
+    let source = format!("{{ path_config_source: {{ path: {file:?} }} }}");
+    let context =
+        format!("tls_certificate_sds_secret_configs: [ {{ name: own, sds_config: {source} }} ]");
+    let config = Config::new().tls(&context, "");
+    let scene = Scene::start(&config);
+    assert_eq!(shown(&scene), "server");
+    let next = made.write("next.yaml", &secrets("second"));
+    fs::rename(next, &file).unwrap();
+    eventually("it is read", || shown(&scene) == "second");
+    let _broken = made.write("sds.yaml", "resources: []\n");
+    eventually("it is noticed", || {
+        admin::stat(&scene.proxy, "tls.reload_failure") == 1
+    });
+    assert_eq!(shown(&scene), "second");
+    let ran = validate(&made, &config.text());
+    assert_eq!(ran.code, Some(1));
+    ran.says("it has no secret \"own\"");
+}
+
+#[test]
+fn names_need_an_authority_that_vouches_for_them() {
+    let made = Directory::create();
+    let names = "[ { san_type: DNS, matcher: { exact: a.test } } ]";
+    let context = format!(
+        "{}, validation_context: {{ match_typed_subject_alt_names: {names} }}",
+        of_folder("server")
+    );
+    let ran = validate(&made, &Config::new().tls(&context, "").text());
+    assert_eq!(ran.code, Some(1));
+    ran.says("names of certificates say nothing without a 'trusted_ca'");
+}
+
 #[test]
 fn the_old_form_works_with_a_note() {
     let old = format!(

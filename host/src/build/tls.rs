@@ -2,29 +2,35 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::matching::string;
 use super::{Workshop, chain as error_chain};
-use crate::certificate::Names;
 use crate::clock;
 use crate::config::Place;
 use crate::config::listener::FilterChain as WrittenChain;
-use crate::config::matcher::MatchPattern;
-use crate::config::scalar::{DataSource, DataSpecifier, Duration};
+use crate::config::scalar::Duration;
 use crate::config::tls::{
     CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, DownstreamTransport,
-    OcspStaplePolicy, SanType, SessionTickets, SubjectAltNameMatcher, TlsCertificate, TlsProtocol,
-    TrustChainVerification, Validation,
+    OcspStaplePolicy, SdsSecretConfig, SecretKind, SecretSourceSpecifier, SessionTickets,
+    TlsCertificate, TlsProtocol, Validation,
 };
 use crate::limits;
-use crate::route::TextCondition;
+use crate::nearest::nearest;
 use crate::runtime::Handshake;
 use crate::tls::{
-    IdentitySpec, Parameters, ParametersSpec, Part, Server, ServerSpec, Source, SubjectName,
-    TlsContext, TrustSpec, UnknownName, Version,
+    IdentitySpec, Parameters, ParametersSpec, Part, Server, ServerSpec, TlsContext, TrustSpec,
+    UnknownName, Version, Whence,
 };
+
+mod secrets;
+
+use secrets::{Combined, InFile, Wrong, identity, laid_over, trust};
+
+/// Where a secret is.
+enum Found {
+    /// In the configuration.
+    Here(SecretKind),
+    /// In a file.
+    InFile(InFile),
+}
 
 const TODAYS_FORM: &str = "write transport_socket: { name: envoy.transport_sockets.tls, \
     typed_config: { \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.\
@@ -84,11 +90,16 @@ impl Workshop<'_> {
         let common = place.field("common_tls_context");
         let given = &written.common_tls_context;
         let parameters = self.tls_parameters(given, Version::Tls13, common);
-        let certificates = common.field("tls_certificates");
-        let identities = self.identities(&given.tls_certificates, certificates);
-        if given.tls_certificates.is_empty() {
+        let (here, named) = own(given);
+        let certificates = common.field(match named {
+            [] => "tls_certificates",
+            _ => "tls_certificate_sds_secret_configs",
+        });
+        let identities = self.identities(given, common);
+        if here.is_empty() && named.is_empty() {
             let message = "a server needs a certificate";
             self.diagnostics.error(certificates, message);
+            return None;
         }
         let trust = self.trust(given, common);
         if written.ocsp_staple_policy != OcspStaplePolicy::LenientStapling {
@@ -102,7 +113,7 @@ impl Workshop<'_> {
             identities,
             trust: match trust {
                 None if written.require_client_certificate == Some(true) => {
-                    Some(TrustSpec::default())
+                    Some(Whence::Here(TrustSpec::default()))
                 }
                 trust => trust,
             },
@@ -126,17 +137,17 @@ impl Workshop<'_> {
                 for (certificate, part, error) in wrong {
                     let here = match certificate {
                         Some(at) => certificates.index(at),
-                        None => common.field("validation_context"),
+                        None => validation_place(given, common),
                     };
-                    let field = match part {
-                        Part::Chain => "certificate_chain",
-                        Part::Key => "private_key",
-                        Part::Staple => "ocsp_staple",
-                        Part::Authorities => "trusted_ca",
-                        Part::Revoked => "crl",
+                    let here = match part {
+                        Part::Chain => here.field("certificate_chain"),
+                        Part::Key => here.field("private_key"),
+                        Part::Staple => here.field("ocsp_staple"),
+                        Part::Authorities => here.field("trusted_ca"),
+                        Part::Revoked => here.field("crl"),
+                        Part::Secret => here,
                     };
-                    self.diagnostics
-                        .error(here.field(field), error_chain(&error));
+                    self.diagnostics.error(here, error_chain(&error));
                 }
                 None
             }
@@ -220,60 +231,44 @@ impl Workshop<'_> {
         }
     }
 
-    /// Where certificates and their keys are.
+    /// What this side shows of itself: what is written here, or what secrets have.
     pub(super) fn identities(
         &mut self,
-        written: &[TlsCertificate],
+        written: &CommonTlsContext,
         place: Place<'_>,
-    ) -> Option<Vec<IdentitySpec>> {
-        let written = written.iter().enumerate();
-        let read: Vec<Option<IdentitySpec>> = written
-            .map(|(index, written)| self.identity(written, place.index(index)))
-            .collect();
-        read.into_iter().collect()
-    }
-
-    fn identity(&mut self, written: &TlsCertificate, place: Place<'_>) -> Option<IdentitySpec> {
-        let chain = self.needed(
-            written.certificate_chain.as_ref(),
-            place,
-            "certificate_chain",
-        );
-        let key = self.needed(written.private_key.as_ref(), place, "private_key");
-        let staple = match &written.ocsp_staple {
-            Some(source) => Some(self.source(source, place.field("ocsp_staple"))?),
-            None => None,
-        };
-        Some(IdentitySpec {
-            chain: chain?,
-            key: key?,
-            staple,
-        })
-    }
-
-    fn needed(
-        &mut self,
-        written: Option<&DataSource>,
-        place: Place<'_>,
-        field: &'static str,
-    ) -> Option<Source> {
-        let Some(written) = written else {
-            let message = format!("missing field '{field}'");
-            self.diagnostics.error(place, message);
+    ) -> Option<Vec<Whence<IdentitySpec>>> {
+        let (here, named) = own(written);
+        let here_place = place.field("tls_certificates");
+        let named_place = place.field("tls_certificate_sds_secret_configs");
+        if !here.is_empty() && !named.is_empty() {
+            let message = "certificates are written here, or secrets, not both";
+            let error = self.diagnostics.error(named_place, message);
+            error.related_place(here_place, "the ones written here");
             return None;
-        };
-        self.source(written, place.field(field))
-    }
-
-    /// Where data is that may change while the proxy runs.
-    fn source(&mut self, written: &DataSource, place: Place<'_>) -> Option<Source> {
-        match &written.specifier {
-            DataSpecifier::Filename(path) => Some(Source::File(path.into())),
-            _ => {
-                let data = self.data(written, place)?;
-                Some(Source::Inline(data.as_ref().into()))
-            }
         }
+        let mut identities = Vec::new();
+        for (index, written) in here.iter().enumerate() {
+            let spec = identity(written);
+            let spec = self.told(spec, here_place.index(index));
+            identities.push(spec.map(Whence::Here));
+        }
+        for (index, written) in named.iter().enumerate() {
+            let place = named_place.index(index);
+            identities.push(match self.secret(written, place) {
+                Some(Found::InFile(file)) => Some(Whence::Secret(Arc::new(file))),
+                Some(Found::Here(SecretKind::TlsCertificate(written))) => {
+                    let spec = identity(&written);
+                    self.told(spec, place).map(Whence::Here)
+                }
+                Some(Found::Here(SecretKind::ValidationContext(_))) => {
+                    self.diagnostics
+                        .error(place, "the secret is no certificate");
+                    None
+                }
+                None => None,
+            });
+        }
+        identities.into_iter().collect()
     }
 
     /// What peers have to show; nothing where the inner answer is none.
@@ -281,179 +276,106 @@ impl Workshop<'_> {
         &mut self,
         written: &CommonTlsContext,
         place: Place<'_>,
-    ) -> Option<Option<TrustSpec>> {
-        match &written.validation {
-            None => Some(None),
+    ) -> Option<Option<Whence<TrustSpec>>> {
+        let none = CertificateValidationContext::default();
+        let (here, named, place) = match &written.validation {
+            None => return Some(None),
             Some(Validation::ValidationContext(written)) => {
-                let place = place.field("validation_context");
-                self.validation(written, place).map(Some)
+                let spec = trust(written);
+                let spec = self.told(spec, place.field("validation_context"))?;
+                return Some(Some(Whence::Here(spec)));
+            }
+            Some(Validation::ValidationContextSdsSecretConfig(named)) => {
+                let place = place.field("validation_context_sds_secret_config");
+                (&none, named, place)
+            }
+            Some(Validation::CombinedValidationContext(both)) => {
+                let place = place.field("combined_validation_context");
+                let here = &both.default_validation_context;
+                self.told(trust(here), place.field("default_validation_context"))?;
+                let place = place.field("validation_context_sds_secret_config");
+                (here, &both.validation_context_sds_secret_config, place)
+            }
+        };
+        match self.secret(named, place)? {
+            Found::InFile(file) => {
+                let combined = Combined {
+                    here: here.clone(),
+                    file,
+                };
+                Some(Some(Whence::Secret(Arc::new(combined))))
+            }
+            Found::Here(SecretKind::ValidationContext(written)) => {
+                let spec = trust(&laid_over(here, &written));
+                let spec = self.told(spec, place)?;
+                Some(Some(Whence::Here(spec)))
+            }
+            Found::Here(SecretKind::TlsCertificate(_)) => {
+                self.diagnostics
+                    .error(place, "the secret is no validation context");
+                None
             }
         }
     }
 
-    fn validation(
-        &mut self,
-        written: &CertificateValidationContext,
-        place: Place<'_>,
-    ) -> Option<TrustSpec> {
-        let mut spec = TrustSpec {
-            revoked_leaf_only: written.only_verify_leaf_cert_crl,
-            allow_expired: written.allow_expired_certificate,
-            accept_untrusted: written.trust_chain_verification
-                == TrustChainVerification::AcceptUntrusted,
-            system_roots: written.system_root_certs.is_some(),
-            ..TrustSpec::default()
-        };
-        if let Some(source) = &written.trusted_ca {
-            spec.authorities = Some(self.source(source, place.field("trusted_ca"))?);
-        }
-        if let Some(source) = &written.crl {
-            let here = place.field("crl");
-            if written.trusted_ca.is_none() && written.system_root_certs.is_none() {
-                let message = "a list of revoked certificates needs a 'trusted_ca'";
-                self.diagnostics.error(here, message);
-                return None;
-            }
-            spec.revoked = Some(self.source(source, here)?);
-        }
-        for (index, text) in written.verify_certificate_hash.iter().enumerate() {
-            let Some(digest) = hexadecimal(text) else {
-                let here = place.field("verify_certificate_hash").index(index);
-                let message = "not a SHA-256 digest in hexadecimal digits";
-                self.diagnostics.error(here, message);
-                return None;
+    /// Where a secret is.
+    fn secret(&mut self, written: &SdsSecretConfig, place: Place<'_>) -> Option<Found> {
+        let name = &written.name;
+        if let Some(source) = &written.sds_config {
+            let path = match &source.specifier {
+                SecretSourceSpecifier::PathConfigSource(source) => &source.path,
+                SecretSourceSpecifier::Path(path) => path,
             };
-            spec.hashes.push(digest);
+            return Some(Found::InFile(InFile {
+                path: path.into(),
+                name: name.clone(),
+            }));
         }
-        for (index, text) in written.verify_certificate_spki.iter().enumerate() {
-            let digest = STANDARD.decode(text).ok();
-            let Some(digest) = digest.and_then(|bytes| bytes.try_into().ok()) else {
-                let here = place.field("verify_certificate_spki").index(index);
-                let message = "not a SHA-256 digest in base64";
-                self.diagnostics.error(here, message);
-                return None;
-            };
-            spec.keys.push(digest);
+        if let Some(secret) = self.secrets.iter().find(|secret| secret.name == *name) {
+            return Some(Found::Here(secret.kind.clone()));
         }
-        for (index, matcher) in written.match_typed_subject_alt_names.iter().enumerate() {
-            let here = place.field("match_typed_subject_alt_names").index(index);
-            spec.names.push(self.subject_name(matcher, here)?);
+        let near = nearest(name, self.secrets.iter().map(|secret| secret.name.as_str()));
+        let near = near.map(|near| format!("did you mean \"{near}\"?"));
+        let message = format!("unknown secret \"{name}\"");
+        let error = self.diagnostics.error(place.field("name"), message);
+        if let Some(near) = near {
+            error.hint(near);
         }
-        Some(spec)
+        None
     }
 
-    fn subject_name(
-        &mut self,
-        written: &SubjectAltNameMatcher,
-        place: Place<'_>,
-    ) -> Option<SubjectName> {
-        if let (SanType::Dns, MatchPattern::Exact(name)) =
-            (written.san_type, &written.matcher.pattern)
-        {
-            let name = name.to_ascii_lowercase();
-            return Some(SubjectName(Arc::new(move |names: &Names| {
-                names
-                    .dns
-                    .iter()
-                    .any(|pattern| dns_name_matches(&name, pattern))
-            })));
+    /// A part of a context, with what is wrong with it told.
+    fn told<T>(&mut self, part: Result<T, Wrong>, place: Place<'_>) -> Option<T> {
+        match part {
+            Ok(part) => Some(part),
+            Err(wrong) => {
+                self.diagnostics.error(wrong.place(place), wrong.message);
+                None
+            }
         }
-        let condition = match TextCondition::new(&string(&written.matcher)) {
-            Ok(condition) => condition,
-            Err(errors) => {
-                for error in &errors {
-                    let message = error_chain(&error.problem);
-                    self.diagnostics.error(place.field("matcher"), message);
-                }
-                return None;
-            }
-        };
-        let kind = written.san_type;
-        Some(SubjectName(Arc::new(move |names: &Names| {
-            let meets = |name: &String| condition.matches(name.as_bytes());
-            match kind {
-                SanType::Dns => names.dns.iter().any(meets),
-                SanType::Uri => names.uri.iter().any(meets),
-                SanType::Email => names.email.iter().any(meets),
-                SanType::IpAddress => names.ip.iter().any(|ip| meets(&ip.to_string())),
-            }
-        })))
+    }
+}
+
+/// Certificates that are written here, and those that are secrets.
+fn own(written: &CommonTlsContext) -> (&[TlsCertificate], &[SdsSecretConfig]) {
+    let named = &written.tls_certificate_sds_secret_configs;
+    (&written.tls_certificates, named)
+}
+
+/// Where it is written what peers have to show.
+fn validation_place<'d>(written: &CommonTlsContext, place: Place<'d>) -> Place<'d> {
+    match &written.validation {
+        None | Some(Validation::ValidationContext(_)) => place.field("validation_context"),
+        Some(Validation::ValidationContextSdsSecretConfig(_)) => {
+            place.field("validation_context_sds_secret_config")
+        }
+        Some(Validation::CombinedValidationContext(_)) => {
+            place.field("combined_validation_context")
+        }
     }
 }
 
 fn lists_no_ciphers(written: &CommonTlsContext) -> bool {
     let params = written.tls_params.as_ref();
     params.is_none_or(|params| params.cipher_suites.is_empty())
-}
-
-/// 32 bytes in hexadecimal digits, which colons may stand between.
-fn hexadecimal(text: &str) -> Option<[u8; 32]> {
-    let mut digits = text.bytes().filter(|byte| *byte != b':');
-    let mut digest = [0; 32];
-    for byte in &mut digest {
-        let pair = [digits.next()?, digits.next()?];
-        *byte = u8::from_str_radix(str::from_utf8(&pair).ok()?, 16).ok()?;
-    }
-    digits.next().is_none().then_some(digest)
-}
-
-/// Whether a certificate's name, which may have a wildcard in its first label, is `name`, which is in
-/// lower case.
-fn dns_name_matches(name: &str, pattern: &str) -> bool {
-    let pattern = pattern.to_ascii_lowercase();
-    if name == pattern {
-        return true;
-    }
-    let (Some((label, parent)), Some((wild, of))) = (name.split_once('.'), pattern.split_once('.'))
-    else {
-        return false;
-    };
-    let Some((front, back)) = wild.split_once('*') else {
-        return false;
-    };
-    parent == of
-        && !back.contains('*')
-        && !wild.starts_with("xn--")
-        && !label.is_empty()
-        && label.len() >= front.len() + back.len()
-        && label.starts_with(front)
-        && label.ends_with(back)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_match_wildcards_of_one_label() {
-        for (name, pattern, matches) in [
-            ("a.test", "a.test", true),
-            ("a.test", "A.Test", true),
-            ("a.test", "*.test", true),
-            ("b.a.test", "*.test", false),
-            ("test", "*.test", false),
-            ("a.test", "*", false),
-            ("foo.test", "f*.test", true),
-            ("foo.test", "f*o.test", true),
-            ("f.test", "f*f.test", false),
-            ("bar.test", "f*.test", false),
-            ("foo.test", "*f*.test", false),
-            ("xn--a.test", "xn--*.test", false),
-            ("a.b.test", "a.*.test", false),
-        ] {
-            assert_eq!(dns_name_matches(name, pattern), matches, "{name} {pattern}");
-        }
-    }
-
-    #[test]
-    fn digests_are_read_with_and_without_colons() {
-        let text = "00".repeat(31) + "fF";
-        let digest = hexadecimal(&text).unwrap();
-        assert_eq!(digest[30..], [0, 255]);
-        let colons: Vec<&str> = vec!["00"; 32];
-        assert_eq!(hexadecimal(&colons.join(":")), Some([0; 32]));
-        for wrong in ["", "00", &"0g".repeat(32), &"00".repeat(33)] {
-            assert_eq!(hexadecimal(wrong), None, "{wrong}");
-        }
-    }
 }

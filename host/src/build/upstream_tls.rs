@@ -13,7 +13,7 @@ use crate::config::upstream_tls::{
 use crate::headers::Name;
 use crate::limits;
 use crate::observe::registry::Scope;
-use crate::tls::{Client, ClientSpec, Names, Part, TrustSpec, Version};
+use crate::tls::{Client, ClientSpec, Names, Part, TrustSpec, Version, Whence};
 use crate::upstream::connect::{ProxyHeader, ProxyVersion, Tlv};
 use crate::upstream::spec::{AutoNames, TlsDial, Transport, TransportMatch};
 
@@ -146,17 +146,24 @@ impl Workshop<'_> {
         let given = &written.common_tls_context;
         let parameters = self.tls_parameters(given, Version::Tls13, common);
         let certificates = common.field("tls_certificates");
-        if given.tls_certificates.len() > 1 {
+        if given.tls_certificates.len() + given.tls_certificate_sds_secret_configs.len() > 1 {
             let message = "a client has one certificate";
             self.diagnostics.error(certificates.index(1), message);
         }
-        let identities = self.identities(&given.tls_certificates, certificates);
+        let identities = self.identities(given, common);
         if written.allow_renegotiation {
             let here = place.field("allow_renegotiation");
             let message = "not supported by nuncio: renegotiation, which TLS 1.3 does not have";
             self.diagnostics.error(here, message);
         }
-        let trust = self.trust(given, common)?.unwrap_or_default();
+        let trust = match self.trust(given, common)? {
+            Some(trust) => self.written_here(trust, common)?,
+            None => TrustSpec::default(),
+        };
+        let identity = match identities?.into_iter().next() {
+            Some(identity) => Some(self.written_here(identity, common)?),
+            None => None,
+        };
         let (trust, names) = checks(trust);
         if trust.accept_untrusted {
             let here = common
@@ -167,7 +174,7 @@ impl Workshop<'_> {
             self.diagnostics.warning(here, message);
         }
         let spec = ClientSpec {
-            identity: identities?.into_iter().next(),
+            identity,
             trust,
             parameters: parameters?,
             names,
@@ -180,9 +187,9 @@ impl Workshop<'_> {
             other => other,
         };
         let stats = self.registry.sharded(Scope::cluster(name));
-        match Client::load(spec, stats) {
+        match Client::load(place.path(), spec, stats) {
             Ok(client) => Some(TlsDial {
-                client: Arc::new(client),
+                client: self.listed(client),
                 server_name: (!written.sni.is_empty()).then(|| written.sni.as_str().into()),
                 asks_for_host: written.auto_host_sni,
             }),
@@ -194,10 +201,30 @@ impl Workshop<'_> {
                         Part::Staple => (certificates.index(0), "ocsp_staple"),
                         Part::Authorities => (common.field("validation_context"), "trusted_ca"),
                         Part::Revoked => (common.field("validation_context"), "crl"),
+                        Part::Secret => (common, "tls_certificate_sds_secret_configs"),
                     };
                     self.diagnostics
                         .error(here.field(field), error_chain(&error));
                 }
+                None
+            }
+        }
+    }
+
+    /// A context that is watched from now on.
+    fn listed(&self, client: Client) -> Arc<Client> {
+        let client = Arc::new(client);
+        self.contexts.add(&client);
+        client
+    }
+
+    /// What is in the configuration: files of secrets are for listeners alone.
+    fn written_here<T>(&mut self, whence: Whence<T>, place: Place<'_>) -> Option<T> {
+        match whence {
+            Whence::Here(known) => Some(known),
+            Whence::Secret(_) => {
+                let message = "not supported by nuncio: files of secrets for upstreams";
+                self.diagnostics.error(place, message);
                 None
             }
         }

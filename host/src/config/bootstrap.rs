@@ -8,6 +8,7 @@ use crate::config::dns::{DnsResolutionConfig, ResolverExtension};
 use crate::config::endpoint::Locality;
 use crate::config::listener::Listener;
 use crate::config::scalar::Struct;
+use crate::config::tls::Secret;
 use crate::config::upstream_connection::BindConfig;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`.
@@ -142,4 +143,7 @@ pub struct StaticResources {
     /// The upstreams that routes name.
     #[serde(default)]
     pub clusters: Vec<Cluster>,
+    /// Certificates and what peers have to show, by name.
+    #[serde(default)]
+    pub secrets: Vec<Secret>,
 }

@@ -1,10 +1,10 @@
 //! TLS: `envoy.extensions.transport_sockets.tls.v3`, what both sides have in common and the side of
 //! clients.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::matcher::StringMatcher;
-use crate::config::scalar::DataSource;
+use crate::config::scalar::{DataSource, DataSpecifier};
 
 /// `envoy.config.core.v3.TransportSocket` of a filter chain.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -98,6 +98,9 @@ pub struct CommonTlsContext {
     /// What this side shows of itself.
     #[serde(default)]
     pub tls_certificates: Vec<TlsCertificate>,
+    /// The same by name, from elsewhere.
+    #[serde(default)]
+    pub tls_certificate_sds_secret_configs: Vec<SdsSecretConfig>,
     /// What the peer has to show.
     #[serde(default, rename = "oneof:validation_context_type")]
     pub validation: Option<Validation>,
@@ -112,6 +115,126 @@ pub struct CommonTlsContext {
 pub enum Validation {
     /// Here.
     ValidationContext(Box<CertificateValidationContext>),
+    /// By name, from elsewhere.
+    ValidationContextSdsSecretConfig(SdsSecretConfig),
+    /// Some of it here, and some from elsewhere.
+    CombinedValidationContext(Box<CombinedValidationContext>),
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext"
+)]
+pub struct CombinedValidationContext {
+    /// What is here.
+    pub default_validation_context: CertificateValidationContext,
+    /// What is laid over it.
+    pub validation_context_sds_secret_config: SdsSecretConfig,
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig")]
+pub struct SdsSecretConfig {
+    /// The name of the secret.
+    pub name: String,
+    /// Where it is; without it, one of `static_resources.secrets`.
+    #[serde(default)]
+    pub sds_config: Option<SecretSource>,
+}
+
+/// `envoy.config.core.v3.ConfigSource` of secrets.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.ConfigSource")]
+pub struct SecretSource {
+    /// Where.
+    #[serde(rename = "oneof:config_source_specifier")]
+    pub specifier: SecretSourceSpecifier,
+    /// The version of the API; there is one.
+    #[serde(default)]
+    pub resource_api_version: SecretApiVersion,
+}
+
+/// `ConfigSource.config_source_specifier`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretSourceSpecifier {
+    /// A file.
+    PathConfigSource(SecretPath),
+    /// The same, as it was written before.
+    Path(String),
+}
+
+/// `envoy.config.core.v3.PathConfigSource`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.PathConfigSource")]
+pub struct SecretPath {
+    /// The file.
+    pub path: String,
+    /// As in [`TlsCertificate`].
+    #[serde(default)]
+    pub watched_directory: Option<WatchedDirectory>,
+}
+
+/// `envoy.config.core.v3.ApiVersion`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.ApiVersion", rename_all = "UPPERCASE")]
+pub enum SecretApiVersion {
+    /// The default.
+    #[default]
+    Auto,
+    /// The same.
+    V3,
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.Secret`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.transport_sockets.tls.v3.Secret")]
+pub struct Secret {
+    /// The name.
+    #[serde(default)]
+    pub name: String,
+    /// What it is.
+    #[serde(rename = "oneof:type")]
+    pub kind: SecretKind,
+}
+
+/// `Secret.type`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretKind {
+    /// A certificate with its key.
+    TlsCertificate(Box<TlsCertificate>),
+    /// What peers have to show.
+    ValidationContext(Box<CertificateValidationContext>),
+}
+
+/// A file of secrets: the form of `envoy.service.discovery.v3.DiscoveryResponse`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "nuncio.secrets.v1.File")]
+pub struct SecretFile {
+    /// The secrets.
+    #[serde(default)]
+    pub resources: Vec<SecretResource>,
+    /// No effect, as the next two.
+    #[serde(default)]
+    pub version_info: String,
+    /// The type of all resources.
+    #[serde(default)]
+    pub type_url: String,
+    /// A number of an answer.
+    #[serde(default)]
+    pub nonce: String,
+}
+
+/// What is in such a file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:secret")]
+pub enum SecretResource {
+    /// A secret.
+    #[serde(rename = "envoy.extensions.transport_sockets.tls.v3.Secret")]
+    Secret(Secret),
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.TlsParameters`.
@@ -156,7 +279,7 @@ pub struct TlsCertificate {
     #[serde(default)]
     pub certificate_chain: Option<DataSource>,
     /// Its key, as PEM.
-    #[serde(default)]
+    #[serde(default, serialize_with = "redacted")]
     pub private_key: Option<DataSource>,
     /// What its authority says of it: an OCSP response, as DER.
     #[serde(default)]
@@ -164,6 +287,17 @@ pub struct TlsCertificate {
     /// A folder whose changes say that the files are new. No effect: the files are watched themselves.
     #[serde(default)]
     pub watched_directory: Option<WatchedDirectory>,
+}
+
+/// Shows where a secret is, and not the secret itself.
+fn redacted<S: Serializer>(secret: &Option<DataSource>, to: S) -> Result<S::Ok, S::Error> {
+    let shown = secret.clone().map(|secret| match secret.specifier {
+        DataSpecifier::InlineBytes(_) | DataSpecifier::InlineString(_) => DataSource {
+            specifier: DataSpecifier::InlineString("[redacted]".to_owned()),
+        },
+        DataSpecifier::Filename(_) | DataSpecifier::EnvironmentVariable(_) => secret,
+    });
+    shown.serialize(to)
 }
 
 /// `envoy.config.core.v3.WatchedDirectory`.
@@ -256,4 +390,28 @@ pub enum SanType {
     Uri,
     /// An address.
     IpAddress,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_not_shown() {
+        let shown = |specifier| {
+            let private_key = Some(DataSource { specifier });
+            let certificate = TlsCertificate {
+                private_key,
+                ..TlsCertificate::default()
+            };
+            crate::config::json::to_value(&certificate).to_string()
+        };
+        let inline = shown(DataSpecifier::InlineString("my key".to_owned()));
+        assert!(
+            inline.contains("[redacted]") && !inline.contains("my key"),
+            "{inline}"
+        );
+        let file = shown(DataSpecifier::Filename("/a.key".to_owned()));
+        assert!(file.contains("/a.key"), "{file}");
+    }
 }

@@ -19,6 +19,7 @@ use rustls::{
 };
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::context::{Files, TlsContext};
 use super::error::{Error, Part};
 use super::identity::{Identity, IdentitySpec};
 use super::parameters::{Parameters, cipher_name, group_name};
@@ -110,7 +111,9 @@ pub struct Server<'a> {
 /// A context for upstreams.
 #[derive(Debug)]
 pub struct Client {
+    owner: String,
     spec: ClientSpec,
+    files: ArcSwap<Files>,
     loaded: ArcSwap<Loaded>,
     stats: Arc<Sharded<TlsStats>>,
 }
@@ -125,16 +128,20 @@ struct Loaded {
 }
 
 impl Client {
-    /// Reads all that belongs to a context.
+    /// Reads all that belongs to a context that stands at `owner`.
     ///
     /// # Errors
     /// Everything that cannot be read or does not belong together.
     pub fn load(
+        owner: String,
         spec: ClientSpec,
         stats: Arc<Sharded<TlsStats>>,
     ) -> Result<Self, Vec<(Part, Error)>> {
+        let files = spec.files();
         let loaded = Loaded::new(&spec)?;
         Ok(Self {
+            owner,
+            files: ArcSwap::from_pointee(files),
             loaded: ArcSwap::from_pointee(loaded),
             spec,
             stats,
@@ -187,7 +194,62 @@ impl Client {
     }
 }
 
+impl ClientSpec {
+    /// The files that are read for it, as they are now.
+    fn files(&self) -> Files {
+        let mut files = Files::default();
+        let identity = self.identity.iter().flat_map(IdentitySpec::files);
+        let paths = identity.chain(self.trust.files());
+        paths.for_each(|path| files.add(path));
+        files
+    }
+}
+
+impl TlsContext for Client {
+    fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    fn files(&self) -> Arc<Files> {
+        self.files.load_full()
+    }
+
+    fn reload(&self) -> Vec<String> {
+        self.files.store(Arc::new(self.spec.files()));
+        match Loaded::new(&self.spec) {
+            Ok(loaded) => {
+                if !loaded.is_same(&self.loaded.load()) {
+                    self.loaded.store(Arc::new(loaded));
+                }
+                Vec::new()
+            }
+            Err(wrong) => {
+                let errors = wrong.iter().map(|(_, error)| error.to_string());
+                errors.collect()
+            }
+        }
+    }
+
+    fn identities(&self) -> Vec<Arc<Identity>> {
+        self.loaded.load().identity.clone().into_iter().collect()
+    }
+
+    fn trust(&self) -> Option<Arc<Trust>> {
+        Some(Arc::clone(&self.loaded.load().trust))
+    }
+}
+
 impl Loaded {
+    /// Whether all that was read is what there was in `old`.
+    fn is_same(&self, old: &Self) -> bool {
+        let identity = match (&self.identity, &old.identity) {
+            (Some(new), Some(old)) => new.is_same(old),
+            (None, None) => true,
+            _ => false,
+        };
+        identity && self.trust.is_same(&old.trust)
+    }
+
     fn new(spec: &ClientSpec) -> Result<Self, Vec<(Part, Error)>> {
         let provider = &spec.parameters.provider;
         let mut wrong = Vec::new();

@@ -4,7 +4,7 @@
 //! whose files are new is read again as a whole, apart from the connections; what cannot be read leaves
 //! what it was in place, so that a broken file breaks nobody. Called by `server` and `admin`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
 
@@ -25,11 +25,8 @@ pub trait TlsContext: Send + Sync {
     /// Where it stands in the configuration.
     fn owner(&self) -> &str;
 
-    /// Its files.
-    fn files(&self) -> Vec<PathBuf>;
-
-    /// The states in which they were read first.
-    fn first_read(&self) -> Vec<Stamp>;
+    /// Its files, in the states in which they were read last.
+    fn files(&self) -> Arc<Files>;
 
     /// Reads all files again. What cannot be used stays as it was; the answer says what that is, and why.
     fn reload(&self) -> Vec<String>;
@@ -39,6 +36,21 @@ pub trait TlsContext: Send + Sync {
 
     /// What it trusts; nothing where it asks nothing of peers.
     fn trust(&self) -> Option<Arc<Trust>>;
+}
+
+/// Files with the states in which they were read.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) stamps: Vec<Stamp>,
+}
+
+impl Files {
+    /// Adds a file that is read next.
+    pub(super) fn add(&mut self, path: &Path) {
+        self.paths.push(path.to_owned());
+        self.stamps.push(Stamp::of(path));
+    }
 }
 
 /// The contexts of the process.
@@ -62,7 +74,8 @@ struct Listed {
 
 struct State {
     watched: Watched,
-    is_stale: bool,
+    /// What could not be read at the last time; empty where all could.
+    wrong: Vec<String>,
 }
 
 impl Contexts {
@@ -70,8 +83,8 @@ impl Contexts {
     pub fn add<T: TlsContext + 'static>(&self, context: &Arc<T>) {
         let context = Arc::clone(context) as Arc<dyn TlsContext>;
         let state = State {
-            watched: Watched::new(context.first_read()),
-            is_stale: false,
+            watched: Watched::new(context.files().stamps.clone()),
+            wrong: Vec::new(),
         };
         lock(&self.listed).push(Arc::new(Listed {
             context: Arc::downgrade(&context),
@@ -95,9 +108,11 @@ impl Contexts {
             let Some(context) = listed.context.upgrade() else {
                 continue;
             };
-            let now = context.files().iter().map(|path| Stamp::of(path)).collect();
+            let files = context.files();
+            let now = files.paths.iter().map(|path| Stamp::of(path)).collect();
             let mut state = lock(&listed.state);
-            if state.watched.look(now) {
+            // What is broken may be mended in ways that a file does not show, such as a folder's rights.
+            if state.watched.look(&files.stamps, now) || !state.wrong.is_empty() {
                 self.reload(&*context, &mut state);
             }
         }
@@ -106,22 +121,24 @@ impl Contexts {
     fn reload(&self, context: &dyn TlsContext, state: &mut State) {
         let owner = context.owner();
         let wrong = context.reload();
+        if !wrong.is_empty() && wrong == state.wrong {
+            return;
+        }
         for problem in &wrong {
             tracing::warn!(target: "tls", "read the certificates of {owner} anew: {problem}; what was there before stays in use");
         }
-        let is_stale = !wrong.is_empty();
-        if is_stale {
-            self.failures.inc();
-        } else {
+        if wrong.is_empty() {
             self.reloads.inc();
             tracing::info!(target: "tls", "read the certificates of {owner} anew");
+        } else {
+            self.failures.inc();
         }
-        match (state.is_stale, is_stale) {
-            (false, true) => self.stale.inc(),
-            (true, false) => self.stale.dec(),
+        match (state.wrong.is_empty(), wrong.is_empty()) {
+            (true, false) => self.stale.inc(),
+            (false, true) => self.stale.dec(),
             _ => {}
         }
-        state.is_stale = is_stale;
+        state.wrong = wrong;
     }
 }
 

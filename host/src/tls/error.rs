@@ -17,6 +17,8 @@ pub enum Part {
     Authorities,
     /// `crl`.
     Revoked,
+    /// The secret that it is in.
+    Secret,
 }
 
 /// Why a certificate, a key or a list of authorities cannot be used. `from` is the file.
@@ -72,12 +74,23 @@ pub enum Error {
         /// The file of the certificate.
         chain: String,
     },
+    /// A file of secrets has not what is wanted.
+    #[error("{from}: {problem}")]
+    Secret {
+        /// The file.
+        from: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The system has no authorities.
     #[error("the system has no certificates of authorities: {problem}")]
     NoSystemRoots {
         /// What was tried.
         problem: String,
     },
+    /// Names are wanted of certificates that nobody vouches for.
+    #[error("names of certificates say nothing without a 'trusted_ca' that vouches for them")]
+    NamesWithoutAuthorities,
     /// The library refuses the whole.
     #[error("{0}")]
     Refused(#[from] rustls::Error),

@@ -3,6 +3,7 @@
 //! Owns reading one from PEM and checking that the two belong together. Does not own which of several
 //! a client gets (`choice`).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::SignatureAlgorithm;
@@ -12,7 +13,9 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use super::context::Files;
 use super::error::{Error, Part};
+use super::secret::Whence;
 use super::source::Source;
 use crate::certificate::Certificate;
 
@@ -37,7 +40,20 @@ pub struct Identity {
     pub path: String,
 }
 
+impl IdentitySpec {
+    /// The files that are read for it.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let sources = [Some(&self.chain), Some(&self.key), self.staple.as_ref()];
+        sources.into_iter().flatten().filter_map(Source::path)
+    }
+}
+
 impl Identity {
+    /// Whether the same was read for both: a key belongs to its certificate.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert && self.key.ocsp == other.key.ocsp
+    }
+
     /// Reads one.
     ///
     /// # Errors
@@ -78,6 +94,18 @@ impl Identity {
     /// Shows it to servers that ask for a certificate.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.key)))
+    }
+
+    /// Reads one from wherever it is, and notes in `files` what was read.
+    pub(super) fn read(
+        whence: &Whence<IdentitySpec>,
+        provider: &CryptoProvider,
+        files: &mut Files,
+    ) -> Result<Self, (Part, Error)> {
+        whence.file().into_iter().for_each(|path| files.add(path));
+        let spec = whence.get().map_err(|error| (Part::Secret, error))?;
+        spec.files().for_each(|path| files.add(path));
+        Self::load(&spec, provider)
     }
 
     /// Whether the key is one of RSA.

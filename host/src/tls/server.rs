@@ -8,7 +8,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -20,15 +19,19 @@ use rustls::server::{
     ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection, SignatureScheme};
+use rustls::{
+    CertificateError, CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection,
+    SignatureScheme,
+};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_rustls::{StartHandshake, TlsStream};
 
 use super::choice::{Fit, Index};
-use super::context::TlsContext;
+use super::context::{Files, TlsContext};
 use super::error::{Error, Part};
 use super::identity::{Identity, IdentitySpec};
 use super::parameters::{Parameters, cipher_name, group_name};
+use super::secret::Whence;
 use super::stats::Negotiated;
 use super::trust::{OfClients, Refusal, Trust, TrustSpec};
 use crate::certificate::Certificate;
@@ -38,7 +41,6 @@ use crate::limits;
 use crate::observe::metrics::TlsStats;
 use crate::observe::stats::Sharded;
 use crate::socket::Socket;
-use crate::watched::Stamp;
 
 /// What a record of a handshake begins with (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
@@ -47,9 +49,9 @@ const HANDSHAKE: u8 = 22;
 #[derive(Clone, Debug)]
 pub struct ServerSpec {
     /// `tls_certificates`, at least one.
-    pub identities: Vec<IdentitySpec>,
+    pub identities: Vec<Whence<IdentitySpec>>,
     /// The validation context; none where nothing is asked of clients.
-    pub trust: Option<TrustSpec>,
+    pub trust: Option<Whence<TrustSpec>>,
     /// `tls_params` and `alpn_protocols`.
     pub parameters: Parameters,
     /// `require_client_certificate`.
@@ -71,8 +73,7 @@ pub struct ServerSpec {
 pub struct Server {
     owner: String,
     spec: ServerSpec,
-    /// The states in which the files were read first.
-    read: Vec<Stamp>,
+    files: ArcSwap<Files>,
     loaded: ArcSwap<Loaded>,
     stats: Arc<Sharded<TlsStats>>,
     negotiated: Arc<Sharded<Negotiated>>,
@@ -84,6 +85,7 @@ struct Loaded {
     identities: Vec<Ready>,
     index: Index,
     trust: Option<Arc<Trust>>,
+    trust_is_secret: bool,
     requires_name: bool,
     newest: ProtocolVersion,
 }
@@ -110,40 +112,21 @@ impl ResolvesServerCert for Only {
 /// What is wrong with a context: the certificate by its index, where it is one, and the part of it.
 pub type LoadError = (Option<usize>, Part, Error);
 
-impl ServerSpec {
-    fn files(&self) -> Vec<PathBuf> {
-        let identities = self.identities.iter().flat_map(|identity| {
-            [
-                Some(&identity.chain),
-                Some(&identity.key),
-                identity.staple.as_ref(),
-            ]
-        });
-        let trust = self.trust.iter();
-        let trust = trust.flat_map(|trust| [trust.authorities.as_ref(), trust.revoked.as_ref()]);
-        let sources = identities.chain(trust).flatten();
-        sources
-            .filter_map(|source| source.path().map(Path::to_owned))
-            .collect()
-    }
-}
-
 impl Server {
     /// Reads all that belongs to a context that stands at `owner`, for a process with so many workers.
     ///
     /// # Errors
     /// Everything that cannot be read or does not belong together.
     pub fn load(owner: String, spec: ServerSpec, workers: usize) -> Result<Self, Vec<LoadError>> {
-        // Looked at before they are read: what changes meanwhile is read again.
-        let read = stamps(&spec.files());
-        let (loaded, wrong) = Loaded::read(&spec, None);
+        let mut files = Files::default();
+        let (loaded, wrong) = Loaded::read(&spec, None, &mut files);
         let Some(loaded) = loaded else {
             return Err(wrong);
         };
         Ok(Self {
             owner,
             spec,
-            read,
+            files: ArcSwap::from_pointee(files),
             loaded: ArcSwap::from_pointee(loaded),
             stats: Arc::new(Sharded::new(workers)),
             negotiated: Arc::new(Sharded::new(workers)),
@@ -168,17 +151,15 @@ impl TlsContext for Server {
         &self.owner
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        self.spec.files()
-    }
-
-    fn first_read(&self) -> Vec<Stamp> {
-        self.read.clone()
+    fn files(&self) -> Arc<Files> {
+        self.files.load_full()
     }
 
     fn reload(&self) -> Vec<String> {
         let old = self.loaded.load();
-        let (loaded, wrong) = Loaded::read(&self.spec, Some(&old));
+        let mut files = Files::default();
+        let (loaded, wrong) = Loaded::read(&self.spec, Some(&old), &mut files);
+        self.files.store(Arc::new(files));
         if let Some(loaded) = loaded
             && !loaded.is_same(&old)
         {
@@ -203,18 +184,19 @@ impl TlsContext for Server {
     }
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    files.iter().map(|path| Stamp::of(path)).collect()
-}
-
 impl Loaded {
-    /// Reads everything. What is wrong is as it was in `old`; without that there is no result.
-    fn read(spec: &ServerSpec, old: Option<&Self>) -> (Option<Self>, Vec<LoadError>) {
+    /// Reads everything, and notes in `files` what was read. What is wrong is as it was in `old`; without
+    /// that there is no result.
+    fn read(
+        spec: &ServerSpec,
+        old: Option<&Self>,
+        files: &mut Files,
+    ) -> (Option<Self>, Vec<LoadError>) {
         let provider = &spec.parameters.provider;
         let (mut identities, mut wrong) = (Vec::new(), Vec::new());
         for (at, identity) in spec.identities.iter().enumerate() {
             let kept = old.and_then(|old| old.identities.get(at));
-            match Identity::load(identity, provider) {
+            match Identity::read(identity, provider, files) {
                 Ok(identity) => identities.push(Arc::new(identity)),
                 Err((part, error)) => {
                     wrong.push((Some(at), part, error));
@@ -222,11 +204,8 @@ impl Loaded {
                 }
             }
         }
-        let trust = match spec
-            .trust
-            .as_ref()
-            .map(|trust| Trust::load(trust, provider))
-        {
+        let trust = spec.trust.as_ref();
+        let trust = match trust.map(|trust| Trust::read(trust, provider, files)) {
             Some(Err((part, error))) => {
                 wrong.push((None, part, error));
                 old.and_then(|old| old.trust.clone())
@@ -265,20 +244,31 @@ impl Loaded {
             identities: identities.into_iter().map(ready).collect(),
             index,
             trust,
+            trust_is_secret: matches!(&spec.trust, Some(Whence::Secret(_))),
             requires_name: spec.requires_name,
             newest: newest.unwrap_or(ProtocolVersion::TLSv1_3),
         })
     }
 
-    /// Whether nothing of `old` was read anew.
+    /// Whether all that was read is what there was in `old`.
     fn is_same(&self, old: &Self) -> bool {
-        let same = |(new, old): (&Ready, &Ready)| Arc::ptr_eq(&new.identity, &old.identity);
         let trust = match (&self.trust, &old.trust) {
-            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+            // What a secret says beyond files is not compared.
+            (Some(new), Some(old)) => {
+                Arc::ptr_eq(new, old) || (!self.trust_is_secret && new.is_same(old))
+            }
             (None, None) => true,
             _ => false,
         };
+        let same = |(new, old): (&Ready, &Ready)| new.identity.is_same(&old.identity);
         trust && self.identities.iter().zip(&old.identities).all(same)
+    }
+
+    /// Whether a client with a session like this would not be let in by a whole handshake.
+    fn refuses(&self, tls: &Tls) -> bool {
+        let strict = |trust: &Arc<Trust>| trust.checks() && !trust.accepts_untrusted();
+        let is_checked = self.trust.as_ref().is_some_and(strict);
+        is_checked && tls.certificate_presented && !tls.certificate_validated
     }
 
     /// The certificate for a client that begins like this.
@@ -421,9 +411,16 @@ pub(crate) async fn accept(
     let (stream, identity) = shaken?;
     let (_, session) = stream.get_ref();
     let tls = facts(session, &loaded, &identity.certificate);
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    if resumed && loaded.refuses(&tls) {
+        // The library does not check again what a ticket brings back.
+        let refused = Failure::from(rustls::Error::from(CertificateError::Expired));
+        count(stats, &refused);
+        return Err(refused);
+    }
     server.negotiated.shard(worker).count(&tls);
     stats.handshake.inc();
-    if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+    if resumed {
         stats.session_reused.inc();
     }
     if !tls.certificate_presented {

@@ -22,10 +22,12 @@ use rustls::{
     SignatureScheme,
 };
 
+use super::context::Files;
 use super::error::{Error, Part};
 use super::identity;
+use super::secret::Whence;
 use super::source::Source;
-use crate::certificate::{Certificate, Names};
+use crate::certificate::{Certificate, Names, sha256};
 
 /// How often the time is moved until every certificate of a chain counts; chains are not longer.
 const TIMES_TRIED: usize = 8;
@@ -94,7 +96,17 @@ pub struct Trust {
     servers: Option<Arc<WebPkiServerVerifier>>,
     authorities: Vec<Certificate>,
     hints: Vec<DistinguishedName>,
+    /// Of all that was read, to tell whether something else was.
+    content: [u8; 32],
     spec: TrustSpec,
+}
+
+impl TrustSpec {
+    /// The files that are read for it.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let sources = [self.authorities.as_ref(), self.revoked.as_ref()];
+        sources.into_iter().flatten().filter_map(Source::path)
+    }
 }
 
 impl Trust {
@@ -109,8 +121,13 @@ impl Trust {
             servers: None,
             authorities: Vec::new(),
             hints: Vec::new(),
+            content: [0; 32],
             spec: spec.clone(),
         };
+        let has_authorities = spec.authorities.is_some() || spec.system_roots;
+        if !spec.names.is_empty() && !has_authorities {
+            return Err((Part::Authorities, Error::NamesWithoutAuthorities));
+        }
         let mut roots = RootCertStore::empty();
         if spec.system_roots {
             let found = rustls_native_certs::load_native_certs();
@@ -119,7 +136,11 @@ impl Trust {
                 let problem = problems.join("; ");
                 return Err((Part::Authorities, Error::NoSystemRoots { problem }));
             }
-            roots.add_parsable_certificates(found.certs);
+            let (added, _ignored) = roots.add_parsable_certificates(found.certs);
+            if added == 0 {
+                let problem = "none of them can be read".to_owned();
+                return Err((Part::Authorities, Error::NoSystemRoots { problem }));
+            }
         }
         if let Some(source) = &spec.authorities {
             let read = identity::certificates(source);
@@ -145,11 +166,26 @@ impl Trust {
             }
             None => Vec::new(),
         };
+        let read = trust.authorities.iter().map(|one| &*one.der);
+        let read = read.chain(revoked.iter().map(AsRef::as_ref));
+        trust.content = sha256(&read.map(sha256).collect::<Vec<_>>().concat());
         if !roots.is_empty() {
             trust.hints = roots.subjects();
             trust.verify_with(roots, revoked)?;
         }
         Ok(trust)
+    }
+
+    /// Reads it from wherever it is, and notes in `files` what was read.
+    pub(super) fn read(
+        whence: &Whence<TrustSpec>,
+        provider: &Arc<CryptoProvider>,
+        files: &mut Files,
+    ) -> Result<Self, (Part, Error)> {
+        whence.file().into_iter().for_each(|path| files.add(path));
+        let spec = whence.get().map_err(|error| (Part::Secret, error))?;
+        spec.files().for_each(|path| files.add(path));
+        Self::load(&spec, provider)
     }
 
     fn verify_with(
@@ -169,14 +205,16 @@ impl Trust {
         let (roots, provider) = (Arc::new(roots), &self.provider);
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
-                .with_crls(revoked.clone());
+                .with_crls(revoked.clone())
+                .enforce_revocation_expiration();
         let builder = match self.spec.revoked_leaf_only {
             true => builder.only_check_end_entity_revocation(),
             false => builder,
         };
         let clients = builder.build().map_err(|error| refused(&error))?;
         let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
-            .with_crls(revoked);
+            .with_crls(revoked)
+            .enforce_revocation_expiration();
         let builder = match self.spec.revoked_leaf_only {
             true => builder.only_check_end_entity_revocation(),
             false => builder,
@@ -191,6 +229,11 @@ impl Trust {
     #[must_use]
     pub fn authorities(&self) -> &[Certificate] {
         &self.authorities
+    }
+
+    /// Whether the same was read for both.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.content == other.content
     }
 
     /// The file that they are in.
@@ -293,6 +336,10 @@ impl Trust {
                     | Ok(_) => {}
                     Err(error) => return Err(error),
                 }
+            }
+            // Who is asked for an authority is not trusted without one.
+            _ if self.spec.authorities.is_some() || self.spec.system_roots => {
+                return Err(CertificateError::UnknownIssuer.into());
             }
             _ => {}
         }

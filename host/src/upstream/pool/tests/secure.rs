@@ -96,7 +96,7 @@ fn client(trust: TrustSpec, names: Names, identity: Option<&Certified>) -> Arc<C
         names,
         sessions: 8,
     };
-    Arc::new(Client::load(spec, Arc::new(Sharded::new(1))).unwrap())
+    Arc::new(Client::load(String::new(), spec, Arc::new(Sharded::new(1))).unwrap())
 }
 
 fn trusting(authority: &Authority) -> TrustSpec {
