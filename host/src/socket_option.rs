@@ -5,6 +5,7 @@
 //! while the configuration is read. Does not own which sockets have them.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -68,11 +69,12 @@ fn of_number(level: i64, name: i64) -> Option<SetNumber> {
         (level::SOCKET, 12) => |socket, value| socket.set_priority(value),
         (level::SOCKET, 15) => |socket, value| socket.set_reuse_port(on(value)),
         (level::SOCKET, 36) => |socket, value| socket.set_mark(value),
-        // IP_TOS, IP_TTL, IP_FREEBIND, IP_TRANSPARENT.
+        // IP_TOS, IP_TTL, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT.
         (level::IP, 1) => |socket, value| socket.set_tos_v4(value),
         (level::IP, 2) => |socket, value| socket.set_ttl_v4(value),
         (level::IP, 15) => |socket, value| socket.set_freebind_v4(on(value)),
         (level::IP, 19) => |socket, value| socket.set_ip_transparent_v4(on(value)),
+        (level::IP, 24) => |socket, value| set_port_late(socket, on(value)),
         // IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_TRANSPARENT, IPV6_FREEBIND.
         (level::IPV6, 16) => |socket, value| socket.set_unicast_hops_v6(value),
         (level::IPV6, 67) => |socket, value| socket.set_tclass_v6(value),
@@ -100,6 +102,34 @@ fn of_number(level: i64, name: i64) -> Option<SetNumber> {
         _ => return None,
     };
     Some(set)
+}
+
+/// Whether a socket that is bound to an address alone gets its port only when it connects
+/// (`IP_BIND_ADDRESS_NO_PORT`), of either family. An address then has as many ports for each destination as
+/// it otherwise has for all of them.
+///
+/// # Errors
+/// Those of the system.
+#[expect(unsafe_code, reason = "no crate has a safe form of this option")]
+pub fn set_port_late(socket: &SockRef<'_>, late: bool) -> io::Result<()> {
+    let value = libc::c_int::from(late);
+    let size = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: the system reads `size` bytes at `value`, which is as large and outlives the call; it checks
+    // the descriptor, which `socket` keeps open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const value).cast(),
+            size,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The option whose value is text.
@@ -216,5 +246,28 @@ mod tests {
         keepalive.apply(&SockRef::from(&socket)).unwrap();
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), seconds(5));
+    }
+
+    #[test]
+    fn an_address_alone_has_no_port_until_it_connects() {
+        for (domain, ip) in [
+            (Domain::IPV4, std::net::IpAddr::from([127, 0, 0, 1])),
+            (Domain::IPV6, std::net::Ipv6Addr::LOCALHOST.into()),
+        ] {
+            for late in [true, false] {
+                let Ok(socket) = Socket::new(domain, Type::STREAM, None) else {
+                    continue; // A machine without IPv6.
+                };
+                set_port_late(&SockRef::from(&socket), late).unwrap();
+                if socket
+                    .bind(&std::net::SocketAddr::new(ip, 0).into())
+                    .is_err()
+                {
+                    continue;
+                }
+                let bound = socket.local_addr().unwrap().as_socket().unwrap();
+                assert_eq!((bound.ip(), bound.port() == 0), (ip, late));
+            }
+        }
     }
 }

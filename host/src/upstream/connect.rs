@@ -25,7 +25,7 @@ use super::spec::{BindSpec, Dial, TlsDial, Transport};
 use crate::address::Address;
 use crate::exchange::Tls;
 use crate::socket::Socket;
-use crate::socket_option::{Moment, SocketOption};
+use crate::socket_option::{Moment, SocketOption, set_port_late};
 use crate::tls::{Inside, Names, ServerPeer};
 
 mod proxy_header;
@@ -263,6 +263,9 @@ async fn from_source(to: SocketAddr, bind: &BindSpec) -> io::Result<TcpStream> {
                 IpAddr::V4(_) => socket.set_freebind_v4(true)?,
                 IpAddr::V6(_) => socket.set_freebind_v6(true)?,
             }
+        }
+        if source.port == 0 {
+            set_port_late(&SockRef::from(&socket), true)?;
         }
         socket.bind(SocketAddr::new(source.ip, source.port))?;
     }
