@@ -117,8 +117,14 @@ async fn sniff(
             return Some(Codec::Http2);
         }
         let fill = poll_fn(|cx| reader.poll_fill(cx));
-        let drained = worker.drain().started();
+        let drained = async {
+            worker.drain().started().await;
+            // The runtime has to look once before it knows what came with a connection that was just
+            // accepted, which a drain must not lose.
+            tokio::task::yield_now().await;
+        };
         let read = tokio::select! {
+            biased;
             read = timer.limit(deadline, fill) => {
                 if read.is_none() {
                     let stats = listener.manager.stats.shard(worker.index);

@@ -9,6 +9,7 @@ pub(crate) fn group() -> Group {
     let mut cases = names();
     cases.extend(sources());
     cases.extend(headers());
+    cases.extend(broken_headers());
     cases.extend(versions());
     cases.extend(limits());
     cases.extend(originals());
@@ -19,7 +20,8 @@ pub(crate) fn group() -> Group {
 /// A field with its length in front, a number of `width` bytes.
 fn field(width: usize, bytes: &[u8]) -> Vec<u8> {
     let length = bytes.len().to_be_bytes();
-    [&length[length.len() - width..], bytes].concat()
+    let length = length.into_iter().skip(length.len() - width);
+    length.chain(bytes.iter().copied()).collect()
 }
 
 fn extension(kind: u16, bytes: &[u8]) -> Vec<u8> {
@@ -179,10 +181,11 @@ fn second(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
 
 const FOUR: &[u8] = &[192, 0, 2, 1, 10, 0, 0, 1, 0x12, 0x34, 1, 0xbb];
 
+/// Where a header tells no address, the log has the port of the client, which is another each time.
 fn headers() -> Vec<Case> {
     let get = || request("GET", "/x", "", "");
-    let takes = |name: &str, header: &[u8]| Case::http1(name, [header, &get()].concat());
-    let refuses = |name: &str, header: &[u8]| refused(name, "listener", [header, &get()].concat());
+    let takes =
+        |name: &str, header: &[u8]| Case::http1(name, [header, &get()].concat()).at("proxied");
     let fields = [
         &[2][..],
         &field(2, b"acme"),
@@ -204,34 +207,65 @@ fn headers() -> Vec<Case> {
         &[0, 1, 0, 2],
     ]
     .concat();
-    let slowly = from_to("192.0.2.1", 7, "10.0.0.1", 80);
+    let line = from_to("192.0.2.1", 7, "10.0.0.1", 80);
+    let (first, rest) = line.split_at(9);
     let slowly = vec![
-        Step::Send(slowly[..9].to_vec()),
+        Step::Send(first.to_vec()),
         Step::Pause(Duration::from_millis(20)),
-        Step::Send([&slowly[9..], &get()].concat()),
+        Step::Send([rest, &get()].concat()),
         Step::Receive { to_head: false },
     ];
     vec![
         takes("a line", &from_to("192.0.2.1", 7, "10.0.0.1", 80)),
         takes("a line of IPv6", &from_to("2001:db8::1", 7, "::2", 80)),
         takes("a line of ports 0", &from_to("192.0.2.1", 0, "10.0.0.1", 0)),
-        takes("a line that knows nothing", b"PROXY UNKNOWN\r\n"),
+        takes("a line that knows nothing", b"PROXY UNKNOWN\r\n").without_log(),
         takes(
             "a line that knows nothing at length",
             b"PROXY UNKNOWN 1 2 3\r\n",
-        ),
-        Case::steps("a line in pieces", slowly),
+        )
+        .without_log(),
+        Case::steps("a line in pieces", slowly).at("proxied"),
         takes("bytes", &second(0x21, 0x11, FOUR)),
         takes("bytes of IPv6", &second(0x21, 0x21, &six)),
         takes("bytes of datagrams", &second(0x21, 0x12, FOUR)),
         takes("bytes with fields", &with_fields),
-        takes("bytes of the proxy itself", &second(0x20, 0x11, FOUR)),
+        takes("bytes of the proxy itself", &second(0x20, 0x11, FOUR)).without_log(),
         takes(
             "bytes of the proxy itself without addresses",
             &second(0x20, 0, b""),
-        ),
+        )
+        .without_log(),
         bytes("fields for TCP", &with_fields),
         bytes("a line for TCP", &from_to("192.0.2.1", 7, "10.0.0.1", 80)),
+        asks("an optional header", "optional", second(0x21, 0x11, FOUR)),
+        asks(
+            "an optional header is missing",
+            "optional",
+            b"hello".to_vec(),
+        ),
+        asks(
+            "an optional line that is not looked for",
+            "optional",
+            from_to("192.0.2.1", 7, "10.0.0.1", 80),
+        ),
+        asks(
+            "a version that is taken",
+            "version",
+            second(0x21, 0x11, FOUR),
+        ),
+        refused(
+            "a version that is not",
+            "version",
+            from_to("192.0.2.1", 7, "10.0.0.1", 80),
+        ),
+    ]
+}
+
+fn broken_headers() -> Vec<Case> {
+    let get = || request("GET", "/x", "", "");
+    let refuses = |name: &str, header: &[u8]| refused(name, "proxied", [header, &get()].concat());
+    vec![
         refuses("no header", b""),
         refuses("no such family", b"PROXY TCP5 192.0.2.1 10.0.0.1 1 2\r\n"),
         refuses("a line of words", b"PROXY TCP4 a b c d\r\n"),
@@ -256,27 +290,6 @@ fn headers() -> Vec<Case> {
         refuses(
             "bytes with a broken field",
             &second(0x21, 0x11, &[FOUR, &[2, 0, 9, b'x']].concat()),
-        ),
-        asks("an optional header", "optional", second(0x21, 0x11, FOUR)),
-        asks(
-            "an optional header is missing",
-            "optional",
-            b"hello".to_vec(),
-        ),
-        asks(
-            "an optional line that is not looked for",
-            "optional",
-            from_to("192.0.2.1", 7, "10.0.0.1", 80),
-        ),
-        asks(
-            "a version that is taken",
-            "version",
-            second(0x21, 0x11, FOUR),
-        ),
-        refused(
-            "a version that is not",
-            "version",
-            from_to("192.0.2.1", 7, "10.0.0.1", 80),
         ),
     ]
 }
@@ -304,7 +317,7 @@ fn limits() -> Vec<Case> {
         refused(
             "half a hello in time",
             "impatient",
-            hello("a.test", &[])[..30].to_vec(),
+            hello("a.test", &[]).into_iter().take(30).collect(),
         ),
         waits("the first within the rate", "rated"),
         waits("the second is too many", "rated"),
@@ -316,7 +329,7 @@ fn limits() -> Vec<Case> {
         refused(
             "a filter that is not switched off",
             "not_disabled",
-            b"hello, proxy".to_vec(),
+            request("GET", "/x", "", ""),
         ),
         refused("a hello too long", "small", hello(&long, &[])),
         asks("a hello at all", "strict", hello("a.test", &[])),
