@@ -82,6 +82,16 @@ fn connections_come_from_the_address_that_is_said() {
     assert_eq!(server.join().unwrap().ip(), IpAddr::from([127, 0, 0, 3]));
 }
 
+/// The field of a cluster whose connections begin with a header of the PROXY protocol.
+fn tells_client(version: &str) -> String {
+    format!(
+        ", transport_socket: {{ name: envoy.transport_sockets.upstream_proxy_protocol, \
+         typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets\
+         .proxy_protocol.v3.ProxyProtocolUpstreamTransport, config: {{ version: {version} }}, \
+         transport_socket: {{ name: envoy.transport_sockets.raw_buffer }} }} }}"
+    )
+}
+
 #[test]
 fn servers_are_told_where_the_client_is() {
     for (version, begins) in [
@@ -100,13 +110,7 @@ fn servers_are_told_where_the_client_is() {
             }
             (header, answer(stream))
         });
-        let transport = format!(
-            ", transport_socket: {{ name: envoy.transport_sockets.upstream_proxy_protocol, \
-             typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets\
-             .proxy_protocol.v3.ProxyProtocolUpstreamTransport, config: {{ version: {version} }}, \
-             transport_socket: {{ name: envoy.transport_sockets.raw_buffer }} }} }}"
-        );
-        let proxy = proxy(at(address), &transport);
+        let proxy = proxy(at(address), &tells_client(version));
         let from = get(&proxy);
         let to = proxy.address("listener").port();
         let (binary, text) = server.join().unwrap();
@@ -121,4 +125,28 @@ fn servers_are_told_where_the_client_is() {
             assert!(text.starts_with("GET /x HTTP/1.1\r\n"), "{text}");
         }
     }
+}
+
+#[test]
+fn servers_are_told_of_the_client_that_a_proxy_in_front_names() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || answer(listener.accept().unwrap().0));
+    let config = Config::new()
+        .cluster(cluster("c", &[at(address)], &tells_client("V1")))
+        .route("{ match: { prefix: / }, route: { cluster: c } }");
+    let chains = "    filter_chains:";
+    let reads_header = format!(
+        "    listener_filters: [ {{ name: envoy.filters.listener.proxy_protocol, typed_config: {{ \
+         \"@type\": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3\
+         .ProxyProtocol }} }} ]\n{chains}"
+    );
+    let text = config.text().replacen(chains, &reads_header, 1);
+    let proxy = Proxy::start(&Binary::nuncio(), &text);
+    let request = "PROXY TCP4 192.0.2.7 192.0.2.8 1234 80\r\nGET /x HTTP/1.1\r\n";
+    let mut client = Connection::open(proxy.address("listener"));
+    let answered = client.exchange(format!("{request}Host: a.example\r\n\r\n").as_bytes());
+    assert_eq!(answered.status(), 200);
+    let seen = server.join().unwrap();
+    assert!(seen.starts_with(request), "{seen}");
 }
