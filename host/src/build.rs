@@ -179,14 +179,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         bind: BindSpec::default(),
         criteria: Vec::new(),
     };
-    let manager = root.field("cluster_manager");
-    shop.outlier_log = shop.outlier_log(&bootstrap, manager);
-    shop.home = shop.home(&bootstrap, manager);
-    shop.default_resolver = shop.default_resolver(&bootstrap, root);
-    let common = bootstrap.cluster_manager.as_ref();
-    if let Some(bind) = common.and_then(|manager| manager.upstream_bind_config.as_ref()) {
-        shop.bind = shop.bind(bind, manager.field("upstream_bind_config"));
-    }
+    shop.take_defaults_of_clusters(&bootstrap, root);
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
@@ -218,6 +211,18 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
 }
 
 impl Workshop<'_> {
+    /// Takes what the bootstrap says for all clusters.
+    fn take_defaults_of_clusters(&mut self, bootstrap: &Bootstrap, root: Place<'_>) {
+        let place = root.field("cluster_manager");
+        self.outlier_log = self.outlier_log(bootstrap, place);
+        self.home = self.home(bootstrap, place);
+        self.default_resolver = self.default_resolver(bootstrap, root);
+        let manager = bootstrap.cluster_manager.as_ref();
+        if let Some(bind) = manager.and_then(|manager| manager.upstream_bind_config.as_ref()) {
+            self.bind = self.bind(bind, place.field("upstream_bind_config"));
+        }
+    }
+
     fn home(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Option<Arc<Home>> {
         let name = &bootstrap.cluster_manager.as_ref()?.local_cluster_name;
         if name.is_empty() {

@@ -1,7 +1,7 @@
 //! Listening sockets: accepting until the drain.
 //!
-//! Owns the sockets ([`bind`]), the accept loop and the way of a connection to its filter chain: through the listener
-//! filters ([`filters`]), which look at its first bytes ([`sniff`]). Does not own what a connection
+//! Owns the sockets (`bind`), the accept loop and the way of a connection to its filter chain: through the listener
+//! filters (`filters`), which look at its first bytes (`sniff`). Does not own what a connection
 //! speaks (`http::connection`) nor which listeners there are (`runtime`).
 
 use std::io;

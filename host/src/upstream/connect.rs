@@ -2,7 +2,7 @@
 //!
 //! Owns the seam between the pools and the operating system, so that tests can put something else
 //! there, and the way to a connection that is ready: source address and options of the socket, the
-//! race between an endpoint's addresses ([`race`]), the PROXY protocol's header ([`proxy_header`]), and
+//! race between an endpoint's addresses (`race`), the PROXY protocol's header (`proxy_header`), and
 //! the TLS handshake, whose means are `tls`'s. Called by the pools, once for each connection, and by
 //! health checks. Does not own time: the caller limits it.
 
