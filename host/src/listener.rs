@@ -33,8 +33,14 @@ use filters::{Arrival, Facts};
 const REST: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the worker drains, and then those that the kernel had accepted before:
-/// a connection that is in the queue when its socket is closed would be reset.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<Listener>, socket: TcpListener) {
+/// a connection that is in the queue when its socket is closed would be reset. The worker is not idle
+/// before the queue was emptied, for which `_tracked` stands.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    listener: Arc<Listener>,
+    socket: TcpListener,
+    _tracked: Tracked,
+) {
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -42,8 +48,6 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<Listener>, socket: 
             return;
         }
     };
-    // The worker is not idle before the queue was emptied.
-    let _tracked = worker.track();
     let mut drained = std::pin::pin!(worker.drain().started());
     loop {
         let accepted = tokio::select! {
@@ -87,8 +91,11 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
         enter(worker, listener, arrival);
         return;
     }
+    // Here and not in the task: between the end of the queue and the task's first turn the worker would
+    // seem to be idle.
+    let tracked = worker.track();
     let (worker, listener) = (Rc::clone(worker), Arc::clone(listener));
-    tokio::task::spawn_local(inspected(worker, listener, arrival));
+    tokio::task::spawn_local(inspected(worker, listener, arrival, tracked));
 }
 
 /// An address of IPv4 as one, also where it came through a socket of IPv6.
@@ -103,8 +110,12 @@ const fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 /// Lets listener filters look at a connection before it comes in.
-async fn inspected(worker: Rc<Worker>, mut listener: Arc<Listener>, mut arrival: Arrival) {
-    let _tracked = worker.track();
+async fn inspected(
+    worker: Rc<Worker>,
+    mut listener: Arc<Listener>,
+    mut arrival: Arrival,
+    _tracked: Tracked,
+) {
     if !filters::inspect(&worker, &listener, &mut arrival).await {
         return;
     }

@@ -450,11 +450,10 @@ async fn work(
         match command {
             Some(Command::Serve) => {
                 for (listener, socket) in sockets.take().into_iter().flatten() {
-                    tokio::task::spawn_local(listener::accept(
-                        Rc::clone(&worker),
-                        listener,
-                        socket,
-                    ));
+                    // Before the task's first turn: a drain may be the next command.
+                    let tracked = worker.track();
+                    let accept = listener::accept(Rc::clone(&worker), listener, socket, tracked);
+                    tokio::task::spawn_local(accept);
                 }
             }
             Some(Command::Drain) => {
