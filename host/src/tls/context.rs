@@ -124,6 +124,11 @@ impl Contexts {
         if !wrong.is_empty() && wrong == state.wrong {
             return;
         }
+        match (state.wrong.is_empty(), wrong.is_empty()) {
+            (true, false) => self.stale.inc(),
+            (false, true) => self.stale.dec(),
+            _ => {}
+        }
         for problem in &wrong {
             tracing::warn!(target: "tls", "read the certificates of {owner} anew: {problem}; what was there before stays in use");
         }
@@ -132,11 +137,6 @@ impl Contexts {
             tracing::info!(target: "tls", "read the certificates of {owner} anew");
         } else {
             self.failures.inc();
-        }
-        match (state.wrong.is_empty(), wrong.is_empty()) {
-            (true, false) => self.stale.inc(),
-            (false, true) => self.stale.dec(),
-            _ => {}
         }
         state.wrong = wrong;
     }
