@@ -169,7 +169,11 @@ fn start(upstream: u16) -> SocketAddr {
             drain_time: Duration::ZERO,
         };
         let ready = |admin: &nuncio::admin::Admin| {
-            let listener = *admin.listeners().first().expect("there is one");
+            let listener = *admin
+                .listeners()
+                .first()
+                .and_then(|of| of.first())
+                .expect("there is one");
             sender.send(listener).expect("somebody waits");
         };
         server::run(built, &options, ready).expect("it runs");
