@@ -405,8 +405,7 @@ impl ClientCertVerifier for OfClients {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.trust.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, known)
+        verify_tls12_signature(message, cert, dss, self.trust.algorithms())
     }
 
     fn verify_tls13_signature(
@@ -415,14 +414,10 @@ impl ClientCertVerifier for OfClients {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.trust.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, known)
+        verify_tls13_signature(message, cert, dss, self.trust.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let provider = &self.trust.provider;
-        provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.trust.algorithms().supported_schemes()
     }
 }

@@ -39,25 +39,7 @@ pub(super) fn is_known(message: &str, field: &str) -> bool {
 
 /// Message, field, the feature that it belongs to, what to do instead.
 const FEATURES: &[(&str, &str, &str, &str)] = &[
-    (
-        "listener.v3.FilterChain",
-        "filter_chain_match",
-        "several filter chains",
-        "",
-    ),
-    (
-        "listener.v3.Listener",
-        "default_filter_chain",
-        "several filter chains",
-        "",
-    ),
     ("listener.v3.Listener", "udp_listener_config", "HTTP/3", ""),
-    (
-        "cluster.v3.Cluster",
-        "outlier_detection",
-        "outlier detection",
-        "",
-    ),
     (
         "cluster.v3.Cluster",
         "hosts",
@@ -81,20 +63,6 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "HttpConnectionManager",
         "scoped_routes",
         "scoped routes",
-        "",
-    ),
-    ("HttpConnectionManager", "upgrade_configs", "upgrades", ""),
-    ("route.v3.RouteAction", "retry_policy", "retries", ""),
-    (
-        "route.v3.RouteAction",
-        "request_mirror_policies",
-        "mirroring",
-        "",
-    ),
-    (
-        "route.v3.RouteAction",
-        "hash_policy",
-        "consistent hashing",
         "",
     ),
     (
