@@ -17,9 +17,11 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -30,10 +32,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PROXY_CPU, LOAD_CPU = "0", "1"
-PORTS = {"UPSTREAM": 19080, "HTTP": 19081, "ADMIN": 19082, "UPSTREAM_H2": 19083, "UPSTREAM_WS": 19084}
+PORTS = {"UPSTREAM": 19080, "HTTP": 19081, "ADMIN": 19082, "UPSTREAM_H2": 19083, "UPSTREAM_WS": 19084,
+         "UPSTREAM_TLS": 19085}
 TICKS = os.sysconf("SC_CLK_TCK")
 GUEST = ROOT / "target/guests/wasm32-wasip2/release/guest_bench.wasm"
 WEBSOCKETS = ROOT / "target/release/websockets"
+CONNECTIONS = ROOT / "target/release/connections"
+# How many of the load tool's connections do nothing in the scenarios about idle ones.
+IDLE = 5000
+# Where this run's certificate is.
+CERTIFICATE = {}
 
 LOG = """
           access_log:
@@ -69,6 +77,23 @@ HTTP2 = """
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config: {http2_protocol_options: {}}"""
+TLS = """
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_certificates:
+            - certificate_chain: {filename: @CERTS@/bench.pem}
+              private_key: {filename: @CERTS@/bench.key}"""
+UPSTREAM_TLS = """
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: bench.test
+        common_tls_context:
+          validation_context: {trusted_ca: {filename: @CERTS@/bench.pem}}"""
 UPGRADES = """
           upgrade_configs: [{upgrade_type: websocket}]"""
 ROUTES = "".join(f"""
@@ -88,6 +113,17 @@ SCENARIOS = {
     "websocket": ("/ws", "websockets", {"nuncio": "websocket", "envoy": "websocket", "nginx": "websocket"}),
     # The last of 10 000 prefixes.
     "routes": ("/r/09999/small", "wrk", {"nuncio": "plain", "nuncio+routes": "routes", "envoy": "routes"}),
+    # TLS 1.3 on connections that stay.
+    "tls": ("/small", "wrk", {"nuncio": "tls", "envoy": "tls", "nginx": "tls"}),
+    "tls10k": ("/10k", "wrk", {"nuncio": "tls", "envoy": "tls", "nginx": "tls"}),
+    # TLS to the upstream, plain to the client.
+    "upstreamtls": ("/small", "wrk", {"nuncio": "upstreamtls", "envoy": "upstreamtls", "nginx": "upstreamtls"}),
+    # A connection, a handshake of TLS 1.3, a request, the end. The figure is for all of it.
+    "handshake": ("/small", "full", {"nuncio": "tls", "envoy": "tls", "nginx": "tls"}),
+    "resumed": ("/small", "resumed", {"nuncio": "tls", "envoy": "tls", "nginx": "tls"}),
+    # Resident memory for each of many connections that had one request.
+    "idle": ("/small", "plain", {"nuncio": "plain", "envoy": "plain", "nginx": "plain+many"}),
+    "idletls": ("/small", "tls", {"nuncio": "tls", "envoy": "tls", "nginx": "tls+many"}),
 }
 # What a variant puts into the configuration, in place of nothing.
 VARIANTS = {
@@ -98,16 +134,32 @@ VARIANTS = {
     "grpc": {"CLUSTER": HTTP2, "UPSTREAM": PORTS["UPSTREAM_H2"]},
     "websocket": {"MANAGER": UPGRADES, "UPSTREAM": PORTS["UPSTREAM_WS"]},
     "routes": {"ROUTES": ROUTES},
+    "plain+many": {"WORKER_CONNECTIONS": IDLE + 512},
+    "tls": {"CHAIN": TLS},
+    "tls+many": {"WORKER_CONNECTIONS": IDLE + 512},
+    "upstreamtls": {"CLUSTER": UPSTREAM_TLS, "UPSTREAM": PORTS["UPSTREAM_TLS"]},
 }
-NOTHING = {"MANAGER": "", "FILTERS": "", "CLUSTER": "", "ROUTES": ""}
+NOTHING = {"WORKER_CONNECTIONS": 1024, "MANAGER": "", "FILTERS": "", "CHAIN": "", "CLUSTER": "", "ROUTES": ""}
+# At most so much of another's CPU, and so many KiB of memory for an idle connection.
 MARKS = {"small": ("envoy", 0.40), "chain": ("envoy", 0.45)}
+IDLE_MARKS = {"idle": 8, "idletls": 16}
 
 
 def render(template, values):
     text = (HERE / template).read_text()
-    for key, value in {**PORTS, **NOTHING, **values}.items():
+    # Twice, because what a variant puts in has places of its own.
+    for key, value in [*{**PORTS, **NOTHING, **values}.items()] * 2:
         text = text.replace(f"@{key}@", str(value))
     return text
+
+
+def certificate(folder):
+    """A certificate that vouches for itself, with its key, for all that speak TLS here."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+               "-days", "2", "-subj", "/CN=bench.test", "-addext", "subjectAltName=DNS:bench.test",
+               "-keyout", folder / "bench.key", "-out", folder / "bench.pem"]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "bench.pem"
 
 
 def wait_for(port, process, deadline=20.0):
@@ -120,8 +172,13 @@ def wait_for(port, process, deadline=20.0):
     raise RuntimeError(f"nothing listens on port {port}")
 
 
-def get(path, port=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port or PORTS["HTTP"], timeout=5)
+def get(path, secured=False):
+    if secured:
+        context = ssl.create_default_context(cafile=CERTIFICATE["file"])
+        context.check_hostname = False
+        connection = http.client.HTTPSConnection("127.0.0.1", PORTS["HTTP"], timeout=5, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", PORTS["HTTP"], timeout=5)
     connection.request("GET", path, headers={"user-agent": "bench/1"})
     response = connection.getresponse()
     body = response.read()
@@ -140,7 +197,7 @@ def answers(variant):
         command = [WEBSOCKETS, "load", str(PORTS["HTTP"]), "1", "0"]
         return subprocess.run(command, capture_output=True).returncode == 0
     with contextlib.suppress(OSError, http.client.HTTPException):
-        return get("/small")[0].status == 200
+        return get("/small", secured=variant.startswith("tls"))[0].status == 200
     return False
 
 
@@ -176,11 +233,11 @@ class Proxy:
     def __init__(self, name, variant, folder):
         self.name, self.variant = name, variant
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
-        values = {"DIR": folder, **VARIANTS[variant]}
+        values = {"DIR": folder, "CERTS": folder.parent, **VARIANTS[variant]}
         kind = name.split("+")[0]
         if kind == "nginx":
             config = folder / "nginx.conf"
-            config.write_text(render(f"nginx-{variant}.conf", values))
+            config.write_text(render(f"nginx-{variant.split('+')[0]}.conf", values))
             command = ["nginx", "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]
         else:
             config = folder / "envoy.yaml"
@@ -212,20 +269,26 @@ class Proxy:
         self.log.close()
 
 
-def load(tool, path, seconds):
+def load(tool, path, seconds, secured):
     """Requests answered, requests a second, errors."""
-    url = f"http://127.0.0.1:{PORTS['HTTP']}{path}"
+    url = f"{'https' if secured else 'http'}://127.0.0.1:{PORTS['HTTP']}{path}"
     h2load = ["h2load", "-t1", "-c8", "-m16", f"-D{seconds}", "-H", "user-agent: bench/1"]
     command = {
         "wrk": ["wrk", "-t1", "-c32", f"-d{seconds}s", "-H", "user-agent: bench/1", "-H", "accept: */*", url],
         "h2load": [*h2load, url],
         "grpc": [*h2load, "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(HERE / "message"), url],
         "websockets": [WEBSOCKETS, "load", str(PORTS["HTTP"]), "32", str(seconds)],
+        "full": [CONNECTIONS, "handshakes", str(PORTS["HTTP"]), "16", str(seconds), "full"],
+        "resumed": [CONNECTIONS, "handshakes", str(PORTS["HTTP"]), "16", str(seconds), "resumed"],
     }[tool]
     out = subprocess.run(["taskset", "-c", LOAD_CPU, *command], capture_output=True, text=True,
                          timeout=seconds * 4 + 20, check=True).stdout
     if tool == "websockets":
         requests, bad = (int(count) for count in out.split())
+    elif tool in ("full", "resumed"):
+        requests, resumed, bad = (int(count) for count in out.split())
+        # Each client's first has nothing to resume.
+        bad += resumed if tool == "full" else max(0, requests - resumed - 16)
     elif tool == "wrk":
         requests = int(re.search(r"(\d+) requests in", out)[1])
         bad = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", out))
@@ -248,9 +311,10 @@ def measure(name, variant, scenario, seconds, folder):
             assert b"/seen|bench/1" in seen, seen
         time.sleep(0.3)
         rest = resident_kib(proxy.process.pid)
-        load(tool, path, 1)
+        secured = variant.startswith("tls")
+        load(tool, path, 1, secured)
         before = cpu_seconds(proxy.process.pid)
-        requests, bad = load(tool, path, seconds)
+        requests, bad = load(tool, path, seconds, secured)
         after = cpu_seconds(proxy.process.pid)
         micro = [(b - a) / requests * 1e6 for a, b in zip(before, after)]
         return {"us": sum(micro), "user_us": micro[0], "system_us": micro[1], "rps": requests / seconds,
@@ -260,9 +324,41 @@ def measure(name, variant, scenario, seconds, folder):
         proxy.stop()
 
 
+def measure_idle(name, variant, scenario, folder):
+    """KiB of resident memory for each connection that is open and has had its request."""
+    _, kind, _ = SCENARIOS[scenario]
+    proxy = Proxy(name, variant, folder)
+    try:
+        proxy.first_answer()
+        time.sleep(0.3)
+        rest = resident_kib(proxy.process.pid)
+        command = ["taskset", "-c", LOAD_CPU, CONNECTIONS, "idle", str(PORTS["HTTP"]), str(IDLE), kind]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tool:
+            assert tool.stdout.readline().strip() == str(IDLE), f"{name} does not keep {IDLE} connections"
+            time.sleep(1)
+            loaded = resident_kib(proxy.process.pid)
+        return {"kib": (loaded - rest) / IDLE, "rest_mib": rest / 1024}
+    finally:
+        proxy.stop()
+
+
+def idle_table(scenario, contenders):
+    print(f"  {'':14} {'KiB/connection':>14} {'rest MiB':>8}")
+    median = {name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+              for name, runs in contenders.items()}
+    for name, row in median.items():
+        print(f"  {name:14} {row['kib']:14.1f} {row['rest_mib']:8.1f}")
+    if "nuncio" in median:
+        verdict = "reached" if median["nuncio"]["kib"] <= IDLE_MARKS[scenario] else "MISSED"
+        print(f"  mark: at most {IDLE_MARKS[scenario]} KiB: {median['nuncio']['kib']:.1f}, {verdict}")
+
+
 def table(results):
     for scenario, contenders in results.items():
         print(f"\n{scenario}")
+        if scenario in IDLE_MARKS:
+            idle_table(scenario, contenders)
+            continue
         print(f"  {'':14} {'CPU us/req':>10} {'user':>7} {'system':>7} {'req/s':>8} {'errors':>6} "
               f"{'rest MiB':>8} {'first ms':>8} {'ratio':>6}")
         median = {name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
@@ -299,8 +395,11 @@ def main():
     # nginx's worker runs as another user.
     folder.chmod(0o755)
     (folder / "upstream").mkdir()
+    CERTIFICATE["file"] = certificate(folder)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     config = folder / "upstream/nginx.conf"
-    config.write_text(render("upstream.conf", {"DIR": folder / "upstream"}))
+    config.write_text(render("upstream.conf", {"DIR": folder / "upstream", "CERTS": folder}))
     (folder / "upstream/10k").write_bytes(b"x" * 10240)
     (folder / "upstream/message").write_bytes((HERE / "message").read_bytes())
     echo = subprocess.Popen(["taskset", "-c", LOAD_CPU, WEBSOCKETS, "serve", str(PORTS["UPSTREAM_WS"])])
@@ -315,9 +414,14 @@ def main():
                 for name, variant in SCENARIOS[scenario][2].items():
                     if name not in wanted:
                         continue
-                    run = measure(name, variant, scenario, arguments.seconds, folder)
+                    if scenario in IDLE_MARKS:
+                        run = measure_idle(name, variant, scenario, folder)
+                        figure = f"{run['kib']:7.1f} KiB/connection"
+                    else:
+                        run = measure(name, variant, scenario, arguments.seconds, folder)
+                        figure = f"{run['us']:7.2f} us/req"
                     results.setdefault(scenario, {}).setdefault(name, []).append(run)
-                    print(f"round {round_ + 1} {scenario:9} {name:14} {run['us']:7.2f} us/req", file=sys.stderr)
+                    print(f"round {round_ + 1} {scenario:11} {name:14} {figure}", file=sys.stderr)
         table(results)
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))
