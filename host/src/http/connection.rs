@@ -58,7 +58,9 @@ pub(crate) async fn serve(
         Some(Codec::Http2) => {
             http.downstream_cx_http2_total.inc();
             http.downstream_cx_http2_active.inc();
-            http2::serve(&worker, &listener, socket, buf, &connection, old_at).await;
+            let served = http2::serve(&worker, &listener, socket, buf, &connection, old_at);
+            // Apart, so that the task of an HTTP/1 connection is not as large.
+            Box::pin(served).await;
             http.downstream_cx_http2_active.dec();
         }
         Some(Codec::Http1 | Codec::Auto) => {
@@ -145,7 +147,8 @@ async fn sniff(
     }
 }
 
-/// An HTTP/1 connection. While it is idle it holds neither buffers nor a desk.
+/// An HTTP/1 connection. While it is idle it holds neither buffers nor a desk, nor what a request is
+/// served with.
 struct Http1<'a> {
     worker: &'a Rc<Worker>,
     listener: &'a HttpListener,
@@ -203,7 +206,8 @@ impl Http1<'_> {
                 Next::Request(head) => Ok(head),
                 Next::Refused(error) => Err(error),
             };
-            let ended = self.request(socket, head).await;
+            // What a request needs while it is served is much, and an idle connection does not keep it.
+            let ended = Box::pin(self.request(socket, head)).await;
             if ended != Ended::Reusable {
                 return ended;
             }
@@ -409,7 +413,8 @@ async fn close(socket: &mut Socket, ended: Ended, listener: &HttpListener, timer
     let deadline = after(clock::now(), listener.manager.delayed_close_timeout);
     let Some(deadline) = deadline else { return };
     let mut dropped = 0;
-    let mut room = [0; 4096];
+    // Not in the connection's task, which would be larger for it all of its life.
+    let mut room = vec![0; 4096];
     while dropped < LINGER_BYTES {
         match timer.limit(Some(deadline), socket.read(&mut room)).await {
             Some(Ok(read @ 1..)) => dropped += read,

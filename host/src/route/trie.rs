@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// A node that no key ends at.
 const NONE: u32 = u32::MAX;
+/// So many children are told apart within their parent.
+const NEAR: usize = 16;
 
 /// Keys, each with a number.
 #[derive(Debug, Default)]
@@ -20,14 +22,18 @@ pub(super) struct Trie {
     labels: Box<[u8]>,
 }
 
+/// Half a cache line, which is most of what a step along a text touches.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     /// Bytes that follow the one that led here, in `labels`.
     label: u32,
-    label_length: u32,
+    label_length: u16,
+    child_count: u16,
     children: u32,
-    child_count: u32,
     value: u32,
+    /// The bytes that lead to the children, where there are no more than [`NEAR`]; the first again in
+    /// the places that are left.
+    near: [u8; NEAR],
 }
 
 impl Trie {
@@ -44,11 +50,14 @@ impl Trie {
         while let Some((index, range, depth)) = open.pop_front() {
             let mut range: Range<usize> = range;
             let group = keys.get(range.clone()).unwrap_or_default();
-            let shared = shared(group, depth);
+            let mut shared = shared(group, depth);
+            // The rest of one that is longer is the label of an only child.
+            shared = shared.get(..usize::from(u16::MAX)).unwrap_or(shared);
+            let children = nodes.len();
             let mut node = Node {
                 label: size(labels.len()),
-                label_length: size(shared.len()),
-                children: size(nodes.len()),
+                label_length: u16::try_from(shared.len()).unwrap_or(u16::MAX),
+                children: size(children),
                 ..Node::EMPTY
             };
             labels.extend_from_slice(shared);
@@ -69,6 +78,11 @@ impl Trie {
                 firsts.push(*first);
                 node.child_count += 1;
                 range.start += count;
+            }
+            let leading = firsts.get(children..).unwrap_or_default();
+            node.near = [leading.first().copied().unwrap_or_default(); NEAR];
+            for (near, first) in node.near.iter_mut().zip(leading) {
+                *near = *first;
             }
             if let Some(slot) = nodes.get_mut(index) {
                 *slot = node;
@@ -97,27 +111,45 @@ impl Trie {
         let mut index = 0;
         while let Some(node) = self.nodes.get(index) {
             let start = node.label as usize;
-            let label = self.labels.get(start..start + node.label_length as usize);
+            let label = self
+                .labels
+                .get(start..start + usize::from(node.label_length));
             for byte in label.unwrap_or_default() {
                 if text.next() != Some(*byte) {
                     return;
                 }
             }
-            at += node.label_length as usize;
+            at += usize::from(node.label_length);
             if node.value != NONE {
                 found(at, node.value);
             }
             let Some(byte) = text.next() else {
                 return;
             };
-            let start = node.children as usize;
-            let firsts = self.firsts.get(start..start + node.child_count as usize);
-            let Some(child) = memchr::memchr(byte, firsts.unwrap_or_default()) else {
+            let Some(child) = self.child(node, byte) else {
                 return;
             };
             at += 1;
-            index = start + child;
+            index = child;
         }
+    }
+}
+
+impl Trie {
+    /// The child that `byte` leads to.
+    #[inline]
+    fn child(&self, node: &Node, byte: u8) -> Option<usize> {
+        let start = node.children as usize;
+        let count = usize::from(node.child_count);
+        if count > NEAR {
+            let firsts = self.firsts.get(start..start + count);
+            return Some(start + memchr::memchr(byte, firsts.unwrap_or_default())?);
+        }
+        // The lowest byte that is `byte` becomes the lowest with its upper bit set, and all at once.
+        const ONES: u128 = u128::from_le_bytes([1; NEAR]);
+        let differs = u128::from_le_bytes(node.near) ^ (ONES * u128::from(byte));
+        let equal = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+        (equal != 0 && count > 0).then(|| start + (equal.trailing_zeros() / 8) as usize)
     }
 }
 
@@ -125,9 +157,10 @@ impl Node {
     const EMPTY: Self = Self {
         label: 0,
         label_length: 0,
-        children: 0,
         child_count: 0,
+        children: 0,
         value: NONE,
+        near: [0; NEAR],
     };
 }
 
@@ -183,6 +216,26 @@ mod tests {
         assert_eq!(found(&trie, b"/ap"), [(0, 0), (1, 1)]);
         assert_eq!(found(&trie, b"x"), [(0, 0)]);
         assert_eq!(found(&Trie::new(&[]), b"x"), []);
+    }
+
+    #[test]
+    fn a_node_may_have_any_number_of_children_and_a_label_of_any_length() {
+        for count in [1, NEAR, NEAR + 1, 256] {
+            let keys: BTreeMap<_, _> = (0..count)
+                .map(|n| (vec![b'/', n as u8], n as u32))
+                .collect();
+            let trie = trie(&keys);
+            for n in 0..=255 {
+                let expected: &[_] = if n < count { &[(2, n as u32)] } else { &[] };
+                assert_eq!(found(&trie, &[b'/', n as u8]), expected, "{n} of {count}");
+            }
+        }
+        let long = "x".repeat(usize::from(u16::MAX) * 2 + 5);
+        let keys = [(long.clone().into_bytes(), 1), (b"xx".to_vec(), 0)];
+        let trie = trie(&keys.into());
+        let text = format!("{long}y");
+        assert_eq!(found(&trie, text.as_bytes()), [(2, 0), (long.len(), 1)]);
+        assert_eq!(found(&trie, &text.as_bytes()[1..]), [(2, 0)]);
     }
 
     proptest! {

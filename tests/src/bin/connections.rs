@@ -53,12 +53,10 @@ fn main() -> ExitCode {
                 let time = Duration::from_secs(seconds.parse().unwrap());
                 handshakes(address(port), clients.parse().unwrap(), time, kind).await
             }
-            ["idle", port, count, kind] => {
-                idle(address(port), count.parse().unwrap(), kind).await
+            ["idle", port, count, kind] => idle(address(port), count.parse().unwrap(), kind).await,
+            _ => {
+                panic!("handshakes PORT CLIENTS SECONDS full|resumed, or idle PORT COUNT plain|tls")
             }
-            _ => panic!(
-                "handshakes PORT CLIENTS SECONDS full|resumed, or idle PORT COUNT plain|tls"
-            ),
         }
     };
     runtime.block_on(local.run_until(work))
@@ -79,7 +77,10 @@ fn session(resumes: bool) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-async fn secured(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+async fn secured(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let name = Client::asks("bench.test").name();
