@@ -59,6 +59,11 @@ const BUILT_IN: &[Filter] = &[
         package: "nuncio-filter-grpc-web",
     },
     Filter {
+        name: "GRPC_HTTP1_BRIDGE",
+        folder: "filters/grpc_http1_bridge",
+        package: "nuncio-filter-grpc-http1-bridge",
+    },
+    Filter {
         name: "GRPC_STATS",
         folder: "filters/grpc_stats",
         package: "nuncio-filter-grpc-stats",

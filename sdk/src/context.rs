@@ -311,6 +311,13 @@ impl ResponseTrailers<'_> {
         Fields::at(Block::ResponseHeaders)
     }
 
+    /// The response's headers, to be changed; which only a body that is buffered allows.
+    #[inline]
+    #[must_use]
+    pub const fn response_mut(&mut self) -> FieldsMut<'_> {
+        FieldsMut::at(Block::ResponseHeaders)
+    }
+
     /// The response's trailers.
     #[inline]
     #[must_use]

@@ -72,6 +72,11 @@ impl Exchange<'_> {
         Current.count(name, n);
     }
 
+    /// Sets a response flag (`%RESPONSE_FLAGS%`), by Envoy's short name, such as `DI`.
+    pub fn set_response_flag(&mut self, short_name: &str) {
+        Current.set_response_flag(short_name);
+    }
+
     /// Says what this filter wants of the current stream from the next hook on, in place of what its
     /// configuration said: less, because the stream is none of its business, or more. How a body comes
     /// is settled once its headers have gone on.

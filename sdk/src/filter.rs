@@ -66,6 +66,17 @@ pub trait Filter: Sized + 'static {
         Ok(Flow::Next)
     }
 
+    /// The wait that a hook has asked for ([`Flow::Wait`]) is over. Everything is as in
+    /// [`on_request_headers`](Self::on_request_headers), and the same may be answered. Called whether or not [`interest`](Self::interest)
+    /// names it.
+    ///
+    /// # Errors
+    /// See [`Filter`].
+    fn on_resume(&self, stream: &mut Self::Stream, cx: &mut RequestHeaders<'_>) -> Result<Flow> {
+        let _ = (stream, cx);
+        Ok(Flow::Next)
+    }
+
     /// A chunk of the request's body, or all of it: see [`BodyMode`].
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a hook answers: go on, answer now, or send upstream.
+//! What a hook answers: go on, answer now, send upstream, or wait.
 
 use std::time::Duration;
 
@@ -10,9 +10,13 @@ pub enum Flow {
     Next,
     /// Answer now. In the request's hooks and in `on_response_headers`.
     Reply(Box<LocalReply>),
-    /// Send the request upstream. Only from `on_request_headers`, and then the filters behind this
-    /// one do not see the request; elsewhere it is a failure of the filter.
+    /// Send the request upstream. Only from `on_request_headers` and `on_resume`, and then the filters
+    /// behind this one do not see the request; elsewhere it is a failure of the filter.
     Forward(Upstream),
+    /// Stop here for that long, to the millisecond; then
+    /// [`on_resume`](crate::Filter::on_resume) is called. Only from it and from `on_request_headers`;
+    /// elsewhere it is a failure of the filter.
+    Wait(Duration),
 }
 
 impl From<LocalReply> for Flow {

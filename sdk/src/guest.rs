@@ -46,6 +46,14 @@ impl<C: Component> Guest for C {
     }
 
     #[inline]
+    fn on_resume(of: u32, s: u32, end_of_stream: bool) -> types::Flow {
+        answer(
+            s,
+            C::with(|instance| instance.on_resume(of, s, end_of_stream)),
+        )
+    }
+
+    #[inline]
     fn on_request_body(of: u32, s: u32, chunk: Vec<u8>, end_of_stream: bool) -> types::Flow {
         answer(
             s,
@@ -140,6 +148,10 @@ fn answer(kept: u32, step: Step) -> types::Flow {
         Ok(Flow::Reply(reply)) => {
             answer::reply(&(*reply).into());
             types::Flow::Reply
+        }
+        Ok(Flow::Wait(time)) => {
+            answer::wait(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            types::Flow::Wait
         }
         Err(error) => {
             answer::fail(&error.to_string());

@@ -93,6 +93,7 @@ pub(crate) trait Host {
     fn replace_body(&self, body: &[u8]) -> Result<(), HostError>;
     fn clear(&self, at: Block) -> Result<(), HostError>;
     fn add_body(&self, body: &[u8]) -> Result<(), HostError>;
+    fn set_response_flag(&self, short_name: &str);
     fn set_interest(&self, interest: Interest);
     fn route(&self) -> Option<RouteKind>;
     fn clear_route_cache(&self) -> Result<(), HostError>;

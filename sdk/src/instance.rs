@@ -78,6 +78,13 @@ impl<F: Filter> Instance<F> {
     }
 
     #[inline]
+    pub(crate) fn on_resume(&self, of: u32, s: u32, end_of_stream: bool) -> Step {
+        self.step(of, s, |filter, stream| {
+            filter.on_resume(stream, &mut RequestHeaders::new(end_of_stream))
+        })
+    }
+
+    #[inline]
     pub(crate) fn on_request_body(&self, of: u32, s: u32, chunk: Vec<u8>, end: bool) -> Step {
         self.step(of, s, |filter, stream| {
             filter.on_request_body(stream, &mut RequestBody::new(chunk, end))

@@ -25,6 +25,8 @@ mod filters;
 mod frames;
 #[path = "compare/framing.rs"]
 mod framing;
+#[path = "compare/grpc_bridge.rs"]
+mod grpc_bridge;
 #[path = "compare/grpc_web.rs"]
 mod grpc_web;
 #[path = "compare/hcm.rs"]
@@ -124,6 +126,7 @@ fn main() -> ExitCode {
         per_route::group(),
         cors::group(),
         grpc_web::group(),
+        grpc_bridge::group(),
         filters::group(),
         balance::group(),
         upgrades::group(),

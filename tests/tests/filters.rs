@@ -17,3 +17,5 @@ mod isolation;
 mod loading;
 #[path = "filters/per_route.rs"]
 mod per_route;
+#[path = "filters/waits.rs"]
+mod waits;

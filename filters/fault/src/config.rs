@@ -1,6 +1,6 @@
-//! `envoy.extensions.filters.http.fault.v3.HTTPFault`, of which aborts are there.
+//! `envoy.extensions.filters.http.fault.v3.HTTPFault`, of which delays and aborts are there.
 
-use nuncio_filter_config::{Fraction, HeaderMatcher, UInt32};
+use nuncio_filter_config::{Duration, Fraction, HeaderMatcher, UInt32};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -11,12 +11,31 @@ pub struct Config {
     /// The type URL, if the proxy hands it over.
     #[serde(rename = "@type")]
     _type: Option<String>,
+    /// Requests that are held up.
+    pub delay: Option<Delay>,
     /// Requests that are answered with an error.
     pub abort: Option<Abort>,
     /// The cluster whose requests this is about; all where it is empty.
     pub upstream_cluster: String,
     /// What a request must have.
     pub headers: Vec<HeaderMatcher>,
+    /// The nodes that it has to come from; any where there are none.
+    pub downstream_nodes: Vec<String>,
+    /// Whether nothing is counted by the service that a request comes from.
+    pub disable_downstream_cluster_stats: bool,
+}
+
+/// `FaultDelay`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delay {
+    /// For so long.
+    pub fixed_delay: Option<Duration>,
+    /// The request says how long.
+    pub header_delay: Option<IgnoredAny>,
+    /// How many requests; none where it is absent.
+    #[serde(default)]
+    pub percentage: Fraction,
 }
 
 /// `FaultAbort`.

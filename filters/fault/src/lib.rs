@@ -1,10 +1,12 @@
-//! `envoy.filters.http.fault`: answers some requests with an error, to see what comes of it.
-//!
-//! Aborts alone: a delay needs a timer, which filters do not have.
+//! `envoy.filters.http.fault`: holds some requests up or answers them with an error, to see what comes
+//! of it.
 
 mod config;
 #[cfg(test)]
 mod tests;
+
+use std::str::FromStr;
+use std::time::Duration;
 
 use nuncio_filter_config::{Fraction, HeaderMatch, Sampler};
 use nuncio_sdk::{
@@ -12,15 +14,54 @@ use nuncio_sdk::{
     Result, Setup,
 };
 
-pub use config::{Abort, Config};
+pub use config::{Abort, Config, Delay};
 
 /// The filter.
 #[derive(Debug)]
 pub struct Fault {
+    delay: Option<Wait>,
     abort: Option<Injection>,
+    concerned: Concerned,
+    delays: Count,
+    aborts: Count,
+    /// Which service a request comes from, where faults are counted by that.
+    service: Option<HeaderName>,
+}
+
+/// Which requests this is about.
+#[derive(Debug)]
+struct Concerned {
     cluster: Option<(Attribute, Vec<u8>)>,
     headers: Vec<HeaderMatch>,
-    injected: Counter,
+    /// The field that says which node a request comes from, and the nodes; all where there are none.
+    nodes: (HeaderName, Vec<Vec<u8>>),
+}
+
+/// A counter, and what its name is made of.
+#[derive(Debug)]
+struct Count {
+    counter: Counter,
+    prefix: String,
+    name: &'static str,
+}
+
+/// A delay: how long, and how often.
+#[derive(Debug)]
+struct Wait {
+    time: Time,
+    sampler: Sampler,
+}
+
+#[derive(Debug)]
+enum Time {
+    Fixed(Duration),
+    OfRequest {
+        /// The field that says how many milliseconds.
+        time: HeaderName,
+        percentage: HeaderName,
+        /// The larger share, which a request can only lower.
+        most: Fraction,
+    },
 }
 
 /// An abort: with what, and how often.
@@ -52,6 +93,70 @@ impl Filter for Fault {
     type Stream = ();
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
+        let prefix = format!("{}fault.", setup.stat_prefix());
+        // Envoy shows these too; they count what is not there.
+        for name in ["faults_overflow", "response_rl_injected"] {
+            setup.counter(&format!("{prefix}{name}"))?;
+        }
+        let service = "x-envoy-downstream-service-cluster";
+        let by_service = !config.disable_downstream_cluster_stats;
+        Ok(Self {
+            delay: config
+                .delay
+                .as_ref()
+                .map(|delay| Wait::look_up(delay, setup))
+                .transpose()?,
+            abort: config
+                .abort
+                .as_ref()
+                .map(|abort| Injection::look_up(abort, setup))
+                .transpose()?,
+            delays: Count::open(&prefix, "delays_injected", setup)?,
+            aborts: Count::open(&prefix, "aborts_injected", setup)?,
+            service: by_service.then(|| setup.header_name(service)).transpose()?,
+            concerned: Concerned::look_up(config, setup)?,
+        })
+    }
+
+    fn interest(&self) -> Interest {
+        let delays = self.delay.as_ref().is_some_and(|d| !d.sampler.never());
+        let aborts = self.abort.as_ref().is_some_and(|a| !a.sampler.never());
+        if delays || aborts {
+            Interest::new().request_headers()
+        } else {
+            Interest::new()
+        }
+    }
+
+    fn on_request_headers(&self, _: &mut (), cx: &mut RequestHeaders<'_>) -> Result<Flow> {
+        if !self.concerned.is(cx) {
+            return Ok(Flow::Next);
+        }
+        if let Some(time) = self.delay.as_ref().and_then(|delay| delay.time(cx)) {
+            self.delays.add(self.service, cx);
+            cx.set_response_flag("DI");
+            return Ok(Flow::Wait(time));
+        }
+        Ok(self.abort(cx))
+    }
+
+    fn on_resume(&self, _: &mut (), cx: &mut RequestHeaders<'_>) -> Result<Flow> {
+        Ok(self.abort(cx))
+    }
+}
+
+impl Fault {
+    fn abort(&self, cx: &RequestHeaders<'_>) -> Flow {
+        let Some(reply) = self.abort.as_ref().and_then(|abort| abort.reply(cx)) else {
+            return Flow::Next;
+        };
+        self.aborts.add(self.service, cx);
+        reply.into()
+    }
+}
+
+impl Concerned {
+    fn look_up(config: Config, setup: &mut Setup) -> Result<Self> {
         let cluster = match config.upstream_cluster.as_str() {
             "" => None,
             name => Some((
@@ -62,49 +167,90 @@ impl Filter for Fault {
         let headers = config.headers.into_iter();
         let headers: Result<Vec<HeaderMatch>> =
             headers.map(|matcher| matcher.look_up(setup)).collect();
-        let prefix = setup.stat_prefix();
-        let mut counter = |name| setup.counter(&format!("{prefix}fault.{name}"));
-        // Envoy shows these too; they count what needs timers.
-        for name in ["delays_injected", "faults_overflow", "response_rl_injected"] {
-            counter(name)?;
-        }
-        let injected = counter("aborts_injected")?;
+        let nodes = config.downstream_nodes.into_iter();
         Ok(Self {
-            abort: config
-                .abort
-                .map(|abort| Injection::look_up(&abort, setup))
-                .transpose()?,
             cluster,
             headers: headers?,
-            injected,
+            nodes: (
+                setup.header_name("x-envoy-downstream-service-node")?,
+                nodes.map(String::into_bytes).collect(),
+            ),
         })
     }
 
-    fn interest(&self) -> Interest {
-        match &self.abort {
-            Some(abort) if !abort.sampler.never() => Interest::new().request_headers(),
-            _ => Interest::new(),
-        }
-    }
-
-    fn on_request_headers(&self, _: &mut (), cx: &mut RequestHeaders<'_>) -> Result<Flow> {
-        let Some(abort) = &self.abort else {
-            return Ok(Flow::Next);
-        };
+    fn is(&self, cx: &RequestHeaders<'_>) -> bool {
         if let Some((attribute, name)) = &self.cluster
             && cx.attribute(*attribute).as_deref() != Some(name)
         {
-            return Ok(Flow::Next);
+            return false;
         }
         let request = cx.request();
-        if !self.headers.iter().all(|header| header.matches(&request)) {
-            return Ok(Flow::Next);
+        let (field, nodes) = &self.nodes;
+        if !nodes.is_empty()
+            && !request
+                .get(*field)
+                .is_some_and(|node| nodes.contains(&node))
+        {
+            return false;
         }
-        let Some(reply) = abort.reply(cx) else {
-            return Ok(Flow::Next);
+        self.headers.iter().all(|header| header.matches(&request))
+    }
+}
+
+impl Count {
+    fn open(prefix: &str, name: &'static str, setup: &mut Setup) -> Result<Self> {
+        Ok(Self {
+            counter: setup.counter(&format!("{prefix}{name}"))?,
+            prefix: prefix.to_owned(),
+            name,
+        })
+    }
+
+    /// Counts a fault, and once more for the service that the request comes from.
+    fn add(&self, service: Option<HeaderName>, cx: &RequestHeaders<'_>) {
+        self.counter.inc();
+        let service = service.and_then(|field| cx.request().get_str(field));
+        if let Some(service) = service.filter(|service| !service.is_empty()) {
+            cx.count(&format!("{}{service}.{}", self.prefix, self.name), 1);
+        }
+    }
+}
+
+impl Wait {
+    fn look_up(delay: &Delay, setup: &mut Setup) -> Result<Self> {
+        let time = match (&delay.fixed_delay, &delay.header_delay) {
+            (Some(time), None) if !time.0.is_zero() => Time::Fixed(time.0),
+            (None, Some(_)) => Time::OfRequest {
+                time: setup.header_name("x-envoy-fault-delay-request")?,
+                percentage: setup.header_name("x-envoy-fault-delay-request-percentage")?,
+                most: delay.percentage,
+            },
+            _ => {
+                return Err(Error::msg(
+                    "`delay` has one of `fixed_delay`, above 0, and `header_delay`",
+                ));
+            }
         };
-        self.injected.inc();
-        Ok(reply.into())
+        Ok(Self {
+            time,
+            sampler: Sampler::new(delay.percentage),
+        })
+    }
+
+    /// How long this request is to wait, where it is.
+    fn time(&self, cx: &RequestHeaders<'_>) -> Option<Duration> {
+        match self.time {
+            Time::Fixed(time) => self.sampler.sample().then_some(time),
+            Time::OfRequest {
+                time,
+                percentage,
+                most,
+            } => {
+                let asked = Duration::from_millis(number(cx, time)?);
+                let is_picked = self.sampler.sample_of(share(cx, percentage, most));
+                (is_picked && !asked.is_zero()).then_some(asked)
+            }
+        }
     }
 }
 
@@ -141,10 +287,8 @@ impl Injection {
             Status::Grpc(status) => (200, Some(*status)),
             Status::OfRequest(names) => {
                 let asked = names.asked(cx)?;
-                return self
-                    .sampler
-                    .sample_of(names.share(cx))
-                    .then(|| reply(asked));
+                let share = share(cx, names.percentage, names.most);
+                return self.sampler.sample_of(share).then(|| reply(asked));
             }
         };
         self.sampler.sample().then(|| reply((http, grpc)))
@@ -152,25 +296,22 @@ impl Injection {
 }
 
 impl Names {
-    fn number(&self, cx: &RequestHeaders<'_>, name: HeaderName) -> Option<u32> {
-        let value = cx.request().get_str(name)?;
-        value.parse().ok()
-    }
-
     fn asked(&self, cx: &RequestHeaders<'_>) -> Option<(u16, Option<u32>)> {
-        let http = self.number(cx, self.http);
-        if let Some(status @ 200..=599) = http {
-            return Some((u16::try_from(status).ok()?, None));
+        if let Some(status @ 200..=599) = number(cx, self.http) {
+            return Some((status, None));
         }
-        let grpc = self.number(cx, self.grpc)?;
-        Some((200, Some(grpc)))
+        Some((200, Some(number(cx, self.grpc)?)))
     }
+}
 
-    /// How many such requests, at most as many as the configuration says.
-    fn share(&self, cx: &RequestHeaders<'_>) -> Fraction {
-        let asked = self.number(cx, self.percentage);
-        asked.map_or(self.most, |asked| self.most.at_most(asked))
-    }
+/// The number that a request has in a field.
+fn number<T: FromStr>(cx: &RequestHeaders<'_>, name: HeaderName) -> Option<T> {
+    cx.request().get_str(name)?.parse().ok()
+}
+
+/// How many such requests, at most as many as the configuration says.
+fn share(cx: &RequestHeaders<'_>, name: HeaderName, most: Fraction) -> Fraction {
+    number(cx, name).map_or(most, |asked| most.at_most(asked))
 }
 
 fn reply((http, grpc): (u16, Option<u32>)) -> LocalReply {

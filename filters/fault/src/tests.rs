@@ -70,6 +70,87 @@ fn a_request_says_which() {
     }
 }
 
+/// How long a request is held up.
+fn held_up(filter: &Configured<Fault>, headers: &[(&str, &str)]) -> Option<Duration> {
+    let head = [&[(":method", "GET"), (":path", "/")], headers].concat();
+    let mut stream = filter.stream();
+    match stream.on_request_headers(&head, true).expect("no failure") {
+        Flow::Wait(time) => {
+            assert_eq!(stream.response_flags(), ["DI"]);
+            Some(time)
+        }
+        _ => {
+            assert!(stream.response_flags().is_empty());
+            None
+        }
+    }
+}
+
+#[test]
+fn requests_are_held_up_and_then_answered() {
+    let host = Host::new();
+    let mut document = json!({
+        "delay": { "fixed_delay": "0.25s", "percentage": { "numerator": 100 } },
+        "downstream_nodes": ["a", "b"],
+    });
+    let held = filter(&host, &document);
+    let node = "x-envoy-downstream-service-node";
+    let quarter = Some(Duration::from_millis(250));
+    assert_eq!(held_up(&held, &[(node, "b")]), quarter);
+    assert_eq!(held_up(&held, &[(node, "c")]), None);
+    assert_eq!(held_up(&held, &[]), None);
+    let mut stream = held.stream();
+    let head = [(":method", "GET"), (node, "a")];
+    assert!(matches!(
+        stream.on_request_headers(&head, true),
+        Ok(Flow::Wait(_))
+    ));
+    assert_eq!(stream.on_resume(true), Ok(Flow::Next));
+    document["abort"] = json!({ "http_status": 503, "percentage": { "numerator": 100 } });
+    let answered = filter(&host, &document);
+    let mut stream = answered.stream();
+    assert!(matches!(
+        stream.on_request_headers(&head, true),
+        Ok(Flow::Wait(_))
+    ));
+    assert!(matches!(stream.on_resume(true), Ok(Flow::Reply(_))));
+    assert_eq!(host.counter("http.test.fault.delays_injected"), Some(3));
+    assert_eq!(host.counter("http.test.fault.aborts_injected"), Some(1));
+}
+
+#[test]
+fn a_request_says_how_long() {
+    let delay = json!({ "header_delay": {}, "percentage": { "numerator": 100 } });
+    let filter = filter(&Host::new(), &json!({ "delay": delay }));
+    let time = "x-envoy-fault-delay-request";
+    let share = "x-envoy-fault-delay-request-percentage";
+    for (headers, expected) in [
+        (&[][..], None),
+        (&[(time, "40")], Some(40)),
+        (&[(time, "0")], None),
+        (&[(time, "no")], None),
+        (&[(time, "40"), (share, "0")], None),
+        (&[(time, "40"), (share, "200")], Some(40)),
+    ] {
+        let expected = expected.map(Duration::from_millis);
+        assert_eq!(held_up(&filter, headers), expected, "{headers:?}");
+    }
+}
+
+#[test]
+fn faults_are_counted_by_service() {
+    for (by_service, expected) in [(true, Some(1)), (false, None)] {
+        let host = Host::new();
+        let mut document = all("http_status", 500);
+        document["disable_downstream_cluster_stats"] = json!(!by_service);
+        let filter = filter(&host, &document);
+        let headers = [("x-envoy-downstream-service-cluster", "shop")];
+        assert_eq!(answered(&filter, &headers), Some((500, None)));
+        let counted = host.counter("http.test.fault.shop.aborts_injected");
+        assert_eq!(counted, expected);
+    }
+}
+
 #[test]
 fn only_some_requests_are_concerned() {
     let mut document = all("http_status", 500);
@@ -103,7 +184,10 @@ fn what_is_not_a_fault_is_refused() {
         json!({ "abort": {} }),
         json!({ "abort": { "http_status": 199 } }),
         json!({ "abort": { "http_status": 500, "grpc_status": 1 } }),
-        json!({ "delay": { "fixed_delay": "1s" } }),
+        json!({ "delay": {} }),
+        json!({ "delay": { "fixed_delay": "0s" } }),
+        json!({ "delay": { "fixed_delay": "1s", "header_delay": {} } }),
+        json!({ "response_rate_limit": { "fixed_limit": { "limit_kbps": 1 } } }),
         json!({ "headers": [{ "exact_match": "x" }] }),
     ] {
         assert!(

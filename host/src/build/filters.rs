@@ -80,7 +80,7 @@ impl Workshop<'_> {
                 ("router", filters::ROUTER, config_json::to_string(config))
             }
             HttpFilterConfig::LocalRateLimit(config) => {
-                self.warn_unlimited(config, place);
+                self.check_limit(config, place);
                 (
                     "local_ratelimit",
                     filters::LOCAL_RATELIMIT,
@@ -98,6 +98,11 @@ impl Workshop<'_> {
             HttpFilterConfig::GrpcWeb(config) => (
                 "grpc_web",
                 filters::GRPC_WEB,
+                config_json::to_string(config),
+            ),
+            HttpFilterConfig::GrpcHttp1Bridge(config) => (
+                "grpc_http1_bridge",
+                filters::GRPC_HTTP1_BRIDGE,
                 config_json::to_string(config),
             ),
             HttpFilterConfig::Buffer(config) => {
@@ -126,9 +131,14 @@ impl Workshop<'_> {
         self.slot(&component, spec, place)
     }
 
-    /// Envoy's default for both fractions is 0 %, which limits nothing and says nothing. And a filter
-    /// does not see runtime values.
-    pub(super) fn warn_unlimited(&mut self, written: &LocalRateLimit, place: Place<'_>) {
+    /// What of a rate limit is not there, and what is surely not meant: Envoy's default for both
+    /// fractions is 0 %, which limits nothing and says nothing. And a filter does not see runtime values.
+    pub(super) fn check_limit(&mut self, written: &LocalRateLimit, place: Place<'_>) {
+        if written.local_rate_limit_per_downstream_connection {
+            let field = "local_rate_limit_per_downstream_connection";
+            let message = format!("not supported by nuncio: field '{field}' with true");
+            self.diagnostics.error(place.field(field), message);
+        }
         for (field, fraction) in [
             ("filter_enabled", &written.filter_enabled),
             ("filter_enforced", &written.filter_enforced),

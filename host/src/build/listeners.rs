@@ -407,6 +407,7 @@ fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
             | HttpFilterConfig::HeaderMutation(_)
             | HttpFilterConfig::Cors(_)
             | HttpFilterConfig::GrpcWeb(_)
+            | HttpFilterConfig::GrpcHttp1Bridge(_)
             | HttpFilterConfig::Buffer(_)
             | HttpFilterConfig::Fault(_)
             | HttpFilterConfig::HeaderToMetadata(_)

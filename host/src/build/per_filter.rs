@@ -60,6 +60,7 @@ impl Kind {
         match written {
             HttpFilterConfig::Router(_)
             | HttpFilterConfig::GrpcWeb(_)
+            | HttpFilterConfig::GrpcHttp1Bridge(_)
             | HttpFilterConfig::GrpcStats(_) => Self::Nothing,
             HttpFilterConfig::LocalRateLimit(_) => Self::LocalRateLimit,
             HttpFilterConfig::HeaderMutation(_) => Self::HeaderMutation,
@@ -267,7 +268,7 @@ impl Workshop<'_> {
     fn read(&mut self, written: &PerFilterConfig, place: Place<'_>) -> Option<Override> {
         let (kind, document) = match written {
             PerFilterConfig::LocalRateLimit(config) => {
-                self.warn_unlimited(config, place);
+                self.check_limit(config, place);
                 (Kind::LocalRateLimit, config_json::to_string(config))
             }
             PerFilterConfig::HeaderMutation(config) => {

@@ -12,11 +12,11 @@ use crate::config::retry::{
 };
 use crate::config::route::{RouteAction, VirtualHost};
 use crate::config::scalar::Duration as WrittenDuration;
-use crate::route::RetryOn;
 use crate::route::spec::{
     AvoidSpec, HostTriesSpec, InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec,
     RedirectPredicateSpec, ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,
 };
+use crate::route::{RequestChanges, RetryOn};
 
 impl Workshop<'_> {
     /// The times of a route.
@@ -159,6 +159,9 @@ impl Workshop<'_> {
                 self.diagnostics.error(place.index(index), message);
                 continue;
             };
+            let mut changes = RequestChanges::default();
+            let here = place.index(index).field("request_headers_mutations");
+            self.head_changes(&policy.request_headers_mutations, here, &mut changes);
             let share = policy.runtime_fraction.as_ref();
             let values = &self.values;
             mirrors.push(MirrorSpec {
@@ -166,6 +169,7 @@ impl Workshop<'_> {
                 fraction: share.map(|share| fraction(share, values)),
                 host_rewrite_literal: policy.host_rewrite_literal.clone(),
                 shadow_suffix: !policy.disable_shadow_host_suffix_append,
+                changes,
             });
         }
         mirrors

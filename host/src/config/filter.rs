@@ -52,6 +52,9 @@ pub enum HttpFilterConfig {
     /// Lets gRPC-Web clients speak to gRPC servers.
     #[serde(rename = "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
     GrpcWeb(GrpcWeb),
+    /// Lets HTTP/1 clients call gRPC services.
+    #[serde(rename = "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config")]
+    GrpcHttp1Bridge(GrpcHttp1Bridge),
     /// Holds requests back until their bodies are there.
     #[serde(rename = "envoy.extensions.filters.http.buffer.v3.Buffer")]
     Buffer(Buffer),
@@ -83,6 +86,15 @@ pub struct Router {
 #[serde(rename = "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
 pub struct GrpcWeb {}
 
+/// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config")]
+pub struct GrpcHttp1Bridge {
+    /// Whether upstreams get no query parameters of bridged calls.
+    #[serde(default)]
+    pub ignore_query_parameters: bool,
+}
+
 /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
@@ -107,6 +119,9 @@ pub struct LocalRateLimit {
     /// Fields added to refusals; at most 10.
     #[serde(default)]
     pub response_headers_to_add: Vec<HeaderValueOption>,
+    /// Whether each connection has a bucket of its own; an error, as that is not there.
+    #[serde(default, skip_serializing)]
+    pub local_rate_limit_per_downstream_connection: bool,
     /// Whether a refused gRPC call gets `RESOURCE_EXHAUSTED` in place of `UNAVAILABLE`.
     #[serde(default)]
     pub rate_limited_as_resource_exhausted: bool,

@@ -105,6 +105,35 @@ pub enum HeaderMutationAction {
     Append(HeaderValueOption),
 }
 
+/// `envoy.config.common.mutation_rules.v3.HeaderMutation`, of the head of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.common.mutation_rules.v3.HeaderMutation")]
+pub struct HeadMutation {
+    /// The change.
+    #[serde(rename = "oneof:action")]
+    pub action: HeadMutationAction,
+}
+
+/// `HeaderMutation.action`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadMutationAction {
+    /// Remove all fields of that name.
+    Remove(String),
+    /// Add a field.
+    Append(HeaderValueOption),
+    /// Remove all fields whose names match.
+    RemoveOnMatch(RemoveOnMatch),
+}
+
+/// `envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch")]
+pub struct RemoveOnMatch {
+    /// What the name must be.
+    pub key_matcher: StringMatcher,
+}
+
 /// `envoy.config.route.v3.HeaderMatcher`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.route.v3.HeaderMatcher")]

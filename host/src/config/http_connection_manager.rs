@@ -6,9 +6,8 @@ use crate::config::access_log::AccessLog;
 use crate::config::address::CidrRange;
 use crate::config::client_address::OriginalIpDetection;
 use crate::config::filter::HttpFilter;
-use crate::config::header::HeaderValueOption;
+use crate::config::header::HeadMutation;
 use crate::config::local_reply::LocalReplyConfig;
-use crate::config::matcher::StringMatcher;
 use crate::config::protocol::{Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions};
 use crate::config::route::RouteConfiguration;
 use crate::config::scalar::Duration;
@@ -268,36 +267,7 @@ pub enum EarlyHeaderMutationConfig {
 #[serde(rename = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation")]
 pub struct EarlyHeaderMutations {
     /// The changes.
-    pub mutations: Vec<EarlyMutation>,
-}
-
-/// `envoy.config.common.mutation_rules.v3.HeaderMutation`, of the head of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.common.mutation_rules.v3.HeaderMutation")]
-pub struct EarlyMutation {
-    /// The change.
-    #[serde(rename = "oneof:action")]
-    pub action: EarlyMutationAction,
-}
-
-/// `HeaderMutation.action`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EarlyMutationAction {
-    /// Remove all fields of that name.
-    Remove(String),
-    /// Add a field.
-    Append(HeaderValueOption),
-    /// Remove all fields whose names match.
-    RemoveOnMatch(RemoveOnMatch),
-}
-
-/// `envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch")]
-pub struct RemoveOnMatch {
-    /// What the name must be.
-    pub key_matcher: StringMatcher,
+    pub mutations: Vec<HeadMutation>,
 }
 
 /// `HttpConnectionManager.CodecType`.

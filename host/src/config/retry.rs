@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::header::HeaderMatcher;
+use crate::config::header::{HeadMutation, HeaderMatcher};
 use crate::config::scalar::{Duration, Metadata, RuntimeFractionalPercent};
 
 /// `envoy.config.route.v3.RetryPolicy`.
@@ -195,6 +195,9 @@ pub struct RequestMirrorPolicy {
     /// What the host of copies is.
     #[serde(default)]
     pub host_rewrite_literal: String,
+    /// Changes to the heads of copies, in their order.
+    #[serde(default)]
+    pub request_headers_mutations: Vec<HeadMutation>,
     /// Whether copies are traced. There is no tracing, so it does not matter.
     #[serde(default)]
     pub trace_sampled: Option<bool>,

@@ -438,7 +438,7 @@ fn hedges(request: &Headers, forward: Option<&Forward>) -> bool {
 
 /// Starts the copies of the request.
 fn copy(
-    stream: &Stream<'_, '_>,
+    stream: &mut Stream<'_, '_>,
     forward: &Forward,
     attempts: &mut Attempts,
     timeout: Option<Duration>,

@@ -72,13 +72,14 @@ impl Copy {
 /// Starts the copies of a request whose head is the upstream's. What comes of the body goes to those
 /// in the answer.
 pub(super) fn start(
-    stream: &Stream<'_, '_>,
+    stream: &mut Stream<'_, '_>,
     mirrors: &[Mirror],
     priority: Priority,
     timeout: Option<Duration>,
 ) -> Vec<Copy> {
     let mut copies = Vec::new();
-    for mirror in mirrors.iter().filter(|mirror| mirror.takes(stream.random)) {
+    let random = stream.random;
+    for mirror in mirrors.iter().filter(|mirror| mirror.takes(random)) {
         let request = &stream.chain.exchange.request;
         let clusters = &stream.around.snapshot;
         let Some(cluster) = mirror.cluster(
@@ -123,9 +124,16 @@ pub(super) fn start(
 }
 
 /// The head of a copy: it says that it is one, and comes from this proxy.
-fn head_of(stream: &Stream<'_, '_>, mirror: &Mirror) -> Headers {
-    let exchange = &*stream.chain.exchange;
+fn head_of(stream: &mut Stream<'_, '_>, mirror: &Mirror) -> Headers {
+    let worker = stream.around.worker;
+    let exchange = &mut *stream.chain.exchange;
     let mut head = exchange.request.clone();
+    if !mirror.changes.is_empty() {
+        // What is changed is the request of an exchange, whose facts formats may show.
+        std::mem::swap(&mut exchange.request, &mut head);
+        worker.with_scratch(|scratch| mirror.changes.apply(exchange, scratch));
+        std::mem::swap(&mut exchange.request, &mut head);
+    }
     if let Some(host) = &mirror.host {
         head.set_known(Known::Authority, host);
     } else if mirror.shadow_suffix

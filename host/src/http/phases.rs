@@ -6,15 +6,19 @@
 //! (`wasm`) nor what the terminal filter's answer leads to ([`super::stream`]).
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::ops::Range;
-use std::time::Instant;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::downstream::Downstream;
 use super::error::{Error, Kind};
 use super::io::{Frame, Reader};
 use super::pump::Direction;
 use super::reply::Reply;
+use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Exchange, LogType};
 use crate::headers::{Headers, Known};
@@ -163,7 +167,8 @@ impl<'a> Chain<'a> {
     }
 
     /// Walks the request's head (and, where a filter wants it whole, the body) to the terminal
-    /// filter. A body is bounded by `buffer_limit`, and notes in `active` when something of it came.
+    /// filter. `client` is where the body comes from and the response goes to. A body is bounded by
+    /// `buffer_limit`, and notes in `active` when something of it came.
     /// `rematch` is called whenever a filter has changed what the route depends on, and
     /// answers which configurations the new route has.
     ///
@@ -171,12 +176,13 @@ impl<'a> Chain<'a> {
     /// When the chain fails, the body cannot be read, or no filter is terminal.
     pub(crate) async fn request(
         &mut self,
-        reader: &mut Reader<'_>,
+        client: (&mut Reader<'_>, &mut Downstream<'_>),
         end_of_stream: bool,
         (buffer_limit, active): (usize, &Cell<Instant>),
         mut rematch: impl FnMut(&mut Exchange) -> Variants,
     ) -> Result<Result<Upstream, Box<Reply>>, Error> {
         let mut end = end_of_stream;
+        let (reader, down) = client;
         for index in 0..self.filters.len() {
             self.reached = index + 1;
             let worker = self.worker;
@@ -188,14 +194,21 @@ impl<'a> Chain<'a> {
                 break;
             };
             if state.interest(slot).wants.contains(Phases::REQUEST_HEADERS) {
-                let outcome = worker
+                let mut outcome = worker
                     .filters
                     .on_request_headers(slot, state, exchange, end);
-                self.rematch(&mut rematch);
-                match Self::settle(outcome)? {
-                    Settled::Next => {}
-                    Settled::Reply(reply) => return Ok(Err(reply)),
-                    Settled::Forward(upstream) => return Ok(Ok(upstream)),
+                loop {
+                    self.rematch(&mut rematch);
+                    match Self::settle(outcome)? {
+                        Settled::Next => break,
+                        Settled::Reply(reply) => return Ok(Err(reply)),
+                        Settled::Forward(upstream) => return Ok(Ok(upstream)),
+                        Settled::Wait(time) => {
+                            let is_whole = end_of_stream || self.request_body.is_some();
+                            pause(time, is_whole.then_some((&mut *reader, &mut *down))).await?;
+                            outcome = self.resume(index, end);
+                        }
+                    }
                 }
             }
             if end {
@@ -231,6 +244,15 @@ impl<'a> Chain<'a> {
                 .is_some_and(|whole| whole.content.is_empty() && !whole.has_trailers);
         }
         Err(Kind::NoTerminalFilter.into())
+    }
+
+    /// Goes on with a slot that has waited.
+    fn resume(&mut self, index: usize, end: bool) -> Outcome {
+        let filters = &self.worker.filters;
+        match (self.filters.get(index), self.states.get_mut(index)) {
+            (Some(slot), Some(state)) => filters.on_resume(slot, state, self.exchange, end),
+            _ => Outcome::Next,
+        }
     }
 
     /// Shows the body that was read whole to a slot, and its trailers.
@@ -666,6 +688,7 @@ impl<'a> Chain<'a> {
             Outcome::Next => Ok(Settled::Next),
             Outcome::Reply(reply) => Ok(Settled::Reply(Box::new(from_filter(reply)))),
             Outcome::Forward(upstream) => Ok(Settled::Forward(upstream)),
+            Outcome::Wait(time) => Ok(Settled::Wait(time)),
             Outcome::Failed(_) => Err(Kind::FilterFailed.into()),
         }
     }
@@ -676,7 +699,7 @@ impl<'a> Chain<'a> {
         match Self::settle(outcome)? {
             Settled::Next => Ok(()),
             Settled::Reply(reply) => Err(Kind::Answered(reply).into()),
-            Settled::Forward(_) => Err(Kind::FilterFailed.into()),
+            Settled::Forward(_) | Settled::Wait(_) => Err(Kind::FilterFailed.into()),
         }
     }
 }
@@ -694,6 +717,28 @@ enum Settled {
     Next,
     Reply(Box<Reply>),
     Forward(Upstream),
+    Wait(Duration),
+}
+
+/// Lets time pass, for as long as `client` is there, which can be told once its request has come whole.
+///
+/// # Errors
+/// When the client goes.
+async fn pause(
+    time: Duration,
+    mut client: Option<(&mut Reader<'_>, &mut Downstream<'_>)>,
+) -> Result<(), Error> {
+    let until = after(clock::now(), Some(time));
+    let mut timer = Timer::default();
+    poll_fn(|cx| {
+        if let Some((reader, down)) = &mut client
+            && down.poll_closed(cx, reader).is_ready()
+        {
+            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+        }
+        timer.poll(cx, until).map(Ok)
+    })
+    .await
 }
 
 fn from_filter(reply: LocalReply) -> Reply {

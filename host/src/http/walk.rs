@@ -1,7 +1,7 @@
 //! The request's walk through its filters, for as long as that may take.
 //!
-//! Owns the deadlines of it: a filter that wants the whole body waits for the client. Called by
-//! [`super::stream`]. Does not own the walk itself ([`super::phases`]).
+//! Owns the deadlines of it: a filter that wants the whole body waits for the client, and one may wait
+//! for time to pass. Called by [`super::stream`]. Does not own the walk itself ([`super::phases`]).
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -42,7 +42,7 @@ impl Stream<'_, '_> {
             .begin(variants(around, route.as_deref(), *pick).as_deref());
         let walk = self
             .chain
-            .request(&mut self.reader, end, limit, |exchange| {
+            .request((&mut self.reader, &mut self.down), end, limit, |exchange| {
                 (*route, *pick) = match_route(around, random, exchange);
                 *duration_now = duration(around, route.as_deref(), exchange);
                 variants(around, route.as_deref(), *pick).clone()

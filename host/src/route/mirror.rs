@@ -4,6 +4,7 @@
 
 use super::action::{ClusterRef, Context};
 use super::error::{Problem, Report};
+use super::part::RequestChanges;
 use super::spec::{MirrorClusterSpec, MirrorSpec};
 use crate::headers::{Headers, Name};
 use crate::values::Fraction;
@@ -18,6 +19,8 @@ pub struct Mirror {
     pub host: Option<Box<[u8]>>,
     /// Whether `-shadow` is added to the host of a copy.
     pub shadow_suffix: bool,
+    /// What changes of the head of a copy.
+    pub changes: RequestChanges,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +52,7 @@ impl Mirror {
             host: (!spec.host_rewrite_literal.is_empty())
                 .then(|| spec.host_rewrite_literal.as_bytes().into()),
             shadow_suffix: spec.shadow_suffix,
+            changes: spec.changes.clone(),
         })
     }
 
@@ -85,6 +89,7 @@ mod tests {
             fraction: None,
             host: None,
             shadow_suffix: true,
+            changes: RequestChanges::default(),
         };
         let mut request = Headers::new();
         let cluster =

@@ -131,6 +131,7 @@ fn first_of(own: Arc<[Mirror]>, outer: &Arc<[Mirror]>) -> Arc<[Mirror]> {
 mod tests {
     use super::*;
     use crate::route::action::Action;
+    use crate::route::part::RequestChanges;
     use crate::route::spec::{ActionSpec, MirrorClusterSpec};
     use crate::route::table::Table;
     use crate::route::testing::{
@@ -140,6 +141,7 @@ mod tests {
     fn mirror(cluster: &str) -> MirrorSpec {
         MirrorSpec {
             cluster: MirrorClusterSpec::Named(cluster.to_owned()),
+            changes: RequestChanges::default(),
             fraction: None,
             host_rewrite_literal: String::new(),
             shadow_suffix: true,

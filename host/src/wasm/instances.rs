@@ -159,6 +159,23 @@ impl Instances {
         )
     }
 
+    /// The wait that the filter has asked for in a hook of the request's head is over.
+    pub fn on_resume(
+        &self,
+        slot: &FilterSlot,
+        state: &mut SlotState,
+        exchange: &mut Box<Exchange>,
+        end: bool,
+    ) -> Outcome {
+        self.step(
+            slot,
+            state,
+            Hook::Resume,
+            exchange,
+            |guest, store, config, token| guest.call_on_resume(store, config, token, end),
+        )
+    }
+
     /// A chunk of a request's body, or the whole of it. Answers what takes its place.
     pub fn on_request_body(
         &self,

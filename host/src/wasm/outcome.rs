@@ -31,6 +31,8 @@ pub enum Outcome {
     Reply(LocalReply),
     /// The filter sends the request upstream.
     Forward(Upstream),
+    /// The filter wants to be called again after that time. Only from the hooks of a request's head.
+    Wait(Duration),
     /// The filter failed, and the stream is to fail with it.
     Failed(Failure),
 }
@@ -214,6 +216,7 @@ fn read_said(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
             (_, None) => invalid("answered `reply` without one"),
             (
                 Hook::RequestHeaders
+                | Hook::Resume
                 | Hook::RequestBody
                 | Hook::RequestTrailers
                 | Hook::ResponseHeaders,
@@ -222,14 +225,14 @@ fn read_said(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
             _ => invalid("answered `reply` when the response's head was gone"),
         },
         Flow::Forward => match hook {
-            Hook::RequestHeaders => {
+            Hook::RequestHeaders | Hook::Resume => {
                 let told = said.forward.map(|upstream| Upstream {
                     cluster: upstream.cluster,
                     timeout: upstream.timeout_ms.map(Duration::from_millis),
                 });
                 Ok(Outcome::Forward(told.unwrap_or_default()))
             }
-            _ => invalid("answered `forward` in other than on-request-headers"),
+            _ => invalid("answered `forward` in other than on-request-headers and on-resume"),
         },
         Flow::Fail => {
             let message = said
@@ -237,6 +240,10 @@ fn read_said(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
                 .unwrap_or_else(|| "it does not say why".to_owned());
             Err(Failure::new(FailureKind::Reported, message))
         }
+        Flow::Wait => match hook {
+            Hook::RequestHeaders | Hook::Resume => Ok(Outcome::Wait(said.wait)),
+            _ => invalid("answered `wait` in other than on-request-headers and on-resume"),
+        },
     }
 }
 
@@ -297,7 +304,8 @@ fn read_reply(reply: WitReply) -> Result<LocalReply, Failure> {
     })
 }
 
-fn flag_named(short: &str) -> Flags {
+/// The flag of that short name; none where there is no such flag.
+pub(super) fn flag_named(short: &str) -> Flags {
     let flag = Flags::ALL.iter().find(|(_, name, _)| *name == short);
     flag.map_or(Flags::NONE, |(flag, _, _)| *flag)
 }
@@ -365,8 +373,9 @@ mod tests {
         super::read(hook, flow, Some(Box::new(said)))
     }
 
-    const HOOKS: [Hook; 6] = [
+    const HOOKS: [Hook; 7] = [
         Hook::RequestHeaders,
+        Hook::Resume,
         Hook::RequestBody,
         Hook::RequestTrailers,
         Hook::ResponseHeaders,
@@ -380,9 +389,19 @@ mod tests {
             let next = super::read(hook, Flow::Next, None);
             assert!(matches!(next, Ok(Outcome::Next)));
             let replied = read(hook, Flow::Reply, reply(403, &[])).is_ok();
-            assert_eq!(replied, index < 4, "{hook:?}");
+            assert_eq!(replied, index < 5, "{hook:?}");
             let forwarded = super::read(hook, Flow::Forward, None).is_ok();
-            assert_eq!(forwarded, index == 0, "{hook:?}");
+            assert_eq!(forwarded, index < 2, "{hook:?}");
+            let said = Said {
+                wait: Duration::from_millis(7),
+                ..Said::default()
+            };
+            match read(hook, Flow::Wait, said) {
+                Ok(Outcome::Wait(time)) => {
+                    assert!(index < 2 && time == Duration::from_millis(7), "{hook:?}");
+                }
+                answer => assert!(index >= 2 && answer.is_err(), "{hook:?}"),
+            }
             let said = Said {
                 failure: Some("broken".to_owned()),
                 ..Said::default()

@@ -12,7 +12,7 @@ use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
 use super::bindings::types::{LocalReply, Upstream};
 use super::lines::{Lines, Rate};
-use super::slot::{BodyMode, Interest, Shared};
+use super::slot::{BodyMode, Interest, Phases, Shared};
 use super::ticker::{Budget, thread_cpu};
 use crate::bucket::TokenBucket;
 use crate::exchange::Exchange;
@@ -27,6 +27,7 @@ use crate::pattern::Pattern;
 pub(super) enum Hook {
     Configure,
     RequestHeaders,
+    Resume,
     RequestBody,
     RequestTrailers,
     ResponseHeaders,
@@ -42,6 +43,7 @@ impl Hook {
         match self {
             Self::Configure => "configure",
             Self::RequestHeaders => "on-request-headers",
+            Self::Resume => "on-resume",
             Self::RequestBody => "on-request-body",
             Self::RequestTrailers => "on-request-trailers",
             Self::ResponseHeaders => "on-response-headers",
@@ -92,6 +94,7 @@ pub(super) struct Said {
     pub(super) reply: Option<LocalReply>,
     pub(super) forward: Option<Upstream>,
     pub(super) failure: Option<String>,
+    pub(super) wait: Duration,
 }
 
 /// What ids stand for: each is an index.
@@ -154,7 +157,7 @@ impl State {
     /// Whether the head of the request can still be changed.
     pub(super) fn holds_request_head(&self) -> bool {
         match self.hook {
-            Hook::RequestHeaders => true,
+            Hook::RequestHeaders | Hook::Resume => true,
             Hook::RequestBody => self.interest.request_body == BodyMode::Buffered,
             _ => false,
         }
@@ -164,7 +167,7 @@ impl State {
     /// head has gone on.
     pub(super) const fn want(&mut self, mut wanted: Interest) {
         let (request, response) = match self.hook {
-            Hook::RequestHeaders => (false, false),
+            Hook::RequestHeaders | Hook::Resume => (false, false),
             Hook::RequestBody | Hook::RequestTrailers | Hook::ResponseHeaders => (true, false),
             Hook::ResponseBody | Hook::ResponseTrailers => (true, true),
             Hook::Configure | Hook::Log | Hook::Done => return,
@@ -182,7 +185,10 @@ impl State {
     pub(super) fn holds_response_head(&self) -> bool {
         match self.hook {
             Hook::ResponseHeaders => true,
-            Hook::ResponseBody => self.interest.response_body == BodyMode::Buffered,
+            Hook::ResponseTrailers if !self.interest.wants.contains(Phases::RESPONSE_BODY) => false,
+            Hook::ResponseBody | Hook::ResponseTrailers => {
+                self.interest.response_body == BodyMode::Buffered
+            }
             _ => false,
         }
     }

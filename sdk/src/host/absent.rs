@@ -105,6 +105,8 @@ impl Host for Current {
         Err(HostError::WrongPhase)
     }
 
+    fn set_response_flag(&self, _: &str) {}
+
     fn set_interest(&self, _: Interest) {}
 
     fn route(&self) -> Option<RouteKind> {

@@ -142,6 +142,10 @@ impl Host for Current {
         change(|world| world.add_body(body))
     }
 
+    fn set_response_flag(&self, short_name: &str) {
+        with(|world| world.set_response_flag(short_name));
+    }
+
     fn set_interest(&self, interest: Interest) {
         with(|world| world.set_interest(interest));
     }

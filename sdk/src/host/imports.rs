@@ -122,6 +122,10 @@ impl Host for Current {
         http_stream::add_body(body).map_err(HostError::from)
     }
 
+    fn set_response_flag(&self, short_name: &str) {
+        http_stream::set_response_flag(short_name);
+    }
+
     fn set_interest(&self, interest: Interest) {
         http_stream::set_interest(interest.into());
     }

@@ -54,6 +54,18 @@ impl<F: Filter> Stream<F> {
         })
     }
 
+    /// The wait that the filter has asked for is over.
+    ///
+    /// # Errors
+    /// The filter's own.
+    pub fn on_resume(&mut self, end: bool) -> Result<Flow> {
+        self.exchange.hold(&[Block::RequestHeaders]);
+        let (instance, of, state) = (Rc::clone(&self.instance), self.of, self.state);
+        let step = self.lend(|| instance.on_resume(of, state, end));
+        self.state = step.state;
+        step.then
+    }
+
     /// A chunk of the request's body arrives; or all of it, if the filter wants it buffered.
     ///
     /// # Errors
@@ -124,7 +136,13 @@ impl<F: Filter> Stream<F> {
     pub fn on_response_trailers(&mut self, trailers: &[(&str, &str)]) -> Result<()> {
         self.exchange.body = None;
         self.exchange.arrive(Block::ResponseTrailers, trailers);
-        self.exchange.hold(&[Block::ResponseTrailers]);
+        let interest = self.interest();
+        let is_whole = interest.wants(Phase::ResponseBody)
+            && interest.response_body_mode() == BodyMode::Buffered;
+        self.exchange.hold(match is_whole {
+            true => &[Block::ResponseTrailers, Block::ResponseHeaders],
+            false => &[Block::ResponseTrailers],
+        });
         let of = self.of;
         self.run(Phase::ResponseTrailers, |instance, s| {
             instance.on_response_trailers(of, s)
@@ -222,6 +240,12 @@ impl<F: Filter> Stream<F> {
     #[must_use]
     pub fn interest(&self) -> Interest {
         self.exchange.interest.unwrap_or(self.interest)
+    }
+
+    /// The response flags that the filter has set itself, in their order.
+    #[must_use]
+    pub fn response_flags(&self) -> &[String] {
+        &self.exchange.response_flags
     }
 
     /// Whether the filter has asked for the route to be matched again.

@@ -77,6 +77,7 @@ pub(crate) struct Exchange {
     pub(crate) added: Vec<u8>,
     /// What the filter wants of this stream in place of what its configuration says.
     pub(crate) interest: Option<Interest>,
+    pub(crate) response_flags: Vec<String>,
     pub(crate) route: Option<RouteKind>,
     pub(crate) route_cache_cleared: bool,
 }
@@ -308,6 +309,12 @@ impl World {
         }
         exchange.added.extend_from_slice(body);
         Ok(())
+    }
+
+    pub(crate) fn set_response_flag(&mut self, short_name: &str) {
+        if let Some(exchange) = &mut self.current {
+            exchange.response_flags.push(short_name.to_owned());
+        }
     }
 
     pub(crate) fn set_interest(&mut self, interest: Interest) {

@@ -103,9 +103,62 @@ fn fault() -> Vec<Case> {
             headers,
         ));
     }
+    for path in ["fixed", "never", "abort", "uncounted", "nodes", "timeout"] {
+        let path = format!("/fault/delay/{path}");
+        cases.push(Case::get(&path, &path, ""));
+    }
+    for headers in [
+        "x-envoy-downstream-service-node: b\r\n",
+        "x-envoy-downstream-service-node: c\r\n",
+        "x-envoy-downstream-service-node: b\r\nx-envoy-downstream-service-cluster: shop\r\n",
+    ] {
+        let name = format!("delayed, {headers:?}");
+        cases.push(Case::get(&name, "/fault/delay/nodes", headers));
+    }
+    for headers in [
+        "",
+        "x-envoy-fault-delay-request: 20\r\n",
+        "x-envoy-fault-delay-request: 0\r\n",
+        "x-envoy-fault-delay-request: nonsense\r\n",
+        "x-envoy-fault-delay-request: -1\r\n",
+        "x-envoy-fault-delay-request: 20\r\nx-envoy-fault-delay-request-percentage: 0\r\n",
+        "x-envoy-fault-delay-request: 20\r\nx-envoy-fault-delay-request-percentage: 101\r\n",
+    ] {
+        let name = format!("said how long, {headers:?}");
+        cases.push(Case::get(&name, "/fault/delay/header", headers));
+    }
+    let shop = "x-envoy-downstream-service-cluster: shop\r\n";
+    cases.push(Case::get(
+        "delayed, of a service",
+        "/fault/delay/fixed",
+        shop,
+    ));
+    cases.push(Case::get(
+        "aborted, of a service",
+        "/fault/delay/abort",
+        shop,
+    ));
+    let uncounted = "/fault/delay/uncounted";
+    cases.push(Case::get(
+        "delayed, of a service that is not counted",
+        uncounted,
+        shop,
+    ));
+    let body = "Content-Length: 3\r\n";
+    let path = "/fault/delay/fixed";
+    cases.push(Case::request("delayed, a body", "POST", path, body, "abc"));
+    cases.push(Case::http2(
+        "delayed over HTTP/2, a body",
+        H2Send::new("POST", path).body("abc"),
+    ));
     cases.push(Case::admin(
         "GET /stats?filter=fault",
-        &["http.ingress.fault.aborts_injected"],
+        &[
+            "http.ingress.fault.aborts_injected",
+            "http.ingress.fault.delays_injected",
+            "http.ingress.fault.shop.aborts_injected",
+            "http.ingress.fault.shop.delays_injected",
+        ],
     ));
     cases
 }

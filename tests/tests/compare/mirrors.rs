@@ -44,6 +44,13 @@ pub(crate) fn group() -> Group {
         copied("a host of its own", "/own-host", ""),
         copied("a host of its own without a suffix", "/own-bare-host", ""),
         copied("rewritten first", "/rewritten/p", ""),
+        copied(
+            "with changes of its own",
+            "/changed?q",
+            "X-A: 1\r\nX-Twice: 2\r\nX-Gone: 3\r\nX-All-B: 4\r\nX-All-C: 5\r\n",
+        ),
+        copied("with a change of what is not there", "/changed", ""),
+        copied("with changes and a host", "/changed-host", ""),
         copied("named by a header", "/named", "X-Copy-To: second\r\n"),
         Case::get(
             "named by a header, unknown",

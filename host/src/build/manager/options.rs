@@ -6,9 +6,9 @@
 use crate::build::Workshop;
 use crate::build::matching::string;
 use crate::config::Place;
-use crate::config::header::HeaderValueOption;
+use crate::config::header::{HeadMutation, HeadMutationAction, HeaderValueOption};
 use crate::config::http_connection_manager::{
-    EarlyHeaderMutationConfig, EarlyMutationAction, HttpConnectionManager, ProxyName,
+    EarlyHeaderMutationConfig, HttpConnectionManager, ProxyName,
 };
 use crate::config::scalar::Duration;
 use crate::headers::Name;
@@ -30,22 +30,32 @@ impl Workshop<'_> {
         for (index, extension) in extensions.enumerate() {
             let EarlyHeaderMutationConfig::HeaderMutation(list) = &extension.typed_config;
             let place = place.index(index).field("typed_config").field("mutations");
-            for (index, mutation) in list.mutations.iter().enumerate() {
-                self.early_change(&mutation.action, place.index(index), &mut changes);
-            }
+            self.head_changes(&list.mutations, place, &mut changes);
         }
         changes
     }
 
-    fn early_change(
+    /// Changes to the head of a request, one after another, behind those that are there.
+    pub(in crate::build) fn head_changes(
         &mut self,
-        written: &EarlyMutationAction,
+        written: &[HeadMutation],
+        place: Place<'_>,
+        changes: &mut RequestChanges,
+    ) {
+        for (index, mutation) in written.iter().enumerate() {
+            self.head_change(&mutation.action, place.index(index), changes);
+        }
+    }
+
+    fn head_change(
+        &mut self,
+        written: &HeadMutationAction,
         place: Place<'_>,
         changes: &mut RequestChanges,
     ) {
         let mut spec = MutationSpec::default();
         match written {
-            EarlyMutationAction::RemoveOnMatch(names) => {
+            HeadMutationAction::RemoveOnMatch(names) => {
                 let built = TextCondition::new(&string(&names.key_matcher));
                 let place = place.field("remove_on_match").field("key_matcher");
                 if let Some(names) = self.of_routes(built, place) {
@@ -53,8 +63,8 @@ impl Workshop<'_> {
                 }
                 return;
             }
-            EarlyMutationAction::Remove(name) => spec.remove.push(name.clone()),
-            EarlyMutationAction::Append(option) => {
+            HeadMutationAction::Remove(name) => spec.remove.push(name.clone()),
+            HeadMutationAction::Append(option) => {
                 let option: &HeaderValueOption = option;
                 spec.add = self.adds(std::slice::from_ref(option), place.field("append"));
             }

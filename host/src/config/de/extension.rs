@@ -43,6 +43,10 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.http.cors.v3.Cors",
     ),
     (
+        "envoy.filters.http.grpc_http1_bridge",
+        "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
+    ),
+    (
         "envoy.filters.http.grpc_web",
         "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     ),

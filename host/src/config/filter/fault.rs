@@ -1,14 +1,17 @@
-//! `envoy.filters.http.fault`: aborts. Delays need timers, which filters do not have.
+//! `envoy.filters.http.fault`: delays and aborts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::header::HeaderMatcher;
-use crate::config::scalar::FractionalPercent;
+use crate::config::scalar::{Duration, FractionalPercent};
 
 /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.extensions.filters.http.fault.v3.HTTPFault")]
 pub struct HttpFault {
+    /// Requests that are held up.
+    #[serde(default)]
+    pub delay: Option<FaultDelay>,
     /// Requests that are answered with an error.
     #[serde(default)]
     pub abort: Option<FaultAbort>,
@@ -18,7 +21,40 @@ pub struct HttpFault {
     /// What a request must have besides.
     #[serde(default)]
     pub headers: Vec<HeaderMatcher>,
+    /// The nodes that it has to come from (`x-envoy-downstream-service-node`); any by default.
+    #[serde(default)]
+    pub downstream_nodes: Vec<String>,
+    /// Whether nothing is counted by `x-envoy-downstream-service-cluster`.
+    #[serde(default)]
+    pub disable_downstream_cluster_stats: bool,
 }
+
+/// `envoy.extensions.filters.common.fault.v3.FaultDelay`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.common.fault.v3.FaultDelay")]
+pub struct FaultDelay {
+    /// For how long.
+    #[serde(rename = "oneof:fault_delay_secifier")]
+    pub time: FaultDelayTime,
+    /// How many requests; none by default.
+    #[serde(default)]
+    pub percentage: Option<FractionalPercent>,
+}
+
+/// `FaultDelay.fault_delay_secifier`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultDelayTime {
+    /// So long; more than 0.
+    FixedDelay(Duration),
+    /// As many milliseconds as `x-envoy-fault-delay-request` says.
+    HeaderDelay(HeaderDelay),
+}
+
+/// `FaultDelay.HeaderDelay`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay")]
+pub struct HeaderDelay {}
 
 /// `envoy.extensions.filters.http.fault.v3.FaultAbort`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

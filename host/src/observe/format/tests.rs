@@ -339,6 +339,7 @@ fn grpc_statuses() {
         (200, Some("77"), "77 77 77"),
         (200, Some("x"), "-1 -1 -1"),
         (200, Some("-1"), "-1 -1 -1"),
+        (503, Some(""), "Unavailable UNAVAILABLE 14"),
         (503, None, "Unavailable UNAVAILABLE 14"),
         (200, None, "Unknown UNKNOWN 2"),
         (0, None, "- - -"),

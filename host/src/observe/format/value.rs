@@ -451,7 +451,8 @@ fn grpc_status(exchange: &Exchange) -> Option<i64> {
     }
     let carried = [&exchange.response_trailers, &exchange.response]
         .into_iter()
-        .find_map(|block| block.known(Known::GrpcStatus));
+        .filter_map(|block| block.known(Known::GrpcStatus))
+        .find(|status| !status.is_empty());
     if let Some(carried) = carried {
         let number = std::str::from_utf8(carried)
             .ok()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::HeaderMatchSpec;
+use crate::route::RequestChanges;
 use crate::values::Fraction;
 
 /// The times of a `RouteAction`. What is not set is `None`.
@@ -147,6 +148,8 @@ pub struct MirrorSpec {
     pub host_rewrite_literal: String,
     /// Whether `-shadow` is added to the host.
     pub shadow_suffix: bool,
+    /// `request_headers_mutations`.
+    pub changes: RequestChanges,
 }
 
 /// Where the copies of a mirror go.

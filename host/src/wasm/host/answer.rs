@@ -2,6 +2,8 @@
 //!
 //! It is kept with the store until the hook returns; `outcome` reads it.
 
+use std::time::Duration;
+
 use super::super::bindings::answer::Host;
 use super::super::bindings::types::{LocalReply, Upstream};
 use super::super::state::{Said, State};
@@ -21,6 +23,10 @@ impl Host for State {
 
     fn fail(&mut self, message: String) {
         self.said().failure = Some(message);
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.said().wait = Duration::from_millis(ms);
     }
 }
 

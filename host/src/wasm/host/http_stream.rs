@@ -11,6 +11,7 @@ use wasmtime::component::{Linker, WasmList};
 
 use super::super::bindings::http_stream::{Error, RouteKind};
 use super::super::bindings::types::{Block, Interest};
+use super::super::outcome::flag_named;
 use super::super::state::{Hook, State};
 use super::fields::{self, Change};
 use super::look_up;
@@ -57,6 +58,15 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         Ok((clear(cx.data_mut(), at),))
     })?;
     interface.func_wrap("add-body", add_body)?;
+    interface.func_wrap(
+        "set-response-flag",
+        |mut cx: Context<'_>, (short,): (String,)| {
+            if let Some(exchange) = &mut cx.data_mut().exchange {
+                exchange.flags.insert_early(flag_named(&short));
+            }
+            Ok(())
+        },
+    )?;
     interface.func_wrap(
         "set-interest",
         |mut cx: Context<'_>, (interest,): (Interest,)| {

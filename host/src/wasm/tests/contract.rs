@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::slot::{BodyMode, Phases};
 use super::super::{Outcome, SlotState, Upstream};
 use super::*;
-use crate::exchange::RouteKind;
+use crate::exchange::{Flags, RouteKind};
 use crate::limits;
 use crate::observe::access_log::Target;
 use crate::variant::Variant;
@@ -135,6 +135,34 @@ fn several_fields_are_read_at_once() {
         ]
     );
     assert_eq!(answers(&exchange, "on-log"), [r"\x03\x00\x00\x00200"]);
+}
+
+#[test]
+fn a_filter_waits_and_is_called_again() {
+    let slot = script(&[
+        "wants on-request-headers",
+        "on-request-headers set-response-flag DI",
+        "on-request-headers set-response-flag nonsense",
+        "on-request-headers wait 7",
+        "on-resume set request-headers x-waited yes",
+        "on-resume clear-route-cache",
+        "on-resume forward other",
+    ]);
+    let (worker, mut state) = (worker(), SlotState::default());
+    let mut exchange = stream("/", &[]);
+    let outcome = worker.on_request_headers(&slot, &mut state, &mut exchange, true);
+    assert!(
+        matches!(&outcome, Outcome::Wait(time) if time.as_millis() == 7),
+        "{outcome:?}"
+    );
+    assert_eq!(exchange.flags, Flags::DELAY_INJECTED);
+    let outcome = worker.on_resume(&slot, &mut state, &mut exchange, true);
+    let Outcome::Forward(Upstream { cluster, .. }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(cluster.as_deref(), Some("other"));
+    assert_eq!(answers(&exchange, "on-resume"), ["ok", "ok"]);
+    assert_eq!(field(&exchange.request, "x-waited").as_deref(), Some("yes"));
 }
 
 #[test]

@@ -255,7 +255,7 @@ fn answers_in_the_wrong_hook_fail_the_stream() {
     for (plan, says) in [
         (
             "on-response-headers forwards",
-            "`forward` in other than on-request-headers",
+            "`forward` in other than on-request-headers and on-resume",
         ),
         (
             "on-response-body replies",

@@ -83,6 +83,10 @@ impl Guest for Routes {
         show(of, "request", 0).tell()
     }
 
+    fn on_resume(_: u32, state: u32, _: bool) -> types::Flow {
+        support::next(state).tell()
+    }
+
     fn on_request_body(_: u32, state: u32, _: Vec<u8>, _: bool) -> types::Flow {
         support::next(state).tell()
     }

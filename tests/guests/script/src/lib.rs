@@ -38,6 +38,7 @@ enum Operation {
     Count(String, u32),
     Route,
     ClearRouteCache,
+    SetResponseFlag(String),
     Take(u32, u32),
     Add(u32, u64),
     Write(u32, String),
@@ -68,6 +69,10 @@ impl Filter for Script {
 
     fn on_request_headers(end: bool) -> Step {
         run("on-request-headers", 0, &[], end)
+    }
+
+    fn on_resume(state: u32, end: bool) -> Step {
+        run("on-resume", state, &[], end)
     }
 
     fn on_request_body(state: u32, chunk: Vec<u8>, end: bool) -> Step {
@@ -204,6 +209,8 @@ fn read(text: &str) -> Result<Operation, String> {
             timeout_ms: word().parse().ok(),
         })),
         "fail" => Operation::Then(Flow::Fail(word().to_owned())),
+        "wait" => Operation::Then(Flow::Wait(number(word())?.into())),
+        "set-response-flag" => Operation::SetResponseFlag(word().to_owned()),
         "bare-reply" => Operation::Then(Flow::Bare(support::types::Flow::Reply)),
         "bare-fail" => Operation::Then(Flow::Bare(support::types::Flow::Fail)),
         _ => return Err("unknown operation".to_owned()),
@@ -301,6 +308,10 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
         },
         Operation::SetInterest(interest) => {
             stream::set_interest(*interest);
+            "set".to_owned()
+        }
+        Operation::SetResponseFlag(flag) => {
+            stream::set_response_flag(flag);
             "set".to_owned()
         }
         Operation::Matches(pattern, text) => regex::matches(*pattern, text.as_bytes()).to_string(),

@@ -28,6 +28,7 @@ pub enum Flow {
     Reply(LocalReply),
     Forward(Upstream),
     Fail(String),
+    Wait(u64),
     /// Nothing but the number.
     Bare(types::Flow),
 }
@@ -49,6 +50,10 @@ impl Step {
                 answer::fail(&message);
                 types::Flow::Fail
             }
+            Flow::Wait(ms) => {
+                answer::wait(ms);
+                types::Flow::Wait
+            }
             Flow::Bare(flow) => flow,
         }
     }
@@ -62,6 +67,9 @@ pub trait Filter {
     }
     fn on_request_headers(_end: bool) -> Step {
         next(0)
+    }
+    fn on_resume(state: u32, _end: bool) -> Step {
+        next(state)
     }
     fn on_request_body(state: u32, _chunk: Vec<u8>, _end: bool) -> Step {
         next(state)
@@ -123,6 +131,9 @@ macro_rules! export {
             }
             fn on_request_headers(_: u32, end: bool) -> $crate::types::Flow {
                 <$filter as $crate::Filter>::on_request_headers(end).tell()
+            }
+            fn on_resume(_: u32, state: u32, end: bool) -> $crate::types::Flow {
+                <$filter as $crate::Filter>::on_resume(state, end).tell()
             }
             fn on_request_body(_: u32, state: u32, chunk: Vec<u8>, end: bool) -> $crate::types::Flow {
                 <$filter as $crate::Filter>::on_request_body(state, chunk, end).tell()

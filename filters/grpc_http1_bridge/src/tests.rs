@@ -1,0 +1,93 @@
+//! The filter over the fake host.
+
+use nuncio_sdk::testing::{Host, Stream, json};
+
+use super::*;
+
+/// A call that has been sent on.
+fn call(host: &Host, protocol: &str, content_type: &str) -> Stream<Bridge> {
+    let filter = host
+        .configure::<Bridge>(json!({ "ignore_query_parameters": true }))
+        .expect("a good configuration");
+    let mut stream = filter.stream();
+    stream.set_attribute("request.protocol", protocol);
+    stream.set_attribute("upstream.cluster", "backend");
+    let head = [
+        (":method", "POST"),
+        (":path", "/pkg.Service/Method?a=b"),
+        ("content-type", content_type),
+    ];
+    assert_eq!(stream.on_request_headers(&head, false), Ok(Flow::Next));
+    let head = [(":status", "200"), ("content-type", "application/grpc")];
+    assert_eq!(stream.on_response_headers(&head, false), Ok(Flow::Next));
+    assert_eq!(stream.on_response_body(b"\0\0\0\0\x01a", false), Ok(()));
+    stream
+}
+
+#[test]
+fn a_client_of_http1_reads_the_status_in_the_head() {
+    for (status, message, expected) in [
+        (Some("0"), None, "200"),
+        (Some("5"), Some("no such thing"), "503"),
+        (Some("nonsense"), Some(""), "503"),
+        (Some(""), None, "503"),
+        (None, Some("odd"), "200"),
+    ] {
+        let mut stream = call(&Host::new(), "HTTP/1.1", "application/grpc+proto");
+        let path = stream.request_header(":path");
+        assert_eq!(path.as_deref(), Some("/pkg.Service/Method"));
+        let fields = [("grpc-status", status), ("grpc-message", message)];
+        let fields = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let trailers: Vec<_> = fields.chain([("x-t", "1")]).collect();
+        assert_eq!(stream.on_response_trailers(&trailers), Ok(()));
+        let header = |name| stream.response_header(name);
+        assert_eq!(header(":status").as_deref(), Some(expected), "{status:?}");
+        assert_eq!(header("grpc-status").as_deref(), status);
+        assert_eq!(header("grpc-message").as_deref(), message);
+        assert!(stream.response_trailers().is_empty(), "{status:?}");
+    }
+}
+
+#[test]
+fn other_calls_stay_as_they_are() {
+    for (protocol, content_type) in [
+        ("HTTP/2", "application/grpc"),
+        ("HTTP/1.1", "application/grpc-web"),
+        ("HTTP/1.1", "text/plain"),
+    ] {
+        let mut stream = call(&Host::new(), protocol, content_type);
+        let path = stream.request_header(":path");
+        assert_eq!(path.as_deref(), Some("/pkg.Service/Method?a=b"));
+        assert_eq!(stream.on_response_trailers(&[("grpc-status", "5")]), Ok(()));
+        assert_eq!(stream.response_header(":status").as_deref(), Some("200"));
+        assert_eq!(
+            stream.response_trailers().len(),
+            1,
+            "{protocol} {content_type}"
+        );
+    }
+}
+
+#[test]
+fn calls_are_counted_by_method_and_status() {
+    let host = Host::new();
+    for (protocol, status) in [("HTTP/1.1", "0"), ("HTTP/2", "5"), ("HTTP/2", "0")] {
+        let mut stream = call(&host, protocol, "application/grpc");
+        assert_eq!(
+            stream.on_response_trailers(&[("grpc-status", status)]),
+            Ok(())
+        );
+    }
+    let counter = |name| host.counter(&format!("cluster.backend.grpc.pkg.Service.Method.{name}"));
+    for (name, count) in [
+        ("0", 2),
+        ("5", 1),
+        ("success", 2),
+        ("failure", 1),
+        ("total", 3),
+    ] {
+        assert_eq!(counter(name), Some(count), "{name}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Filters that let time pass before a request goes on.
+
+use nuncio_tests::admin;
+use nuncio_tests::config::{self, Config};
+use nuncio_tests::eventually;
+use nuncio_tests::scene::Scene;
+
+const HOUR: &str = "x-envoy-fault-delay-request: 3600000\r\n";
+
+fn scene() -> Scene {
+    let fault = config::filter(
+        "http.fault.v3.HTTPFault",
+        "delay: { header_delay: {}, percentage: { numerator: 100 } }",
+    );
+    Scene::start(
+        &Config::new()
+            .filter(fault)
+            .manager("use_remote_address: false"),
+    )
+}
+
+fn count(scene: &Scene, name: &str) -> u64 {
+    admin::stat(&scene.proxy, &format!("http.ingress.{name}"))
+}
+
+#[test]
+fn who_waits_keeps_nobody_else_and_ends_with_its_client() {
+    let scene = scene();
+    let mut first = scene.connect();
+    first.send(format!("GET /first HTTP/1.1\r\nHost: a.example\r\n{HOUR}\r\n").as_bytes());
+    eventually("the first request waits", || {
+        count(&scene, "fault.delays_injected") == 1
+    });
+    assert_eq!(scene.get("/second", "").status(), 200);
+    eventually("the first one alone is there", || {
+        count(&scene, "downstream_rq_active") == 1
+    });
+    drop(first);
+    eventually("it ends with its client", || {
+        count(&scene, "downstream_rq_active") == 0
+    });
+    assert_eq!(count(&scene, "downstream_rq_rx_reset"), 1);
+}
+
+#[test]
+fn a_request_that_waits_has_the_timeouts_of_its_stream() {
+    let fault = config::filter(
+        "http.fault.v3.HTTPFault",
+        "delay: { fixed_delay: 3600s, percentage: { numerator: 100 } }",
+    );
+    let config = Config::new()
+        .filter(fault)
+        .manager("stream_idle_timeout: 0.1s");
+    let scene = Scene::start(&config);
+    let answer = scene.get("/", "");
+    assert_eq!(answer.status(), 504);
+    assert_eq!(count(&scene, "downstream_rq_idle_timeout"), 1);
+}
