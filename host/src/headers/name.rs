@@ -1,0 +1,347 @@
+//! Names of fields.
+//!
+//! Owns the names that the proxy knows by number, what Envoy does with several lines of one of them,
+//! and what may stand in a name and in a value at all. Does not own blocks of fields (`super`).
+
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! known_names {
+    ($($variant:ident = $name:literal),+ $(,)?) => {
+        /// The field names that the proxy itself has an interest in.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        #[expect(missing_docs, reason = "each variant is the field name that it stands for")]
+        pub enum Known { $($variant),+ }
+
+        impl Known {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The lower-case name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+known_names! {
+    Method = ":method", Scheme = ":scheme", Authority = ":authority", Path = ":path",
+    Status = ":status", Protocol = ":protocol",
+    Accept = "accept", AcceptEncoding = "accept-encoding", AcceptLanguage = "accept-language",
+    Age = "age", Allow = "allow", Authorization = "authorization", CacheControl = "cache-control",
+    Connection = "connection", ContentDisposition = "content-disposition",
+    ContentEncoding = "content-encoding", ContentLanguage = "content-language",
+    ContentLength = "content-length", ContentLocation = "content-location",
+    ContentRange = "content-range", ContentType = "content-type", Cookie = "cookie", Date = "date",
+    Etag = "etag", Expect = "expect", Expires = "expires", Forwarded = "forwarded",
+    GrpcMessage = "grpc-message", GrpcStatus = "grpc-status", GrpcTimeout = "grpc-timeout",
+    Http2Settings = "http2-settings",
+    IfModifiedSince = "if-modified-since", IfNoneMatch = "if-none-match", IfRange = "if-range",
+    KeepAlive = "keep-alive", LastModified = "last-modified", Link = "link",
+    Location = "location", Origin = "origin", ProxyConnection = "proxy-connection",
+    ProxyAuthenticate = "proxy-authenticate", ProxyAuthorization = "proxy-authorization",
+    Range = "range", Referer = "referer", RetryAfter = "retry-after", Server = "server",
+    SetCookie = "set-cookie", Te = "te", Trailer = "trailer",
+    TransferEncoding = "transfer-encoding", Upgrade = "upgrade", UserAgent = "user-agent",
+    Vary = "vary", Via = "via", WwwAuthenticate = "www-authenticate",
+    XClientTraceId = "x-client-trace-id",
+    XEnvoyAttemptCount = "x-envoy-attempt-count",
+    XEnvoyDecoratorOperation = "x-envoy-decorator-operation",
+    XEnvoyDownstreamServiceCluster = "x-envoy-downstream-service-cluster",
+    XEnvoyDownstreamServiceNode = "x-envoy-downstream-service-node",
+    XEnvoyExpectedRqTimeoutMs = "x-envoy-expected-rq-timeout-ms",
+    XEnvoyExternalAddress = "x-envoy-external-address",
+    XEnvoyForceTrace = "x-envoy-force-trace",
+    XEnvoyHedgeOnPerTryTimeout = "x-envoy-hedge-on-per-try-timeout",
+    XEnvoyImmediateHealthCheckFail = "x-envoy-immediate-health-check-fail",
+    XEnvoyInternal = "x-envoy-internal", XEnvoyIpTags = "x-envoy-ip-tags",
+    XEnvoyIsTimeoutRetry = "x-envoy-is-timeout-retry",
+    XEnvoyMaxRetries = "x-envoy-max-retries", XEnvoyOriginalHost = "x-envoy-original-host",
+    XEnvoyOriginalPath = "x-envoy-original-path", XEnvoyOriginalUrl = "x-envoy-original-url",
+    XEnvoyOverloaded = "x-envoy-overloaded", XEnvoyRatelimited = "x-envoy-ratelimited",
+    XEnvoyRetriableHeaderNames = "x-envoy-retriable-header-names",
+    XEnvoyRetriableStatusCodes = "x-envoy-retriable-status-codes",
+    XEnvoyRetryGrpcOn = "x-envoy-retry-grpc-on", XEnvoyRetryOn = "x-envoy-retry-on",
+    XEnvoyUpstreamAltStatName = "x-envoy-upstream-alt-stat-name",
+    XEnvoyUpstreamCanary = "x-envoy-upstream-canary",
+    XEnvoyUpstreamRqPerTryTimeoutMs = "x-envoy-upstream-rq-per-try-timeout-ms",
+    XEnvoyUpstreamRqTimeoutAltResponse = "x-envoy-upstream-rq-timeout-alt-response",
+    XEnvoyUpstreamRqTimeoutMs = "x-envoy-upstream-rq-timeout-ms",
+    XEnvoyUpstreamServiceTime = "x-envoy-upstream-service-time",
+    XEnvoyUpstreamStreamDurationMs = "x-envoy-upstream-stream-duration-ms",
+    XForwardedClientCert = "x-forwarded-client-cert",
+    XForwardedFor = "x-forwarded-for", XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port", XForwardedProto = "x-forwarded-proto", XRequestId = "x-request-id",
+}
+
+/// Length of the longest known name; longer names skip the lookup.
+const LONGEST_KNOWN: usize = 40;
+
+/// The last eight bytes of a name, or all of a shorter one, as a number: names have common beginnings.
+fn ending(name: &[u8]) -> u64 {
+    match name.last_chunk() {
+        Some(ending) => u64::from_le_bytes(*ending),
+        None => name
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    }
+}
+
+impl Known {
+    /// The known name equal to `name`, which must already be lower case.
+    #[must_use]
+    pub fn find(name: &[u8]) -> Option<Self> {
+        /// Names of one length, each with the number that tells it from most others.
+        type Row = Vec<(u64, &'static [u8], Known)>;
+        static BY_LENGTH: std::sync::LazyLock<Vec<Row>> = std::sync::LazyLock::new(|| {
+            let mut table = vec![Row::new(); LONGEST_KNOWN + 1];
+            for known in Known::ALL {
+                let name = known.as_str().as_bytes();
+                if let Some(row) = table.get_mut(name.len()) {
+                    row.push((ending(name), name, *known));
+                }
+            }
+            table
+        });
+        let row = BY_LENGTH.get(name.len())?;
+        if name == b"host" {
+            return Some(Self::Authority);
+        }
+        let key = ending(name);
+        let same = |entry: &&(u64, &[u8], Self)| entry.0 == key && entry.1 == name;
+        row.iter().find(same).map(|(_, _, known)| *known)
+    }
+
+    /// Whether this is a pseudo-header field (RFC 9113 §8.3).
+    #[must_use]
+    pub const fn is_pseudo(self) -> bool {
+        matches!(
+            self,
+            Self::Method
+                | Self::Scheme
+                | Self::Authority
+                | Self::Path
+                | Self::Status
+                | Self::Protocol
+        )
+    }
+
+    /// Whether Envoy keeps this field of a request in one line: a further value joins the first
+    /// with `,` instead of standing in a line of its own. Observed for 1.40.
+    #[must_use]
+    pub const fn joins_in_request(self) -> bool {
+        matches!(
+            self,
+            Self::Accept
+                | Self::AcceptEncoding
+                | Self::Authorization
+                | Self::CacheControl
+                | Self::Connection
+                | Self::ContentEncoding
+                | Self::ContentLength
+                | Self::ContentType
+                | Self::Expect
+                | Self::GrpcTimeout
+                | Self::IfModifiedSince
+                | Self::IfNoneMatch
+                | Self::IfRange
+                | Self::KeepAlive
+                | Self::Origin
+                | Self::ProxyConnection
+                | Self::Referer
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+                | Self::UserAgent
+                | Self::Via
+                | Self::XClientTraceId
+                | Self::XEnvoyAttemptCount
+                | Self::XEnvoyDecoratorOperation
+                | Self::XEnvoyDownstreamServiceCluster
+                | Self::XEnvoyDownstreamServiceNode
+                | Self::XEnvoyExpectedRqTimeoutMs
+                | Self::XEnvoyExternalAddress
+                | Self::XEnvoyForceTrace
+                | Self::XEnvoyHedgeOnPerTryTimeout
+                | Self::XEnvoyInternal
+                | Self::XEnvoyIpTags
+                | Self::XEnvoyIsTimeoutRetry
+                | Self::XEnvoyMaxRetries
+                | Self::XEnvoyOriginalHost
+                | Self::XEnvoyOriginalPath
+                | Self::XEnvoyOriginalUrl
+                | Self::XEnvoyRetriableHeaderNames
+                | Self::XEnvoyRetriableStatusCodes
+                | Self::XEnvoyRetryGrpcOn
+                | Self::XEnvoyRetryOn
+                | Self::XEnvoyUpstreamAltStatName
+                | Self::XEnvoyUpstreamRqPerTryTimeoutMs
+                | Self::XEnvoyUpstreamRqTimeoutAltResponse
+                | Self::XEnvoyUpstreamRqTimeoutMs
+                | Self::XEnvoyUpstreamStreamDurationMs
+                | Self::XForwardedClientCert
+                | Self::XForwardedFor
+                | Self::XForwardedHost
+                | Self::XForwardedPort
+                | Self::XForwardedProto
+                | Self::XRequestId
+        )
+    }
+
+    /// [`Known::joins_in_request`] for a response.
+    #[must_use]
+    pub const fn joins_in_response(self) -> bool {
+        matches!(
+            self,
+            Self::Age
+                | Self::CacheControl
+                | Self::Connection
+                | Self::ContentEncoding
+                | Self::ContentLength
+                | Self::ContentType
+                | Self::Date
+                | Self::Etag
+                | Self::Expires
+                | Self::GrpcMessage
+                | Self::GrpcStatus
+                | Self::KeepAlive
+                | Self::LastModified
+                | Self::Location
+                | Self::ProxyConnection
+                | Self::Server
+                | Self::TransferEncoding
+                | Self::Upgrade
+                | Self::Vary
+                | Self::Via
+                | Self::XEnvoyAttemptCount
+                | Self::XEnvoyDecoratorOperation
+                | Self::XEnvoyImmediateHealthCheckFail
+                | Self::XEnvoyRatelimited
+                | Self::XEnvoyUpstreamServiceTime
+                | Self::XRequestId
+        )
+    }
+
+    /// Its place in a set of names.
+    pub(super) const fn bit(self) -> u128 {
+        1 << (self as u8)
+    }
+}
+
+/// A field name, lower case, looked up once so that a search compares numbers where it can.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// One of the names that the proxy knows.
+    Known(Known),
+    /// Any other.
+    Other(Arc<[u8]>),
+}
+
+/// Why some bytes are not a field name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// It has no bytes.
+    #[error("header name is empty")]
+    Empty,
+    /// It is longer than 65,535 bytes.
+    #[error("header name is longer than 65535 bytes")]
+    TooLong,
+    /// It has a byte outside of `token` (RFC 9110 §5.6.2).
+    #[error("header name has the byte {0:#04x}, which no header name may have")]
+    Byte(u8),
+}
+
+impl Name {
+    /// Reads a name in any case; `host` becomes `:authority`.
+    ///
+    /// # Errors
+    /// When `bytes` is neither a `token` (RFC 9110 §5.6.2) nor one of the known pseudo-header fields.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidName> {
+        let lower = bytes.to_ascii_lowercase();
+        if let Some(known) = Known::find(&lower) {
+            return Ok(Self::Known(known));
+        }
+        if lower.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if lower.len() > usize::from(u16::MAX) {
+            return Err(InvalidName::TooLong);
+        }
+        match lower.iter().find(|byte| !is_token_byte(**byte)) {
+            Some(byte) => Err(InvalidName::Byte(*byte)),
+            None => Ok(Self::Other(lower.into())),
+        }
+    }
+
+    /// The lower-case bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Known(known) => known.as_str().as_bytes(),
+            Self::Other(bytes) => bytes,
+        }
+    }
+
+    /// Whether this is a pseudo-header field, `host` included.
+    #[must_use]
+    pub const fn is_pseudo(&self) -> bool {
+        match self {
+            Self::Known(known) => known.is_pseudo(),
+            Self::Other(_) => false,
+        }
+    }
+}
+
+impl From<Known> for Name {
+    fn from(known: Known) -> Self {
+        Self::Known(known)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
+/// Whether `byte` may stand in a field name (`tchar`, RFC 9110 §5.6.2).
+#[must_use]
+pub const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+}
+
+/// Whether `value` may stand as a field value: no NUL, CR or LF (RFC 9110 §5.5).
+#[must_use]
+pub fn is_valid_value(value: &[u8]) -> bool {
+    memchr::memchr3(0, b'\r', b'\n', value).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_finds_itself() {
+        for known in Known::ALL {
+            assert_eq!(Known::find(known.as_str().as_bytes()), Some(*known));
+            assert!(known.as_str().len() <= LONGEST_KNOWN, "{}", known.as_str());
+        }
+        assert_eq!(Known::find(b"host"), Some(Known::Authority));
+        assert_eq!(Known::find(b"x-unknown"), None);
+        assert!(Known::ALL.len() <= 128, "the bit set has 128 places");
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(Name::parse(b""), Err(InvalidName::Empty));
+        assert_eq!(Name::parse(b"a b"), Err(InvalidName::Byte(b' ')));
+        assert_eq!(Name::parse(b":unknown"), Err(InvalidName::Byte(b':')));
+        assert_eq!(Name::parse(b":Path"), Ok(Name::Known(Known::Path)));
+        assert!(!is_valid_value(b"a\r\nb"));
+        assert!(is_valid_value(b"a\tb\xff"));
+    }
+}
