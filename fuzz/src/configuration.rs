@@ -64,10 +64,10 @@ pub fn format(data: &[u8]) {
 fn exchange() -> Exchange {
     let connection = Arc::new(Connection {
         id: 1,
-        remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-        direct_remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-        local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)),
-        direct_local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)),
+        remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into(),
+        direct_remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into(),
+        local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into(),
+        direct_local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into(),
         server_name: None,
         metadata: Metadata::default(),
         listener: "main".into(),

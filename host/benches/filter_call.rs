@@ -103,10 +103,10 @@ fn exchange() -> Box<Exchange> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
     let connection = Connection {
         id: 1,
-        remote: address,
-        direct_remote: address,
-        local: address,
-        direct_local: address,
+        remote: address.into(),
+        direct_remote: address.into(),
+        local: address.into(),
+        direct_local: address.into(),
         server_name: None,
         metadata: Metadata::default(),
         listener: "".into(),

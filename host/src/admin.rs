@@ -25,10 +25,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::address::Address;
 use crate::build::Built;
 use crate::clock;
 use crate::limits::ADMIN_FORM_BYTES;
-use crate::listener;
+use crate::listener::{self, Listening};
 use crate::observe::metrics::{ServerState, ServerStats};
 use crate::observe::registry::Registry;
 use crate::runtime::{ListenAddress, Snapshot, SocketSettings};
@@ -47,7 +48,7 @@ const BACKLOG: u32 = 128;
 pub struct Admin {
     snapshot: Arc<Snapshot>,
     registry: Arc<Registry>,
-    listeners: Vec<Vec<SocketAddr>>,
+    listeners: Vec<Vec<Address>>,
     address: OnceCell<SocketAddr>,
     /// The configuration as the text of JSON, for `/config_dump`.
     config: Arc<str>,
@@ -62,7 +63,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(built: &Built, options: &Options, listeners: Vec<Vec<SocketAddr>>) -> Self {
+    pub(crate) fn new(built: &Built, options: &Options, listeners: Vec<Vec<Address>>) -> Self {
         Self {
             snapshot: Arc::clone(&built.snapshot),
             registry: Arc::clone(&built.registry),
@@ -82,7 +83,7 @@ impl Admin {
 
     /// Where each listener really listens, in the order of the configuration.
     #[must_use]
-    pub fn listeners(&self) -> &[Vec<SocketAddr>] {
+    pub fn listeners(&self) -> &[Vec<Address>] {
         &self.listeners
     }
 
@@ -118,7 +119,9 @@ pub(crate) async fn listen(admin: Rc<Admin>, address: SocketAddr) -> io::Result<
         ..SocketSettings::default()
     };
     let mut sockets = listener::bind(&ListenAddress::from(address), &settings, 1)?;
-    let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let Some(Listening::Tcp(socket)) = sockets.pop() else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
     let socket = TcpListener::from_std(socket)?;
     let bound = socket.local_addr()?;
     tokio::task::spawn_local(accept(admin, socket));

@@ -185,14 +185,14 @@ pub struct Connection {
     /// Unique in the life of the process.
     pub id: u64,
     /// The client: the peer of the socket, or whom a proxy before this one says that it speaks for.
-    pub remote: SocketAddr,
-    /// The peer of the socket.
-    pub direct_remote: SocketAddr,
+    pub remote: Address,
+    /// The peer of the socket; that of a Unix socket is the socket's path.
+    pub direct_remote: Address,
     /// Where the client connected to: the local end of the socket, or what was there before a
     /// redirection or a proxy.
-    pub local: SocketAddr,
+    pub local: Address,
     /// The local end of the socket.
-    pub direct_local: SocketAddr,
+    pub direct_local: Address,
     /// The host that the client asks for over TLS, in lower case.
     pub server_name: Option<Box<str>>,
     /// What listener filters left.
@@ -425,7 +425,7 @@ pub struct Exchange {
     /// The downstream connection.
     pub connection: Arc<Connection>,
     /// The client's address: the peer's, or the trusted one of `x-forwarded-for`.
-    pub remote: SocketAddr,
+    pub remote: Address,
     /// What the client speaks.
     pub protocol: Protocol,
     /// Whether the request came as one of gRPC, whatever filters made of it: the proxy's own replies
@@ -474,7 +474,7 @@ impl Exchange {
         timing: Timing,
         stream_id: u64,
     ) -> Self {
-        let remote = connection.remote;
+        let remote = connection.remote.clone();
         Self {
             request: Headers::new(),
             request_trailers: Headers::new(),
@@ -511,7 +511,7 @@ impl Exchange {
         self.response_trailers.clear();
         self.request.spell(NameFormat::default());
         self.response.spell(NameFormat::default());
-        self.remote = self.connection.remote;
+        self.remote.clone_from(&self.connection.remote);
         self.is_grpc = false;
         self.timing = timing;
         self.upstream = Upstream::default();

@@ -140,6 +140,8 @@ pub const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 /// How often an upstream connection may go from one request of a worker straight to the next while
 /// other workers wait for the connection limit; then it is closed in their favour.
 pub const HANDOFFS_WHILE_AWAITED: u32 = 16;
+/// Longest path of a Unix socket, which the system's type for it has room for.
+pub const UNIX_PATH_BYTES: usize = 107;
 /// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
 pub const LISTEN_BACKLOG: u32 = 4096;
 /// Longest `ClientHello` that is waited for: 16 KiB, Envoy's default and most.

@@ -5,12 +5,9 @@
 //! speaks (`http::connection`) nor which listeners there are (`runtime`).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::exchange::Connection;
@@ -24,10 +21,13 @@ use crate::worker::{Tracked, Worker};
 
 mod bind;
 mod filters;
+mod incoming;
 pub mod sniff;
 
 pub(crate) use bind::bind;
 use filters::{Arrival, Facts};
+pub(crate) use incoming::Listening;
+use incoming::{Acceptor, Ends, Incoming};
 
 /// How long accepting rests after an error that will not go away at once, such as too many files.
 const REST: Duration = Duration::from_millis(100);
@@ -38,10 +38,10 @@ const REST: Duration = Duration::from_millis(100);
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     listener: Arc<Listener>,
-    socket: TcpListener,
+    socket: Listening,
     _tracked: Tracked,
 ) {
-    let socket = match tokio::net::TcpListener::from_std(socket) {
+    let socket = match socket.watch() {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(target: "main", listener = %listener.name, "watch the listening socket: {error}");
@@ -56,7 +56,7 @@ pub(crate) async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => start(&worker, &listener, stream, peer),
+            Ok((stream, ends)) => start(&worker, &listener, stream, ends),
             Err(error) => rest(&listener.name, &error).await,
         }
     }
@@ -64,28 +64,20 @@ pub(crate) async fn accept(
 }
 
 /// Accepts what waits in the queue, asking the kernel rather than the runtime's idea of it.
-fn accept_queued(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: tokio::net::TcpListener) {
-    let Ok(socket) = socket.into_std() else {
+fn accept_queued(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: Acceptor) {
+    let Ok(socket) = socket.unwatch() else {
         return;
     };
-    while let Ok((stream, peer)) = socket.accept() {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            start(worker, listener, stream, peer);
-        }
+    while let Ok((stream, ends)) = socket.accept() {
+        start(worker, listener, stream, ends);
     }
 }
 
-fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr) {
-    // Small responses must not wait for the acknowledgement of the last ones.
-    let _best_effort = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
+fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: Incoming, ends: Ends) {
+    let (local, remote) = ends;
     let arrival = Arrival {
         stream,
-        facts: Facts::new(plain(local), plain(peer)),
+        facts: Facts::new(local, remote),
     };
     if listener.inspection.steps.is_empty() {
         enter(worker, listener, arrival);
@@ -96,17 +88,6 @@ fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: TcpStream, peer:
     let tracked = worker.track();
     let (worker, listener) = (Rc::clone(worker), Arc::clone(listener));
     tokio::task::spawn_local(inspected(worker, listener, arrival, tracked));
-}
-
-/// An address of IPv4 as one, also where it came through a socket of IPv6.
-const fn plain(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(ip) => SocketAddr::new(IpAddr::V4(ip), v6.port()),
-            None => address,
-        },
-        SocketAddr::V4(_) => address,
-    }
 }
 
 /// Lets listener filters look at a connection before it comes in.
@@ -122,7 +103,7 @@ async fn inspected(
     let facts = &arrival.facts;
     if listener.inspection.hands_over && facts.local != facts.direct_local {
         let snapshot = worker.snapshot();
-        if let Some(meant) = snapshot.listener_at(facts.local)
+        if let Some(meant) = snapshot.listener_at(&facts.local)
             && !Arc::ptr_eq(meant, &listener)
         {
             listener = Arc::clone(meant);

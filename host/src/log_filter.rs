@@ -199,13 +199,13 @@ mod tests {
     use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, ValueMatchSpec};
 
     fn exchange() -> Exchange {
-        let address = "127.0.0.1:1".parse().unwrap();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let connection = Arc::new(Connection {
             id: 1,
-            remote: address,
-            direct_remote: address,
-            local: address,
-            direct_local: address,
+            remote: address.into(),
+            direct_remote: address.into(),
+            local: address.into(),
+            direct_local: address.into(),
             server_name: None,
             metadata: Metadata::default(),
             listener: "".into(),

@@ -5,12 +5,13 @@
 //! configuration type, or has a lock.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::address::Address;
 use crate::http::frames::FrameLimits;
 use crate::http::h1::RequestRules;
 use crate::http::hygiene::HygieneRules;
@@ -98,7 +99,8 @@ impl Snapshot {
 
     /// The listener at that address, or else one at its port on all addresses.
     #[must_use]
-    pub fn listener_at(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
+    pub fn listener_at(&self, address: &Address) -> Option<&Arc<Listener>> {
+        let address = address.ip()?;
         let listeners = self.listeners.iter().rev();
         listeners
             .max_by_key(|listener| listener.is_for(address))

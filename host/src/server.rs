@@ -5,7 +5,6 @@
 //! is run (`runtime`) nor how it came about (`build`).
 
 use std::cell::Cell;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,9 +16,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::address::Address;
 use crate::admin::{self, Admin};
 use crate::build::Built;
-use crate::listener;
+use crate::listener::{self, Listening};
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
 use crate::observe::registry::Scope;
 use crate::observe::stats::Stats;
@@ -54,7 +54,7 @@ pub enum Error {
         /// `Listener.name`.
         listener: String,
         /// Its address.
-        address: std::net::SocketAddr,
+        address: Address,
         /// What the system said.
         source: std::io::Error,
     },
@@ -216,13 +216,10 @@ async fn control(
 }
 
 /// Sockets of a listener: for each of its addresses one for each worker.
-type Sockets = Vec<Vec<TcpListener>>;
+type Sockets = Vec<Vec<Listening>>;
 
 /// Binds all listeners; with their sockets comes where each really listens.
-fn listen(
-    snapshot: &Snapshot,
-    workers: usize,
-) -> Result<(Vec<Sockets>, Vec<Vec<std::net::SocketAddr>>), Error> {
+fn listen(snapshot: &Snapshot, workers: usize) -> Result<(Vec<Sockets>, Vec<Vec<Address>>), Error> {
     let (mut all, mut addresses) = (Vec::new(), Vec::new());
     for listener in &snapshot.listeners {
         let sockets = bind(listener, workers)?;
@@ -240,7 +237,7 @@ fn bind(listener: &Listener, workers: usize) -> Result<Sockets, Error> {
     let bind = |at: &ListenAddress| {
         listener::bind(at, &listener.settings, workers).map_err(|source| Error::Bind {
             listener: listener.name.to_string(),
-            address: at.address,
+            address: at.address.clone(),
             source,
         })
     };
@@ -248,22 +245,18 @@ fn bind(listener: &Listener, workers: usize) -> Result<Sockets, Error> {
 }
 
 /// Where a listener really listens; where it would, if it does not.
-fn bound(listener: &Listener, sockets: &[Vec<TcpListener>]) -> Vec<std::net::SocketAddr> {
-    let first = |sockets: &Vec<TcpListener>| sockets.first()?.local_addr().ok();
+fn bound(listener: &Listener, sockets: &[Vec<Listening>]) -> Vec<Address> {
+    let first = |sockets: &Vec<Listening>| sockets.first()?.address().ok();
     let mut real: Vec<_> = sockets.iter().filter_map(first).collect();
     if real.is_empty() {
-        real.push(listener.address);
+        real.push(listener.address.clone());
     }
     real
 }
 
 /// Lists the listeners' statistics, which are named by the addresses that were really bound.
 /// They are listed for as long as the answer lives.
-fn register(
-    built: &Built,
-    addresses: &[Vec<std::net::SocketAddr>],
-    workers: usize,
-) -> Vec<Arc<dyn Stats>> {
+fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Arc<dyn Stats>> {
     built
         .registry
         .register(Scope::nuncio("tls."), &built.contexts);
@@ -273,7 +266,7 @@ fn register(
     for (listener, addresses) in built.snapshot.listeners.iter().zip(addresses) {
         let address = addresses.first().unwrap_or(&listener.address);
         let scope = match listener.stat_prefix.as_str() {
-            "" => Scope::listener(*address),
+            "" => Scope::listener(address),
             prefix => Scope::new(&format!("listener.{prefix}.")),
         };
         built.registry.register(scope.clone(), &listener.stats);
@@ -287,7 +280,7 @@ fn register(
                 listed.push(expiry);
             }
             if let Service::Http(http) = &chain.service {
-                let scope = Scope::listener_http(*address, &http.manager.stat_prefix);
+                let scope = Scope::listener_http(address, &http.manager.stat_prefix);
                 built.registry.register(scope, &http.http_stats);
             }
         }
@@ -296,7 +289,7 @@ fn register(
             let stats = Arc::new(stats);
             built
                 .registry
-                .register(Scope::listener_worker(*address, index), &stats);
+                .register(Scope::listener_worker(address, index), &stats);
             listed.push(stats);
         }
     }
@@ -398,7 +391,7 @@ fn start_workers(
     sockets: Vec<Sockets>,
 ) -> std::io::Result<Vec<Handle>> {
     let shared = pool::Shared::new();
-    let mut by_worker: Vec<Vec<(Arc<Listener>, TcpListener)>> = Vec::new();
+    let mut by_worker: Vec<Vec<(Arc<Listener>, Listening)>> = Vec::new();
     by_worker.resize_with(options.workers, Vec::new);
     for (listener, sockets) in built.snapshot.listeners.iter().zip(sockets) {
         for sockets in sockets {
@@ -430,7 +423,7 @@ async fn work(
     index: usize,
     snapshot: Arc<Snapshot>,
     shared: Arc<pool::Shared>,
-    sockets: Vec<(Arc<Listener>, TcpListener)>,
+    sockets: Vec<(Arc<Listener>, Listening)>,
     mut inbox: mpsc::Receiver<Command>,
 ) {
     let pools = pool::Pools::new(index, fastrand::u64(..), shared, Rc::new(connect::System));

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Admin, Page, certificates};
+use crate::address::Address;
 use crate::clock;
 use crate::observe::expose::{self, Selection};
 use crate::observe::metrics::ServerState;
@@ -215,10 +216,11 @@ fn listeners(admin: &Admin, query: &Query) -> Page {
     if query.get("format") == Some("json") {
         let statuses: Vec<Value> = bound
             .map(|(listener, addresses)| {
-                let mut addresses = addresses.iter().map(|address| {
-                    json!({ "socket_address": {
+                let mut addresses = addresses.iter().map(|address| match address {
+                    Address::Ip(address) => json!({ "socket_address": {
                         "address": address.ip().to_string(), "port_value": address.port(),
-                    } })
+                    } }),
+                    Address::Unix(path) => json!({ "pipe": { "path": &**path } }),
                 });
                 let mut status = json!({
                     "name": &*listener.name,

@@ -1,6 +1,6 @@
 //! Listeners and their connection managers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use super::Workshop;
 use super::manager::{early_logs, http2_settings, request_rules};
 use super::per_filter::Chain;
 use super::socket_options::keep_alive;
+use crate::address::Address;
 use crate::config::Place;
-use crate::config::address::{Address, CidrRange};
+use crate::config::address::{Address as WrittenAddress, AddressKind, CidrRange};
 use crate::config::filter::HttpFilterConfig;
 use crate::config::http_connection_manager::{
     CodecType, HttpConnectionManager, ServerHeaderTransformation,
@@ -71,13 +72,12 @@ impl Workshop<'_> {
 
     fn listener(&mut self, written: &Written, place: Place<'_>) -> Option<Listener> {
         let at = place.field("address");
-        let socket = self.not_a_pipe(&written.address, at);
-        let address = socket.and_then(|socket| self.literal(socket, at.field("socket_address")));
+        let address = self.listen_on(&written.address, at);
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
         let chains = self.filter_chains(written, buffer_limit, place);
         let inspection = self.inspection(written, place);
-        let sockets = self.listen_addresses(written, address, place);
+        let sockets = self.listen_addresses(written, address.clone(), place);
         let (chains, inspection, address) = (chains?, inspection?, address?);
         let name = match written.name.as_str() {
             "" => address.to_string(),
@@ -95,11 +95,34 @@ impl Workshop<'_> {
         })
     }
 
+    /// An address to listen on.
+    fn listen_on(&mut self, written: &WrittenAddress, place: Place<'_>) -> Option<Address> {
+        let pipe = match &written.address {
+            AddressKind::SocketAddress(socket) => {
+                let address = self.literal(socket, place.field("socket_address"));
+                return address.map(Address::Ip);
+            }
+            AddressKind::Pipe(pipe) => pipe,
+        };
+        let place = place.field("pipe");
+        if pipe.path.len() > limits::UNIX_PATH_BYTES {
+            let message = format!("longer than {} bytes", limits::UNIX_PATH_BYTES);
+            self.diagnostics.error(place.field("path"), message);
+            return None;
+        }
+        if pipe.path.starts_with('@') && pipe.mode != 0 {
+            let message = "a name in the abstract namespace has no file whose mode could be set";
+            self.diagnostics.error(place.field("mode"), message);
+            return None;
+        }
+        Some(Address::Unix(pipe.path.as_str().into()))
+    }
+
     /// Where a listener whose first address is `first` listens.
     fn listen_addresses(
         &mut self,
         written: &Written,
-        first: Option<SocketAddr>,
+        first: Option<Address>,
         place: Place<'_>,
     ) -> Option<Box<[ListenAddress]>> {
         let options = place.field("socket_options");
@@ -108,10 +131,7 @@ impl Workshop<'_> {
         let here = place.field("additional_addresses");
         for (index, more) in written.additional_addresses.iter().enumerate() {
             let here = here.index(index);
-            let at = here.field("address");
-            let socket = self.not_a_pipe(&more.address, at);
-            let address =
-                socket.and_then(|socket| self.literal(socket, at.field("socket_address")));
+            let address = self.listen_on(&more.address, here.field("address"));
             let options = match &more.socket_options {
                 Some(own) => {
                     let here = here.field("socket_options").field("socket_options");
@@ -355,13 +375,17 @@ impl Workshop<'_> {
 }
 
 fn listen_address(
-    written: &Address,
-    address: Option<SocketAddr>,
+    written: &WrittenAddress,
+    address: Option<Address>,
     options: Option<Box<[SocketOption]>>,
 ) -> Option<ListenAddress> {
     let socket = written.socket();
     Some(ListenAddress {
         address: address?,
+        mode: match &written.address {
+            AddressKind::SocketAddress(_) => 0,
+            AddressKind::Pipe(pipe) => pipe.mode,
+        },
         takes_ipv4: socket.is_some_and(|socket| socket.ipv4_compat),
         options: options?,
     })

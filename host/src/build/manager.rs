@@ -63,6 +63,7 @@ impl Workshop<'_> {
     ) -> HygieneRules {
         let client = self.client_address(written, place);
         let internal = written.internal_address_config.as_ref();
+        let internal_unix_sockets = internal.is_some_and(|config| config.unix_sockets);
         let internal_ranges = internal.map_or_else(Box::default, |config| {
             let place = place.field("internal_address_config").field("cidr_ranges");
             self.ranges(&config.cidr_ranges, place)
@@ -74,6 +75,7 @@ impl Workshop<'_> {
         HygieneRules {
             client,
             internal_ranges,
+            internal_unix_sockets,
             machine_address: self.machine_address,
             forwarded_port: written.append_x_forwarded_port,
             path: path_rules(written),

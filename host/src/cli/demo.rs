@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use super::{DemoArgs, EXIT_FAILURE, seconds, serve};
+use crate::address::Address;
 use crate::admin::Admin;
 use crate::build;
 use crate::config::Source;
@@ -80,6 +81,7 @@ fn introduce(admin: &Admin, upstream: SocketAddr) -> io::Result<()> {
         .listeners()
         .first()
         .and_then(|addresses| addresses.first())
+        .and_then(Address::ip)
         .map(|address| format!("http://127.0.0.1:{}", address.port()));
     let proxy = proxy.unwrap_or_default();
     let pages = admin

@@ -38,6 +38,17 @@ pub enum AddressKind {
 pub struct Pipe {
     /// The path, or behind `@` a name in the abstract namespace.
     pub path: String,
+    /// Who may connect to that of a listener, as of a file; without effect for an endpoint.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mode: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+const fn is_zero(mode: &u32) -> bool {
+    *mode == 0
 }
 
 /// `envoy.config.core.v3.SocketAddress`.

@@ -324,7 +324,7 @@ pub struct UpgradeConfig {
     rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig"
 )]
 pub struct InternalAddressConfig {
-    /// Whether clients on a Unix socket are internal. No listener has one.
+    /// Whether clients on a Unix socket are internal.
     #[serde(default)]
     pub unix_sockets: bool,
     /// The internal ranges.

@@ -15,7 +15,7 @@ macro_rules! known_names {
         pub enum Known { $($variant),+ }
 
         impl Known {
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub(super) const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The lower-case name.
             #[must_use]

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::address::Address;
 use crate::headers::{Headers, Known, Name};
 use crate::runtime::Cidr;
 
@@ -52,10 +53,10 @@ pub enum Detection {
 }
 
 /// What is known about the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Its address; port 0 where only the address is known.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Whether it is internal where its address is.
     pub may_be_internal: bool,
     /// How often the peer is added to `x-forwarded-for`: by each rule that was asked and says so.
@@ -73,7 +74,7 @@ impl ClientAddress {
     ///
     /// # Errors
     /// The status to refuse the request with, where it has to tell an address and does not.
-    pub fn find(&self, head: &Headers, peer: SocketAddr) -> Result<Client, u16> {
+    pub fn find(&self, head: &Headers, peer: &Address) -> Result<Client, u16> {
         match self {
             Self::Edge {
                 trusted_hops,
@@ -84,21 +85,21 @@ impl ClientAddress {
                     .checked_sub(1)
                     .and_then(|skip| nth_from_right(head, skip));
                 Ok(Client {
-                    address: told.map_or(peer, |told| SocketAddr::new(told.ip, 0)),
+                    address: told.map_or_else(|| peer.clone(), |told| at(told.ip)),
                     may_be_internal: !head.has(Known::XForwardedFor),
                     appends: u32::from(!skip_append),
                 })
             }
             Self::Told(detections) => {
                 let mut client = Client {
-                    address: peer,
+                    address: peer.clone(),
                     may_be_internal: false,
                     appends: 0,
                 };
                 for detection in detections {
                     client.appends += u32::from(detection.appends());
                     if let Some((ip, may_be_internal)) = detection.find(head, peer)? {
-                        client.address = SocketAddr::new(ip, 0);
+                        client.address = at(ip);
                         client.may_be_internal = may_be_internal;
                         break;
                     }
@@ -119,7 +120,7 @@ impl Detection {
     }
 
     /// The client's address and whether it may be an internal one.
-    fn find(&self, head: &Headers, peer: SocketAddr) -> Result<Option<(IpAddr, bool)>, u16> {
+    fn find(&self, head: &Headers, peer: &Address) -> Result<Option<(IpAddr, bool)>, u16> {
         match self {
             Self::Hops { trusted, .. } => {
                 let told = nth_from_right(head, *trusted);
@@ -127,7 +128,7 @@ impl Detection {
             }
             Self::Proxies { trusted, .. } => {
                 let is_proxy = |ip: IpAddr| trusted.iter().any(|range| range.contains(ip));
-                if !is_proxy(peer.ip()) {
+                if !peer.ip().is_some_and(|peer| is_proxy(peer.ip())) {
                     return Ok(None);
                 }
                 Ok(last_untrusted(head, is_proxy).map(|told| (told.ip, told.is_alone)))
@@ -143,6 +144,11 @@ impl Detection {
             },
         }
     }
+}
+
+/// An address without a port.
+const fn at(ip: IpAddr) -> Address {
+    Address::Ip(SocketAddr::new(ip, 0))
 }
 
 fn address(text: &[u8]) -> Option<IpAddr> {
@@ -202,13 +208,13 @@ mod tests {
         head
     }
 
-    fn peer() -> SocketAddr {
-        "192.0.2.9:4000".parse().unwrap()
+    fn peer() -> Address {
+        Address::Ip("192.0.2.9:4000".parse().unwrap())
     }
 
     /// Address, whether it may be internal, how often the peer is added.
     fn found(rules: &ClientAddress, head: &Headers) -> Result<(String, bool, u32), u16> {
-        let client = rules.find(head, peer())?;
+        let client = rules.find(head, &peer())?;
         Ok((
             client.address.to_string(),
             client.may_be_internal,

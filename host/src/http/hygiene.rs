@@ -5,12 +5,13 @@
 //! `x-envoy-*` control headers and `server`, `date`, `via`. Does not own framing (`http::h1`) nor
 //! what routes add (`route::mutation`).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::client_address::ClientAddress;
 use super::client_cert::{self, Details};
 use super::h1::head::is_host_and_port;
 use super::path::{Normalized, PathRules};
+use crate::address::Address;
 use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known, Name};
 use crate::route::{RequestChanges, TextCondition};
@@ -27,6 +28,8 @@ pub struct HygieneRules {
     pub client: ClientAddress,
     /// `internal_address_config.cidr_ranges`.
     pub internal_ranges: Box<[Cidr]>,
+    /// `internal_address_config.unix_sockets`: whether clients of Unix sockets are internal.
+    pub internal_unix_sockets: bool,
     /// An address of this machine that is not loopback, shown in place of a loopback peer.
     pub machine_address: Option<IpAddr>,
     /// `append_x_forwarded_port`.
@@ -253,15 +256,13 @@ pub(crate) fn request(
 ) -> Result<(), u16> {
     let rules = &manager.hygiene;
     let headers = &mut exchange.request;
-    let peer = exchange.connection.remote;
-    let local = exchange.connection.local;
+    let (peer, local) = (&exchange.connection.remote, &exchange.connection.local);
     let client = rules.client.find(headers, peer)?;
+    let client_ip = client.address.ip().map(|address| address.ip());
     exchange.remote = client.address;
-    let internal = client.may_be_internal
-        && rules
-            .internal_ranges
-            .iter()
-            .any(|range| range.contains(client.address.ip()));
+    let in_ranges = |ip| rules.internal_ranges.iter().any(|range| range.contains(ip));
+    let internal =
+        client.may_be_internal && client_ip.map_or(rules.internal_unix_sockets, in_ranges);
     let edge = rules.client.is_edge() && !internal;
     let tls = exchange.connection.tls.as_deref();
     let certified = tls.filter(|tls| tls.certificate_presented);
@@ -303,8 +304,8 @@ pub(crate) fn request(
     if let Some(via) = &manager.via {
         append_list(headers, Known::Via, via, b", ");
     }
-    if edge {
-        let address = client.address.ip().to_string();
+    if edge && let Some(ip) = client_ip {
+        let address = ip.to_string();
         headers.set_known(Known::XEnvoyExternalAddress, address.as_bytes());
     }
     request_id(rules, headers, edge, id);
@@ -441,18 +442,21 @@ fn remove_control_headers(headers: &mut Headers, keep_cert: bool, internal: bool
 fn forward_headers(
     rules: &HygieneRules,
     headers: &mut Headers,
-    (peer, local): (SocketAddr, SocketAddr),
+    (peer, local): (&Address, &Address),
     appends: u32,
     spoken: &[u8],
 ) {
-    if appends > 0 {
+    let local = local.ip();
+    if appends > 0
+        && let Some(peer) = peer.ip()
+    {
         // Envoy shows a loopback peer under the machine's own address.
         let shown = if peer.ip().is_loopback() {
-            rules.machine_address.unwrap_or_else(|| local.ip())
+            rules.machine_address.or(local.map(|local| local.ip()))
         } else {
-            peer.ip()
+            None
         };
-        let shown = shown.to_string();
+        let shown = shown.unwrap_or_else(|| peer.ip()).to_string();
         for _ in 0..appends {
             append_list(headers, Known::XForwardedFor, shown.as_bytes(), b",");
         }
@@ -473,7 +477,10 @@ fn forward_headers(
         Some(_) if !replace => {}
         Some(_) | None => headers.set_known(Known::XForwardedProto, spoken),
     }
-    if rules.forwarded_port && (replace || !headers.has(Known::XForwardedPort)) {
+    if let Some(local) = local
+        && rules.forwarded_port
+        && (replace || !headers.has(Known::XForwardedPort))
+    {
         let mut room = [0; 20];
         headers.set_known(
             Known::XForwardedPort,
@@ -702,6 +709,7 @@ mod tests {
         HygieneRules {
             client: ClientAddress::Told(Box::default()),
             internal_ranges: Box::default(),
+            internal_unix_sockets: false,
             machine_address: None,
             forwarded_port: false,
             path: PathRules::default(),

@@ -9,6 +9,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -150,7 +151,8 @@ fn head_of(stream: &mut Stream<'_, '_>, mirror: &Mirror) -> Headers {
         .manager
         .hygiene
         .machine_address
-        .unwrap_or_else(|| exchange.connection.local.ip());
+        .or_else(|| exchange.connection.local.ip().map(|local| local.ip()))
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     append_list(
         &mut head,
         Known::XForwardedFor,

@@ -93,7 +93,7 @@ impl Stream<'_, '_> {
         let exchange = &mut *self.chain.exchange;
         let request = std::mem::take(&mut exchange.request);
         let trailers = std::mem::take(&mut exchange.request_trailers);
-        let (remote, is_grpc) = (exchange.remote, exchange.is_grpc);
+        let (remote, is_grpc) = (exchange.remote.clone(), exchange.is_grpc);
         // Envoy counts a body for each request that it is of.
         let again = body.as_ref().map_or(0, |whole| whole.content.len() as u64);
         let received = exchange.bytes_received + again;

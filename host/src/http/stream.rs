@@ -260,8 +260,8 @@ impl<'a, 'io> Stream<'a, 'io> {
             return Err(Kind::QueryWithoutType.into());
         }
         settle_path(self.around, request)?;
-        let local_port = exchange.connection.local.port();
-        hygiene::normalize_host(rules, request, local_port);
+        let local = exchange.connection.local.ip();
+        hygiene::normalize_host(rules, request, local.map_or(0, |local| local.port()));
         if !rules.early.is_empty() {
             worker.with_scratch(|scratch| rules.early.apply(exchange, scratch));
         }

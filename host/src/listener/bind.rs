@@ -3,11 +3,17 @@
 //! Owns making and binding them, with the options of the configuration. Does not own accepting
 //! (`super`). Called by `server`, and by `admin` for its own.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::{fs, io};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use super::Listening;
+use crate::address::Address;
 use crate::runtime::{ListenAddress, SocketSettings};
 use crate::socket_option::Moment;
 
@@ -21,26 +27,88 @@ pub(crate) fn bind(
     at: &ListenAddress,
     settings: &SocketSettings,
     workers: usize,
-) -> io::Result<Vec<TcpListener>> {
-    let first = socket(at, settings, at.address)?;
-    first.bind(&at.address.into())?;
+) -> io::Result<Vec<Listening>> {
+    match &at.address {
+        Address::Ip(address) => bind_tcp(at, *address, settings, workers),
+        Address::Unix(path) => bind_unix(at, path, settings, workers),
+    }
+}
+
+fn bind_tcp(
+    at: &ListenAddress,
+    address: SocketAddr,
+    settings: &SocketSettings,
+    workers: usize,
+) -> io::Result<Vec<Listening>> {
+    let first = socket(at, settings, address)?;
+    first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     // Port 0 was made a real one by the first.
     let bound = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..workers {
-        let other = socket(at, settings, at.address)?;
+        let other = socket(at, settings, address)?;
         other.set_reuse_port(true)?;
         other.bind(&bound)?;
         sockets.push(other);
     }
-    let backlog = i32::try_from(settings.backlog).unwrap_or(i32::MAX);
     for socket in &sockets {
-        apply(at, Moment::Bound, socket)?;
-        socket.listen(backlog)?;
-        apply(at, Moment::Listening, socket)?;
+        start(at, settings, socket)?;
     }
-    Ok(sockets.into_iter().map(TcpListener::from).collect())
+    let sockets = sockets.into_iter().map(TcpListener::from);
+    Ok(sockets.map(Listening::Tcp).collect())
+}
+
+/// Binds a Unix socket, of which each worker has a handle: whoever is free accepts.
+fn bind_unix(
+    at: &ListenAddress,
+    path: &Arc<str>,
+    settings: &SocketSettings,
+    workers: usize,
+) -> io::Result<Vec<Listening>> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    apply(at, Moment::BeforeBind, &socket)?;
+    match path.strip_prefix('@') {
+        Some(name) => socket.bind(&SockAddr::unix(format!("\0{name}"))?)?,
+        None => {
+            make_room(path)?;
+            socket.bind(&SockAddr::unix(&**path)?)?;
+            if at.mode != 0 {
+                fs::set_permissions(&**path, fs::Permissions::from_mode(at.mode))?;
+            }
+        }
+    }
+    start(at, settings, &socket)?;
+    let first = UnixListener::from(OwnedFd::from(socket));
+    let mut sockets = Vec::new();
+    for _ in 1..workers {
+        sockets.push(Listening::Unix(first.try_clone()?, Arc::clone(path)));
+    }
+    sockets.push(Listening::Unix(first, Arc::clone(path)));
+    Ok(sockets)
+}
+
+/// Takes away a socket that nobody listens on any more: its file outlives the process that made it.
+fn make_room(path: &str) -> io::Result<()> {
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !there.file_type().is_socket() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+fn start(at: &ListenAddress, settings: &SocketSettings, socket: &Socket) -> io::Result<()> {
+    apply(at, Moment::Bound, socket)?;
+    socket.listen(i32::try_from(settings.backlog).unwrap_or(i32::MAX))?;
+    apply(at, Moment::Listening, socket)
 }
 
 fn socket(
@@ -104,17 +172,66 @@ mod tests {
     fn one_port_for_all_workers_and_none_for_another_process() {
         let settings = SocketSettings::default();
         let sockets = bind(&at("127.0.0.1:0"), &settings, 3).unwrap();
-        let address = sockets[0].local_addr().unwrap();
+        let address = sockets[0].address().unwrap();
         assert!(
             sockets
                 .iter()
-                .all(|socket| socket.local_addr().unwrap() == address)
+                .all(|socket| socket.address().unwrap() == address)
         );
-        let again = ListenAddress::from(address);
+        let again = ListenAddress::from(address.ip().unwrap());
         let other = bind(&again, &settings, 1).unwrap_err();
         assert_eq!(other.kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
         bind(&again, &settings, 1).unwrap();
+    }
+
+    fn tcp(at: &ListenAddress, settings: &SocketSettings) -> TcpListener {
+        match bind(at, settings, 1).unwrap().pop() {
+            Some(Listening::Tcp(socket)) => socket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn unix(path: &str) -> ListenAddress {
+        ListenAddress {
+            address: Address::Unix(path.into()),
+            mode: 0o600,
+            takes_ipv4: false,
+            options: Box::default(),
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_is_shared_and_what_is_left_of_one_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let at = unix(path.to_str().unwrap());
+        let settings = SocketSettings::default();
+        let sockets = bind(&at, &settings, 3).unwrap();
+        assert_eq!(sockets.len(), 3);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let other = bind(&at, &settings, 1).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::AddrInUse);
+        drop(sockets);
+        assert!(path.exists());
+        drop(bind(&at, &settings, 1).unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "a file").unwrap();
+        let other = bind(&at, &settings, 1).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"a file");
+    }
+
+    #[test]
+    fn a_name_without_a_file() {
+        let name = format!("@nuncio-test-{}", std::process::id());
+        let settings = SocketSettings::default();
+        let sockets = bind(&unix(&name), &settings, 1).unwrap();
+        let other = bind(&unix(&name), &settings, 1).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(sockets[0].address().unwrap().to_string(), name);
     }
 
     #[test]
@@ -135,10 +252,10 @@ mod tests {
                 SocketOption::number(moment, level, name, value).unwrap()
             })
             .collect();
-        let sockets = bind(&at, &settings, 1).unwrap();
-        let _client = std::net::TcpStream::connect(sockets[0].local_addr().unwrap()).unwrap();
-        sockets[0].set_nonblocking(false).unwrap();
-        let (accepted, _) = sockets[0].accept().unwrap();
+        let socket = tcp(&at, &settings);
+        let _client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        let (accepted, _) = socket.accept().unwrap();
         let accepted = SockRef::from(&accepted);
         assert!(accepted.keepalive().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap().as_secs(), 33);
@@ -156,7 +273,7 @@ mod tests {
             // A machine without IPv6.
             return;
         };
-        let port = sockets[0].local_addr().unwrap().port();
+        let port = sockets[0].address().unwrap().ip().unwrap().port();
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
 }

@@ -11,10 +11,10 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use rustix::io::ioctl_fionread;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, Interest};
-use tokio::net::TcpStream;
 
+use super::incoming::Incoming;
 use super::sniff::{Sniffed, hello, proxy_header, request_line};
+use crate::address::Address;
 use crate::clock;
 use crate::exchange::Metadata;
 use crate::limits;
@@ -28,7 +28,7 @@ use crate::worker::Worker;
 
 /// A connection that has no filter chain yet.
 pub(super) struct Arrival {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Incoming,
     pub(super) facts: Facts,
 }
 
@@ -36,11 +36,11 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     /// The address that it came to, and what a filter restored in its place.
-    pub(super) direct_local: SocketAddr,
-    pub(super) local: SocketAddr,
+    pub(super) direct_local: Address,
+    pub(super) local: Address,
     /// The peer of the socket, and whom a proxy before it speaks for.
-    pub(super) direct_remote: SocketAddr,
-    pub(super) remote: SocketAddr,
+    pub(super) direct_remote: Address,
+    pub(super) remote: Address,
     pub(super) server_name: Option<Box<str>>,
     pub(super) protocols: Vec<Box<str>>,
     pub(super) is_tls: bool,
@@ -48,11 +48,11 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
+    pub(super) fn new(local: Address, remote: Address) -> Self {
         Self {
-            direct_local: local,
+            direct_local: local.clone(),
             local,
-            direct_remote: remote,
+            direct_remote: remote.clone(),
             remote,
             server_name: None,
             protocols: Vec::new(),
@@ -64,9 +64,9 @@ impl Facts {
     /// What a filter chain is chosen by.
     pub(super) fn arriving(&self) -> Arriving<'_> {
         Arriving {
-            local: Some(self.local),
-            remote: Some(self.remote),
-            direct_remote: Some(self.direct_remote),
+            local: self.local.ip(),
+            remote: self.remote.ip(),
+            direct_remote: self.direct_remote.ip(),
             server_name: self.server_name.as_deref().unwrap_or_default(),
             transport: if self.is_tls { TLS } else { RAW_BUFFER },
             protocols: &self.protocols,
@@ -108,11 +108,13 @@ pub(super) async fn inspect(
     };
     let mut goes_on = true;
     for step in &inspection.steps {
-        let port = arrival.facts.local.port();
+        // A Unix socket has no port that could be meant.
+        let port = arrival.facts.local.ip().map(|address| address.port());
         if step
             .disabled
             .as_ref()
-            .is_some_and(|ports| ports.contain(port))
+            .zip(port)
+            .is_some_and(|(ports, port)| ports.contain(port))
         {
             continue;
         }
@@ -240,7 +242,7 @@ impl Look<'_> {
     }
 
     /// The version of HTTP; none where it is not HTTP.
-    async fn http(&mut self, stream: &TcpStream) -> Result<Option<request_line::Version>, Refused> {
+    async fn http(&mut self, stream: &Incoming) -> Result<Option<request_line::Version>, Refused> {
         loop {
             match request_line::parse(&self.buf) {
                 Sniffed::Found(version) => return Ok(Some(version)),
@@ -296,8 +298,8 @@ impl Look<'_> {
                 return Err(Refused::Unwanted);
             }
             if let Some((remote, local)) = header.addresses {
-                arrival.facts.remote = remote;
-                arrival.facts.local = local;
+                arrival.facts.remote = remote.into();
+                arrival.facts.local = local.into();
             }
             stats(header.version).found.inc();
             break header.length;
@@ -311,12 +313,7 @@ impl Look<'_> {
 
     /// Waits until more bytes are there than were seen, and at least `needed`, and looks at up to `room`
     /// of them. Each look begins at the front, so who knows how many are needed should say so.
-    async fn more(
-        &mut self,
-        stream: &TcpStream,
-        needed: usize,
-        room: usize,
-    ) -> Result<(), Refused> {
+    async fn more(&mut self, stream: &Incoming, needed: usize, room: usize) -> Result<(), Refused> {
         let seen = self.buf.len();
         let needed = needed.max(seen + 1);
         let there = loop {
@@ -329,12 +326,12 @@ impl Look<'_> {
             let drained = self.worker.drain().started();
             let ready = tokio::select! {
                 biased;
-                ready = stream.ready(Interest::READABLE) => ready?,
+                ready = stream.readable() => ready?,
                 // A client that has not said anything is not waited for.
                 () = drained, if there == 0 => return Err(Refused::Gone),
             };
             // Asked for again inside, so that what comes meanwhile is told as news.
-            let there = stream.try_io(Interest::READABLE, || match waiting(stream)? {
+            let there = stream.try_io(|| match waiting(stream)? {
                 there if there >= needed => Ok(there),
                 _ => Err(io::ErrorKind::WouldBlock.into()),
             });
@@ -356,7 +353,7 @@ impl Look<'_> {
 }
 
 /// How many bytes wait to be read.
-fn waiting(stream: &TcpStream) -> io::Result<usize> {
+fn waiting(stream: &Incoming) -> io::Result<usize> {
     Ok(usize::try_from(ioctl_fionread(stream)?).unwrap_or(usize::MAX))
 }
 
@@ -401,13 +398,14 @@ fn keep_fields(
 /// Where the kernel redirected the connection, takes the address that the client meant.
 fn restore_destination(arrival: &mut Arrival) {
     let socket = SockRef::from(&arrival.stream);
-    let original = match arrival.facts.direct_local {
-        SocketAddr::V4(_) => socket.original_dst_v4(),
-        SocketAddr::V6(_) => socket.original_dst_v6(),
+    let original = match arrival.facts.direct_local.ip() {
+        Some(SocketAddr::V4(_)) => socket.original_dst_v4(),
+        Some(SocketAddr::V6(_)) => socket.original_dst_v6(),
+        None => return,
     };
     // It fails where nothing was redirected.
     if let Some(original) = original.ok().and_then(|address| address.as_socket()) {
-        arrival.facts.local = original;
+        arrival.facts.local = original.into();
     }
 }
 

@@ -419,6 +419,7 @@ mod tests {
     fn a_worker_shows_its_own_connections() {
         let registry = Registry::new(2);
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+        let address = &crate::address::Address::from(address);
         let stats = registry.sharded::<ListenerStats>(Scope::listener(address));
         let of_worker = Arc::new(ListenerOfWorker::new(Arc::clone(&stats), 1));
         registry.register(Scope::listener_worker(address, 1), &of_worker);

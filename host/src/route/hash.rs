@@ -136,7 +136,7 @@ impl Source {
                     len: 0,
                 };
                 // An address is shorter than the room.
-                let _fits = write!(text, "{}", exchange.remote.ip());
+                let _fits = write!(text, "{}", exchange.remote.ip()?.ip());
                 Some(xxh64(text.as_bytes(), 0))
             }
             Self::QueryParameter(name) => {

@@ -34,10 +34,10 @@ pub(super) fn exchange(request: Headers) -> Exchange {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let connection = Connection {
         id: 1,
-        remote: address,
-        direct_remote: address,
-        local: address,
-        direct_local: address,
+        remote: address.into(),
+        direct_remote: address.into(),
+        local: address.into(),
+        direct_local: address.into(),
         server_name: None,
         metadata: Metadata::default(),
         listener: "listener".into(),

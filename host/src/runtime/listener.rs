@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::chains::{Arriving, Matcher};
 use super::inspection::Inspection;
 use super::{ConnectionManager, Service};
+use crate::address::Address;
 use crate::limits;
 use crate::observe::metrics::ListenerStats;
 use crate::observe::stats::Sharded;
@@ -22,7 +23,7 @@ pub struct Listener {
     /// `Listener.name`.
     pub name: Arc<str>,
     /// `Listener.address`; port 0 takes a free one.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Where it listens: `address` and `additional_addresses`; nowhere where `bind_to_port` is false.
     pub sockets: Box<[ListenAddress]>,
     /// What its sockets are like.
@@ -41,7 +42,9 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub struct ListenAddress {
     /// The address; port 0 takes a free one.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// `Pipe.mode`: who may connect to a Unix socket; 0 leaves it to the process' own mask.
+    pub mode: u32,
     /// `ipv4_compat`: clients of IPv4 may come to an address of IPv6.
     pub takes_ipv4: bool,
     /// `socket_options`.
@@ -51,7 +54,8 @@ pub struct ListenAddress {
 impl From<SocketAddr> for ListenAddress {
     fn from(address: SocketAddr) -> Self {
         Self {
-            address,
+            address: address.into(),
+            mode: 0,
             takes_ipv4: false,
             options: Box::default(),
         }
@@ -87,7 +91,7 @@ impl Listener {
     /// on all addresses.
     #[must_use]
     pub fn is_for(&self, address: SocketAddr) -> u8 {
-        let more = self.sockets.iter().map(|socket| socket.address);
+        let more = self.sockets.iter().map(|socket| &socket.address);
         let fits = |at: SocketAddr| {
             let is_any = at.ip().is_unspecified() && at.is_ipv4() == address.is_ipv4();
             match at == address {
@@ -95,7 +99,8 @@ impl Listener {
                 false => u8::from(is_any && at.port() == address.port()),
             }
         };
-        more.chain([self.address]).map(fits).max().unwrap_or(0)
+        let all = more.chain([&self.address]).filter_map(Address::ip);
+        all.map(fits).max().unwrap_or(0)
     }
 }
 

@@ -96,7 +96,7 @@ impl Session<'_> {
     /// A connection to some endpoint of the cluster; none where there is no having one.
     async fn connect(&mut self, cluster: &Arc<Cluster>) -> Option<RawLease> {
         let hashes = self.proxy.hashes_source && cluster.wants_hash();
-        let client = &self.exchange.connection.remote;
+        let client = self.exchange.connection.remote.ip();
         let spec = cluster.spec();
         let demand = (spec.pool_per_client || spec.dial.tells_client()).then(|| Demand {
             client: Some(Client::new(&self.exchange.connection)),
@@ -104,7 +104,9 @@ impl Session<'_> {
         });
         let wish = Wish {
             demand: demand.as_ref(),
-            hash: hashes.then(|| xxh64(client.ip().to_string().as_bytes(), 0)),
+            hash: client
+                .filter(|_| hashes)
+                .map(|client| xxh64(client.ip().to_string().as_bytes(), 0)),
             ..Wish::default()
         };
         loop {

@@ -113,7 +113,7 @@ impl Order {
     ) -> io::Result<Link> {
         let mut socket = open(address, dial).await?;
         if let Some(header) = &transport.proxy_header {
-            let client = self.demand.client.as_ref().map(|client| client.ends);
+            let client = self.demand.client.as_ref().and_then(|client| client.ends);
             socket.write_all(&header.bytes(client)).await?;
         }
         match &transport.tls {

@@ -36,8 +36,8 @@ impl Demand {
 #[derive(Clone, Debug)]
 pub struct Client {
     id: u64,
-    /// Where the client is, and where it connected to.
-    pub ends: (SocketAddr, SocketAddr),
+    /// Where the client is, and where it connected to; none for a Unix socket.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
     connection: Weak<Connection>,
 }
 
@@ -47,7 +47,7 @@ impl Client {
     pub fn new(connection: &Arc<Connection>) -> Self {
         Self {
             id: connection.id,
-            ends: (connection.remote, connection.local),
+            ends: connection.remote.ip().zip(connection.local.ip()),
             connection: Arc::downgrade(connection),
         }
     }

@@ -244,10 +244,10 @@ fn blank() -> Box<Exchange> {
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let connection = Connection {
         id: 0,
-        remote: nowhere,
-        direct_remote: nowhere,
-        local: nowhere,
-        direct_local: nowhere,
+        remote: nowhere.into(),
+        direct_remote: nowhere.into(),
+        local: nowhere.into(),
+        direct_local: nowhere.into(),
         server_name: None,
         metadata: Metadata::default(),
         listener: "".into(),

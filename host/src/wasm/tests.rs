@@ -21,6 +21,7 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 
 use super::{Cache, Component, Engine, FilterSlot, Instances, Services, SlotSpec};
+use crate::address::Address;
 use crate::clock;
 use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
 use crate::headers::{Headers, Name};
@@ -93,10 +94,10 @@ fn worker() -> Instances {
 fn stream(path: &str, fields: &[(&str, &str)]) -> Box<Exchange> {
     let connection = Connection {
         id: 7,
-        remote: "127.0.0.1:5".parse().unwrap(),
-        direct_remote: "127.0.0.1:5".parse().unwrap(),
-        local: "127.0.0.1:6".parse().unwrap(),
-        direct_local: "127.0.0.1:6".parse().unwrap(),
+        remote: Address::Ip("127.0.0.1:5".parse().unwrap()),
+        direct_remote: Address::Ip("127.0.0.1:5".parse().unwrap()),
+        local: Address::Ip("127.0.0.1:6".parse().unwrap()),
+        direct_local: Address::Ip("127.0.0.1:6".parse().unwrap()),
         server_name: None,
         metadata: Metadata::default(),
         listener: "l".into(),

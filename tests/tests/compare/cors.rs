@@ -45,6 +45,13 @@ pub(crate) fn group() -> Group {
     cases.extend(policies());
     cases.extend(shapes());
     cases.extend([
+        Case::request(
+            "preflight that calls itself gRPC",
+            "OPTIONS",
+            "/plain",
+            &format!("Origin: http://a.test\r\n{METHOD}Content-Type: application/grpc\r\n"),
+            "",
+        ),
         preflight("older form", "/", "http://o.test").at("older"),
         get("older form, response", "/", "http://o.test").at("older"),
         preflight("older form, another origin", "/", "http://t.test").at("older"),

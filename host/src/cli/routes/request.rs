@@ -141,10 +141,10 @@ impl Asked {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let connection = Connection {
             id: 0,
-            remote: address,
-            direct_remote: address,
-            local: address,
-            direct_local: address,
+            remote: address.into(),
+            direct_remote: address.into(),
+            local: address.into(),
+            direct_local: address.into(),
             server_name: None,
             metadata: Metadata::default(),
             listener: "".into(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
+use crate::address::Address;
 use crate::observe::metrics::{HttpStats, ListenerHttpStats, ListenerOfWorker, ListenerStats};
 use crate::observe::registry::Scope;
 use crate::observe::stats::{Stats, stats};
@@ -40,7 +41,7 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let registry = Registry::new(1);
-    let address = SocketAddr::from(([127, 0, 0, 1], 21_841));
+    let address = &Address::from(SocketAddr::from(([127, 0, 0, 1], 21_841)));
     let http = registry.sharded::<HttpStats>(Scope::http("ingress_http"));
     let admin = registry.sharded::<HttpStats>(Scope::http("admin"));
     let listener = registry.sharded::<ListenerStats>(Scope::listener(address));

@@ -27,10 +27,10 @@ fn headers(fields: &[(&str, &[u8])]) -> Headers {
 fn connection() -> Arc<Connection> {
     Arc::new(Connection {
         id: 2,
-        remote: address("127.0.0.1:50916"),
-        direct_remote: address("127.0.0.1:50916"),
-        local: address("127.0.0.1:21841"),
-        direct_local: address("127.0.0.1:21841"),
+        remote: address("127.0.0.1:50916").into(),
+        direct_remote: address("127.0.0.1:50916").into(),
+        local: address("127.0.0.1:21841").into(),
+        direct_local: address("127.0.0.1:21841").into(),
         server_name: None,
         metadata: Metadata::default(),
         listener: "l0".into(),
@@ -79,7 +79,7 @@ fn proxied() -> Exchange {
         ("x-envoy-upstream-service-time", b"3"),
         ("x-bin", b"a\"b\\c\xe9"),
     ]);
-    exchange.remote = address("1.2.3.4:0");
+    exchange.remote = address("1.2.3.4:0").into();
     exchange.upstream.cluster = Some("c0".into());
     exchange.upstream.host = Some(address("127.0.0.1:21842").into());
     exchange.upstream.hostname = Some("127.0.0.1".into());

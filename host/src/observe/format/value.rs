@@ -309,13 +309,13 @@ fn address_of(exchange: &Exchange, address: Address) -> Option<Cow<'_, Socket>> 
         Address::UpstreamHost => return host(),
         // The endpoint that was picked, once there was a connection to it.
         Address::UpstreamRemote => return upstream.connection_id.and_then(|_| host()),
-        Address::UpstreamLocal => upstream.local,
-        Address::DownstreamRemote => Some(exchange.remote),
-        Address::DownstreamDirectRemote => Some(exchange.connection.direct_remote),
-        Address::DownstreamLocal => Some(exchange.connection.local),
-        Address::DownstreamDirectLocal => Some(exchange.connection.direct_local),
+        Address::UpstreamLocal => return Some(Cow::Owned(Socket::Ip(upstream.local?))),
+        Address::DownstreamRemote => &exchange.remote,
+        Address::DownstreamDirectRemote => &exchange.connection.direct_remote,
+        Address::DownstreamLocal => &exchange.connection.local,
+        Address::DownstreamDirectLocal => &exchange.connection.direct_local,
     };
-    address.map(|address| Cow::Owned(Socket::Ip(address)))
+    Some(Cow::Borrowed(address))
 }
 
 fn push_whole(out: &mut Vec<u8>, address: &Socket) {

@@ -1,6 +1,6 @@
 //! Where a statistic belongs: the part of its name that comes before its own.
 
-use std::net::SocketAddr;
+use crate::address::Address;
 
 /// A scope such as `cluster.<name>.`. In Prometheus' form the parts that vary are labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Scope {
 
     /// `listener.<address>.`
     #[must_use]
-    pub fn listener(address: SocketAddr) -> Self {
+    pub fn listener(address: &Address) -> Self {
         Self::labelled(
             "listener",
             &listener_name(address),
@@ -80,7 +80,7 @@ impl Scope {
 
     /// `listener.<address>.http.<stat_prefix>.`, a connection manager's part in a listener.
     #[must_use]
-    pub fn listener_http(address: SocketAddr, stat_prefix: &str) -> Self {
+    pub fn listener_http(address: &Address, stat_prefix: &str) -> Self {
         let (listener, prefix) = (listener_name(address), segment(stat_prefix));
         Self {
             prefix: format!("listener.{listener}.http.{prefix}.").into(),
@@ -96,7 +96,7 @@ impl Scope {
 
     /// `listener.<address>.worker_<index>.`
     #[must_use]
-    pub fn listener_worker(address: SocketAddr, index: usize) -> Self {
+    pub fn listener_worker(address: &Address, index: usize) -> Self {
         let listener = listener_name(address);
         Self {
             prefix: format!("listener.{listener}.worker_{index}.").into(),
@@ -228,17 +228,19 @@ fn segment(name: &str) -> String {
 }
 
 /// `127.0.0.1_10000`, and `[__1]_10000` for an IPv6 address.
-fn listener_name(address: SocketAddr) -> String {
+fn listener_name(address: &Address) -> String {
     segment(&address.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
     fn scopes_are_named_as_in_envoy() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 10_000));
+        let address = &Address::from(SocketAddr::from(([127, 0, 0, 1], 10_000)));
         for (scope, prefix, family, labels) in [
             (
                 Scope::cluster("a:b.c"),
@@ -282,7 +284,7 @@ mod tests {
             (Scope::of_name("my.counter"), "", "", vec![]),
             (Scope::of_name(".http_local_rate_limit.ok"), "", "", vec![]),
             (
-                Scope::listener("[::1]:80".parse().unwrap()),
+                Scope::listener(&Address::Ip("[::1]:80".parse().unwrap())),
                 "listener.[__1]_80.",
                 "listener.",
                 vec!["envoy_listener_address=[__1]_80"],

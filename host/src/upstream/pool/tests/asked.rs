@@ -176,10 +176,10 @@ fn connections_to_an_endpoint_that_begins_to_fail_get_no_more_requests() {
 fn connection(id: u64) -> Arc<Connection> {
     Arc::new(Connection {
         id,
-        remote: ([10, 0, 0, 1], 5000).into(),
-        direct_remote: ([10, 0, 0, 1], 5000).into(),
-        local: ([10, 0, 0, 2], 80).into(),
-        direct_local: ([10, 0, 0, 2], 80).into(),
+        remote: SocketAddr::from(([10, 0, 0, 1], 5000)).into(),
+        direct_remote: SocketAddr::from(([10, 0, 0, 1], 5000)).into(),
+        local: SocketAddr::from(([10, 0, 0, 2], 80)).into(),
+        direct_local: SocketAddr::from(([10, 0, 0, 2], 80)).into(),
         server_name: None,
         metadata: Metadata::default(),
         listener: "l".into(),
@@ -256,7 +256,8 @@ fn connections_come_from_where_they_are_to_and_say_who_the_client_is() {
         };
         let time = socket2::SockRef::from(&*stream).tcp_keepalive_time();
         assert_eq!(time.unwrap(), Duration::from_secs(77));
-        let (source, destination) = (client.remote, client.local);
+        let ends = client.remote.ip().zip(client.local.ip());
+        let (source, destination) = ends.unwrap();
         let expected = format!(
             "PROXY TCP4 {} {} {} {}\r\n",
             source.ip(),
