@@ -74,6 +74,11 @@ const BUILT_IN: &[Filter] = &[
         package: "nuncio-filter-header-to-metadata",
     },
     Filter {
+        name: "STATEFUL_SESSION",
+        folder: "filters/stateful_session",
+        package: "nuncio-filter-stateful-session",
+    },
+    Filter {
         name: "FAULT",
         folder: "filters/fault",
         package: "nuncio-filter-fault",

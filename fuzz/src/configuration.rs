@@ -68,6 +68,7 @@ fn exchange() -> Exchange {
         direct_remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into(),
         local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into(),
         direct_local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into(),
+        local_is_restored: false,
         server_name: None,
         metadata: Metadata::default(),
         listener: "main".into(),

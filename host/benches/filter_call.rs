@@ -107,6 +107,7 @@ fn exchange() -> Box<Exchange> {
         direct_remote: address.into(),
         local: address.into(),
         direct_local: address.into(),
+        local_is_restored: false,
         server_name: None,
         metadata: Metadata::default(),
         listener: "".into(),

@@ -37,6 +37,7 @@ pub mod load_balancing_policy;
 pub mod local_reply;
 pub mod log_filter;
 pub mod matcher;
+pub mod metadata_key;
 pub mod network;
 pub mod outlier_detection;
 pub mod protocol;

@@ -193,6 +193,8 @@ pub struct Connection {
     pub local: Address,
     /// The local end of the socket.
     pub direct_local: Address,
+    /// Whether `local` is what a redirection or a proxy has told, if only the same address.
+    pub local_is_restored: bool,
     /// The host that the client asks for over TLS, in lower case.
     pub server_name: Option<Box<str>>,
     /// What listener filters left.

@@ -39,6 +39,7 @@ mod phases;
 pub mod proxy_status;
 mod pump;
 mod redirect;
+mod refusal;
 mod relay;
 pub mod reply;
 mod side;

@@ -200,3 +200,11 @@ pub const RUNTIME_KEYS: usize = 100_000;
 pub const RUNTIME_WATCH: Duration = Duration::from_millis(500);
 /// Body of a request to the admin server: the form of `/runtime_modify`.
 pub const ADMIN_FORM_BYTES: usize = 1024 * 1024;
+/// Endpoints of one `ORIGINAL_DST` cluster, which requests name: each takes some 2 KiB, and is let go of
+/// when nobody uses it.
+pub const DESTINATIONS: usize = 16 * 1024;
+/// The least time between two publications of such endpoints, each of which the workers follow: who names
+/// many cannot keep them busy.
+pub const DESTINATIONS_PERIOD: Duration = Duration::from_millis(100);
+/// Endpoints that one request names for an `override_host` policy; further ones do not count.
+pub const NAMED_ENDPOINTS: usize = 32;

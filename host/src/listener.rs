@@ -129,6 +129,7 @@ fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
         direct_remote: facts.direct_remote,
         local: facts.local,
         direct_local: facts.direct_local,
+        local_is_restored: facts.local_is_restored,
         server_name: facts.server_name,
         metadata: facts.metadata,
         listener: Arc::clone(&listener.name),

@@ -206,6 +206,7 @@ mod tests {
             direct_remote: address.into(),
             local: address.into(),
             direct_local: address.into(),
+            local_is_restored: false,
             server_name: None,
             metadata: Metadata::default(),
             listener: "".into(),

@@ -6,12 +6,14 @@
 //!
 //! Does not own: what is sent over a connection, retries, and which cluster a request goes to.
 
+pub mod aim;
 pub mod balance;
 pub mod breaker;
 pub mod cluster;
 pub mod connect;
 pub mod control;
 pub mod demand;
+pub mod destination;
 pub mod discovery;
 pub mod dns;
 pub mod endpoint;
@@ -25,8 +27,10 @@ pub mod report;
 mod simulation;
 pub mod spec;
 pub mod stats;
+mod tuning;
 pub mod wish;
 
+pub use aim::Aim;
 pub use breaker::Resource;
 pub use cluster::{Cluster, EndpointSet, RetryPermit};
 pub use demand::{Client, Demand};

@@ -67,6 +67,7 @@ pub struct Values {
     is_set: AtomicBool,
     state: Mutex<State>,
     stats: Arc<ValuesStats>,
+    changed: tokio::sync::watch::Sender<()>,
 }
 
 /// What only those see who build a configuration or change a layer.
@@ -97,6 +98,7 @@ impl Values {
             is_set: AtomicBool::new(false),
             state: Mutex::default(),
             stats: Arc::default(),
+            changed: tokio::sync::watch::Sender::new(()),
         };
         let mut state = values.lock();
         state.layers = Layers::new(layers);
@@ -136,6 +138,12 @@ impl Values {
             return None;
         }
         Some(read(&self.current.load()))
+    }
+
+    /// Tells of each change of a value from now on.
+    #[must_use]
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// All layers and keys, for people.
@@ -212,6 +220,7 @@ impl Values {
         let is_set = entries.iter().any(Option::is_some);
         self.current.store(Arc::new(Snapshot(entries.into())));
         self.is_set.store(is_set, Ordering::Relaxed);
+        self.changed.send_replace(());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -294,6 +303,25 @@ impl Share {
         Self {
             numerator,
             denominator: 100,
+        }
+    }
+
+    /// Whether it is all, or more.
+    #[must_use]
+    pub const fn is_all(self) -> bool {
+        self.numerator >= self.denominator
+    }
+
+    /// The smaller of this and so many percent.
+    #[must_use]
+    pub fn at_most(self, percent: u64) -> Self {
+        let limit = Self::percent(u32::try_from(percent.min(100)).unwrap_or(100));
+        let parts =
+            |share: Self, other: Self| u64::from(share.numerator) * u64::from(other.denominator);
+        if parts(limit, self) < parts(self, limit) {
+            limit
+        } else {
+            self
         }
     }
 

@@ -51,6 +51,10 @@ NEWER_FIELDS = {
     "envoy.config.core.v3.HealthCheck": ["name"],
     "envoy.extensions.clusters.dns.v3.DnsCluster": ["dns_min_refresh_rate{>=1s}"],
     "envoy.config.listener.v3.Listener": ["tcp_keepalive"],
+    "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost": ["selected_host_key"],
+    "envoy.extensions.filters.http.stateful_session.v3.StatefulSession": [
+        "status_on_strict_destination_not_found"
+    ],
 }
 NEWER_MESSAGES = ["envoy.config.route.v3.CookieMatcher name{len>=1} string_match invert_match"]
 # Packages whose top-level messages a configuration can name in an `@type`.

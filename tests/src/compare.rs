@@ -8,6 +8,7 @@
 pub mod case;
 pub mod differences;
 pub mod report;
+pub mod session;
 pub mod side;
 mod upstreams;
 

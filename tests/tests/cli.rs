@@ -126,6 +126,208 @@ fn layers_of_runtime_values_are_checked() {
     ran.says("there may be one admin layer, and this is another");
 }
 
+/// Fields of clusters with something wrong about how requests name their endpoints, where that is, and what is
+/// said of it.
+fn wrong_destinations(
+    provided: &str,
+    own: &str,
+    random: &str,
+) -> Vec<(String, &'static str, &'static str)> {
+    vec![
+        (
+            "type: ORIGINAL_DST".to_owned(),
+            "lb_policy",
+            "needs 'lb_policy: CLUSTER_PROVIDED'",
+        ),
+        (
+            format!("type: ORIGINAL_DST, {own}"),
+            "lb_policy",
+            "needs 'lb_policy: CLUSTER_PROVIDED'",
+        ),
+        (
+            format!("{provided}, load_assignment: {{ cluster_name: c }}"),
+            "load_assignment",
+            "has no endpoints of its own",
+        ),
+        (
+            format!("{provided}, original_dst_lb_config: {{ http_header_name: a }}"),
+            "original_dst_lb_config.http_header_name",
+            "without 'use_http_header'",
+        ),
+        (
+            format!(
+                "{provided}, original_dst_lb_config: \
+                 {{ use_http_header: true, http_header_name: 'a b' }}"
+            ),
+            "original_dst_lb_config.http_header_name",
+            "is not the name of a field",
+        ),
+        (
+            format!(
+                "{provided}, original_dst_lb_config: \
+                 {{ metadata_key: {{ key: a, path: [ {{ key: b }}, {{ key: c }} ] }} }}"
+            ),
+            "original_dst_lb_config.metadata_key.path",
+            "a path of several keys",
+        ),
+        (
+            format!("{provided}, lb_subset_config: {{ subset_selectors: [ {{ keys: [a] }} ] }}"),
+            "lb_subset_config",
+            "there are no subsets",
+        ),
+        (
+            format!("{provided}, {random}"),
+            "load_balancing_policy",
+            "has no policy but its own",
+        ),
+        (
+            "lb_policy: CLUSTER_PROVIDED".to_owned(),
+            "lb_policy",
+            "only the type ORIGINAL_DST",
+        ),
+        (own.to_owned(), "typed_config", "only the type ORIGINAL_DST"),
+    ]
+}
+
+#[test]
+fn clusters_whose_endpoints_requests_name_are_checked() {
+    let cluster = |fields: &str| {
+        let text = format!("static_resources: {{ clusters: [ {{ name: c, {fields} }} ] }}\n");
+        validate("cluster.yaml", &text)
+    };
+    let provided = "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED";
+    let policy = |name: &str, message: &str| {
+        let url = format!(
+            "type.googleapis.com/envoy.extensions.load_balancing_policies.{name}.v3.{message}"
+        );
+        format!(
+            "load_balancing_policy: {{ policies: [ {{ typed_extension_config: {{ name: p, \
+             typed_config: {{ '@type': {url} }} }} }} ] }}"
+        )
+    };
+    let own = policy("cluster_provided", "ClusterProvided");
+    assert_eq!(cluster(provided).code, Some(0));
+    assert_eq!(cluster(&format!("{provided}, {own}")).code, Some(0));
+    for (fields, place, says) in wrong_destinations(provided, &own, &policy("random", "Random")) {
+        let ran = cluster(&fields);
+        assert_eq!(ran.code, Some(1), "{fields}: {}", ran.stderr);
+        ran.says(place);
+        ran.says(says);
+    }
+    for (fields, says) in [
+        (
+            "cleanup_interval: 1s",
+            "only endpoints of an ORIGINAL_DST cluster",
+        ),
+        (
+            "original_dst_lb_config: {}",
+            "those of the type ORIGINAL_DST",
+        ),
+    ] {
+        let ran = cluster(fields);
+        assert_eq!(ran.code, Some(0), "{fields}: {}", ran.stderr);
+        ran.says(says);
+    }
+}
+
+#[test]
+fn policies_within_policies_are_checked() {
+    let policies =
+        |inner: &str| format!("{{ policies: [ {{ typed_extension_config: {inner} }} ] }}");
+    let policy = |name: &str, message: &str, fields: &str| {
+        let url = format!(
+            "type.googleapis.com/envoy.extensions.load_balancing_policies.{name}.v3.{message}"
+        );
+        format!("{{ name: p, typed_config: {{ '@type': {url}, {fields} }} }}")
+    };
+    let turns = policies(&policy("round_robin", "RoundRobin", ""));
+    let subset = |inner: &str| {
+        let fields = "subset_selectors: [ { keys: [a] } ]";
+        policies(&policy(
+            "subset",
+            "Subset",
+            &format!("{fields}, subset_lb_policy: {inner}"),
+        ))
+    };
+    let named = |sources: &str, inner: &str| {
+        let fields = format!("override_host_sources: [ {sources} ], fallback_policy: {inner}");
+        policies(&policy("override_host", "OverrideHost", &fields))
+    };
+    let cluster = |policy: &str| {
+        let text = format!(
+            "static_resources: {{ clusters: [ {{ name: c, load_balancing_policy: {policy} }} ] }}\n"
+        );
+        validate("cluster.yaml", &text)
+    };
+    let good = cluster(&named("{ header: a }", &subset(&turns)));
+    assert_eq!(good.code, Some(0), "{}", good.stderr);
+    for (policy, says) in [
+        (subset(&subset(&turns)), "subsets within subsets"),
+        (
+            subset(&named("{ header: a }", &turns)),
+            "'override_host' within subsets",
+        ),
+        (
+            policies(&policy(
+                "subset",
+                "Subset",
+                "subset_selectors: [ { keys: [a] } ]",
+            )),
+            "a policy within the subsets is needed",
+        ),
+        (
+            named("{}", &turns),
+            "one of 'header' and 'metadata' must be set",
+        ),
+        (
+            named(
+                "{ header: a, metadata: { key: a, path: [ { key: b } ] } }",
+                &turns,
+            ),
+            "one of 'header' and 'metadata' must be set",
+        ),
+        (
+            named("{ header: 'a b' }", &turns),
+            "is not the name of a field",
+        ),
+        (
+            named("{ header: a }", "{ policies: [] }"),
+            "there is no policy in this list",
+        ),
+    ] {
+        let ran = cluster(&policy);
+        assert_eq!(ran.code, Some(1), "{policy}: {}", ran.stderr);
+        ran.says(says);
+    }
+    let twice = cluster(&named("{ header: a }", &named("{ header: b }", &turns)));
+    assert_eq!(twice.code, Some(0), "{}", twice.stderr);
+    twice.says("the policy around this one");
+}
+
+#[test]
+fn drops_for_overload_are_checked() {
+    let cluster = |drops: &str| {
+        let text = format!(
+            "static_resources: {{ clusters: [ {{ name: c, load_assignment: {{ cluster_name: c, \
+             policy: {{ drop_overloads: [ {drops} ] }} }} }} ] }}\n"
+        );
+        validate("cluster.yaml", &text)
+    };
+    let one = "{ category: a, drop_percentage: { numerator: 100 } }";
+    assert_eq!(cluster(one).code, Some(0));
+    for (drops, says) in [
+        (format!("{one}, {one}"), "there is one entry at most"),
+        (
+            "{ category: a, drop_percentage: { numerator: 101 } }".to_owned(),
+            "more than all of them, which are 100",
+        ),
+    ] {
+        let ran = cluster(&drops);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        ran.says(says);
+    }
+}
+
 #[test]
 fn both_spellings_of_field_names_are_accepted() {
     let text = ENVOY

@@ -19,6 +19,8 @@ mod connect;
 mod connection;
 #[path = "compare/cors.rs"]
 mod cors;
+#[path = "compare/destinations.rs"]
+mod destinations;
 #[path = "compare/filters.rs"]
 mod filters;
 #[path = "compare/frames.rs"]
@@ -59,6 +61,8 @@ mod mirrors;
 mod mutation;
 #[path = "compare/per_route.rs"]
 mod per_route;
+#[path = "compare/policies.rs"]
+mod policies;
 #[path = "compare/redirects.rs"]
 mod redirects;
 #[path = "compare/responses.rs"]
@@ -67,12 +71,16 @@ mod responses;
 mod retries;
 #[path = "compare/routing.rs"]
 mod routing;
+#[path = "compare/sessions.rs"]
+mod sessions;
 #[path = "compare/syntax.rs"]
 mod syntax;
 #[path = "compare/tcp.rs"]
 mod tcp;
 #[path = "compare/upgrades.rs"]
 mod upgrades;
+#[path = "compare/zones.rs"]
+mod zones;
 
 use std::process::ExitCode;
 
@@ -131,6 +139,10 @@ fn main() -> ExitCode {
         balance::group(),
         upgrades::group(),
         connect::group(),
+        destinations::group(),
+        sessions::group(),
+        policies::group(),
+        zones::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

@@ -1,8 +1,9 @@
 //! Envoy's common configuration messages, as the built-in filters read them.
 //!
 //! Owns what more than one filter needs: scalars in their JSON forms, fractions and the picking of
-//! them, statuses, matchers, headers to add with their formats, and what calls of gRPC have in common. Messages that one filter alone has are in that filter.
+//! them, statuses, matchers, headers to add with their formats, base64, and what calls of gRPC have in common. Messages that one filter alone has are in that filter.
 
+pub mod base64;
 mod grpc;
 mod header;
 mod header_matcher;

@@ -3,13 +3,12 @@
 //! The bodies are the same but for two things: a client that cannot take bytes gets, or sends, base64,
 //! and the trailers of a response are the last frame of its body.
 
-mod base64;
 mod frames;
 #[cfg(test)]
 mod tests;
 
 use frames::Frames;
-use nuncio_filter_config::{charge, is_grpc, method_of};
+use nuncio_filter_config::{base64, charge, is_grpc, method_of};
 use nuncio_sdk::{
     Attribute, BodyMode, Exchange, Filter, Flow, HeaderName, Interest, LocalReply, RequestBody,
     RequestHeaders, ResponseBody, ResponseHeaders, ResponseTrailers, Result, Setup,

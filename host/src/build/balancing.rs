@@ -1,7 +1,8 @@
 //! Balancing: `lb_policy` and all that goes with it, endpoints' traits, and outlier detection.
 //!
 //! Owns the way from the written messages to `upstream::spec::Balancing`, `Traits` and
-//! `OutlierSpec`. Called for each cluster by `clusters`.
+//! `OutlierSpec`. Called for each cluster by `clusters`. Does not own policies as extensions nor subsets
+//! (`policies`).
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,26 +18,18 @@ use crate::config::endpoint::{
     HealthCheckConfig, LbEndpoint, Locality as WrittenLocality, LocalityLbEndpoints,
 };
 use crate::config::load_balancing::{
-    CommonLbConfig, ConsistentHashingLbConfig, FallbackPolicy, HashFunction, HealthStatus,
-    LbSubsetConfig, LocalityConfig, SelectorFallbackPolicy, SlowStartConfig,
-    SubsetSelector as WrittenSelector,
-};
-use crate::config::load_balancing_policy::{
-    ConsistentHashing, ListedPolicy, LocalityBasis, LocalityLbConfig, LocalitySpecifier,
-    RingHashFunction, SelectionMethod, SlowStart as TypedSlowStart, TypedPolicy,
+    CommonLbConfig, HashFunction, HealthStatus, LocalityConfig, SlowStartConfig,
 };
 use crate::config::outlier_detection::OutlierDetection;
 use crate::config::scalar::{
     Duration as WrittenDuration, Metadata as WrittenMetadata, Percent, RuntimeDouble, Struct,
 };
-use crate::upstream::Criteria;
 use crate::upstream::balance::maglev;
 use crate::upstream::balance::ring::RingSpec;
 use crate::upstream::metadata::{self, Metadata, Value};
 use crate::upstream::spec::{
-    Balancing, Enforcing, Fallback, Hashing, HealthCheckTarget, Locality, MostEjected, OutlierSpec,
-    Pinnable, Policy, RateSpec, SelectorFallback, SlowStart, StatedHealth, SubsetSelector,
-    SubsetSpec, Traits, ZoneSpec,
+    Balancing, Enforcing, Hashing, HealthCheckTarget, Locality, MostEjected, OutlierSpec, Pinnable,
+    Policy, RateSpec, SlowStart, StatedHealth, Traits, ZoneSpec,
 };
 
 /// Options that say when endpoints are ejected, each of them a percentage or a count.
@@ -65,22 +58,42 @@ impl Workshop<'_> {
                 .unwrap_or(built.overprovisioning);
             built.weighs_health = policy.weighted_priority_health;
         }
+        // As in Envoy zones are the rule, also where localities turn out to have no weights.
+        built.zones = Some(ZoneSpec::default());
         match &common.locality {
             Some(LocalityConfig::ZoneAwareLbConfig(zones)) => {
                 built.fails_on_panic = zones.fail_traffic_on_panic;
                 built.zones = Some(zone_spec(zones.routing_enabled, zones.min_cluster_size));
             }
             Some(LocalityConfig::LocalityWeightedLbConfig(_)) => built.by_locality = true,
-            // As in Envoy they are the rule.
-            None => built.zones = Some(ZoneSpec::default()),
+            None => {}
         }
         if let Some(typed) = &written.load_balancing_policy {
-            self.typed_policy(written, typed.policies.first(), &mut built, place);
+            self.typed_policy(written, typed, &mut built, place);
         } else {
             self.plain_policy(written, common, &mut built, place);
         }
+        let is_plain = built.policy == Policy::Provided && built.overrides.is_empty();
+        if written.names_destinations() && !is_plain {
+            let message = "an ORIGINAL_DST cluster has no policy but its own";
+            self.diagnostics
+                .error(place.field("load_balancing_policy"), message);
+        }
         if let Some(subsets) = &written.lb_subset_config {
-            built.subsets = self.subsets(subsets, place.field("lb_subset_config"));
+            if built.policy == Policy::Provided {
+                let message = "there are no subsets where requests name their endpoints";
+                self.diagnostics
+                    .error(place.field("lb_subset_config"), message);
+            }
+            let here = place.field("lb_subset_config");
+            if subsets.subset_selectors.is_empty() {
+                // As in Envoy there are no subsets then, and all endpoints are used.
+                let message =
+                    "without 'subset_selectors' there are no subsets, and this has no effect";
+                self.diagnostics.warning(here, message);
+            } else {
+                built.subsets = Some(self.subsets(subsets, here));
+            }
         }
         built
     }
@@ -93,7 +106,16 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) {
         let config = written.lb_config.as_ref();
-        let hashing = hashing(common.consistent_hashing_lb_config.as_ref());
+        let hashing =
+            common
+                .consistent_hashing_lb_config
+                .as_ref()
+                .map_or(Hashing::DEFAULT, |written| {
+                    hashing(
+                        written.use_hostname_for_hashing,
+                        written.hash_balance_factor,
+                    )
+                });
         if hashing.by_hostname && written.is_static() {
             let here = place.field("common_lb_config");
             let here = here.field("consistent_hashing_lb_config");
@@ -104,14 +126,14 @@ impl Workshop<'_> {
         }
         built.policy = match (written.lb_policy, config) {
             (LbPolicy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(config))) => {
-                built.slow_start = slow_start(config.slow_start_config.as_ref());
+                slow_start(config.slow_start_config.as_ref(), built);
                 Policy::RoundRobin
             }
             (LbPolicy::RoundRobin, _) => Policy::RoundRobin,
             (LbPolicy::LeastRequest, Some(LbConfig::LeastRequestLbConfig(config))) => {
-                built.slow_start = slow_start(config.slow_start_config.as_ref());
+                slow_start(config.slow_start_config.as_ref(), built);
                 let bias = config.active_request_bias.as_ref();
-                least_request(config.choice_count, bias, false)
+                least_request(config.choice_count, bias, false, built)
             }
             (LbPolicy::LeastRequest, _) => Policy::LEAST_REQUEST,
             (LbPolicy::Random, _) => Policy::Random,
@@ -136,6 +158,10 @@ impl Workshop<'_> {
                 let size = self.maglev_size(size, place.field("maglev_lb_config"));
                 Policy::Maglev { size, hashing }
             }
+            (LbPolicy::ClusterProvided, _) => {
+                self.check_provided(written, place.field("lb_policy"));
+                Policy::Provided
+            }
             (LbPolicy::LoadBalancingPolicyConfig, _) => {
                 let message =
                     "'lb_policy: LOAD_BALANCING_POLICY_CONFIG' needs a 'load_balancing_policy'";
@@ -144,86 +170,27 @@ impl Workshop<'_> {
             }
         };
         if let Some(config) = config
-            && !belongs(written.lb_policy, config)
+            && !belongs(written, config)
         {
-            let (name, policy) = of_policy(config);
+            let (name, owner) = of_policy(config);
             self.diagnostics.warning(
                 place.field(name),
-                format!("these options are those of lb_policy {policy}, and have no effect"),
+                format!("these options are those of {owner}, and have no effect"),
             );
         }
     }
 
-    fn typed_policy(
-        &mut self,
-        written: &Written,
-        policy: Option<&ListedPolicy>,
-        built: &mut Balancing,
-        place: Place<'_>,
-    ) {
-        let here = place.field("load_balancing_policy").field("policies");
-        let Some(policy) = policy else {
-            self.diagnostics
-                .error(here, "there is no policy in this list");
-            return;
-        };
-        // As in Envoy the extension says all that there is to say.
-        built.by_locality = false;
-        built.fails_on_panic = false;
-        built.zones = Some(ZoneSpec::default());
-        if written.lb_subset_config.is_some() {
-            let message = "'lb_subset_config' and 'load_balancing_policy' exclude each other";
-            self.diagnostics
-                .error(place.field("lb_subset_config"), message);
+    /// Makes sure that the type of the cluster comes with a policy, where it is to.
+    pub(super) fn check_provided(&mut self, written: &Written, place: Place<'_>) {
+        if !written.names_destinations() {
+            self.diagnostics.error(
+                place,
+                "only the type ORIGINAL_DST comes with a policy of its own",
+            );
         }
-        let here = here
-            .index(0)
-            .field("typed_extension_config")
-            .field("typed_config");
-        built.policy = match &policy.typed_extension_config.policy {
-            TypedPolicy::RoundRobin(config) => {
-                built.slow_start = typed_slow_start(config.slow_start_config.as_ref());
-                locality(config.locality_lb_config.as_ref(), built);
-                Policy::RoundRobin
-            }
-            TypedPolicy::LeastRequest(config) => {
-                built.slow_start = typed_slow_start(config.slow_start_config.as_ref());
-                locality(config.locality_lb_config.as_ref(), built);
-                let full_scan = config.selection_method == SelectionMethod::FullScan;
-                let bias = config.active_request_bias.as_ref();
-                least_request(config.choice_count, bias, full_scan)
-            }
-            TypedPolicy::Random(config) => {
-                locality(config.locality_lb_config.as_ref(), built);
-                Policy::Random
-            }
-            TypedPolicy::RingHash(config) => {
-                built.by_locality = config.locality_weighted_lb_config.is_some();
-                let ring = ring(
-                    config.minimum_ring_size,
-                    config.maximum_ring_size,
-                    config.hash_function == RingHashFunction::MurmurHash2,
-                );
-                self.check_ring(ring, here);
-                let older = ConsistentHashing {
-                    use_hostname_for_hashing: config.use_hostname_for_hashing,
-                    hash_balance_factor: config.hash_balance_factor,
-                };
-                let newer = config.consistent_hashing_lb_config.as_ref();
-                let hashing = typed_hashing(Some(newer.unwrap_or(&older)));
-                Policy::Ring { ring, hashing }
-            }
-            TypedPolicy::Maglev(config) => {
-                built.by_locality = config.locality_weighted_lb_config.is_some();
-                Policy::Maglev {
-                    size: self.maglev_size(config.table_size, here),
-                    hashing: typed_hashing(config.consistent_hashing_lb_config.as_ref()),
-                }
-            }
-        };
     }
 
-    fn check_ring(&mut self, ring: RingSpec, place: Place<'_>) {
+    pub(super) fn check_ring(&mut self, ring: RingSpec, place: Place<'_>) {
         if ring.minimum > ring.maximum {
             let (least, most) = (ring.minimum, ring.maximum);
             let message =
@@ -233,7 +200,7 @@ impl Workshop<'_> {
         }
     }
 
-    fn maglev_size(&mut self, size: Option<u64>, place: Place<'_>) -> u64 {
+    pub(super) fn maglev_size(&mut self, size: Option<u64>, place: Place<'_>) -> u64 {
         let size = size.unwrap_or(maglev::DEFAULT_SIZE);
         if !maglev::is_prime(size) {
             self.diagnostics.error(
@@ -242,81 +209,6 @@ impl Workshop<'_> {
             );
         }
         size
-    }
-
-    fn subsets(&mut self, written: &LbSubsetConfig, place: Place<'_>) -> Option<SubsetSpec> {
-        let fallback = match written.fallback_policy {
-            FallbackPolicy::NoFallback => Fallback::Nobody,
-            FallbackPolicy::AnyEndpoint => Fallback::Any,
-            FallbackPolicy::DefaultSubset => Fallback::Default,
-        };
-        let here = place.field("subset_selectors");
-        let mut selectors = Vec::new();
-        for (index, selector) in written.subset_selectors.iter().enumerate() {
-            selectors.extend(self.selector(selector, here.index(index)));
-        }
-        if written.subset_selectors.is_empty() {
-            // As in Envoy there are no subsets then, and all endpoints are used.
-            self.diagnostics.warning(
-                place,
-                "without 'subset_selectors' there are no subsets, and this has no effect",
-            );
-            return None;
-        }
-        Some(SubsetSpec {
-            fallback,
-            default: Some(criteria_of(written.default_subset.as_ref())),
-            selectors,
-            keeps_locality_weights: written.locality_weight_aware,
-            scales_locality_weights: written.scale_locality_weight,
-            any_in_panic: written.panic_mode_any,
-            list_is_any: written.list_as_any,
-        })
-    }
-
-    fn selector(&mut self, written: &WrittenSelector, place: Place<'_>) -> Option<SubsetSelector> {
-        let sorted = |keys: &[String]| {
-            let mut keys: Vec<Arc<str>> = keys.iter().map(|key| key.as_str().into()).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            keys
-        };
-        let keys = sorted(&written.keys);
-        if keys.is_empty() {
-            self.diagnostics
-                .warning(place, "a selector without keys makes no subset");
-            return None;
-        }
-        if written.single_host_per_subset && keys.len() != 1 {
-            self.diagnostics.error(
-                place.field("single_host_per_subset"),
-                "'single_host_per_subset' needs exactly one key",
-            );
-        }
-        let fallback = match written.fallback_policy {
-            SelectorFallbackPolicy::NotDefined => None,
-            SelectorFallbackPolicy::NoFallback => Some(SelectorFallback::Cluster(Fallback::Nobody)),
-            SelectorFallbackPolicy::AnyEndpoint => Some(SelectorFallback::Cluster(Fallback::Any)),
-            SelectorFallbackPolicy::DefaultSubset => {
-                Some(SelectorFallback::Cluster(Fallback::Default))
-            }
-            SelectorFallbackPolicy::KeysSubset => {
-                let fewer = sorted(&written.fallback_keys_subset);
-                let is_part = fewer.iter().all(|key| keys.contains(key));
-                if fewer.is_empty() || !is_part || fewer.len() == keys.len() {
-                    self.diagnostics.error(
-                        place.field("fallback_keys_subset"),
-                        "'fallback_keys_subset' must have some of the selector's keys, not all",
-                    );
-                }
-                Some(SelectorFallback::Keys(fewer))
-            }
-        };
-        Some(SubsetSelector {
-            keys,
-            is_single: written.single_host_per_subset,
-            fallback,
-        })
     }
 
     /// What is known of an endpoint besides its address.
@@ -478,19 +370,23 @@ fn enforcing(written: &OutlierDetection) -> Enforcing {
     }
 }
 
-/// Options and the policy that they belong to, by name.
+/// Options and what they belong to, by name.
 const fn of_policy(config: &LbConfig) -> (&'static str, &'static str) {
     match config {
-        LbConfig::RoundRobinLbConfig(_) => ("round_robin_lb_config", "ROUND_ROBIN"),
-        LbConfig::LeastRequestLbConfig(_) => ("least_request_lb_config", "LEAST_REQUEST"),
-        LbConfig::RingHashLbConfig(_) => ("ring_hash_lb_config", "RING_HASH"),
-        LbConfig::MaglevLbConfig(_) => ("maglev_lb_config", "MAGLEV"),
+        LbConfig::RoundRobinLbConfig(_) => ("round_robin_lb_config", "lb_policy ROUND_ROBIN"),
+        LbConfig::LeastRequestLbConfig(_) => ("least_request_lb_config", "lb_policy LEAST_REQUEST"),
+        LbConfig::RingHashLbConfig(_) => ("ring_hash_lb_config", "lb_policy RING_HASH"),
+        LbConfig::MaglevLbConfig(_) => ("maglev_lb_config", "lb_policy MAGLEV"),
+        LbConfig::OriginalDstLbConfig(_) => ("original_dst_lb_config", "the type ORIGINAL_DST"),
     }
 }
 
-const fn belongs(policy: LbPolicy, config: &LbConfig) -> bool {
+const fn belongs(written: &Written, config: &LbConfig) -> bool {
+    if matches!(config, LbConfig::OriginalDstLbConfig(_)) {
+        return written.names_destinations();
+    }
     matches!(
-        (policy, config),
+        (written.lb_policy, config),
         (LbPolicy::RoundRobin, LbConfig::RoundRobinLbConfig(_))
             | (LbPolicy::LeastRequest, LbConfig::LeastRequestLbConfig(_))
             | (LbPolicy::RingHash, LbConfig::RingHashLbConfig(_))
@@ -498,11 +394,14 @@ const fn belongs(policy: LbPolicy, config: &LbConfig) -> bool {
     )
 }
 
-fn least_request(
+/// `LEAST_REQUEST`.
+pub(super) fn least_request(
     choice_count: Option<u32>,
     bias: Option<&RuntimeDouble>,
     full_scan: bool,
+    built: &mut Balancing,
 ) -> Policy {
+    built.bias_key = runtime_key(bias);
     Policy::LeastRequest {
         choice_count: choice_count.unwrap_or(2),
         active_request_bias: bias.map_or(1.0, |bias| bias.default_value),
@@ -510,7 +409,13 @@ fn least_request(
     }
 }
 
-fn ring(minimum: Option<u64>, maximum: Option<u64>, murmur: bool) -> RingSpec {
+/// The key of the runtime value that replaces a number, where there is one.
+fn runtime_key(number: Option<&RuntimeDouble>) -> Option<Arc<str>> {
+    let key = number?.runtime_key.as_str();
+    (!key.is_empty()).then(|| key.into())
+}
+
+pub(super) fn ring(minimum: Option<u64>, maximum: Option<u64>, murmur: bool) -> RingSpec {
     let default = RingSpec::default();
     RingSpec {
         minimum: minimum.unwrap_or(default.minimum),
@@ -519,37 +424,11 @@ fn ring(minimum: Option<u64>, maximum: Option<u64>, murmur: bool) -> RingSpec {
     }
 }
 
-fn hashing(written: Option<&ConsistentHashingLbConfig>) -> Hashing {
-    written.map_or(Hashing::DEFAULT, |written| Hashing {
-        by_hostname: written.use_hostname_for_hashing,
-        balance_factor: written.hash_balance_factor.and_then(NonZeroU32::new),
-    })
-}
-
-fn typed_hashing(written: Option<&ConsistentHashing>) -> Hashing {
-    written.map_or(Hashing::DEFAULT, |written| Hashing {
-        by_hostname: written.use_hostname_for_hashing,
-        balance_factor: written.hash_balance_factor.and_then(NonZeroU32::new),
-    })
-}
-
-fn locality(written: Option<&LocalityLbConfig>, built: &mut Balancing) {
-    match written.map(|written| &written.specifier) {
-        Some(LocalitySpecifier::ZoneAwareLbConfig(zones)) => {
-            built.fails_on_panic = zones.fail_traffic_on_panic;
-            let least = zones.force_local_zone.as_ref();
-            let least = least.map(|forced| forced.min_size.unwrap_or(1).into());
-            built.zones = Some(ZoneSpec {
-                force_local: least.or_else(|| zones.force_locality_direct_routing.then_some(1)),
-                by_weight: zones.locality_basis == LocalityBasis::HealthyHostsWeight,
-                ..zone_spec(zones.routing_enabled, zones.min_cluster_size)
-            });
-        }
-        Some(LocalitySpecifier::LocalityWeightedLbConfig(_)) => {
-            built.by_locality = true;
-            built.zones = None;
-        }
-        None => {}
+/// What consistent hashing goes by.
+pub(super) fn hashing(by_hostname: bool, balance_factor: Option<u32>) -> Hashing {
+    Hashing {
+        by_hostname,
+        balance_factor: balance_factor.and_then(NonZeroU32::new),
     }
 }
 
@@ -562,7 +441,7 @@ pub(super) fn locality_of(written: &WrittenLocality) -> Locality {
     }
 }
 
-fn zone_spec(enabled: Option<Percent>, least: Option<u64>) -> ZoneSpec {
+pub(super) fn zone_spec(enabled: Option<Percent>, least: Option<u64>) -> ZoneSpec {
     let default = ZoneSpec::default();
     ZoneSpec {
         enabled: enabled.map_or(default.enabled, rounded),
@@ -571,36 +450,22 @@ fn zone_spec(enabled: Option<Percent>, least: Option<u64>) -> ZoneSpec {
     }
 }
 
-fn slow_start(written: Option<&SlowStartConfig>) -> Option<SlowStart> {
-    let written = written?;
-    window(
-        written.slow_start_window,
-        written.aggression.as_ref(),
-        written.min_weight_percent,
-    )
-}
-
-fn typed_slow_start(written: Option<&TypedSlowStart>) -> Option<SlowStart> {
-    let written = written?;
-    window(
-        written.slow_start_window,
-        written.aggression.as_ref(),
-        written.min_weight_percent,
-    )
-}
-
-fn window(
-    window: Option<WrittenDuration>,
-    aggression: Option<&RuntimeDouble>,
-    least: Option<Percent>,
-) -> Option<SlowStart> {
+/// Slow start, where there is one.
+pub(super) fn slow_start(written: Option<&SlowStartConfig>, built: &mut Balancing) {
+    let Some(written) = written else { return };
+    let aggression = written.aggression.as_ref();
+    built.aggression_key = runtime_key(aggression);
     let aggression = aggression.map_or(1.0, |aggression| aggression.default_value);
-    Some(SlowStart {
-        window: window?.non_zero()?,
+    let least = written.min_weight_percent;
+    let window = written
+        .slow_start_window
+        .and_then(WrittenDuration::non_zero);
+    built.slow_start = window.map(|window| SlowStart {
+        window,
         // As in Envoy, what cannot be one is 1.
         aggression: if aggression > 0.0 { aggression } else { 1.0 },
         least: least.map_or(10.0, |least| least.value) / 100.0,
-    })
+    });
 }
 
 /// As in Envoy a percentage counts as a whole one.
@@ -631,10 +496,6 @@ fn named(hostname: &str) -> Option<Arc<str>> {
 fn metadata_of(written: Option<&WrittenMetadata>, filter: &str) -> Metadata {
     let part = written.and_then(|metadata| metadata.filter_metadata.get(filter));
     part.map_or_else(Metadata::new, fields)
-}
-
-fn criteria_of(written: Option<&Struct>) -> Criteria {
-    Criteria::new(written.map_or_else(Metadata::new, fields))
 }
 
 /// The fields of a mapping.

@@ -27,6 +27,7 @@ use crate::upstream::cluster::Outlets;
 use crate::upstream::spec::{
     ClusterSpec, Dial, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint, Thresholds,
 };
+use crate::values::Share;
 
 impl Workshop<'_> {
     /// Builds all clusters. One with errors is left out, but its name is known, so that routes to it
@@ -140,6 +141,7 @@ impl Workshop<'_> {
         if let Some(limit) = written.per_connection_buffer_limit_bytes {
             spec.buffer_limit = limit;
         }
+        spec.drop_overload = self.drop_overload(written, place.field("load_assignment"));
         spec.preconnect = upstream_connection::preconnect(written);
         spec.closes_on_failure = written.close_connections_on_host_health_failure;
         spec.pool_per_client = written.connection_pool_per_downstream_connection;
@@ -147,6 +149,9 @@ impl Workshop<'_> {
     }
 
     fn discovery(&mut self, written: &Written, place: Place<'_>) -> Option<Discovery> {
+        if written.names_destinations() {
+            return Some(self.original_destination(written, place));
+        }
         let assignment = written.load_assignment.as_ref();
         let here = place.field("load_assignment").field("endpoints");
         let groups = assignment.map(|assignment| assignment.endpoints.iter().enumerate());
@@ -163,8 +168,15 @@ impl Workshop<'_> {
                 endpoints.push((endpoint, Arc::new(traits), here));
             }
         }
+        if written.cleanup_interval.is_some() {
+            self.diagnostics.warning(
+                place.field("cleanup_interval"),
+                "no effect: only endpoints of an ORIGINAL_DST cluster are cleaned up",
+            );
+        }
         match &written.discovery {
-            None | Some(ClusterDiscovery::Type(DiscoveryType::Static)) => {
+            None
+            | Some(ClusterDiscovery::Type(DiscoveryType::Static | DiscoveryType::OriginalDst)) => {
                 self.static_endpoints(endpoints).map(Discovery::Static)
             }
             Some(ClusterDiscovery::Type(DiscoveryType::StrictDns)) => {
@@ -178,6 +190,24 @@ impl Workshop<'_> {
                 self.dns_cluster(written, dns, endpoints, place)
             }
         }
+    }
+
+    /// Which part of the requests is turned away.
+    fn drop_overload(&mut self, written: &Written, place: Place<'_>) -> Option<Share> {
+        let policy = written.load_assignment.as_ref()?.policy.as_ref()?;
+        let here = place.field("policy").field("drop_overloads");
+        if policy.drop_overloads.len() > 1 {
+            let message = "as in Envoy there is one entry at most";
+            self.diagnostics.error(here.index(1), message);
+        }
+        let percentage = policy.drop_overloads.first()?.drop_percentage?;
+        let denominator = percentage.denominator.get();
+        if percentage.numerator > denominator {
+            let here = here.index(0).field("drop_percentage").field("numerator");
+            let message = format!("more than all of them, which are {denominator}");
+            self.diagnostics.error(here, message);
+        }
+        (percentage.numerator > 0).then(|| Share::of(percentage.numerator, denominator))
     }
 
     fn static_endpoints(&mut self, endpoints: Vec<Placed<'_, '_>>) -> Option<Vec<StaticEndpoint>> {

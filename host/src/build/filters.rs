@@ -116,6 +116,11 @@ impl Workshop<'_> {
                 filters::HEADER_TO_METADATA,
                 config_json::to_string(config),
             ),
+            HttpFilterConfig::StatefulSession(config) => (
+                "stateful_session",
+                filters::STATEFUL_SESSION,
+                config_json::to_string(config),
+            ),
             HttpFilterConfig::GrpcStats(config) => (
                 "grpc_stats",
                 filters::GRPC_STATS,

@@ -435,6 +435,7 @@ fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
             | HttpFilterConfig::Buffer(_)
             | HttpFilterConfig::Fault(_)
             | HttpFilterConfig::HeaderToMetadata(_)
+            | HttpFilterConfig::StatefulSession(_)
             | HttpFilterConfig::GrpcStats(_)
             | HttpFilterConfig::Wasm(_) => false,
         });

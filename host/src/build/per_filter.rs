@@ -52,6 +52,7 @@ enum Kind {
     Buffer,
     Fault,
     HeaderToMetadata,
+    StatefulSession,
     Wasm,
 }
 
@@ -68,6 +69,7 @@ impl Kind {
             HttpFilterConfig::Buffer(_) => Self::Buffer,
             HttpFilterConfig::Fault(_) => Self::Fault,
             HttpFilterConfig::HeaderToMetadata(_) => Self::HeaderToMetadata,
+            HttpFilterConfig::StatefulSession(_) => Self::StatefulSession,
             HttpFilterConfig::Wasm(_) => Self::Wasm,
         }
     }
@@ -285,6 +287,9 @@ impl Workshop<'_> {
             PerFilterConfig::Fault(config) => (Kind::Fault, config_json::to_string(config)),
             PerFilterConfig::HeaderToMetadata(config) => {
                 (Kind::HeaderToMetadata, config_json::to_string(config))
+            }
+            PerFilterConfig::StatefulSession(config) => {
+                (Kind::StatefulSession, config_json::to_string(config))
             }
             PerFilterConfig::Wasm(config) => {
                 let configuration = config.configuration.as_ref();

@@ -12,6 +12,7 @@ use crate::config::load_balancing::{
     RoundRobinLbConfig,
 };
 use crate::config::load_balancing_policy::LoadBalancingPolicy;
+use crate::config::metadata_key::MetadataKey;
 use crate::config::outlier_detection::OutlierDetection;
 use crate::config::protocol::{
     UpstreamHttp1ProtocolOptions, UpstreamHttp2ProtocolOptions, UpstreamHttpProtocolOptions,
@@ -40,6 +41,9 @@ pub struct Cluster {
     /// Soft limit in bytes on what is buffered for a connection; 1 MiB by default.
     #[serde(default)]
     pub per_connection_buffer_limit_bytes: Option<u32>,
+    /// How often endpoints that nobody uses are let go of, in an `ORIGINAL_DST` cluster; 5 s by default.
+    #[serde(default)]
+    pub cleanup_interval: Option<Duration>,
     /// How an endpoint is chosen.
     #[serde(default)]
     pub lb_policy: LbPolicy,
@@ -143,6 +147,15 @@ impl Cluster {
         }
     }
 
+    /// Whether the endpoints are what requests name.
+    #[must_use]
+    pub const fn names_destinations(&self) -> bool {
+        matches!(
+            self.discovery,
+            Some(ClusterDiscovery::Type(DiscoveryType::OriginalDst))
+        )
+    }
+
     /// Whether the endpoints' addresses are given.
     #[must_use]
     pub const fn is_static(&self) -> bool {
@@ -177,6 +190,8 @@ pub enum DiscoveryType {
     StrictDns,
     /// The first address that the name resolves to is where new connections go.
     LogicalDns,
+    /// Requests say where they go.
+    OriginalDst,
 }
 
 /// `envoy.config.cluster.v3.Cluster.LbPolicy`.
@@ -197,6 +212,8 @@ pub enum LbPolicy {
     RingHash,
     /// By a hash of the request, in a table.
     Maglev,
+    /// As the type of the cluster says.
+    ClusterProvided,
     /// By `load_balancing_policy`.
     LoadBalancingPolicyConfig,
 }
@@ -213,6 +230,26 @@ pub enum LbConfig {
     RingHashLbConfig(RingHashLbConfig),
     /// Of `MAGLEV`.
     MaglevLbConfig(MaglevLbConfig),
+    /// Of `ORIGINAL_DST` clusters.
+    OriginalDstLbConfig(OriginalDstLbConfig),
+}
+
+/// `envoy.config.cluster.v3.Cluster.OriginalDstLbConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig")]
+pub struct OriginalDstLbConfig {
+    /// Whether a field of the request can say where it goes.
+    #[serde(default)]
+    pub use_http_header: bool,
+    /// Which field; `x-envoy-original-dst-host` by default.
+    #[serde(default)]
+    pub http_header_name: String,
+    /// The port in place of that of the address.
+    #[serde(default)]
+    pub upstream_port_override: Option<u32>,
+    /// Where filters can say where the request goes.
+    #[serde(default)]
+    pub metadata_key: Option<MetadataKey>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`.

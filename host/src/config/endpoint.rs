@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
 use crate::config::load_balancing::HealthStatus;
-use crate::config::scalar::Metadata;
+use crate::config::scalar::{FractionalPercent, Metadata};
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,12 +24,26 @@ pub struct ClusterLoadAssignment {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy")]
 pub struct AssignmentPolicy {
+    /// Which part of the requests is turned away; one entry at most.
+    #[serde(default)]
+    pub drop_overloads: Vec<DropOverload>,
     /// How much of its share an endpoint is taken to carry, in percent; 140 by default.
     #[serde(default)]
     pub overprovisioning_factor: Option<u32>,
     /// Whether the health of a priority is measured in weights, not in endpoints.
     #[serde(default)]
     pub weighted_priority_health: bool,
+}
+
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload")]
+pub struct DropOverload {
+    /// What they are counted as, for those who gather load reports.
+    pub category: String,
+    /// How many of them; none by default.
+    #[serde(default)]
+    pub drop_percentage: Option<FractionalPercent>,
 }
 
 /// `envoy.config.endpoint.v3.LocalityLbEndpoints`.

@@ -6,6 +6,7 @@ pub mod fault;
 pub mod grpc_stats;
 pub mod header_to_metadata;
 pub mod per_route;
+pub mod stateful_session;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::config::filter::cors::Cors;
 use crate::config::filter::fault::HttpFault;
 use crate::config::filter::grpc_stats::GrpcStats;
 use crate::config::filter::header_to_metadata::HeaderToMetadata;
+use crate::config::filter::stateful_session::StatefulSession;
 use crate::config::header::{HeaderMutation, HeaderValueOption};
 use crate::config::scalar::{
     ByteSize, CallTime, Duration, RawValue, RuntimeFractionalPercent, StatusCode,
@@ -67,6 +69,9 @@ pub enum HttpFilterConfig {
     /// Counts calls of gRPC.
     #[serde(rename = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
     GrpcStats(GrpcStats),
+    /// Sends the requests of a session to one endpoint.
+    #[serde(rename = "envoy.extensions.filters.http.stateful_session.v3.StatefulSession")]
+    StatefulSession(StatefulSession),
     /// A filter of the user.
     #[serde(rename = "nuncio.filters.http.wasm.v1.Wasm")]
     Wasm(Wasm),

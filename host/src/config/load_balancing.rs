@@ -207,6 +207,23 @@ pub struct LbSubsetConfig {
     /// Whether a list in an endpoint's metadata stands for each of its values.
     #[serde(default)]
     pub list_as_any: bool,
+    /// Whether what a route asks for can be a list of alternatives.
+    #[serde(default)]
+    pub metadata_fallback_policy: MetadataFallbackPolicy,
+}
+
+/// `envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum MetadataFallbackPolicy {
+    /// It cannot.
+    #[default]
+    MetadataNoFallback,
+    /// Under `fallback_list`.
+    FallbackList,
 }
 
 /// `envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy`.

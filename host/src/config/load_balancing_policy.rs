@@ -1,8 +1,15 @@
 //! `load_balancing_policy`: policies as extensions, `envoy.extensions.load_balancing_policies`.
+//!
+//! Messages that have the fields of one in [`super::load_balancing`] are that one.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::scalar::{Duration, Percent, RuntimeDouble};
+use crate::config::load_balancing::{
+    FallbackPolicy, LocalityWeightedLbConfig, MetadataFallbackPolicy, SlowStartConfig,
+    SubsetSelector,
+};
+use crate::config::metadata_key::MetadataKey;
+use crate::config::scalar::{Percent, RuntimeDouble, Struct};
 
 /// `envoy.config.cluster.v3.LoadBalancingPolicy`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -51,7 +58,84 @@ pub enum TypedPolicy {
     /// By a hash, in a table.
     #[serde(rename = "envoy.extensions.load_balancing_policies.maglev.v3.Maglev")]
     Maglev(Maglev),
+    /// Endpoints that a request can ask for by their metadata, and a policy among them.
+    #[serde(rename = "envoy.extensions.load_balancing_policies.subset.v3.Subset")]
+    Subset(Box<Subset>),
+    /// Endpoints that requests name, and a policy where they name none.
+    #[serde(rename = "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost")]
+    OverrideHost(OverrideHost),
+    /// As the type of the cluster says.
+    #[serde(
+        rename = "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided"
+    )]
+    ClusterProvided(ClusterProvided),
 }
+
+/// `envoy.extensions.load_balancing_policies.subset.v3.Subset`. The messages in it say the same as those
+/// of `lb_subset_config`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.subset.v3.Subset")]
+pub struct Subset {
+    /// Who is chosen where there is no subset of what was asked for.
+    #[serde(default)]
+    pub fallback_policy: FallbackPolicy,
+    /// The metadata of the endpoints of the default subset.
+    #[serde(default)]
+    pub default_subset: Option<Struct>,
+    /// Which subsets there are.
+    #[serde(default)]
+    pub subset_selectors: Vec<SubsetSelector>,
+    /// Whether of what a request asks for that does not count which no selector has.
+    #[serde(default)]
+    pub allow_redundant_keys: bool,
+    /// Whether localities keep their weights within a subset.
+    #[serde(default)]
+    pub locality_weight_aware: bool,
+    /// Whether those are scaled by how much of a locality is in the subset.
+    #[serde(default)]
+    pub scale_locality_weight: bool,
+    /// Whether any endpoint is chosen where the fallback has none.
+    #[serde(default)]
+    pub panic_mode_any: bool,
+    /// Whether a list in an endpoint's metadata stands for each of its values.
+    #[serde(default)]
+    pub list_as_any: bool,
+    /// Whether what a route asks for can be a list of alternatives.
+    #[serde(default)]
+    pub metadata_fallback_policy: MetadataFallbackPolicy,
+    /// The policy within a subset.
+    #[serde(default)]
+    pub subset_lb_policy: Option<LoadBalancingPolicy>,
+}
+
+/// `envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost")]
+pub struct OverrideHost {
+    /// Where requests name endpoints, all of them in this order.
+    pub override_host_sources: Vec<OverrideHostSource>,
+    /// The policy for other requests.
+    pub fallback_policy: LoadBalancingPolicy,
+}
+
+/// `OverrideHost.OverrideHostSource`: one of both.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource"
+)]
+pub struct OverrideHostSource {
+    /// The name of a field.
+    #[serde(default)]
+    pub header: String,
+    /// A place in the dynamic metadata.
+    #[serde(default)]
+    pub metadata: Option<MetadataKey>,
+}
+
+/// `envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided")]
+pub struct ClusterProvided {}
 
 /// `envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -59,7 +143,7 @@ pub enum TypedPolicy {
 pub struct RoundRobin {
     /// New endpoints get their share little by little.
     #[serde(default)]
-    pub slow_start_config: Option<SlowStart>,
+    pub slow_start_config: Option<SlowStartConfig>,
     /// How localities are taken into account.
     #[serde(default)]
     pub locality_lb_config: Option<LocalityLbConfig>,
@@ -77,7 +161,7 @@ pub struct LeastRequest {
     pub active_request_bias: Option<RuntimeDouble>,
     /// New endpoints get their share little by little.
     #[serde(default)]
-    pub slow_start_config: Option<SlowStart>,
+    pub slow_start_config: Option<SlowStartConfig>,
     /// How localities are taken into account.
     #[serde(default)]
     pub locality_lb_config: Option<LocalityLbConfig>,
@@ -133,7 +217,7 @@ pub struct RingHash {
     pub consistent_hashing_lb_config: Option<ConsistentHashing>,
     /// Localities have the part of the ring that their weight says.
     #[serde(default)]
-    pub locality_weighted_lb_config: Option<LocalityWeighted>,
+    pub locality_weighted_lb_config: Option<LocalityWeightedLbConfig>,
 }
 
 /// `envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction`.
@@ -165,7 +249,7 @@ pub struct Maglev {
     pub consistent_hashing_lb_config: Option<ConsistentHashing>,
     /// Localities have the part of the table that their weight says.
     #[serde(default)]
-    pub locality_weighted_lb_config: Option<LocalityWeighted>,
+    pub locality_weighted_lb_config: Option<LocalityWeightedLbConfig>,
 }
 
 /// `envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig`.
@@ -196,7 +280,7 @@ pub enum LocalitySpecifier {
     /// The proxy's own first. Without a `local_cluster_name` this only says what a panic does.
     ZoneAwareLbConfig(ZoneAware),
     /// By their weights.
-    LocalityWeightedLbConfig(LocalityWeighted),
+    LocalityWeightedLbConfig(LocalityWeightedLbConfig),
 }
 
 /// `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig`.
@@ -249,26 +333,4 @@ pub enum LocalityBasis {
     HealthyHostsNum,
     /// In their weights.
     HealthyHostsWeight,
-}
-
-/// `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(
-    rename = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig"
-)]
-pub struct LocalityWeighted {}
-
-/// `envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig")]
-pub struct SlowStart {
-    /// How long an endpoint takes to get its whole share; without one there is no slow start.
-    #[serde(default)]
-    pub slow_start_window: Option<Duration>,
-    /// How fast the share grows; 1.0 by default, which is linear.
-    #[serde(default)]
-    pub aggression: Option<RuntimeDouble>,
-    /// The least part of its weight that an endpoint has; 10 % by default.
-    #[serde(default)]
-    pub min_weight_percent: Option<Percent>,
 }

@@ -9,7 +9,7 @@ use super::h1::head::Reject;
 use super::io::{ReadError, WriteError};
 use super::reply::Reply;
 use crate::exchange::Flags;
-use crate::headers::Known;
+use crate::headers::{Known, Name};
 use crate::upstream::{ErrorKind as Acquire, Resource};
 
 /// Who is to blame.
@@ -58,12 +58,19 @@ pub(crate) enum Kind {
     AbsolutePath,
     /// The route names a cluster that does not exist: answer with this status.
     NoCluster(u16),
-    /// No endpoint may be picked.
-    NoHealthyUpstream,
+    /// No endpoint may be picked: answer with this status.
+    NoHealthyUpstream(u16),
     /// A circuit breaker is open.
     Overflow,
     /// `upstream.maintenance_mode.<cluster>` turns the request away.
     Maintenance,
+    /// `drop_overloads` of the cluster turns the request away.
+    Dropped {
+        /// As it does all requests.
+        all: bool,
+        /// Whether the client is told so in a field.
+        told: bool,
+    },
     /// The connection could not be made: why.
     ConnectFailure(Cow<'static, str>),
     /// `auto_san_validation` wants a host in the server's certificate that none can have.
@@ -140,7 +147,7 @@ impl From<crate::upstream::Error> for Error {
         match error.kind {
             // As in Envoy there is nobody to ask then.
             Acquire::NoHealthyUpstream | Acquire::Overflow(Resource::Pools) => {
-                Kind::NoHealthyUpstream
+                Kind::NoHealthyUpstream(503)
             }
             Acquire::Overflow(_) => Kind::Overflow,
             Acquire::ConnectTimeout => Kind::ConnectTimeout,
@@ -153,6 +160,15 @@ impl From<crate::upstream::Error> for Error {
 }
 
 impl Error {
+    /// The error of a request that gets no connection; where it has no endpoint it is answered with `status`.
+    pub(crate) fn of_acquire(error: crate::upstream::Error, status: Option<u16>) -> Self {
+        let mut error = Self::from(error);
+        if let (Kind::NoHealthyUpstream(own), Some(status)) = (&mut error.kind, status) {
+            *own = status;
+        }
+        error
+    }
+
     /// The error of a request body that could not be read.
     pub(crate) fn of_request_body(error: &ReadError) -> Self {
         match error {
@@ -196,7 +212,7 @@ impl Error {
             | Kind::RequestTooLarge
             | Kind::MaxDuration { .. }
             | Kind::StreamIdle => Side::Downstream,
-            Kind::NoHealthyUpstream
+            Kind::NoHealthyUpstream(_)
             | Kind::ConnectFailure(_)
             | Kind::UncertifiableHost
             | Kind::ConnectTimeout
@@ -207,6 +223,7 @@ impl Error {
             | Kind::NoCluster(_)
             | Kind::Overflow
             | Kind::Maintenance
+            | Kind::Dropped { .. }
             | Kind::RequestTimeout(_)
             | Kind::PerTryTimeout(_)
             | Kind::PerTryIdle(_) => Side::Upstream,
@@ -226,8 +243,10 @@ impl Error {
             Kind::Reset(_) => Flags::DOWNSTREAM_REMOTE_RESET,
             Kind::NoRoute => Flags::NO_ROUTE_FOUND,
             Kind::NoCluster(_) => Flags::NO_CLUSTER_FOUND,
-            Kind::NoHealthyUpstream => Flags::NO_HEALTHY_UPSTREAM,
+            Kind::NoHealthyUpstream(_) => Flags::NO_HEALTHY_UPSTREAM,
             Kind::Overflow | Kind::Maintenance => Flags::UPSTREAM_OVERFLOW,
+            Kind::Dropped { all: true, .. } => Flags::UNCONDITIONAL_DROP_OVERLOAD,
+            Kind::Dropped { all: false, .. } => Flags::DROP_OVERLOAD,
             Kind::ConnectFailure(_) | Kind::UncertifiableHost | Kind::ConnectTimeout => {
                 Flags::UPSTREAM_CONNECTION_FAILURE
             }
@@ -287,13 +306,14 @@ impl Error {
             Kind::NoRoute => Reply::new(404, "route_not_found"),
             Kind::AbsolutePath => Reply::new(404, "absolute_path_rejected"),
             Kind::NoCluster(status) => Reply::new(*status, "cluster_not_found"),
-            Kind::NoHealthyUpstream => {
-                Reply::new(503, "no_healthy_upstream").body("no healthy upstream")
+            Kind::NoHealthyUpstream(status) => {
+                Reply::new(*status, "no_healthy_upstream").body("no healthy upstream")
             }
             Kind::Overflow => before_headers(503, "overflow", None).overloaded(),
             Kind::Maintenance => Reply::new(503, "maintenance_mode")
                 .body("maintenance mode")
                 .overloaded(),
+            Kind::Dropped { all, told } => dropped(*all, *told),
             Kind::ConnectFailure(why) => {
                 before_headers(503, "remote connection failure", Some(why))
             }
@@ -344,6 +364,24 @@ impl Error {
             }
             _ => reply,
         }
+    }
+}
+
+/// The reply to a request that its cluster turns away for overload.
+fn dropped(all: bool, told: bool) -> Reply {
+    let (details, body, field) = if all {
+        (
+            "unconditional_drop_overload",
+            "unconditional drop overload",
+            "x-envoy-unconditional-drop-overload",
+        )
+    } else {
+        ("drop_overload", "drop overload", "x-envoy-drop-overload")
+    };
+    let reply = Reply::new(503, details).body(body);
+    match Name::parse(field.as_bytes()) {
+        Ok(field) if told => reply.header(field, b"true"),
+        _ => reply,
     }
 }
 

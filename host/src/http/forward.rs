@@ -27,7 +27,7 @@ use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
 use super::side::{Await, UpstreamSide, before_head};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
-use super::{demand, mirror};
+use super::{demand, mirror, refusal};
 use crate::clock;
 use crate::exchange::{Exchange, Protocol};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
@@ -35,8 +35,8 @@ use crate::observe::metrics::VirtualClusterStats;
 use crate::route::{self, Action, Forward, RequestTimes, Retries, Times};
 use crate::socket::Socket;
 use crate::upstream::{
-    Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease, Outcome,
-    Priority, RawLease, Release, Resource, Wish,
+    Aim, Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease,
+    Outcome, Priority, RawLease, Release, Resource, Wish,
 };
 use crate::wasm;
 
@@ -156,6 +156,7 @@ async fn acquire(
         Ok(demand) => demand,
         Err(error) => return (Err(error), None),
     };
+    let aim = Aim::of(&attempts.cluster, stream.chain.exchange, worker.index);
     let wish = Wish {
         demand: demand.as_ref(),
         hash: attempts.hash,
@@ -165,7 +166,7 @@ async fn acquire(
             attempts: avoids.attempts,
         }),
         tried_levels: attempts.left_out(stream.chain.exchange),
-        ..Wish::default()
+        ..aim.wish()
     };
     let terminated = stream.tunnel == Some(Tunnel::Terminated);
     let (cluster, priority) = (&attempts.cluster, attempts.priority);
@@ -205,7 +206,7 @@ async fn acquire(
                 ) {
                     host.clone_from(&error.endpoint);
                 }
-                Error::from(error)
+                Error::of_acquire(error, aim.status(cluster))
             }));
         }
         if watch && down.poll_closed(cx, reader).is_ready() {
@@ -370,13 +371,11 @@ fn plan(
         .as_ref()
         .and_then(|route| route.virtual_cluster(&exchange.request));
     stream.group = group.map(Arc::clone);
-    let maintenance = around.snapshot.maintenance(index);
-    if maintenance > 0 && around.worker.random() % 100 < maintenance {
+    if let Some(why) = refusal::of_cluster(around, index, cluster) {
         let stats = cluster.stats(around.worker.index);
-        stats.upstream_rq_maintenance_mode.inc();
         let group = group.map(|group| group.shard(around.worker.index));
         count_response(stats, group, exchange, 503);
-        return Err(Kind::Maintenance.into());
+        return Err(why.into());
     }
     let hashing = route.as_ref().filter(|_| cluster.wants_hash());
     let hash = hashing.and_then(|route| route.hash(exchange, &mut stream.cookies));

@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -107,6 +107,7 @@ pub(super) fn start(
             cluster: Arc::clone(cluster),
             priority,
             demand,
+            destination: cluster.destination(stream.chain.exchange, stream.around.worker.index),
             head: head_of(stream, mirror),
             method: stream.incoming.method,
             has_body,
@@ -180,6 +181,8 @@ struct Errand {
     priority: Priority,
     /// What it asks of its connection.
     demand: Option<Demand>,
+    /// Where it goes, where the cluster asks requests.
+    destination: Option<SocketAddr>,
     head: Headers,
     method: MethodKind,
     has_body: bool,
@@ -230,6 +233,7 @@ impl Errand {
     async fn send(&mut self) -> Result<u16, Error> {
         let wish = Wish {
             demand: self.demand.as_ref(),
+            destination: self.destination,
             ..Wish::default()
         };
         let acquire = self.pools.acquire(&self.cluster, self.priority, &wish);

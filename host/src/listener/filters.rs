@@ -38,6 +38,7 @@ pub(super) struct Facts {
     /// The address that it came to, and what a filter restored in its place.
     pub(super) direct_local: Address,
     pub(super) local: Address,
+    pub(super) local_is_restored: bool,
     /// The peer of the socket, and whom a proxy before it speaks for.
     pub(super) direct_remote: Address,
     pub(super) remote: Address,
@@ -52,6 +53,7 @@ impl Facts {
         Self {
             direct_local: local.clone(),
             local,
+            local_is_restored: false,
             direct_remote: remote.clone(),
             remote,
             server_name: None,
@@ -299,6 +301,7 @@ impl Look<'_> {
             }
             if let Some((remote, local)) = header.addresses {
                 arrival.facts.remote = remote.into();
+                arrival.facts.local_is_restored |= arrival.facts.local != local;
                 arrival.facts.local = local.into();
             }
             stats(header.version).found.inc();
@@ -398,14 +401,17 @@ fn keep_fields(
 /// Where the kernel redirected the connection, takes the address that the client meant.
 fn restore_destination(arrival: &mut Arrival) {
     let socket = SockRef::from(&arrival.stream);
-    let original = match arrival.facts.direct_local.ip() {
-        Some(SocketAddr::V4(_)) => socket.original_dst_v4(),
-        Some(SocketAddr::V6(_)) => socket.original_dst_v6(),
+    let (original, transparent) = match arrival.facts.direct_local.ip() {
+        Some(SocketAddr::V4(_)) => (socket.original_dst_v4(), socket.ip_transparent_v4()),
+        Some(SocketAddr::V6(_)) => (socket.original_dst_v6(), socket.ip_transparent_v6()),
         None => return,
     };
-    // It fails where nothing was redirected.
+    // It fails where nothing was redirected, or where the socket itself has the client's address (TPROXY).
     if let Some(original) = original.ok().and_then(|address| address.as_socket()) {
         arrival.facts.local = original.into();
+        arrival.facts.local_is_restored = true;
+    } else if let Ok(true) = transparent {
+        arrival.facts.local_is_restored = true;
     }
 }
 

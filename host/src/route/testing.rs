@@ -38,6 +38,7 @@ pub(super) fn exchange(request: Headers) -> Exchange {
         direct_remote: address.into(),
         local: address.into(),
         direct_local: address.into(),
+        local_is_restored: false,
         server_name: None,
         metadata: Metadata::default(),
         listener: "listener".into(),

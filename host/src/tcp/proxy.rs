@@ -20,7 +20,7 @@ use crate::observe::metrics::TcpStats;
 use crate::runtime::TcpProxy;
 use crate::socket::Socket;
 use crate::timer::{Timer, after};
-use crate::upstream::{Client, Cluster, Demand, Error, ErrorKind, Priority, RawLease, Wish};
+use crate::upstream::{Aim, Client, Cluster, Demand, Error, ErrorKind, Priority, RawLease, Wish};
 use crate::worker::Worker;
 
 /// How the client's connection ends.
@@ -102,12 +102,13 @@ impl Session<'_> {
             client: Some(Client::new(&self.exchange.connection)),
             ..Demand::default()
         });
+        let aim = Aim::of(cluster, self.exchange, self.worker.index);
         let wish = Wish {
             demand: demand.as_ref(),
             hash: client
                 .filter(|_| hashes)
                 .map(|client| xxh64(client.ip().to_string().as_bytes(), 0)),
-            ..Wish::default()
+            ..aim.wish()
         };
         loop {
             let connecting = self.worker.pools.connect(cluster, Priority::Default, &wish);

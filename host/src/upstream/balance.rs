@@ -36,6 +36,8 @@ use self::layout::{ByLocality, Endpoints, Layout, Level};
 use self::level::{Kind, Load};
 use self::scheduler::Scheduler;
 use self::subset::{ANY, Found, Subsets};
+use super::metadata::Criteria;
+use super::spec::SlowStart;
 use super::wish::{Levels, Wish};
 
 /// A source of random numbers (SplitMix64). Statistical quality only; nothing secret.
@@ -181,8 +183,22 @@ impl Balancer {
         };
         match &plan.subsets {
             None => choose(ANY),
-            Some(subsets) => by_subset(subsets, wish, |note| hosts.note(note), choose),
+            Some(subsets) => {
+                let note = |note| hosts.note(note);
+                match subsets.alternatives(wish.criteria) {
+                    None => by_subset(subsets, wish.criteria, note, &mut choose),
+                    Some(alternatives) => alternatives
+                        .iter()
+                        .find_map(|one| by_subset(subsets, Some(one), note, &mut choose)),
+                }
+            }
         }
+    }
+
+    /// How new endpoints get their share.
+    #[must_use]
+    pub fn slow_start(&self) -> Option<SlowStart> {
+        self.plan.slow_start()
     }
 
     /// How many choices were made, those before included.
@@ -192,14 +208,14 @@ impl Balancer {
     }
 }
 
-/// Chooses in the subset that `wish` asks for, or in what takes its place.
+/// Chooses in the subset that is asked for, or in what takes its place.
 fn by_subset(
     subsets: &Subsets,
-    wish: &Wish<'_>,
+    criteria: Option<&Criteria>,
     note: impl Fn(Note),
-    mut choose: impl FnMut(usize) -> Option<u32>,
+    choose: &mut impl FnMut(usize) -> Option<u32>,
 ) -> Option<u32> {
-    match subsets.find(wish.criteria) {
+    match subsets.find(criteria) {
         Found::Subset(layout) => {
             note(Note::Subset);
             choose(layout)

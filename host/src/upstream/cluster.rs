@@ -20,19 +20,24 @@ use super::balance::subset::Subsets;
 use super::balance::table::Places;
 use super::balance::zone::Home;
 use super::breaker::{Breaker, Breakers, Resource};
+use super::destination::Destinations;
 use super::endpoint::{Checks, Endpoint};
 use super::metadata::Criteria;
 use super::outlier::event::Event;
 use super::outlier::{Averages, Report};
-use super::spec::{ClusterSpec, Discovery, Priority};
+use super::spec::{ClusterSpec, Discovery, OutlierSpec, Priority};
 use super::stats::{ClusterStats, MaglevStats, OutlierStats, RingStats};
+use super::tuning::{Tuned, Tuning};
 use crate::clock;
 use crate::observe::access_log::Sink;
 use crate::observe::stats::Sharded;
-use crate::values::Values;
+use crate::values::{Integer, Share, Values};
 
 /// Distinguishes clusters in the workers' tables, also those of one name from two snapshots.
 static NEXT_CLUSTER: AtomicU64 = AtomicU64::new(0);
+
+/// The runtime value that says how many percent of requests `drop_overloads` turns away at most.
+const DROP_LIMIT: &str = "load_balancing_policy.drop_overload_limit";
 
 /// One cluster. See the module's page.
 pub struct Cluster {
@@ -41,6 +46,9 @@ pub struct Cluster {
     /// Unique in the life of the process.
     pub(super) id: u64,
     spec: ClusterSpec,
+    /// What of the settings runtime values change, and how it is now.
+    tuning: Tuning,
+    tuned: ArcSwap<Tuned>,
     workers: usize,
     outlets: Outlets,
     /// Tells the control thread that an endpoint failed often enough in a row.
@@ -50,6 +58,10 @@ pub struct Cluster {
     /// What `/clusters` shows of it.
     outlier_averages: Averages,
     breakers: Arc<Breakers>,
+    /// Where requests name their endpoints.
+    destinations: Option<Destinations>,
+    /// Which part of the requests is turned away, and how many percent at most.
+    drops: Option<(Share, Integer)>,
     endpoints: ArcSwap<EndpointSet>,
     /// That of `endpoints`, to be compared without touching them.
     generation: AtomicU64,
@@ -84,8 +96,15 @@ impl Cluster {
                     })
                     .collect(),
             ),
+            Discovery::OriginalDestination(_) => Some(Vec::new()),
             Discovery::StrictDns { .. } | Discovery::LogicalDns { .. } => None,
         };
+        let destinations = matches!(spec.discovery, Discovery::OriginalDestination(_))
+            .then(|| Destinations::new(&spec.name, checks));
+        let drops = spec.drop_overload.map(|share| {
+            let limit = Integer::new(100, &outlets.values, DROP_LIMIT);
+            (share, limit)
+        });
         let warm = initial
             .as_ref()
             .is_some_and(|initial| initial.iter().all(|e| !e.is_awaiting_check()));
@@ -93,8 +112,9 @@ impl Cluster {
             name: Arc::clone(&spec.name),
             id: NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed),
             breakers,
+            destinations,
+            drops,
             workers,
-            outlets,
             outlier_wake: Notify::new(),
             ask_out_wake: Notify::new(),
             outlier_averages: Averages::default(),
@@ -103,6 +123,9 @@ impl Cluster {
             warm: watch::Sender::new(warm),
             had_traffic: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            tuning: Tuning::new(&spec, &outlets.values),
+            tuned: ArcSwap::from_pointee(Tuned::written(&spec)),
+            outlets,
             spec,
         };
         cluster.control_stats().warming_state.set(i64::from(!warm));
@@ -116,6 +139,27 @@ impl Cluster {
     #[must_use]
     pub const fn spec(&self) -> &ClusterSpec {
         &self.spec
+    }
+
+    /// Takes over what runtime values say now. Whether endpoints are to be published anew because of it,
+    /// and when endpoints are ejected from now on, where that has changed. Control thread only.
+    pub(super) fn retune(&self) -> (bool, Option<OutlierSpec>) {
+        let tuned = self.tuning.tuned(&self.spec, &self.outlets.values);
+        let before = self.tuned.load();
+        let balances = tuned.balancing != before.balancing;
+        let outliers = tuned
+            .outliers
+            .clone()
+            .filter(|_| tuned.outliers != before.outliers);
+        if balances || outliers.is_some() {
+            self.tuned.store(Arc::new(tuned));
+        }
+        (balances, outliers)
+    }
+
+    /// The runtime values.
+    pub(super) const fn values(&self) -> &Arc<Values> {
+        &self.outlets.values
     }
 
     /// The name under which statistics and `/clusters` show it.
@@ -151,6 +195,20 @@ impl Cluster {
 
     pub(super) fn control_stats(&self) -> &ClusterStats {
         self.outlets.cluster.shard(self.workers)
+    }
+
+    /// Which part of the requests is to be turned away now; none in most clusters.
+    #[must_use]
+    #[inline]
+    pub fn drop_overload(&self) -> Option<Share> {
+        let (share, limit) = self.drops.as_ref()?;
+        Some(share.at_most(limit.get()))
+    }
+
+    /// The endpoints that requests have named, where they do.
+    #[inline]
+    pub(super) const fn destinations(&self) -> Option<&Destinations> {
+        self.destinations.as_ref()
     }
 
     /// The endpoints as published last.
@@ -202,7 +260,8 @@ impl Cluster {
     /// Publishes endpoints, or the same ones after their health changed. Control thread only.
     pub(super) fn publish(&self, endpoints: Vec<Arc<Endpoint>>) {
         let generation = self.generation.load(Ordering::Relaxed) + 1;
-        let balancing = &self.spec.balancing;
+        let tuned = self.tuned.load();
+        let balancing = &tuned.balancing;
         let members: Vec<Member<'_>> = (0_u32..)
             .zip(&endpoints)
             .map(|(index, endpoint)| endpoint.member(index, balancing.ignores_unchecked))
@@ -218,6 +277,9 @@ impl Cluster {
             stats.lb_recalculate_zone_structures.inc();
             if plan.is_too_small() {
                 stats.lb_zone_cluster_too_small.inc();
+            }
+            if plan.is_homeless() {
+                stats.lb_local_cluster_not_ok.inc();
             }
         }
         self.count_membership(&members);
@@ -316,7 +378,8 @@ impl Cluster {
     /// Tells outlier detection, where it is on, what became of a request to `endpoint`.
     #[inline]
     pub(super) fn report(&self, endpoint: &Endpoint, report: Report) {
-        if let (Some(monitor), Some(spec)) = (&endpoint.outlier, &self.spec.outlier_detection)
+        if let Some(monitor) = &endpoint.outlier
+            && let Some(spec) = &self.tuned.load().outliers
             && monitor.put(spec, report)
         {
             self.outlier_wake.notify_one();
@@ -326,6 +389,11 @@ impl Cluster {
     /// Tells outlier detection that a request to `endpoint` takes too long, whatever becomes of it.
     pub fn note_late(&self, endpoint: &Endpoint) {
         self.report(endpoint, Report::TimedOut);
+    }
+
+    /// Lets who waits for [`Self::outlier_tripped`] look at once.
+    pub(super) fn wake_outliers(&self) {
+        self.outlier_wake.notify_one();
     }
 
     /// Waits until [`Self::report`] has found that somebody has to look.

@@ -25,6 +25,7 @@ use super::outlier::event::{Event, What};
 use super::outlier::{Around, Detector};
 use super::spec::{Discovery, DnsSpec, DnsTarget, StaticEndpoint};
 use crate::clock;
+use crate::limits;
 
 /// What a cluster's tasks are given.
 pub struct Settings {
@@ -76,7 +77,7 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     let mut tasks = JoinSet::new();
     let (checks, keeps_healthy) = (Checks::of(spec), !spec.ignore_health_on_host_removal);
     let membership = match &spec.discovery {
-        Discovery::Static(_) => {
+        Discovery::Static(_) | Discovery::OriginalDestination(_) => {
             let endpoints = cluster.endpoints().endpoints.clone();
             Membership::given(endpoints, checks, keeps_healthy)
         }
@@ -106,9 +107,17 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
             tasks.spawn_local(keep_resolving(controller, resolver, dns.clone(), index));
         }
     }
-    if let Some(detector) = &controller.outliers {
-        let period = detector.borrow().period();
-        tasks.spawn_local(watch_outliers(Rc::clone(&controller), period));
+    if let Discovery::OriginalDestination(destination) = &spec.discovery {
+        let controller = Rc::clone(&controller);
+        tasks.spawn_local(follow_destinations(controller, destination.cleanup));
+    }
+    controller.retune();
+    if cluster.values().has_layers() {
+        let changes = cluster.values().changes();
+        tasks.spawn_local(follow_values(Rc::clone(&controller), changes));
+    }
+    if controller.outliers.is_some() {
+        tasks.spawn_local(watch_outliers(Rc::clone(&controller)));
         controller.follow_outliers();
     }
     if !spec.health_checks.is_empty() {
@@ -177,15 +186,17 @@ impl Controller {
     /// within `update_merge_window` of the last time.
     fn publish(self: &Rc<Self>, change: Change) {
         if change.added > 0 || change.removed > 0 {
-            let endpoints = self.membership.borrow().endpoints().len();
-            tracing::info!(
-                target: "upstream",
-                cluster = &*self.cluster.name,
-                added = change.added,
-                removed = change.removed,
-                total = endpoints,
-                "endpoints changed",
-            );
+            // What requests name comes and goes with them.
+            if self.cluster.destinations().is_none() {
+                tracing::info!(
+                    target: "upstream",
+                    cluster = &*self.cluster.name,
+                    added = change.added,
+                    removed = change.removed,
+                    total = self.membership.borrow().endpoints().len(),
+                    "endpoints changed",
+                );
+            }
             self.publish_now();
             // Another state of health changes nothing about who is there.
             self.follow_checks();
@@ -354,6 +365,18 @@ impl Controller {
         }
     }
 
+    /// Takes over what runtime values say now.
+    fn retune(&self) {
+        let (balances, outliers) = self.cluster.retune();
+        if let (Some(detector), Some(spec)) = (&self.outliers, outliers) {
+            detector.borrow_mut().retune(spec);
+            self.cluster.wake_outliers();
+        }
+        if balances {
+            self.publish_now();
+        }
+    }
+
     /// The first answer about every name has come, if only that there is none, and every endpoint
     /// was checked once.
     fn warm_if_known(&self) {
@@ -379,6 +402,26 @@ impl Controller {
     }
 }
 
+/// Publishes the endpoints that requests name, and lets go of those that none has named for a while.
+async fn follow_destinations(controller: Rc<Controller>, cleanup: Duration) {
+    let Some(destinations) = controller.cluster.destinations() else {
+        return;
+    };
+    let mut next = tokio::time::Instant::now() + cleanup;
+    loop {
+        tokio::select! {
+            () = destinations.arrived() => {}
+            () = tokio::time::sleep_until(next) => {
+                destinations.forget_unused();
+                next = tokio::time::Instant::now() + cleanup;
+            }
+        }
+        let change = controller.membership.borrow_mut().hold(destinations.all());
+        controller.publish(change);
+        tokio::time::sleep(limits::DESTINATIONS_PERIOD).await;
+    }
+}
+
 /// Shares requests anew when the proxies' own cluster has changed.
 async fn follow_home(controller: Rc<Controller>, mut changes: watch::Receiver<()>) {
     loop {
@@ -397,17 +440,29 @@ async fn watch_for_ask_outs(controller: Rc<Controller>) {
     }
 }
 
+/// Goes by runtime values as they change.
+async fn follow_values(controller: Rc<Controller>, mut changes: watch::Receiver<()>) {
+    while changes.changed().await.is_ok() {
+        controller.retune();
+    }
+}
+
 /// Looks at outliers when something tripped, and once in each interval.
-async fn watch_outliers(controller: Rc<Controller>, period: Duration) {
-    let mut next = tokio::time::Instant::now() + period;
+async fn watch_outliers(controller: Rc<Controller>) {
+    let Some(detector) = &controller.outliers else {
+        return;
+    };
+    let mut last = tokio::time::Instant::now();
     loop {
+        // It may be another one by now.
+        let next = last + detector.borrow().period();
         tokio::select! {
             () = controller.cluster.outlier_tripped() => {
                 controller.look_at_outliers(Detector::consecutive);
             }
             () = tokio::time::sleep_until(next) => {
                 controller.look_at_outliers(Detector::interval);
-                next = tokio::time::Instant::now() + period;
+                last = tokio::time::Instant::now();
             }
         }
     }

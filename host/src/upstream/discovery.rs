@@ -119,6 +119,21 @@ impl Membership {
         self.merge(wanted.collect())
     }
 
+    /// Takes endpoints that somebody else has made in place of those that are there.
+    pub fn hold(&mut self, endpoints: Vec<Arc<Endpoint>>) -> Change {
+        let ids = |endpoints: &[Arc<Endpoint>]| {
+            let ids = endpoints.iter().map(|endpoint| endpoint.id);
+            ids.collect::<HashSet<_>>()
+        };
+        let (before, now) = (ids(&self.endpoints), ids(&endpoints));
+        self.endpoints = endpoints;
+        Change {
+            added: now.difference(&before).count(),
+            removed: before.difference(&now).count(),
+            altered: false,
+        }
+    }
+
     /// The one endpoint is at the first address of `answer` from now on.
     fn move_to(&mut self, targets: &[DnsTarget], answer: &Answer) -> Change {
         let (Some(target), Some(found)) = (targets.first(), answer.found.first()) else {

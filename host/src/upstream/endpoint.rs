@@ -43,6 +43,8 @@ pub struct Endpoint {
     health: Health,
     /// It asked in an answer to be left out, and nobody has looked yet.
     asked_out: AtomicBool,
+    /// A request has named it since somebody looked (`destination`).
+    chosen: AtomicBool,
     /// Since when it counts as healthy, in milliseconds since [`epoch`].
     healthy_since: AtomicU64,
 }
@@ -85,6 +87,7 @@ impl Endpoint {
             weight: AtomicU32::new(traits.weight.max(1)),
             health: Health::initial(is_checked, traits.stated),
             asked_out: AtomicBool::new(false),
+            chosen: AtomicBool::new(true),
             healthy_since: AtomicU64::new(millis_since_epoch(clock::now())),
             traits,
         }
@@ -234,6 +237,18 @@ impl Endpoint {
     /// Whether it asked that since the last call.
     pub(super) fn take_asked_out(&self) -> bool {
         self.asked_out.load(Ordering::Relaxed) && self.asked_out.swap(false, Ordering::AcqRel)
+    }
+
+    /// Notes that a request has named it.
+    pub(super) fn note_chosen(&self) {
+        if !self.chosen.load(Ordering::Relaxed) {
+            self.chosen.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request has named it since the last call, or since it was made.
+    pub(super) fn take_chosen(&self) -> bool {
+        self.chosen.swap(false, Ordering::Relaxed)
     }
 
     /// Starts its slow start: it is healthy from `now` on.
@@ -444,4 +459,13 @@ pub struct EndpointCounters {
     pub cx_total: SharedCount,
     /// Connections that failed to open.
     pub cx_connect_fail: SharedCount,
+}
+
+impl EndpointCounters {
+    /// Whether requests have a connection to it or wait for one, or one is kept.
+    pub(super) fn is_in_use(&self) -> bool {
+        [&self.cx_active, &self.rq_active, &self.rq_pending_active]
+            .iter()
+            .any(|count| count.get() > 0)
+    }
 }

@@ -16,6 +16,8 @@ pub const FILTER: &str = "envoy.lb";
 pub const TRANSPORT_FILTER: &str = "envoy.transport_socket_match";
 /// The metadata that replaces an endpoint's address where consistent hashing places it.
 pub const HASH_KEY: &str = "hash_key";
+/// What a request asks for under this is a list of alternatives, where the cluster says so.
+pub const FALLBACK_LIST: &str = "fallback_list";
 /// The metadata that says that an endpoint runs a version which is being tried.
 pub const CANARY: &str = "canary";
 
@@ -91,12 +93,33 @@ fn digest_text(text: &str, hasher: &mut Xxh64) {
 pub struct Criteria {
     pairs: Vec<(Arc<str>, Value)>,
     digest: u64,
+    /// What [`FALLBACK_LIST`] comes to, where there is one.
+    alternatives: Option<Box<[Self]>>,
 }
 
 impl Criteria {
     /// Of these pairs; of two with one name the later one counts.
     #[must_use]
     pub fn new(pairs: impl IntoIterator<Item = (Arc<str>, Value)>) -> Self {
+        let sorted: Metadata = pairs.into_iter().collect();
+        let alternatives = sorted.get(FALLBACK_LIST).map(|list| {
+            let others = sorted.iter().filter(|(name, _)| &***name != FALLBACK_LIST);
+            let others = Self::plain(others.map(|(name, value)| (Arc::clone(name), value.clone())));
+            match list {
+                Value::List(list) if !list.is_empty() => {
+                    list.iter().map(|one| others.with(one)).collect()
+                }
+                _ => Box::from([others]),
+            }
+        });
+        Self {
+            alternatives,
+            ..Self::plain(sorted)
+        }
+    }
+
+    /// Of pairs that mean nothing but themselves.
+    fn plain(pairs: impl IntoIterator<Item = (Arc<str>, Value)>) -> Self {
         let sorted: Metadata = pairs.into_iter().collect();
         let mut hasher = Xxh64::new(0);
         for (name, value) in &sorted {
@@ -106,6 +129,21 @@ impl Criteria {
         Self {
             pairs: sorted.into_iter().collect(),
             digest: hasher.digest(),
+            alternatives: None,
+        }
+    }
+
+    /// These and the fields of `over`, which win.
+    fn with(&self, over: &Value) -> Self {
+        let own = self.pairs.iter().cloned();
+        match over {
+            Value::Struct(fields) => {
+                let fields = fields.iter();
+                Self::plain(
+                    own.chain(fields.map(|(name, value)| (Arc::clone(name), value.clone()))),
+                )
+            }
+            _ => Self::plain(own),
         }
     }
 
@@ -131,6 +169,12 @@ impl Criteria {
                 value => value == wanted,
             })
         })
+    }
+
+    /// What is asked for one after the other, where there is a [`FALLBACK_LIST`].
+    #[must_use]
+    pub fn alternatives(&self) -> Option<&[Self]> {
+        self.alternatives.as_deref()
     }
 
     /// The names and values, sorted by name.
@@ -178,6 +222,40 @@ mod tests {
         let over = criteria(&[("v", two.clone())]);
         assert_eq!(a.merged(&over), criteria(&[("s", two.clone()), ("v", two)]));
         assert_eq!(a.filtered(|name| name == "v"), criteria(&[("v", one)]));
+    }
+
+    #[test]
+    fn a_list_of_alternatives_is_added_to_the_others() {
+        let (one, two) = (Value::text("1"), Value::text("2"));
+        let some = |pairs: &[(&str, Value)]| {
+            let pairs = pairs.iter();
+            Value::Struct(
+                pairs
+                    .map(|(name, value)| ((*name).into(), value.clone()))
+                    .collect(),
+            )
+        };
+        let list = |values: &[Value]| Value::List(values.to_vec());
+        let of = |list: Value| {
+            let all = criteria(&[("v", one.clone()), (FALLBACK_LIST, list)]);
+            all.alternatives().map(<[Criteria]>::to_vec)
+        };
+        let alone = criteria(&[("v", one.clone())]);
+        assert_eq!(alone.alternatives(), None);
+        let both = [
+            criteria(&[("v", two.clone())]),
+            criteria(&[("v", one.clone()), ("s", two.clone())]),
+            alone.clone(),
+        ];
+        let listed = list(&[
+            some(&[("v", two.clone())]),
+            some(&[("s", two)]),
+            Value::Null,
+        ]);
+        assert_eq!(of(listed), Some(both.to_vec()));
+        for nothing in [list(&[]), one.clone()] {
+            assert_eq!(of(nothing), Some(vec![alone.clone()]));
+        }
     }
 
     #[test]

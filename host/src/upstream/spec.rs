@@ -15,17 +15,20 @@ use crate::address::Address;
 use crate::headers::NameFormat;
 use crate::keepalive::Keepalive;
 use crate::limits;
+use crate::values::Share;
 
 mod balancing;
+mod destination;
 mod dial;
 mod dns;
 mod health;
 mod outlier;
 
 pub use balancing::{
-    Balancing, Fallback, Hashing, Pinnable, Policy, SelectorFallback, SlowStart, SubsetSelector,
-    SubsetSpec, ZoneSpec,
+    Balancing, Fallback, Hashing, OverrideSource, Pinnable, Policy, SelectorFallback, SlowStart,
+    SubsetSelector, SubsetSpec, ZoneSpec,
 };
+pub use destination::{DestinationSpec, MetadataKey};
 pub use dial::{
     AutoNames, BindSpec, Dial, Eyeballs, Preconnect, Source, TlsDial, Transport, TransportMatch,
 };
@@ -78,6 +81,8 @@ pub struct ClusterSpec {
     /// `common_http_protocol_options.max_connection_duration`: for how long a connection gets new
     /// requests.
     pub max_connection_duration: Option<Duration>,
+    /// `drop_overloads`: which part of the requests is turned away.
+    pub drop_overload: Option<Share>,
     /// `preconnect_policy`.
     pub preconnect: Preconnect,
     /// `close_connections_on_host_health_failure`: connections for bytes end when their endpoint
@@ -116,6 +121,7 @@ impl ClusterSpec {
             idle_timeout: Some(Duration::from_hours(1)),
             max_requests_per_connection: None,
             max_connection_duration: None,
+            drop_overload: None,
             preconnect: Preconnect::default(),
             closes_on_failure: false,
             pool_per_client: false,
@@ -176,6 +182,8 @@ pub enum Discovery {
         /// How it is resolved.
         dns: DnsSpec,
     },
+    /// `ORIGINAL_DST`: every address that a request or its connection names is an endpoint.
+    OriginalDestination(DestinationSpec),
 }
 
 impl Discovery {
@@ -183,7 +191,7 @@ impl Discovery {
     #[must_use]
     pub fn names(&self) -> Option<(&[DnsTarget], &DnsSpec)> {
         match self {
-            Self::Static(_) => None,
+            Self::Static(_) | Self::OriginalDestination(_) => None,
             Self::StrictDns { targets, dns } => Some((targets, dns)),
             Self::LogicalDns { target, dns } => Some((std::slice::from_ref(target), dns)),
         }

@@ -41,6 +41,7 @@ stats! {
         gauge membership_excluded,
         gauge membership_healthy,
         gauge membership_total,
+        counter original_dst_host_invalid,
         counter retry_or_shadow_abandoned,
         counter update_attempt,
         counter update_empty,

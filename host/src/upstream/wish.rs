@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use super::demand::Demand;
 use super::endpoint::Endpoint;
 use super::metadata::Criteria;
+use crate::address::Address;
 
 /// What a request says about its endpoint. See the module's page.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +27,12 @@ pub struct Wish<'a> {
     /// them can, all levels are used again and the cell is emptied.
     pub tried_levels: Option<&'a Cell<Levels>>,
     /// One endpoint that is used, whatever the policy, if it may be.
-    pub pinned: Option<Pinned>,
+    pub pinned: Option<Pinned<'a>>,
+    /// Endpoints that are used before the policy is asked, if they are there.
+    pub named: Option<Named<'a>>,
+    /// Where it goes ([`super::Cluster::destination`]). No cluster reads it but those whose endpoints are
+    /// what requests name.
+    pub destination: Option<SocketAddr>,
     /// What it asks of its connection. No cluster reads it but those whose settings say so: ask
     /// [`super::ClusterSpec::wants_demands`] before filling one in.
     pub demand: Option<&'a Demand>,
@@ -41,6 +47,7 @@ impl Wish<'_> {
             && self.avoid.is_none()
             && self.tried_levels.is_none()
             && self.pinned.is_none()
+            && self.named.is_none()
     }
 }
 
@@ -64,11 +71,20 @@ impl fmt::Debug for Avoid<'_> {
 
 /// An endpoint by its address (`stateful_session` and its like).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pinned {
+pub struct Pinned<'a> {
     /// Its address.
-    pub address: SocketAddr,
+    pub address: &'a Address,
     /// Whether there is no other choice where it may not be used.
     pub is_strict: bool,
+}
+
+/// Endpoints by their addresses, in order (`override_host`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// The addresses. Those of nobody are passed over.
+    pub addresses: &'a [Address],
+    /// How many of those that are there are passed over, because attempts before have had them.
+    pub skip: usize,
 }
 
 /// A set of priority levels of endpoints. Envoy has at most 128.

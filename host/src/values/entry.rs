@@ -27,6 +27,12 @@ impl Entry {
         self.number.map(|number| number as u64)
     }
 
+    /// As a number.
+    #[must_use]
+    pub const fn number(self) -> Option<f64> {
+        self.number
+    }
+
     /// As a share: a plain number is a percentage.
     #[must_use]
     pub fn share(self) -> Option<Share> {

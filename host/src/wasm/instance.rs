@@ -248,6 +248,7 @@ fn blank() -> Box<Exchange> {
         direct_remote: nowhere.into(),
         local: nowhere.into(),
         direct_local: nowhere.into(),
+        local_is_restored: false,
         server_name: None,
         metadata: Metadata::default(),
         listener: "".into(),

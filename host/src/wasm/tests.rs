@@ -98,6 +98,7 @@ fn stream(path: &str, fields: &[(&str, &str)]) -> Box<Exchange> {
         direct_remote: Address::Ip("127.0.0.1:5".parse().unwrap()),
         local: Address::Ip("127.0.0.1:6".parse().unwrap()),
         direct_local: Address::Ip("127.0.0.1:6".parse().unwrap()),
+        local_is_restored: false,
         server_name: None,
         metadata: Metadata::default(),
         listener: "l".into(),

@@ -152,7 +152,7 @@ fn parse(text: &str) -> Result<Vec<Part>, String> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         literal.push_str(before);
-        let Some((command, after)) = after.split_once('%') else {
+        let Some((command, after)) = command(after) else {
             return Err(format!("`%` without its end in \"{text}\""));
         };
         rest = after;
@@ -170,6 +170,22 @@ fn parse(text: &str) -> Result<Vec<Part>, String> {
         parts.push(Part::Literal(literal));
     }
     Ok(parts)
+}
+
+/// What stands before the sign that ends a command, and what behind it. Between brackets there may be others,
+/// as in `START_TIME(%s)`.
+fn command(text: &str) -> Option<(&str, &str)> {
+    let mut open = 0_usize;
+    let end = text.bytes().position(|byte| {
+        match byte {
+            b'(' => open += 1,
+            b')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        byte == b'%' && open == 0
+    })?;
+    let (command, rest) = text.split_at_checked(end)?;
+    Some((command, rest.strip_prefix('%')?))
 }
 
 fn operator(command: &str) -> Result<Part, String> {

@@ -3,6 +3,7 @@
 //! Owns the proxy process while the group runs and the client's side of each case, and turns everything
 //! that was seen into lines to compare, with ports, dates and generated identifiers replaced by names.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
@@ -17,6 +18,7 @@ use crate::origin::{Act, Gate, Reply};
 use crate::process::{Binary, Proxy, Setup};
 
 use super::case::{Action, Case, Frames, Group, Step};
+use super::session;
 use super::upstreams::Upstreams;
 
 /// Path of the request that shows whether a connection is still open.
@@ -62,7 +64,7 @@ pub fn run(group: &Group, binary: &Binary) -> Vec<Vec<String>> {
     for (index, lines) in results.iter_mut().enumerate() {
         let sent = sent.get(index).map_or("", String::as_str);
         for line in lines {
-            *line = normalise(&names.replace(line), sent);
+            *line = normalise(&names.replace(&session::decode(line)), sent);
         }
     }
     results
@@ -178,13 +180,31 @@ impl Run<'_> {
         }
     }
 
+    /// The bytes with the numbers of ports in the place of their names, and sessions as they are sent.
+    fn with_ports<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains("@PORT:") || text.contains("@SESSION(") => {
+                let mut text = text.to_owned();
+                for (name, number) in self.proxy.ports() {
+                    text = text.replace(&format!("@PORT:{name}@"), &number.to_string());
+                }
+                assert!(
+                    !text.contains("@PORT:"),
+                    "a port that the template has not: {text}"
+                );
+                session::encode(&text).into_bytes().into()
+            }
+            _ => bytes.into(),
+        }
+    }
+
     fn http1(&mut self, connection: &mut Connection, case: &Case, steps: &[Step]) {
         let mut closes = false;
         let mut awaited = self.upstreams.arrived();
         let arrived_at_second = self.upstreams.second().map_or(0, |second| second.arrived());
         for step in steps {
             match step {
-                Step::Send(bytes) => connection.send(bytes),
+                Step::Send(bytes) => connection.send(&self.with_ports(bytes)),
                 Step::Receive { to_head } => match self.response(connection, case, *to_head) {
                     Some(ends) => closes = ends,
                     None => return,

@@ -145,6 +145,7 @@ impl Asked {
             direct_remote: address.into(),
             local: address.into(),
             direct_local: address.into(),
+            local_is_restored: false,
             server_name: None,
             metadata: Metadata::default(),
             listener: "".into(),

@@ -51,6 +51,10 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     ),
     (
+        "envoy.filters.http.stateful_session",
+        "envoy.extensions.filters.http.stateful_session.v3.StatefulSession",
+    ),
+    (
         "envoy.filters.http.buffer",
         "envoy.extensions.filters.http.buffer.v3.Buffer",
     ),

@@ -9,6 +9,7 @@ use crate::config::filter::buffer::BufferPerRoute;
 use crate::config::filter::cors::CorsPolicy;
 use crate::config::filter::fault::HttpFault;
 use crate::config::filter::header_to_metadata::HeaderToMetadata;
+use crate::config::filter::stateful_session::StatefulSessionPerRoute;
 use crate::config::filter::{LocalRateLimit, Mutations};
 use crate::config::scalar::RawValue;
 
@@ -37,6 +38,9 @@ pub enum PerFilterConfig {
     /// Which rules.
     #[serde(rename = "envoy.extensions.filters.http.header_to_metadata.v3.Config")]
     HeaderToMetadata(HeaderToMetadata),
+    /// Whether there are sessions, and which.
+    #[serde(rename = "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute")]
+    StatefulSession(StatefulSessionPerRoute),
     /// The configuration of a user's filter.
     #[serde(rename = "nuncio.filters.http.wasm.v1.WasmPerRoute")]
     Wasm(WasmPerRoute),

@@ -31,6 +31,7 @@ fn connection() -> Arc<Connection> {
         direct_remote: address("127.0.0.1:50916").into(),
         local: address("127.0.0.1:21841").into(),
         direct_local: address("127.0.0.1:21841").into(),
+        local_is_restored: false,
         server_name: None,
         metadata: Metadata::default(),
         listener: "l0".into(),

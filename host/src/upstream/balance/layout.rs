@@ -72,8 +72,8 @@ pub struct Layout {
     pub(super) load: Load,
     /// The level that all load goes to, where there is one.
     pub(super) only: Option<(usize, Kind)>,
-    /// Whether locality would count if there were more endpoints.
-    pub(super) is_too_small: bool,
+    /// Why requests do not stay in the proxy's locality, where they might.
+    pub(super) without_zones: Option<Without>,
 }
 
 /// The endpoints of one priority.
@@ -184,7 +184,7 @@ impl Layout {
         let zones = balancing.zones.as_ref().zip(home).and_then(|(spec, home)| {
             let healthy = Some(State::Healthy);
             let zones = Zones::new(spec, home, members, |zone| self.add_group(zone, healthy));
-            self.is_too_small |= matches!(zones, Err(Without::Size));
+            self.without_zones = zones.as_ref().err().copied();
             zones.ok().map(Box::new)
         });
         let endpoints = Endpoints::Turns {
@@ -327,7 +327,9 @@ fn table(
     let places = match policy {
         Policy::Ring { ring, .. } => Places::Ring(Ring::new(ring, &keyed)),
         Policy::Maglev { size, .. } => Places::Maglev(Maglev::new(size, &keyed)),
-        Policy::RoundRobin | Policy::LeastRequest { .. } | Policy::Random => return None,
+        Policy::RoundRobin | Policy::LeastRequest { .. } | Policy::Random | Policy::Provided => {
+            return None;
+        }
     };
     let placed = shares.iter().map(|(m, share)| (m.index, *share)).collect();
     let factor = hashing.balance_factor.map(NonZeroU32::get);

@@ -6,14 +6,16 @@
 use super::layout::{Layout, LocalityWeights, Member};
 use super::subset::Subsets;
 use super::table::Table;
-use super::zone::Home;
-use crate::upstream::spec::{Balancing, Policy};
+use super::zone::{Home, Without};
+use crate::upstream::spec::{Balancing, Policy, SlowStart};
 
 /// See the module's page.
 #[derive(Debug)]
 pub struct Plan {
     pub(super) policy: Policy,
     pub(super) fails_on_panic: bool,
+    /// For round robin and least request.
+    pub(super) slow_start: Option<SlowStart>,
     /// That of all endpoints, then those of subsets.
     pub(super) layouts: Vec<Layout>,
     pub(super) subsets: Option<Subsets>,
@@ -40,9 +42,16 @@ impl Plan {
         Self {
             policy: balancing.policy,
             fails_on_panic: balancing.fails_on_panic,
+            slow_start: balancing.slow_start,
             layouts,
             subsets,
         }
+    }
+
+    /// How new endpoints get their share.
+    #[must_use]
+    pub const fn slow_start(&self) -> Option<SlowStart> {
+        self.slow_start
     }
 
     /// Whether too few endpoints of the first level are healthy.
@@ -51,12 +60,20 @@ impl Plan {
         self.layouts.first().is_some_and(Layout::panics)
     }
 
-    /// Whether locality would count if there were more endpoints.
+    /// Whether requests would stay in the proxy's locality if there were more endpoints.
     #[must_use]
     pub fn is_too_small(&self) -> bool {
-        self.layouts
-            .first()
-            .is_some_and(|layout| layout.is_too_small)
+        self.without_zones() == Some(Without::Size)
+    }
+
+    /// Whether they would if it were known that a proxy is there.
+    #[must_use]
+    pub fn is_homeless(&self) -> bool {
+        self.without_zones() == Some(Without::Home)
+    }
+
+    fn without_zones(&self) -> Option<Without> {
+        self.layouts.first()?.without_zones
     }
 
     /// The subsets, where the cluster has any.

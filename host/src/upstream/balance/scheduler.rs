@@ -51,8 +51,10 @@ impl Scheduler {
                 let bias = weighted().then_some(active_request_bias.max(0.0));
                 Self::LeastRequest(LeastRequest::new(len, scan, bias, weight, picks))
             }
-            // Consistent hashing has no turns.
-            Policy::Random | Policy::Ring { .. } | Policy::Maglev { .. } => Self::Random(len),
+            // Consistent hashing has no turns, and who is named is not chosen.
+            Policy::Random | Policy::Ring { .. } | Policy::Maglev { .. } | Policy::Provided => {
+                Self::Random(len)
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Subsets: endpoints that a request can ask for by their metadata.
 //!
 //! Owns which subsets a cluster has, who is in them, and what takes the place of one that is not
-//! there. Made with each publication and shared by all workers; only falling back to fewer keys
-//! allocates. Does not own: the choice within a subset, which is a layout like any other.
+//! there. Made with each publication and shared by all workers; only leaving keys out of what a
+//! request asks for allocates. Does not own: the choice within a subset, which is a layout like any other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,10 +22,12 @@ const COMBINATIONS: usize = 1024;
 #[derive(Debug)]
 pub struct Subsets {
     by_criteria: HashMap<Criteria, usize>,
-    selectors: Vec<(Vec<Arc<str>>, SelectorFallback)>,
+    selectors: Vec<(Vec<Arc<str>>, Option<SelectorFallback>)>,
     fallback: Option<usize>,
     default: Option<usize>,
     any_in_panic: bool,
+    takes_alternatives: bool,
+    takes_more_keys: bool,
 }
 
 /// What a request's criteria come to.
@@ -59,13 +61,12 @@ impl Subsets {
                 by_criteria.entry(criteria).or_insert_with(|| add(&members));
             }
         }
-        let fallback = spec
-            .selectors
-            .iter()
-            .filter_map(|selector| Some((selector.keys.clone(), selector.fallback.clone()?)));
+        let selectors = spec.selectors.iter();
+        let selectors =
+            selectors.map(|selector| (selector.keys.clone(), selector.fallback.clone()));
         Self {
             by_criteria,
-            selectors: fallback.collect(),
+            selectors: selectors.collect(),
             fallback: match spec.fallback {
                 Fallback::Nobody => None,
                 Fallback::Any => Some(ANY),
@@ -73,7 +74,18 @@ impl Subsets {
             },
             default,
             any_in_panic: spec.any_in_panic,
+            takes_alternatives: spec.takes_alternatives,
+            takes_more_keys: spec.takes_more_keys,
         }
+    }
+
+    /// What is asked for one after the other by a request with these criteria, where it is more than
+    /// they are.
+    pub(super) fn alternatives<'c>(
+        &self,
+        criteria: Option<&'c Criteria>,
+    ) -> Option<&'c [Criteria]> {
+        criteria.filter(|_| self.takes_alternatives)?.alternatives()
     }
 
     /// What a request with these criteria gets.
@@ -81,25 +93,44 @@ impl Subsets {
         let Some(criteria) = criteria else {
             return Found::Fallback;
         };
+        let less = self.without_more_keys(criteria);
+        let criteria = less.as_ref().unwrap_or(criteria);
         if let Some(subset) = self.by_criteria.get(criteria) {
             return Found::Subset(*subset);
         }
         let keys = || criteria.pairs().iter().map(|(key, _)| key);
-        let selector = self.selectors.iter().find(|(own, _)| own.iter().eq(keys()));
-        match selector {
+        let mut selectors = self.selectors.iter();
+        let selector =
+            selectors.find(|(own, fallback)| fallback.is_some() && own.iter().eq(keys()));
+        match selector.and_then(|(_, fallback)| fallback.as_ref()) {
             None => Found::Fallback,
-            Some((_, SelectorFallback::Cluster(Fallback::Nobody))) => Found::Instead(None),
-            Some((_, SelectorFallback::Cluster(Fallback::Any))) => Found::Instead(Some(ANY)),
-            Some((_, SelectorFallback::Cluster(Fallback::Default))) => Found::Instead(self.default),
-            Some((own, SelectorFallback::Keys(keys))) => {
+            Some(SelectorFallback::Cluster(Fallback::Nobody)) => Found::Instead(None),
+            Some(SelectorFallback::Cluster(Fallback::Any)) => Found::Instead(Some(ANY)),
+            Some(SelectorFallback::Cluster(Fallback::Default)) => Found::Instead(self.default),
+            Some(SelectorFallback::Keys(keys)) => {
                 let fewer = criteria.filtered(|key| keys.iter().any(|kept| **kept == *key));
                 // Fewer keys each time, so this ends; `build` has checked it as well.
-                if fewer.pairs().len() >= own.len() {
+                if fewer.pairs().len() >= criteria.pairs().len() {
                     return Found::Fallback;
                 }
                 self.find(Some(&fewer))
             }
         }
+    }
+
+    /// Those criteria of which the first selector that has enough of them knows the keys, where that is
+    /// fewer.
+    fn without_more_keys(&self, criteria: &Criteria) -> Option<Criteria> {
+        if !self.takes_more_keys {
+            return None;
+        }
+        let has = |key: &Arc<str>| criteria.pairs().iter().any(|(own, _)| own == key);
+        let (keys, _) = self
+            .selectors
+            .iter()
+            .find(|(keys, _)| keys.iter().all(has))?;
+        (keys.len() < criteria.pairs().len())
+            .then(|| criteria.filtered(|key| keys.iter().any(|kept| **kept == *key)))
     }
 
     /// The cluster's own fallback.

@@ -32,6 +32,7 @@ pub struct Home {
 /// What is in the proxies' own cluster.
 #[derive(Debug, Default)]
 struct HomeCensus {
+    /// All localities that it is in, with their healthy endpoints.
     healthy: BTreeMap<Locality, Worth>,
     panics: bool,
 }
@@ -88,7 +89,8 @@ fn healthy<'m>(members: impl Iterator<Item = &'m Member<'m>>) -> BTreeMap<Locali
     worth
 }
 
-/// How the healthy endpoints of a level are shared by localities. The first is the proxy's own.
+/// How the healthy endpoints of a level are shared by localities. The first is the proxy's own, where there
+/// are endpoints in it.
 #[derive(Debug)]
 pub(super) struct Zones {
     groups: Vec<usize>,
@@ -114,8 +116,10 @@ enum Routing {
 /// Why there are no zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Without {
-    /// The endpoints are not in several localities, or none in the proxy's.
+    /// The endpoints, or the proxies, are not in several localities.
     Zones,
+    /// No proxy is known to be where this one is.
+    Home,
     /// They are too few.
     Size,
 }
@@ -129,25 +133,30 @@ impl Zones {
         mut add: impl FnMut(&[Member<'_>]) -> usize,
     ) -> Result<Self, Without> {
         let worth = healthy(members.iter());
-        let Some(own) = worth.get(&home.locality) else {
+        let census = home.census.load();
+        let are_together = census.healthy.len() < 2 && spec.force_local.is_none();
+        if worth.len() < 2 || are_together {
             return Err(Without::Zones);
-        };
-        if worth.len() < 2 {
-            return Err(Without::Zones);
+        }
+        if !census.healthy.contains_key(&home.locality) {
+            return Err(Without::Home);
         }
         let all: u64 = worth.values().map(|worth| worth.count).sum();
         if all < spec.min_cluster_size {
             return Err(Without::Size);
         }
+        let own = worth.get(&home.locality).copied();
         let others = worth.iter().filter(|(at, _)| **at != home.locality);
-        let order: Vec<(&Locality, Worth)> = std::iter::once((&home.locality, *own))
+        let order: Vec<(&Locality, Worth)> = own
+            .map(|own| (&home.locality, own))
+            .into_iter()
             .chain(others.map(|(at, worth)| (at, *worth)))
             .collect();
-        let census = home.census.load();
-        let routing = if spec.force_local.is_some_and(|least| own.count >= least) {
+        let forced = own.zip(spec.force_local);
+        let routing = if forced.is_some_and(|(own, least)| own.count >= least) {
             Routing::Direct
         } else {
-            routing(spec.by_weight, &order, &census.healthy)
+            routing(spec.by_weight, own.is_some(), &order, &census.healthy)
         };
         let groups = order.iter().map(|(at, _)| {
             let is_there = |member: &&Member<'_>| *member.traits.locality == **at;
@@ -197,9 +206,11 @@ impl Zones {
     }
 }
 
-/// By what share of the proxies, and of the endpoints, each locality has.
+/// By what share of the proxies, and of the endpoints, each locality has; `has_own` says that the first is
+/// the proxy's own.
 fn routing(
     by_weight: bool,
+    has_own: bool,
     order: &[(&Locality, Worth)],
     home: &BTreeMap<Locality, Worth>,
 ) -> Routing {
@@ -211,13 +222,14 @@ fn routing(
         (share(worth.by(by_weight), all), share(proxies, of_home))
     });
     let shares: Vec<(u64, u64)> = shares.collect();
-    let (endpoints, proxies) = shares.first().copied().unwrap_or_default();
+    let own = shares.first().filter(|_| has_own);
+    let (endpoints, proxies) = own.copied().unwrap_or_default();
     if endpoints > 0 && endpoints >= proxies {
         return Routing::Direct;
     }
     let mut sum = 0;
     let left = shares.iter().enumerate().map(|(at, (endpoints, proxies))| {
-        if at > 0 {
+        if at > 0 || !has_own {
             sum += endpoints.saturating_sub(*proxies);
         }
         sum
@@ -333,11 +345,21 @@ mod tests {
                 &[("a", 2, 0), ("b", 0, 1), ("c", 2, 0)],
                 residual(5000, &[0, 2500, 2500]),
             ),
-            (&[("a", 1, 0), ("b", 1, 0)], &[], Routing::Direct),
+            (
+                &[("a", 1, 0), ("b", 1, 0)],
+                &[("a", 0, 1), ("b", 0, 1)],
+                Routing::Direct,
+            ),
             (
                 &[("a", 0, 1), ("b", 0, 1)],
-                &[("a", 1, 0)],
+                &[("a", 1, 0), ("b", 0, 1)],
                 residual(0, &[0, 0]),
+            ),
+            // Nobody is where the proxy is.
+            (
+                &[("b", 7, 0), ("c", 3, 0)],
+                &[("a", 1, 0), ("b", 1, 0)],
+                residual(0, &[2000, 5000]),
             ),
         ] {
             assert_eq!(
@@ -351,14 +373,17 @@ mod tests {
     #[test]
     fn some_clusters_have_no_zones() {
         let home = [("a", 1, 0), ("b", 1, 0)];
-        for (here, why) in [
-            (&[("a", 9, 0)][..], Without::Zones),
-            (&[("b", 5, 0), ("c", 5, 0)], Without::Zones),
-            (&[("a", 3, 9), ("b", 2, 0)], Without::Size),
-            (&[], Without::Zones),
+        let enough = [("a", 3, 0), ("b", 3, 0)];
+        for (here, home, why) in [
+            (&[("a", 9, 0)][..], &home[..], Without::Zones),
+            (&[("a", 3, 9), ("b", 2, 0)], &home, Without::Size),
+            (&[], &home, Without::Zones),
+            (&enough, &[], Without::Zones),
+            (&enough, &[("a", 2, 0)], Without::Zones),
+            (&enough, &[("b", 1, 0), ("c", 1, 0)], Without::Home),
         ] {
-            let found = zones(&ZoneSpec::default(), here, &home);
-            assert_eq!(found.map(|_| ()).unwrap_err(), why, "{here:?}");
+            let found = zones(&ZoneSpec::default(), here, home);
+            assert_eq!(found.map(|_| ()).unwrap_err(), why, "{here:?} {home:?}");
         }
         assert!(zones(&ZoneSpec::default(), &[("a", 3, 0), ("b", 3, 0)], &home).is_ok());
     }
@@ -401,7 +426,8 @@ mod tests {
         };
         let forced = zones(&forced, &[("a", 1, 0), ("b", 3, 0)], &[("a", 1, 0)]).unwrap();
         assert_eq!(chosen(&forced, 10), [10, 0, 0]);
-        let full = zones(&small(), &[("a", 0, 1), ("b", 0, 1)], &[("a", 1, 0)]).unwrap();
+        let home = [("a", 1, 0), ("b", 0, 1)];
+        let full = zones(&small(), &[("a", 0, 1), ("b", 0, 1)], &home).unwrap();
         let counts = chosen(&full, 1_000);
         assert!(counts[0] > 400 && counts[1] > 400, "{counts:?}");
         assert!(notes.borrow().contains(&Note::ZoneFull));

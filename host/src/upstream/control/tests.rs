@@ -14,7 +14,9 @@ use super::*;
 use crate::upstream::balance::layout::State;
 use crate::upstream::dns::{Answer, Resolving};
 use crate::upstream::outlier::Report;
-use crate::upstream::spec::{ClusterSpec, HealthCheck, OutlierSpec, StaticEndpoint};
+use crate::upstream::spec::{
+    ClusterSpec, DestinationSpec, HealthCheck, OutlierSpec, StaticEndpoint,
+};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -313,5 +315,28 @@ fn an_outlier_is_left_out_for_a_while() {
         until(|| healthy(&cluster) == [0, 1]).await;
         assert_eq!(stats.ejections_active.get(), 0);
         assert_eq!(stats.ejections_enforced_total.get(), 1);
+    });
+}
+
+#[test]
+fn endpoints_that_requests_name_come_and_go() {
+    run(async {
+        let spec = DestinationSpec {
+            metadata: None,
+            field: None,
+            port: None,
+            cleanup: Duration::from_millis(1),
+        };
+        let spec = ClusterSpec::new("c", Discovery::OriginalDestination(spec));
+        let cluster = Cluster::new(spec, 1);
+        let handle = start(&cluster, &Rc::default());
+        let destinations = cluster.destinations().unwrap();
+        let endpoint = destinations.endpoint(([127, 0, 0, 1], 80).into()).unwrap();
+        endpoint.counters.cx_active.inc();
+        until(|| addresses(&cluster) == ["127.0.0.1:80"]).await;
+        endpoint.counters.cx_active.dec();
+        until(|| addresses(&cluster).is_empty()).await;
+        assert!(destinations.all().is_empty());
+        drop(handle);
     });
 }

@@ -70,6 +70,11 @@ impl Detector {
         }
     }
 
+    /// Goes by `spec` from now on.
+    pub fn retune(&mut self, spec: OutlierSpec) {
+        self.spec = spec;
+    }
+
     /// The time between two calls of [`Self::interval`].
     #[must_use]
     pub const fn period(&self) -> Duration {

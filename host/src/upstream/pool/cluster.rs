@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,10 +20,11 @@ use crate::upstream::balance::{Balancer, Busy, Hosts, Note, Random};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Connect;
 use crate::upstream::demand::Demand;
+use crate::upstream::destination::Destinations;
 use crate::upstream::endpoint::{Endpoint, Health};
 use crate::upstream::spec::{Priority, SlowStart};
 use crate::upstream::stats::ClusterStats;
-use crate::upstream::wish::{Avoid, Pinned, Wish};
+use crate::upstream::wish::{Avoid, Named, Pinned, Wish};
 
 /// What a cluster's hosts in one worker have in common.
 pub(super) struct Common {
@@ -166,6 +168,15 @@ impl ClusterPool {
                 return host.map(|host| self.for_demand(view, host, wish.demand));
             }
         }
+        if let Some(named) = wish.named
+            && let Some(host) = named_host(view, named)
+        {
+            return Some(self.for_demand(view, host, wish.demand));
+        }
+        if let Some(destinations) = self.common.cluster.destinations() {
+            let host = self.destined(view, destinations, wish.destination?)?;
+            return Some(self.for_demand(view, host, wish.demand));
+        }
         let index = match view.ahead.pop_front() {
             Some(index) if wish.takes_any() => index,
             _ => self.choose(view, wish)?,
@@ -174,10 +185,32 @@ impl ClusterPool {
         Some(self.for_demand(view, host, wish.demand))
     }
 
+    /// The host at the address that the request names, whatever its health, as in Envoy.
+    fn destined(
+        &self,
+        view: &mut View,
+        destinations: &Destinations,
+        to: SocketAddr,
+    ) -> Option<Rc<Host>> {
+        let address = Address::Ip(to);
+        let known = view.places.get(&address);
+        if let Some(host) = known.and_then(|place| view.hosts.get(*place)) {
+            host.endpoint().note_chosen();
+            return Some(Rc::clone(host));
+        }
+        let endpoint = destinations.endpoint(to)?;
+        endpoint.note_chosen();
+        let common = Rc::clone(&self.common);
+        let host = Rc::new(Host::new(common, endpoint, Demand::default()));
+        view.places.insert(address, view.hosts.len());
+        view.hosts.push(Rc::clone(&host));
+        Some(host)
+    }
+
     /// The index of the host that the balancer chooses.
     fn choose(&self, view: &mut View, wish: &Wish<'_>) -> Option<u32> {
         let hosts = &view.hosts;
-        let slow_start = self.common.cluster.spec().balancing.slow_start;
+        let slow_start = view.balancer.slow_start();
         let asked = Asked {
             hosts,
             common: &self.common,
@@ -203,7 +236,8 @@ impl ClusterPool {
     /// them: before a request comes.
     pub(super) fn preconnect(&self) {
         let ratio = self.cluster().spec().preconnect.predictive;
-        if ratio <= 1.0 {
+        // Nobody knows which endpoint the next request will name.
+        if ratio <= 1.0 || self.cluster().destinations().is_some() {
             return;
         }
         for _ in 0..PRECONNECTED_AT_ONCE {
@@ -229,9 +263,9 @@ impl ClusterPool {
     }
 
     /// The host that a request is pinned to, if its health allows that.
-    fn pinned(&self, view: &View, pinned: Pinned) -> Option<Rc<Host>> {
+    fn pinned(&self, view: &View, pinned: Pinned<'_>) -> Option<Rc<Host>> {
         let pinnable = self.common.cluster.spec().balancing.pinnable;
-        let place = view.places.get(&Address::Ip(pinned.address))?;
+        let place = view.places.get(pinned.address)?;
         let host = view.hosts.get(*place)?;
         let endpoint = host.endpoint();
         let allowed = match endpoint.state() {
@@ -256,10 +290,13 @@ impl ClusterPool {
     fn rebuild(&self) {
         let cluster = &self.common.cluster;
         let set = cluster.endpoints();
-        let slow_start = cluster.spec().balancing.slow_start;
+        // Asked after the set: what has come since is published soon.
+        let endpoints = cluster.destinations().map(Destinations::all);
+        let endpoints = endpoints.as_ref().unwrap_or(&set.endpoints);
+        let slow_start = set.plan.slow_start();
         let is_slow = slow_start.is_some_and(|slow_start| {
             let now = clock::now();
-            let mut ages = set.endpoints.iter().map(|e| e.healthy_for(now));
+            let mut ages = endpoints.iter().map(|e| e.healthy_for(now));
             ages.any(|age| age < slow_start.window)
         });
         let mut view = self.view.borrow_mut();
@@ -271,8 +308,7 @@ impl ClusterPool {
             .drain(..)
             .map(|host| (host.endpoint().id, host))
             .collect();
-        view.hosts = set
-            .endpoints
+        view.hosts = endpoints
             .iter()
             .map(|endpoint| {
                 known.remove(&endpoint.id).unwrap_or_else(|| {
@@ -283,7 +319,7 @@ impl ClusterPool {
             .collect();
         view.ahead.clear();
         view.places.clear();
-        for (place, endpoint) in set.endpoints.iter().enumerate() {
+        for (place, endpoint) in endpoints.iter().enumerate() {
             view.places.entry(endpoint.address.clone()).or_insert(place);
         }
         let demanded = std::mem::take(&mut view.demanded);
@@ -353,4 +389,11 @@ impl ClusterPool {
     fn hosts(&self) -> Vec<Rc<Host>> {
         self.view.borrow().all().map(Rc::clone).collect()
     }
+}
+
+/// The host that comes next of those that a request names. As in Envoy its health does not matter.
+fn named_host(view: &View, named: Named<'_>) -> Option<Rc<Host>> {
+    let places = named.addresses.iter();
+    let mut there = places.filter_map(|address| view.hosts.get(*view.places.get(address)?));
+    there.nth(named.skip).map(Rc::clone)
 }

@@ -980,17 +980,18 @@ fn a_request_says_where_it_wants_to_go() {
             pinned: Some(Pinned { address, is_strict }),
             ..Wish::default()
         };
-        let elsewhere = "127.0.0.1:9".parse().unwrap();
+        let elsewhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let (at_b, at_nobody) = (Address::from(b), Address::from(elsewhere));
         for _ in 0..3 {
-            assert_eq!(to(pinned(b, true)).await.unwrap(), b);
+            assert_eq!(to(pinned(&at_b, true)).await.unwrap(), b);
         }
-        assert_ne!(to(pinned(elsewhere, false)).await.unwrap(), elsewhere);
-        let strict = to(pinned(elsewhere, true)).await.unwrap_err();
+        assert_ne!(to(pinned(&at_nobody, false)).await.unwrap(), elsewhere);
+        let strict = to(pinned(&at_nobody, true)).await.unwrap_err();
         assert!(matches!(strict.kind, ErrorKind::NoHealthyUpstream));
         cluster.endpoints().endpoints[1]
             .health()
             .set(crate::upstream::endpoint::Health::FAILED_ACTIVE_HC);
-        assert!(to(pinned(b, true)).await.is_err());
+        assert!(to(pinned(&at_b, true)).await.is_err());
     });
 }
 
@@ -1007,15 +1008,18 @@ fn outlier_detection_hears_of_answers_and_of_failures_to_connect() {
         });
         let (cluster, pools) = (Cluster::new(spec, 1), pools());
         let woken = || cluster.outlier_tripped().now_or_never().is_some();
-        let pinned = |address| Wish {
-            pinned: Some(Pinned {
-                address,
-                is_strict: true,
-            }),
-            ..Wish::default()
-        };
+        fn pinned(address: &Address) -> Wish<'_> {
+            Wish {
+                pinned: Some(Pinned {
+                    address,
+                    is_strict: true,
+                }),
+                ..Wish::default()
+            }
+        }
+        let (there, nobody) = (Address::from(address), Address::from(nobody));
         let answer = async |outcome| {
-            let wish = pinned(address);
+            let wish = pinned(&there);
             let lease = pools.acquire(&cluster, Priority::Default, &wish).await;
             lease.unwrap().record(outcome);
         };
@@ -1026,7 +1030,7 @@ fn outlier_detection_hears_of_answers_and_of_failures_to_connect() {
         answer(Outcome::Timeout).await;
         assert!(woken());
         for trips in [false, true] {
-            let wish = pinned(nobody);
+            let wish = pinned(&nobody);
             let failed = pools.acquire(&cluster, Priority::Default, &wish).await;
             assert!(failed.is_err());
             assert_eq!(woken(), trips);

@@ -7,9 +7,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::headers::Name;
 use crate::upstream::balance::maglev;
 use crate::upstream::balance::ring::RingSpec;
 use crate::upstream::metadata::Criteria;
+use crate::upstream::spec::MetadataKey;
 
 /// How a cluster chooses endpoints.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +32,14 @@ pub struct Balancing {
     pub weighs_health: bool,
     /// `slow_start_config`, for round robin and least request.
     pub slow_start: Option<SlowStart>,
+    /// The runtime values that replace `active_request_bias`, and `aggression` of the slow start.
+    pub bias_key: Option<Arc<str>>,
+    /// See above.
+    pub aggression_key: Option<Arc<str>>,
     /// `lb_subset_config`.
     pub subsets: Option<SubsetSpec>,
+    /// `override_host_sources`: where requests name endpoints that are tried first.
+    pub overrides: Vec<OverrideSource>,
     /// `ignore_new_hosts_until_first_hc`: an endpoint that was not checked yet does not count.
     pub ignores_unchecked: bool,
     /// `override_host_status`: which endpoints a request can be pinned to.
@@ -52,7 +60,10 @@ impl Default for Balancing {
             overprovisioning: 140,
             weighs_health: false,
             slow_start: None,
+            bias_key: None,
+            aggression_key: None,
             subsets: None,
+            overrides: Vec::new(),
             ignores_unchecked: false,
             pinnable: Pinnable::default(),
             merge_window: Duration::from_secs(1),
@@ -116,6 +127,8 @@ pub enum Policy {
         /// What is hashed.
         hashing: Hashing,
     },
+    /// `CLUSTER_PROVIDED`: requests name their endpoints, and nobody is chosen.
+    Provided,
 }
 
 impl Policy {
@@ -148,7 +161,7 @@ impl Policy {
     #[must_use]
     pub const fn wants_hash(&self) -> bool {
         match self {
-            Self::RoundRobin | Self::LeastRequest { .. } | Self::Random => false,
+            Self::RoundRobin | Self::LeastRequest { .. } | Self::Random | Self::Provided => false,
             Self::Ring { .. } | Self::Maglev { .. } => true,
         }
     }
@@ -219,6 +232,10 @@ pub struct SubsetSpec {
     pub any_in_panic: bool,
     /// `list_as_any`: a list in an endpoint's metadata stands for each of its values.
     pub list_is_any: bool,
+    /// `metadata_fallback_policy: FALLBACK_LIST`: what a request asks for can be a list of alternatives.
+    pub takes_alternatives: bool,
+    /// `allow_redundant_keys`: of what a request asks for, what no selector has does not count.
+    pub takes_more_keys: bool,
 }
 
 /// `LbSubsetFallbackPolicy`.
@@ -251,6 +268,15 @@ pub enum SelectorFallback {
     Cluster(Fallback),
     /// `KEYS_SUBSET`: what was asked for, without the keys that are not among these.
     Keys(Vec<Arc<str>>),
+}
+
+/// `override_host_sources[]`: where a request names endpoints, by their addresses with commas between.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OverrideSource {
+    /// `header`: the first field of that name.
+    Field(Name),
+    /// `metadata`.
+    Metadata(MetadataKey),
 }
 
 /// `override_host_status`: the health that an endpoint must have for a request to be pinned to it.

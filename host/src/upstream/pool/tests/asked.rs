@@ -9,7 +9,7 @@ use crate::socket_option::KeepAlive;
 use crate::upstream::connect::{ProxyHeader, ProxyVersion};
 use crate::upstream::demand::{Client, Demand};
 use crate::upstream::endpoint::Health;
-use crate::upstream::spec::{BindSpec, Preconnect, Source, Traits};
+use crate::upstream::spec::{BindSpec, DestinationSpec, Policy, Preconnect, Source, Traits};
 use crate::values::{Layer, LayerSpec, Value, Values};
 
 fn one_each() -> Thresholds {
@@ -19,7 +19,7 @@ fn one_each() -> Thresholds {
     }
 }
 
-fn to(address: SocketAddr) -> Wish<'static> {
+fn to(address: &Address) -> Wish<'_> {
     Wish {
         pinned: Some(Pinned {
             address,
@@ -49,10 +49,11 @@ fn an_endpoint_has_no_more_connections_than_it_may() {
         let shared = Shared::new();
         let of_worker = || Pools::new(0, 1, Arc::clone(&shared), Rc::new(System));
         let (here, there) = (of_worker(), of_worker());
-        let first = lease(&here, &cluster, &to(a)).await;
+        let first = lease(&here, &cluster, &to(&a.into())).await;
         // Another endpoint has connections of its own.
-        drop(lease(&here, &cluster, &to(b)).await);
-        let (wish, second) = (to(a), Cell::new(false));
+        drop(lease(&here, &cluster, &to(&b.into())).await);
+        let at_a = Address::from(a);
+        let (wish, second) = (to(&at_a), Cell::new(false));
         let waits = async {
             let second_lease = lease(&there, &cluster, &wish).await;
             second.set(true);
@@ -81,16 +82,16 @@ fn a_pool_too_many_is_refused() {
             ..Thresholds::default()
         };
         let (cluster, pools) = (limited(&[a, b], limits), pools());
-        let first = lease(&pools, &cluster, &to(a)).await;
-        let again = lease(&pools, &cluster, &to(a)).await;
+        let first = lease(&pools, &cluster, &to(&a.into())).await;
+        let again = lease(&pools, &cluster, &to(&a.into())).await;
         let refused = pools
-            .acquire(&cluster, Priority::Default, &to(b))
+            .acquire(&cluster, Priority::Default, &to(&b.into()))
             .await
             .unwrap_err();
         assert!(matches!(refused.kind, ErrorKind::Overflow(Resource::Pools)));
         assert_eq!(cluster.stats(0).upstream_cx_pool_overflow.get(), 1);
         drop((first, again));
-        drop(lease(&pools, &cluster, &to(b)).await);
+        drop(lease(&pools, &cluster, &to(&b.into())).await);
     });
 }
 
@@ -180,6 +181,7 @@ fn connection(id: u64) -> Arc<Connection> {
         direct_remote: SocketAddr::from(([10, 0, 0, 1], 5000)).into(),
         local: SocketAddr::from(([10, 0, 0, 2], 80)).into(),
         direct_local: SocketAddr::from(([10, 0, 0, 2], 80)).into(),
+        local_is_restored: false,
         server_name: None,
         metadata: Metadata::default(),
         listener: "l".into(),
@@ -330,5 +332,55 @@ fn a_link_knows_what_was_chosen() {
             };
             assert_eq!(link.speaks_http2(), http2);
         }
+    });
+}
+
+#[test]
+fn requests_name_their_endpoints() {
+    worker(async {
+        let ((_first, a), (_second, b)) = (listen().await, listen().await);
+        let spec = DestinationSpec {
+            metadata: None,
+            field: None,
+            port: None,
+            cleanup: Duration::from_secs(5),
+        };
+        let mut spec = ClusterSpec::new("c", Discovery::OriginalDestination(spec));
+        spec.balancing.policy = Policy::Provided;
+        spec.preconnect.predictive = 3.0;
+        let cluster = Cluster::new(spec, 2);
+        let (one, other) = (pools(), Pools::new(1, 1, Shared::new(), Rc::new(System)));
+        let to = |address| Wish {
+            destination: Some(address),
+            ..Wish::default()
+        };
+        assert!(cluster.is_warm());
+        let nowhere = one
+            .acquire(&cluster, Priority::Default, &Wish::default())
+            .await;
+        let error = nowhere.unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::NoHealthyUpstream));
+        for (address, reused) in [(a, false), (b, false), (a, true), (b, true)] {
+            let lease = lease(&one, &cluster, &to(address)).await;
+            assert_eq!(lease.endpoint().address, address);
+            assert_eq!(lease.facts().reused, reused);
+            lease.release(Release::Reuse);
+        }
+        // All workers have the same endpoint, and it stays while the set of them changes.
+        let held = lease(&other, &cluster, &to(a)).await;
+        let destinations = cluster.destinations().unwrap();
+        assert_eq!(destinations.all().len(), 2);
+        assert!(Arc::ptr_eq(&destinations.all()[0], held.endpoint()));
+        cluster.publish(Vec::new());
+        assert!(lease(&one, &cluster, &to(a)).await.facts().reused);
+        // Nobody keeps a connection to one that was let go of.
+        held.release(Release::Reuse);
+        one.close();
+        drop(one);
+        other.close();
+        drop(other);
+        destinations.forget_unused();
+        destinations.forget_unused();
+        assert!(destinations.all().is_empty());
     });
 }

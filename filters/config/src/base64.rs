@@ -1,11 +1,12 @@
-//! Base64 with the standard alphabet and with padding (RFC 4648 §4), as gRPC-Web uses it.
+//! Base64 with the standard alphabet and with padding (RFC 4648 §4), as gRPC-Web and cookies of sessions
+//! use it.
 //!
 //! Strict: padding is mandatory and stands at the end alone.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Appends `data` as text.
-pub(crate) fn encode(data: &[u8], text: &mut Vec<u8>) {
+pub fn encode(data: &[u8], text: &mut Vec<u8>) {
     text.reserve(data.len().div_ceil(3) * 4);
     for group in data.chunks(3) {
         let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
@@ -19,7 +20,7 @@ pub(crate) fn encode(data: &[u8], text: &mut Vec<u8>) {
 }
 
 /// The bytes that `text` stands for; none where it is not base64. Its length is a multiple of four.
-pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut data = Vec::with_capacity(text.len() / 4 * 3);
     let groups = text.chunks(4);
     let last = groups.len().checked_sub(1);

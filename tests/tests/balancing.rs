@@ -1,0 +1,229 @@
+//! Load balancing over many requests, beside Envoy where that is there: shares of zones, and runtime values
+//! that change while the proxy runs.
+
+use nuncio_tests::client::Connection;
+use nuncio_tests::compare::case::request;
+use nuncio_tests::eventually;
+use nuncio_tests::process::{Binary, Proxy, Setup};
+
+/// Answers with its name, at any address.
+fn listener(name: &str) -> String {
+    format!(
+        r#"
+  - name: {name}
+    address: {{ socket_address: {{ address: 0.0.0.0, port_value: @PORT:{name}@ }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: {name}
+          route_config: {{ virtual_hosts: [ {{ name: all, domains: ["*"], routes: [ {{ match: {{ prefix: / }}, direct_response: {{ status: 200, body: {{ inline_string: {name} }} }} }} ] }} ] }}
+          http_filters: [ {{ name: envoy.filters.http.router, typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }} ]"#
+    )
+}
+
+/// A proxy in the zone "here" with these clusters, each at the path of its name.
+fn template(clusters: &[(&str, String)]) -> String {
+    let routes: String = clusters
+        .iter()
+        .map(|(name, _)| {
+            format!("{{ match: {{ path: /{name} }}, route: {{ cluster: {name} }} }}, ")
+        })
+        .collect();
+    let written: String = clusters
+        .iter()
+        .map(|(name, rest)| format!("\n  - name: {name}\n{rest}\n"))
+        .collect();
+    let endpoints = ["a", "b", "c"].map(listener).concat();
+    format!(
+        r#"
+node: {{ id: one, cluster: proxies, locality: {{ zone: here }} }}
+cluster_manager: {{ local_cluster_name: home }}
+layered_runtime: {{ layers: [ {{ name: admin, admin_layer: {{}} }} ] }}
+admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:admin@ }} }} }}
+static_resources:
+  listeners:{endpoints}
+  - name: main
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:listener@ }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          route_config: {{ virtual_hosts: [ {{ name: all, domains: ["*"], routes: [ {routes} ] }} ] }}
+          http_filters: [ {{ name: envoy.filters.http.router, typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }} ]
+  clusters:{written}"#
+    )
+}
+
+/// A group of so many endpoints at one listener, the last `sick` of which are not well.
+fn zone(zone: &str, listener: &str, count: usize, sick: usize) -> String {
+    let endpoint = |n: usize| {
+        let health = if n >= count - sick {
+            "UNHEALTHY"
+        } else {
+            "HEALTHY"
+        };
+        let octet = n + 1;
+        format!(
+            "{{ health_status: {health}, endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.{octet}, port_value: @PORT:{listener}@ }} }} }} }}"
+        )
+    };
+    let endpoints: Vec<String> = (0..count).map(endpoint).collect();
+    format!(
+        "      - {{ locality: {{ zone: {zone} }}, lb_endpoints: [ {} ] }}\n",
+        endpoints.join(", ")
+    )
+}
+
+fn cluster(name: &str, options: &str, groups: &[String]) -> String {
+    let groups = groups.concat();
+    format!("    load_assignment:\n      cluster_name: {name}\n      endpoints:\n{groups}{options}")
+}
+
+/// Nuncio, and Envoy where it is there.
+fn both() -> Vec<Binary> {
+    std::iter::once(Binary::nuncio())
+        .chain(Binary::envoy())
+        .collect()
+}
+
+/// How many of so many requests each of the three listeners got.
+fn shares(proxy: &Proxy, path: &str, requests: usize) -> [usize; 3] {
+    let mut connection = Connection::open(proxy.address("listener"));
+    let request = request("GET", path, "", "");
+    let bodies: Vec<Vec<u8>> = (0..requests)
+        .map(|_| connection.exchange(&request).body)
+        .collect();
+    let counts = ["a", "b", "c"].map(|name| {
+        let of_name = bodies.iter().filter(|body| *body == name.as_bytes());
+        of_name.count()
+    });
+    assert_eq!(counts.iter().sum::<usize>(), requests, "endpoints answer");
+    counts
+}
+
+const REQUESTS: usize = 1000;
+
+/// Chance is off by less than a hundred in a thousand: six standard deviations at least.
+fn assert_near(counts: [usize; 3], expected: [usize; 3], what: &str) {
+    let far = counts
+        .iter()
+        .zip(&expected)
+        .any(|(count, expected)| count.abs_diff(*expected) >= 100);
+    assert!(!far, "{what}: {counts:?} instead of {expected:?}");
+}
+
+#[test]
+fn zones_have_the_shares_that_envoy_gives_them() {
+    // Half of the proxies are here, so half of the requests are.
+    let home = [zone("here", "a", 1, 0), zone("there", "b", 1, 0)];
+    let cases: [(&str, Vec<String>, [usize; 3]); 5] = [
+        // A quarter of the endpoints is here: half of our requests stay.
+        (
+            "half",
+            vec![zone("here", "a", 2, 0), zone("there", "b", 6, 0)],
+            [500, 500, 0],
+        ),
+        // The rest goes where there is more than is needed there, by how much more.
+        (
+            "three",
+            vec![
+                zone("here", "a", 2, 0),
+                zone("there", "b", 6, 0),
+                zone("elsewhere", "c", 2, 0),
+            ],
+            [400, 200, 400],
+        ),
+        (
+            "sick",
+            vec![zone("here", "a", 4, 3), zone("there", "b", 9, 2)],
+            [250, 750, 0],
+        ),
+        (
+            "none_here",
+            vec![zone("there", "b", 7, 0), zone("elsewhere", "c", 3, 0)],
+            [0, 400, 600],
+        ),
+        // Nobody here can answer.
+        (
+            "nobody_here",
+            vec![zone("here", "a", 3, 3), zone("there", "b", 9, 0)],
+            [0, 1000, 0],
+        ),
+    ];
+    let mut clusters = vec![("home", cluster("home", "", &home))];
+    clusters.extend(
+        cases
+            .iter()
+            .map(|(name, groups, _)| (*name, cluster(name, "", groups))),
+    );
+    for binary in both() {
+        let proxy = Proxy::start(&binary, &template(&clusters));
+        for (name, _, expected) in &cases {
+            let counts = shares(&proxy, &format!("/{name}"), REQUESTS);
+            assert_near(counts, *expected, &format!("{name}, {binary:?}"));
+        }
+    }
+}
+
+/// Sets runtime values; an empty one is taken out.
+fn modify(proxy: &Proxy, changes: &str) {
+    let mut connection = Connection::open(proxy.address("admin"));
+    let path = format!("/runtime_modify?{changes}");
+    let answer = connection.exchange(&request("POST", &path, "", ""));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+}
+
+#[test]
+fn runtime_values_count_at_once() {
+    let home = [zone("here", "a", 1, 0), zone("there", "b", 1, 0)];
+    let sick = [
+        zone("here", "a", 1, 0),
+        zone("there", "b", 1, 1),
+        zone("elsewhere", "c", 1, 1),
+    ];
+    let stays = [zone("here", "a", 3, 0), zone("there", "b", 3, 0)];
+    let forced = [zone("here", "a", 2, 0), zone("there", "b", 8, 0)];
+    let force = r#"    load_balancing_policy: { policies: [ { typed_extension_config: { name: p, typed_config: { "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin, locality_lb_config: { zone_aware_lb_config: { force_local_zone: {} } } } } } ] }"#;
+    let clusters = [
+        ("home", cluster("home", "", &home)),
+        ("sick", cluster("sick", "", &sick)),
+        ("stays", cluster("stays", "", &stays)),
+        ("forced", cluster("forced", force, &forced)),
+    ];
+    let proxy = Proxy::start_with(
+        &Binary::nuncio(),
+        &template(&clusters),
+        Setup::for_template(&template(&clusters)).concurrency(1),
+    );
+    let becomes = |changes: &str, path: &str, expected: [usize; 3]| {
+        modify(&proxy, changes);
+        eventually(changes, || shares(&proxy, path, 12) == expected);
+    };
+    assert_eq!(shares(&proxy, "/sick", 12), [4, 4, 4], "a panic");
+    becomes("upstream.healthy_panic_threshold=0", "/sick", [12, 0, 0]);
+    becomes("upstream.healthy_panic_threshold=", "/sick", [4, 4, 4]);
+
+    assert_eq!(shares(&proxy, "/stays", 12), [12, 0, 0]);
+    becomes("upstream.zone_routing.enabled=0", "/stays", [6, 6, 0]);
+    becomes("upstream.zone_routing.enabled=", "/stays", [12, 0, 0]);
+    becomes(
+        "upstream.zone_routing.min_cluster_size=7",
+        "/stays",
+        [6, 6, 0],
+    );
+    becomes(
+        "upstream.zone_routing.min_cluster_size=",
+        "/stays",
+        [12, 0, 0],
+    );
+
+    let key = "upstream.zone_routing.force_local_zone.min_size";
+    assert_eq!(shares(&proxy, "/forced", 12), [12, 0, 0]);
+    modify(&proxy, &format!("{key}=3"));
+    eventually(key, || shares(&proxy, "/forced", 50)[1] > 0);
+    becomes(&format!("{key}="), "/forced", [12, 0, 0]);
+}
