@@ -10,6 +10,7 @@ pub mod h1;
 pub mod hygiene;
 pub mod proxy;
 pub mod route;
+pub mod sniff;
 
 /// A target: it panics on a fault.
 pub type Target = fn(&[u8]);
@@ -25,6 +26,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("route_match", route::matches),
     ("config", configuration::document),
     ("format", configuration::format),
+    ("client_hello", sniff::client_hello),
+    ("proxy_header", sniff::proxy),
     ("http1", proxy::http1),
     ("http2", proxy::http2),
 ];

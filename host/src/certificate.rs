@@ -24,6 +24,8 @@ pub struct Certificate {
     pub issuer: String,
     /// The serial number in lower-case hexadecimal digits.
     pub serial: String,
+    /// The serial number as it is in the certificate.
+    pub raw_serial: Box<[u8]>,
     /// The common name of the subject; the last one, where there are several.
     pub common_name: Option<String>,
     /// Alternative names of the subject.
@@ -32,6 +34,8 @@ pub struct Certificate {
     pub not_before: i64,
     /// The last one.
     pub not_after: i64,
+    /// Whether its authority wants it to be shown with a proof that it still counts (RFC 7633).
+    pub must_staple: bool,
     /// The SHA-256 digest of the whole certificate.
     pub sha256: [u8; 32],
     /// The SHA-256 digest of its public key (`SubjectPublicKeyInfo`).
@@ -72,10 +76,12 @@ impl Certificate {
             subject: name(subject),
             issuer: name(read.issuer()),
             serial: hex(strip_zeros(read.raw_serial())),
+            raw_serial: read.raw_serial().into(),
             common_name: common_name.map(str::to_owned),
             names: Names::of(&read),
             not_before: read.validity().not_before.timestamp(),
             not_after: read.validity().not_after.timestamp(),
+            must_staple: must_staple(&read),
             sha256: sha256(der),
             key_sha256: sha256(read.public_key().raw),
         })
@@ -92,6 +98,18 @@ impl Certificate {
     pub fn url_encoded_pem(&self) -> String {
         url_encoded(&self.pem())
     }
+}
+
+/// Whether a certificate has the feature of TLS that stands for the extension `status_request`.
+fn must_staple(certificate: &X509Certificate<'_>) -> bool {
+    const FEATURES: &str = "1.3.6.1.5.5.7.1.24";
+    const STATUS_REQUEST: &[u8] = &[2, 1, 5];
+    let mut extensions = certificate.extensions().iter();
+    let features = extensions.find(|extension| extension.oid.to_id_string() == FEATURES);
+    features.is_some_and(|features| {
+        let mut parts = features.value.windows(STATUS_REQUEST.len());
+        parts.any(|part| part == STATUS_REQUEST)
+    })
 }
 
 /// A certificate as PEM (RFC 7468).

@@ -51,6 +51,7 @@ mod pattern;
 pub mod route;
 pub mod runtime;
 pub mod server;
+mod sniffed;
 pub mod socket;
 pub mod socket_option;
 mod tcp;

@@ -159,6 +159,9 @@ pub const CERTIFICATE_BYTES: u64 = 64 * 1024 * 1024;
 pub const CERTIFICATE_WATCH: Duration = Duration::from_secs(1);
 /// Sessions of TLS 1.2 clients without tickets that a context keeps, the last ones: 1024.
 pub const TLS_SESSIONS: usize = 1024;
+/// How long a session can be resumed by tickets of keys that the configuration names, where
+/// `session_timeout` does not say: 2 h, as in Envoy for TLS 1.2.
+pub const TLS_SESSION: Duration = Duration::from_secs(2 * 60 * 60);
 /// How long a client has for its TLS handshake where `transport_socket_connect_timeout` does not say:
 /// 15 s, as long as Envoy's listener filters have. Envoy itself waits for ever.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(15);

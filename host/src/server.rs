@@ -267,7 +267,7 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
         let address = addresses.first().unwrap_or(&listener.address);
         let scope = match listener.stat_prefix.as_str() {
             "" => Scope::listener(address),
-            prefix => Scope::new(&format!("listener.{prefix}.")),
+            prefix => Scope::listener_named(prefix),
         };
         built.registry.register(scope.clone(), &listener.stats);
         for chain in listener.chains.iter() {
@@ -276,6 +276,7 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
                 let expiry = Arc::new(Expiry(Arc::clone(server) as Arc<dyn TlsContext>));
                 built.registry.register(scope.clone(), server.stats());
                 built.registry.register(scope.clone(), server.negotiated());
+                built.registry.register(scope.clone(), server.signatures());
                 built.registry.register(scope.clone(), &expiry);
                 listed.push(expiry);
             }

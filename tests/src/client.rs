@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustls::HandshakeKind;
+
 use crate::message::{self, Kind, Message};
 use crate::tls;
 
@@ -125,6 +127,29 @@ impl Connection {
             buffer: Vec::new(),
             end: None,
         })
+    }
+
+    /// Connects, and shakes hands as a client that may know the server from before.
+    ///
+    /// # Errors
+    /// Why either side did not want to.
+    pub fn open_known(address: SocketAddr, client: &tls::Known) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        be_patient(&stream);
+        Ok(Self {
+            stream: Stream::Tls(Box::new(client.connect(stream)?)),
+            buffer: Vec::new(),
+            end: None,
+        })
+    }
+
+    /// Whether the handshake went by a session from before.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.conn.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
     }
 
     /// Connects and shakes hands.

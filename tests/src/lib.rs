@@ -6,7 +6,7 @@
 //! the downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
 //! same case through two proxies and compares all that can be seen from outside. [`dns`] is a scripted
 //! name server, [`config`] writes configurations, [`tls`] has certificates and
-//! handshakes, [`guests`] has components to put into them, [`scene`] starts
+//! handshakes, [`tls_origin`] speaks TLS in front of the upstreams, [`guests`] has components to put into them, [`scene`] starts
 //! all that, and [`admin`] reads statistics.
 //!
 //! Nothing here knows nuncio's insides: the suites find the binary by `$NUNCIO_BIN` or build it.
@@ -29,6 +29,7 @@ pub mod admin;
 pub mod client;
 pub mod compare;
 pub mod config;
+mod der;
 pub mod dns;
 pub mod frames;
 pub mod guests;
@@ -40,6 +41,7 @@ pub mod ports;
 pub mod process;
 pub mod scene;
 pub mod tls;
+pub mod tls_origin;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -171,6 +171,7 @@ impl Drop for Directory {
 pub struct Setup {
     ports: BTreeMap<String, Port>,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
     concurrency: Option<usize>,
 }
 
@@ -206,6 +207,13 @@ impl Setup {
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments
             .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Sets a variable of the environment to a path.
+    #[must_use]
+    pub fn environment(mut self, name: &'static str, path: &Path) -> Self {
+        self.environment.push((name, path.to_owned()));
         self
     }
 
@@ -259,6 +267,7 @@ impl Proxy {
         let Setup {
             ports,
             arguments,
+            environment,
             concurrency,
         } = setup;
         let directory = Directory::create();
@@ -276,7 +285,7 @@ impl Proxy {
         if let Some(workers) = concurrency {
             command.args(["--concurrency", &workers.to_string()]);
         }
-        command.args(arguments);
+        command.args(arguments).envs(environment);
         if binary.envoy {
             command.args(["--disable-hot-restart", "-l", "off"]);
         }

@@ -1,10 +1,11 @@
-//! TLS on the downstream side: certificates made as the tests run, and clients that choose what they
+//! TLS: certificates made as the tests run, and clients that choose what they
 //! offer.
 //!
 //! Owns one folder of certificates for the process, which templates name as `@CERTS@`, and handshakes
 //! whose outcome can be compared. Clients check nothing of the server: which certificate it shows is
 //! looked at, not trusted. Called by [`crate::client`], the suites and [`crate::compare`].
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::net::TcpStream;
@@ -24,11 +25,13 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
     SupportedCipherSuite, SupportedProtocolVersion,
 };
 
+use crate::der;
 use crate::process::Directory;
 
 /// A TLS connection of a client.
@@ -82,11 +85,18 @@ impl Client {
     /// # Errors
     /// Why the server, or this side, did not want to.
     pub fn connect(&self, stream: TcpStream) -> io::Result<TlsStream> {
-        let mut stream = StreamOwned::new(self.session(), stream);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
+        shake(self.session(), stream)
+    }
+
+    /// One that resumes its sessions.
+    #[must_use]
+    pub fn remembers(&self) -> Known {
+        let mut config = ClientConfig::clone(&self.config());
+        config.resumption = Resumption::in_memory_sessions(8);
+        Known {
+            name: self.name(),
+            config: Arc::new(config),
         }
-        Ok(stream)
     }
 
     /// A session that has not begun.
@@ -126,10 +136,7 @@ impl Client {
                 scheme: self.scheme,
             }));
         let mut config = match self.certificate {
-            Some(name) => {
-                let (chain, key) = certificate(name);
-                builder.with_client_auth_cert(chain, key).unwrap()
-            }
+            Some(name) => builder.with_client_cert_resolver(shown(name)),
             None => builder.with_no_client_auth(),
         };
         config.enable_sni = self.server_name.is_some();
@@ -139,13 +146,52 @@ impl Client {
     }
 }
 
+/// A client that resumes its sessions.
+#[derive(Debug)]
+pub struct Known {
+    name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+}
+
+impl Known {
+    /// With a certificate and its key, which are in files.
+    #[must_use]
+    pub fn shows(mut self, [certificate, key]: &[PathBuf; 2]) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.client_auth_cert_resolver = show(certificate, key);
+        self.config = Arc::new(config);
+        self
+    }
+
+    /// Shakes hands.
+    ///
+    /// # Errors
+    /// Why the server, or this side, did not want to.
+    pub fn connect(&self, stream: TcpStream) -> io::Result<TlsStream> {
+        let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
+        shake(session.unwrap(), stream)
+    }
+}
+
+fn shake(session: ClientConnection, stream: TcpStream) -> io::Result<TlsStream> {
+    let mut stream = StreamOwned::new(session, stream);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
 /// What both sides agreed on, and what the server has shown.
 #[must_use]
 pub fn agreed(session: &ClientConnection) -> String {
     let alpn = session.alpn_protocol().map(String::from_utf8_lossy);
     let shown = session.peer_certificates().and_then(|chain| chain.first());
+    let stapled = match STAPLED.get() {
+        true => " with a staple",
+        false => "",
+    };
     format!(
-        "{:?} alpn {} certificate {}",
+        "{:?} alpn {} certificate {}{stapled}",
         session.protocol_version().unwrap(),
         alpn.as_deref().unwrap_or("-"),
         shown.map_or("nothing", name_of)
@@ -172,12 +218,29 @@ pub fn common_name(session: &ClientConnection) -> String {
 }
 
 /// The file of the folder that has that certificate.
-fn name_of(der: &CertificateDer<'_>) -> &'static str {
+pub(crate) fn name_of(der: &CertificateDer<'_>) -> &'static str {
     let known = NAMES.iter().find(|name| {
         let chain = certificate(name).0;
         chain.first() == Some(der)
     });
     known.map_or("of somebody else", |name| name)
+}
+
+/// A certificate of the folder, to be shown whatever it is: the library has a look at others.
+pub(crate) fn shown(name: &str) -> Arc<SingleCertAndKey> {
+    let at = |kind: &str| folder().join(format!("{name}.{kind}"));
+    show(&at("pem"), &at("key"))
+}
+
+fn show(certificate: &Path, key: &Path) -> Arc<SingleCertAndKey> {
+    let chain = CertificateDer::pem_file_iter(certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let key = default_provider().key_provider.load_private_key(key);
+    let chain = chain.map(Result::unwrap).collect();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+        chain,
+        key.unwrap(),
+    )))
 }
 
 /// A certificate of the folder with its key.
@@ -212,6 +275,11 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
     suite.common.hash_provider.hash(bytes).as_ref().to_vec()
 }
 
+thread_local! {
+    /// Whether the last server of this thread has shown an OCSP response: a session does not keep it.
+    static STAPLED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Trusts anybody.
 #[derive(Debug)]
 struct Anybody {
@@ -225,9 +293,10 @@ impl ServerCertVerifier for Anybody {
         _end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        STAPLED.set(!ocsp_response.is_empty());
         Ok(ServerCertVerified::assertion())
     }
 
@@ -261,7 +330,9 @@ impl ServerCertVerifier for Anybody {
 }
 
 /// The certificates of the folder: `NAME.pem` and `NAME.key`, and beside them `ca.pem`, `crl.pem` (which
-/// takes back `revoked`) and `stranger-ca.pem`.
+/// takes back `revoked`) and `stranger-ca.pem`. `old` is of version 1, `authority` may certify others, and
+/// `own` does so with itself, as its own authority. `deep` has an authority between it and `ca.pem`.
+/// `good.ocsp` says of `server` that it is good, `old.ocsp` that it was.
 const NAMES: &[&str] = &[
     "server",
     "server-rsa",
@@ -272,6 +343,10 @@ const NAMES: &[&str] = &[
     "revoked",
     "expired",
     "stranger",
+    "old",
+    "authority",
+    "own",
+    "deep",
 ];
 
 /// Where the certificates are, made when they are first asked for.
@@ -381,22 +456,99 @@ fn make(folder: &Path) {
     let mut params = named("revoked", &["client.test"]);
     params.serial_number = Some(4711.into());
     issue(folder, "revoked", &params, &ca, ecdsa);
+    make_unusual(folder, &ca);
+    fs::write(folder.join("crl.pem"), revocations(&ca, &[4711], 2999)).unwrap();
+}
+
+/// An authority's list of the certificates that it has taken back, by their serial numbers, which counts
+/// until the beginning of a year.
+#[must_use]
+pub fn revocations(issuer: &CertifiedIssuer<'_, KeyPair>, serials: &[u64], until: i32) -> String {
+    let revoked = serials.iter().map(|serial| RevokedCertParams {
+        serial_number: (*serial).into(),
+        revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    });
     let list = CertificateRevocationListParams {
-        this_update: rcgen::date_time_ymd(2024, 1, 1),
-        next_update: rcgen::date_time_ymd(2999, 1, 1),
+        this_update: rcgen::date_time_ymd(2020, 1, 1),
+        next_update: rcgen::date_time_ymd(until, 1, 1),
         crl_number: 1.into(),
         issuing_distribution_point: None,
-        revoked_certs: vec![RevokedCertParams {
-            serial_number: 4711.into(),
-            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        }],
+        revoked_certs: revoked.collect(),
         key_identifier_method: KeyIdMethod::Sha256,
     };
-    fs::write(
-        folder.join("crl.pem"),
-        list.signed_by(&ca).unwrap().pem().unwrap(),
+    list.signed_by(issuer).unwrap().pem().unwrap()
+}
+
+/// A field of a context: a certificate at these paths.
+#[must_use]
+pub fn pair(certificate: &Path, key: &Path) -> String {
+    format!(
+        "tls_certificates: [ {{ certificate_chain: {{ filename: {certificate:?} }}, \
+         private_key: {{ filename: {key:?} }} }} ]"
     )
-    .unwrap();
+}
+
+/// A field of a context: a certificate of the folder.
+#[must_use]
+pub fn of_folder(name: &str) -> String {
+    let at = |kind: &str| folder().join(format!("{name}.{kind}"));
+    pair(&at("pem"), &at("key"))
+}
+
+/// Certificates as tutorials make them.
+fn make_unusual(folder: &Path, ca: &CertifiedIssuer<'_, KeyPair>) {
+    let names = ["a.test", "client.test"];
+    let mut params = named("authority", &names);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    issue(
+        folder,
+        "authority",
+        &params,
+        ca,
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+    );
+    let mut params = named("own", &names);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let own = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    fs::write(folder.join("own.pem"), own.pem()).unwrap();
+    fs::write(folder.join("own.key"), own.key().serialize_pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let new = named("old", &names).signed_by(&key, ca).unwrap();
+    let old = der::of_version_1(new.der(), ca);
+    let inner = {
+        let mut params = named("Tests' inner authority", &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), ca).unwrap()
+    };
+    let [deep, _key] = issue(
+        folder,
+        "deep",
+        &named("deep", &names),
+        &inner,
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+    );
+    let leaf = fs::read_to_string(&deep).unwrap();
+    fs::write(deep, leaf + &inner.pem()).unwrap();
+    let server = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
+    for (name, year) in [("good", 2999), ("old", 2021)] {
+        let response = der::good_until(year, &server);
+        fs::write(folder.join(format!("{name}.ocsp")), response).unwrap();
+    }
+    fs::write(folder.join("old.pem"), pem(&old)).unwrap();
+    fs::write(folder.join("old.key"), key.serialize_pem()).unwrap();
+}
+
+fn pem(der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let lines: Vec<&str> = encoded
+        .as_bytes()
+        .chunks(64)
+        .map(|line| str::from_utf8(line).unwrap())
+        .collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
 }

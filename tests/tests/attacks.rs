@@ -16,8 +16,10 @@ mod http2;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use nuncio_tests::client::Connection;
 use nuncio_tests::config::Config;
 use nuncio_tests::scene::{Scene, get};
+use nuncio_tests::tls::{Client, of_folder};
 use nuncio_tests::{admin, eventually};
 
 /// What a few dozen connections and their buffers may add to the memory at rest, in MiB.
@@ -35,21 +37,45 @@ impl Drop for Over<'_> {
 /// A proxy that is attacked.
 struct Target {
     scene: Scene,
+    /// What those who mean well offer over TLS; none in clear text.
+    client: Option<Client>,
 }
 
 impl Target {
     /// Starts one with more fields of the connection manager. `/direct` is answered by the proxy, all
     /// else by the upstream.
     fn start(fields: &[&str]) -> Self {
-        let direct = "{ match: { path: /direct }, \
-                      direct_response: { status: 200, body: { inline_string: direct } } }";
-        let all = "{ match: { prefix: / }, route: { cluster: origin, timeout: 0s } }";
-        let mut config = Config::new().route(direct).route(all);
+        let mut config = Self::config();
         for field in fields {
             config = config.manager(field);
         }
         Self {
             scene: Scene::start(&config),
+            client: None,
+        }
+    }
+
+    /// The same for clients that speak TLS.
+    fn start_over_tls() -> Self {
+        let config = Self::config().tls(&of_folder("server"), "");
+        Self {
+            scene: Scene::start(&config),
+            client: Some(Client::asks("a.test")),
+        }
+    }
+
+    fn config() -> Config {
+        let direct = "{ match: { path: /direct }, \
+                      direct_response: { status: 200, body: { inline_string: direct } } }";
+        let all = "{ match: { prefix: / }, route: { cluster: origin, timeout: 0s } }";
+        Config::new().route(direct).route(all)
+    }
+
+    /// A connection of somebody who means well.
+    fn connect(&self) -> Connection {
+        match &self.client {
+            None => self.scene.connect(),
+            Some(client) => Connection::open_tls(self.scene.listener, client).unwrap(),
         }
     }
 
@@ -57,7 +83,7 @@ impl Target {
     /// attack occupied must be free again, and no more than `limit` MiB have been added to the memory.
     fn withstands<T>(&self, limit: u64, attack: impl FnOnce() -> T) -> T {
         let scene = &self.scene;
-        let mut other = scene.connect();
+        let mut other = self.connect();
         let mut served = move || {
             let answer = other.exchange(get("/direct", "").as_bytes());
             assert_eq!((answer.status(), answer.text().as_str()), (200, "direct"));
@@ -99,7 +125,8 @@ impl Target {
         }
         let output = proxy.output();
         assert!(!output.contains("panicked"), "{output}");
-        assert_eq!(self.scene.get("/direct", "").status(), 200);
+        let answer = self.connect().exchange(get("/direct", "").as_bytes());
+        assert_eq!(answer.status(), 200);
     }
 
     /// A counter of the connection manager.

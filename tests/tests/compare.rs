@@ -77,6 +77,10 @@ mod sessions;
 mod syntax;
 #[path = "compare/tcp.rs"]
 mod tcp;
+#[path = "compare/tls.rs"]
+mod tls;
+#[path = "compare/tls_upstream.rs"]
+mod tls_upstream;
 #[path = "compare/upgrades.rs"]
 mod upgrades;
 #[path = "compare/zones.rs"]
@@ -143,6 +147,8 @@ fn main() -> ExitCode {
         sessions::group(),
         policies::group(),
         zones::group(),
+        tls::group(),
+        tls_upstream::group(),
     ];
     report::main(groups, include_str!("../cases/differences.txt"))
 }

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -16,21 +15,8 @@ use nuncio_tests::config::Config;
 use nuncio_tests::eventually;
 use nuncio_tests::process::{Directory, Ran, Setup};
 use nuncio_tests::scene::{self, Scene};
-use nuncio_tests::tls::{self, Client, folder, issue, named};
+use nuncio_tests::tls::{self, Client, folder, issue, named, of_folder, pair};
 use rcgen::PKCS_ECDSA_P256_SHA256;
-
-/// A context whose only certificate is at these paths.
-fn pair(certificate: &Path, key: &Path) -> String {
-    format!(
-        "tls_certificates: [ {{ certificate_chain: {{ filename: {certificate:?} }}, \
-         private_key: {{ filename: {key:?} }} }} ]"
-    )
-}
-
-fn of_folder(name: &str) -> String {
-    let at = |kind: &str| folder().join(format!("{name}.{kind}"));
-    pair(&at("pem"), &at("key"))
-}
 
 /// The subject of the certificate that a client is shown.
 fn shown(scene: &Scene) -> String {

@@ -16,13 +16,13 @@ use crate::limits;
 use crate::nearest::nearest;
 use crate::runtime::Handshake;
 use crate::tls::{
-    IdentitySpec, Parameters, ParametersSpec, Part, Server, ServerSpec, TlsContext, TrustSpec,
-    UnknownName, Version, Whence,
+    IdentitySpec, Parameters, ParametersSpec, Part, Server, ServerSpec, StaplePolicy, TicketChoice,
+    TlsContext, TrustSpec, UnknownName, Version, Whence,
 };
 
 mod secrets;
 
-use secrets::{Combined, InFile, Wrong, identity, laid_over, trust};
+use secrets::{Combined, InFile, Wrong, identity, laid_over, ticket_keys, trust};
 
 /// Where a secret is.
 enum Found {
@@ -102,13 +102,8 @@ impl Workshop<'_> {
             return None;
         }
         let trust = self.trust(given, common);
-        if written.ocsp_staple_policy != OcspStaplePolicy::LenientStapling {
-            let here = place.field("ocsp_staple_policy");
-            let message = "not supported by nuncio: to refuse certificates without a staple";
-            self.diagnostics.error(here, message);
-        }
+        let tickets = self.tickets(written, place);
         let (parameters, identities, trust) = (parameters?, identities?, trust?);
-        let tickets = written.session_tickets.as_ref();
         let spec = ServerSpec {
             identities,
             trust: match trust {
@@ -123,8 +118,14 @@ impl Workshop<'_> {
             scans_on_mismatch: written.full_scan_certs_on_sni_mismatch.unwrap_or(false),
             // Without a list all of them are good: who asks may choose.
             prefers_client_ciphers: written.prefer_client_ciphers || lists_no_ciphers(given),
-            tickets: tickets != Some(&SessionTickets::DisableStatelessSessionResumption(true)),
+            tickets: tickets?,
             sessions: !written.disable_stateful_session_resumption,
+            session_lifetime: written.session_timeout.and_then(Duration::non_zero),
+            staples: match written.ocsp_staple_policy {
+                OcspStaplePolicy::LenientStapling => StaplePolicy::Lenient,
+                OcspStaplePolicy::StrictStapling => StaplePolicy::Strict,
+                OcspStaplePolicy::MustStaple => StaplePolicy::Must,
+            },
         };
         match Server::load(place.path(), spec, self.settings.workers) {
             Ok(server) => {
@@ -135,9 +136,12 @@ impl Workshop<'_> {
             }
             Err(wrong) => {
                 for (certificate, part, error) in wrong {
-                    let here = match certificate {
-                        Some(at) => certificates.index(at),
-                        None => validation_place(given, common),
+                    let here = match (part, certificate) {
+                        (Part::TicketKey(at), _) => {
+                            place.field("session_ticket_keys").field("keys").index(at)
+                        }
+                        (_, Some(at)) => certificates.index(at),
+                        (_, None) => validation_place(given, common),
                     };
                     let here = match part {
                         Part::Chain => here.field("certificate_chain"),
@@ -145,10 +149,45 @@ impl Workshop<'_> {
                         Part::Staple => here.field("ocsp_staple"),
                         Part::Authorities => here.field("trusted_ca"),
                         Part::Revoked => here.field("crl"),
-                        Part::Secret => here,
+                        Part::Secret | Part::TicketKey(_) => here,
                     };
                     self.diagnostics.error(here, error_chain(&error));
                 }
+                None
+            }
+        }
+    }
+
+    /// How sessions are resumed by what clients keep.
+    fn tickets(
+        &mut self,
+        written: &DownstreamTlsContext,
+        place: Place<'_>,
+    ) -> Option<TicketChoice> {
+        let (named, place) = match &written.session_tickets {
+            None | Some(SessionTickets::DisableStatelessSessionResumption(false)) => {
+                return Some(TicketChoice::Own);
+            }
+            Some(SessionTickets::DisableStatelessSessionResumption(true)) => {
+                return Some(TicketChoice::Off);
+            }
+            Some(SessionTickets::SessionTicketKeys(keys)) => {
+                let keys = self.told(ticket_keys(keys), place.field("session_ticket_keys"))?;
+                return Some(TicketChoice::Keys(Whence::Here(keys)));
+            }
+            Some(SessionTickets::SessionTicketKeysSdsSecretConfig(named)) => {
+                (named, place.field("session_ticket_keys_sds_secret_config"))
+            }
+        };
+        match self.secret(named, place)? {
+            Found::InFile(file) => Some(TicketChoice::Keys(Whence::Secret(Arc::new(file)))),
+            Found::Here(SecretKind::SessionTicketKeys(keys)) => {
+                let keys = self.told(ticket_keys(&keys), place)?;
+                Some(TicketChoice::Keys(Whence::Here(keys)))
+            }
+            Found::Here(SecretKind::TlsCertificate(_) | SecretKind::ValidationContext(_)) => {
+                let message = "the secret has no keys of session tickets";
+                self.diagnostics.error(place, message);
                 None
             }
         }
@@ -215,6 +254,7 @@ impl Workshop<'_> {
             max,
             ciphers: &given.cipher_suites,
             groups: &given.ecdh_curves,
+            signatures: &given.signature_algorithms,
             alpn: &written.alpn_protocols,
         };
         match Parameters::new(&spec) {
@@ -223,6 +263,9 @@ impl Workshop<'_> {
                 let here = match &error {
                     UnknownName::Cipher { index, .. } => here.field("cipher_suites").index(*index),
                     UnknownName::Group { index, .. } => here.field("ecdh_curves").index(*index),
+                    UnknownName::Signature { index, .. } => {
+                        here.field("signature_algorithms").index(*index)
+                    }
                 };
                 let hint = error.hint();
                 self.diagnostics.error(here, error.to_string()).hint(hint);
@@ -260,7 +303,9 @@ impl Workshop<'_> {
                     let spec = identity(&written);
                     self.told(spec, place).map(Whence::Here)
                 }
-                Some(Found::Here(SecretKind::ValidationContext(_))) => {
+                Some(Found::Here(
+                    SecretKind::ValidationContext(_) | SecretKind::SessionTicketKeys(_),
+                )) => {
                     self.diagnostics
                         .error(place, "the secret is no certificate");
                     None
@@ -310,7 +355,7 @@ impl Workshop<'_> {
                 let spec = self.told(spec, place)?;
                 Some(Some(Whence::Here(spec)))
             }
-            Found::Here(SecretKind::TlsCertificate(_)) => {
+            Found::Here(SecretKind::TlsCertificate(_) | SecretKind::SessionTicketKeys(_)) => {
                 self.diagnostics
                     .error(place, "the secret is no validation context");
                 None
@@ -363,7 +408,7 @@ fn own(written: &CommonTlsContext) -> (&[TlsCertificate], &[SdsSecretConfig]) {
 }
 
 /// Where it is written what peers have to show.
-fn validation_place<'d>(written: &CommonTlsContext, place: Place<'d>) -> Place<'d> {
+pub(super) fn validation_place<'d>(written: &CommonTlsContext, place: Place<'d>) -> Place<'d> {
     match &written.validation {
         None | Some(Validation::ValidationContext(_)) => place.field("validation_context"),
         Some(Validation::ValidationContextSdsSecretConfig(_)) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::balancing::fields;
+use super::tls::validation_place;
 use super::{Workshop, chain as error_chain};
 use crate::config::Place;
 use crate::config::cluster::Cluster as Written;
@@ -13,7 +14,9 @@ use crate::config::upstream_tls::{
 use crate::headers::Name;
 use crate::limits;
 use crate::observe::registry::Scope;
-use crate::tls::{Client, ClientSpec, Names, Part, TrustSpec, Version, Whence};
+use crate::tls::{
+    Client, ClientSpec, ClientStats, Part, Signatures, TlsContext as _, TrustSpec, Version, Whence,
+};
 use crate::upstream::connect::{ProxyHeader, ProxyVersion, Tlv};
 use crate::upstream::spec::{AutoNames, TlsDial, Transport, TransportMatch};
 
@@ -156,28 +159,11 @@ impl Workshop<'_> {
             let message = "not supported by nuncio: renegotiation, which TLS 1.3 does not have";
             self.diagnostics.error(here, message);
         }
-        let trust = match self.trust(given, common)? {
-            Some(trust) => self.written_here(trust, common)?,
-            None => TrustSpec::default(),
-        };
-        let identity = match identities?.into_iter().next() {
-            Some(identity) => Some(self.written_here(identity, common)?),
-            None => None,
-        };
-        let (trust, names) = checks(trust);
-        if trust.accept_untrusted {
-            let here = common
-                .field("validation_context")
-                .field("trust_chain_verification");
-            let message = "the certificates of these servers are not checked: anybody in between \
-                           can read and change what is sent";
-            self.diagnostics.warning(here, message);
-        }
+        let trust = self.trust(given, common)?;
         let spec = ClientSpec {
-            identity,
-            trust,
+            identity: identities?.into_iter().next(),
+            trust: trust.unwrap_or_else(|| Whence::Here(TrustSpec::default())),
             parameters: parameters?,
-            names,
             sessions: written
                 .max_session_keys
                 .map_or(limits::TLS_UPSTREAM_SESSIONS, |most| most as usize),
@@ -186,25 +172,24 @@ impl Workshop<'_> {
             "" => &cluster.name,
             other => other,
         };
-        let stats = self.registry.sharded(Scope::cluster(name));
-        match Client::load(place.path(), spec, stats) {
+        let validation = validation_place(given, common);
+        match Client::load(place.path(), spec, self.tls_stats(name)) {
             Ok(client) => Some(TlsDial {
-                client: self.listed(client),
+                client: self.listed(client, validation),
                 server_name: (!written.sni.is_empty()).then(|| written.sni.as_str().into()),
                 asks_for_host: written.auto_host_sni,
             }),
             Err(wrong) => {
                 for (part, error) in wrong {
-                    let (here, field) = match part {
-                        Part::Chain => (certificates.index(0), "certificate_chain"),
-                        Part::Key => (certificates.index(0), "private_key"),
-                        Part::Staple => (certificates.index(0), "ocsp_staple"),
-                        Part::Authorities => (common.field("validation_context"), "trusted_ca"),
-                        Part::Revoked => (common.field("validation_context"), "crl"),
-                        Part::Secret => (common, "tls_certificate_sds_secret_configs"),
+                    let here = match part {
+                        Part::Chain => certificates.index(0).field("certificate_chain"),
+                        Part::Key => certificates.index(0).field("private_key"),
+                        Part::Staple => certificates.index(0).field("ocsp_staple"),
+                        Part::Authorities => validation.field("trusted_ca"),
+                        Part::Revoked => validation.field("crl"),
+                        Part::Secret | Part::TicketKey(_) => common,
                     };
-                    self.diagnostics
-                        .error(here.field(field), error_chain(&error));
+                    self.diagnostics.error(here, error_chain(&error));
                 }
                 None
             }
@@ -212,21 +197,30 @@ impl Workshop<'_> {
     }
 
     /// A context that is watched from now on.
-    fn listed(&self, client: Client) -> Arc<Client> {
+    fn listed(&mut self, client: Client, validation: Place<'_>) -> Arc<Client> {
+        if client
+            .trust()
+            .is_some_and(|trust| trust.accepts_untrusted())
+        {
+            let here = validation.field("trust_chain_verification");
+            let message = "the certificates of these servers are not checked: anybody in between \
+                           can read and change what is sent";
+            self.diagnostics.warning(here, message);
+        }
         let client = Arc::new(client);
         self.contexts.add(&client);
         client
     }
 
-    /// What is in the configuration: files of secrets are for listeners alone.
-    fn written_here<T>(&mut self, whence: Whence<T>, place: Place<'_>) -> Option<T> {
-        match whence {
-            Whence::Here(known) => Some(known),
-            Whence::Secret(_) => {
-                let message = "not supported by nuncio: files of secrets for upstreams";
-                self.diagnostics.error(place, message);
-                None
-            }
+    /// The statistics of a cluster's sessions.
+    fn tls_stats(&self, cluster: &str) -> ClientStats {
+        let scope = || Scope::cluster(cluster);
+        let signatures = Arc::new(Signatures::default());
+        self.registry.register(scope(), &signatures);
+        ClientStats {
+            tls: self.registry.sharded(scope()),
+            negotiated: self.registry.sharded(scope()),
+            signatures,
         }
     }
 
@@ -256,89 +250,6 @@ impl Workshop<'_> {
             asks: names.auto_sni,
             verifies: names.auto_san_validation,
             field,
-        }
-    }
-}
-
-/// What a server has to show where the configuration does not say it: a certificate that leads to one
-/// of the system's authorities, and has the server's name. What names are wanted is not asked for
-/// besides. A digest stands for the certificate itself: who knows that needs no authority.
-fn checks(mut trust: TrustSpec) -> (TrustSpec, Names) {
-    let pinned = !(trust.hashes.is_empty() && trust.keys.is_empty());
-    let own = trust.authorities.is_some();
-    if !own && !pinned && !trust.accept_untrusted {
-        trust.system_roots = true;
-    }
-    let names = if !trust.names.is_empty() || trust.accept_untrusted || pinned {
-        Names::Any
-    } else if own {
-        // Authorities of one's own often certify no addresses.
-        Names::IfNamed
-    } else {
-        Names::Always
-    };
-    (trust, names)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tls::{Source, SubjectName};
-
-    #[test]
-    fn what_is_not_said_is_checked() {
-        let own = || Some(Source::Inline(b"x".as_slice().into()));
-        let name = SubjectName(Arc::new(|_: &crate::certificate::Names| true));
-        for (trust, system, names) in [
-            (TrustSpec::default(), true, Names::Always),
-            (
-                TrustSpec {
-                    authorities: own(),
-                    ..TrustSpec::default()
-                },
-                false,
-                Names::IfNamed,
-            ),
-            (
-                TrustSpec {
-                    authorities: own(),
-                    names: vec![name.clone()],
-                    ..TrustSpec::default()
-                },
-                false,
-                Names::Any,
-            ),
-            (
-                TrustSpec {
-                    names: vec![name],
-                    ..TrustSpec::default()
-                },
-                true,
-                Names::Any,
-            ),
-            (
-                TrustSpec {
-                    keys: vec![[1; 32]],
-                    ..TrustSpec::default()
-                },
-                false,
-                Names::Any,
-            ),
-            (
-                TrustSpec {
-                    accept_untrusted: true,
-                    ..TrustSpec::default()
-                },
-                false,
-                Names::Any,
-            ),
-        ] {
-            let (checked, found) = checks(trust);
-            assert_eq!(
-                (checked.system_roots, found),
-                (system, names),
-                "{checked:?}"
-            );
         }
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::matcher::StringMatcher;
-use crate::config::scalar::{DataSource, DataSpecifier};
+use crate::config::scalar::{DataSource, DataSpecifier, Duration};
 
 /// `envoy.config.core.v3.TransportSocket` of a filter chain.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -50,6 +50,9 @@ pub struct DownstreamTlsContext {
     /// How sessions are resumed without memory of this side.
     #[serde(default, rename = "oneof:session_ticket_keys_type")]
     pub session_tickets: Option<SessionTickets>,
+    /// How long a session can be resumed.
+    #[serde(default)]
+    pub session_timeout: Option<Duration>,
     /// Whether no sessions of TLS 1.2 are kept.
     #[serde(default)]
     pub disable_stateful_session_resumption: bool,
@@ -65,11 +68,24 @@ pub struct DownstreamTlsContext {
 }
 
 /// `DownstreamTlsContext.session_ticket_keys_type`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionTickets {
+    /// By keys that are here.
+    SessionTicketKeys(TlsSessionTicketKeys),
+    /// By keys that are elsewhere.
+    SessionTicketKeysSdsSecretConfig(SdsSecretConfig),
     /// Whether there are no tickets.
     DisableStatelessSessionResumption(bool),
+}
+
+/// `envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys")]
+pub struct TlsSessionTicketKeys {
+    /// The keys, 80 bytes each. The first one makes tickets, all of them are known.
+    #[serde(default, serialize_with = "all_redacted")]
+    pub keys: Vec<DataSource>,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy`.
@@ -208,6 +224,8 @@ pub enum SecretKind {
     TlsCertificate(Box<TlsCertificate>),
     /// What peers have to show.
     ValidationContext(Box<CertificateValidationContext>),
+    /// Keys of session tickets.
+    SessionTicketKeys(TlsSessionTicketKeys),
 }
 
 /// A file of secrets: the form of `envoy.service.discovery.v3.DiscoveryResponse`.
@@ -253,6 +271,9 @@ pub struct TlsParameters {
     /// The groups for the exchange of keys, the best one first.
     #[serde(default)]
     pub ecdh_curves: Vec<String>,
+    /// The ways to sign, the best one first.
+    #[serde(default)]
+    pub signature_algorithms: Vec<String>,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol`.
@@ -291,13 +312,22 @@ pub struct TlsCertificate {
 
 /// Shows where a secret is, and not the secret itself.
 fn redacted<S: Serializer>(secret: &Option<DataSource>, to: S) -> Result<S::Ok, S::Error> {
-    let shown = secret.clone().map(|secret| match secret.specifier {
+    secret.clone().map(place_of).serialize(to)
+}
+
+/// The same for several.
+fn all_redacted<S: Serializer>(secrets: &[DataSource], to: S) -> Result<S::Ok, S::Error> {
+    let shown: Vec<DataSource> = secrets.iter().cloned().map(place_of).collect();
+    shown.serialize(to)
+}
+
+fn place_of(secret: DataSource) -> DataSource {
+    match secret.specifier {
         DataSpecifier::InlineBytes(_) | DataSpecifier::InlineString(_) => DataSource {
             specifier: DataSpecifier::InlineString("[redacted]".to_owned()),
         },
         DataSpecifier::Filename(_) | DataSpecifier::EnvironmentVariable(_) => secret,
-    });
-    shown.serialize(to)
+    }
 }
 
 /// `envoy.config.core.v3.WatchedDirectory`.
@@ -333,6 +363,9 @@ pub struct CertificateValidationContext {
     /// Certificates that do not count any more, as PEM.
     #[serde(default)]
     pub crl: Option<DataSource>,
+    /// The most certificates that may lie between the peer's and one that is trusted.
+    #[serde(default)]
+    pub max_verify_depth: Option<u32>,
     /// Whether a certificate counts outside of its time.
     #[serde(default)]
     pub allow_expired_certificate: bool,

@@ -267,8 +267,9 @@ pub(crate) fn request(
     let tls = exchange.connection.tls.as_deref();
     let certified = tls.filter(|tls| tls.certificate_presented);
     let keep_cert = match rules.client_cert {
-        ClientCert::Remove | ClientCert::Set(_) => false,
-        ClientCert::KeepOfKnown | ClientCert::Append(_) => certified.is_some(),
+        ClientCert::Remove => false,
+        // Where something else takes its place, that is its place.
+        ClientCert::KeepOfKnown | ClientCert::Append(_) | ClientCert::Set(_) => certified.is_some(),
         ClientCert::Keep => true,
     };
     remove_control_headers(headers, keep_cert, internal, edge);
@@ -276,12 +277,6 @@ pub(crate) fn request(
         for name in internal_only {
             headers.remove(name);
         }
-    }
-    if let (ClientCert::Append(details) | ClientCert::Set(details), Some(tls)) =
-        (rules.client_cert, certified)
-    {
-        let element = client_cert::element(tls, details);
-        append_list(headers, Known::XForwardedClientCert, element, b",");
     }
     let scheme: &[u8] = if tls.is_some() { b"https" } else { b"http" };
     forward_headers(rules, headers, (peer, local), client.appends, scheme);
@@ -309,6 +304,16 @@ pub(crate) fn request(
         headers.set_known(Known::XEnvoyExternalAddress, address.as_bytes());
     }
     request_id(rules, headers, edge, id);
+    let name = Known::XForwardedClientCert;
+    match (rules.client_cert, certified) {
+        (ClientCert::Append(details), Some(tls)) => {
+            append_list(headers, name, client_cert::element(tls, details), b",");
+        }
+        (ClientCert::Set(details), Some(tls)) => {
+            headers.set_known(name, client_cert::element(tls, details));
+        }
+        _ => {}
+    }
     Ok(())
 }
 

@@ -194,6 +194,10 @@ stats! {
         counter fail_verify_san = "ssl.fail_verify_san",
         counter handshake = "ssl.handshake",
         counter no_certificate = "ssl.no_certificate",
+        counter ocsp_staple_failed = "ssl.ocsp_staple_failed",
+        counter ocsp_staple_omitted = "ssl.ocsp_staple_omitted",
+        counter ocsp_staple_requests = "ssl.ocsp_staple_requests",
+        counter ocsp_staple_responses = "ssl.ocsp_staple_responses",
         counter session_reused = "ssl.session_reused",
     }
 }

@@ -11,11 +11,10 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionMemoryCache, Resumption};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, ProtocolVersion,
-    SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind,
+    ProtocolVersion, SignatureScheme,
 };
 use tokio_rustls::{TlsConnector, TlsStream};
 
@@ -23,7 +22,9 @@ use super::context::{Files, TlsContext};
 use super::error::{Error, Part};
 use super::identity::{Identity, IdentitySpec};
 use super::parameters::{Parameters, cipher_name, group_name};
+use super::secret::Whence;
 use super::server::count_refusal;
+use super::stats::{Negotiated, Signatures};
 use super::trust::{Trust, TrustSpec};
 use crate::certificate::Certificate;
 use crate::exchange::{Peer, Tls};
@@ -63,13 +64,11 @@ impl Inside {
 #[derive(Clone, Debug)]
 pub struct ClientSpec {
     /// `tls_certificates`: the one that servers which ask get.
-    pub identity: Option<IdentitySpec>,
-    /// The validation context; the system's authorities where there is none.
-    pub trust: TrustSpec,
+    pub identity: Option<Whence<IdentitySpec>>,
+    /// The validation context; what it does not say is checked all the same.
+    pub trust: Whence<TrustSpec>,
     /// `tls_params` and `alpn_protocols`.
     pub parameters: Parameters,
-    /// Which names a certificate has to have, beside those that `trust` wants.
-    pub names: Names,
     /// `max_session_keys`: servers whose last sessions are kept to be resumed.
     pub sessions: usize,
 }
@@ -108,6 +107,37 @@ pub struct Server<'a> {
     pub inside: Inside,
 }
 
+/// What a server has to show where the configuration does not say it: a certificate that leads to one
+/// of the system's authorities, and has the server's name. What names are wanted is not asked for
+/// besides. A digest stands for the certificate itself: who knows that needs no authority.
+fn checks(mut trust: TrustSpec) -> (TrustSpec, Names) {
+    let pinned = !(trust.hashes.is_empty() && trust.keys.is_empty());
+    let own = trust.authorities.is_some();
+    if !own && !pinned && !trust.accept_untrusted {
+        trust.system_roots = true;
+    }
+    let names = if !trust.names.is_empty() || trust.accept_untrusted || pinned {
+        Names::Any
+    } else if own {
+        // Authorities of one's own often certify no addresses.
+        Names::IfNamed
+    } else {
+        Names::Always
+    };
+    (trust, names)
+}
+
+/// The statistics of a context, which it may share with others of its cluster.
+#[derive(Clone, Debug)]
+pub struct ClientStats {
+    /// Handshakes.
+    pub tls: Arc<Sharded<TlsStats>>,
+    /// What sessions agreed on.
+    pub negotiated: Arc<Sharded<Negotiated>>,
+    /// How servers have signed.
+    pub signatures: Arc<Signatures>,
+}
+
 /// A context for upstreams.
 #[derive(Debug)]
 pub struct Client {
@@ -115,7 +145,7 @@ pub struct Client {
     spec: ClientSpec,
     files: ArcSwap<Files>,
     loaded: ArcSwap<Loaded>,
-    stats: Arc<Sharded<TlsStats>>,
+    stats: ClientStats,
 }
 
 /// What was read for a context.
@@ -123,6 +153,9 @@ pub struct Client {
 struct Loaded {
     identity: Option<Arc<Identity>>,
     trust: Arc<Trust>,
+    trust_is_secret: bool,
+    /// Which names a certificate has to have, beside those that `trust` wants.
+    names: Names,
     /// In the order of [`Inside::ALL`].
     configs: [Arc<ClientConfig>; Inside::ALL.len()],
 }
@@ -135,10 +168,10 @@ impl Client {
     pub fn load(
         owner: String,
         spec: ClientSpec,
-        stats: Arc<Sharded<TlsStats>>,
+        stats: ClientStats,
     ) -> Result<Self, Vec<(Part, Error)>> {
-        let files = spec.files();
-        let loaded = Loaded::new(&spec)?;
+        let mut files = Files::default();
+        let loaded = Loaded::read(&spec, &stats, &mut files)?;
         Ok(Self {
             owner,
             files: ArcSwap::from_pointee(files),
@@ -150,14 +183,14 @@ impl Client {
 
     /// Its statistics.
     #[must_use]
-    pub const fn stats(&self) -> &Arc<Sharded<TlsStats>> {
+    pub const fn stats(&self) -> &ClientStats {
         &self.stats
     }
 
-    /// Its settings.
+    /// Which names a server's certificate has to have.
     #[must_use]
-    pub const fn spec(&self) -> &ClientSpec {
-        &self.spec
+    pub fn names(&self) -> Names {
+        self.loaded.load().names
     }
 
     /// Makes a session of a connection. What is known of it comes with its socket.
@@ -170,10 +203,10 @@ impl Client {
         server: Server<'_>,
         worker: usize,
     ) -> io::Result<(Socket, Tls)> {
-        let stats = self.stats.shard(worker);
+        let stats = self.stats.tls.shard(worker);
         // The files may change meanwhile: this handshake goes by what it began with.
         let loaded = self.loaded.load_full();
-        let shaken = loaded.shake(&self.spec, socket, server).await;
+        let shaken = loaded.shake(&self.stats, socket, server).await;
         let stream = match shaken {
             Ok(stream) => stream,
             Err(error) => {
@@ -190,18 +223,8 @@ impl Client {
             stats.session_reused.inc();
         }
         let tls = facts(session, &loaded);
+        self.stats.negotiated.shard(worker).count(&tls);
         Ok((TlsStream::Client(stream).into(), tls))
-    }
-}
-
-impl ClientSpec {
-    /// The files that are read for it, as they are now.
-    fn files(&self) -> Files {
-        let mut files = Files::default();
-        let identity = self.identity.iter().flat_map(IdentitySpec::files);
-        let paths = identity.chain(self.trust.files());
-        paths.for_each(|path| files.add(path));
-        files
     }
 }
 
@@ -215,8 +238,10 @@ impl TlsContext for Client {
     }
 
     fn reload(&self) -> Vec<String> {
-        self.files.store(Arc::new(self.spec.files()));
-        match Loaded::new(&self.spec) {
+        let mut files = Files::default();
+        let loaded = Loaded::read(&self.spec, &self.stats, &mut files);
+        self.files.store(Arc::new(files));
+        match loaded {
             Ok(loaded) => {
                 if !loaded.is_same(&self.loaded.load()) {
                     self.loaded.store(Arc::new(loaded));
@@ -247,14 +272,20 @@ impl Loaded {
             (None, None) => true,
             _ => false,
         };
-        identity && self.trust.is_same(&old.trust)
+        // What a secret says beyond files is not compared.
+        identity && !self.trust_is_secret && self.trust.is_same(&old.trust)
     }
 
-    fn new(spec: &ClientSpec) -> Result<Self, Vec<(Part, Error)>> {
-        let provider = &spec.parameters.provider;
+    /// Reads everything, and notes in `files` what was read.
+    fn read(
+        spec: &ClientSpec,
+        stats: &ClientStats,
+        files: &mut Files,
+    ) -> Result<Self, Vec<(Part, Error)>> {
+        let parameters = &spec.parameters;
         let mut wrong = Vec::new();
         let identity = spec.identity.as_ref();
-        let identity = match identity.map(|identity| Identity::load(identity, provider)) {
+        let identity = match identity.map(|identity| Identity::read(identity, parameters, files)) {
             Some(Err(error)) => {
                 wrong.push(error);
                 None
@@ -262,27 +293,33 @@ impl Loaded {
             Some(Ok(identity)) => Some(Arc::new(identity)),
             None => None,
         };
-        match Trust::load(&spec.trust, provider) {
-            Err(error) => wrong.push(error),
-            Ok(trust) if wrong.is_empty() => {
-                let trust = Arc::new(trust);
-                return match configurations(spec, identity.as_deref(), &trust) {
-                    Ok(configs) => Ok(Self {
-                        identity,
-                        trust,
-                        configs,
-                    }),
-                    Err(error) => Err(vec![(Part::Chain, error.into())]),
-                };
+        let (trust, names) = match read_trust(&spec.trust, parameters, files) {
+            Ok(read) if wrong.is_empty() => read,
+            read => {
+                wrong.extend(read.err());
+                return Err(wrong);
             }
-            Ok(_) => {}
-        }
-        Err(wrong)
+        };
+        let verifier = OfServers {
+            trust: Arc::clone(&trust),
+            names,
+            expected: None,
+            signatures: Arc::clone(&stats.signatures),
+        };
+        let configs = configurations(spec, identity.as_deref(), verifier);
+        let configs = configs.map_err(|error| vec![(Part::Chain, error.into())])?;
+        Ok(Self {
+            identity,
+            trust,
+            trust_is_secret: matches!(spec.trust, Whence::Secret(_)),
+            names,
+            configs,
+        })
     }
 
     async fn shake(
         &self,
-        spec: &ClientSpec,
+        stats: &ClientStats,
         socket: Socket,
         server: Server<'_>,
     ) -> io::Result<tokio_rustls::client::TlsStream<Socket>> {
@@ -301,12 +338,13 @@ impl Loaded {
         // for: unless every session under that name was checked for the very name that is expected,
         // there is none to resume.
         let expected = server.expected.map(server_name).transpose()?;
-        if let Some(expected) = expected.filter(|wanted| spec.names.wanted(&name) != Some(wanted)) {
+        if let Some(expected) = expected.filter(|wanted| self.names.wanted(&name) != Some(wanted)) {
             let mut other = ClientConfig::clone(&config);
             let verifier = OfServers {
                 trust: Arc::clone(&self.trust),
-                names: spec.names,
+                names: self.names,
                 expected: Some(expected),
+                signatures: Arc::clone(&stats.signatures),
             };
             other
                 .dangerous()
@@ -325,16 +363,25 @@ fn server_name(name: &str) -> io::Result<ServerName<'static>> {
     })
 }
 
+/// What servers have to show, with what is checked although nobody has written it.
+fn read_trust(
+    whence: &Whence<TrustSpec>,
+    parameters: &Parameters,
+    files: &mut Files,
+) -> Result<(Arc<Trust>, Names), (Part, Error)> {
+    whence.file().into_iter().for_each(|path| files.add(path));
+    let spec = whence.get().map_err(|error| (Part::Secret, error))?;
+    let (spec, names) = checks(spec.into_owned());
+    spec.files().for_each(|path| files.add(path));
+    let trust = Trust::load(&spec, parameters)?;
+    Ok((Arc::new(trust), names))
+}
+
 fn configurations(
     spec: &ClientSpec,
     identity: Option<&Identity>,
-    trust: &Arc<Trust>,
+    verifier: OfServers,
 ) -> Result<[Arc<ClientConfig>; Inside::ALL.len()], rustls::Error> {
-    let verifier = OfServers {
-        trust: Arc::clone(trust),
-        names: spec.names,
-        expected: None,
-    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&spec.parameters.provider))
         .with_protocol_versions(spec.parameters.versions)?
         .dangerous()
@@ -370,6 +417,7 @@ struct OfServers {
     names: Names,
     /// The name in place of the one that was asked for.
     expected: Option<ServerName<'static>>,
+    signatures: Arc<Signatures>,
 }
 
 impl OfServers {
@@ -394,7 +442,9 @@ impl ServerCertVerifier for OfServers {
         }
         self.trust.check_server(end_entity, intermediates, now)?;
         if let Some(name) = self.wanted(server_name) {
-            let certificate = rustls::server::ParsedCertificate::try_from(end_entity)?;
+            // What the library cannot read is of version 1, which has no names.
+            let certificate = rustls::server::ParsedCertificate::try_from(end_entity)
+                .map_err(|_unread| CertificateError::NotValidForName)?;
             rustls::client::verify_server_name(&certificate, name)?;
         }
         Ok(ServerCertVerified::assertion())
@@ -406,7 +456,8 @@ impl ServerCertVerifier for OfServers {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, self.trust.algorithms())
+        self.trust
+            .signature_of_12(message, cert, dss, &self.signatures)
     }
 
     fn verify_tls13_signature(
@@ -415,11 +466,12 @@ impl ServerCertVerifier for OfServers {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, self.trust.algorithms())
+        self.trust
+            .signature_of_13(message, cert, dss, &self.signatures)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms().supported_schemes()
+        self.trust.schemes()
     }
 }
 
@@ -453,5 +505,68 @@ fn facts(session: &ClientConnection, loaded: &Loaded) -> Tls {
             .as_ref()
             .map(|identity| Arc::clone(&identity.certificate)),
         forwarded: OnceLock::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Source, SubjectName};
+
+    #[test]
+    fn what_is_not_said_is_checked() {
+        let own = || Some(Source::Inline(b"x".as_slice().into()));
+        let name = SubjectName(Arc::new(|_: &crate::certificate::Names| true));
+        for (trust, system, names) in [
+            (TrustSpec::default(), true, Names::Always),
+            (
+                TrustSpec {
+                    authorities: own(),
+                    ..TrustSpec::default()
+                },
+                false,
+                Names::IfNamed,
+            ),
+            (
+                TrustSpec {
+                    authorities: own(),
+                    names: vec![name.clone()],
+                    ..TrustSpec::default()
+                },
+                false,
+                Names::Any,
+            ),
+            (
+                TrustSpec {
+                    names: vec![name],
+                    ..TrustSpec::default()
+                },
+                true,
+                Names::Any,
+            ),
+            (
+                TrustSpec {
+                    keys: vec![[1; 32]],
+                    ..TrustSpec::default()
+                },
+                false,
+                Names::Any,
+            ),
+            (
+                TrustSpec {
+                    accept_untrusted: true,
+                    ..TrustSpec::default()
+                },
+                false,
+                Names::Any,
+            ),
+        ] {
+            let (checked, found) = checks(trust);
+            assert_eq!(
+                (checked.system_roots, found),
+                (system, names),
+                "{checked:?}"
+            );
+        }
     }
 }

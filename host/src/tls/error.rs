@@ -17,6 +17,8 @@ pub enum Part {
     Authorities,
     /// `crl`.
     Revoked,
+    /// An entry of `session_ticket_keys`.
+    TicketKey(usize),
     /// The secret that it is in.
     Secret,
 }
@@ -87,6 +89,12 @@ pub enum Error {
     NoSystemRoots {
         /// What was tried.
         problem: String,
+    },
+    /// A certificate that has to come with an OCSP response has none.
+    #[error("the certificate in {chain} has to come with an OCSP response, and there is none")]
+    NoStaple {
+        /// The file of the certificate.
+        chain: String,
     },
     /// Names are wanted of certificates that nobody vouches for.
     #[error("names of certificates say nothing without a 'trusted_ca' that vouches for them")]

@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use rustls::SignatureAlgorithm;
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::context::Files;
 use super::error::{Error, Part};
+use super::parameters::Parameters;
 use super::secret::Whence;
 use super::source::Source;
-use crate::certificate::Certificate;
+use super::staple::{Staple, StaplePolicy};
+use crate::certificate::{Certificate, sha256};
 
 /// What an identity is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,10 @@ pub struct IdentitySpec {
 #[derive(Debug)]
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,
+    /// The same without the response of its authority, where there is one.
+    bare: Option<Arc<CertifiedKey>>,
+    /// That response.
+    staple: Option<Staple>,
     /// The certificate itself, without those that lead to its authority.
     pub certificate: Arc<Certificate>,
     /// Where the certificate was read from.
@@ -58,7 +63,7 @@ impl Identity {
     ///
     /// # Errors
     /// What is wrong with it, and with which part.
-    pub fn load(spec: &IdentitySpec, provider: &CryptoProvider) -> Result<Self, (Part, Error)> {
+    pub fn load(spec: &IdentitySpec, parameters: &Parameters) -> Result<Self, (Part, Error)> {
         let chain = certificates(&spec.chain).map_err(|error| (Part::Chain, error))?;
         let certificate = chain.first().map_or(&[][..], |leaf| leaf);
         let certificate = Certificate::parse(certificate);
@@ -67,22 +72,29 @@ impl Identity {
             (Part::Chain, Error::Malformed { from, problem })
         })?;
         let key = private_key(&spec.key).map_err(|error| (Part::Key, error))?;
-        let key = provider.key_provider.load_private_key(key);
+        let key = parameters.provider.key_provider.load_private_key(key);
         let key = key.map_err(|error| {
             let (from, problem) = (spec.key.to_string(), error.to_string());
             (Part::Key, Error::Malformed { from, problem })
         })?;
-        let mut key = CertifiedKey::new(chain, key);
+        let mut key = CertifiedKey::new(chain, parameters.limited(key));
         // A key of which nothing can be said is one that the library could not use either.
-        if key.keys_match().is_err() {
+        let public = key.key.public_key();
+        if public.is_none_or(|public| sha256(&public) != certificate.key_sha256) {
             let (key, chain) = (spec.key.to_string(), spec.chain.to_string());
             return Err((Part::Key, Error::Mismatch { key, chain }));
         }
-        if let Some(staple) = &spec.staple {
-            key.ocsp = Some(staple.read().map_err(|error| (Part::Staple, error))?);
+        let (mut bare, mut staple) = (None, None);
+        if let Some(source) = &spec.staple {
+            let (bytes, read) = response(source, &certificate)?;
+            bare = Some(Arc::new(key.clone()));
+            staple = Some(read);
+            key.ocsp = Some(bytes);
         }
         Ok(Self {
             key: Arc::new(key),
+            bare,
+            staple,
             certificate: Arc::new(certificate),
             path: match spec.chain.path() {
                 Some(path) => path.display().to_string(),
@@ -96,22 +108,74 @@ impl Identity {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.key)))
     }
 
+    /// What is shown of it at this second: the response of its authority is, for as long as it counts.
+    pub(super) fn shown(&self, now: i64) -> &Arc<CertifiedKey> {
+        match (&self.bare, self.has_good_staple(now)) {
+            (Some(bare), Some(false)) => bare,
+            _ => &self.key,
+        }
+    }
+
+    /// The policy, which a certificate may ask to be the strictest.
+    pub(super) fn policy(&self, configured: StaplePolicy) -> StaplePolicy {
+        match self.certificate.must_staple {
+            true => StaplePolicy::Must,
+            false => configured,
+        }
+    }
+
+    /// The same, unless it lacks the response that it has to come with.
+    pub(super) fn has_staple_if(self, configured: StaplePolicy) -> Result<Self, (Part, Error)> {
+        match (self.policy(configured), &self.staple) {
+            (StaplePolicy::Must, None) => {
+                let chain = format!("\"{}\"", self.path);
+                Err((Part::Staple, Error::NoStaple { chain }))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether the response of its authority counts, where there is one.
+    pub(super) fn has_good_staple(&self, now: i64) -> Option<bool> {
+        self.staple.as_ref().map(|staple| staple.is_good(now))
+    }
+
     /// Reads one from wherever it is, and notes in `files` what was read.
     pub(super) fn read(
         whence: &Whence<IdentitySpec>,
-        provider: &CryptoProvider,
+        parameters: &Parameters,
         files: &mut Files,
     ) -> Result<Self, (Part, Error)> {
         whence.file().into_iter().for_each(|path| files.add(path));
         let spec = whence.get().map_err(|error| (Part::Secret, error))?;
         spec.files().for_each(|path| files.add(path));
-        Self::load(&spec, provider)
+        Self::load(&spec, parameters)
     }
 
     /// Whether the key is one of RSA.
     #[must_use]
     pub fn is_rsa(&self) -> bool {
         self.key.key.algorithm() == SignatureAlgorithm::RSA
+    }
+}
+
+/// What an authority says of a certificate: as it is, and what of it counts here.
+fn response(
+    source: &Source,
+    certificate: &Certificate,
+) -> Result<(Vec<u8>, Staple), (Part, Error)> {
+    let bytes = source.read().map_err(|error| (Part::Staple, error))?;
+    let read = Staple::parse(&bytes).and_then(|staple| {
+        let mine = staple.is_about(&certificate.raw_serial);
+        mine.then_some(staple)
+            .ok_or("an OCSP response about another certificate")
+    });
+    match read {
+        Ok(staple) => Ok((bytes, staple)),
+        Err(problem) => {
+            let (from, problem) = (source.to_string(), problem.to_owned());
+            Err((Part::Staple, Error::Malformed { from, problem }))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Versions, ciphers and groups (`tls_params`).
+//! Versions, ciphers, groups and signatures (`tls_params`).
 //!
 //! Owns the names that Envoy's configuration has for them, which are BoringSSL's, and which of them
 //! there are. What is missing is missing on purpose: ciphers without forward secrecy or without
@@ -8,8 +8,13 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{cipher_suite as suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::sign::{Signer, SigningKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{
+    CipherSuite, NamedGroup, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion,
+};
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +36,8 @@ pub struct ParametersSpec<'a> {
     pub ciphers: &'a [String],
     /// `ecdh_curves`; the default ones where there are none.
     pub groups: &'a [String],
+    /// `signature_algorithms`; all of them where there are none.
+    pub signatures: &'a [String],
     /// `alpn_protocols`.
     pub alpn: &'a [String],
 }
@@ -41,6 +48,8 @@ pub struct Parameters {
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) versions: &'static Versions,
     pub(crate) alpn: Vec<Vec<u8>>,
+    /// The only schemes of signatures, the best one first; all of the provider's where there are none.
+    pub(crate) schemes: Option<Arc<[SignatureScheme]>>,
 }
 
 /// A name that stands for nothing that there is.
@@ -73,6 +82,20 @@ pub enum UnknownName {
         /// Whether BoringSSL has it.
         known: bool,
     },
+    /// In `signature_algorithms`.
+    #[error(
+        "{}signature algorithm \"{name}\"{}",
+        if *.known { "not supported by nuncio: " } else { "unknown " },
+        if *.known { ", which is not considered safe any more" } else { "" }
+    )]
+    Signature {
+        /// The entry of the list.
+        index: usize,
+        /// The name.
+        name: String,
+        /// Whether BoringSSL has it.
+        known: bool,
+    },
 }
 
 impl UnknownName {
@@ -82,6 +105,7 @@ impl UnknownName {
         let names: Vec<&str> = match self {
             Self::Cipher { .. } => CIPHERS.iter().map(|(name, ..)| *name).collect(),
             Self::Group { .. } => GROUPS.iter().map(|(name, _)| *name).collect(),
+            Self::Signature { .. } => SIGNATURES.iter().map(|(name, ..)| *name).collect(),
         };
         format!("supported: {}", names.join(", "))
     }
@@ -162,6 +186,90 @@ static GROUPS: &[(&str, &Group)] = &[
 /// Groups that BoringSSL has as well.
 const OTHER_GROUPS: &[&str] = &["P-224", "P-521", "X25519Kyber768Draft00", "MLKEM1024"];
 
+/// Schemes of signatures: BoringSSL's name, the other one that it takes, the scheme.
+const SIGNATURES: &[(&str, &str, SignatureScheme)] = &[
+    (
+        "ecdsa_secp256r1_sha256",
+        "ECDSA+SHA256",
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+    ),
+    (
+        "ecdsa_secp384r1_sha384",
+        "ECDSA+SHA384",
+        SignatureScheme::ECDSA_NISTP384_SHA384,
+    ),
+    (
+        "ecdsa_secp521r1_sha512",
+        "ECDSA+SHA512",
+        SignatureScheme::ECDSA_NISTP521_SHA512,
+    ),
+    ("ed25519", "ed25519", SignatureScheme::ED25519),
+    (
+        "rsa_pss_rsae_sha256",
+        "RSA-PSS+SHA256",
+        SignatureScheme::RSA_PSS_SHA256,
+    ),
+    (
+        "rsa_pss_rsae_sha384",
+        "RSA-PSS+SHA384",
+        SignatureScheme::RSA_PSS_SHA384,
+    ),
+    (
+        "rsa_pss_rsae_sha512",
+        "RSA-PSS+SHA512",
+        SignatureScheme::RSA_PSS_SHA512,
+    ),
+    (
+        "rsa_pkcs1_sha256",
+        "RSA+SHA256",
+        SignatureScheme::RSA_PKCS1_SHA256,
+    ),
+    (
+        "rsa_pkcs1_sha384",
+        "RSA+SHA384",
+        SignatureScheme::RSA_PKCS1_SHA384,
+    ),
+    (
+        "rsa_pkcs1_sha512",
+        "RSA+SHA512",
+        SignatureScheme::RSA_PKCS1_SHA512,
+    ),
+];
+
+/// Schemes that BoringSSL has as well.
+const UNSAFE_SIGNATURES: &[&str] = &[
+    "ecdsa_sha1",
+    "ECDSA+SHA1",
+    "rsa_pkcs1_md5_sha1",
+    "rsa_pkcs1_sha1",
+    "RSA+SHA1",
+];
+
+/// A key that signs by some of the schemes that it could.
+#[derive(Debug)]
+struct Limited {
+    key: Arc<dyn SigningKey>,
+    schemes: Arc<[SignatureScheme]>,
+}
+
+impl SigningKey for Limited {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let mut schemes = self.schemes.iter();
+        schemes.find_map(|scheme| {
+            let is_offered = offered.contains(scheme);
+            is_offered.then(|| self.key.choose_scheme(&[*scheme]))?
+        })
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.key.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
 impl Parameters {
     /// Looks up the names.
     ///
@@ -200,6 +308,17 @@ impl Parameters {
             })?;
             groups.push(**group);
         }
+        let mut schemes = Vec::new();
+        for (index, name) in spec.signatures.iter().enumerate() {
+            let mut all = SIGNATURES.iter();
+            let found = all.find(|(known, other, _)| known == name || other == name);
+            let (_, _, scheme) = found.ok_or_else(|| UnknownName::Signature {
+                index,
+                name: name.clone(),
+                known: UNSAFE_SIGNATURES.contains(&name.as_str()),
+            })?;
+            schemes.push(*scheme);
+        }
         let provider = CryptoProvider {
             cipher_suites: suites,
             kx_groups: groups,
@@ -213,7 +332,40 @@ impl Parameters {
                 .iter()
                 .map(|name| name.clone().into_bytes())
                 .collect(),
+            schemes: (!schemes.is_empty()).then(|| schemes.into()),
         })
+    }
+
+    /// A key that signs by no other schemes than these.
+    pub(super) fn limited(&self, key: Arc<dyn SigningKey>) -> Arc<dyn SigningKey> {
+        match &self.schemes {
+            None => key,
+            Some(schemes) => Arc::new(Limited {
+                key,
+                schemes: Arc::clone(schemes),
+            }),
+        }
+    }
+
+    /// Whether signatures by that scheme are taken.
+    pub(super) fn takes(&self, scheme: SignatureScheme) -> bool {
+        let schemes = self.schemes.as_deref();
+        schemes.is_none_or(|schemes| schemes.contains(&scheme))
+    }
+
+    /// The schemes that peers may sign by, the best one first.
+    pub(super) fn schemes(&self) -> Vec<SignatureScheme> {
+        let all = self
+            .provider
+            .signature_verification_algorithms
+            .supported_schemes();
+        match &self.schemes {
+            None => all,
+            Some(schemes) => {
+                let schemes = schemes.iter().copied();
+                schemes.filter(|scheme| all.contains(scheme)).collect()
+            }
+        }
     }
 }
 
@@ -259,6 +411,11 @@ pub(super) fn cipher_names() -> impl Iterator<Item = &'static str> {
     of_13.chain(CIPHERS.iter().map(|(name, ..)| *name))
 }
 
+/// All schemes of signatures with the names that statistics have for them.
+pub(super) fn signature_names() -> impl Iterator<Item = (SignatureScheme, &'static str)> {
+    SIGNATURES.iter().map(|(name, _, scheme)| (*scheme, *name))
+}
+
 /// All groups as logs and statistics name them.
 pub(super) fn group_names() -> impl Iterator<Item = &'static str> {
     GROUPS.iter().map(|(name, _)| *name)
@@ -282,6 +439,7 @@ mod tests {
             max: Version::Tls13,
             ciphers: &ciphers,
             groups: &groups,
+            signatures: &[],
             alpn: &[],
         })
     }

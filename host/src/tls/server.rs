@@ -11,12 +11,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{
-    Accepted, Acceptor, ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert,
-    ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
+    Accepted, Acceptor, ClientHello, NoClientAuth, NoServerSessionStorage, ProducesTickets,
+    ResolvesServerCert, ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{
@@ -27,19 +28,23 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_rustls::{StartHandshake, TlsStream};
 
 use super::choice::{Fit, Index};
-use super::context::{Files, TlsContext};
+use super::context::{Files, TlsContext, seconds};
 use super::error::{Error, Part};
+use super::hello;
 use super::identity::{Identity, IdentitySpec};
 use super::parameters::{Parameters, cipher_name, group_name};
 use super::secret::Whence;
-use super::stats::Negotiated;
+use super::staple::{StaplePolicy, Stapled};
+use super::stats::{Negotiated, Signatures};
+use super::tickets::{Kept, Maker, TicketKeys, TicketSpec, Tickets};
 use super::trust::{OfClients, Refusal, Trust, TrustSpec};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, sha256};
 use crate::clock;
 use crate::exchange::{Peer, Tls};
 use crate::limits;
 use crate::observe::metrics::TlsStats;
 use crate::observe::stats::Sharded;
+use crate::sniffed::Sniffed;
 use crate::socket::Socket;
 
 /// What a record of a handshake begins with (RFC 8446 §5.1).
@@ -62,10 +67,25 @@ pub struct ServerSpec {
     pub scans_on_mismatch: bool,
     /// `prefer_client_ciphers`.
     pub prefers_client_ciphers: bool,
-    /// Whether sessions are resumed by tickets: not `disable_stateless_session_resumption`.
-    pub tickets: bool,
+    /// How sessions are resumed by what clients keep.
+    pub tickets: TicketChoice,
     /// Whether sessions of TLS 1.2 are kept here: not `disable_stateful_session_resumption`.
     pub sessions: bool,
+    /// `session_timeout`: how long a session can be resumed; the library's time where there is none.
+    pub session_lifetime: Option<Duration>,
+    /// `ocsp_staple_policy`.
+    pub staples: StaplePolicy,
+}
+
+/// `session_ticket_keys_type`.
+#[derive(Clone, Debug)]
+pub enum TicketChoice {
+    /// There are none: `disable_stateless_session_resumption`.
+    Off,
+    /// By keys that this process makes and nobody else knows.
+    Own,
+    /// By keys that the configuration names.
+    Keys(Whence<TicketSpec>),
 }
 
 /// A context for clients.
@@ -77,6 +97,7 @@ pub struct Server {
     loaded: ArcSwap<Loaded>,
     stats: Arc<Sharded<TlsStats>>,
     negotiated: Arc<Sharded<Negotiated>>,
+    signatures: Arc<Signatures>,
 }
 
 /// What was read for a context.
@@ -86,7 +107,10 @@ struct Loaded {
     index: Index,
     trust: Option<Arc<Trust>>,
     trust_is_secret: bool,
+    ticket_keys: Option<Arc<TicketKeys>>,
+    requires_certificate: bool,
     requires_name: bool,
+    staples: StaplePolicy,
     newest: ProtocolVersion,
 }
 
@@ -101,11 +125,11 @@ struct Ready {
 
 /// Always the same certificate.
 #[derive(Debug)]
-struct Only(Arc<CertifiedKey>);
+struct Only(Arc<Identity>);
 
 impl ResolvesServerCert for Only {
     fn resolve(&self, _client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+        Some(Arc::clone(self.0.shown(seconds())))
     }
 }
 
@@ -118,8 +142,8 @@ impl Server {
     /// # Errors
     /// Everything that cannot be read or does not belong together.
     pub fn load(owner: String, spec: ServerSpec, workers: usize) -> Result<Self, Vec<LoadError>> {
-        let mut files = Files::default();
-        let (loaded, wrong) = Loaded::read(&spec, None, &mut files);
+        let (mut files, signatures) = (Files::default(), Arc::default());
+        let (loaded, wrong) = Loaded::read(&spec, &signatures, None, &mut files);
         let Some(loaded) = loaded else {
             return Err(wrong);
         };
@@ -130,6 +154,7 @@ impl Server {
             loaded: ArcSwap::from_pointee(loaded),
             stats: Arc::new(Sharded::new(workers)),
             negotiated: Arc::new(Sharded::new(workers)),
+            signatures,
         })
     }
 
@@ -143,6 +168,12 @@ impl Server {
     #[must_use]
     pub const fn negotiated(&self) -> &Arc<Sharded<Negotiated>> {
         &self.negotiated
+    }
+
+    /// How clients have signed.
+    #[must_use]
+    pub const fn signatures(&self) -> &Arc<Signatures> {
+        &self.signatures
     }
 }
 
@@ -158,7 +189,7 @@ impl TlsContext for Server {
     fn reload(&self) -> Vec<String> {
         let old = self.loaded.load();
         let mut files = Files::default();
-        let (loaded, wrong) = Loaded::read(&self.spec, Some(&old), &mut files);
+        let (loaded, wrong) = Loaded::read(&self.spec, &self.signatures, Some(&old), &mut files);
         self.files.store(Arc::new(files));
         if let Some(loaded) = loaded
             && !loaded.is_same(&old)
@@ -189,14 +220,16 @@ impl Loaded {
     /// that there is no result.
     fn read(
         spec: &ServerSpec,
+        signatures: &Arc<Signatures>,
         old: Option<&Self>,
         files: &mut Files,
     ) -> (Option<Self>, Vec<LoadError>) {
-        let provider = &spec.parameters.provider;
+        let parameters = &spec.parameters;
         let (mut identities, mut wrong) = (Vec::new(), Vec::new());
         for (at, identity) in spec.identities.iter().enumerate() {
             let kept = old.and_then(|old| old.identities.get(at));
-            match Identity::read(identity, provider, files) {
+            let read = Identity::read(identity, parameters, files);
+            match read.and_then(|identity| identity.has_staple_if(spec.staples)) {
                 Ok(identity) => identities.push(Arc::new(identity)),
                 Err((part, error)) => {
                     wrong.push((Some(at), part, error));
@@ -205,7 +238,7 @@ impl Loaded {
             }
         }
         let trust = spec.trust.as_ref();
-        let trust = match trust.map(|trust| Trust::read(trust, provider, files)) {
+        let trust = match trust.map(|trust| Trust::read(trust, parameters, files)) {
             Some(Err((part, error))) => {
                 wrong.push((None, part, error));
                 old.and_then(|old| old.trust.clone())
@@ -213,10 +246,20 @@ impl Loaded {
             Some(Ok(trust)) => Some(Arc::new(trust)),
             None => None,
         };
+        let ticket_keys = match &spec.tickets {
+            TicketChoice::Keys(keys) => match TicketKeys::read(keys, files) {
+                Err((part, error)) => {
+                    wrong.push((None, part, error));
+                    old.and_then(|old| old.ticket_keys.clone())
+                }
+                Ok(keys) => Some(Arc::new(keys)),
+            },
+            TicketChoice::Off | TicketChoice::Own => None,
+        };
         if !wrong.is_empty() && old.is_none() {
             return (None, wrong);
         }
-        match Self::new(spec, identities, trust) {
+        match Self::new(spec, signatures, identities, trust, ticket_keys) {
             Ok(loaded) => (Some(loaded), wrong),
             Err(error) => {
                 wrong.push((None, Part::Chain, error.into()));
@@ -227,10 +270,12 @@ impl Loaded {
 
     fn new(
         spec: &ServerSpec,
+        signatures: &Arc<Signatures>,
         identities: Vec<Arc<Identity>>,
         trust: Option<Arc<Trust>>,
+        ticket_keys: Option<Arc<TicketKeys>>,
     ) -> Result<Self, rustls::Error> {
-        let base = configuration(spec, trust.as_ref())?;
+        let base = configuration(spec, signatures, trust.as_ref(), ticket_keys.as_ref())?;
         let certificates = identities.iter().map(|identity| &*identity.certificate);
         let certificates: Vec<&Certificate> = certificates.collect();
         let index = Index::new(&certificates, spec.scans_on_mismatch);
@@ -245,7 +290,10 @@ impl Loaded {
             index,
             trust,
             trust_is_secret: matches!(&spec.trust, Some(Whence::Secret(_))),
+            ticket_keys,
+            requires_certificate: spec.requires_certificate,
             requires_name: spec.requires_name,
+            staples: spec.staples,
             newest: newest.unwrap_or(ProtocolVersion::TLSv1_3),
         })
     }
@@ -260,31 +308,51 @@ impl Loaded {
             (None, None) => true,
             _ => false,
         };
+        let keys = match (&self.ticket_keys, &old.ticket_keys) {
+            (Some(new), Some(old)) => new.is_same(old),
+            (None, None) => true,
+            _ => false,
+        };
         let same = |(new, old): (&Ready, &Ready)| new.identity.is_same(&old.identity);
-        trust && self.identities.iter().zip(&old.identities).all(same)
+        trust && keys && self.identities.iter().zip(&old.identities).all(same)
     }
 
     /// Whether a client with a session like this would not be let in by a whole handshake.
     fn refuses(&self, tls: &Tls) -> bool {
         let strict = |trust: &Arc<Trust>| trust.checks() && !trust.accepts_untrusted();
         let is_checked = self.trust.as_ref().is_some_and(strict);
-        is_checked && tls.certificate_presented && !tls.certificate_validated
+        match tls.certificate_presented {
+            true => is_checked && !tls.certificate_validated,
+            false => self.requires_certificate,
+        }
     }
 
-    /// The certificate for a client that begins like this.
-    fn choose(&self, hello: &ClientHello<'_>) -> Option<&Ready> {
+    /// The certificate for a client that begins like this, and what it gets with it; that is for those
+    /// that take OCSP responses.
+    fn choose(
+        &self,
+        hello: &ClientHello<'_>,
+        takes_staple: bool,
+    ) -> Option<(&Ready, Option<Stapled>)> {
+        let now = seconds();
+        let stapled = |ready: &Ready| {
+            let is_good = ready.identity.has_good_staple(now);
+            takes_staple.then(|| ready.identity.policy(self.staples).apply(is_good))
+        };
         let at = self.index.choose(hello.server_name(), |at| {
             let ready = self.identities.get(at);
+            let ready = ready.filter(|ready| stapled(*ready) != Some(Stapled::Refused));
             ready.map_or(Fit::None, |ready| fit(&ready.identity, hello, self.newest))
         });
-        self.identities.get(at)
+        let ready = self.identities.get(at)?;
+        Some((ready, stapled(ready)))
     }
 }
 
 impl Ready {
     fn new(identity: Arc<Identity>, base: &ServerConfig, parameters: &Parameters) -> Self {
         let mut config = base.clone();
-        config.cert_resolver = Arc::new(Only(Arc::clone(&identity.key)));
+        config.cert_resolver = Arc::new(Only(Arc::clone(&identity)));
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols.clone_from(&parameters.alpn);
         Self {
@@ -299,7 +367,9 @@ impl Ready {
 /// is not trusted any more cannot resume one.
 fn configuration(
     spec: &ServerSpec,
+    signatures: &Arc<Signatures>,
     trust: Option<&Arc<Trust>>,
+    ticket_keys: Option<&Arc<TicketKeys>>,
 ) -> Result<ServerConfig, rustls::Error> {
     #[derive(Debug)]
     struct Nobody;
@@ -315,6 +385,7 @@ fn configuration(
             .with_client_cert_verifier(Arc::new(OfClients {
                 trust: Arc::clone(trust),
                 required: spec.requires_certificate,
+                signatures: Arc::clone(signatures),
             })),
         _ => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
     };
@@ -325,12 +396,40 @@ fn configuration(
         true => ServerSessionMemoryCache::new(limits::TLS_SESSIONS),
         false => Arc::new(NoServerSessionStorage {}) as Arc<dyn StoresServerSessions>,
     };
-    if spec.tickets {
-        config.ticketer = Ticketer::new()?;
-    } else {
-        config.send_tls13_tickets = 0;
+    if let Some(lifetime) = spec.session_lifetime {
+        config.session_storage = Arc::new(Kept {
+            sessions: config.session_storage,
+            lifetime,
+        });
+    }
+    match ticketer(spec, trust, ticket_keys)? {
+        Some(ticketer) => config.ticketer = ticketer,
+        None => config.send_tls13_tickets = 0,
     }
     Ok(config)
+}
+
+/// What makes tickets; none where there are none.
+fn ticketer(
+    spec: &ServerSpec,
+    trust: Option<&Arc<Trust>>,
+    keys: Option<&Arc<TicketKeys>>,
+) -> Result<Option<Arc<dyn ProducesTickets>>, rustls::Error> {
+    let maker = match (&spec.tickets, keys) {
+        (TicketChoice::Off, _) => return Ok(None),
+        (_, Some(keys)) => Maker::Keys(Arc::clone(keys)),
+        (_, None) => Maker::Library(Ticketer::new()?),
+    };
+    if let (Maker::Library(library), None) = (&maker, spec.session_lifetime) {
+        return Ok(Some(Arc::clone(library)));
+    }
+    let asked = trust.map_or(&[][..], |trust| trust.content());
+    let context = sha256(&[&[u8::from(spec.requires_certificate)][..], asked].concat());
+    Ok(Some(Arc::new(Tickets {
+        maker,
+        context,
+        lifetime: spec.session_lifetime.unwrap_or(limits::TLS_SESSION),
+    })))
 }
 
 /// How well a certificate suits the client that sent `hello`, if `newest` is the newest version here.
@@ -384,6 +483,9 @@ pub(crate) enum Failure {
     /// The client does not speak TLS.
     #[error("the client does not speak TLS")]
     NotTls,
+    /// It takes OCSP responses, and there is no certificate with a good one.
+    #[error("there is no OCSP response to show with a certificate")]
+    NoStaple,
     /// It named no server, and has to.
     #[error("the client named no server")]
     NoName,
@@ -404,7 +506,7 @@ pub(crate) async fn accept(
     let stats = server.stats.shard(worker);
     // The files may change meanwhile: this handshake goes by what it began with.
     let loaded = server.loaded.load_full();
-    let shaken = shake(&loaded, socket).await;
+    let shaken = shake(&loaded, stats, socket).await;
     if let Err(failure) = &shaken {
         count(stats, failure);
     }
@@ -431,16 +533,22 @@ pub(crate) async fn accept(
 
 type Shaken = (tokio_rustls::server::TlsStream<Socket>, Arc<Identity>);
 
-async fn shake(loaded: &Loaded, mut socket: Socket) -> Result<Shaken, Failure> {
-    let (mut acceptor, mut begun) = (Acceptor::default(), false);
-    let accepted = poll_fn(|cx| poll_hello((&mut acceptor, &mut begun), &mut socket, cx)).await?;
+async fn shake(loaded: &Loaded, stats: &TlsStats, mut socket: Socket) -> Result<Shaken, Failure> {
+    let (mut acceptor, mut seen) = (Acceptor::default(), Vec::new());
+    let accepted = poll_fn(|cx| poll_hello((&mut acceptor, &mut seen), &mut socket, cx)).await?;
+    let takes_staple = match hello::parse(&seen) {
+        Sniffed::Found(hello) => hello.takes_staple,
+        Sniffed::Partial | Sniffed::Other => false,
+    };
+    drop(seen);
     let hello = accepted.client_hello();
     if loaded.requires_name && hello.server_name().is_none() {
         return Err(Failure::NoName);
     }
-    let Some(ready) = loaded.choose(&hello) else {
+    let Some((ready, stapled)) = loaded.choose(&hello, takes_staple) else {
         return Err(rustls::Error::General("there is no certificate".to_owned()).into());
     };
+    count_staple(stats, stapled)?;
     let mut offered = hello.alpn().into_iter().flatten();
     let config = match offered.any(|name| ready.config.alpn_protocols.iter().any(|n| n == name)) {
         true => &ready.config,
@@ -465,7 +573,7 @@ fn refusal(error: io::Error) -> Failure {
 
 /// The client's first message. What is no handshake of TLS gets no answer, as in Envoy.
 fn poll_hello(
-    (acceptor, begun): (&mut Acceptor, &mut bool),
+    (acceptor, seen): (&mut Acceptor, &mut Vec<u8>),
     socket: &mut Socket,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Accepted, Failure>> {
@@ -476,10 +584,10 @@ fn poll_hello(
         let mut bytes = read.filled();
         match bytes.first() {
             None => return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
-            Some(first) if !*begun && *first != HANDSHAKE => {
+            Some(first) if seen.is_empty() && *first != HANDSHAKE => {
                 return Poll::Ready(Err(Failure::NotTls));
             }
-            Some(_) => *begun = true,
+            Some(_) => seen.extend_from_slice(bytes),
         }
         while !bytes.is_empty() {
             acceptor.read_tls(&mut bytes)?;
@@ -534,11 +642,30 @@ fn facts(session: &ServerConnection, loaded: &Loaded, local: &Arc<Certificate>) 
     }
 }
 
+/// Counts what a client gets that takes OCSP responses.
+fn count_staple(stats: &TlsStats, stapled: Option<Stapled>) -> Result<(), Failure> {
+    let Some(stapled) = stapled else {
+        return Ok(());
+    };
+    stats.ocsp_staple_requests.inc();
+    match stapled {
+        Stapled::Good => stats.ocsp_staple_responses.inc(),
+        Stapled::None => stats.ocsp_staple_omitted.inc(),
+        Stapled::Refused => {
+            stats.ocsp_staple_failed.inc();
+            return Err(Failure::NoStaple);
+        }
+    }
+    Ok(())
+}
+
 /// Counts a handshake that came to nothing, as Envoy does: what is not about certificates is a
 /// `connection_error`, unless the client just went away.
 fn count(stats: &TlsStats, failure: &Failure) {
     let error = match failure {
-        Failure::NotTls | Failure::NoName => return stats.connection_error.inc(),
+        Failure::NotTls | Failure::NoName | Failure::NoStaple => {
+            return stats.connection_error.inc();
+        }
         Failure::Gone(_) => return,
         Failure::Refused(error) => error,
     };
@@ -554,7 +681,7 @@ pub(super) fn count_refusal(stats: &TlsStats, error: &rustls::Error) {
             match other.0.downcast_ref::<Refusal>() {
                 Some(Refusal::Name) => stats.fail_verify_san.inc(),
                 Some(Refusal::Digest) => stats.fail_verify_cert_hash.inc(),
-                None => stats.fail_verify_error.inc(),
+                Some(Refusal::Depth) | None => stats.fail_verify_error.inc(),
             }
         }
         Tls::InvalidCertificate(

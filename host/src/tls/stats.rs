@@ -4,9 +4,11 @@
 
 use std::borrow::Cow;
 
-use super::parameters::{cipher_names, group_names};
+use rustls::SignatureScheme;
+
+use super::parameters::{cipher_names, group_names, signature_names};
 use crate::exchange::Tls;
-use crate::observe::stats::{Counter, Name, Reading, Stats};
+use crate::observe::stats::{Counter, Name, Reading, SharedCounter, Stats};
 
 /// Versions that there are.
 const VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
@@ -80,5 +82,44 @@ impl Stats for Negotiated {
         self.groups.visit(("ssl.curves", "envoy_ssl_curve"), visit);
         self.versions
             .visit(("ssl.versions", "envoy_ssl_version"), visit);
+    }
+}
+
+/// Signatures of peers that were found good, by their schemes. The library tells of them where they are
+/// checked and nowhere else, so any thread writes, and sessions that are resumed do not count.
+#[derive(Debug)]
+pub struct Signatures(Box<[(SignatureScheme, &'static str, SharedCounter)]>);
+
+impl Default for Signatures {
+    fn default() -> Self {
+        let names = signature_names();
+        Self(
+            names
+                .map(|(scheme, name)| (scheme, name, SharedCounter::default()))
+                .collect(),
+        )
+    }
+}
+
+impl Signatures {
+    /// Counts one.
+    pub(super) fn count(&self, scheme: SignatureScheme) {
+        if let Some((.., counter)) = self.0.iter().find(|(known, ..)| *known == scheme) {
+            counter.inc();
+        }
+    }
+}
+
+impl Stats for Signatures {
+    fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
+        for (_, value, counter) in self.0.iter().filter(|(.., counter)| counter.get() > 0) {
+            let name = Name::Labelled {
+                before: "ssl.sigalgs",
+                label: "envoy_ssl_sigalg",
+                value: Cow::Borrowed(value),
+                after: "",
+            };
+            visit(name, Reading::Counter(counter.get()));
+        }
     }
 }

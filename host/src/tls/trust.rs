@@ -11,23 +11,27 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerMisbehaved,
+    RootCertStore, SignatureScheme,
 };
 
 use super::context::Files;
 use super::error::{Error, Part};
 use super::identity;
+use super::parameters::Parameters;
 use super::secret::Whence;
 use super::source::Source;
+use super::stats::Signatures;
 use crate::certificate::{Certificate, Names, sha256};
+
+mod direct;
+
+use direct::Signers;
 
 /// How often the time is moved until every certificate of a chain counts; chains are not longer.
 const TIMES_TRIED: usize = 8;
@@ -62,6 +66,8 @@ pub struct TrustSpec {
     pub keys: Vec<[u8; 32]>,
     /// `match_typed_subject_alt_names`.
     pub names: Vec<SubjectName>,
+    /// `max_verify_depth`: the most certificates between a peer's and an authority.
+    pub max_depth: Option<usize>,
     /// `allow_expired_certificate`.
     pub allow_expired: bool,
     /// `trust_chain_verification: ACCEPT_UNTRUSTED`.
@@ -77,6 +83,9 @@ pub enum Refusal {
     /// `match_typed_subject_alt_names` has none of its names.
     #[error("the certificate has none of the names that are wanted")]
     Name,
+    /// More authorities than `max_verify_depth` lie between it and one that is trusted.
+    #[error("too many certificates lie between this one and its authority")]
+    Depth,
 }
 
 /// Which side the peer is.
@@ -89,11 +98,13 @@ enum Role {
 /// What a peer has to show.
 #[derive(Debug)]
 pub struct Trust {
-    provider: Arc<CryptoProvider>,
+    parameters: Parameters,
     /// Checks clients against the authorities; none where there are no authorities.
     clients: Option<Arc<dyn ClientCertVerifier>>,
     /// Checks servers.
     servers: Option<Arc<WebPkiServerVerifier>>,
+    /// Checks those that the library does not take for a peer's.
+    signers: Option<Signers>,
     authorities: Vec<Certificate>,
     hints: Vec<DistinguishedName>,
     /// Of all that was read, to tell whether something else was.
@@ -114,11 +125,12 @@ impl Trust {
     ///
     /// # Errors
     /// What is wrong with them, and with which part.
-    pub fn load(spec: &TrustSpec, provider: &Arc<CryptoProvider>) -> Result<Self, (Part, Error)> {
+    pub fn load(spec: &TrustSpec, parameters: &Parameters) -> Result<Self, (Part, Error)> {
         let mut trust = Self {
-            provider: Arc::clone(provider),
+            parameters: parameters.clone(),
             clients: None,
             servers: None,
+            signers: None,
             authorities: Vec::new(),
             hints: Vec::new(),
             content: [0; 32],
@@ -179,13 +191,13 @@ impl Trust {
     /// Reads it from wherever it is, and notes in `files` what was read.
     pub(super) fn read(
         whence: &Whence<TrustSpec>,
-        provider: &Arc<CryptoProvider>,
+        parameters: &Parameters,
         files: &mut Files,
     ) -> Result<Self, (Part, Error)> {
         whence.file().into_iter().for_each(|path| files.add(path));
         let spec = whence.get().map_err(|error| (Part::Secret, error))?;
         spec.files().for_each(|path| files.add(path));
-        Self::load(&spec, provider)
+        Self::load(&spec, parameters)
     }
 
     fn verify_with(
@@ -202,7 +214,7 @@ impl Trust {
             let problem = error.to_string();
             (Part::Revoked, Error::Malformed { from, problem })
         };
-        let (roots, provider) = (Arc::new(roots), &self.provider);
+        let (roots, provider) = (Arc::new(roots), &self.parameters.provider);
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
                 .with_crls(revoked.clone())
@@ -212,14 +224,20 @@ impl Trust {
             false => builder,
         };
         let clients = builder.build().map_err(|error| refused(&error))?;
-        let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
-            .with_crls(revoked)
-            .enforce_revocation_expiration();
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+                .with_crls(revoked.clone())
+                .enforce_revocation_expiration();
         let builder = match self.spec.revoked_leaf_only {
             true => builder.only_check_end_entity_revocation(),
             false => builder,
         };
         let servers = builder.build().map_err(|error| refused(&error))?;
+        self.signers = Some(Signers {
+            roots,
+            revoked,
+            algorithms: *self.algorithms(),
+        });
         self.clients = Some(clients);
         self.servers = Some(servers);
         Ok(())
@@ -270,8 +288,8 @@ impl Trust {
     }
 
     /// How signatures are checked.
-    pub(super) fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
-        &self.provider.signature_verification_algorithms
+    fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+        &self.parameters.provider.signature_verification_algorithms
     }
 
     /// Checks a server's certificate in all but its name, for which `names` are asked alone.
@@ -296,7 +314,10 @@ impl Trust {
     ) -> Result<(), rustls::Error> {
         let mut at = now;
         for _ in 0..TIMES_TRIED {
-            let checked = self.check_chain(role, leaf, rest, at);
+            let checked = match self.check_chain(role, leaf, rest, at) {
+                Err(refused) => self.check_directly(role, leaf, at).unwrap_or(Err(refused)),
+                good => good,
+            };
             match checked {
                 Err(rustls::Error::InvalidCertificate(error)) if self.spec.allow_expired => {
                     at = match error {
@@ -306,10 +327,83 @@ impl Trust {
                     };
                 }
                 Err(error) => return Err(error),
-                Ok(()) => return self.check_leaf(leaf),
+                Ok(()) => {
+                    self.check_depth(leaf, rest)?;
+                    return self.check_leaf(leaf);
+                }
             }
         }
         Err(CertificateError::Expired.into())
+    }
+
+    /// Checks a certificate that the library may have refused for what it is; none for others.
+    fn check_directly(
+        &self,
+        role: Role,
+        leaf: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Option<Result<(), rustls::Error>> {
+        self.signers.as_ref()?.check(role, leaf, now)
+    }
+
+    /// Checks a signature of a handshake of TLS 1.2.
+    pub(super) fn signature_of_12(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        counts: &Signatures,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.takes(signed.scheme)?;
+        let valid = direct::signature_of_12(message, certificate, signed, self.algorithms())?;
+        counts.count(signed.scheme);
+        Ok(valid)
+    }
+
+    /// Checks a signature of a handshake of TLS 1.3.
+    pub(super) fn signature_of_13(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        counts: &Signatures,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.takes(signed.scheme)?;
+        let valid = direct::signature_of_13(message, certificate, signed, self.algorithms())?;
+        counts.count(signed.scheme);
+        Ok(valid)
+    }
+
+    /// The library does not look whether a peer signs as it was told to.
+    fn takes(&self, scheme: SignatureScheme) -> Result<(), rustls::Error> {
+        match self.parameters.takes(scheme) {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
+        }
+    }
+
+    /// How peers may sign, the best way first.
+    pub(super) fn schemes(&self) -> Vec<SignatureScheme> {
+        self.parameters.schemes()
+    }
+
+    /// What was asked of a peer that a session of this context is with, as far as it can be told.
+    pub(super) const fn content(&self) -> &[u8; 32] {
+        &self.content
+    }
+
+    fn check_depth(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+    ) -> Result<(), rustls::Error> {
+        let (Some(most), Some(signers)) = (self.spec.max_depth, &self.signers) else {
+            return Ok(());
+        };
+        match signers.depth(leaf, rest) {
+            Some(depth) if depth <= most => Ok(()),
+            _ => Err(refusal(Refusal::Depth)),
+        }
     }
 
     fn check_chain(
@@ -350,21 +444,24 @@ impl Trust {
         if !self.checks_leaf() {
             return Ok(());
         }
-        let refuse = |refusal: Refusal| CertificateError::Other(OtherError(Arc::new(refusal)));
         let leaf = Certificate::parse(leaf).map_err(|_not| CertificateError::BadEncoding)?;
         let spec = &self.spec;
         if !spec.names.is_empty() && !spec.names.iter().any(|name| (name.0)(&leaf.names)) {
-            return Err(refuse(Refusal::Name).into());
+            return Err(refusal(Refusal::Name));
         }
         let wants_digest = !(spec.hashes.is_empty() && spec.keys.is_empty());
         if wants_digest
             && !spec.hashes.contains(&leaf.sha256)
             && !spec.keys.contains(&leaf.key_sha256)
         {
-            return Err(refuse(Refusal::Digest).into());
+            return Err(refusal(Refusal::Digest));
         }
         Ok(())
     }
+}
+
+fn refusal(refusal: Refusal) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(refusal))).into()
 }
 
 /// A [`Trust`] as the library asks it about clients.
@@ -373,6 +470,7 @@ pub(super) struct OfClients {
     pub(super) trust: Arc<Trust>,
     /// `require_client_certificate`.
     pub(super) required: bool,
+    pub(super) signatures: Arc<Signatures>,
 }
 
 impl ClientCertVerifier for OfClients {
@@ -405,7 +503,8 @@ impl ClientCertVerifier for OfClients {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, self.trust.algorithms())
+        self.trust
+            .signature_of_12(message, cert, dss, &self.signatures)
     }
 
     fn verify_tls13_signature(
@@ -414,10 +513,11 @@ impl ClientCertVerifier for OfClients {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, self.trust.algorithms())
+        self.trust
+            .signature_of_13(message, cert, dss, &self.signatures)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms().supported_schemes()
+        self.trust.schemes()
     }
 }

@@ -129,7 +129,7 @@ impl Order {
             name,
             expected: match &demand.verified_name {
                 Some(wanted) => Some(&**wanted),
-                None if name.is_some() || tls.client.spec().names == Names::Any => None,
+                None if name.is_some() || tls.client.names() == Names::Any => None,
                 // The name that the endpoint was found by is known even where it is not asked for.
                 None => hostname.filter(|name| is_name(name)),
             },

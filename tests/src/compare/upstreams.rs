@@ -4,11 +4,13 @@
 //! say what they received. Called by [`super::side`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::h2_origin::H2Origin;
 use crate::message::Message;
 use crate::origin::{BlackHole, Origin};
 use crate::process::Setup;
+use crate::tls_origin::TlsOrigin;
 
 use super::case::Case;
 use super::side::STILL_OPEN;
@@ -17,16 +19,19 @@ use super::side::STILL_OPEN;
 pub(super) struct Upstreams {
     http1: BTreeMap<String, Origin>,
     http2: BTreeMap<String, H2Origin>,
+    tls: BTreeMap<String, TlsOrigin>,
     _black_holes: Vec<BlackHole>,
 }
 
 impl Upstreams {
     /// What a port is, by how its name begins: `origin` and `second` speak HTTP/1.1, `h2origin`
-    /// HTTP/2, `blackhole` never accepts. Nobody listens on others.
+    /// HTTP/2, `tls_…` speaks TLS in front of `origin` and `h2origin`, `blackhole` never accepts. Nobody
+    /// listens on others.
     pub(super) fn start(setup: &Setup) -> Self {
         let mut upstreams = Self {
             http1: BTreeMap::new(),
             http2: BTreeMap::new(),
+            tls: BTreeMap::new(),
             _black_holes: Vec::new(),
         };
         for (name, port) in setup.ports() {
@@ -40,6 +45,13 @@ impl Upstreams {
                 upstreams.http1.insert(name, origin);
             } else if is("h2origin") {
                 upstreams.http2.insert(name, H2Origin::start_on(port));
+            } else if let Some(kind) = name.strip_prefix("tls_") {
+                let inside = ["origin", "h2origin"].map(|inner| {
+                    let port = setup.port(inner).expect("a server behind one of TLS");
+                    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+                });
+                let server = TlsOrigin::start_on(port, kind, inside[0], inside[1]);
+                upstreams.tls.insert(name, server);
             } else if is("blackhole") {
                 upstreams._black_holes.push(BlackHole::start_on(port));
             }
@@ -97,6 +109,10 @@ impl Upstreams {
 
     /// Adds what the upstreams received.
     pub(super) fn record(&self, case: &Case, lines: &mut Vec<String>) {
+        for (name, server) in &self.tls {
+            let handshakes = server.take_handshakes();
+            lines.extend(handshakes.iter().map(|agreed| format!("{name}: {agreed}")));
+        }
         for (name, origin) in &self.http1 {
             let wanted = |request: &Message| {
                 (request.complete || case.partial_requests) && request.target() != STILL_OPEN

@@ -2,11 +2,12 @@
 
 use std::net::TcpStream;
 
-use nuncio_tests::client::Received;
+use nuncio_tests::client::{Connection, Received};
 use nuncio_tests::eventually;
 use nuncio_tests::message::Kind;
 use nuncio_tests::origin::{Act, Reply};
 use nuncio_tests::scene::get;
+use nuncio_tests::tls::Client;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{SMALL, Target};
@@ -49,6 +50,34 @@ fn ten_thousand_idle_connections_cost_little() {
             target.counter("downstream_cx_active") > count
         });
         // The oldest and the youngest still work.
+        for index in [0, idle.len() - 1] {
+            let connection = idle.get_mut(index).unwrap();
+            let answer = connection.exchange(get("/up", "").as_bytes());
+            assert_eq!(answer.status(), 200);
+        }
+    });
+}
+
+#[test]
+fn idle_connections_over_tls_cost_little() {
+    let count = connections_at_once(2_000);
+    assert!(count >= 1000, "the system allows only {count} connections");
+    let target = Target::start_over_tls();
+    let limit = count * IDLE_KIB / 1024 + SMALL;
+    target.withstands(limit, || {
+        let client = Client::asks("a.test").remembers();
+        let mut idle = Vec::new();
+        for number in 0..count {
+            let mut connection = Connection::open_known(target.scene.listener, &client).unwrap();
+            if number % 2 == 0 {
+                let answer = connection.exchange(get("/direct", "").as_bytes());
+                assert_eq!(answer.status(), 200);
+            }
+            idle.push(connection);
+        }
+        eventually("all of them are open", || {
+            target.counter("downstream_cx_ssl_active") > count
+        });
         for index in [0, idle.len() - 1] {
             let connection = idle.get_mut(index).unwrap();
             let answer = connection.exchange(get("/up", "").as_bytes());

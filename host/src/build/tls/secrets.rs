@@ -17,11 +17,11 @@ use crate::config::matcher::MatchPattern;
 use crate::config::scalar::{DataSource, DataSpecifier};
 use crate::config::tls::{
     CertificateValidationContext, SanType, SecretKind, SecretResource, SubjectAltNameMatcher,
-    TlsCertificate, TrustChainVerification,
+    TlsCertificate, TlsSessionTicketKeys, TrustChainVerification,
 };
 use crate::config::{self, Place, Source as Text};
 use crate::route::{Step, TextCondition};
-use crate::tls::{Error, IdentitySpec, Secret, Source, SubjectName, TrustSpec};
+use crate::tls::{Error, IdentitySpec, Secret, Source, SubjectName, TicketSpec, TrustSpec};
 
 /// What is wrong with a message, and where in it.
 #[derive(Debug)]
@@ -91,8 +91,26 @@ impl Secret<IdentitySpec> for InFile {
             SecretKind::TlsCertificate(written) => {
                 identity(&written).map_err(|wrong| self.unusable(&wrong))
             }
-            SecretKind::ValidationContext(_) => {
+            SecretKind::ValidationContext(_) | SecretKind::SessionTicketKeys(_) => {
                 Err(self.wrong(format!("secret \"{}\" is no certificate", self.name)))
+            }
+        }
+    }
+}
+
+impl Secret<TicketSpec> for InFile {
+    fn file(&self) -> &Path {
+        &self.path
+    }
+
+    fn read(&self) -> Result<TicketSpec, Error> {
+        match self.kind()? {
+            SecretKind::SessionTicketKeys(written) => {
+                ticket_keys(&written).map_err(|wrong| self.unusable(&wrong))
+            }
+            SecretKind::ValidationContext(_) | SecretKind::TlsCertificate(_) => {
+                let problem = format!("secret \"{}\" has no keys of session tickets", self.name);
+                Err(self.wrong(problem))
             }
         }
     }
@@ -117,7 +135,7 @@ impl Secret<TrustSpec> for Combined {
                 let both = laid_over(&self.here, &written);
                 trust(&both).map_err(|wrong| self.file.unusable(&wrong))
             }
-            SecretKind::TlsCertificate(_) => {
+            SecretKind::TlsCertificate(_) | SecretKind::SessionTicketKeys(_) => {
                 let name = &self.file.name;
                 let problem = format!("secret \"{name}\" is no validation context");
                 Err(self.file.wrong(problem))
@@ -150,6 +168,7 @@ pub(super) fn laid_over(
         ]
         .concat(),
         crl: over.crl.clone().or_else(|| under.crl.clone()),
+        max_verify_depth: over.max_verify_depth.or(under.max_verify_depth),
         allow_expired_certificate: under.allow_expired_certificate
             || over.allow_expired_certificate,
         trust_chain_verification: match over.trust_chain_verification {
@@ -174,6 +193,17 @@ pub(super) fn identity(written: &TlsCertificate) -> Result<IdentitySpec, Wrong> 
         staple: staple
             .map(|given| source(given, "ocsp_staple"))
             .transpose()?,
+    })
+}
+
+/// Keys of session tickets.
+pub(super) fn ticket_keys(written: &TlsSessionTicketKeys) -> Result<TicketSpec, Wrong> {
+    if written.keys.is_empty() {
+        return Err(Wrong::new(&[Step::Field("keys")], "there is no key"));
+    }
+    let keys = written.keys.iter().map(|key| source(key, "keys"));
+    Ok(TicketSpec {
+        keys: keys.collect::<Result<_, _>>()?,
     })
 }
 
@@ -205,6 +235,7 @@ pub(super) fn trust(written: &CertificateValidationContext) -> Result<TrustSpec,
         system_roots: written.system_root_certs.is_some(),
         revoked: given(&written.crl, "crl")?,
         revoked_leaf_only: written.only_verify_leaf_cert_crl,
+        max_depth: written.max_verify_depth.map(|most| most as usize),
         allow_expired: written.allow_expired_certificate,
         accept_untrusted: written.trust_chain_verification
             == TrustChainVerification::AcceptUntrusted,

@@ -78,6 +78,12 @@ impl Scope {
         )
     }
 
+    /// `listener.<stat_prefix>.`
+    #[must_use]
+    pub fn listener_named(stat_prefix: &str) -> Self {
+        Self::labelled("listener", stat_prefix, "envoy_listener_address")
+    }
+
     /// `listener.<address>.http.<stat_prefix>.`, a connection manager's part in a listener.
     #[must_use]
     pub fn listener_http(address: &Address, stat_prefix: &str) -> Self {

@@ -1,11 +1,13 @@
 //! The `ClientHello` of TLS (RFC 8446 §4.1.2): what a client asks for before anything is encrypted.
 //!
-//! Owns finding the server name and the application protocols. A hello may come in several records and
-//! each of those in several pieces. Nothing else of it is judged: that is the handshake's.
+//! Owns finding the server name, the application protocols, and whether a proof that the certificate
+//! still counts is wanted. A hello may come in several records and each of those in several pieces.
+//! Nothing else of it is judged: that is the handshake's. Called by the listener filter, and by the
+//! handshake for what its library does not tell.
 
 use std::borrow::Cow;
 
-use super::{Bytes, Sniffed};
+use crate::sniffed::{Bytes, Sniffed};
 
 /// A record that carries a handshake.
 const HANDSHAKE: u8 = 22;
@@ -21,6 +23,9 @@ const SERVER_NAME: usize = 0;
 const HOST_NAME: u8 = 0;
 const HOST_NAME_MAX: usize = 255;
 const ALPN: usize = 16;
+const STATUS_REQUEST: usize = 5;
+/// The kind of proof that there is (RFC 6066 §8).
+const OCSP: u8 = 1;
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct Hello {
     pub server_name: Option<Box<str>>,
     /// The protocols that it offers, the one it likes best first.
     pub protocols: Vec<Box<str>>,
+    /// Whether it takes an OCSP response.
+    pub takes_staple: bool,
 }
 
 /// Reads what there is of a `ClientHello`.
@@ -112,6 +119,7 @@ fn hello(mut body: Bytes<'_>) -> Option<Hello> {
         match kind {
             SERVER_NAME => hello.server_name = server_name(extension)?,
             ALPN => hello.protocols = protocols(extension)?,
+            STATUS_REQUEST => hello.takes_staple = extension.0.first() == Some(&OCSP),
             _ => {}
         }
     }
@@ -195,6 +203,7 @@ mod tests {
         Sniffed::Found(Hello {
             server_name: name.map(Into::into),
             protocols: protocols.iter().map(|text| (*text).into()).collect(),
+            takes_staple: false,
         })
     }
 
@@ -212,6 +221,21 @@ mod tests {
         assert_eq!(parse(&[&record(&whole)[..], b"more"].concat()), wanted);
         assert_eq!(parse(&record(&message(&[]))), found(None, &[]));
         assert_eq!(length(&record(&whole)), Some(whole.len()));
+    }
+
+    #[test]
+    fn who_takes_a_staple_is_known() {
+        for (wanted, takes) in [
+            (&[1, 0, 0, 0, 0][..], true),
+            (&[2, 0, 0], false),
+            (&[], false),
+        ] {
+            let whole = record(&message(&extension(5, wanted)));
+            let Sniffed::Found(hello) = parse(&whole) else {
+                panic!("{wanted:?}");
+            };
+            assert_eq!(hello.takes_staple, takes, "{wanted:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,265 @@
+//! Certificates that the library does not take for a peer's: those of version 1, as `openssl x509 -req`
+//! makes them, and those of an authority, as `openssl req -x509` does.
+//!
+//! Owns the check that such a certificate was signed by an authority that is trusted, without others in
+//! between, and signatures by keys that such a certificate has. It is asked only where the library has
+//! refused the certificate, and refuses what it does not know. Called by [`super::Trust`].
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore};
+use x509_parser::asn1_rs::FromDer as _;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::x509::X509Version;
+
+use super::Role;
+use crate::tls::der::{contents, value, whole_bytes};
+
+/// Who may have signed a peer's certificate.
+#[derive(Debug)]
+pub(super) struct Signers {
+    pub(super) roots: Arc<RootCertStore>,
+    pub(super) revoked: Vec<CertificateRevocationListDer<'static>>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Signers {
+    /// Checks a certificate that is of one of these kinds; none for others.
+    pub(super) fn check(
+        &self,
+        role: Role,
+        leaf: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Option<Result<(), Error>> {
+        let (_, read) = X509Certificate::from_der(leaf).ok()?;
+        let is_one = read.version() == X509Version::V1 || read.is_ca();
+        is_one.then(|| self.judge(role, leaf, &read, now).map_err(Error::from))
+    }
+
+    fn judge(
+        &self,
+        role: Role,
+        leaf: &[u8],
+        read: &X509Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), CertificateError> {
+        let validity = read.validity();
+        let seconds = |time: x509_parser::time::ASN1Time| {
+            let since = u64::try_from(time.timestamp()).unwrap_or_default();
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(since))
+        };
+        let (not_before, not_after) = (seconds(validity.not_before), seconds(validity.not_after));
+        if now < not_before {
+            return Err(CertificateError::NotValidYetContext {
+                time: now,
+                not_before,
+            });
+        }
+        if now > not_after {
+            return Err(CertificateError::ExpiredContext {
+                time: now,
+                not_after,
+            });
+        }
+        if !suits(role, read) {
+            return Err(CertificateError::InvalidPurpose);
+        }
+        let signed = Signed::parse(leaf).ok_or(CertificateError::BadEncoding)?;
+        let issuer = contents(read.issuer().as_raw());
+        let mut anchors = self.roots.roots.iter();
+        let anchor = anchors.find(|anchor| {
+            // Which names an authority may certify is not judged here.
+            anchor.name_constraints.is_none()
+                && Some(anchor.subject.as_ref()) == issuer
+                && signed.is_by(&anchor.subject_public_key_info, &self.algorithms)
+        });
+        let anchor = anchor.ok_or(CertificateError::UnknownIssuer)?;
+        self.ask_lists(anchor, read, now)
+    }
+
+    /// How many certificates lie between a peer's and an authority, by their names.
+    pub(super) fn depth(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+    ) -> Option<usize> {
+        let (_, mut issuer) = names(leaf)?;
+        for depth in 0..=rest.len() {
+            let mut anchors = self.roots.roots.iter();
+            if anchors.any(|anchor| anchor.subject.as_ref() == issuer) {
+                return Some(depth);
+            }
+            let mut named = rest.iter().filter_map(|one| names(one));
+            (_, issuer) = named.find(|(subject, _)| *subject == issuer)?;
+        }
+        None
+    }
+
+    /// Whether the authority has taken the certificate back; its list has to be there, if there are any.
+    fn ask_lists(
+        &self,
+        anchor: &TrustAnchor<'_>,
+        read: &X509Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), CertificateError> {
+        if self.revoked.is_empty() {
+            return Ok(());
+        }
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        for der in &self.revoked {
+            let (Ok((_, list)), Some(signed)) =
+                (CertificateRevocationList::from_der(der), Signed::parse(der))
+            else {
+                continue;
+            };
+            if contents(list.issuer().as_raw()) != Some(anchor.subject.as_ref())
+                || !signed.is_by(&anchor.subject_public_key_info, &self.algorithms)
+            {
+                continue;
+            }
+            if list.next_update().is_none_or(|next| next.timestamp() < now) {
+                return Err(CertificateError::ExpiredRevocationList);
+            }
+            let mut revoked = list.iter_revoked_certificates();
+            return match revoked.any(|one| one.raw_serial() == read.raw_serial()) {
+                true => Err(CertificateError::Revoked),
+                false => Ok(()),
+            };
+        }
+        Err(CertificateError::UnknownRevocationStatus)
+    }
+}
+
+/// Whether a certificate may be shown in that role, as far as its extensions say so.
+fn suits(role: Role, read: &X509Certificate<'_>) -> bool {
+    read.extensions().iter().all(|extension| {
+        match extension.parsed_extension() {
+            ParsedExtension::ExtendedKeyUsage(usage) => match role {
+                Role::Client => usage.client_auth,
+                Role::Server => usage.server_auth,
+            },
+            ParsedExtension::BasicConstraints(_)
+            | ParsedExtension::KeyUsage(_)
+            | ParsedExtension::SubjectAlternativeName(_) => true,
+            // What is critical has to be understood (RFC 5280 §4.2).
+            _ => !extension.critical,
+        }
+    })
+}
+
+/// Something that is signed: a certificate, or a list of those that were revoked.
+struct Signed<'a> {
+    content: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    fn parse(der: &'a [u8]) -> Option<Self> {
+        let mut parts = contents(der)?;
+        let (content, _) = value(&mut parts)?;
+        let (_, algorithm) = value(&mut parts)?;
+        let (_, signature) = value(&mut parts)?;
+        Some(Self {
+            content,
+            algorithm,
+            signature: whole_bytes(signature)?,
+        })
+    }
+
+    /// Whether it was signed by that key: the contents of a `SubjectPublicKeyInfo`.
+    fn is_by(&self, key: &[u8], algorithms: &WebPkiSupportedAlgorithms) -> bool {
+        let Some((kind, key)) = parts_of_key(key) else {
+            return false;
+        };
+        algorithms.all.iter().any(|algorithm| {
+            algorithm.signature_alg_id().as_ref() == self.algorithm
+                && algorithm.public_key_alg_id().as_ref() == kind
+                && algorithm
+                    .verify_signature(key, self.content, self.signature)
+                    .is_ok()
+        })
+    }
+}
+
+/// The kind of a key and the key itself, out of the contents of a `SubjectPublicKeyInfo`.
+fn parts_of_key(mut info: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, kind) = value(&mut info)?;
+    let (_, bits) = value(&mut info)?;
+    Some((kind, whole_bytes(bits)?))
+}
+
+/// The subject of a certificate and its issuer, as they are encoded.
+fn names<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8])> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    let tbs = read.tbs_certificate;
+    Some((
+        contents(tbs.subject.as_raw())?,
+        contents(tbs.issuer.as_raw())?,
+    ))
+}
+
+/// The public key of a certificate that the library cannot read, for it is of version 1.
+fn key_of_old<'a>(certificate: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    (read.version() == X509Version::V1).then_some(read.tbs_certificate.subject_pki.raw)
+}
+
+/// Checks a signature of a handshake of TLS 1.2.
+pub(super) fn signature_of_12(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let checked = verify_tls12_signature(message, certificate, signed, algorithms);
+    let Err(Error::InvalidCertificate(_)) = &checked else {
+        return checked;
+    };
+    let Some((kind, key)) = key_of_old(certificate)
+        .and_then(contents)
+        .and_then(parts_of_key)
+    else {
+        return checked;
+    };
+    let mut schemes = algorithms.mapping.iter();
+    let found = schemes.find(|(scheme, _)| *scheme == signed.scheme);
+    let mut fitting = found.iter().flat_map(|(_, fitting)| fitting.iter());
+    let is_good = fitting.any(|algorithm| {
+        algorithm.public_key_alg_id().as_ref() == kind
+            && algorithm
+                .verify_signature(key, message, signed.signature())
+                .is_ok()
+    });
+    match is_good {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(CertificateError::BadSignature.into()),
+    }
+}
+
+/// Checks a signature of a handshake of TLS 1.3.
+pub(super) fn signature_of_13(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let checked = verify_tls13_signature(message, certificate, signed, algorithms);
+    match (&checked, key_of_old(certificate)) {
+        (Err(Error::InvalidCertificate(_)), Some(key)) => {
+            let key = SubjectPublicKeyInfoDer::from(key);
+            verify_tls13_signature_with_raw_key(message, &key, signed, algorithms)
+        }
+        _ => checked,
+    }
+}
