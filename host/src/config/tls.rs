@@ -363,7 +363,7 @@ pub struct CertificateValidationContext {
     /// Certificates that do not count any more, as PEM.
     #[serde(default)]
     pub crl: Option<DataSource>,
-    /// The most certificates that may lie between the peer's and one that is trusted.
+    /// The most certificates above the peer's, that of its authority among them.
     #[serde(default)]
     pub max_verify_depth: Option<u32>,
     /// Whether a certificate counts outside of its time.

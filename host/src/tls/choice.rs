@@ -177,4 +177,37 @@ mod tests {
             assert_eq!(choose(name, scans, fits), chosen, "{name:?} {fits:?}");
         }
     }
+
+    #[test]
+    fn a_choice_costs_the_same_for_thousands() {
+        // How many certificates are looked at for each of these clients, among so many.
+        let looked_at = |count: usize| {
+            let made: Vec<Certificate> = (0..count)
+                .map(|number| {
+                    let wildcard = format!("*.w{number}.test");
+                    certificate(&[&format!("n{number}.test"), &wildcard], "")
+                })
+                .collect();
+            let index = Index::new(&made.iter().collect::<Vec<_>>(), false);
+            let last = count - 1;
+            let names = [
+                "n0.test".to_owned(),
+                format!("n{last}.test"),
+                format!("x.w{last}.test"),
+                "nobody.test".to_owned(),
+            ];
+            names.map(|name| {
+                let looks = std::cell::Cell::new(0);
+                let chosen = index.choose(Some(&name), |_| {
+                    looks.set(looks.get() + 1);
+                    Fit::Good
+                });
+                let is_last = name.contains(&last.to_string());
+                assert_eq!(chosen, if is_last { last } else { 0 }, "{name}");
+                looks.get()
+            })
+        };
+        assert_eq!(looked_at(1000), [1, 1, 1, 0]);
+        assert_eq!(looked_at(2), [1, 1, 1, 0]);
+    }
 }

@@ -27,6 +27,8 @@ const NAME: usize = 16;
 const PROOF: usize = 32;
 const HIDING: usize = 32;
 const IV: usize = 16;
+/// The longest time that a client may be told (RFC 8446 §4.6.1), in seconds.
+const WEEK: u32 = 7 * 24 * 60 * 60;
 /// In front of what a ticket says: what is asked of clients, and when it was made.
 const CONTEXT: usize = 32;
 const MADE: usize = 8;
@@ -172,7 +174,8 @@ impl ProducesTickets for Tickets {
     }
 
     fn lifetime(&self) -> u32 {
-        u32::try_from(self.lifetime.as_secs()).unwrap_or(u32::MAX)
+        let seconds = u32::try_from(self.lifetime.as_secs());
+        seconds.map_or(WEEK, |seconds| seconds.min(WEEK))
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {

@@ -66,7 +66,8 @@ pub struct TrustSpec {
     pub keys: Vec<[u8; 32]>,
     /// `match_typed_subject_alt_names`.
     pub names: Vec<SubjectName>,
-    /// `max_verify_depth`: the most certificates between a peer's and an authority.
+    /// `max_verify_depth`: the most certificates above a peer's, its authority's among them. That one is
+    /// there in any case.
     pub max_depth: Option<usize>,
     /// `allow_expired_certificate`.
     pub allow_expired: bool,
@@ -401,7 +402,7 @@ impl Trust {
             return Ok(());
         };
         match signers.depth(leaf, rest) {
-            Some(depth) if depth <= most => Ok(()),
+            Some(between) if between <= most.saturating_sub(1) => Ok(()),
             _ => Err(refusal(Refusal::Depth)),
         }
     }

@@ -233,6 +233,7 @@ fn of_checks() -> Vec<String> {
     [
         ("depth_0", trusted("max_verify_depth: 0".to_owned()), ""),
         ("depth_1", trusted("max_verify_depth: 1".to_owned()), ""),
+        ("depth_2", trusted("max_verify_depth: 2".to_owned()), ""),
         (
             "own",
             validated("trusted_ca: { filename: @CERTS@/own.pem }"),
@@ -505,6 +506,8 @@ fn clients() -> Vec<Case> {
         cases.push(get(&name, "required", client));
     }
     cases.push(get("a server of version 1", "old", Client::default()));
+    let deep = Client::default().shows("deep");
+    cases.push(get("deep at depth_2", "depth_2", deep));
     cases.push(get(
         "nobody at any_certificate",
         "any_certificate",

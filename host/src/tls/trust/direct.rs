@@ -263,3 +263,174 @@ pub(super) fn signature_of_13(
         _ => checked,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+        DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams,
+    };
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    type Judged = Option<Result<(), Error>>;
+
+    /// An authority and a certificate of version 1 that it has signed, as `openssl x509 -req` makes them.
+    const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBcDCCARegAwIBAgIUcNAGCbQWj+Bbc3RgV8Msc5tWhyUwCgYIKoZIzj0EAwIw
+DTELMAkGA1UEAwwCY2EwIBcNMjYxMTI2MTIxMzA0WhgPMjEyNjExMDIxMjEzMDRa
+MA0xCzAJBgNVBAMMAmNhMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMOcENEJn
+/pd/EZzuwJexCbuTnc+9rb1yZfxSXLs0zJA3AV+Nt3CnDykebiuBPb+vMIUJP9Pp
+TZrTegpV2RbxiaNTMFEwHQYDVR0OBBYEFGa+AjXV5YUJcYsdHjiDMF3pj1FXMB8G
+A1UdIwQYMBaAFGa+AjXV5YUJcYsdHjiDMF3pj1FXMA8GA1UdEwEB/wQFMAMBAf8w
+CgYIKoZIzj0EAwIDRwAwRAIgfErdcExdT+HvpfOCjPT/d2ReccnZSiHyv6JtfluB
+vHYCIBsxltsRcEd6BMRml3qR4A9EVUrOPSpkjCdqOzEqbgX9
+-----END CERTIFICATE-----
+";
+    const OLD: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBFzCBvgIUDXF7kHECTVBB+eYRpDJfEHouPtMwCgYIKoZIzj0EAwIwDTELMAkG
+A1UEAwwCY2EwIBcNMjYxMTI2MTIxMzA0WhgPMjEyNjExMDIxMjEzMDRaMA4xDDAK
+BgNVBAMMA29sZDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABPMMWpBNR1Mxs8Yv
+cL7vafBKHVW995JzjiTpIIMkq6OkcQKVcT1U3eKHXBv7lOTD0QaCYiCfZ5NjhPMZ
+RqBZv64wCgYIKoZIzj0EAwIDSAAwRQIgHPZUkzDRmWUId0syfv8x9bL7XZM/3I+4
+JO8kq/Q9secCIQDTRokoy7nYJ9NzfiSPYnkwMRzQx5JEJZ/CGXQcK1x4lA==
+-----END CERTIFICATE-----
+";
+
+    fn der(pem: &str) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+    }
+
+    fn signers(
+        authority: &CertificateDer<'static>,
+        revoked: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Signers {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone()).unwrap();
+        Signers {
+            roots: Arc::new(roots),
+            revoked,
+            algorithms: default_provider().signature_verification_algorithms,
+        }
+    }
+
+    fn params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn authority() -> CertifiedIssuer<'static, KeyPair> {
+        CertifiedIssuer::self_signed(params("authority"), KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// A second in 2027.
+    fn now() -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000))
+    }
+
+    fn is_good(judged: &Judged) -> bool {
+        matches!(judged, Some(Ok(())))
+    }
+
+    fn is_refused(judged: Judged, error: &CertificateError) -> bool {
+        judged.is_some_and(|judged| judged == Err(Error::InvalidCertificate(error.clone())))
+    }
+
+    #[test]
+    fn a_certificate_of_version_1_needs_the_signature_of_its_authority() {
+        let (authority, old) = (der(AUTHORITY), der(OLD));
+        let known = signers(&authority, Vec::new());
+        for role in [Role::Client, Role::Server] {
+            assert!(is_good(&known.check(role, &old, now())));
+        }
+        assert_eq!(known.depth(&old, &[]), Some(0));
+        let mut changed = old.to_vec();
+        let last = changed.len() - 1;
+        changed[last] ^= 1;
+        let unknown = CertificateError::UnknownIssuer;
+        let judged = known.check(Role::Client, &changed.into(), now());
+        assert!(is_refused(judged, &unknown));
+        let other = signers(self::authority().der(), Vec::new());
+        assert!(is_refused(other.check(Role::Client, &old, now()), &unknown));
+        let early = UnixTime::since_unix_epoch(Duration::from_secs(1));
+        let judged = known.check(Role::Client, &old, early);
+        let error = judged.and_then(Result::err);
+        assert!(matches!(
+            error,
+            Some(Error::InvalidCertificate(
+                CertificateError::NotValidYetContext { .. }
+            ))
+        ));
+    }
+
+    #[test]
+    fn an_authoritys_own_certificate_may_be_a_peers() {
+        let issuer = authority();
+        let own = signers(issuer.der(), Vec::new());
+        assert!(is_good(&own.check(Role::Server, issuer.der(), now())));
+        let mut inner = params("inner");
+        inner.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let inner = inner.signed_by(&key, &issuer).unwrap();
+        assert!(is_good(&own.check(Role::Server, inner.der(), now())));
+        let judged = own.check(Role::Client, inner.der(), now());
+        assert!(is_refused(judged, &CertificateError::InvalidPurpose));
+        // Others are for the library.
+        let mut plain = params("plain");
+        plain.is_ca = IsCa::NoCa;
+        let plain = plain.signed_by(&key, &issuer).unwrap();
+        assert!(own.check(Role::Server, plain.der(), now()).is_none());
+    }
+
+    #[test]
+    fn what_was_taken_back_is_refused() {
+        let issuer = authority();
+        let mut inner = params("inner");
+        inner.serial_number = Some(7.into());
+        let inner = inner
+            .signed_by(&KeyPair::generate().unwrap(), &issuer)
+            .unwrap();
+        let list = |issuer: &CertifiedIssuer<'static, KeyPair>, serial: u64, until: i32| {
+            let list = CertificateRevocationListParams {
+                this_update: rcgen::date_time_ymd(2020, 1, 1),
+                next_update: rcgen::date_time_ymd(until, 1, 1),
+                crl_number: 1.into(),
+                issuing_distribution_point: None,
+                revoked_certs: vec![RevokedCertParams {
+                    serial_number: serial.into(),
+                    revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+                    reason_code: None,
+                    invalidity_date: None,
+                }],
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            list.signed_by(issuer).unwrap().der().clone()
+        };
+        let judged = |list| {
+            let known = signers(issuer.der(), vec![list]);
+            known.check(Role::Client, inner.der(), now())
+        };
+        assert!(is_good(&judged(list(&issuer, 8, 2999))));
+        for (list, error) in [
+            (list(&issuer, 7, 2999), CertificateError::Revoked),
+            (
+                list(&issuer, 8, 2021),
+                CertificateError::ExpiredRevocationList,
+            ),
+            (
+                list(&authority(), 8, 2999),
+                CertificateError::UnknownRevocationStatus,
+            ),
+        ] {
+            assert!(is_refused(judged(list), &error), "{error:?}");
+        }
+    }
+}
