@@ -5,6 +5,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use nuncio_tests::admin;
 use nuncio_tests::client::{Connection, Received};
@@ -65,9 +66,9 @@ fn sessions_are_resumed_by_all_who_know_the_key() {
     };
     let [a, b, c] = &paths;
     let (first, second, third) = (
-        start(&[a.clone()]),
+        start(slice::from_ref(a)),
         start(&[b.clone(), a.clone()]),
-        start(&[c.clone()]),
+        start(slice::from_ref(c)),
     );
     for version in [&TLS12, &TLS13] {
         let client = Client {
