@@ -341,7 +341,7 @@ impl Loaded {
         };
         let at = self.index.choose(hello.server_name(), |at| {
             let ready = self.identities.get(at);
-            let ready = ready.filter(|ready| stapled(*ready) != Some(Stapled::Refused));
+            let ready = ready.filter(|ready| stapled(ready) != Some(Stapled::Refused));
             ready.map_or(Fit::None, |ready| fit(&ready.identity, hello, self.newest))
         });
         let ready = self.identities.get(at)?;
