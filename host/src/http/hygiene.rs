@@ -457,7 +457,9 @@ fn forward_headers(
     {
         // Envoy shows a loopback peer under the machine's own address.
         let shown = if peer.ip().is_loopback() {
-            rules.machine_address.or(local.map(|local| local.ip()))
+            rules
+                .machine_address
+                .or_else(|| local.map(|local| local.ip()))
         } else {
             None
         };
