@@ -148,7 +148,10 @@ impl Workshop<'_> {
         let common = place.field("common_tls_context");
         let given = &written.common_tls_context;
         let parameters = self.tls_parameters(given, Version::Tls13, common);
-        let certificates = common.field("tls_certificates");
+        let certificates = common.field(match *given.tls_certificate_sds_secret_configs {
+            [] => "tls_certificates",
+            _ => "tls_certificate_sds_secret_configs",
+        });
         if given.tls_certificates.len() + given.tls_certificate_sds_secret_configs.len() > 1 {
             let message = "a client has one certificate";
             self.diagnostics.error(certificates.index(1), message);
