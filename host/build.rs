@@ -64,6 +64,11 @@ const BUILT_IN: &[Filter] = &[
         package: "nuncio-filter-grpc-http1-bridge",
     },
     Filter {
+        name: "CSRF",
+        folder: "filters/csrf",
+        package: "nuncio-filter-csrf",
+    },
+    Filter {
         name: "GRPC_STATS",
         folder: "filters/grpc_stats",
         package: "nuncio-filter-grpc-stats",

@@ -139,6 +139,10 @@ pub enum LogType {
     /// No entry: a local reply looks for its mapper, or a head is changed.
     #[default]
     NotSet,
+    /// A TCP connection that has one to an endpoint.
+    TcpUpstreamConnected,
+    /// Each interval of a TCP connection that lasts.
+    TcpPeriodic,
     /// The end of a TCP connection.
     TcpConnectionEnd,
     /// A request whose route is known.
@@ -157,6 +161,8 @@ impl LogType {
     pub const fn number(self) -> u8 {
         match self {
             Self::NotSet => 0,
+            Self::TcpUpstreamConnected => 1,
+            Self::TcpPeriodic => 2,
             Self::TcpConnectionEnd => 3,
             Self::DownstreamStart => 4,
             Self::DownstreamPeriodic => 5,
@@ -170,6 +176,8 @@ impl LogType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotSet => "NotSet",
+            Self::TcpUpstreamConnected => "TcpUpstreamConnected",
+            Self::TcpPeriodic => "TcpPeriodic",
             Self::TcpConnectionEnd => "TcpConnectionEnd",
             Self::DownstreamStart => "DownstreamStart",
             Self::DownstreamPeriodic => "DownstreamPeriodic",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-use crate::exchange::Connection;
+use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
 use crate::http::connection;
 use crate::runtime::{Handshake, Listener, Service};
 use crate::socket;
@@ -118,11 +118,8 @@ async fn inspected(
 /// Gives a connection its filter chain.
 fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
     let Arrival { stream, facts } = arrival;
-    let Some(chain) = listener.chains.choose(&facts.arriving()) else {
-        let stats = listener.stats.shard(worker.index);
-        stats.no_filter_chain_match.inc();
-        return;
-    };
+    let started = clock::now();
+    let chain = listener.chains.choose(&facts.arriving());
     let connection = Connection {
         id: worker.next_id(),
         remote: facts.remote,
@@ -133,15 +130,27 @@ fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
         server_name: facts.server_name,
         metadata: facts.metadata,
         listener: Arc::clone(&listener.name),
-        filter_chain: Arc::clone(&chain.name),
+        filter_chain: chain.map_or_else(|| Arc::from(""), |chain| Arc::clone(&chain.name)),
         tls: None,
+    };
+    let Some(chain) = chain else {
+        let stats = listener.stats.shard(worker.index);
+        stats.no_filter_chain_match.inc();
+        if !listener.loggers.is_empty() {
+            let unmatched = Some("filter_chain_not_found");
+            log(worker, listener, &Arc::new(connection), started, unmatched);
+        }
+        return;
     };
     let mut open = Open::new(worker, listener);
     let socket = socket::Socket::from(stream);
     for gate in &chain.gates {
         match gate.admit(open.started) {
             Verdict::In(pass) => open.passes.extend(pass),
-            Verdict::Out(after) => return turn_away(socket, after, open),
+            Verdict::Out(after) => {
+                open.note(&Arc::new(connection));
+                return turn_away(socket, after, open);
+            }
         }
     }
     match &chain.handshake {
@@ -174,6 +183,8 @@ async fn handshake(
             "it took too long".to_owned()
         }
     };
+    let (connection, mut open) = (Arc::new(connection), open);
+    open.note(&connection);
     tracing::debug!(
         target: "connection",
         id = connection.id,
@@ -183,8 +194,9 @@ async fn handshake(
 }
 
 /// Hands a connection to the terminal filter of its chain.
-fn serve(service: &Service, socket: socket::Socket, connection: Connection, open: Open) {
+fn serve(service: &Service, socket: socket::Socket, connection: Connection, mut open: Open) {
     let connection = Arc::new(connection);
+    open.note(&connection);
     let worker = Rc::clone(&open.worker);
     match service {
         Service::Http(http) => {
@@ -220,6 +232,8 @@ struct Open {
     started: Instant,
     /// Its places under limits.
     passes: Vec<Pass>,
+    /// What the listener's access logs have of it; none where there are none.
+    logged: Option<Arc<Connection>>,
     _tracked: Tracked,
 }
 
@@ -233,13 +247,50 @@ impl Open {
             listener: Arc::clone(listener),
             started: clock::now(),
             passes: Vec::new(),
+            logged: None,
             _tracked: worker.track(),
         }
     }
 }
 
+impl Open {
+    fn note(&mut self, connection: &Arc<Connection>) {
+        if !self.listener.loggers.is_empty() {
+            self.logged = Some(Arc::clone(connection));
+        }
+    }
+}
+
+/// An entry of the listener's access logs for a connection that is over. `unmatched` says why it never
+/// came in.
+fn log(
+    worker: &Worker,
+    listener: &Listener,
+    connection: &Arc<Connection>,
+    started: Instant,
+    unmatched: Option<&'static str>,
+) {
+    let now = clock::now();
+    let wall = clock::wall() - now.duration_since(started);
+    let timing = Timing::starting(started, wall);
+    let mut desk = worker.take_desk(connection, Protocol::Raw, timing);
+    desk.exchange.timing.ended = Some(now);
+    desk.exchange.metadata.clone_from(&connection.metadata);
+    if let Some(details) = unmatched {
+        desk.exchange.flags.insert(Flags::NO_ROUTE_FOUND);
+        desk.exchange.details = Some(details.into());
+    }
+    let (loggers, filters) = (&listener.loggers, &listener.log_filters);
+    worker.log(loggers, filters, &mut desk, LogType::NotSet);
+    worker.put_desk(desk);
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
+        if let Some(connection) = self.logged.take() {
+            let (worker, listener) = (&self.worker, &self.listener);
+            log(worker, listener, &connection, self.started, None);
+        }
         let stats = self.listener.stats.shard(self.worker.index);
         let lasted = clock::now().duration_since(self.started);
         stats.downstream_cx_active.dec();

@@ -135,8 +135,12 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// `max_connect_attempts`, at least 1.
     pub max_connect_attempts: u32,
+    /// `backoff_options`: what is waited at most before the second attempt, and before any.
+    pub backoff: Option<(Duration, Duration)>,
     /// `max_downstream_connection_duration`.
     pub max_duration: Option<Duration>,
+    /// How much of that is added to it at most, from 0 to 1.
+    pub duration_jitter: f64,
     /// `hash_policy.source_ip`: whether the choice of an endpoint goes by the client's address.
     pub hashes_source: bool,
     /// `per_connection_buffer_limit_bytes` of the listener.
@@ -145,6 +149,10 @@ pub struct TcpProxy {
     pub loggers: Arc<[FilterSlot]>,
     /// `access_log[].filter` by the index of the entry; empty where none has one.
     pub log_filters: Box<[Option<LogFilter>]>,
+    /// `flush_access_log_on_connected`.
+    pub logs_connected: bool,
+    /// `access_log_flush_interval`.
+    pub log_every: Option<Duration>,
     /// Statistics under `tcp.<stat_prefix>.`.
     pub stats: Arc<Sharded<TcpStats>>,
 }
@@ -154,8 +162,16 @@ pub struct TcpTargets {
     /// Sum of the weights; at least 1.
     total: u64,
     /// All but the last, each with its own weight.
-    entries: Box<[(u32, ClusterRef)]>,
-    last: ClusterRef,
+    entries: Box<[(u32, TcpTarget)]>,
+    last: TcpTarget,
+}
+
+/// Where a TCP proxy leads.
+pub struct TcpTarget {
+    /// The cluster.
+    pub cluster: ClusterRef,
+    /// `metadata_match`: an index into the snapshot's list of criteria.
+    pub criteria: Option<usize>,
 }
 
 impl ConnectionManager {
@@ -170,7 +186,7 @@ impl ConnectionManager {
 impl TcpTargets {
     /// The clusters with their weights; none where there is not one.
     #[must_use]
-    pub fn new(mut weighted: Vec<(u32, ClusterRef)>) -> Option<Self> {
+    pub fn new(mut weighted: Vec<(u32, TcpTarget)>) -> Option<Self> {
         let total = weighted.iter().map(|(weight, _)| u64::from(*weight)).sum();
         let (_, last) = weighted.pop()?;
         Some(Self {
@@ -182,7 +198,7 @@ impl TcpTargets {
 
     /// The one that `random` falls on.
     #[must_use]
-    pub fn choose(&self, random: u64) -> &ClusterRef {
+    pub fn choose(&self, random: u64) -> &TcpTarget {
         let mut left = random % self.total;
         for (weight, target) in &self.entries {
             let weight = u64::from(*weight);
@@ -370,13 +386,16 @@ mod tests {
 
     #[test]
     fn targets_are_chosen_in_proportion() {
-        let target = |name: &str| ClusterRef {
-            name: name.into(),
-            index: None,
+        let target = |name: &str| TcpTarget {
+            cluster: ClusterRef {
+                name: name.into(),
+                index: None,
+            },
+            criteria: None,
         };
         let targets = TcpTargets::new(vec![(1, target("a")), (3, target("b")), (2, target("c"))]);
         let targets = targets.unwrap();
-        let chosen: String = (0..6).map(|n| &*targets.choose(n).name).collect();
+        let chosen: String = (0..6).map(|n| &*targets.choose(n).cluster.name).collect();
         assert_eq!(chosen, "abbbcc");
         assert!(TcpTargets::new(Vec::new()).is_none());
     }

@@ -214,14 +214,15 @@ impl Worker {
         }
     }
 
-    /// Shows a stream that is not HTTP's, and is over, to its access logs.
+    /// Shows a stream that is not HTTP's to its access logs.
     pub(crate) fn log(
         &self,
         loggers: &[FilterSlot],
         filters: &[Option<LogFilter>],
         desk: &mut Desk,
+        kind: LogType,
     ) {
-        desk.exchange.log_type = LogType::TcpConnectionEnd;
+        desk.exchange.log_type = kind;
         desk.states.clear();
         desk.states.resize_with(loggers.len(), SlotState::default);
         for (index, (slot, state)) in loggers.iter().zip(&mut desk.states).enumerate() {

@@ -19,6 +19,8 @@ mod connect;
 mod connection;
 #[path = "compare/cors.rs"]
 mod cors;
+#[path = "compare/csrf.rs"]
+mod csrf;
 #[path = "compare/destinations.rs"]
 mod destinations;
 #[path = "compare/filters.rs"]
@@ -137,6 +139,7 @@ fn main() -> ExitCode {
         actions::group(),
         per_route::group(),
         cors::group(),
+        csrf::group(),
         grpc_web::group(),
         grpc_bridge::group(),
         filters::group(),

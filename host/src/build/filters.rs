@@ -95,6 +95,10 @@ impl Workshop<'_> {
             HttpFilterConfig::Cors(config) => {
                 ("cors", filters::CORS, config_json::to_string(config))
             }
+            HttpFilterConfig::Csrf(config) => {
+                self.check_csrf(config, place);
+                ("csrf", filters::CSRF, config_json::to_string(config))
+            }
             HttpFilterConfig::GrpcWeb(config) => (
                 "grpc_web",
                 filters::GRPC_WEB,

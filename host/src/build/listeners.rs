@@ -88,6 +88,8 @@ impl Workshop<'_> {
             address,
             sockets: sockets?,
             settings: socket_settings(written),
+            loggers: self.access_logs(&written.access_log, place.field("access_log")),
+            log_filters: self.log_filters(&written.access_log, place.field("access_log")),
             stat_prefix: written.stat_prefix.clone(),
             stats: Arc::new(Sharded::new(self.settings.workers)),
             inspection,
@@ -397,6 +399,7 @@ fn socket_settings(written: &Written) -> SocketSettings {
         freebind: written.freebind.unwrap_or(false),
         transparent: written.transparent.unwrap_or(false),
         keepalive: written.tcp_keepalive.map(keep_alive),
+        mptcp: written.enable_mptcp,
     }
 }
 
@@ -430,6 +433,7 @@ fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
             HttpFilterConfig::LocalRateLimit(_)
             | HttpFilterConfig::HeaderMutation(_)
             | HttpFilterConfig::Cors(_)
+            | HttpFilterConfig::Csrf(_)
             | HttpFilterConfig::GrpcWeb(_)
             | HttpFilterConfig::GrpcHttp1Bridge(_)
             | HttpFilterConfig::Buffer(_)

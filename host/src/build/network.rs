@@ -20,9 +20,11 @@ use crate::nearest::nearest;
 use crate::observe::metrics::{ConnectionLimitStats, NetworkRateLimitStats};
 use crate::observe::registry::Scope;
 use crate::route::ClusterRef;
-use crate::runtime::{TcpProxy, TcpTargets};
+use crate::runtime::{TcpProxy, TcpTarget, TcpTargets};
 use crate::tcp::gate::{self, Gate};
 
+/// The longest wait between attempts to connect, in first ones, as in Envoy.
+const BACKOFF_MAX: u32 = 10;
 /// The shortest interval at which Envoy fills a token bucket.
 const FILL_INTERVAL_LEAST: Duration = Duration::from_millis(50);
 
@@ -34,40 +36,78 @@ impl Workshop<'_> {
         buffer_limit: usize,
         place: Place<'_>,
     ) -> Option<TcpProxy> {
+        let criteria = self.criteria(written.metadata_match.as_ref(), None);
         let targets = match &written.clusters {
             TcpClusterSpecifier::Cluster(name) => {
-                let target = self.tcp_target(name, place.field("cluster"));
-                TcpTargets::new(vec![(1, target)])?
+                let cluster = self.tcp_target(name, place.field("cluster"));
+                TcpTargets::new(vec![(1, TcpTarget { cluster, criteria })])?
             }
             TcpClusterSpecifier::WeightedClusters(weighted) => {
-                self.tcp_targets(weighted, place.field("weighted_clusters"))?
+                self.tcp_targets(weighted, criteria, place.field("weighted_clusters"))?
             }
         };
+        let jitter = written.max_downstream_connection_duration_jitter_percentage;
+        let logs = written.access_log_options.unwrap_or_default();
+        let log_every = logs.access_log_flush_interval;
+        let log_every = log_every.or(written.access_log_flush_interval);
         Some(TcpProxy {
             targets,
             idle_timeout: or_off(written.idle_timeout, Duration::from_hours(1)),
             max_connect_attempts: written.max_connect_attempts.unwrap_or(1),
+            backoff: self.tcp_backoff(written, place.field("backoff_options"))?,
             hashes_source: !written.hash_policy.is_empty(),
             max_duration: written
                 .max_downstream_connection_duration
                 .map(WrittenDuration::get),
+            duration_jitter: jitter.map_or(0.0, |percent| percent.value / 100.0),
             buffer_limit,
             loggers: self.access_logs(&written.access_log, place.field("access_log")),
             log_filters: self.log_filters(&written.access_log, place.field("access_log")),
+            logs_connected: logs.flush_access_log_on_connected
+                || written.flush_access_log_on_connected,
+            log_every: log_every.and_then(WrittenDuration::non_zero),
             stats: self.registry.sharded(Scope::tcp(&written.stat_prefix)),
         })
+    }
+
+    /// The first and the longest wait between attempts to connect; `None` where they are wrong.
+    #[expect(
+        clippy::option_option,
+        reason = "no waits are fine, wrong ones are not"
+    )]
+    fn tcp_backoff(
+        &mut self,
+        written: &Written,
+        place: Place<'_>,
+    ) -> Option<Option<(Duration, Duration)>> {
+        let Some(options) = &written.backoff_options else {
+            return Some(None);
+        };
+        let base = options.base_interval.get();
+        let longest = options.max_interval.map(WrittenDuration::get);
+        let longest = longest.unwrap_or_else(|| base.saturating_mul(BACKOFF_MAX));
+        if longest < base {
+            let message = "shorter than 'base_interval'";
+            self.diagnostics.error(place.field("max_interval"), message);
+            return None;
+        }
+        Some(Some((base, longest)))
     }
 
     fn tcp_targets(
         &mut self,
         written: &TcpWeightedCluster,
+        criteria: Option<usize>,
         place: Place<'_>,
     ) -> Option<TcpTargets> {
         let place = place.field("clusters");
         let weighted = written.clusters.iter().enumerate();
         let targets = weighted
             .map(|(index, cluster)| {
-                let target = self.tcp_target(&cluster.name, place.index(index).field("name"));
+                let target = TcpTarget {
+                    cluster: self.tcp_target(&cluster.name, place.index(index).field("name")),
+                    criteria: self.criteria(cluster.metadata_match.as_ref(), criteria),
+                };
                 (cluster.weight, target)
             })
             .collect();

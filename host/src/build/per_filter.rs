@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::Workshop;
 use crate::config::filter::cors::{EnabledSpecifier, OldCorsPolicy};
+use crate::config::filter::csrf::CsrfPolicy;
 use crate::config::filter::per_route::{PerFilterConfig, PerFilterConfigs};
 use crate::config::filter::{HttpFilter, HttpFilterConfig};
 use crate::config::scalar::RuntimeFractionalPercent;
@@ -49,6 +50,7 @@ enum Kind {
     LocalRateLimit,
     HeaderMutation,
     Cors,
+    Csrf,
     Buffer,
     Fault,
     HeaderToMetadata,
@@ -66,6 +68,7 @@ impl Kind {
             HttpFilterConfig::LocalRateLimit(_) => Self::LocalRateLimit,
             HttpFilterConfig::HeaderMutation(_) => Self::HeaderMutation,
             HttpFilterConfig::Cors(_) => Self::Cors,
+            HttpFilterConfig::Csrf(_) => Self::Csrf,
             HttpFilterConfig::Buffer(_) => Self::Buffer,
             HttpFilterConfig::Fault(_) => Self::Fault,
             HttpFilterConfig::HeaderToMetadata(_) => Self::HeaderToMetadata,
@@ -283,6 +286,10 @@ impl Workshop<'_> {
                 self.warn_fixed(shadow, place.field("shadow_enabled"));
                 (Kind::Cors, config_json::to_string(config))
             }
+            PerFilterConfig::Csrf(config) => {
+                self.check_csrf(config, place);
+                (Kind::Csrf, config_json::to_string(config))
+            }
             PerFilterConfig::Buffer(config) => (Kind::Buffer, config_json::to_string(config)),
             PerFilterConfig::Fault(config) => (Kind::Fault, config_json::to_string(config)),
             PerFilterConfig::HeaderToMetadata(config) => {
@@ -319,6 +326,13 @@ impl Workshop<'_> {
             }
         };
         Some(Override::Configured(kind, document.into()))
+    }
+
+    /// What of such a policy has no effect.
+    pub(super) fn check_csrf(&mut self, written: &CsrfPolicy, place: Place<'_>) {
+        self.warn_fixed(Some(&written.filter_enabled), place.field("filter_enabled"));
+        let shadow = written.shadow_enabled.as_ref();
+        self.warn_fixed(shadow, place.field("shadow_enabled"));
     }
 
     /// A filter does not see runtime values.

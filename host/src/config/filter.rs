@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod cors;
+pub mod csrf;
 pub mod fault;
 pub mod grpc_stats;
 pub mod header_to_metadata;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::filter::buffer::Buffer;
 use crate::config::filter::cors::Cors;
+use crate::config::filter::csrf::CsrfPolicy;
 use crate::config::filter::fault::HttpFault;
 use crate::config::filter::grpc_stats::GrpcStats;
 use crate::config::filter::header_to_metadata::HeaderToMetadata;
@@ -51,6 +53,9 @@ pub enum HttpFilterConfig {
     /// Answers questions of browsers about other origins.
     #[serde(rename = "envoy.extensions.filters.http.cors.v3.Cors")]
     Cors(Cors),
+    /// Refuses requests that other sites make.
+    #[serde(rename = "envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
+    Csrf(CsrfPolicy),
     /// Lets gRPC-Web clients speak to gRPC servers.
     #[serde(rename = "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
     GrpcWeb(GrpcWeb),

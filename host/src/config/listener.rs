@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::access_log::AccessLog;
 use crate::config::address::{Address, CidrRange};
 use crate::config::http_connection_manager::HttpConnectionManager;
 use crate::config::listener_filter::ListenerFilter;
@@ -63,6 +64,15 @@ pub struct Listener {
     /// Options of its sockets.
     #[serde(default)]
     pub socket_options: Vec<SocketOption>,
+    /// Whether it speaks MPTCP, which falls back to TCP.
+    #[serde(default)]
+    pub enable_mptcp: bool,
+    /// The access logs, with an entry for each connection.
+    #[serde(default)]
+    pub access_log: Vec<AccessLog>,
+    /// No effect: a drain is one of the process.
+    #[serde(default)]
+    pub drain_type: DrainType,
     /// When silent connections are asked whether their client is there; never by default.
     #[serde(default)]
     pub tcp_keepalive: Option<TcpKeepalive>,
@@ -88,6 +98,20 @@ impl Listener {
     pub fn chains(&self) -> impl Iterator<Item = &FilterChain> {
         self.filter_chains.iter().chain(&self.default_filter_chain)
     }
+}
+
+/// `envoy.config.listener.v3.Listener.DrainType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.listener.v3.Listener.DrainType",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum DrainType {
+    /// In every drain.
+    #[default]
+    Default,
+    /// When it is replaced.
+    ModifyOnly,
 }
 
 /// `envoy.config.listener.v3.AdditionalAddress`.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::AccessLog;
 use crate::config::filter::TokenBucket;
-use crate::config::scalar::{DataSource, Duration};
+use crate::config::scalar::{DataSource, Duration, Metadata, Percent};
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,12 +24,53 @@ pub struct TcpProxy {
     /// How often a connection to an endpoint is tried; 1 by default.
     #[serde(default)]
     pub max_connect_attempts: Option<u32>,
+    /// How long it is waited between these; not at all by default.
+    #[serde(default)]
+    pub backoff_options: Option<BackoffStrategy>,
     /// How long a connection may last; without limit by default.
     #[serde(default)]
     pub max_downstream_connection_duration: Option<Duration>,
+    /// Up to how much of that is added to it, by chance.
+    #[serde(default)]
+    pub max_downstream_connection_duration_jitter_percentage: Option<Percent>,
+    /// What is asked of endpoints, where the cluster has subsets.
+    #[serde(default)]
+    pub metadata_match: Option<Metadata>,
+    /// Entries of the access logs before the end.
+    #[serde(default)]
+    pub access_log_options: Option<TcpAccessLogOptions>,
+    /// Older form of `access_log_options.access_log_flush_interval`.
+    #[serde(default)]
+    pub access_log_flush_interval: Option<Duration>,
+    /// Older form of `access_log_options.flush_access_log_on_connected`.
+    #[serde(default)]
+    pub flush_access_log_on_connected: bool,
     /// What the choice among endpoints goes by, where the cluster's balancing hashes; one at most.
     #[serde(default)]
     pub hash_policy: Vec<TcpHashPolicy>,
+}
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions")]
+pub struct TcpAccessLogOptions {
+    /// How often there is an entry while the connection lasts; never by default.
+    #[serde(default)]
+    pub access_log_flush_interval: Option<Duration>,
+    /// Whether there is one once there is a connection to an endpoint.
+    #[serde(default)]
+    pub flush_access_log_on_connected: bool,
+}
+
+/// `envoy.config.core.v3.BackoffStrategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.BackoffStrategy")]
+pub struct BackoffStrategy {
+    /// The first wait is shorter than this; each further one than twice as much.
+    pub base_interval: Duration,
+    /// The longest wait; ten times the base by default.
+    #[serde(default)]
+    pub max_interval: Option<Duration>,
 }
 
 /// `envoy.type.v3.HashPolicy`.
@@ -55,7 +96,7 @@ pub enum TcpHashSource {
 pub struct SourceIp {}
 
 /// `TcpProxy.cluster_specifier`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TcpClusterSpecifier {
     /// By its name.
@@ -65,7 +106,7 @@ pub enum TcpClusterSpecifier {
 }
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster")]
 pub struct TcpWeightedCluster {
     /// The clusters.
@@ -73,7 +114,7 @@ pub struct TcpWeightedCluster {
 }
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(
     rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight"
 )]
@@ -82,6 +123,9 @@ pub struct TcpClusterWeight {
     pub name: String,
     /// How often it is taken, in proportion to the others.
     pub weight: u32,
+    /// What is asked of its endpoints beside `metadata_match` of the proxy.
+    #[serde(default)]
+    pub metadata_match: Option<Metadata>,
 }
 
 /// `envoy.extensions.filters.network.direct_response.v3.Config`.

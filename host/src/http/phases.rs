@@ -728,6 +728,8 @@ async fn pause(
     time: Duration,
     mut client: Option<(&mut Reader<'_>, &mut Downstream<'_>)>,
 ) -> Result<(), Error> {
+    // Whoever waits for no time at all, again and again, must not keep the worker from others.
+    tokio::task::yield_now().await;
     let until = after(clock::now(), Some(time));
     let mut timer = Timer::default();
     poll_fn(|cx| {

@@ -119,7 +119,10 @@ fn socket(
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
-        Some(Protocol::TCP),
+        Some(match settings.mptcp {
+            true => Protocol::MPTCP,
+            false => Protocol::TCP,
+        }),
     )?;
     socket.set_nonblocking(true)?;
     // Without this a restart would have to wait for the last connections' TIME_WAIT.

@@ -11,6 +11,7 @@ use super::inspection::Inspection;
 use super::{ConnectionManager, Service};
 use crate::address::Address;
 use crate::limits;
+use crate::log_filter::LogFilter;
 use crate::observe::metrics::ListenerStats;
 use crate::observe::stats::Sharded;
 use crate::socket_option::{KeepAlive, SocketOption};
@@ -28,6 +29,10 @@ pub struct Listener {
     pub sockets: Box<[ListenAddress]>,
     /// What its sockets are like.
     pub settings: SocketSettings,
+    /// `access_log`, each entry a filter that wants only the log phase.
+    pub loggers: Arc<[FilterSlot]>,
+    /// `access_log[].filter` by the index of the entry; empty where none has one.
+    pub log_filters: Box<[Option<LogFilter>]>,
     /// `stat_prefix`, in place of the address in statistics; empty where it has none.
     pub stat_prefix: String,
     /// Statistics under `listener.<address>.`.
@@ -73,6 +78,8 @@ pub struct SocketSettings {
     pub transparent: bool,
     /// `tcp_keepalive`.
     pub keepalive: Option<KeepAlive>,
+    /// `enable_mptcp`.
+    pub mptcp: bool,
 }
 
 impl Default for SocketSettings {
@@ -82,6 +89,7 @@ impl Default for SocketSettings {
             freebind: false,
             transparent: false,
             keepalive: None,
+            mptcp: false,
         }
     }
 }

@@ -9,19 +9,21 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh64::xxh64;
 
 use super::relay::{Failed, Last, Relay};
 use crate::clock;
-use crate::exchange::{Connection, Exchange, Flags, Protocol, Timing};
+use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
 use crate::observe::metrics::TcpStats;
 use crate::runtime::TcpProxy;
 use crate::socket::Socket;
 use crate::timer::{Timer, after};
-use crate::upstream::{Aim, Client, Cluster, Demand, Error, ErrorKind, Priority, RawLease, Wish};
-use crate::worker::Worker;
+use crate::upstream::{
+    Aim, Client, Cluster, Criteria, Demand, Error, ErrorKind, Priority, RawLease, Wish,
+};
+use crate::worker::{Desk, Worker};
 
 /// How the client's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,8 @@ struct Session<'a> {
     worker: &'a Worker,
     proxy: &'a TcpProxy,
     stats: &'a TcpStats,
-    exchange: &'a mut Exchange,
+    /// What logs show of it.
+    desk: &'a mut Desk,
     timer: Timer,
     /// When `max_downstream_connection_duration` is over.
     last_moment: Option<Instant>,
@@ -63,53 +66,76 @@ pub(crate) async fn serve(
         worker: &worker,
         proxy: &proxy,
         stats,
-        exchange: &mut desk.exchange,
+        desk: &mut desk,
         timer: Timer::default(),
-        last_moment: after(started, proxy.max_duration),
+        last_moment: after(started, longest(&proxy, &worker)),
     };
     if session.run(&mut socket).await == Ending::Reset {
         socket.reset_on_drop();
     }
     drop(socket);
     desk.exchange.timing.ended = Some(clock::now());
-    worker.log(&proxy.loggers, &proxy.log_filters, &mut desk);
+    let kind = LogType::TcpConnectionEnd;
+    worker.log(&proxy.loggers, &proxy.log_filters, &mut desk, kind);
     worker.put_desk(desk);
+}
+
+/// How long a connection may last.
+fn longest(proxy: &TcpProxy, worker: &Worker) -> Option<Duration> {
+    let longest = proxy.max_duration?;
+    if proxy.duration_jitter == 0.0 {
+        return Some(longest);
+    }
+    Some(longest.mul_f64(1.0 + proxy.duration_jitter * worker.random_fraction()))
 }
 
 impl Session<'_> {
     async fn run(mut self, socket: &mut Socket) -> Ending {
         let target = self.proxy.targets.choose(self.worker.random());
         let snapshot = self.worker.snapshot();
-        let Some(cluster) = target.index.and_then(|index| snapshot.clusters.get(index)) else {
-            self.exchange.flags.insert(Flags::NO_CLUSTER_FOUND);
+        let cluster = target.cluster.index;
+        let Some(cluster) = cluster.and_then(|index| snapshot.clusters.get(index)) else {
+            self.desk.exchange.flags.insert(Flags::NO_CLUSTER_FOUND);
             self.stats.downstream_cx_no_route.inc();
             return Ending::Closed;
         };
-        self.exchange.upstream.cluster = Some(Arc::clone(&target.name));
-        let Some(lease) = self.connect(cluster).await else {
+        self.desk.exchange.upstream.cluster = Some(Arc::clone(&target.cluster.name));
+        let criteria = target
+            .criteria
+            .and_then(|index| snapshot.criteria.get(index));
+        let Some(lease) = self.connect(cluster, criteria).await else {
             return Ending::Closed;
         };
         self.note_connection(&lease);
+        if self.proxy.logs_connected {
+            self.log(LogType::TcpUpstreamConnected);
+        }
         self.relay(socket, lease).await
     }
 
     /// A connection to some endpoint of the cluster; none where there is no having one.
-    async fn connect(&mut self, cluster: &Arc<Cluster>) -> Option<RawLease> {
+    async fn connect(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        criteria: Option<&Criteria>,
+    ) -> Option<RawLease> {
         let hashes = self.proxy.hashes_source && cluster.wants_hash();
-        let client = self.exchange.connection.remote.ip();
+        let client = self.desk.exchange.connection.remote.ip();
         let spec = cluster.spec();
         let demand = (spec.pool_per_client || spec.dial.tells_client()).then(|| Demand {
-            client: Some(Client::new(&self.exchange.connection)),
+            client: Some(Client::new(&self.desk.exchange.connection)),
             ..Demand::default()
         });
-        let aim = Aim::of(cluster, self.exchange, self.worker.index);
+        let aim = Aim::of(cluster, &self.desk.exchange, self.worker.index);
         let wish = Wish {
             demand: demand.as_ref(),
             hash: client
                 .filter(|_| hashes)
                 .map(|client| xxh64(client.ip().to_string().as_bytes(), 0)),
+            criteria,
             ..aim.wish()
         };
+        let mut backoff = self.proxy.backoff;
         loop {
             let connecting = self.worker.pools.connect(cluster, Priority::Default, &wish);
             let connected = self.timer.limit(self.last_moment, connecting).await;
@@ -119,7 +145,7 @@ impl Session<'_> {
             };
             let error = match connected {
                 Ok(lease) => {
-                    self.exchange.upstream.attempts += 1;
+                    self.desk.exchange.upstream.attempts += 1;
                     return Some(lease);
                 }
                 Err(error) => error,
@@ -127,20 +153,32 @@ impl Session<'_> {
             if !self.may_try_again(&error) {
                 return None;
             }
-            if self.exchange.upstream.attempts >= self.proxy.max_connect_attempts {
+            if self.desk.exchange.upstream.attempts >= self.proxy.max_connect_attempts {
                 let stats = cluster.stats(self.worker.index);
                 stats.upstream_cx_connect_attempts_exceeded.inc();
-                self.exchange
+                self.desk
+                    .exchange
                     .flags
                     .insert(Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
                 return None;
+            }
+            if let Some((next, longest)) = &mut backoff {
+                let wait = next.mul_f64(self.worker.random_fraction());
+                *next = next.saturating_mul(2).min(*longest);
+                let until = after(clock::now(), Some(wait));
+                let mut pause = Timer::default();
+                let rest = pause.wait(until);
+                if self.timer.limit(self.last_moment, rest).await.is_none() {
+                    self.out_of_time();
+                    return None;
+                }
             }
         }
     }
 
     /// Notes why there is no connection.
     fn may_try_again(&mut self, error: &Error) -> bool {
-        let exchange = &mut *self.exchange;
+        let exchange = &mut *self.desk.exchange;
         match error.kind {
             ErrorKind::NoHealthyUpstream => exchange.flags.insert(Flags::NO_HEALTHY_UPSTREAM),
             ErrorKind::Overflow(_) => exchange.flags.insert(Flags::UPSTREAM_OVERFLOW),
@@ -161,8 +199,8 @@ impl Session<'_> {
     fn note_connection(&mut self, lease: &RawLease) {
         let (endpoint, facts) = (lease.endpoint(), lease.facts());
         // What earlier attempts failed of is past.
-        self.exchange.flags = Flags::NONE;
-        let upstream = &mut self.exchange.upstream;
+        self.desk.exchange.flags = Flags::NONE;
+        let upstream = &mut self.desk.exchange.upstream;
         upstream.failure = None;
         upstream.host = Some(endpoint.now_at());
         upstream.hostname.clone_from(&endpoint.hostname);
@@ -177,6 +215,7 @@ impl Session<'_> {
         let mut relay = Relay::new(self.proxy.buffer_limit);
         let mut idle = after(clock::now(), self.proxy.idle_timeout);
         let (mut moved, mut flushing) = (0, false);
+        let (mut ticks, mut tick) = (Timer::default(), after(clock::now(), self.proxy.log_every));
         let mut fails = lease
             .cluster()
             .spec()
@@ -211,6 +250,10 @@ impl Session<'_> {
             {
                 return Poll::Ready(Err(Late::EndpointFailed));
             }
+            while ticks.poll(cx, tick).is_ready() {
+                tick = after(clock::now(), self.proxy.log_every);
+                self.log_moved(&relay);
+            }
             if relay.moved() != moved {
                 moved = relay.moved();
                 idle = after(clock::now(), self.proxy.idle_timeout);
@@ -228,28 +271,47 @@ impl Session<'_> {
         if flushing {
             self.stats.upstream_flush_active.dec();
         }
-        self.exchange.bytes_received = relay.up.read;
-        self.exchange.bytes_sent = relay.down.written;
+        self.note_moved(&relay);
         match ended {
-            Ok(Ok(Last::Downstream)) => {}
+            Ok(Ok(Last::Downstream)) | Err(Late::EndpointFailed) => {}
             Ok(Ok(Last::Upstream)) => lease.closed_by_peer(),
             Ok(Err(Failed::Downstream)) => lease.socket().reset_on_drop(),
             Ok(Err(Failed::Upstream)) => {
                 lease.closed_by_peer();
-                self.exchange.flags.insert(Flags::UPSTREAM_REMOTE_RESET);
+                self.desk
+                    .exchange
+                    .flags
+                    .insert(Flags::UPSTREAM_REMOTE_RESET);
                 return Ending::Reset;
             }
-            Err(Late::EndpointFailed) => {}
             Err(Late::Idle) => self.stats.idle_timeout.inc(),
             Err(Late::Duration) => self.out_of_time(),
         }
         Ending::Closed
     }
 
+    /// Notes what has been moved so far.
+    fn note_moved(&mut self, relay: &Relay) {
+        self.desk.exchange.bytes_received = relay.up.read;
+        self.desk.exchange.bytes_sent = relay.down.written;
+    }
+
+    /// An entry of the access logs while bytes are moved.
+    fn log_moved(&mut self, relay: &Relay) {
+        self.note_moved(relay);
+        self.log(LogType::TcpPeriodic);
+    }
+
+    /// An entry of the access logs before the end.
+    fn log(&mut self, kind: LogType) {
+        let (loggers, filters) = (&self.proxy.loggers, &self.proxy.log_filters);
+        self.worker.log(loggers, filters, self.desk, kind);
+    }
+
     /// `max_downstream_connection_duration` is over.
     fn out_of_time(&mut self) {
         self.stats.max_downstream_connection_duration.inc();
-        self.exchange.flags.insert(Flags::DURATION_TIMEOUT);
+        self.desk.exchange.flags.insert(Flags::DURATION_TIMEOUT);
     }
 }
 

@@ -68,6 +68,10 @@ fn bytes() -> Vec<Case> {
             .at("tcp"),
         Case::get("a weighted cluster", "/x", "").at("weighted"),
         Case::get("HTTP beside it", "/x", "").without_log(),
+        Case::get("an entry once there is an endpoint", "/x", "").at("connected"),
+        Case::get("an endpoint of a subset", "/x", "").at("subset"),
+        Case::get("an entry of the listener", "/x", "").at("logged"),
+        Case::steps("an entry without a chain", vec![Step::ReceiveToEnd]).at("unmatched"),
         Case::get("max_requests is not for bytes", "/x", "").at("to_requests"),
     ]
 }
@@ -124,6 +128,8 @@ fn failures() -> Vec<Case> {
     vec![
         to("refused", "to_refused"),
         to("refused three times", "to_attempts"),
+        to("refused three times with waits", "to_backoff"),
+        to("no endpoint of the subset", "no_subset"),
         to("connecting takes too long", "to_blackhole"),
         to("no such cluster", "to_missing"),
         to("no endpoint", "to_empty"),

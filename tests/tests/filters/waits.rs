@@ -43,6 +43,30 @@ fn who_waits_keeps_nobody_else_and_ends_with_its_client() {
 }
 
 #[test]
+fn who_waits_for_no_time_again_and_again_keeps_nobody_else() {
+    let script = "wants on-request-headers\non-request-headers wait 0\non-resume wait 0";
+    let off = "\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true";
+    let config = Config::new()
+        .filter(config::guest("loop", "script", script, ""))
+        .route("{ match: { prefix: /loop }, route: { cluster: origin } }")
+        .route(format!(
+            "{{ match: {{ prefix: / }}, route: {{ cluster: origin }}, \
+             typed_per_filter_config: {{ loop: {{ {off} }} }} }}"
+        ));
+    let scene = Scene::start(&config);
+    let mut first = scene.connect();
+    first.send(b"GET /loop HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    eventually("the first request is there", || {
+        count(&scene, "downstream_rq_active") == 1
+    });
+    assert_eq!(scene.get("/", "").status(), 200);
+    drop(first);
+    eventually("it ends with its client", || {
+        count(&scene, "downstream_rq_active") == 0
+    });
+}
+
+#[test]
 fn a_request_that_waits_has_the_timeouts_of_its_stream() {
     let fault = config::filter(
         "http.fault.v3.HTTPFault",

@@ -47,6 +47,10 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
     ),
     (
+        "envoy.filters.http.csrf",
+        "envoy.extensions.filters.http.csrf.v3.CsrfPolicy",
+    ),
+    (
         "envoy.filters.http.grpc_web",
         "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     ),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::filter::buffer::BufferPerRoute;
 use crate::config::filter::cors::CorsPolicy;
+use crate::config::filter::csrf::CsrfPolicy;
 use crate::config::filter::fault::HttpFault;
 use crate::config::filter::header_to_metadata::HeaderToMetadata;
 use crate::config::filter::stateful_session::StatefulSessionPerRoute;
@@ -29,6 +30,9 @@ pub enum PerFilterConfig {
     /// Which origins may.
     #[serde(rename = "envoy.extensions.filters.http.cors.v3.CorsPolicy")]
     Cors(CorsPolicy),
+    /// Which other sites may.
+    #[serde(rename = "envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
+    Csrf(CsrfPolicy),
     /// Whether, and up to which size.
     #[serde(rename = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
