@@ -27,6 +27,8 @@ pub mod report;
 mod simulation;
 pub mod spec;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 mod tuning;
 pub mod wish;
 

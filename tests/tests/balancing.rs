@@ -1,5 +1,5 @@
-//! Load balancing over many requests, beside Envoy where that is there: shares of zones, and runtime values
-//! that change while the proxy runs.
+//! Load balancing over many requests, beside Envoy where that is there: shares of zones, runtime values that
+//! change while the proxy runs, and sessions that both kinds of proxies keep.
 
 use nuncio_tests::client::Connection;
 use nuncio_tests::compare::case::request;
@@ -226,4 +226,84 @@ fn runtime_values_count_at_once() {
     modify(&proxy, &format!("{key}=3"));
     eventually(key, || shares(&proxy, "/forced", 50)[1] > 0);
     becomes(&format!("{key}="), "/forced", [12, 0, 0]);
+}
+
+/// Keeps sessions in a cookie, over the two endpoints at these ports.
+fn sessions(ports: [u16; 2]) -> String {
+    let endpoints = ports.map(|port| {
+        format!(
+            "{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }}"
+        )
+    });
+    let endpoints = endpoints.join(", ");
+    format!(
+        r#"
+admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:admin@ }} }} }}
+static_resources:
+  listeners:
+  - name: main
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:listener@ }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          route_config: {{ virtual_hosts: [ {{ name: all, domains: ["*"], routes: [ {{ match: {{ prefix: / }}, route: {{ cluster: both }} }} ] }} ] }}
+          http_filters:
+          - name: envoy.filters.http.stateful_session
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSession
+              session_state:
+                name: envoy.http.stateful_session.cookie
+                typed_config:
+                  "@type": type.googleapis.com/envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState
+                  cookie: {{ name: session, ttl: 600s }}
+          - name: envoy.filters.http.router
+            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+  clusters:
+  - name: both
+    load_assignment: {{ cluster_name: both, endpoints: [ {{ lb_endpoints: [ {endpoints} ] }} ] }}
+"#
+    )
+}
+
+#[test]
+fn proxies_of_both_kinds_take_each_others_sessions() {
+    let upstream = Proxy::start(
+        &Binary::nuncio(),
+        &template(&[("home", cluster("home", "", &[zone("here", "a", 1, 0)]))]),
+    );
+    let template = sessions(["a", "b"].map(|name| upstream.address(name).port()));
+    let proxies: Vec<Proxy> = both()
+        .iter()
+        .map(|binary| Proxy::start(binary, &template))
+        .collect();
+    let ask = |proxy: &Proxy, field: &str| {
+        Connection::open(proxy.address("listener")).exchange(&request("GET", "/", field, ""))
+    };
+    for from in &proxies {
+        // On one connection, and so in one worker, the endpoints take turns.
+        let mut connection = Connection::open(from.address("listener"));
+        let plain = request("GET", "/", "", "");
+        let begun = [connection.exchange(&plain), connection.exchange(&plain)];
+        let bodies: Vec<&[u8]> = begun.iter().map(|answer| answer.body.as_slice()).collect();
+        assert!(
+            bodies == [b"a", b"b"] || bodies == [b"b", b"a"],
+            "{bodies:?}"
+        );
+        for first in &begun {
+            let cookie = first.header("set-cookie").unwrap_or_default();
+            let (pair, _) = cookie.split_once(';').unwrap_or_default();
+            // Fields are shown with their quotes escaped.
+            let pair = pair.replace('\\', "");
+            for to in &proxies {
+                for _ in 0..3 {
+                    let again = ask(to, &format!("cookie: {pair}\r\n"));
+                    assert_eq!(again.body, first.body, "{cookie}");
+                    assert_eq!(again.header("set-cookie"), None);
+                }
+            }
+        }
+    }
 }

@@ -135,33 +135,14 @@ fn named(sources: &[OverrideSource], exchange: &Exchange) -> Vec<Address> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-    use std::sync::Arc;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::clock;
-    use crate::exchange::{Connection, Metadata, Protocol, Timing};
     use crate::headers::Name;
     use crate::upstream::spec::{ClusterSpec, Discovery, MetadataKey, StaticEndpoint};
+    use crate::upstream::testing::exchange;
 
-    fn exchange() -> Exchange {
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let connection = Connection {
-            id: 1,
-            remote: nowhere.into(),
-            direct_remote: nowhere.into(),
-            local: nowhere.into(),
-            direct_local: nowhere.into(),
-            local_is_restored: false,
-            server_name: None,
-            metadata: Metadata::default(),
-            listener: "l".into(),
-            filter_chain: "".into(),
-            tls: None,
-        };
-        let timing = Timing::starting(clock::now(), clock::wall());
-        Exchange::new(Arc::new(connection), Protocol::Http11, timing, 1)
-    }
+    const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
     fn spec() -> ClusterSpec {
         ClusterSpec::new("c", Discovery::Static(Vec::new()))
@@ -188,7 +169,7 @@ mod tests {
                 Some((unix("a.test:80"), Some(503))),
             ),
         ] {
-            let mut exchange = exchange();
+            let mut exchange = exchange(NOWHERE, false);
             for (key, value) in [(HOST, host), (STRICT, strict)] {
                 if let Some(value) = value {
                     exchange.metadata.set(NAMESPACE, key, value.as_bytes());
@@ -214,7 +195,7 @@ mod tests {
     fn an_endpoint_that_is_there_has_no_status_of_its_own() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let there = Discovery::Static(vec![StaticEndpoint::new(address)]);
-        let mut exchange = exchange();
+        let mut exchange = exchange(NOWHERE, false);
         exchange.metadata.set(NAMESPACE, HOST, b"127.0.0.1:80");
         exchange.metadata.set(NAMESPACE, STRICT, b"404");
         for (discovery, status) in [(there, None), (Discovery::Static(Vec::new()), Some(404))] {
@@ -245,7 +226,7 @@ mod tests {
                 &["10.0.0.3:80", "10.0.0.1:80", "words", "10.0.0.2:80"],
             ),
         ] {
-            let mut exchange = exchange();
+            let mut exchange = exchange(NOWHERE, false);
             if let Some(kept) = kept {
                 exchange.metadata.set("n", "k", kept.as_bytes());
             }

@@ -146,29 +146,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock;
-    use crate::exchange::{Connection, Protocol, Timing};
     use crate::headers::Name;
     use crate::upstream::spec::MetadataKey;
-
-    fn exchange(local: SocketAddr, local_is_restored: bool) -> Exchange {
-        let client = SocketAddr::from(([10, 0, 0, 8], 5000));
-        let connection = Connection {
-            id: 1,
-            remote: client.into(),
-            direct_remote: client.into(),
-            local: local.into(),
-            direct_local: local.into(),
-            local_is_restored,
-            server_name: None,
-            metadata: Metadata::default(),
-            listener: "l".into(),
-            filter_chain: "".into(),
-            tls: None,
-        };
-        let timing = Timing::starting(clock::now(), clock::wall());
-        Exchange::new(Arc::new(connection), Protocol::Http11, timing, 1)
-    }
+    use crate::upstream::testing::exchange;
 
     fn spec(field: bool, metadata: bool, port: Option<u16>) -> DestinationSpec {
         DestinationSpec {

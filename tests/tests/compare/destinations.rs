@@ -151,8 +151,9 @@ fn statistics() -> Vec<Case> {
         Case::admin(
             "GET /stats?filter=cluster.field.membership_(total|healthy)",
             &["cluster."],
-        ),
-        Case::admin("GET /clusters", &["field::", "named::", "plain::"])
-            .once("cluster.plain.membership_total: 2"),
+        )
+        .once("cluster.field.membership_total: 4"),
+        Case::admin("GET /clusters", &["field::", "named::"])
+            .once("cluster.named.membership_total: 1"),
     ]
 }

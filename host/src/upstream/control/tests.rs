@@ -12,11 +12,13 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::upstream::balance::layout::State;
+use crate::upstream::cluster::Outlets;
 use crate::upstream::dns::{Answer, Resolving};
 use crate::upstream::outlier::Report;
 use crate::upstream::spec::{
     ClusterSpec, DestinationSpec, HealthCheck, OutlierSpec, StaticEndpoint,
 };
+use crate::values::{Layer, LayerSpec, Values};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -337,6 +339,35 @@ fn endpoints_that_requests_name_come_and_go() {
         endpoint.counters.cx_active.dec();
         until(|| addresses(&cluster).is_empty()).await;
         assert!(destinations.all().is_empty());
+        drop(handle);
+    });
+}
+
+#[test]
+fn runtime_values_say_when_endpoints_are_ejected() {
+    run(async {
+        let endpoints = [1_u8, 2, 3].map(|n| StaticEndpoint::new(([127, 0, 0, n], 80).into()));
+        let mut spec = ClusterSpec::new("c", Discovery::Static(endpoints.to_vec()));
+        spec.outlier_detection = Some(OutlierSpec::default());
+        let admin = LayerSpec {
+            name: "admin".to_owned(),
+            layer: Layer::Admin,
+        };
+        let values = Arc::new(Values::new(vec![admin]));
+        let outlets = Outlets {
+            values: Arc::clone(&values),
+            ..Outlets::new(&spec, 1)
+        };
+        let cluster = Cluster::with_outlets(spec, 1, outlets);
+        let once = (
+            "outlier_detection.consecutive_5xx".to_owned(),
+            "1".to_owned(),
+        );
+        values.modify(&[once]).unwrap();
+        let handle = start(&cluster, &Rc::default());
+        let endpoint = Arc::clone(&cluster.endpoints().endpoints[1]);
+        cluster.report(&endpoint, Report::Status(500));
+        until(|| healthy(&cluster) == [0, 2]).await;
         drop(handle);
     });
 }
