@@ -45,5 +45,6 @@ pub mod reply;
 mod side;
 mod stream;
 mod walk;
+mod whole;
 
 use crate::timer;

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::io::Frame;
 use super::mirror::Copy;
-use super::phases::Whole;
+use super::whole::Whole;
 use crate::headers::Headers;
 
 /// A piece shorter than this is copied to those before it, so that it does not hold a whole read

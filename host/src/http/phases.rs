@@ -6,22 +6,19 @@
 //! (`wasm`) nor what the terminal filter's answer leads to ([`super::stream`]).
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::ops::Range;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
 use super::downstream::Downstream;
 use super::error::{Error, Kind};
-use super::io::{Frame, Reader};
+use super::io::Reader;
 use super::pump::Direction;
 use super::reply::Reply;
-use super::timer::{Timer, after};
-use crate::clock;
+use super::whole::{Whole, collect, joined, pause, set_length};
 use crate::exchange::{Exchange, LogType};
-use crate::headers::{Headers, Known};
+use crate::headers::Headers;
 use crate::limits;
 use crate::runtime::ConnectionManager;
 use crate::variant::{Variant, Variants};
@@ -63,15 +60,6 @@ impl Streams {
             Direction::Response => &mut self.response,
         }
     }
-}
-
-/// A body that was read whole.
-#[derive(Debug, Default)]
-pub(crate) struct Whole {
-    /// The content.
-    pub(crate) content: Bytes,
-    /// Whether trailers ended it.
-    pub(crate) has_trailers: bool,
 }
 
 /// Where the walk through the response's head stopped.
@@ -720,29 +708,6 @@ enum Settled {
     Wait(Duration),
 }
 
-/// Lets time pass, for as long as `client` is there, which can be told once its request has come whole.
-///
-/// # Errors
-/// When the client goes.
-async fn pause(
-    time: Duration,
-    mut client: Option<(&mut Reader<'_>, &mut Downstream<'_>)>,
-) -> Result<(), Error> {
-    // Whoever waits for no time at all, again and again, must not keep the worker from others.
-    tokio::task::yield_now().await;
-    let until = after(clock::now(), Some(time));
-    let mut timer = Timer::default();
-    poll_fn(|cx| {
-        if let Some((reader, down)) = &mut client
-            && down.poll_closed(cx, reader).is_ready()
-        {
-            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
-        }
-        timer.poll(cx, until).map(Ok)
-    })
-    .await
-}
-
 fn from_filter(reply: LocalReply) -> Reply {
     let mut made = Reply::new(reply.status, reply.details);
     made.headers = reply.headers;
@@ -750,69 +715,4 @@ fn from_filter(reply: LocalReply) -> Reply {
     made.grpc_status = reply.grpc_status;
     made.of_route = reply.of_route;
     made.flag(reply.flags)
-}
-
-/// Makes the head say how long a body is that is there as a whole; one with trailers has no length.
-fn set_length(headers: &mut Headers, whole: &Whole) {
-    if whole.has_trailers {
-        headers.remove_known(Known::ContentLength);
-        return;
-    }
-    let mut room = [0; 20];
-    headers.set_known(
-        Known::ContentLength,
-        super::reply::decimal(whole.content.len() as u64, &mut room),
-    );
-}
-
-/// One behind the other.
-fn joined(first: Bytes, second: Bytes) -> Bytes {
-    if first.is_empty() {
-        return second;
-    }
-    if second.is_empty() {
-        return first;
-    }
-    let mut both = BytesMut::with_capacity(first.len() + second.len());
-    both.extend_from_slice(&first);
-    both.extend_from_slice(&second);
-    both.freeze()
-}
-
-/// Reads the whole body of a request. `active` is when something of it came last.
-///
-/// # Errors
-/// When it cannot be read, or is longer than `limit` bytes.
-pub(crate) async fn collect(
-    reader: &mut Reader<'_>,
-    exchange: &mut Exchange,
-    limit: usize,
-    active: &Cell<Instant>,
-) -> Result<Whole, Error> {
-    let mut content = BytesMut::new();
-    loop {
-        let frame = reader.frame(&mut exchange.request_trailers).await;
-        active.set(clock::now());
-        match frame.map_err(|error| Error::of_request_body(&error))? {
-            Frame::Data(data) => {
-                exchange.bytes_received += data.len() as u64;
-                if content.len() + data.len() > limit {
-                    return Err(Kind::RequestTooLarge.into());
-                }
-                content.extend_from_slice(&data);
-            }
-            Frame::End => {
-                return Ok(Whole {
-                    content: content.freeze(),
-                    has_trailers: false,
-                });
-            }
-            Frame::Trailers => {
-                return Ok(Whole {
-                    content: content.freeze(),
-                    has_trailers: true,
-                });
-            }
-        }
-    }
 }

@@ -6,8 +6,8 @@
 
 use super::choice::{duration, match_route};
 use super::h1::MethodKind;
-use super::phases::Whole;
 use super::stream::{Stream, count_start};
+use super::whole::Whole;
 use crate::clock;
 use crate::exchange::Timing;
 use crate::headers::{Headers, Known};

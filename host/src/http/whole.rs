@@ -1,0 +1,116 @@
+//! Bodies that are there as a whole, and waiting for them and for time.
+//!
+//! Owns reading the whole body of a request, the length that a head says of one, and how a request
+//! waits while its client is there. Called by the walk through the filters ([`super::phases`]).
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::downstream::Downstream;
+use super::error::{Error, Kind};
+use super::io::{Frame, Reader};
+use super::timer::{Timer, after};
+use crate::clock;
+use crate::exchange::Exchange;
+use crate::headers::{Headers, Known};
+
+/// A body that was read whole.
+#[derive(Debug, Default)]
+pub(crate) struct Whole {
+    /// The content.
+    pub(crate) content: Bytes,
+    /// Whether trailers ended it.
+    pub(crate) has_trailers: bool,
+}
+
+/// Makes the head say how long a body is that is there as a whole; one with trailers has no length.
+pub(super) fn set_length(headers: &mut Headers, whole: &Whole) {
+    if whole.has_trailers {
+        headers.remove_known(Known::ContentLength);
+        return;
+    }
+    let mut room = [0; 20];
+    headers.set_known(
+        Known::ContentLength,
+        super::reply::decimal(whole.content.len() as u64, &mut room),
+    );
+}
+
+/// One behind the other.
+pub(super) fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        return second;
+    }
+    if second.is_empty() {
+        return first;
+    }
+    let mut both = BytesMut::with_capacity(first.len() + second.len());
+    both.extend_from_slice(&first);
+    both.extend_from_slice(&second);
+    both.freeze()
+}
+
+/// Reads the whole body of a request. `active` is when something of it came last.
+///
+/// # Errors
+/// When it cannot be read, or is longer than `limit` bytes.
+pub(super) async fn collect(
+    reader: &mut Reader<'_>,
+    exchange: &mut Exchange,
+    limit: usize,
+    active: &Cell<Instant>,
+) -> Result<Whole, Error> {
+    let mut content = BytesMut::new();
+    loop {
+        let frame = reader.frame(&mut exchange.request_trailers).await;
+        active.set(clock::now());
+        match frame.map_err(|error| Error::of_request_body(&error))? {
+            Frame::Data(data) => {
+                exchange.bytes_received += data.len() as u64;
+                if content.len() + data.len() > limit {
+                    return Err(Kind::RequestTooLarge.into());
+                }
+                content.extend_from_slice(&data);
+            }
+            Frame::End => {
+                return Ok(Whole {
+                    content: content.freeze(),
+                    has_trailers: false,
+                });
+            }
+            Frame::Trailers => {
+                return Ok(Whole {
+                    content: content.freeze(),
+                    has_trailers: true,
+                });
+            }
+        }
+    }
+}
+
+/// Lets time pass, for as long as `client` is there, which can be told once its request has come whole.
+///
+/// # Errors
+/// When the client goes.
+pub(super) async fn pause(
+    time: Duration,
+    mut client: Option<(&mut Reader<'_>, &mut Downstream<'_>)>,
+) -> Result<(), Error> {
+    // Whoever waits for no time at all, again and again, must not keep the worker from others.
+    tokio::task::yield_now().await;
+    let until = after(clock::now(), Some(time));
+    let mut timer = Timer::default();
+    poll_fn(|cx| {
+        if let Some((reader, down)) = &mut client
+            && down.poll_closed(cx, reader).is_ready()
+        {
+            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+        }
+        timer.poll(cx, until).map(Ok)
+    })
+    .await
+}
