@@ -93,6 +93,11 @@ const BUILT_IN: &[Filter] = &[
         folder: "filters/buffer",
         package: "nuncio-filter-buffer",
     },
+    Filter {
+        name: "HEALTH_CHECK",
+        folder: "filters/health_check",
+        package: "nuncio-filter-health-check",
+    },
 ];
 
 /// A package of its own, as a user's is.

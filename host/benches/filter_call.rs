@@ -58,7 +58,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let component = Component::from_file(&engine, &guests.join("headers.wasm"))?;
     let registry = Arc::new(Registry::new(1));
     let sinks = Arc::new(Sinks::new(Duration::from_secs(1), &registry));
-    let services = Services { registry, sinks };
+    let services = Services {
+        registry,
+        sinks,
+        vitals: Arc::default(),
+    };
 
     let mut exchange = exchange();
     let base = fastest(|| fill(&mut exchange));

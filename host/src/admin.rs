@@ -100,7 +100,21 @@ impl Admin {
 
     pub(crate) fn set_state(&self, state: ServerState) {
         self.state.set(state);
-        self.stats.set_state(state);
+        self.stats.set_state(self.state());
+    }
+
+    /// What the process is doing: one that is told to fail seems to drain.
+    fn state(&self) -> ServerState {
+        match self.state.get() {
+            ServerState::Live if self.snapshot.vitals.is_told_to_fail() => ServerState::Draining,
+            state => state,
+        }
+    }
+
+    /// Says from now on that the proxy is not well, or that it is again.
+    fn tell_to_fail(&self, is_failing: bool) {
+        self.snapshot.vitals.tell_to_fail(is_failing);
+        self.stats.set_state(self.state());
     }
 
     /// Waits until somebody has asked for the end (`/quitquitquit`).

@@ -20,10 +20,11 @@ use crate::observe::metrics::ServerStats;
 use crate::observe::registry::{Registry, Scope};
 use crate::runtime::Snapshot;
 use crate::tls::Contexts;
-use crate::upstream::Criteria;
 use crate::upstream::balance::zone::Home;
 use crate::upstream::spec::{BindSpec, ResolverSpec};
+use crate::upstream::{Cluster, Criteria};
 use crate::values::Values;
+use crate::vitals::Vitals;
 use crate::wasm;
 
 mod balancing;
@@ -154,11 +155,13 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
             return Err(diagnostics);
         }
     };
+    let node_names = NodeNames::new(&bootstrap, settings);
+    let vitals = Arc::new(Vitals::new(node_names.cluster.as_str()));
     let services = wasm::Services {
         registry: Arc::clone(&registry),
         sinks: Arc::clone(&sinks),
+        vitals: Arc::clone(&vitals),
     };
-    let node_names = NodeNames::new(&bootstrap, settings);
     let values = values::values(&bootstrap, &node_names.cluster, root, &mut diagnostics);
     registry.register(Scope::new("runtime."), values.stats());
     let contexts = Arc::new(Contexts::default());
@@ -191,7 +194,9 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    let snapshot = Arc::new(Snapshot::new(listeners, clusters, criteria, &values));
+    count_members(&vitals, &clusters);
+    let snapshot = Snapshot::new(listeners, clusters, criteria, &values, vitals);
+    let snapshot = Arc::new(snapshot);
     values.publish();
     let config_dump = match admin {
         Some(_) => config_json::to_string(&bootstrap),
@@ -292,6 +297,13 @@ impl Workshop<'_> {
         }
         None
     }
+}
+
+/// Tells `vitals` where the endpoints of clusters are counted.
+fn count_members(vitals: &Vitals, clusters: &[Arc<Cluster>]) {
+    let named = |cluster: &Arc<Cluster>| (Arc::clone(&cluster.name), Arc::clone(cluster));
+    let clusters: HashMap<Arc<str>, Arc<Cluster>> = clusters.iter().map(named).collect();
+    vitals.count_members(move |name| clusters.get(name).map(|cluster| cluster.members()));
 }
 
 /// An address of this machine that is not loopback: Envoy shows a loopback peer under it.

@@ -441,6 +441,8 @@ pub struct Exchange {
     /// Whether the request came as one of gRPC, whatever filters made of it: the proxy's own replies
     /// are of that kind then.
     pub is_grpc: bool,
+    /// Whether it asks for nothing but health: statistics of responses leave it out.
+    pub is_health_check: bool,
     /// When things happened.
     pub timing: Timing,
     /// The upstream side.
@@ -494,6 +496,7 @@ impl Exchange {
             remote,
             protocol,
             is_grpc: false,
+            is_health_check: false,
             timing,
             upstream: Upstream::default(),
             route_name: None,
@@ -523,6 +526,7 @@ impl Exchange {
         self.response.spell(NameFormat::default());
         self.remote.clone_from(&self.connection.remote);
         self.is_grpc = false;
+        self.is_health_check = false;
         self.timing = timing;
         self.upstream = Upstream::default();
         self.route_name = None;

@@ -60,6 +60,7 @@ pub mod tls;
 pub mod upstream;
 pub mod values;
 pub mod variant;
+pub mod vitals;
 pub mod wasm;
 pub mod watched;
 mod worker;

@@ -108,7 +108,7 @@ impl LogFilter {
         match self {
             Self::Status(comparison) => comparison.holds(u64::from(exchange.status)),
             Self::Duration(comparison) => comparison.holds(lasted_ms(exchange, clock::now)),
-            Self::NotHealthCheck => true,
+            Self::NotHealthCheck => !exchange.is_health_check,
             Self::Traceable => false,
             Self::Share(share) => share.takes(exchange, random),
             Self::All(filters) => filters

@@ -25,6 +25,7 @@ use crate::route::{ClusterRef, EnvoyHeaders, Seat};
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
+use crate::vitals::Vitals;
 use crate::wasm::FilterSlot;
 
 pub mod chains;
@@ -44,16 +45,20 @@ pub struct Snapshot {
     pub criteria: Vec<Criteria>,
     /// `upstream.maintenance_mode.<cluster>` in percent, in the order of `clusters`.
     maintenance: Box<[Integer]>,
+    /// How the proxy says that it is.
+    pub vitals: Arc<Vitals>,
 }
 
 impl Snapshot {
-    /// A configuration of these listeners and clusters, whose routes ask for `criteria`.
+    /// A configuration of these listeners and clusters, whose routes ask for `criteria`; `vitals` are
+    /// those of the process.
     #[must_use]
     pub fn new(
         listeners: Vec<Arc<Listener>>,
         clusters: Vec<Arc<Cluster>>,
         criteria: Vec<Criteria>,
         values: &Arc<Values>,
+        vitals: Arc<Vitals>,
     ) -> Self {
         let maintenance = clusters.iter().map(|cluster| {
             let key = format!("upstream.maintenance_mode.{}", cluster.name);
@@ -66,6 +71,7 @@ impl Snapshot {
             cluster_names: cluster_names.collect(),
             maintenance,
             criteria,
+            vitals,
             listeners,
             clusters,
         }

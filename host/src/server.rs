@@ -193,6 +193,7 @@ async fn control(
         ready(&admin);
         serve(&mut signals, &admin, &built).await;
     }
+    snapshot.vitals.drain();
     admin.set_state(ServerState::Draining);
     tracing::info!(target: "main", "draining for up to {:?}; another signal ends the process at once", options.drain_time);
     send(&mut workers, || Command::Drain).await;
@@ -263,6 +264,14 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
     let first = Arc::new(FirstToExpire(Arc::clone(&built.contexts)));
     built.registry.register(Scope::new("server."), &first);
     let mut listed: Vec<Arc<dyn Stats>> = vec![first];
+    for cluster in &built.snapshot.clusters {
+        if cluster.spec().counts_endpoints {
+            let endpoints = Arc::new(report::PerEndpoint(Arc::clone(cluster)));
+            let scope = Scope::cluster(cluster.observability_name());
+            built.registry.register(scope, &endpoints);
+            listed.push(endpoints);
+        }
+    }
     for (listener, addresses) in built.snapshot.listeners.iter().zip(addresses) {
         let address = addresses.first().unwrap_or(&listener.address);
         let scope = match listener.stat_prefix.as_str() {

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use crate::error::HostError;
 use crate::filter::Interest;
-use crate::host::{Block, Current, Host, RouteKind};
+use crate::host::{Block, Current, Host, Members, RouteKind};
 use crate::resources::Sink;
 use crate::setup::{Attribute, Format, HeaderName};
 
@@ -83,6 +83,25 @@ impl Exchange<'_> {
     #[inline]
     pub fn set_interest(&mut self, interest: Interest) {
         Current.set_interest(interest);
+    }
+
+    /// Whether the proxy is to be sent no more requests: somebody said so (`/healthcheck/fail`), or it
+    /// is draining.
+    #[must_use]
+    pub fn is_proxy_failing(&self) -> bool {
+        Current.is_failing()
+    }
+
+    /// The endpoints of a cluster as they are now. None where there is no such cluster.
+    #[must_use]
+    pub fn members(&self, cluster: &str) -> Option<Members> {
+        Current.members(cluster)
+    }
+
+    /// Says that the request is about nothing but health: statistics of responses leave it out, and so
+    /// do access logs that want no health checks.
+    pub fn set_health_check(&mut self) {
+        Current.set_health_check();
     }
 
     /// What the matched route does; none where no route matches.

@@ -66,6 +66,17 @@ pub struct BucketSettings {
     pub fill_interval: Duration,
 }
 
+/// How many endpoints a cluster has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// All of them.
+    pub total: u32,
+    /// Those that can be used, without the degraded ones.
+    pub healthy: u32,
+    /// Those that say that they would rather have less to do.
+    pub degraded: u32,
+}
+
 /// The imports of the contract. Names and meaning are those of `wit/filter.wit`.
 pub(crate) trait Host {
     fn intern_header(&self, name: &str) -> Result<u32, String>;
@@ -105,5 +116,9 @@ pub(crate) trait Host {
     fn take(&self, bucket: u32, tokens: u32) -> bool;
     fn add(&self, counter: u32, n: u64);
     fn count(&self, name: &str, n: u64);
+    fn is_failing(&self) -> bool;
+    fn members(&self, cluster: &str) -> Option<Members>;
+    fn own_cluster(&self) -> String;
+    fn set_health_check(&self);
     fn matches(&self, pattern: u32, text: &[u8]) -> bool;
 }

@@ -132,7 +132,7 @@ pub use error::{Error, HostError, Result};
 pub use exchange::{Exchange, Fields, FieldsMut, Values};
 pub use filter::{BodyMode, Filter, Interest};
 pub use flow::{Flow, LocalReply, Upstream};
-pub use host::{BucketSettings, RouteKind, Target};
+pub use host::{BucketSettings, Members, RouteKind, Target};
 pub use resources::{Counter, Pattern, Sink, TokenBucket};
 pub use route_config::{RouteConfig, RouteLevel};
 pub use setup::{Attribute, Format, HeaderName, Setup};

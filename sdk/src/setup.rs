@@ -120,6 +120,12 @@ impl Setup {
         Current.stat_prefix()
     }
 
+    /// What the proxy's own cluster is called (`node.cluster`); empty where it has no name.
+    #[must_use]
+    pub fn own_cluster(&self) -> String {
+        Current.own_cluster()
+    }
+
     /// Compiles a regular expression in RE2's syntax.
     ///
     /// # Errors

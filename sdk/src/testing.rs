@@ -47,8 +47,8 @@ pub use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Interest};
-use crate::host::Target;
 use crate::host::fake::within;
+use crate::host::{Members, Target};
 use crate::instance::Instance;
 use crate::route_config::RouteLevel;
 use world::World;
@@ -104,6 +104,22 @@ impl Host {
             .borrow_mut()
             .operators
             .insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Says that the proxy is to be sent no more requests, or that it is again.
+    pub fn set_failing(&self, is_failing: bool) {
+        self.world.borrow_mut().is_failing = is_failing;
+    }
+
+    /// Adds a cluster, or changes how its endpoints are.
+    pub fn set_members(&self, cluster: &str, members: Members) {
+        let clusters = &mut self.world.borrow_mut().members;
+        clusters.insert(cluster.to_owned(), members);
+    }
+
+    /// What the proxy's own cluster is called; at first it has no name.
+    pub fn set_own_cluster(&self, name: &str) {
+        name.clone_into(&mut self.world.borrow_mut().own_cluster);
     }
 
     /// The lines that were logged, with their level.

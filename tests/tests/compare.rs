@@ -43,6 +43,8 @@ mod hcm_heads;
 mod hcm_options;
 #[path = "compare/hcm_replies.rs"]
 mod hcm_replies;
+#[path = "compare/health.rs"]
+mod health;
 #[path = "compare/hops.rs"]
 mod hops;
 #[path = "compare/interim.rs"]
@@ -65,6 +67,8 @@ mod mutation;
 mod per_route;
 #[path = "compare/policies.rs"]
 mod policies;
+#[path = "compare/pools.rs"]
+mod pools;
 #[path = "compare/redirects.rs"]
 mod redirects;
 #[path = "compare/responses.rs"]
@@ -143,6 +147,8 @@ fn main() -> ExitCode {
         grpc_web::group(),
         grpc_bridge::group(),
         filters::group(),
+        health::group(),
+        pools::group(),
         balance::group(),
         upgrades::group(),
         connect::group(),

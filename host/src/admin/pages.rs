@@ -46,6 +46,20 @@ pub(super) const PAGES: &[Entry] = &[
         "dump the running configuration",
         config_dump,
     ),
+    Entry {
+        path: "/healthcheck/fail",
+        help: "cause the server to fail health checks",
+        changes: true,
+        takes_form: false,
+        render: healthcheck_fail,
+    },
+    Entry {
+        path: "/healthcheck/ok",
+        help: "cause the server to pass health checks",
+        changes: true,
+        takes_form: false,
+        render: healthcheck_ok,
+    },
     shows("/help", "print out list of admin commands", help),
     shows("/listeners", "print listener info", listeners),
     Entry {
@@ -187,7 +201,7 @@ fn help(_: &Admin, _: &Query) -> Page {
 }
 
 fn ready(admin: &Admin, _: &Query) -> Page {
-    let state = admin.state.get();
+    let state = admin.state();
     let status = if state == ServerState::Live {
         StatusCode::OK
     } else {
@@ -208,6 +222,16 @@ const fn name_of(state: ServerState) -> &'static str {
 
 fn quit(admin: &Admin, _: &Query) -> Page {
     admin.quit.notify_one();
+    Page::text("OK\n".to_owned())
+}
+
+fn healthcheck_fail(admin: &Admin, _: &Query) -> Page {
+    admin.tell_to_fail(true);
+    Page::text("OK\n".to_owned())
+}
+
+fn healthcheck_ok(admin: &Admin, _: &Query) -> Page {
+    admin.tell_to_fail(false);
     Page::text("OK\n".to_owned())
 }
 
@@ -295,7 +319,7 @@ fn server_info(admin: &Admin, _: &Query) -> Page {
     let uptime = clock::now().duration_since(admin.started).as_secs();
     Page::json(&json!({
         "version": format!("nuncio/{}", env!("CARGO_PKG_VERSION")),
-        "state": name_of(admin.state.get()),
+        "state": name_of(admin.state()),
         "uptime_current_epoch": format!("{uptime}s"),
         "uptime_all_epochs": format!("{uptime}s"),
         "hot_restart_version": "disabled",

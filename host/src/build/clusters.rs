@@ -145,6 +145,8 @@ impl Workshop<'_> {
         spec.preconnect = upstream_connection::preconnect(written);
         spec.closes_on_failure = written.close_connections_on_host_health_failure;
         spec.pool_per_client = written.connection_pool_per_downstream_connection;
+        let tracked = written.track_cluster_stats;
+        spec.counts_endpoints = tracked.is_some_and(|tracked| tracked.per_endpoint_stats);
         Some(spec)
     }
 

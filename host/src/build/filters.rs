@@ -14,6 +14,7 @@ use super::{Workshop, chain};
 use crate::config::access_log::{
     AccessLog, AccessLogConfig, FileAccessLogFormat, SubstitutionFormat,
 };
+use crate::config::filter::health_check::HttpHealthFilter;
 use crate::config::filter::{
     FailurePolicy, HttpFilter, HttpFilterConfig, Isolation, LocalRateLimit, Wasm,
 };
@@ -130,6 +131,14 @@ impl Workshop<'_> {
                 filters::GRPC_STATS,
                 config_json::to_string(config),
             ),
+            HttpFilterConfig::HealthCheck(config) => {
+                self.warn_unasked_clusters(config, place);
+                (
+                    "health_check",
+                    filters::HEALTH_CHECK,
+                    config_json::to_string(config),
+                )
+            }
             HttpFilterConfig::Wasm(config) => {
                 return self.user(&written.name, config, stat_prefix, place);
             }
@@ -138,6 +147,23 @@ impl Workshop<'_> {
         let mut spec = SlotSpec::new(&*written.name, configuration);
         spec.stat_prefix = statistics_of(stat_prefix);
         self.slot(&component, spec, place)
+    }
+
+    /// Clusters are not asked where the upstream is.
+    fn warn_unasked_clusters(&mut self, written: &HttpHealthFilter, place: Place<'_>) {
+        let place = place.field("cluster_min_healthy_percentages");
+        if written.pass_through_mode && !written.cluster_min_healthy_percentages.is_empty() {
+            let message = "this has no effect: with 'pass_through_mode' the upstream answers";
+            self.diagnostics.warning(place, message);
+        }
+        for name in written.cluster_min_healthy_percentages.keys() {
+            if !self.clusters.contains_key(name) {
+                let message = format!(
+                    "there is no cluster \"{name}\": each health check is answered with 503"
+                );
+                self.diagnostics.warning(place.key(name), message);
+            }
+        }
     }
 
     /// What of a rate limit is not there, and what is surely not meant: Envoy's default for both

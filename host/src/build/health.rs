@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Method};
 
+use super::balancing::fields;
 use super::matching::string;
 use super::{Workshop, chain};
 use crate::config::Place;
@@ -118,6 +119,7 @@ impl Workshop<'_> {
         check.always_log_failures = written.always_log_health_check_failures;
         check.always_log_successes = written.always_log_health_check_success;
         check.port = written.alt_port;
+        check.transport_match = written.transport_socket_match_criteria.as_ref().map(fields);
         check.intervals = intervals(written);
         Some(check)
     }

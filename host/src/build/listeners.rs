@@ -441,6 +441,7 @@ fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
             | HttpFilterConfig::HeaderToMetadata(_)
             | HttpFilterConfig::StatefulSession(_)
             | HttpFilterConfig::GrpcStats(_)
+            | HttpFilterConfig::HealthCheck(_)
             | HttpFilterConfig::Wasm(_) => false,
         });
     if suppressed {

@@ -64,7 +64,8 @@ impl Kind {
             HttpFilterConfig::Router(_)
             | HttpFilterConfig::GrpcWeb(_)
             | HttpFilterConfig::GrpcHttp1Bridge(_)
-            | HttpFilterConfig::GrpcStats(_) => Self::Nothing,
+            | HttpFilterConfig::GrpcStats(_)
+            | HttpFilterConfig::HealthCheck(_) => Self::Nothing,
             HttpFilterConfig::LocalRateLimit(_) => Self::LocalRateLimit,
             HttpFilterConfig::HeaderMutation(_) => Self::HeaderMutation,
             HttpFilterConfig::Cors(_) => Self::Cors,

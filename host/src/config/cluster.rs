@@ -135,6 +135,18 @@ pub struct Cluster {
     /// Whether every client has connections of its own.
     #[serde(default)]
     pub connection_pool_per_downstream_connection: bool,
+    /// What is counted besides.
+    #[serde(default)]
+    pub track_cluster_stats: Option<TrackClusterStats>,
+}
+
+/// `envoy.config.cluster.v3.TrackClusterStats`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.cluster.v3.TrackClusterStats")]
+pub struct TrackClusterStats {
+    /// Whether each endpoint has statistics of its own.
+    #[serde(default)]
+    pub per_endpoint_stats: bool,
 }
 
 impl Cluster {

@@ -6,6 +6,7 @@ pub mod csrf;
 pub mod fault;
 pub mod grpc_stats;
 pub mod header_to_metadata;
+pub mod health_check;
 pub mod per_route;
 pub mod stateful_session;
 
@@ -17,6 +18,7 @@ use crate::config::filter::csrf::CsrfPolicy;
 use crate::config::filter::fault::HttpFault;
 use crate::config::filter::grpc_stats::GrpcStats;
 use crate::config::filter::header_to_metadata::HeaderToMetadata;
+use crate::config::filter::health_check::HttpHealthFilter;
 use crate::config::filter::stateful_session::StatefulSession;
 use crate::config::header::{HeaderMutation, HeaderValueOption};
 use crate::config::scalar::{
@@ -71,6 +73,9 @@ pub enum HttpFilterConfig {
     /// Leaves values of headers as metadata.
     #[serde(rename = "envoy.extensions.filters.http.header_to_metadata.v3.Config")]
     HeaderToMetadata(HeaderToMetadata),
+    /// Answers who asks how the proxy is.
+    #[serde(rename = "envoy.extensions.filters.http.health_check.v3.HealthCheck")]
+    HealthCheck(HttpHealthFilter),
     /// Counts calls of gRPC.
     #[serde(rename = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
     GrpcStats(GrpcStats),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::header::HeaderValueOption;
 use crate::config::matcher::{Int64Range, StringMatcher};
-use crate::config::scalar::{Bytes, Duration};
+use crate::config::scalar::{Bytes, Duration, Struct};
 
 /// `envoy.config.core.v3.HealthCheck`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -60,6 +60,9 @@ pub struct HealthCheck {
     /// A port other than the endpoints'.
     #[serde(default)]
     pub alt_port: Option<u16>,
+    /// Which of `transport_socket_matches` checks go over, in place of what an endpoint's metadata says.
+    #[serde(default)]
+    pub transport_socket_match_criteria: Option<Struct>,
     /// The name, which tells several checks of a cluster apart.
     #[serde(default)]
     pub name: String,

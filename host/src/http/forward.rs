@@ -540,6 +540,9 @@ pub(super) fn count_response(
     status: u16,
 ) {
     count_failure(stats, group, exchange, status);
+    if exchange.is_health_check {
+        return;
+    }
     if is_canary(exchange) {
         stats.canary_upstream_rq_completed.inc();
         stats.canary_upstream_rq_by_code.record(status);
@@ -553,6 +556,9 @@ pub(super) fn count_failure(
     exchange: &Exchange,
     status: u16,
 ) {
+    if exchange.is_health_check {
+        return;
+    }
     stats.upstream_rq_completed.inc();
     stats.upstream_rq_by_code.record(status);
     if exchange.request.has(Known::XEnvoyInternal) {
@@ -575,6 +581,9 @@ pub(super) fn count_time(
     exchange: &Exchange,
     took: u64,
 ) {
+    if exchange.is_health_check {
+        return;
+    }
     stats.upstream_rq_time.record(took);
     if exchange.request.has(Known::XEnvoyInternal) {
         stats.internal_upstream_rq_time.record(took);
@@ -618,11 +627,7 @@ async fn over_http1(
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
     let (result, kept) = talk.await;
     drop(upstream);
-    lease.record(if result.is_ok() {
-        outcome(attempts)
-    } else {
-        failed(&result)
-    });
+    lease.record(outcome(attempts, &result));
     lease.release(kept);
     result
 }
@@ -678,11 +683,7 @@ async fn over_http2(
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
     let (result, _) = talk.await;
     drop(upstream);
-    lease.record(if result.is_ok() {
-        outcome(attempts)
-    } else {
-        failed(&result)
-    });
+    lease.record(outcome(attempts, &result));
     result
 }
 
@@ -741,14 +742,10 @@ async fn over_tcp(
     drop(upstream);
     stream.around.worker.put_buffer(read_buf);
     stream.around.worker.put_buffer(write_buf);
-    if kept == Release::ClosedByPeer {
+    if matches!(kept, Release::ClosedByPeer | Release::CutByPeer) {
         lease.closed_by_peer();
     }
-    lease.record(if result.is_ok() {
-        outcome(attempts)
-    } else {
-        failed(&result)
-    });
+    lease.record(outcome(attempts, &result));
     result
 }
 
@@ -760,19 +757,16 @@ const fn response_limits(spec: &ClusterSpec) -> HeadLimits {
     }
 }
 
-/// What the upstream answered, whatever filters made of it.
-const fn outcome(attempts: &Attempts) -> Outcome {
-    attempts.judged
-}
-
-const fn failed(result: &Result<Ended, Error>) -> Outcome {
+/// What the upstream answered, whatever filters made of it; where it was left before it had, nothing.
+const fn outcome(attempts: &Attempts, result: &Result<Ended, Error>) -> Outcome {
     match result {
+        Ok(_) => attempts.judged,
         Err(Error {
             kind: Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
             ..
         }) => Outcome::Timeout,
-        Err(error) if !matches!(error.side(), Side::Upstream) => Outcome::Abandoned,
-        _ => Outcome::Reset,
+        Err(error) if !matches!(error.side(), Side::Upstream) => attempts.judged,
+        Err(_) => Outcome::Reset,
     }
 }
 

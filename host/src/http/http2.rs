@@ -181,6 +181,7 @@ pub(super) async fn serve(
     let manager = &listener.manager;
     let settings = manager.http2;
     let stats = manager.stats.shard(worker.index);
+    let vitals = Arc::clone(&worker.snapshot().vitals);
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
     let head_since = manager.request_headers_timeout.map(|_| Rc::default());
@@ -210,11 +211,11 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             () = &mut drained, if closing.is_none() => {
-                http2.graceful_shutdown();
-                closing = Some(clock::now());
+                go_away(&mut http2, &mut closing);
             }
             accepted = http2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
+                    if vitals.is_told_to_fail() { go_away(&mut http2, &mut closing); }
                     let routes = manager.routes.current(&mut seen);
                     let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection), routes);
                     start(served, &streams, request, respond);
@@ -246,18 +247,24 @@ pub(super) async fn serve(
                     break;
                 }
                 stats.downstream_cx_idle_timeout.inc();
-                http2.graceful_shutdown();
-                closing = Some(clock::now());
+                go_away(&mut http2, &mut closing);
             }
             () = &mut old, if closing.is_none() => {
                 stats.downstream_cx_max_duration_reached.inc();
-                http2.graceful_shutdown();
-                closing = Some(clock::now());
+                go_away(&mut http2, &mut closing);
             }
             () = &mut silent => return,
         }
     }
     flush_end(http2, &mut timer, listener).await;
+}
+
+/// Says that no more streams are wanted, if that was not said, and notes when.
+fn go_away(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>) {
+    if closing.is_none() {
+        http2.graceful_shutdown();
+        *closing = Some(clock::now());
+    }
 }
 
 /// Ready when a head has taken too long.

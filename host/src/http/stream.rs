@@ -54,7 +54,9 @@ pub(crate) struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// Whether the connection is to serve no more requests than those that are under way.
     fn is_draining(&self) -> bool {
-        self.worker.drain().since().is_some() || self.old_at.is_some_and(|at| clock::now() >= at)
+        self.worker.drain().since().is_some()
+            || self.snapshot.vitals.is_told_to_fail()
+            || self.old_at.is_some_and(|at| clock::now() >= at)
     }
 }
 
@@ -710,7 +712,9 @@ impl<'a, 'io> Stream<'a, 'io> {
         if exchange.flags.contains(Flags::NO_CLUSTER_FOUND) {
             stats.no_cluster.inc();
         }
-        self.count_response(self.chain.exchange.status);
+        if !self.chain.exchange.is_health_check {
+            self.count_response(self.chain.exchange.status);
+        }
         // Only the reply itself may speak of its body, as in Envoy.
         self.chain.exchange.local_reply_body = None;
         self.chain.finish();

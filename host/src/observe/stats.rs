@@ -66,7 +66,11 @@ impl fmt::Display for Name {
                 value,
                 after,
                 ..
-            } => write!(f, "{before}.{value}.{after}"),
+            } => {
+                // As in Envoy, whose names have no colons.
+                let value = value.replace(':', "_");
+                write!(f, "{before}.{value}.{after}")
+            }
             Self::UnknownCode(base) => write!(f, "{base}_unknown"),
         }
     }

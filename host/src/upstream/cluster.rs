@@ -32,6 +32,7 @@ use crate::clock;
 use crate::observe::access_log::Sink;
 use crate::observe::stats::Sharded;
 use crate::values::{Integer, Share, Values};
+use crate::vitals::Members;
 
 /// Distinguishes clusters in the workers' tables, also those of one name from two snapshots.
 static NEXT_CLUSTER: AtomicU64 = AtomicU64::new(0);
@@ -296,6 +297,18 @@ impl Cluster {
             generation,
         }));
         self.generation.store(generation, Ordering::Release);
+    }
+
+    /// How many endpoints there are, and how they are.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        let stats = self.control_stats();
+        let count = |gauge: i64| u64::try_from(gauge).unwrap_or_default();
+        Members {
+            total: count(stats.membership_total.get()),
+            healthy: count(stats.membership_healthy.get()),
+            degraded: count(stats.membership_degraded.get()),
+        }
     }
 
     fn count_membership(&self, members: &[Member<'_>]) {

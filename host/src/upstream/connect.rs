@@ -21,7 +21,8 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use super::cluster::Cluster;
 use super::demand::Demand;
 use super::endpoint::Endpoint;
-use super::spec::{BindSpec, Dial, TlsDial, Transport};
+use super::metadata::Metadata;
+use super::spec::{BindSpec, Dial, HealthCheck, TlsDial, Transport};
 use crate::address::Address;
 use crate::exchange::Tls;
 use crate::socket::Socket;
@@ -168,14 +169,25 @@ pub(super) struct Target {
     address: Address,
     /// Whose settings say how, for there is more than one way.
     of: Option<(Arc<Cluster>, Arc<Endpoint>)>,
+    /// Which way: what is matched.
+    transport: Metadata,
 }
 
 impl Target {
-    /// Where checks of an endpoint go: as its requests do, but for the address.
-    pub(super) fn of(cluster: &Arc<Cluster>, endpoint: &Arc<Endpoint>, address: &Address) -> Self {
+    /// Where checks of an endpoint go: as its requests do, but for the address
+    /// and what `check` says of the transport.
+    pub(super) fn of(
+        cluster: &Arc<Cluster>,
+        endpoint: &Arc<Endpoint>,
+        address: &Address,
+        check: &HealthCheck,
+    ) -> Self {
+        let wanted = check.transport_match.as_ref();
+        let transport = wanted.unwrap_or_else(|| endpoint.transport_match());
         Self {
             address: address.clone(),
             of: Some((Arc::clone(cluster), Arc::clone(endpoint))),
+            transport: transport.clone(),
         }
     }
 
@@ -195,7 +207,7 @@ impl Target {
             worker: cluster.workers(),
         };
         let dial = &cluster.spec().dial;
-        let transport = dial.transport_of(endpoint.transport_match());
+        let transport = dial.transport_of(&self.transport);
         let link = order.open(&self.address, dial, transport).await?;
         Ok(link.socket)
     }
@@ -207,6 +219,7 @@ impl<A: Into<Address>> From<A> for Target {
         Self {
             address: address.into(),
             of: None,
+            transport: Metadata::new(),
         }
     }
 }

@@ -2,16 +2,20 @@
 //!
 //! Owns the lines and the JSON, in Envoy's form. Called by `admin`; reads shared counters only.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::balance::layout::State;
 use super::breaker::Resource;
 use super::cluster::Cluster;
 use super::endpoint::{Endpoint, Health};
 use super::spec::Priority;
 use super::spec::StatedHealth;
 use crate::address::Address;
+use crate::observe::stats::{Name, Reading, Stats};
 
 const LIMITS: [Resource; 4] = [
     Resource::Connections,
@@ -222,6 +226,40 @@ enum Kind {
     Gauge,
 }
 
+/// The statistics of a cluster's endpoints, for a cluster that wants them (`per_endpoint_stats`). They are
+/// read where `/clusters` reads them, so that counting them costs nothing more.
+pub struct PerEndpoint(pub Arc<Cluster>);
+
+impl Stats for PerEndpoint {
+    fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
+        for endpoint in &self.0.endpoints().endpoints {
+            let address: Cow<'static, str> = endpoint.now_at().to_string().into();
+            let mut show = |after, reading| {
+                let name = Name::Labelled {
+                    before: "endpoint",
+                    label: "envoy_endpoint_address",
+                    value: address.clone(),
+                    after,
+                };
+                visit(name, reading);
+            };
+            let gauge = |level: u64| Reading::Gauge {
+                value: i64::try_from(level).unwrap_or(i64::MAX),
+                used: true,
+            };
+            for (name, kind, value) in counts(endpoint) {
+                let reading = match kind {
+                    Kind::Counter => Reading::Counter(value),
+                    Kind::Gauge => gauge(value),
+                };
+                show(name, reading);
+            }
+            let is_healthy = endpoint.state() == State::Healthy;
+            show("healthy", gauge(is_healthy.into()));
+        }
+    }
+}
+
 /// An endpoint's statistics, sorted by name.
 fn counts(endpoint: &Endpoint) -> [(&'static str, Kind, u64); 9] {
     let counters = &endpoint.counters;
@@ -260,8 +298,6 @@ fn health_flags(endpoint: &Endpoint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::upstream::spec::{ClusterSpec, Discovery, StaticEndpoint, Traits};
 

@@ -90,6 +90,8 @@ pub struct ClusterSpec {
     pub closes_on_failure: bool,
     /// `connection_pool_per_downstream_connection`: clients share no connections.
     pub pool_per_client: bool,
+    /// `track_cluster_stats.per_endpoint_stats`: endpoints have statistics of their own.
+    pub counts_endpoints: bool,
     /// `per_connection_buffer_limit_bytes`: 1 MiB.
     pub buffer_limit: u32,
     /// How connections are made.
@@ -125,6 +127,7 @@ impl ClusterSpec {
             preconnect: Preconnect::default(),
             closes_on_failure: false,
             pool_per_client: false,
+            counts_endpoints: false,
             buffer_limit: limits::CONNECTION_BUFFER_BYTES,
             dial: Dial::default(),
         }

@@ -31,6 +31,7 @@ const CONTRACT_IMPORTS: &[&str] = &[
     "token-bucket",
     "metrics",
     "regex",
+    "health",
 ];
 /// Interfaces of WASI 0.2 that a filter may import.
 const WASI_IMPORTS: &[&str] = &[

@@ -11,6 +11,7 @@
 
 mod answer;
 pub(super) mod fields;
+mod health;
 mod http_stream;
 mod log;
 mod log_sink;
@@ -33,6 +34,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     bindings::log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::token_bucket::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    bindings::health::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     http_stream::link(linker)?;
     regex::link(linker)?;
     log_sink::link(linker)

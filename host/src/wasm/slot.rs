@@ -24,6 +24,7 @@ use crate::observe::registry::{Registry, Scope};
 use crate::observe::stats::{Sharded, SharedCounter, stats};
 use crate::pattern::Pattern;
 use crate::variant::Variant;
+use crate::vitals::Vitals;
 
 /// The index of the control thread's statistics: behind those of all workers.
 const CONTROL: usize = usize::MAX;
@@ -227,6 +228,8 @@ pub struct Services {
     pub registry: Arc<Registry>,
     /// Where access logs go.
     pub sinks: Arc<Sinks>,
+    /// How the proxy is.
+    pub vitals: Arc<Vitals>,
 }
 
 /// A filter of a chain. A clone is the same one.
@@ -448,6 +451,11 @@ struct Named {
 }
 
 impl Shared {
+    /// How the proxy is.
+    pub(super) fn vitals(&self) -> &Vitals {
+        &self.services.vitals
+    }
+
     fn named(&self) -> MutexGuard<'_, Named> {
         // Whoever panicked left whole entries behind: each is inserted by one call.
         self.named.lock().unwrap_or_else(PoisonError::into_inner)

@@ -61,7 +61,11 @@ fn component(name: &str) -> Component {
 fn services() -> Services {
     let registry = Arc::new(Registry::new(1));
     let sinks = Arc::new(Sinks::new(Duration::from_millis(1), &registry));
-    Services { registry, sinks }
+    Services {
+        registry,
+        sinks,
+        vitals: Arc::default(),
+    }
 }
 
 /// A filter with that guest, after `change`.

@@ -1,7 +1,7 @@
 //! No proxy: a native build without the feature `testing`. It lets a filter compile; every call
 //! answers that there is nothing.
 
-use super::{Block, BucketSettings, Host, RouteKind, Target};
+use super::{Block, BucketSettings, Host, Members, RouteKind, Target};
 use crate::error::HostError;
 use crate::filter::Interest;
 
@@ -134,6 +134,20 @@ impl Host for Current {
     fn add(&self, _: u32, _: u64) {}
 
     fn count(&self, _: &str, _: u64) {}
+
+    fn is_failing(&self) -> bool {
+        false
+    }
+
+    fn members(&self, _: &str) -> Option<Members> {
+        None
+    }
+
+    fn own_cluster(&self) -> String {
+        String::new()
+    }
+
+    fn set_health_check(&self) {}
 
     fn matches(&self, _: u32, _: &[u8]) -> bool {
         false

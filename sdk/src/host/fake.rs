@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::{Block, BucketSettings, Host, RouteKind, Target};
+use super::{Block, BucketSettings, Host, Members, RouteKind, Target};
 use crate::error::HostError;
 use crate::filter::Interest;
 use crate::testing::world::World;
@@ -187,6 +187,26 @@ impl Host for Current {
 
     fn count(&self, name: &str, n: u64) {
         with(|world| *world.counters.entry(name.to_owned()).or_default() += n);
+    }
+
+    fn is_failing(&self) -> bool {
+        with(|world| world.is_failing).unwrap_or(false)
+    }
+
+    fn members(&self, cluster: &str) -> Option<Members> {
+        with(|world| world.members.get(cluster).copied()).flatten()
+    }
+
+    fn own_cluster(&self) -> String {
+        with(|world| world.own_cluster.clone()).unwrap_or_default()
+    }
+
+    fn set_health_check(&self) {
+        with(|world| {
+            if let Some(exchange) = &mut world.current {
+                exchange.is_health_check = true;
+            }
+        });
     }
 
     fn matches(&self, pattern: u32, text: &[u8]) -> bool {

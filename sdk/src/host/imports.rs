@@ -1,8 +1,8 @@
 //! The imports of the component: each call is one import.
 
-use super::{Block, BucketSettings, Host, RouteKind, Target};
+use super::{Block, BucketSettings, Host, Members, RouteKind, Target};
 use crate::bindings::nuncio::filter::{
-    http_stream, log as proxy_log, log_sink, metrics, regex, setup, token_bucket, types,
+    health, http_stream, log as proxy_log, log_sink, metrics, regex, setup, token_bucket, types,
 };
 use crate::error::HostError;
 use crate::filter::Interest;
@@ -185,6 +185,26 @@ impl Host for Current {
 
     fn count(&self, name: &str, n: u64) {
         metrics::count(name, n);
+    }
+
+    fn is_failing(&self) -> bool {
+        health::is_failing()
+    }
+
+    fn members(&self, cluster: &str) -> Option<Members> {
+        health::members(cluster).map(|members| Members {
+            total: members.total,
+            healthy: members.healthy,
+            degraded: members.degraded,
+        })
+    }
+
+    fn own_cluster(&self) -> String {
+        health::own_cluster()
+    }
+
+    fn set_health_check(&self) {
+        health::set_health_check();
     }
 
     #[inline]

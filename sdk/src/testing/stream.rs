@@ -248,6 +248,12 @@ impl<F: Filter> Stream<F> {
         &self.exchange.response_flags
     }
 
+    /// Whether the filter has said that the request is about nothing but health.
+    #[must_use]
+    pub const fn is_health_check(&self) -> bool {
+        self.exchange.is_health_check
+    }
+
     /// Whether the filter has asked for the route to be matched again.
     #[must_use]
     pub const fn route_cache_cleared(&self) -> bool {

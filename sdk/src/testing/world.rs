@@ -10,7 +10,7 @@ use super::format::Format;
 use super::stream::text;
 use crate::error::HostError;
 use crate::filter::Interest;
-use crate::host::{Block, BucketSettings, RouteKind, Target};
+use crate::host::{Block, BucketSettings, Members, RouteKind, Target};
 
 /// The state of a fake host.
 pub(crate) struct World {
@@ -23,6 +23,9 @@ pub(crate) struct World {
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) sinks: Vec<(Target, Vec<u8>)>,
     pub(crate) refused_sinks: Vec<Target>,
+    pub(crate) is_failing: bool,
+    pub(crate) members: BTreeMap<String, Members>,
+    pub(crate) own_cluster: String,
     names: Vec<String>,
     attributes: Vec<String>,
     formats: Vec<Format>,
@@ -43,6 +46,9 @@ impl Default for World {
             counters: BTreeMap::new(),
             sinks: Vec::new(),
             refused_sinks: Vec::new(),
+            is_failing: false,
+            members: BTreeMap::new(),
+            own_cluster: String::new(),
             names: Vec::new(),
             attributes: Vec::new(),
             formats: Vec::new(),
@@ -80,6 +86,7 @@ pub(crate) struct Exchange {
     pub(crate) response_flags: Vec<String>,
     pub(crate) route: Option<RouteKind>,
     pub(crate) route_cache_cleared: bool,
+    pub(crate) is_health_check: bool,
 }
 
 impl Exchange {

@@ -63,6 +63,10 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.filters.http.buffer.v3.Buffer",
     ),
     (
+        "envoy.filters.http.health_check",
+        "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+    ),
+    (
         "envoy.filters.http.fault",
         "envoy.extensions.filters.http.fault.v3.HTTPFault",
     ),

@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::limits;
+use crate::upstream::metadata::Metadata;
 
 /// `health_checks[]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,9 @@ pub struct HealthCheck {
     pub always_log_successes: bool,
     /// `alt_port`: a port other than the endpoints'.
     pub port: Option<u16>,
+    /// `transport_socket_match_criteria`: which of the cluster's transports checks go over, in place of
+    /// what an endpoint's metadata says.
+    pub transport_match: Option<Metadata>,
     /// What is asked.
     pub probe: Probe,
 }
@@ -155,6 +159,7 @@ impl HealthCheck {
             always_log_failures: false,
             always_log_successes: false,
             port: None,
+            transport_match: None,
             probe,
         }
     }

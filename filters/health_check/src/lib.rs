@@ -1,0 +1,202 @@
+//! `envoy.filters.http.health_check`: answers who asks how the proxy is, or lets the upstream answer,
+//! and tells all others to stay away while the proxy is not well.
+
+mod cache;
+mod config;
+#[cfg(test)]
+mod tests;
+
+use nuncio_filter_config::HeaderMatch;
+use nuncio_sdk::{
+    BodyMode, Error, Exchange, Filter, Flow, HeaderName, Interest, LocalReply, RequestBody,
+    RequestHeaders, ResponseHeaders, Result, Setup,
+};
+
+use cache::{Answer, Cache, now};
+pub use config::Config;
+
+/// The filter.
+#[derive(Debug)]
+pub struct HealthCheck {
+    passes_through: bool,
+    cache: Option<Cache>,
+    clusters: Vec<(String, Least)>,
+    headers: Vec<HeaderMatch>,
+    own_cluster: String,
+    names: Names,
+}
+
+#[derive(Debug)]
+struct Names {
+    status: HeaderName,
+    degraded: HeaderName,
+    checked_cluster: HeaderName,
+    immediate_fail: HeaderName,
+}
+
+/// How much of a cluster has to be usable, in whole percent.
+#[derive(Clone, Copy, Debug)]
+struct Least(u64);
+
+impl Least {
+    fn of(percent: f64) -> Result<Self> {
+        // As in Envoy, a part of a percent does not count. Of this range every number fits.
+        (0.0..=100.0)
+            .contains(&percent)
+            .then_some(Self(percent as u64))
+            .ok_or_else(|| Error::msg("`cluster_min_healthy_percentages` are from 0 to 100"))
+    }
+}
+
+/// What a request is to the filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// None of its business.
+    #[default]
+    Other,
+    /// A question that the upstream answers.
+    Asked,
+    /// A question that the filter answers.
+    Handled,
+}
+
+impl Filter for HealthCheck {
+    type Config = Config;
+    type Stream = Kind;
+
+    fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
+        let lasts = config
+            .cache_time
+            .map_or_else(Default::default, |time| time.0);
+        if !lasts.is_zero() && !config.pass_through_mode {
+            return Err(Error::msg(
+                "`cache_time` must not be set where `pass_through_mode` is off",
+            ));
+        }
+        let clusters = config.cluster_min_healthy_percentages.into_iter();
+        let clusters: Result<_> = clusters
+            .map(|(name, percent)| Ok((name, Least::of(percent.value)?)))
+            .collect();
+        let headers: Result<_> = config
+            .headers
+            .into_iter()
+            .map(|matcher| matcher.look_up(setup))
+            .collect();
+        Ok(Self {
+            passes_through: config.pass_through_mode,
+            cache: (!lasts.is_zero()).then(|| Cache::new(lasts)),
+            clusters: clusters?,
+            headers: headers?,
+            own_cluster: setup.own_cluster(),
+            names: Names {
+                status: setup.header_name(":status")?,
+                degraded: setup.header_name("x-envoy-degraded")?,
+                checked_cluster: setup.header_name("x-envoy-upstream-healthchecked-cluster")?,
+                immediate_fail: setup.header_name("x-envoy-immediate-health-check-fail")?,
+            },
+        })
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::new().request_headers().response_headers()
+    }
+
+    fn on_request_headers(&self, kind: &mut Kind, cx: &mut RequestHeaders<'_>) -> Result<Flow> {
+        let request = cx.request();
+        if !self.headers.iter().all(|header| header.matches(&request)) {
+            return Ok(Flow::Next);
+        }
+        cx.set_health_check();
+        let cached = self.cache.as_ref().and_then(|cache| cache.get(now()));
+        if self.passes_through && cached.is_none() && !cx.is_proxy_failing() {
+            *kind = Kind::Asked;
+            return Ok(Flow::Next);
+        }
+        *kind = Kind::Handled;
+        if cx.end_of_stream() {
+            return Ok(self.answer(cx).into());
+        }
+        // The rest of the question comes first, and does not count.
+        cx.set_interest(self.interest().request_body(BodyMode::Buffered));
+        Ok(Flow::Next)
+    }
+
+    fn on_request_body(&self, _: &mut Kind, cx: &mut RequestBody<'_>) -> Result<Flow> {
+        Ok(self.answer(cx).into())
+    }
+
+    fn on_response_headers(&self, kind: &mut Kind, cx: &mut ResponseHeaders<'_>) -> Result<Flow> {
+        let names = &self.names;
+        if *kind == Kind::Other {
+            if cx.is_proxy_failing() {
+                cx.response_mut().set(names.immediate_fail, "true")?;
+            }
+            return Ok(Flow::Next);
+        }
+        if let (Kind::Asked, Some(cache)) = (*kind, &self.cache) {
+            let response = cx.response();
+            let status = response.get_str(names.status).unwrap_or_default();
+            let answer = Answer {
+                status: status.parse().unwrap_or_default(),
+                is_degraded: response.get(names.degraded).is_some(),
+            };
+            cache.put(answer, now());
+        }
+        cx.response_mut()
+            .set(names.checked_cluster, &self.own_cluster)?;
+        Ok(Flow::Next)
+    }
+}
+
+impl HealthCheck {
+    /// How the proxy is.
+    fn answer(&self, cx: &Exchange<'_>) -> LocalReply {
+        let cached = || self.cache.as_ref()?.get(now());
+        let (status, is_degraded, details) = if cx.is_proxy_failing() {
+            (503, false, "health_check_failed")
+        } else if let Some(Answer {
+            status,
+            is_degraded,
+        }) = cached()
+        {
+            (status, is_degraded, "health_check_cached")
+        } else {
+            let (status, details) = self.of_clusters(cx);
+            (status, false, details)
+        };
+        let mut reply = LocalReply::new(status)
+            .with_details(details)
+            .as_route_says();
+        if is_degraded {
+            reply = reply.with_header("x-envoy-degraded", "");
+        }
+        if !matches!(status, 200..=299) {
+            reply = reply.with_response_flag("LH");
+        }
+        reply
+    }
+
+    /// What the clusters say that the proxy needs.
+    fn of_clusters(&self, cx: &Exchange<'_>) -> (u16, &'static str) {
+        for (name, least) in &self.clusters {
+            let Some(members) = cx.members(name) else {
+                return (503, "health_check_failed_no_cluster_found");
+            };
+            let usable = u64::from(members.healthy) + u64::from(members.degraded);
+            match members.total {
+                0 if least.0 == 0 => {}
+                0 => return (503, "health_check_failed_cluster_empty"),
+                total if usable * 100 < u64::from(total) * least.0 => {
+                    return (503, "health_check_failed_cluster_unhealthy");
+                }
+                _ => {}
+            }
+        }
+        match self.clusters.as_slice() {
+            [] => (200, "health_check_ok"),
+            _ => (200, "health_check_ok_cluster_healthy"),
+        }
+    }
+}
+
+nuncio_sdk::export_filter!(HealthCheck);
