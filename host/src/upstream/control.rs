@@ -95,6 +95,7 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
             .map(|spec| RefCell::new(Detector::new(spec))),
         membership: RefCell::new(membership),
         patients: RefCell::default(),
+        beats: tokio::time::Instant::now(),
         published: Cell::new(None),
         waiting: RefCell::default(),
         unanswered: Cell::new(names.map_or(0, |(targets, _)| targets.len())),
@@ -156,6 +157,8 @@ struct Controller {
     membership: RefCell<Membership>,
     /// The endpoints that are checked, by their identities.
     patients: RefCell<HashMap<u64, Watched>>,
+    /// Since when checks follow a beat.
+    beats: tokio::time::Instant,
     /// When something was published last.
     published: Cell<Option<Instant>>,
     /// What waits to be published, as it changes more than one thing at a time.
@@ -274,7 +277,7 @@ impl Controller {
         let patient = Patient::new(&self.cluster, endpoint, told);
         let tasks = (0..patient.checks()).map(|index| {
             let random = Random::new(self.random.borrow_mut().next_u64());
-            let task = Rc::clone(&patient).watch(index, random);
+            let task = Rc::clone(&patient).watch(index, self.beats, random);
             tokio::task::spawn_local(task).abort_handle()
         });
         let tasks = tasks.collect();

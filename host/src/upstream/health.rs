@@ -18,7 +18,7 @@ use std::time::Duration;
 use self::event::Event;
 use self::grpc::GrpcProber;
 use self::http::HttpProber;
-use self::state::{Failure, Health as State, Transition, Verdict, wait};
+use self::state::{Failure, Health as State, Transition, Verdict, on_beat, wait};
 use self::tcp::TcpProber;
 use super::balance::Random;
 use super::cluster::Cluster;
@@ -65,8 +65,8 @@ struct Outcome {
 
 impl Patient {
     /// Where a check goes.
-    fn target(&self, address: &Address) -> Target {
-        Target::of(&self.cluster, &self.endpoint, address)
+    fn target(&self, address: &Address, check: &HealthCheck) -> Target {
+        Target::of(&self.cluster, &self.endpoint, address, check)
     }
 
     /// For the checks that `cluster` has; `told` is called with what they lead to.
@@ -99,19 +99,25 @@ impl Patient {
         self.checks.len()
     }
 
-    /// Does the check at `index` until the future is dropped.
-    pub async fn watch(self: Rc<Self>, index: usize, mut random: Random) {
+    /// Does the check at `index` until the future is dropped. `beats` is since when the cluster's clock
+    /// beats.
+    pub async fn watch(
+        self: Rc<Self>,
+        index: usize,
+        beats: tokio::time::Instant,
+        mut random: Random,
+    ) {
         let Some(check) = self.checks.get(index) else {
             return;
         };
         tokio::time::sleep(up_to(check.intervals.initial_jitter, &mut random)).await;
         let mut address = self.endpoint.health_check_address(check.port);
-        let mut prober = Prober::new(check, self.target(&address));
+        let mut prober = Prober::new(check, self.target(&address, check));
         loop {
             let now = self.endpoint.health_check_address(check.port);
             if address != now {
                 address = now;
-                prober = Prober::new(check, self.target(&address));
+                prober = Prober::new(check, self.target(&address, check));
             }
             self.cluster.control_stats().health_check_attempt.inc();
             let verdict = match tokio::time::timeout(check.timeout, prober.probe()).await {
@@ -125,7 +131,8 @@ impl Patient {
             let had_traffic = self.cluster.had_traffic();
             let (intervals, random) = (&check.intervals, &mut random);
             let wait = wait(intervals, verdict, transition, had_traffic, random);
-            tokio::time::sleep(wait.max(SHORTEST_WAIT)).await;
+            let wait = on_beat(beats.elapsed(), wait.max(SHORTEST_WAIT));
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -46,9 +46,9 @@ impl GrpcProber {
 
     /// Asks once. Must run inside a `LocalSet`.
     pub(super) async fn probe(&mut self) -> Verdict {
-        let was_kept = self.connection.as_ref().is_some_and(|c| !c.is_closed());
         let mut result = self.ask().await;
-        if result.is_err() && was_kept {
+        if result.as_ref().is_err_and(Error::is_unsent) {
+            // The endpoint closed a kept connection meanwhile, as it may: that says nothing.
             self.disconnect();
             result = self.ask().await;
         }

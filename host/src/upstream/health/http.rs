@@ -55,7 +55,7 @@ pub(super) enum Error {
 
 impl Error {
     /// Whether the connection was over before anything was asked.
-    fn is_unsent(&self) -> bool {
+    pub(super) fn is_unsent(&self) -> bool {
         matches!(self, Self::Http(error) if error.is_canceled() || error.is_closed())
     }
 }

@@ -178,6 +178,26 @@ pub fn wait(
     base + up_to(share, random) + up_to(intervals.jitter, random)
 }
 
+/// How many beats a wait has.
+const BEATS: u32 = 100;
+/// How far beats are apart at most.
+const LONGEST_BEAT: Duration = Duration::from_millis(250);
+
+/// `wait`, moved by at most half a percent so that it ends on a beat of a clock that all endpoints of a
+/// cluster share, and that shows `age` now. Checks that are due about the same time then share a
+/// wake-up, which costs as much as a check.
+#[must_use]
+pub fn on_beat(age: Duration, wait: Duration) -> Duration {
+    let beat = (wait / BEATS).min(LONGEST_BEAT).as_nanos();
+    if beat < Duration::from_millis(1).as_nanos() {
+        return wait;
+    }
+    let due = (age + wait).as_nanos();
+    let at = (due + beat / 2) / beat * beat;
+    let nanos = u64::try_from(at.saturating_sub(age.as_nanos()));
+    nanos.map_or(wait, Duration::from_nanos)
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -308,7 +328,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn checks_of_many_endpoints_share_beats() {
+        let ms = Duration::from_millis;
+        for (age, wait, ends) in [
+            (0, 5000, 5000),
+            (10, 5000, 5000),
+            (24, 5000, 5000),
+            (25, 5000, 5050),
+            (90, 5000, 5100),
+            // An answer that took its time does not make the interval longer.
+            (5003, 5000, 10_000),
+            (7, 99, 106),
+            (7, 1000, 1010),
+            (100, 60_000, 60_000),
+            (130, 60_000, 60_250),
+        ] {
+            assert_eq!(on_beat(ms(age), ms(wait)), ms(ends - age), "{age} {wait}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_beat_is_never_far(age in 0_u64..1 << 50, wait in 0_u64..1 << 50) {
+            let (age, wait) = (Duration::from_nanos(age), Duration::from_nanos(wait));
+            let moved = on_beat(age, wait);
+            let by = moved.abs_diff(wait);
+            prop_assert!(by <= wait / 200 && by <= LONGEST_BEAT / 2);
+        }
+
         #[test]
         fn jitter_only_adds_up_to_its_bounds(
             seed in any::<u64>(), percent in 0_u32..200, millis in 0_u64..5000

@@ -5,6 +5,7 @@
 
 use std::io;
 
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::has_all;
@@ -36,13 +37,11 @@ impl TcpProber {
 
     /// Asks once.
     pub(super) async fn probe(&mut self) -> Verdict {
-        let was_kept = self.connection.is_some();
-        let mut result = self.ask().await;
-        if was_kept && !matches!(result, Ok(true)) {
-            // The endpoint may have closed a kept connection just now: that says nothing.
+        if self.connection.as_mut().is_some_and(has_ended) {
+            // The endpoint closed a kept connection meanwhile, as it may: that says nothing.
             self.disconnect();
-            result = self.ask().await;
         }
+        let result = self.ask().await;
         // Without an answer to wait for, as in Envoy, each check connects anew.
         if !self.reuse || self.check.receive.is_empty() || !matches!(result, Ok(true)) {
             self.disconnect();
@@ -59,7 +58,7 @@ impl TcpProber {
         self.connection = None;
     }
 
-    /// Whether the expected answer came before the end, or before more than anybody should send.
+    /// Whether the expected answer came before more than anybody should send.
     async fn ask(&mut self) -> io::Result<bool> {
         let stream = match &mut self.connection {
             Some(stream) => stream,
@@ -70,11 +69,18 @@ impl TcpProber {
         stream.write_all(&self.check.send).await?;
         let mut received = Vec::new();
         while !has_all(&self.check.receive, &received) {
-            let is_end = stream.read_buf(&mut received).await? == 0;
-            if is_end || received.len() > limits::HEALTH_CHECK_BODY_BYTES {
+            if stream.read_buf(&mut received).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if received.len() > limits::HEALTH_CHECK_BODY_BYTES {
                 return Ok(false);
             }
         }
         Ok(true)
     }
+}
+
+/// Whether the peer has ended a connection, or said something that nobody asked for.
+fn has_ended(connection: &mut Socket) -> bool {
+    connection.read(&mut [0]).now_or_never().is_some()
 }

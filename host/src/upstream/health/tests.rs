@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::limits;
 use crate::upstream::spec::{ClusterSpec, Discovery, GrpcProbe, StaticEndpoint, TcpProbe};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -206,7 +207,11 @@ fn the_loop_marks_counts_and_tells() {
         let patient = Patient::new(&cluster, &endpoint, move |what| {
             told.set(told.get() + u32::from(what == Told::Changed));
         });
-        let watching = tokio::task::spawn_local(Rc::clone(&patient).watch(0, Random::new(1)));
+        let watching = tokio::task::spawn_local(Rc::clone(&patient).watch(
+            0,
+            tokio::time::Instant::now(),
+            Random::new(1),
+        ));
         let stats = cluster.control_stats();
         let results = || stats.health_check_success.get() + stats.health_check_failure.get();
         // Up at once; one timeout is not enough, two are; a status would be.
@@ -359,12 +364,20 @@ fn tcp_is_asked_as_written() {
 fn another_answer_by_tcp_fails() {
     run(async {
         let (listener, address) = listen().await;
-        tokio::task::spawn_local(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            stream.write_all(b"no").await.unwrap();
-        });
-        let verdict = Prober::new(&tcp("", &["yes"], true), address).probe().await;
-        assert_eq!(verdict, Verdict::Failed(Failure::Mismatch));
+        let too_much = vec![b'n'; limits::HEALTH_CHECK_BODY_BYTES + 1];
+        for (answer, failure) in [
+            (&b"no"[..], Failure::Network),
+            (&too_much, Failure::Mismatch),
+        ] {
+            let answering = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // Who has read enough does not read the rest.
+                let _unread = stream.write_all(answer).await;
+            };
+            let mut prober = Prober::new(&tcp("", &["yes"], true), address);
+            let ((), verdict) = tokio::join!(answering, prober.probe());
+            assert_eq!(verdict, Verdict::Failed(failure));
+        }
     });
 }
 
