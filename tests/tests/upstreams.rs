@@ -150,3 +150,25 @@ fn servers_are_told_of_the_client_that_a_proxy_in_front_names() {
     let seen = server.join().unwrap();
     assert!(seen.starts_with(request), "{seen}");
 }
+
+#[test]
+fn the_first_overflow_of_a_limit_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = at(listener.local_addr().unwrap());
+    let breakers = ", circuit_breakers: { thresholds: [ { max_pending_requests: 0 } ] }";
+    let mut proxy = proxy(endpoint, breakers);
+    let mut client = Connection::open(proxy.address("listener"));
+    for _ in 0..3 {
+        let answered = client.exchange(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(answered.status(), 503);
+    }
+    let told = "circuit breaker: max_pending_requests reached (told once)";
+    proxy.wait_for_output(told);
+    let output = proxy.output();
+    assert_eq!(output.matches(told).count(), 1, "{output}");
+    let line = output.lines().find(|line| line.contains(told)).unwrap();
+    assert!(
+        line.contains("limit=0") && line.contains("cluster=\"c\""),
+        "{line}"
+    );
+}

@@ -64,7 +64,7 @@ pub(super) struct Attempts {
     last: Last,
     /// Whether the one attempt was made that needs no policy.
     raced: bool,
-    /// What the head of the last answer says about the endpoint.
+    /// What the answer's head says about the endpoint; that it was left, where there is none yet.
     pub(super) judged: Outcome,
 }
 
@@ -145,7 +145,7 @@ impl Attempts {
             buffer_limit: 0,
             last: Last::default(),
             raced: false,
-            judged: Outcome::Answered(0),
+            judged: Outcome::Abandoned,
         }
     }
 
@@ -325,6 +325,7 @@ impl Attempts {
     /// have to go again because that connection is about to be closed.
     pub(super) fn connected(&mut self, exchange: &Exchange, lease: &Lease) {
         self.last.reused = lease.facts().reused;
+        self.judged = Outcome::Abandoned;
         self.note_endpoint(lease.endpoint());
         let kept_anyway = self.retries.is_some() || self.redirects.is_some();
         if !kept_anyway && !self.raced && self.last.reused && is_idempotent(exchange) {

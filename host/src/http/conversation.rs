@@ -115,15 +115,16 @@ pub(super) async fn converse(
     let read_all = upstream.reader.as_ref().is_some_and(Reader::is_finished);
     let kept = match (&result, &talk.upload, talk.answer) {
         (Ok(()), Upload::Done, Some(answer)) if answer.keep_alive && read_all => Release::Reuse,
-        (Ok(()), _, Some(answer)) if !answer.keep_alive => Release::ClosedByPeer,
+        (Ok(()), _, Some(answer)) if answer.ends_with_connection() => Release::ClosedByPeer,
+        (Ok(()), ..) => Release::Close,
         (
             Err(Error {
                 kind: Kind::UpstreamClosed,
                 ..
             }),
             ..,
-        ) => Release::ClosedByPeer,
-        _ => Release::Close,
+        ) => Release::CutByPeer,
+        (Err(_), ..) => Release::Cut,
     };
     talk.attempts.note_sent(upstream.writer.has_written());
     talk.attempts.note_interim(upstream.interim);

@@ -257,8 +257,10 @@ impl Errand {
                 lease.record(outcome(&result));
                 lease.release(if whole && keep {
                     Release::Reuse
-                } else {
+                } else if whole {
                     Release::Close
+                } else {
+                    Release::Cut
                 });
                 result
             }

@@ -334,10 +334,12 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
             drop(talk);
             lease.release(if whole && keeps {
                 Release::Reuse
-            } else if whole || closed {
+            } else if whole {
                 Release::ClosedByPeer
+            } else if closed {
+                Release::CutByPeer
             } else {
-                Release::Close
+                Release::Cut
             });
         }
         Lease::Http2(mut lease) => {

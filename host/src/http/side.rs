@@ -55,6 +55,11 @@ impl Answer {
         self.body.is_empty()
     }
 
+    /// Whether the upstream's end of the connection is that of the body.
+    pub(super) const fn ends_with_connection(self) -> bool {
+        matches!(self.body, BodyLength::UntilClose)
+    }
+
     /// Whether the connection may carry another request.
     pub(super) const fn keeps_connection(self) -> bool {
         self.keep_alive

@@ -120,13 +120,13 @@ impl Http1Lease {
             mut connection,
             grant,
         } = self;
-        connection.account.with_request = false;
+        connection.account.with_request = matches!(end, Release::Cut | Release::CutByPeer);
         let (host, priority) = (Rc::clone(grant.host()), grant.priority());
         drop(grant);
         match end {
             Release::Reuse => host.give_back(priority, connection),
-            Release::Close => drop(connection),
-            Release::ClosedByPeer => {
+            Release::Close | Release::Cut => drop(connection),
+            Release::ClosedByPeer | Release::CutByPeer => {
                 connection.account.by_peer = true;
                 drop(connection);
             }

@@ -105,8 +105,12 @@ pub enum Release {
     Reuse,
     /// It cannot carry another request.
     Close,
-    /// The peer has closed it.
+    /// The peer has closed it behind the response.
     ClosedByPeer,
+    /// It is closed before the request was over.
+    Cut,
+    /// The peer has closed it before the request was over.
+    CutByPeer,
 }
 
 /// One of `max_requests`, and the request in the books of cluster and endpoint.

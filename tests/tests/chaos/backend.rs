@@ -1,0 +1,199 @@
+//! A server that can be broken while it serves.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nuncio_tests::tls::folder;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// It is gone: connections end and nobody listens.
+    Down,
+    /// It reads and never answers.
+    Hang,
+    /// Connections are made, by the system, and nobody takes them; those that there are hang.
+    HalfOpen,
+    /// It resets the connection in place of an answer.
+    Reset,
+    /// It resets the connection in the middle of an answer.
+    ResetMiddle,
+    /// It answers with what is no HTTP.
+    Garbage,
+    /// New connections are shown a certificate that nobody trusts; all others end.
+    WrongCertificate,
+}
+
+/// The length of every body.
+pub(crate) const BODY: usize = 1000;
+
+struct Shared {
+    fault: Mutex<Fault>,
+    changed: Condvar,
+    open: Mutex<Vec<TcpStream>>,
+    served: AtomicUsize,
+    tls: Option<[Arc<ServerConfig>; 2]>,
+}
+
+/// A running server. Its answers are 200 with [`BODY`] bytes.
+pub(crate) struct Backend {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Backend {
+    pub(crate) fn start(address: impl Into<SocketAddr>) -> Self {
+        Self::over(address.into(), None)
+    }
+
+    /// Speaks TLS, with the certificate `server` of the tests' folder.
+    pub(crate) fn start_tls(address: impl Into<SocketAddr>) -> Self {
+        let configs = ["server", "stranger"].map(config);
+        Self::over(address.into(), Some(configs))
+    }
+
+    fn over(address: SocketAddr, tls: Option<[Arc<ServerConfig>; 2]>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            fault: Mutex::new(Fault::None),
+            changed: Condvar::new(),
+            open: Mutex::default(),
+            served: AtomicUsize::new(0),
+            tls,
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accepting.accept(listener, address));
+        Self { address, shared }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests that were answered, health checks too.
+    pub(crate) fn served(&self) -> usize {
+        self.shared.served.load(Ordering::Relaxed)
+    }
+
+    /// Breaks it, or mends it.
+    pub(crate) fn set(&self, fault: Fault) {
+        *self.shared.fault.lock().unwrap() = fault;
+        self.shared.changed.notify_all();
+        // Who accepts looks again.
+        drop(TcpStream::connect(self.address));
+        if matches!(fault, Fault::Down | Fault::WrongCertificate) {
+            for stream in self.shared.open.lock().unwrap().drain(..) {
+                drop(stream.shutdown(Shutdown::Both));
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn fault(&self) -> Fault {
+        *self.fault.lock().unwrap()
+    }
+
+    /// Waits while that is wrong.
+    fn wait_out(&self, fault: Fault) {
+        let now = self.fault.lock().unwrap();
+        drop(self.changed.wait_while(now, |now| *now == fault).unwrap());
+    }
+
+    fn accept(self: Arc<Self>, listener: TcpListener, address: SocketAddr) {
+        let mut listener = Some(listener);
+        loop {
+            match self.fault() {
+                Fault::Down => {
+                    listener = None;
+                    self.wait_out(Fault::Down);
+                }
+                Fault::HalfOpen => self.wait_out(Fault::HalfOpen),
+                _ => {
+                    let listener =
+                        listener.get_or_insert_with(|| TcpListener::bind(address).unwrap());
+                    let (stream, _) = listener.accept().unwrap();
+                    let serving = Arc::clone(&self);
+                    thread::spawn(move || serving.connection(stream));
+                }
+            }
+        }
+    }
+
+    fn connection(&self, stream: TcpStream) {
+        self.open.lock().unwrap().push(stream.try_clone().unwrap());
+        // How a connection ends is the other side's business.
+        let _ended = match &self.tls {
+            None => self.serve(&stream, &stream),
+            Some([good, bad]) => {
+                let is_wrong = self.fault() == Fault::WrongCertificate;
+                let config = if is_wrong { bad } else { good };
+                let session = ServerConnection::new(Arc::clone(config)).unwrap();
+                let mut inside = StreamOwned::new(session, stream.try_clone().unwrap());
+                self.serve(&mut inside, &stream)
+            }
+        };
+    }
+
+    fn serve(&self, mut inside: impl Read + Write, stream: &TcpStream) -> io::Result<()> {
+        loop {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") {
+                inside.read_exact(&mut byte)?;
+                head.push(byte[0]);
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
+            let mut answer = answer.into_bytes();
+            match self.fault() {
+                Fault::None | Fault::Down | Fault::WrongCertificate => {}
+                fault @ (Fault::Hang | Fault::HalfOpen) => {
+                    self.wait_out(fault);
+                    return Ok(());
+                }
+                Fault::Reset => return reset(stream),
+                Fault::ResetMiddle => {
+                    answer.extend([b'x'; BODY / 2]);
+                    inside.write_all(&answer)?;
+                    // The first half is on its way, and seen, before the end is.
+                    thread::sleep(Duration::from_millis(5));
+                    return reset(stream);
+                }
+                Fault::Garbage => {
+                    inside.write_all(b"SSH-2.0-nobody\r\n\r\n")?;
+                    return Ok(());
+                }
+            }
+            answer.extend([b'x'; BODY]);
+            inside.write_all(&answer)?;
+            self.served.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn reset(stream: &TcpStream) -> io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_linger(Some(Duration::ZERO))?;
+    // There is another handle to it, which the linger option also ends.
+    stream.shutdown(Shutdown::Both)
+}
+
+fn config(name: &str) -> Arc<ServerConfig> {
+    let path = |kind: &str| folder().join(format!("{name}.{kind}"));
+    let chain = CertificateDer::pem_file_iter(path("pem")).unwrap();
+    let chain = chain.collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(path("key")).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    Arc::new(config.unwrap())
+}
