@@ -5,6 +5,8 @@
 //! promised about a cluster holds after each step. The state machines are those that run; only their
 //! surroundings are made up. `NUNCIO_SIM_SEED=…` lives one life again, the one that a failure names.
 
+mod pools;
+
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
