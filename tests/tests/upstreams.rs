@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
+use nuncio_tests::admin::{page, stat};
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, cluster};
 use nuncio_tests::process::{Binary, Directory, Proxy};
@@ -171,4 +172,29 @@ fn the_first_overflow_of_a_limit_is_told() {
         line.contains("limit=0") && line.contains("cluster=\"c\""),
         "{line}"
     );
+}
+
+#[test]
+fn endpoints_are_counted_apart_where_that_is_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || answer(listener.accept().unwrap().0));
+    let tracked = ", track_cluster_stats: { per_endpoint_stats: true }";
+    let proxy = proxy(at(address), tracked);
+    get(&proxy);
+    server.join().unwrap();
+    let name = |what: &str| format!("cluster.c.endpoint.127.0.0.1_{}.{what}", address.port());
+    for (what, value) in [
+        ("cx_total", 1),
+        ("rq_total", 1),
+        ("rq_success", 1),
+        ("rq_error", 0),
+        ("healthy", 1),
+    ] {
+        assert_eq!(stat(&proxy, &name(what)), value, "{what}");
+    }
+    let metrics = page(&proxy, "/stats/prometheus?filter=rq_success");
+    let labels = format!("envoy_endpoint_address=\"{address}\",envoy_cluster_name=\"c\"");
+    let line = format!("envoy_cluster_endpoint_rq_success{{{labels}}} 1");
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
 }

@@ -434,13 +434,18 @@ fn live(seed: u64) {
     life.recover();
 }
 
-#[test]
-fn whatever_happens_a_cluster_keeps_its_promises() {
+/// That many lives, or the one that was asked for.
+fn lives(count: u64, live: fn(u64)) {
     if let Ok(seed) = std::env::var("NUNCIO_SIM_SEED") {
         live(seed.parse().expect("a number"));
         return;
     }
-    for seed in 0..LIVES {
+    for seed in 0..count {
         live(seed);
     }
+}
+
+#[test]
+fn whatever_happens_a_cluster_keeps_its_promises() {
+    lives(LIVES, live);
 }

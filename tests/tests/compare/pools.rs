@@ -44,11 +44,6 @@ pub(crate) fn group() -> Group {
     };
     let mut cases = again("a connection is kept", "/kept", 3);
     cases.push(counted!("kept"));
-    cases.push(Case::admin("GET /stats?filter=^cluster.kept.endpoint", &[]));
-    cases.push(Case::admin(
-        "GET /stats/prometheus?filter=^cluster.kept.endpoint",
-        &["envoy_cluster_endpoint", "# TYPE envoy_cluster_endpoint"],
-    ));
     cases.extend(again("two requests for each", "/two", 5));
     cases.push(counted!("two"));
     cases.push(Case::get("before the idle timeout", "/idle", ""));

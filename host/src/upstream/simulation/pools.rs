@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::Seed;
+use super::{Seed, lives};
 use crate::address::Address;
 use crate::clock;
 use crate::socket::Socket;
@@ -416,11 +416,5 @@ fn live(seed: u64) {
 
 #[test]
 fn whatever_happens_pools_keep_their_books() {
-    if let Ok(seed) = std::env::var("NUNCIO_SIM_SEED") {
-        live(seed.parse().expect("a number"));
-        return;
-    }
-    for seed in 0..LIVES {
-        live(seed);
-    }
+    lives(LIVES, live);
 }
