@@ -169,10 +169,10 @@ fn start(upstream: u16) -> SocketAddr {
             drain_time: Duration::ZERO,
         };
         let ready = |admin: &nuncio::admin::Admin| {
-            let listener = *admin
-                .listeners()
-                .first()
-                .and_then(|of| of.first())
+            let listeners = admin.listeners();
+            let first = listeners.first().and_then(|of| of.first());
+            let listener = first
+                .and_then(|address| address.ip())
                 .expect("there is one");
             sender.send(listener).expect("somebody waits");
         };

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -224,6 +225,64 @@ fn a_broken_pair_is_told_before_it_is_used() {
     let ran = validate(&made, &Config::new().tls(&of_folder("expired"), "").text());
     assert_eq!(ran.code, Some(0));
     ran.says("expired.pem has expired on 2021-01-01");
+}
+
+#[test]
+fn what_contexts_lack_is_told_before_they_are_used() {
+    let made = Directory::create();
+    let short = made.write("short.key", "short");
+    let stapled = |name: &str, staple: &Path| {
+        let pair = of_folder(name);
+        let pair = pair.trim_end_matches("} ]");
+        format!("{pair}, ocsp_staple: {{ filename: {staple:?} }} }} ]")
+    };
+    let signs = |name: &str| {
+        let own = of_folder("server");
+        format!("{own}, tls_params: {{ signature_algorithms: [{name}] }}")
+    };
+    let server = of_folder("server");
+    let good = folder().join("good.ocsp");
+    let key = format!(", session_ticket_keys: {{ keys: [ {{ filename: {short:?} }} ] }}");
+    for (common, more, told) in [
+        (
+            signs("ecdsa_sha1"),
+            "",
+            "not supported by nuncio: signature algorithm \"ecdsa_sha1\"",
+        ),
+        (signs("rsa"), "", "unknown signature algorithm \"rsa\""),
+        (
+            server.clone(),
+            ", session_ticket_keys: { keys: [] }",
+            "there is no key",
+        ),
+        (server.clone(), &key, "has 80 bytes, and this has 5"),
+        (
+            server.clone(),
+            ", session_ticket_keys_sds_secret_config: { name: nobody }",
+            "unknown secret \"nobody\"",
+        ),
+        (
+            server,
+            ", ocsp_staple_policy: MUST_STAPLE",
+            "has to come with an OCSP response",
+        ),
+        (stapled("server", &short), "", "not an OCSP response"),
+        (
+            stapled("second", &good),
+            "",
+            "an OCSP response about another certificate",
+        ),
+    ] {
+        let ran = validate(&made, &Config::new().tls(&common, more).text());
+        assert_eq!(ran.code, Some(1), "{told}: {}", ran.stderr);
+        ran.says(told);
+    }
+    let config = Config::new().tls(
+        &stapled("server", &good),
+        ", ocsp_staple_policy: MUST_STAPLE",
+    );
+    let ran = validate(&made, &config.text());
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{}", ran.stdout);
 }
 
 fn validate(directory: &Directory, template: &str) -> Ran {
