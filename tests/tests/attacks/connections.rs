@@ -15,7 +15,7 @@ use crate::{SMALL, Target};
 /// Open files that a process has for other things than the connections of a test.
 const SPARE_FILES: u64 = 500;
 /// What an idle connection may cost, in KiB, in a build without optimisation.
-const IDLE_KIB: u64 = 16;
+const IDLE_KIB: u64 = 8;
 
 /// Raises the limit on open files for this process and its children; the connections it leaves.
 fn connections_at_once(wanted: u64) -> u64 {
