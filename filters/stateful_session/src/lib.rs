@@ -22,6 +22,10 @@ const NAMESPACE: &str = "nuncio.upstream";
 const HOST: &str = "host";
 /// The status of the answer where that one may not be used, and no other is to be.
 const STRICT: &str = "strict";
+/// The longest address that a request is sent to: paths of Unix sockets are shorter.
+const ADDRESS_BYTES: usize = 256;
+/// What stands for a longer one: nobody's address.
+const NOBODY: &[u8] = b"-";
 /// The flag of a response that is there because no endpoint could be used.
 const NO_ENDPOINT: &[u8] = b"UH";
 
@@ -126,7 +130,9 @@ impl Filter for StatefulSession {
         }
         stream.address = kept.address(&self.facts, cx);
         if let Some(address) = &stream.address {
-            cx.set_metadata(NAMESPACE, HOST, address)?;
+            let is_one = address.len() <= ADDRESS_BYTES;
+            let host = if is_one { address } else { NOBODY };
+            cx.set_metadata(NAMESPACE, HOST, host)?;
             if let Some(status) = &self.strict {
                 cx.set_metadata(NAMESPACE, STRICT, status.as_bytes())?;
             }

@@ -172,3 +172,20 @@ fn a_status_is_that_of_an_answer() {
         assert_eq!(configured.is_ok(), good, "{status}");
     }
 }
+
+#[test]
+fn what_is_too_long_for_an_address_is_nobodys() {
+    let filter = configured(by_header());
+    for (length, expected) in [
+        (256, "a".repeat(256)),
+        (257, "-".to_owned()),
+        (60_000, "-".to_owned()),
+    ] {
+        let mut text = Vec::new();
+        base64::encode("a".repeat(length).as_bytes(), &mut text);
+        let text = String::from_utf8(text).expect("base64");
+        let head = [(":path", "/"), ("x-session", text.as_str())];
+        let (host, _) = exchange(&filter, &head, "10.0.0.1:80", "x-session");
+        assert_eq!(host, Some(expected), "{length}");
+    }
+}

@@ -3,8 +3,6 @@
 //! Owns what is checked of them, and places in the dynamic metadata. Called by `clusters`, and by
 //! `balancing` for policies.
 
-use std::time::Duration;
-
 use super::Workshop;
 use crate::config::Place;
 use crate::config::cluster::{Cluster as Written, LbConfig, LbPolicy, OriginalDstLbConfig};
@@ -15,8 +13,6 @@ use crate::upstream::spec::{DestinationSpec, Discovery, MetadataKey};
 
 /// The field that says where a request goes, where the configuration names no other.
 const FIELD: &str = "x-envoy-original-dst-host";
-/// `cleanup_interval` where it is not given.
-const CLEANUP: Duration = Duration::from_secs(5);
 
 impl Workshop<'_> {
     /// How requests of an `ORIGINAL_DST` cluster name their endpoint.
@@ -63,13 +59,14 @@ impl Workshop<'_> {
         }
         let key = config.metadata_key.as_ref();
         let cleanup = written.cleanup_interval.map(WrittenDuration::get);
+        let default = DestinationSpec::default();
         Discovery::OriginalDestination(DestinationSpec {
             metadata: key.and_then(|key| self.metadata_key(key, here.field("metadata_key"))),
             field: field.filter(|_| config.use_http_header),
             port: config
                 .upstream_port_override
                 .and_then(|port| u16::try_from(port).ok()),
-            cleanup: cleanup.unwrap_or(CLEANUP),
+            cleanup: cleanup.unwrap_or(default.cleanup),
         })
     }
 

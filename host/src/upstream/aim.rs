@@ -102,7 +102,8 @@ impl Pin {
             status.filter(|status| (200..600).contains(status))
         };
         Some(Self {
-            address: address(text(HOST)?),
+            // What is no text is nowhere.
+            address: address(&String::from_utf8_lossy(metadata.get(NAMESPACE, HOST)?)),
             strict: text(STRICT).map(|text| status(text).unwrap_or(503)),
         })
     }

@@ -14,6 +14,7 @@ use std::os::unix::net as system;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use rustls::pki_types::DnsName;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
@@ -158,9 +159,10 @@ fn server_name<'a>(
     of_request.or_else(of_host).or(tls.server_name.as_deref())
 }
 
-/// Whether it is no address.
+/// Whether a server can be asked for it: it is no address, nor one with the name of its cluster in front, as
+/// endpoints that requests name are called.
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.parse::<IpAddr>().is_err()
+    text.parse::<IpAddr>().is_err() && DnsName::try_from(text).is_ok()
 }
 
 /// Where a health check goes.

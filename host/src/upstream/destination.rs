@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -77,6 +78,8 @@ pub struct Destinations {
     cluster: Arc<str>,
     checks: Checks,
     known: Mutex<HashMap<SocketAddr, Arc<Endpoint>>>,
+    /// How many there are, to be asked without the lock.
+    count: AtomicUsize,
     arrived: Notify,
 }
 
@@ -87,14 +90,21 @@ impl Destinations {
             cluster: Arc::clone(cluster),
             checks,
             known: Mutex::default(),
+            count: AtomicUsize::new(0),
             arrived: Notify::new(),
         }
     }
 
     /// The endpoint at `address`, made where there is none; nothing where there are
-    /// [`limits::DESTINATIONS`] others.
+    /// [`limits::DESTINATIONS`] others. Asked once for each address that a worker has not met; nobody waits for
+    /// the lock whose address is most likely one too many.
     pub(super) fn endpoint(&self, address: SocketAddr) -> Option<Arc<Endpoint>> {
-        let mut known = self.lock();
+        let is_full = self.count.load(Ordering::Relaxed) >= limits::DESTINATIONS;
+        let mut known = if is_full {
+            self.known.try_lock().ok()?
+        } else {
+            self.lock()
+        };
         if let Some(endpoint) = known.get(&address) {
             return Some(Arc::clone(endpoint));
         }
@@ -109,6 +119,7 @@ impl Destinations {
         });
         let endpoint = Arc::new(Endpoint::new(address, traits, self.checks));
         known.insert(address, Arc::clone(&endpoint));
+        self.count.store(known.len(), Ordering::Relaxed);
         drop(known);
         self.arrived.notify_one();
         Some(endpoint)
@@ -121,13 +132,25 @@ impl Destinations {
         all
     }
 
+    /// Takes those out of `endpoints` that were let go of.
+    pub(super) fn keep_known(&self, endpoints: &mut Vec<Arc<Endpoint>>) {
+        let known = self.lock();
+        endpoints.retain(|endpoint| {
+            let address = endpoint.address.ip();
+            let known = address.and_then(|address| known.get(&address));
+            known.is_some_and(|known| known.id == endpoint.id)
+        });
+    }
+
     /// Lets go of those that nobody has chosen since the last call, and that nobody has a connection to.
     pub(super) fn forget_unused(&self) {
-        self.lock().retain(|_, endpoint| {
+        let mut known = self.lock();
+        known.retain(|_, endpoint| {
             // Both are asked: the mark is for the next time.
             let was_chosen = endpoint.take_chosen();
             was_chosen || endpoint.counters.is_in_use()
         });
+        self.count.store(known.len(), Ordering::Relaxed);
     }
 
     /// Waits until an endpoint has come.
@@ -143,7 +166,6 @@ impl Destinations {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::time::Duration;
 
     use super::*;
     use crate::headers::Name;
@@ -158,7 +180,7 @@ mod tests {
                 key: "k".into(),
             }),
             port,
-            cleanup: Duration::from_secs(5),
+            ..DestinationSpec::default()
         }
     }
 
@@ -309,5 +331,29 @@ mod tests {
         destinations.forget_unused();
         assert!(ids().is_empty());
         assert!(!Arc::ptr_eq(&destinations.endpoint(a).unwrap(), &first));
+    }
+
+    #[test]
+    fn there_are_only_so_many_at_once() {
+        let destinations = Destinations::new(&"c".into(), Checks::default());
+        let address = |n: usize| {
+            let [.., a, b, c] = n.to_be_bytes();
+            SocketAddr::from(([10, a, b, c], 80))
+        };
+        for n in 0..limits::DESTINATIONS {
+            assert!(destinations.endpoint(address(n)).is_some());
+        }
+        let one_more = address(limits::DESTINATIONS);
+        assert!(destinations.endpoint(one_more).is_none());
+        let first = destinations.endpoint(address(0)).unwrap();
+        first.note_chosen();
+        destinations.forget_unused();
+        first.note_chosen();
+        destinations.forget_unused();
+        let other = destinations.endpoint(one_more).unwrap();
+        let gone = Arc::new(Endpoint::new(address(1), Arc::default(), Checks::default()));
+        let mut endpoints = vec![first, gone, other];
+        destinations.keep_known(&mut endpoints);
+        assert_eq!(endpoints.len(), 2);
     }
 }

@@ -324,10 +324,8 @@ fn an_outlier_is_left_out_for_a_while() {
 fn endpoints_that_requests_name_come_and_go() {
     run(async {
         let spec = DestinationSpec {
-            metadata: None,
-            field: None,
-            port: None,
             cleanup: Duration::from_millis(1),
+            ..DestinationSpec::default()
         };
         let spec = ClusterSpec::new("c", Discovery::OriginalDestination(spec));
         let cluster = Cluster::new(spec, 1);

@@ -290,9 +290,15 @@ impl ClusterPool {
     fn rebuild(&self) {
         let cluster = &self.common.cluster;
         let set = cluster.endpoints();
-        // Asked after the set: what has come since is published soon.
-        let endpoints = cluster.destinations().map(Destinations::all);
-        let endpoints = endpoints.as_ref().unwrap_or(&set.endpoints);
+        // Where requests name endpoints, a worker has those that its own have named.
+        let named = cluster.destinations().map(|destinations| {
+            let view = self.view.borrow();
+            let own = view.hosts.iter().map(|host| Arc::clone(host.endpoint()));
+            let mut own = own.collect();
+            destinations.keep_known(&mut own);
+            own
+        });
+        let endpoints = named.as_ref().unwrap_or(&set.endpoints);
         let slow_start = set.plan.slow_start();
         let is_slow = slow_start.is_some_and(|slow_start| {
             let now = clock::now();

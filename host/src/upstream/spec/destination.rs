@@ -18,6 +18,17 @@ pub struct DestinationSpec {
     pub cleanup: Duration,
 }
 
+impl Default for DestinationSpec {
+    fn default() -> Self {
+        Self {
+            metadata: None,
+            field: None,
+            port: None,
+            cleanup: Duration::from_secs(5),
+        }
+    }
+}
+
 /// `envoy.type.metadata.v3.MetadataKey`: a place in the dynamic metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataKey {

@@ -339,13 +339,8 @@ fn a_link_knows_what_was_chosen() {
 fn requests_name_their_endpoints() {
     worker(async {
         let ((_first, a), (_second, b)) = (listen().await, listen().await);
-        let spec = DestinationSpec {
-            metadata: None,
-            field: None,
-            port: None,
-            cleanup: Duration::from_secs(5),
-        };
-        let mut spec = ClusterSpec::new("c", Discovery::OriginalDestination(spec));
+        let destination = Discovery::OriginalDestination(DestinationSpec::default());
+        let mut spec = ClusterSpec::new("c", destination);
         spec.balancing.policy = Policy::Provided;
         spec.preconnect.predictive = 3.0;
         let cluster = Cluster::new(spec, 2);

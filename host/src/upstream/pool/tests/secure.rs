@@ -16,7 +16,7 @@ use crate::tls::{
     SubjectName, TrustSpec, Version, Whence,
 };
 use crate::upstream::demand::Demand;
-use crate::upstream::spec::TlsDial;
+use crate::upstream::spec::{DestinationSpec, Policy, TlsDial};
 
 /// An authority and what it certifies.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -385,6 +385,41 @@ fn sessions_are_resumed() {
             };
             tokio::join!(connect, serve(&listener, &acceptor));
             assert_eq!(stats(&client).session_reused.get(), resumed);
+        }
+    });
+}
+
+#[test]
+fn endpoints_that_requests_name_are_not_asked_for_by_what_they_are_called() {
+    worker(async {
+        let authority = Authority::new();
+        let acceptor = server(&authority.certify("a.test", 4000), &[], None);
+        let client = client(trusting(&authority), Names::Any, None);
+        for (sni, asks_for_host, seen) in [
+            (None, false, ""),
+            (None, true, ""),
+            (Some("a.test"), true, "a.test"),
+        ] {
+            let (listener, address) = listen().await;
+            let destination = Discovery::OriginalDestination(DestinationSpec::default());
+            let mut spec = ClusterSpec::new("c", destination);
+            spec.balancing.policy = Policy::Provided;
+            spec.dial.transport.tls = Some(TlsDial {
+                client: Arc::clone(&client),
+                server_name: sni.map(Into::into),
+                asks_for_host,
+            });
+            let (cluster, pools) = (Cluster::new(spec, 1), pools());
+            let wish = Wish {
+                destination: Some(address),
+                ..Wish::default()
+            };
+            let connect = async {
+                let lease = pools.acquire(&cluster, Priority::Default, &wish).await;
+                drop(lease.unwrap());
+            };
+            let ((), name) = tokio::join!(connect, serve(&listener, &acceptor));
+            assert_eq!(name.as_deref(), Some(seen));
         }
     });
 }
