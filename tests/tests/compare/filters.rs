@@ -103,6 +103,12 @@ fn fault() -> Vec<Case> {
             headers,
         ));
     }
+    cases.extend(delays());
+    cases
+}
+
+fn delays() -> Vec<Case> {
+    let mut cases = Vec::new();
     for path in ["fixed", "never", "abort", "uncounted", "nodes", "timeout"] {
         let path = format!("/fault/delay/{path}");
         cases.push(Case::get(&path, &path, ""));
