@@ -400,3 +400,34 @@ fn the_limit_on_open_files_is_raised() {
     child.wait().unwrap();
     assert!(said, "{wanted}");
 }
+
+#[test]
+fn what_unix_sockets_cannot_be_told() {
+    let long = format!("address: {{ pipe: {{ path: /{} }} }}", "x".repeat(107));
+    for (fields, code, says) in [
+        (&*long, 1, "error: longer than 107 bytes"),
+        (
+            "address: { pipe: { path: \"@a\", mode: 384 } }",
+            1,
+            "error: a name in the abstract namespace has no file",
+        ),
+        (
+            "address: { pipe: { path: /a } }, enable_mptcp: true",
+            1,
+            "error: a Unix socket does not speak MPTCP",
+        ),
+        (
+            "address: { pipe: { path: /a } }, freebind: true",
+            0,
+            "warning: 'freebind' has no effect on a Unix socket",
+        ),
+    ] {
+        let echo = "\"@type\": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo";
+        let chain = format!("{{ filters: [{{ name: echo, typed_config: {{ {echo} }} }}] }}");
+        let listener = format!("{{ name: a, {fields}, filter_chains: [{chain}] }}");
+        let text = format!("static_resources: {{ listeners: [{listener}] }}\n");
+        let ran = validate("unix.yaml", &text);
+        assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+        ran.says(says);
+    }
+}

@@ -73,6 +73,7 @@ impl Workshop<'_> {
     fn listener(&mut self, written: &Written, place: Place<'_>) -> Option<Listener> {
         let at = place.field("address");
         let address = self.listen_on(&written.address, at);
+        self.check_unix_sockets(written, place);
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
         let chains = self.filter_chains(written, buffer_limit, place);
@@ -95,6 +96,32 @@ impl Workshop<'_> {
             inspection,
             chains,
         })
+    }
+
+    /// What Unix sockets cannot be told.
+    fn check_unix_sockets(&mut self, written: &Written, place: Place<'_>) {
+        let more = written
+            .additional_addresses
+            .iter()
+            .map(|more| &more.address);
+        let mut all = std::iter::once(&written.address).chain(more);
+        if all.all(|address| address.socket().is_some()) {
+            return;
+        }
+        if written.enable_mptcp {
+            let message = "a Unix socket does not speak MPTCP";
+            self.diagnostics.error(place.field("enable_mptcp"), message);
+        }
+        for (field, is_set) in [
+            ("freebind", written.freebind == Some(true)),
+            ("transparent", written.transparent == Some(true)),
+            ("tcp_keepalive", written.tcp_keepalive.is_some()),
+        ] {
+            if is_set {
+                let message = format!("'{field}' has no effect on a Unix socket");
+                self.diagnostics.warning(place.field(field), message);
+            }
+        }
     }
 
     /// An address to listen on.
