@@ -144,6 +144,9 @@ pub const HANDOFFS_WHILE_AWAITED: u32 = 16;
 pub const UNIX_PATH_BYTES: usize = 107;
 /// Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`).
 pub const LISTEN_BACKLOG: u32 = 4096;
+/// Signatures that are looked at for one peer to find a way to its authority that is short enough: as many as
+/// the library looks at to find one.
+pub const TLS_PATH_SIGNATURES: usize = 100;
 /// Longest `ClientHello` that is waited for: 16 KiB, Envoy's default and most.
 pub const HELLO_BYTES: u32 = 16 * 1024;
 /// Bytes of the records that such a hello comes in: honest ones are larger than 64 bytes each.

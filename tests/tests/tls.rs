@@ -285,6 +285,34 @@ fn what_contexts_lack_is_told_before_they_are_used() {
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{}", ran.stdout);
 }
 
+#[test]
+fn what_is_here_and_in_a_secret_is_judged_together() {
+    let made = Directory::create();
+    let at = |name: &str| folder().join(name);
+    let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+    let file = made.write(
+        "trust.yaml",
+        &format!(
+            "resources:\n- {{ \"@type\": {secret}, name: trust, validation_context: {{ trusted_ca: {{ filename: {:?} }} }} }}\n",
+            at("ca.pem")
+        ),
+    );
+    let context = |name: &str| {
+        format!(
+            "{}, combined_validation_context: {{ default_validation_context: {{ crl: {{ filename: {:?} }} }}, \
+             validation_context_sds_secret_config: {{ name: {name}, sds_config: {{ path_config_source: \
+             {{ path: {file:?} }} }} }} }}",
+            of_folder("server"),
+            at("crl.pem")
+        )
+    };
+    let ran = validate(&made, &Config::new().tls(&context("trust"), "").text());
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{}", ran.stdout);
+    let ran = validate(&made, &Config::new().tls(&context("other"), "").text());
+    assert_eq!(ran.code, Some(1));
+    ran.says("it has no secret \"other\"");
+}
+
 fn validate(directory: &Directory, template: &str) -> Ran {
     let text = template
         .replace("@PORT:listener@", "0")

@@ -140,6 +140,7 @@ impl Workshop<'_> {
                         (Part::TicketKey(at), _) => {
                             place.field("session_ticket_keys").field("keys").index(at)
                         }
+                        (Part::Tickets, _) => place.field("session_ticket_keys_sds_secret_config"),
                         (_, Some(at)) => certificates.index(at),
                         (_, None) => validation_place(given, common),
                     };
@@ -149,7 +150,7 @@ impl Workshop<'_> {
                         Part::Staple => here.field("ocsp_staple"),
                         Part::Authorities => here.field("trusted_ca"),
                         Part::Revoked => here.field("crl"),
-                        Part::Secret | Part::TicketKey(_) => here,
+                        Part::Secret | Part::TicketKey(_) | Part::Tickets => here,
                     };
                     self.diagnostics.error(here, error_chain(&error));
                 }

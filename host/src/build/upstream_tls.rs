@@ -190,7 +190,7 @@ impl Workshop<'_> {
                         Part::Staple => certificates.index(0).field("ocsp_staple"),
                         Part::Authorities => validation.field("trusted_ca"),
                         Part::Revoked => validation.field("crl"),
-                        Part::Secret | Part::TicketKey(_) => common,
+                        Part::Secret | Part::TicketKey(_) | Part::Tickets => common,
                     };
                     self.diagnostics.error(here, error_chain(&error));
                 }

@@ -19,6 +19,8 @@ pub enum Part {
     Revoked,
     /// An entry of `session_ticket_keys`.
     TicketKey(usize),
+    /// A secret with keys of session tickets.
+    Tickets,
     /// The secret that it is in.
     Secret,
 }
@@ -99,6 +101,9 @@ pub enum Error {
     /// Names are wanted of certificates that nobody vouches for.
     #[error("names of certificates say nothing without a 'trusted_ca' that vouches for them")]
     NamesWithoutAuthorities,
+    /// A list of certificates that nobody vouches for.
+    #[error("a list of revoked certificates needs a 'trusted_ca'")]
+    RevokedWithoutAuthorities,
     /// The library refuses the whole.
     #[error("{0}")]
     Refused(#[from] rustls::Error),

@@ -36,7 +36,7 @@ use super::parameters::{Parameters, cipher_name, group_name};
 use super::secret::Whence;
 use super::staple::{StaplePolicy, Stapled};
 use super::stats::{Negotiated, Signatures};
-use super::tickets::{Kept, Maker, TicketKeys, TicketSpec, Tickets};
+use super::tickets::{Kept, Maker, Resumption, TicketKeys, TicketSpec, Tickets};
 use super::trust::{OfClients, Refusal, Trust, TrustSpec};
 use crate::certificate::{Certificate, sha256};
 use crate::clock;
@@ -108,6 +108,8 @@ struct Loaded {
     trust: Option<Arc<Trust>>,
     trust_is_secret: bool,
     ticket_keys: Option<Arc<TicketKeys>>,
+    /// Where sessions end in time.
+    resumption: Option<Resumption>,
     requires_certificate: bool,
     requires_name: bool,
     staples: StaplePolicy,
@@ -275,7 +277,8 @@ impl Loaded {
         trust: Option<Arc<Trust>>,
         ticket_keys: Option<Arc<TicketKeys>>,
     ) -> Result<Self, rustls::Error> {
-        let base = configuration(spec, signatures, trust.as_ref(), ticket_keys.as_ref())?;
+        let (base, resumption) =
+            configuration(spec, signatures, trust.as_ref(), ticket_keys.as_ref())?;
         let certificates = identities.iter().map(|identity| &*identity.certificate);
         let certificates: Vec<&Certificate> = certificates.collect();
         let index = Index::new(&certificates, spec.scans_on_mismatch);
@@ -291,6 +294,7 @@ impl Loaded {
             trust,
             trust_is_secret: matches!(&spec.trust, Some(Whence::Secret(_))),
             ticket_keys,
+            resumption,
             requires_certificate: spec.requires_certificate,
             requires_name: spec.requires_name,
             staples: spec.staples,
@@ -370,7 +374,7 @@ fn configuration(
     signatures: &Arc<Signatures>,
     trust: Option<&Arc<Trust>>,
     ticket_keys: Option<&Arc<TicketKeys>>,
-) -> Result<ServerConfig, rustls::Error> {
+) -> Result<(ServerConfig, Option<Resumption>), rustls::Error> {
     #[derive(Debug)]
     struct Nobody;
     impl ResolvesServerCert for Nobody {
@@ -396,40 +400,37 @@ fn configuration(
         true => ServerSessionMemoryCache::new(limits::TLS_SESSIONS),
         false => Arc::new(NoServerSessionStorage {}) as Arc<dyn StoresServerSessions>,
     };
-    if let Some(lifetime) = spec.session_lifetime {
-        config.session_storage = Arc::new(Kept {
-            sessions: config.session_storage,
-            lifetime,
-        });
+    if matches!(spec.tickets, TicketChoice::Off) {
+        config.send_tls13_tickets = 0;
+    } else if spec.session_lifetime.is_none() && ticket_keys.is_none() {
+        config.ticketer = Ticketer::new()?;
+        return Ok((config, None));
     }
-    match ticketer(spec, trust, ticket_keys)? {
-        Some(ticketer) => config.ticketer = ticketer,
-        None => config.send_tls13_tickets = 0,
-    }
-    Ok(config)
-}
-
-/// What makes tickets; none where there are none.
-fn ticketer(
-    spec: &ServerSpec,
-    trust: Option<&Arc<Trust>>,
-    keys: Option<&Arc<TicketKeys>>,
-) -> Result<Option<Arc<dyn ProducesTickets>>, rustls::Error> {
-    let maker = match (&spec.tickets, keys) {
-        (TicketChoice::Off, _) => return Ok(None),
-        (_, Some(keys)) => Maker::Keys(Arc::clone(keys)),
-        (_, None) => Maker::Library(Ticketer::new()?),
+    let Some(lifetime) = spec
+        .session_lifetime
+        .or(ticket_keys.map(|_| limits::TLS_SESSION))
+    else {
+        return Ok((config, None));
     };
-    if let (Maker::Library(library), None) = (&maker, spec.session_lifetime) {
-        return Ok(Some(Arc::clone(library)));
-    }
+    let tickets = match (&spec.tickets, ticket_keys) {
+        (TicketChoice::Off, _) => None,
+        (_, Some(keys)) => Some(Maker::Keys(Arc::clone(keys))),
+        (_, None) => Some(Maker::Library(Ticketer::new()?)),
+    };
     let asked = trust.map_or(&[][..], |trust| trust.content());
     let context = sha256(&[&[u8::from(spec.requires_certificate)][..], asked].concat());
-    Ok(Some(Arc::new(Tickets {
-        maker,
-        context,
-        lifetime: spec.session_lifetime.unwrap_or(limits::TLS_SESSION),
-    })))
+    let tickets = tickets.map(|maker| {
+        Arc::new(Tickets {
+            maker,
+            context,
+            lifetime,
+        })
+    });
+    let kept = Arc::new(Kept {
+        sessions: Arc::clone(&config.session_storage),
+        lifetime,
+    });
+    Ok((config, Some(Resumption { tickets, kept })))
 }
 
 /// How well a certificate suits the client that sent `hello`, if `newest` is the newest version here.
@@ -554,7 +555,11 @@ async fn shake(loaded: &Loaded, stats: &TlsStats, mut socket: Socket) -> Result<
         true => &ready.config,
         false => &ready.without_alpn,
     };
-    let (config, identity) = (Arc::clone(config), Arc::clone(&ready.identity));
+    let config = match &loaded.resumption {
+        None => Arc::clone(config),
+        Some(resumption) => resumption.of_one(config),
+    };
+    let identity = Arc::clone(&ready.identity);
     drop(offered);
     let stream = StartHandshake::from_parts(accepted, socket).into_stream(config);
     match stream.await {
@@ -587,7 +592,9 @@ fn poll_hello(
             Some(first) if seen.is_empty() && *first != HANDSHAKE => {
                 return Poll::Ready(Err(Failure::NotTls));
             }
-            Some(_) => seen.extend_from_slice(bytes),
+            // One that is longer than any honest one says nothing that counts here.
+            Some(_) if seen.len() <= limits::HELLO_RECORDS_BYTES => seen.extend_from_slice(bytes),
+            Some(_) => {}
         }
         while !bytes.is_empty() {
             acceptor.read_tls(&mut bytes)?;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::cipher::{
@@ -13,7 +14,7 @@ use aws_lc_rs::cipher::{
     UnboundCipherKey,
 };
 use aws_lc_rs::{hmac, iv};
-use rustls::server::{ProducesTickets, StoresServerSessions};
+use rustls::server::{ProducesTickets, ServerConfig, StoresServerSessions};
 
 use super::context::{Files, seconds};
 use super::error::{Error, Part};
@@ -71,12 +72,16 @@ impl TicketKeys {
         files: &mut Files,
     ) -> Result<Self, (Part, Error)> {
         whence.file().into_iter().for_each(|path| files.add(path));
-        let spec = whence.get().map_err(|error| (Part::Secret, error))?;
+        let spec = whence.get().map_err(|error| (Part::Tickets, error))?;
         let paths = spec.keys.iter().filter_map(Source::path);
         paths.for_each(|path| files.add(path));
         let (mut keys, mut content) = (Vec::new(), Vec::new());
         for (at, source) in spec.keys.iter().enumerate() {
-            let wrong = |error| (Part::TicketKey(at), error);
+            let part = match whence {
+                Whence::Here(_) => Part::TicketKey(at),
+                Whence::Secret(_) => Part::Tickets,
+            };
+            let wrong = |error| (part, error);
             let bytes = source.read().map_err(wrong)?;
             let key = Key::new(&bytes).ok_or_else(|| {
                 wrong(Error::Malformed {
@@ -168,25 +173,18 @@ pub(super) struct Tickets {
     pub(super) lifetime: Duration,
 }
 
-impl ProducesTickets for Tickets {
-    fn enabled(&self) -> bool {
-        true
-    }
-
-    fn lifetime(&self) -> u32 {
-        let seconds = u32::try_from(self.lifetime.as_secs());
-        seconds.map_or(WEEK, |seconds| seconds.min(WEEK))
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let plain = [&self.context[..], &stamped(plain)].concat();
+impl Tickets {
+    /// A ticket of a session that began at that second.
+    fn make(&self, plain: &[u8], began: i64) -> Option<Vec<u8>> {
+        let plain = [&self.context[..], &stamped(plain, began)].concat();
         match &self.maker {
             Maker::Keys(keys) => keys.encrypt(&plain),
             Maker::Library(library) => library.encrypt(&plain),
         }
     }
 
-    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+    /// The session, and the second at which it began.
+    fn open(&self, ticket: &[u8]) -> Option<(Vec<u8>, i64)> {
         let plain = match &self.maker {
             Maker::Keys(keys) => keys.decrypt(ticket),
             Maker::Library(library) => library.decrypt(ticket),
@@ -204,35 +202,112 @@ pub(super) struct Kept {
     pub(super) lifetime: Duration,
 }
 
-impl StoresServerSessions for Kept {
+/// What the handshakes of a context have in common, where sessions end in time.
+#[derive(Debug)]
+pub(super) struct Resumption {
+    pub(super) tickets: Option<Arc<Tickets>>,
+    pub(super) kept: Arc<Kept>,
+}
+
+impl Resumption {
+    /// The same settings for one handshake, in which a session that is resumed stays as old as it is: it
+    /// would be new again with each ticket otherwise.
+    pub(super) fn of_one(&self, config: &ServerConfig) -> Arc<ServerConfig> {
+        let mut config = config.clone();
+        let began = Arc::new(AtomicI64::new(NEVER));
+        if let Some(tickets) = &self.tickets {
+            config.ticketer = Arc::new(OfOne {
+                of_all: Arc::clone(tickets),
+                began: Arc::clone(&began),
+            });
+        }
+        config.session_storage = Arc::new(OfOne {
+            of_all: Arc::clone(&self.kept),
+            began,
+        });
+        Arc::new(config)
+    }
+}
+
+/// What a handshake goes by, and when the session began that it resumes: the oldest of those that the
+/// client offers.
+#[derive(Debug)]
+struct OfOne<T> {
+    of_all: Arc<T>,
+    began: Arc<AtomicI64>,
+}
+
+/// The second of a session that has not begun.
+const NEVER: i64 = i64::MAX;
+
+impl<T> OfOne<T> {
+    /// When the session began: now, where none is resumed.
+    fn began(&self) -> i64 {
+        self.began.load(Ordering::Relaxed).min(seconds())
+    }
+
+    fn resumed(&self, (session, began): (Vec<u8>, i64)) -> Vec<u8> {
+        self.began.fetch_min(began, Ordering::Relaxed);
+        session
+    }
+}
+
+impl ProducesTickets for OfOne<Tickets> {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        let age = seconds().saturating_sub(self.began());
+        let left = self.of_all.lifetime.as_secs();
+        let left = left.saturating_sub(u64::try_from(age).unwrap_or_default());
+        u32::try_from(left).map_or(WEEK, |left| left.min(WEEK))
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.of_all.make(plain, self.began())
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        self.of_all.open(ticket).map(|found| self.resumed(found))
+    }
+}
+
+impl StoresServerSessions for OfOne<Kept> {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.sessions.put(key, stamped(&value))
+        let value = stamped(&value, self.began());
+        self.of_all.sessions.put(key, value)
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        fresh(&self.sessions.get(key)?, self.lifetime)
+        let found = self.of_all.sessions.get(key)?;
+        let found = fresh(&found, self.of_all.lifetime);
+        found.map(|found| self.resumed(found))
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        fresh(&self.sessions.take(key)?, self.lifetime)
+        let found = self.of_all.sessions.take(key)?;
+        let found = fresh(&found, self.of_all.lifetime);
+        found.map(|found| self.resumed(found))
     }
 
     fn can_cache(&self) -> bool {
-        self.sessions.can_cache()
+        self.of_all.sessions.can_cache()
     }
 }
 
 /// A session with the second at which it began.
-fn stamped(session: &[u8]) -> Vec<u8> {
-    [&seconds().to_be_bytes()[..], session].concat()
+fn stamped(session: &[u8], began: i64) -> Vec<u8> {
+    [&began.to_be_bytes()[..], session].concat()
 }
 
-/// The session, unless it is too old.
-fn fresh(stamped: &[u8], lifetime: Duration) -> Option<Vec<u8>> {
-    let (made, session) = stamped.split_first_chunk::<MADE>()?;
-    let age = seconds().saturating_sub(i64::from_be_bytes(*made));
+/// The session and when it began, unless that is too long ago.
+fn fresh(stamped: &[u8], lifetime: Duration) -> Option<(Vec<u8>, i64)> {
+    let (began, session) = stamped.split_first_chunk::<MADE>()?;
+    let began = i64::from_be_bytes(*began);
+    let age = seconds().saturating_sub(began);
     let most = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
-    (age <= most).then(|| session.to_vec())
+    (age <= most).then(|| (session.to_vec(), began))
 }
 
 #[cfg(test)]
@@ -249,12 +324,53 @@ mod tests {
         TicketKeys::read(&Whence::Here(spec), &mut Files::default()).unwrap()
     }
 
-    fn tickets(names: &[u8], context: u8, lifetime: u64) -> Tickets {
-        Tickets {
+    fn tickets(names: &[u8], context: u8, lifetime: u64) -> OfOne<Tickets> {
+        let tickets = Tickets {
             maker: Maker::Keys(Arc::new(keys(names))),
             context: [context; CONTEXT],
             lifetime: Duration::from_secs(lifetime),
+        };
+        of_one(&Arc::new(tickets))
+    }
+
+    /// Another handshake of the same context.
+    fn of_one<T>(of_all: &Arc<T>) -> OfOne<T> {
+        OfOne {
+            of_all: Arc::clone(of_all),
+            began: Arc::new(AtomicI64::new(NEVER)),
         }
+    }
+
+    #[test]
+    fn a_session_stays_as_old_as_it_is() {
+        let first = tickets(&[1], 0, 60);
+        let began = seconds() - 50;
+        let old = first.of_all.make(b"session", began).unwrap();
+        let second = of_one(&first.of_all);
+        assert_eq!(second.decrypt(&old).unwrap(), b"session");
+        assert!(second.lifetime() <= 10);
+        let next = second.encrypt(b"session").unwrap();
+        assert_eq!(first.of_all.open(&next).unwrap().1, began);
+        let older = first.of_all.make(b"session", began - 20).unwrap();
+        assert_eq!(of_one(&first.of_all).decrypt(&older), None);
+        // A session of its own is as young as it can be.
+        let own = of_one(&first.of_all).encrypt(b"session").unwrap();
+        assert!(first.of_all.open(&own).unwrap().1 > began + 40);
+    }
+
+    #[test]
+    fn sessions_that_are_kept_end_too() {
+        let kept = Arc::new(Kept {
+            sessions: rustls::server::ServerSessionMemoryCache::new(8),
+            lifetime: Duration::from_secs(60),
+        });
+        let handshake = of_one(&kept);
+        assert!(handshake.put(b"a".to_vec(), b"session".to_vec()));
+        assert_eq!(handshake.get(b"a").unwrap(), b"session");
+        let old = stamped(b"session", seconds() - 90);
+        assert!(kept.sessions.put(b"b".to_vec(), old));
+        assert_eq!(of_one(&kept).get(b"b"), None);
+        assert_eq!(of_one(&kept).take(b"b"), None);
     }
 
     #[test]
@@ -284,15 +400,6 @@ mod tests {
             assert_eq!(tickets.decrypt(&changed), None, "{at}");
             assert_eq!(tickets.decrypt(&made[..at]), None, "{at}");
         }
-    }
-
-    #[test]
-    fn sessions_end() {
-        let old = |age: i64| [&(seconds() - age).to_be_bytes()[..], b"session"].concat();
-        let minute = Duration::from_secs(60);
-        assert!(fresh(&old(50), minute).is_some());
-        assert_eq!(fresh(&old(90), minute), None);
-        assert_eq!(fresh(b"short", minute), None);
     }
 
     #[test]

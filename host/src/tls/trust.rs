@@ -141,6 +141,9 @@ impl Trust {
         if !spec.names.is_empty() && !has_authorities {
             return Err((Part::Authorities, Error::NamesWithoutAuthorities));
         }
+        if spec.revoked.is_some() && !has_authorities {
+            return Err((Part::Revoked, Error::RevokedWithoutAuthorities));
+        }
         let mut roots = RootCertStore::empty();
         if spec.system_roots {
             let found = rustls_native_certs::load_native_certs();
@@ -317,7 +320,7 @@ impl Trust {
         for _ in 0..TIMES_TRIED {
             let checked = match self.check_chain(role, leaf, rest, at) {
                 Err(refused) => self.check_directly(role, leaf, at).unwrap_or(Err(refused)),
-                good => good,
+                Ok(()) => self.check_depth(role, leaf, rest, at),
             };
             match checked {
                 Err(rustls::Error::InvalidCertificate(error)) if self.spec.allow_expired => {
@@ -328,10 +331,7 @@ impl Trust {
                     };
                 }
                 Err(error) => return Err(error),
-                Ok(()) => {
-                    self.check_depth(leaf, rest)?;
-                    return self.check_leaf(leaf);
-                }
+                Ok(()) => return self.check_leaf(leaf),
             }
         }
         Err(CertificateError::Expired.into())
@@ -393,17 +393,29 @@ impl Trust {
         &self.content
     }
 
+    /// Checks that a peer that is trusted would be with no more certificates in between than may be. The
+    /// library does not tell which of them it went by: it is asked again with those of a short way alone.
     fn check_depth(
         &self,
+        role: Role,
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<(), rustls::Error> {
         let (Some(most), Some(signers)) = (self.spec.max_depth, &self.signers) else {
             return Ok(());
         };
-        match signers.depth(leaf, rest) {
-            Some(between) if between <= most.saturating_sub(1) => Ok(()),
-            _ => Err(refusal(Refusal::Depth)),
+        let most = most.saturating_sub(1);
+        if rest.len() <= most {
+            return Ok(());
+        }
+        let mut is_trusted = |way: &[CertificateDer<'_>]| {
+            let checked = self.check_chain(role, leaf, way, now);
+            checked.is_ok()
+        };
+        match signers.within(most, leaf, rest, &mut is_trusted) {
+            true => Ok(()),
+            false => Err(refusal(Refusal::Depth)),
         }
     }
 
@@ -522,3 +534,6 @@ impl ClientCertVerifier for OfClients {
         self.trust.schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

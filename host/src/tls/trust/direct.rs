@@ -23,7 +23,11 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
 use super::Role;
+use crate::limits;
 use crate::tls::der::{contents, value, whole_bytes};
+
+/// The extension of lists that have not all of their authority's certificates (RFC 5280 §5.2.5).
+const ISSUING_POINT: &str = "2.5.29.28";
 
 /// Who may have signed a peer's certificate.
 #[derive(Debug)]
@@ -87,22 +91,33 @@ impl Signers {
         self.ask_lists(anchor, read, now)
     }
 
-    /// How many certificates lie between a peer's and an authority, by their names.
-    pub(super) fn depth(
+    /// Whether `accepts` takes one of the ways from a peer's certificate to an authority, by signatures,
+    /// that have no more than `most` certificates between the two. It gets those.
+    pub(super) fn within<'c>(
         &self,
+        most: usize,
         leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-    ) -> Option<usize> {
-        let (_, mut issuer) = names(leaf)?;
-        for depth in 0..=rest.len() {
-            let mut anchors = self.roots.roots.iter();
-            if anchors.any(|anchor| anchor.subject.as_ref() == issuer) {
-                return Some(depth);
-            }
-            let mut named = rest.iter().filter_map(|one| names(one));
-            (_, issuer) = named.find(|(subject, _)| *subject == issuer)?;
-        }
-        None
+        rest: &[CertificateDer<'c>],
+        accepts: &mut dyn FnMut(&[CertificateDer<'c>]) -> bool,
+    ) -> bool {
+        let read: Vec<Link<'_>> = rest.iter().filter_map(|one| Link::parse(one)).collect();
+        let Some(leaf) = Link::parse(leaf) else {
+            return false;
+        };
+        let mut search = Search {
+            signers: self,
+            rest: read,
+            most,
+            signatures: limits::TLS_PATH_SIGNATURES,
+            way: Vec::new(),
+        };
+        search.go_on(&leaf, &mut |way| {
+            let way: Vec<CertificateDer<'c>> = way
+                .iter()
+                .filter_map(|der| rest.iter().find(|one| one.as_ref() == *der).cloned())
+                .collect();
+            accepts(&way)
+        })
     }
 
     /// Whether the authority has taken the certificate back; its list has to be there, if there are any.
@@ -116,6 +131,7 @@ impl Signers {
             return Ok(());
         }
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let (mut fresh, mut expired) = (false, false);
         for der in &self.revoked {
             let (Ok((_, list)), Some(signed)) =
                 (CertificateRevocationList::from_der(der), Signed::parse(der))
@@ -127,16 +143,100 @@ impl Signers {
             {
                 continue;
             }
-            if list.next_update().is_none_or(|next| next.timestamp() < now) {
-                return Err(CertificateError::ExpiredRevocationList);
-            }
             let mut revoked = list.iter_revoked_certificates();
-            return match revoked.any(|one| one.raw_serial() == read.raw_serial()) {
-                true => Err(CertificateError::Revoked),
-                false => Ok(()),
-            };
+            if revoked.any(|one| one.raw_serial() == read.raw_serial()) {
+                return Err(CertificateError::Revoked);
+            }
+            // A list of some of the authority's certificates does not say that others are good.
+            let mut extensions = list.extensions().iter();
+            if extensions.any(|extension| extension.oid.to_id_string() == ISSUING_POINT) {
+                continue;
+            }
+            match list.next_update().is_none_or(|next| next.timestamp() < now) {
+                true => expired = true,
+                false => fresh = true,
+            }
         }
-        Err(CertificateError::UnknownRevocationStatus)
+        match (fresh, expired) {
+            (true, _) => Ok(()),
+            (false, true) => Err(CertificateError::ExpiredRevocationList),
+            (false, false) => Err(CertificateError::UnknownRevocationStatus),
+        }
+    }
+}
+
+/// A certificate on the way to an authority.
+#[derive(Clone, Copy)]
+struct Link<'a> {
+    der: &'a [u8],
+    signed: Signed<'a>,
+    subject: &'a [u8],
+    issuer: &'a [u8],
+    /// The contents of its `SubjectPublicKeyInfo`.
+    key: &'a [u8],
+}
+
+impl<'a> Link<'a> {
+    fn parse(certificate: &'a CertificateDer<'_>) -> Option<Self> {
+        let (_, read) = X509Certificate::from_der(certificate).ok()?;
+        let tbs = read.tbs_certificate;
+        Some(Self {
+            der: certificate,
+            signed: Signed::parse(certificate)?,
+            subject: contents(tbs.subject.as_raw())?,
+            issuer: contents(tbs.issuer.as_raw())?,
+            key: contents(tbs.subject_pki.raw)?,
+        })
+    }
+}
+
+/// A search for ways from a certificate to an authority.
+struct Search<'s, 'a> {
+    signers: &'s Signers,
+    rest: Vec<Link<'a>>,
+    most: usize,
+    /// How many signatures may still be looked at: who sends many certificates chooses how many ways
+    /// there are.
+    signatures: usize,
+    way: Vec<&'a [u8]>,
+}
+
+impl<'a> Search<'_, 'a> {
+    /// Whether `accepts` takes one of the ways on from `link`.
+    fn go_on(&mut self, link: &Link<'_>, accepts: &mut dyn FnMut(&[&'a [u8]]) -> bool) -> bool {
+        let signers = self.signers;
+        for anchor in &signers.roots.roots {
+            if anchor.subject.as_ref() == link.issuer
+                && self.is_by(link, &anchor.subject_public_key_info)
+                && accepts(&self.way)
+            {
+                return true;
+            }
+        }
+        if self.way.len() == self.most {
+            return false;
+        }
+        for next in self.rest.clone() {
+            if next.subject == link.issuer
+                && !self.way.contains(&next.der)
+                && self.is_by(link, next.key)
+            {
+                self.way.push(next.der);
+                if self.go_on(&next, accepts) {
+                    return true;
+                }
+                self.way.pop();
+            }
+        }
+        false
+    }
+
+    fn is_by(&mut self, link: &Link<'_>, key: &[u8]) -> bool {
+        let Some(left) = self.signatures.checked_sub(1) else {
+            return false;
+        };
+        self.signatures = left;
+        link.signed.is_by(key, &self.signers.algorithms)
     }
 }
 
@@ -158,6 +258,7 @@ fn suits(role: Role, read: &X509Certificate<'_>) -> bool {
 }
 
 /// Something that is signed: a certificate, or a list of those that were revoked.
+#[derive(Clone, Copy)]
 struct Signed<'a> {
     content: &'a [u8],
     algorithm: &'a [u8],
@@ -197,16 +298,6 @@ fn parts_of_key(mut info: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, kind) = value(&mut info)?;
     let (_, bits) = value(&mut info)?;
     Some((kind, whole_bytes(bits)?))
-}
-
-/// The subject of a certificate and its issuer, as they are encoded.
-fn names<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8])> {
-    let (_, read) = X509Certificate::from_der(certificate).ok()?;
-    let tbs = read.tbs_certificate;
-    Some((
-        contents(tbs.subject.as_raw())?,
-        contents(tbs.issuer.as_raw())?,
-    ))
 }
 
 /// The public key of a certificate that the library cannot read, for it is of version 1.
@@ -351,7 +442,7 @@ JO8kq/Q9secCIQDTRokoy7nYJ9NzfiSPYnkwMRzQx5JEJZ/CGXQcK1x4lA==
         for role in [Role::Client, Role::Server] {
             assert!(is_good(&known.check(role, &old, now())));
         }
-        assert_eq!(known.depth(&old, &[]), Some(0));
+        assert!(known.within(0, &old, &[], &mut |way| way.is_empty()));
         let mut changed = old.to_vec();
         let last = changed.len() - 1;
         changed[last] ^= 1;
@@ -414,10 +505,21 @@ JO8kq/Q9secCIQDTRokoy7nYJ9NzfiSPYnkwMRzQx5JEJZ/CGXQcK1x4lA==
             };
             list.signed_by(issuer).unwrap().der().clone()
         };
-        let judged = |list| {
-            let known = signers(issuer.der(), vec![list]);
+        let judged_by = |lists| {
+            let known = signers(issuer.der(), lists);
             known.check(Role::Client, inner.der(), now())
         };
+        let judged = |list| judged_by(vec![list]);
+        // All lists of the authority count, whatever their order.
+        let (good, old, revokes) = (
+            list(&issuer, 8, 2999),
+            list(&issuer, 8, 2021),
+            list(&issuer, 7, 2021),
+        );
+        assert!(is_good(&judged_by(vec![old.clone(), good.clone()])));
+        for lists in [vec![good.clone(), revokes.clone()], vec![revokes, good]] {
+            assert!(is_refused(judged_by(lists), &CertificateError::Revoked));
+        }
         assert!(is_good(&judged(list(&issuer, 8, 2999))));
         for (list, error) in [
             (list(&issuer, 7, 2999), CertificateError::Revoked),
