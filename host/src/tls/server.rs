@@ -16,8 +16,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{
-    Accepted, Acceptor, ClientHello, NoClientAuth, NoServerSessionStorage, ProducesTickets,
-    ResolvesServerCert, ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
+    Accepted, Acceptor, ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert,
+    ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{
@@ -408,7 +408,7 @@ fn configuration(
     }
     let Some(lifetime) = spec
         .session_lifetime
-        .or(ticket_keys.map(|_| limits::TLS_SESSION))
+        .or_else(|| ticket_keys.map(|_| limits::TLS_SESSION))
     else {
         return Ok((config, None));
     };
