@@ -14,10 +14,11 @@ pub(crate) fn now() -> Instant {
 
 /// What the upstream said of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// Of HTTP.
+    pub status: u16,
     /// Whether it would rather have less to do.
-    pub(crate) is_degraded: bool,
+    pub is_degraded: bool,
 }
 
 /// The last answer, for as long as it counts.

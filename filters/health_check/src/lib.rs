@@ -12,8 +12,12 @@ use nuncio_sdk::{
     RequestHeaders, ResponseHeaders, Result, Setup,
 };
 
-use cache::{Answer, Cache, now};
+pub use cache::Answer;
+use cache::{Cache, now};
 pub use config::Config;
+
+/// What a proxy that is not well says: a status, whether it is degraded, and why.
+const FAILING: (u16, bool, &str) = (503, false, "health_check_failed");
 
 /// The filter.
 #[derive(Debug)]
@@ -57,7 +61,19 @@ pub enum Kind {
     /// A question that the upstream answers.
     Asked,
     /// A question that the filter answers.
-    Handled,
+    Handled(Source),
+}
+
+/// Where the answer to a question comes from. It is settled with the head of the question: whatever
+/// changes while its body comes, a question that the upstream was not asked is not left without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The clusters that the proxy needs.
+    Clusters,
+    /// What the upstream said before.
+    Cached(Answer),
+    /// The proxy was not well, which is why the upstream was not asked.
+    Failing,
 }
 
 impl Filter for HealthCheck {
@@ -108,21 +124,29 @@ impl Filter for HealthCheck {
         }
         cx.set_health_check();
         let cached = self.cache.as_ref().and_then(|cache| cache.get(now()));
-        if self.passes_through && cached.is_none() && !cx.is_proxy_failing() {
-            *kind = Kind::Asked;
-            return Ok(Flow::Next);
-        }
-        *kind = Kind::Handled;
+        let source = match cached {
+            _ if !self.passes_through => Source::Clusters,
+            _ if cx.is_proxy_failing() => Source::Failing,
+            Some(answer) => Source::Cached(answer),
+            None => {
+                *kind = Kind::Asked;
+                return Ok(Flow::Next);
+            }
+        };
+        *kind = Kind::Handled(source);
         if cx.end_of_stream() {
-            return Ok(self.answer(cx).into());
+            return Ok(self.answer(source, cx).into());
         }
         // The rest of the question comes first, and does not count.
         cx.set_interest(self.interest().request_body(BodyMode::Buffered));
         Ok(Flow::Next)
     }
 
-    fn on_request_body(&self, _: &mut Kind, cx: &mut RequestBody<'_>) -> Result<Flow> {
-        Ok(self.answer(cx).into())
+    fn on_request_body(&self, kind: &mut Kind, cx: &mut RequestBody<'_>) -> Result<Flow> {
+        match *kind {
+            Kind::Handled(source) => Ok(self.answer(source, cx).into()),
+            Kind::Other | Kind::Asked => Ok(Flow::Next),
+        }
     }
 
     fn on_response_headers(&self, kind: &mut Kind, cx: &mut ResponseHeaders<'_>) -> Result<Flow> {
@@ -150,19 +174,15 @@ impl Filter for HealthCheck {
 
 impl HealthCheck {
     /// How the proxy is.
-    fn answer(&self, cx: &Exchange<'_>) -> LocalReply {
-        let cached = || self.cache.as_ref()?.get(now());
-        let (status, is_degraded, details) = if cx.is_proxy_failing() {
-            (503, false, "health_check_failed")
-        } else if let Some(Answer {
-            status,
-            is_degraded,
-        }) = cached()
-        {
-            (status, is_degraded, "health_check_cached")
-        } else {
-            let (status, details) = self.of_clusters(cx);
-            (status, false, details)
+    fn answer(&self, source: Source, cx: &Exchange<'_>) -> LocalReply {
+        let (status, is_degraded, details) = match source {
+            _ if cx.is_proxy_failing() => FAILING,
+            Source::Failing => FAILING,
+            Source::Cached(answer) => (answer.status, answer.is_degraded, "health_check_cached"),
+            Source::Clusters => {
+                let (status, details) = self.of_clusters(cx);
+                (status, false, details)
+            }
         };
         let mut reply = LocalReply::new(status)
             .with_details(details)

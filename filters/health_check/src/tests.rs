@@ -137,6 +137,41 @@ fn the_upstream_answers_and_is_remembered() {
 }
 
 #[test]
+fn an_answer_is_settled_with_the_head_of_a_question() {
+    let host = Host::new();
+    let filter = filter(&host, true, &json!({ "cache_time": "1000s" }));
+    let asked = || {
+        let mut stream = filter.stream();
+        assert_eq!(stream.on_request_headers(HEAD, false), Ok(Flow::Next));
+        stream
+    };
+    let status = |stream: &mut Stream<HealthCheck>| match stream.on_request_body(b"?", true) {
+        Ok(Flow::Reply(reply)) => Some(reply.status),
+        Ok(_) => None,
+        Err(error) => panic!("{error}"),
+    };
+    host.set_failing(true);
+    let mut failing = asked();
+    host.set_failing(false);
+    assert_eq!(status(&mut failing), Some(503));
+    let (mut first, mut second) = (asked(), asked());
+    assert_eq!(
+        first.on_response_headers(&[(":status", "503")], true),
+        Ok(Flow::Next)
+    );
+    let mut remembered = asked();
+    assert_eq!(
+        second.on_response_headers(&[(":status", "200")], true),
+        Ok(Flow::Next)
+    );
+    assert_eq!(status(&mut remembered), Some(503));
+    assert_eq!(status(&mut asked()), Some(200));
+    let mut overtaken = asked();
+    host.set_failing(true);
+    assert_eq!(status(&mut overtaken), Some(503));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for document in [
         json!({}),

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ pub(crate) const BODY: usize = 1000;
 struct Shared {
     fault: Mutex<Fault>,
     changed: Condvar,
-    open: Mutex<Vec<TcpStream>>,
+    /// Each is owned by who serves it, alone: it has to end when that one lets go of it.
+    open: Mutex<Vec<Weak<TcpStream>>>,
     served: AtomicUsize,
     tls: Option<[Arc<ServerConfig>; 2]>,
 }
@@ -80,7 +81,7 @@ impl Backend {
         self.address
     }
 
-    /// Requests that were answered, health checks too.
+    /// Requests that were answered. Health checks are none.
     pub(crate) fn served(&self) -> usize {
         self.shared.served.load(Ordering::Relaxed)
     }
@@ -92,7 +93,9 @@ impl Backend {
         // Who accepts looks again.
         drop(TcpStream::connect(self.address));
         if matches!(fault, Fault::Down | Fault::WrongCertificate) {
-            for stream in self.shared.open.lock().unwrap().drain(..) {
+            let open = self.shared.open.lock().unwrap();
+            for stream in open.iter().filter_map(Weak::upgrade) {
+                // It may have ended by itself.
                 drop(stream.shutdown(Shutdown::Both));
             }
         }
@@ -131,18 +134,24 @@ impl Shared {
     }
 
     fn connection(&self, stream: TcpStream) {
-        self.open.lock().unwrap().push(stream.try_clone().unwrap());
+        let stream = Arc::new(stream);
+        self.opened(&stream);
         // How a connection ends is the other side's business.
         let _ended = match &self.tls {
-            None => self.serve(&stream, &stream),
+            None => self.serve(&*stream, &stream),
             Some([good, bad]) => {
                 let is_wrong = self.fault() == Fault::WrongCertificate;
                 let config = if is_wrong { bad } else { good };
                 let session = ServerConnection::new(Arc::clone(config)).unwrap();
-                let mut inside = StreamOwned::new(session, stream.try_clone().unwrap());
-                self.serve(&mut inside, &stream)
+                self.serve(StreamOwned::new(session, &*stream), &stream)
             }
         };
+    }
+
+    fn opened(&self, stream: &Arc<TcpStream>) {
+        let mut open = self.open.lock().unwrap();
+        open.retain(|other| other.strong_count() > 0);
+        open.push(Arc::downgrade(stream));
     }
 
     fn serve(&self, mut inside: impl Read + Write, stream: &TcpStream) -> io::Result<()> {
@@ -155,18 +164,20 @@ impl Shared {
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
             let mut answer = answer.into_bytes();
             match self.fault() {
-                Fault::None | Fault::Down | Fault::WrongCertificate => {}
+                Fault::None | Fault::WrongCertificate => {}
+                // The connection was made just before.
+                Fault::Down => return Ok(()),
                 fault @ (Fault::Hang | Fault::HalfOpen) => {
                     self.wait_out(fault);
                     return Ok(());
                 }
-                Fault::Reset => return reset(stream),
+                Fault::Reset => return resets(stream),
                 Fault::ResetMiddle => {
                     answer.extend([b'x'; BODY / 2]);
                     inside.write_all(&answer)?;
                     // The first half is on its way, and seen, before the end is.
                     thread::sleep(Duration::from_millis(5));
-                    return reset(stream);
+                    return resets(stream);
                 }
                 Fault::Garbage => {
                     inside.write_all(b"SSH-2.0-nobody\r\n\r\n")?;
@@ -175,16 +186,16 @@ impl Shared {
             }
             answer.extend([b'x'; BODY]);
             inside.write_all(&answer)?;
-            self.served.fetch_add(1, Ordering::Relaxed);
+            if !head.starts_with(b"GET /health ") {
+                self.served.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
 
-fn reset(stream: &TcpStream) -> io::Result<()> {
-    let socket = socket2::SockRef::from(stream);
-    socket.set_linger(Some(Duration::ZERO))?;
-    // There is another handle to it, which the linger option also ends.
-    stream.shutdown(Shutdown::Both)
+/// Has the connection reset when it is let go of.
+fn resets(stream: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 
 fn config(name: &str) -> Arc<ServerConfig> {
