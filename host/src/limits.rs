@@ -103,6 +103,11 @@ pub const WASM_COUNTED_NAMES: usize = 1024;
 /// Length of the name of such a counter: names of gRPC's services and methods fit, what is sent to
 /// fill the memory does not.
 pub const WASM_COUNTED_NAME_BYTES: usize = 512;
+/// How often a filter waits in one stream, and how long at least each time: who asks for nothing but to
+/// be called again must not keep a worker busy.
+pub const WASM_WAITS: u32 = 1000;
+/// See [`WASM_WAITS`].
+pub const WASM_WAIT_LEAST: Duration = Duration::from_millis(1);
 /// Handles of WASI resources that one instance holds at once.
 pub const WASM_HANDLES: u32 = 256;
 /// Random bytes that a guest gets at once.

@@ -146,8 +146,9 @@ fn a_name_without_a_file_is_listened_on_and_looked_at() {
         let address = SocketAddr::from_abstract_name(name).unwrap();
         let mut client = UnixStream::connect_addr(&address).unwrap();
         client.write_all(b"no TLS").unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer, "hello");
+        // Nobody reads what was sent, so what ends the connection may be its end or an error.
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"hello");
     });
 }

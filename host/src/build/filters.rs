@@ -21,7 +21,6 @@ use crate::config::filter::{
 use crate::config::{Place, json as config_json};
 use crate::filters;
 use crate::observe::access_log::Target;
-use crate::observe::registry::Scope;
 use crate::wasm::{self, Component, FilterSlot, Grants, SlotBuilder, SlotSpec};
 
 impl Workshop<'_> {
@@ -278,12 +277,8 @@ impl Workshop<'_> {
         spec: SlotSpec,
         place: Place<'_>,
     ) -> Option<SlotBuilder> {
-        let name = spec.name.clone();
         match FilterSlot::start(&self.engine, component, spec, &self.services) {
-            Ok(slot) => {
-                self.registry.register(Scope::wasm(&name), slot.stats());
-                Some(slot)
-            }
+            Ok(slot) => Some(slot),
             Err(error) => {
                 self.diagnostics.error(place, chain(&error));
                 None

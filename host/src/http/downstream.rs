@@ -148,8 +148,9 @@ impl<'io> Downstream<'io> {
         matches!(reset, Poll::Ready(Err(_)))
     }
 
-    /// Ready when the client has gone away. To be called only once the request was read to its end:
-    /// on HTTP/1 it reads ahead into the connection's buffer.
+    /// Ready when the client has gone away. On HTTP/1 that shows when it is read from: what comes, of
+    /// this request or the next, waits in the connection's buffer, and beyond [`READ_AHEAD`] nothing is
+    /// read, nor seen.
     pub(crate) fn poll_closed(
         &mut self,
         cx: &mut Context<'_>,

@@ -179,7 +179,6 @@ async fn acquire(
         }
     };
     let mut acquire = std::pin::pin!(acquire);
-    let watch = stream.has_whole_request();
     let asked = stream.asked();
     let group = stream.group.as_ref().map(|group| group.shard(worker.index));
     let stats = cluster.stats(worker.index);
@@ -209,7 +208,7 @@ async fn acquire(
                 Error::of_acquire(error, aim.status(cluster))
             }));
         }
-        if watch && down.poll_closed(cx, reader).is_ready() {
+        if down.poll_closed(cx, reader).is_ready() {
             return Poll::Ready(Err(Kind::DownstreamClosed.into()));
         }
         let (deadline, late) = limits.next();
@@ -245,7 +244,6 @@ async fn rest(
     let until = after(clock::now(), wait);
     let (deadline, late) = limits.next();
     let in_time = until.is_some_and(|until| deadline.is_none_or(|deadline| until < deadline));
-    let watch = stream.has_whole_request();
     let asked = stream.asked();
     let index = stream.around.worker.index;
     let mut beside = attempts.beside.take();
@@ -262,7 +260,7 @@ async fn rest(
         {
             return Poll::Ready(won);
         }
-        if watch && down.poll_closed(cx, reader).is_ready() {
+        if down.poll_closed(cx, reader).is_ready() {
             return Poll::Ready(Err(Kind::DownstreamClosed.into()));
         }
         let (at, result) = if in_time {

@@ -192,8 +192,7 @@ impl<'a> Chain<'a> {
                         Settled::Reply(reply) => return Ok(Err(reply)),
                         Settled::Forward(upstream) => return Ok(Ok(upstream)),
                         Settled::Wait(time) => {
-                            let is_whole = end_of_stream || self.request_body.is_some();
-                            pause(time, is_whole.then_some((&mut *reader, &mut *down))).await?;
+                            pause(time, reader, down).await?;
                             outcome = self.resume(index, end);
                         }
                     }

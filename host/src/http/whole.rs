@@ -92,22 +92,21 @@ pub(super) async fn collect(
     }
 }
 
-/// Lets time pass, for as long as `client` is there, which can be told once its request has come whole.
+/// Lets time pass, for as long as the client is there.
 ///
 /// # Errors
 /// When the client goes.
 pub(super) async fn pause(
     time: Duration,
-    mut client: Option<(&mut Reader<'_>, &mut Downstream<'_>)>,
+    reader: &mut Reader<'_>,
+    down: &mut Downstream<'_>,
 ) -> Result<(), Error> {
     // Whoever waits for no time at all, again and again, must not keep the worker from others.
     tokio::task::yield_now().await;
     let until = after(clock::now(), Some(time));
     let mut timer = Timer::default();
     poll_fn(|cx| {
-        if let Some((reader, down)) = &mut client
-            && down.poll_closed(cx, reader).is_ready()
-        {
+        if down.poll_closed(cx, reader).is_ready() {
             return Poll::Ready(Err(Kind::DownstreamClosed.into()));
         }
         timer.poll(cx, until).map(Ok)

@@ -4,7 +4,7 @@
 //! (`super::bind`).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -99,8 +99,12 @@ fn of_tcp(stream: net::TcpStream, peer: SocketAddr) -> io::Result<(Incoming, End
     let _best_effort = stream.set_nodelay(true);
     let local = stream.local_addr()?;
     let plain = |address: SocketAddr| {
-        // An address of IPv4 as one, also where it came through a socket of IPv6.
-        Address::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        // An address of IPv4 as one, also where it came through a socket of IPv6; one of IPv6 keeps the
+        // zone that it counts in.
+        Address::Ip(match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+            IpAddr::V6(_) => address,
+        })
     };
     Ok((Incoming::Tcp(stream), (plain(local), plain(peer))))
 }

@@ -49,6 +49,8 @@ pub struct SlotState {
     variant: Variant,
     /// What the filter wants of the stream, where it has said so itself.
     interest: Option<Interest>,
+    /// How often it has waited.
+    waits: u32,
     /// The stream's own instance, where the filter's isolation gives it one.
     own: Option<Box<Instance>>,
 }
@@ -346,7 +348,14 @@ impl Instances {
         });
         let answer = answered.and_then(|(token, flow, said)| {
             state.token = token;
-            outcome::read(hook, flow, said)
+            let outcome = outcome::read(hook, flow, said)?;
+            if matches!(outcome, Outcome::Wait(_)) {
+                state.waits += 1;
+                if state.waits > limits::WASM_WAITS {
+                    return Err(outcome::too_many_waits());
+                }
+            }
+            Ok(outcome)
         });
         answer.unwrap_or_else(|failure| self.settle(slot, state, hook, failure))
     }

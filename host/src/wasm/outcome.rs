@@ -241,10 +241,21 @@ fn read_said(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
             Err(Failure::new(FailureKind::Reported, message))
         }
         Flow::Wait => match hook {
-            Hook::RequestHeaders | Hook::Resume => Ok(Outcome::Wait(said.wait)),
+            Hook::RequestHeaders | Hook::Resume => {
+                Ok(Outcome::Wait(said.wait.max(limits::WASM_WAIT_LEAST)))
+            }
             _ => invalid("answered `wait` in other than on-request-headers and on-resume"),
         },
     }
+}
+
+/// The failure of a filter that has waited more often than it may.
+pub(super) fn too_many_waits() -> Failure {
+    let text = format!(
+        "answered `wait` more than {} times in a stream",
+        limits::WASM_WAITS
+    );
+    Failure::new(FailureKind::InvalidAnswer, text)
 }
 
 fn read_reply(reply: WitReply) -> Result<LocalReply, Failure> {

@@ -364,9 +364,8 @@ impl SlotBuilder {
         Ok(Variant::new(variant))
     }
 
-    /// Its statistics.
-    #[must_use]
-    pub fn stats(&self) -> &Arc<Sharded<WasmStats>> {
+    #[cfg(test)]
+    pub(super) fn stats(&self) -> &Arc<Sharded<WasmStats>> {
         &self.shared.stats
     }
 
