@@ -376,7 +376,7 @@ def table(results):
                 print(f"  mark: at most {mark:.2f} of {against}'s: {ratio:.2f}, {verdict}")
         if scenario == "filter":
             cost = median["nuncio+filter"]["us"] - median["nuncio"]["us"]
-            print(f"  the filter's cost: {cost:.2f} us a request (mark 1.5)")
+            print(f"  the filter's cost: {cost:.2f} us a request (filter_call has the one without load)")
         if scenario == "routes" and "nuncio" in median and "nuncio+routes" in median:
             cost = median["nuncio+routes"]["us"] - median["nuncio"]["us"]
             print(f"  what 10 000 routes cost beside one: {cost:.2f} us a request (mark 2)")
