@@ -109,12 +109,14 @@ impl Shared {
                     connection = Connection::open(address);
                 }
             }
-            // Others have to run as well.
-            thread::sleep(Duration::from_millis(1));
+            // The load has a bound: nothing is waited for here.
+            thread::sleep(PACE);
         }
     }
 }
 
+/// What each client rests between two requests.
+const PACE: Duration = Duration::from_millis(1);
 const RETRIES: &str = ", timeout: 5s, retry_policy: { retry_on: \"5xx,reset,connect-failure,refused-stream\", num_retries: 5, \
     per_try_timeout: 0.3s, host_selection_retry_max_attempts: 5, retry_back_off: { base_interval: 0.001s }, \
     retry_host_predicate: [ { name: envoy.retry_host_predicates.previous_hosts, typed_config: { \"@type\": \

@@ -175,8 +175,7 @@ impl Shared {
                 Fault::ResetMiddle => {
                     answer.extend([b'x'; BODY / 2]);
                     inside.write_all(&answer)?;
-                    // The first half is on its way, and seen, before the end is.
-                    thread::sleep(Duration::from_millis(5));
+                    // Whether the first half is seen before the end is up to the proxy.
                     return resets(stream);
                 }
                 Fault::Garbage => {
