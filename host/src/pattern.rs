@@ -18,7 +18,6 @@ use std::sync::Arc;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson;
-use regex_automata::util::primitives::StateID;
 use regex_automata::util::{start, syntax};
 use regex_automata::{Anchored, Input, MatchKind};
 use regex_syntax::hir::Hir;
@@ -28,8 +27,10 @@ use crate::limits;
 
 mod dialect;
 mod required;
+mod walk;
 
 pub(crate) use required::Requirement;
+use walk::Walk;
 
 /// Expressions that one table of a [`PatternSet`] tries to hold.
 const SET_PATTERNS: usize = 1024;
@@ -124,9 +125,8 @@ impl Pattern {
 /// Expressions that are matched at once: which of them match all of a text is found in one walk.
 #[derive(Debug)]
 pub(crate) struct PatternSet {
-    table: Table,
-    /// Behind the beginning that all texts have, which nobody needs to walk.
-    start: StateID,
+    /// It starts behind the beginning that all texts have, which nobody needs to walk.
+    walk: Walk,
     /// How long that is.
     passed: usize,
 }
@@ -178,28 +178,16 @@ impl PatternSet {
                 table.next_state(state, *byte)
             });
         Some(Self {
-            table,
-            start,
+            walk: Walk::new(&table, start)?,
             passed: beginning.len(),
         })
     }
 
     /// Calls `found` with the position of every expression that matches all of `text`.
     #[inline]
-    pub(crate) fn each_match(&self, text: &[u8], mut found: impl FnMut(usize)) {
-        let mut state = self.start;
-        for byte in text.get(self.passed..).unwrap_or_default() {
-            if self.table.is_dead_state(state) {
-                return;
-            }
-            state = self.table.next_state(state, *byte);
-        }
-        state = self.table.next_eoi_state(state);
-        if self.table.is_match_state(state) {
-            for index in 0..self.table.match_len(state) {
-                found(self.table.match_pattern(state, index).as_usize());
-            }
-        }
+    pub(crate) fn each_match(&self, text: &[u8], found: impl FnMut(usize)) {
+        let rest = text.get(self.passed..).unwrap_or_default();
+        self.walk.each_match(rest, found);
     }
 }
 
@@ -414,6 +402,48 @@ mod tests {
         }
         assert!(alone.contains(&5), "its own table is too large");
         assert!(!sets.is_empty());
+    }
+
+    #[test]
+    fn fixed_parts_are_compared_and_end_where_they_end() {
+        let expressions = [
+            "/api/[^/]+/users",
+            "/api/[^/]+/users/[0-9]+",
+            "/api/v1/orders(/.*)?",
+            "/api/v1/ordinary",
+            "/api/.*-suffix",
+        ];
+        let patterns = expressions.map(|text| Pattern::new(text).unwrap());
+        let (sets, alone) = PatternSet::of_many(&patterns.each_ref(), b"/api/");
+        assert!(alone.is_empty());
+        let mut texts = vec!["/api/".to_owned(), "/api/v1-suffix-suffix".to_owned()];
+        for text in [
+            "/api/v2/users",
+            "/api/v1/users/77",
+            "/api/v1/orders",
+            "/api/v1/orders/é/x",
+            "/api/v1/orders-suffix",
+            "/api/v1/ordinary",
+            "/api/é/users",
+        ] {
+            // Each with its end cut off, with more behind it, and with another byte in it.
+            for (at, _) in text.char_indices().filter(|(at, _)| *at >= 5) {
+                texts.push(text[..at].to_owned());
+                texts.push(format!("{}_{}", &text[..at], &text[at..]));
+            }
+            texts.extend([text.to_owned(), format!("{text}/"), format!("{text}x")]);
+        }
+        let mut matched = 0;
+        for text in texts {
+            let mut found = Vec::new();
+            for (range, set) in &sets {
+                set.each_match(text.as_bytes(), |index| found.push(range.start + index));
+            }
+            let expected = (0..patterns.len()).filter(|at| patterns[*at].matches(text.as_bytes()));
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{text}");
+            matched += found.len();
+        }
+        assert!(matched > 20, "{matched}");
     }
 
     #[test]
