@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio::clock;
-use nuncio::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
+use nuncio::exchange::{Connection, Exchange, Protocol, Timing};
 use nuncio::observe::access_log::Sinks;
 use nuncio::observe::registry::Registry;
 use nuncio::wasm::{
@@ -105,19 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn exchange() -> Box<Exchange> {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
-    let connection = Connection {
-        id: 1,
-        remote: address.into(),
-        direct_remote: address.into(),
-        local: address.into(),
-        direct_local: address.into(),
-        local_is_restored: false,
-        server_name: None,
-        metadata: Metadata::default(),
-        listener: "".into(),
-        filter_chain: "".into(),
-        tls: None,
-    };
+    let connection = Connection::between(address, address);
     let timing = Timing::starting(clock::now(), clock::wall());
     Box::new(Exchange::new(
         Arc::new(connection),

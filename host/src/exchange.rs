@@ -215,6 +215,26 @@ pub struct Connection {
     pub tls: Option<Box<Tls>>,
 }
 
+impl Connection {
+    /// From `remote` to `local` over clear text, of which nothing else is known.
+    pub fn between(remote: impl Into<Address>, local: impl Into<Address>) -> Self {
+        let (remote, local) = (remote.into(), local.into());
+        Self {
+            id: 1,
+            direct_remote: remote.clone(),
+            remote,
+            direct_local: local.clone(),
+            local,
+            local_is_restored: false,
+            server_name: None,
+            metadata: Metadata::default(),
+            listener: "".into(),
+            filter_chain: "".into(),
+            tls: None,
+        }
+    }
+}
+
 /// What is known about a TLS session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {

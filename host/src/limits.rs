@@ -51,8 +51,9 @@ pub const REGEX_SET_BYTES: usize = 16 * 1024;
 pub const DIRECT_RESPONSE_BYTES: usize = 4096;
 
 /// Most Wasm instances that live at once in the process. Each takes `WASM_MEMORY_BYTES_MAX` of
-/// address space (128 GiB in all) and no memory until it is used.
-pub const WASM_INSTANCES: u32 = 512;
+/// address space (512 GiB in all) and no memory until it is used. Of those that streams have for
+/// themselves, one filter has at most as many as are still free, so that no filter takes all.
+pub const WASM_INSTANCES: u32 = 2048;
 /// `limits.memory` of a filter: 16 MiB.
 pub const WASM_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 /// Largest `limits.memory`: the address space that each instance has.
@@ -108,6 +109,11 @@ pub const WASM_COUNTED_NAME_BYTES: usize = 512;
 pub const WASM_WAITS: u32 = 1000;
 /// See [`WASM_WAITS`].
 pub const WASM_WAIT_LEAST: Duration = Duration::from_millis(1);
+/// A text that an expression of a guest is matched against: 64 KiB, more than a head may be long. The
+/// match blocks its worker, and nothing interrupts it.
+pub const WASM_MATCHED_BYTES: usize = 64 * 1024;
+/// The time of a match that is longer than this is counted as the call's.
+pub const WASM_COUNTED_BYTES: usize = 4 * 1024;
 /// Handles of WASI resources that one instance holds at once.
 pub const WASM_HANDLES: u32 = 256;
 /// Random bytes that a guest gets at once.

@@ -195,24 +195,12 @@ mod tests {
             with: Integer::fixed(with),
         }
     }
-    use crate::exchange::{Connection, LogType, Metadata, Protocol, Timing};
+    use crate::exchange::{Connection, LogType, Protocol, Timing};
     use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec, MetadataMatchSpec, ValueMatchSpec};
 
     fn exchange() -> Exchange {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-        let connection = Arc::new(Connection {
-            id: 1,
-            remote: address.into(),
-            direct_remote: address.into(),
-            local: address.into(),
-            direct_local: address.into(),
-            local_is_restored: false,
-            server_name: None,
-            metadata: Metadata::default(),
-            listener: "".into(),
-            filter_chain: "".into(),
-            tls: None,
-        });
+        let connection = Arc::new(Connection::between(address, address));
         let now = clock::now();
         let mut timing = Timing::starting(now, SystemTime::UNIX_EPOCH);
         timing.ended = Some(now + Duration::from_millis(20));

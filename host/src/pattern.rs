@@ -427,9 +427,10 @@ mod tests {
             "/api/é/users",
         ] {
             // Each with its end cut off, with more behind it, and with another byte in it.
-            for (at, _) in text.char_indices().filter(|(at, _)| *at >= 5) {
-                texts.push(text[..at].to_owned());
-                texts.push(format!("{}_{}", &text[..at], &text[at..]));
+            let cuts = (5..text.len()).filter_map(|at| text.split_at_checked(at));
+            for (before, behind) in cuts {
+                texts.push(before.to_owned());
+                texts.push(format!("{before}_{behind}"));
             }
             texts.extend([text.to_owned(), format!("{text}/"), format!("{text}x")]);
         }

@@ -21,6 +21,7 @@ mod instance;
 mod instances;
 mod lines;
 mod outcome;
+mod places;
 mod slot;
 mod state;
 mod ticker;

@@ -18,7 +18,7 @@ use crate::setup::Setup;
 /// where a value must change.
 ///
 /// An `Err` from a hook is a failure of the filter: the proxy logs it and does what the filter's
-/// `failure_policy` says, which is to answer 500 unless the configuration says to go on without the
+/// `failure_policy` says, which is to answer 503 unless the configuration says to go on without the
 /// filter. A panic is a failure too, but costs the instance, and with it the state of every stream
 /// that it served.
 pub trait Filter: Sized + 'static {

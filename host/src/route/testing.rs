@@ -33,17 +33,8 @@ pub(super) fn request(host: &str, path: &str, fields: &[(&str, &str)]) -> Header
 pub(super) fn exchange(request: Headers) -> Exchange {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let connection = Connection {
-        id: 1,
-        remote: address.into(),
-        direct_remote: address.into(),
-        local: address.into(),
-        direct_local: address.into(),
-        local_is_restored: false,
-        server_name: None,
-        metadata: Metadata::default(),
         listener: "listener".into(),
-        filter_chain: "".into(),
-        tls: None,
+        ..Connection::between(address, address)
     };
     let timing = Timing::starting(clock::now(), clock::wall());
     let mut exchange = Exchange::new(Arc::new(connection), Protocol::Http11, timing, 1);

@@ -4,23 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
+use crate::exchange::{Connection, Exchange, Protocol, Timing};
 
 /// A request without fields that came to `local`.
 pub(super) fn exchange(local: SocketAddr, local_is_restored: bool) -> Exchange {
     let client = SocketAddr::from(([10, 0, 0, 8], 5000));
     let connection = Connection {
-        id: 1,
-        remote: client.into(),
-        direct_remote: client.into(),
-        local: local.into(),
-        direct_local: local.into(),
         local_is_restored,
-        server_name: None,
-        metadata: Metadata::default(),
         listener: "l".into(),
-        filter_chain: "".into(),
-        tls: None,
+        ..Connection::between(client, local)
     };
     let timing = Timing::starting(clock::now(), clock::wall());
     Exchange::new(Arc::new(connection), Protocol::Http11, timing, 1)

@@ -166,6 +166,21 @@ fn a_tree_that_is_too_deep_or_a_file_that_is_too_long_is_an_error() {
     assert_eq!(Values::new(vec![layer()]).stats().load_error.get(), 1);
 }
 
+/// Waits, in virtual time, until the key has that value.
+async fn becomes(key: &Integer, value: u64) {
+    let seen = async {
+        while key.get() != value {
+            tokio::time::sleep(crate::limits::RUNTIME_WATCH).await;
+        }
+    };
+    let looks = 10 * crate::limits::RUNTIME_WATCH;
+    assert!(
+        tokio::time::timeout(looks, seen).await.is_ok(),
+        "{} was read and not {value}",
+        key.get()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_swapped_link_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
@@ -190,17 +205,13 @@ async fn a_swapped_link_is_noticed() {
     tokio::task::yield_now().await;
     symlink(at("2"), at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
-    while key.get() != 2 {
-        tokio::time::sleep(crate::limits::RUNTIME_WATCH).await;
-    }
+    becomes(&key, 2).await;
     watching.abort();
     // A change before anybody watches is noticed too.
     symlink(at("1"), at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
     let watching = tokio::spawn(watch(Arc::clone(&values)));
-    while key.get() != 1 {
-        tokio::time::sleep(crate::limits::RUNTIME_WATCH).await;
-    }
+    becomes(&key, 1).await;
     watching.abort();
     // Without a directory there is nothing to watch, and nobody waits.
     watch(Arc::default()).await;

@@ -4,7 +4,7 @@
 //! component's bytes and everything that the compiled code depends on, so it never goes stale; it is
 //! put in place by a rename, so it is never seen half written; it begins with a hash of the rest, so
 //! damage is found before the code is used. Nothing here fails: without a cache, components are
-//! compiled at each start.
+//! compiled at each start, and one line of the log says why.
 //!
 //! Does not own: compiling, and turning the bytes into code (`component`).
 
@@ -13,6 +13,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// First bytes of an entry.
 const MAGIC: &[u8; 8] = b"nuncio\0\x01";
@@ -20,33 +21,37 @@ const MAGIC: &[u8; 8] = b"nuncio\0\x01";
 const HASH: usize = blake3::OUT_LEN;
 
 /// A directory for compiled components, or none.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Cache {
     directory: Option<PathBuf>,
+    complained: AtomicBool,
 }
 
 impl Cache {
     /// No cache.
     #[must_use]
     pub const fn none() -> Self {
-        Self { directory: None }
+        Self::new(None)
+    }
+
+    const fn new(directory: Option<PathBuf>) -> Self {
+        Self {
+            directory,
+            complained: AtomicBool::new(false),
+        }
     }
 
     /// The cache in that directory, which need not exist yet.
     #[must_use]
     pub const fn at(directory: PathBuf) -> Self {
-        Self {
-            directory: Some(directory),
-        }
+        Self::new(Some(directory))
     }
 
     /// The user's: `$NUNCIO_CACHE_DIR`, else `$XDG_CACHE_HOME/nuncio`, else `~/.cache/nuncio`, else
     /// none. An empty `$NUNCIO_CACHE_DIR` means none.
     #[must_use]
     pub fn of_user() -> Self {
-        Self {
-            directory: directory_from(|name| std::env::var_os(name)),
-        }
+        Self::new(directory_from(|name| std::env::var_os(name)))
     }
 
     /// The directory.
@@ -68,11 +73,19 @@ impl Cache {
         (blake3::hash(code).as_bytes() == hash).then(|| code.to_vec())
     }
 
-    /// Keeps `code` under that key. Says whether it could.
-    pub(super) fn write(&self, key: &Key, code: &[u8]) -> bool {
-        self.directory
-            .as_ref()
-            .is_some_and(|directory| put(directory, key, code).is_ok())
+    /// Keeps `code` under that key, or says once why it could not.
+    pub(super) fn write(&self, key: &Key, code: &[u8]) {
+        let Some(directory) = &self.directory else {
+            return;
+        };
+        if let Err(error) = put(directory, key, code)
+            && !self.complained.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                directory = %directory.display(),
+                "the compile cache is not used, so each start compiles the filters: {error}"
+            );
+        }
     }
 }
 
@@ -102,6 +115,12 @@ fn put(directory: &Path, key: &Key, code: &[u8]) -> std::io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(directory)?;
+    if !is_ours(directory) {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::PermissionDenied,
+            "others than its user may write to it, and what it holds is run (chmod go-w)",
+        ));
+    }
     let unfinished = directory.join(format!("{}.{}.new", key.0, std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -180,7 +199,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let cache = Cache::at(place.path().join("made/on/demand"));
         assert_eq!(cache.read(&key()), None);
-        assert!(cache.write(&key(), b"code"));
+        cache.write(&key(), b"code");
         assert_eq!(cache.read(&key()).as_deref(), Some(&b"code"[..]));
         let files = fs::read_dir(cache.directory().unwrap()).unwrap().count();
         assert_eq!(files, 1, "nothing unfinished stays");
@@ -200,7 +219,7 @@ mod tests {
     fn a_damaged_entry_is_none() {
         let place = tempfile::tempdir().unwrap();
         let cache = Cache::at(place.path().to_owned());
-        assert!(cache.write(&key(), b"code"));
+        cache.write(&key(), b"code");
         let path = place.path().join(&key().0);
         let whole = fs::read(&path).unwrap();
         for damage in 0..whole.len() {
@@ -217,7 +236,7 @@ mod tests {
     fn what_others_may_write_is_not_trusted() {
         let place = tempfile::tempdir().unwrap();
         let cache = Cache::at(place.path().to_owned());
-        assert!(cache.write(&key(), b"code"));
+        cache.write(&key(), b"code");
         let allow = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
@@ -228,6 +247,14 @@ mod tests {
         assert!(cache.read(&key()).is_some());
         allow(place.path(), 0o777);
         assert_eq!(cache.read(&key()), None);
+        assert!(!cache.complained.load(Ordering::Relaxed));
+        let other = Key::new(b"another", &Fingerprint::of("engine"));
+        cache.write(&other, b"code");
+        assert!(cache.complained.load(Ordering::Relaxed));
+        assert!(
+            !place.path().join(&other.0).exists(),
+            "nobody would read it"
+        );
         allow(place.path(), 0o700);
         let elsewhere = place.path().join("elsewhere");
         fs::rename(&path, &elsewhere).unwrap();
@@ -241,9 +268,12 @@ mod tests {
         let file = place.path().join("file");
         fs::write(&file, b"").unwrap();
         let cache = Cache::at(file.join("below"));
-        assert!(!cache.write(&key(), b"code"));
+        cache.write(&key(), b"code");
         assert_eq!(cache.read(&key()), None);
-        assert!(!Cache::none().write(&key(), b"code"));
+        assert!(cache.complained.load(Ordering::Relaxed));
+        let none = Cache::none();
+        none.write(&key(), b"code");
+        assert!(!none.complained.load(Ordering::Relaxed), "it is wanted so");
     }
 
     #[test]

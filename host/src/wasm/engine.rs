@@ -9,6 +9,8 @@
 //! The address space of a slot is small, so bounds are checked in code: that costs a guest a few
 //! percent and keeps the proxy's virtual size printable.
 
+use std::sync::Arc;
+
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
@@ -16,6 +18,7 @@ use wasmtime::{
 
 use super::cache::{Cache, Fingerprint};
 use super::error::Error;
+use super::places::Places;
 use super::state::State;
 use super::ticker::Ticker;
 use super::{host, wasi};
@@ -36,6 +39,7 @@ pub struct Engine {
     ticker: Ticker,
     fingerprint: Fingerprint,
     cache: Cache,
+    places: Arc<Places>,
 }
 
 impl Engine {
@@ -56,6 +60,7 @@ impl Engine {
             ticker,
             fingerprint,
             cache,
+            places: Arc::default(),
         })
     }
 
@@ -73,6 +78,11 @@ impl Engine {
 
     pub(super) const fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
+    }
+
+    /// Who has how many of its instances.
+    pub(super) const fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Where compiled components are kept.

@@ -14,9 +14,10 @@ use super::bindings::types::RouteConfig as WitRouteConfig;
 use super::bindings::{Filter, Guest};
 use super::lines::Rate;
 use super::outcome::{Failure, FailureKind};
-use super::slot::{Interest, RouteConfig, Shared, Slot};
+use super::places::Place;
+use super::slot::{Interest, Isolation, RouteConfig, Shared, Slot};
 use super::state::{Hook, State, at_tick};
-use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
+use crate::exchange::{Connection, Exchange, Protocol, Timing};
 use crate::variant::Variant;
 use crate::{clock, limits};
 
@@ -29,6 +30,8 @@ pub(super) struct Instance {
     /// Its numbers for those of routes, as far as they have been needed.
     routes: Vec<Option<u32>>,
     worker: usize,
+    /// Held for as long as this lives.
+    _place: Place,
 }
 
 /// Why there is no instance.
@@ -60,6 +63,10 @@ impl Instance {
         rate: Rate,
     ) -> Result<(Self, Interest), NotStarted> {
         let engine = &shared.engine;
+        let is_own = shared.isolation != Isolation::Shared;
+        let place = Place::take(engine.places(), &shared.places, is_own).map_err(|full| {
+            NotStarted::Failed(Failure::new(FailureKind::NotStarted, full.to_string()))
+        })?;
         let mut store = Store::new(engine.inner(), State::new(Arc::clone(shared), rate));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits::WASM_LIFT_BYTES);
@@ -96,6 +103,7 @@ impl Instance {
             config,
             routes: Vec::new(),
             worker,
+            _place: place,
         };
         Ok((instance, interest.into()))
     }
@@ -242,19 +250,7 @@ impl Blank {
 #[cold]
 fn blank() -> Box<Exchange> {
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let connection = Connection {
-        id: 0,
-        remote: nowhere.into(),
-        direct_remote: nowhere.into(),
-        local: nowhere.into(),
-        direct_local: nowhere.into(),
-        local_is_restored: false,
-        server_name: None,
-        metadata: Metadata::default(),
-        listener: "".into(),
-        filter_chain: "".into(),
-        tls: None,
-    };
+    let connection = Connection::between(nowhere, nowhere);
     let timing = Timing::starting(clock::now(), clock::wall());
     Box::new(Exchange::new(
         Arc::new(connection),

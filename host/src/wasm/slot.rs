@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::error::Error;
 use super::instance::{Instance, NotStarted};
 use super::lines::{Level, Lines, Rate};
+use super::places::Places;
 use crate::bucket::TokenBucket;
 use crate::limits;
 use crate::observe::access_log::{Sink, Sinks, Target};
@@ -304,6 +305,7 @@ impl FilterSlot {
             stat_prefix: spec.stat_prefix,
             named: Mutex::default(),
             differed: AtomicBool::new(false),
+            places: Arc::default(),
         });
         let first = Instance::start(&shared, CONTROL, Rate::default());
         let (first, interest) = first.map_err(|why| shared.error(why))?;
@@ -427,6 +429,7 @@ pub(super) struct Shared {
     services: Services,
     named: Mutex<Named>,
     differed: AtomicBool,
+    pub(super) places: Arc<Places>,
 }
 
 /// The text of a format, which is its name.

@@ -117,6 +117,7 @@ impl State {
     pub(super) fn new(shared: Arc<Shared>, rate: Rate) -> Self {
         let memory = Memory {
             limit: shared.limits.memory,
+            used: 0,
             refused: false,
         };
         Self {
@@ -145,6 +146,11 @@ impl State {
         self.said = None;
         self.memory.refused = false;
         self.budget.restart(cpu);
+    }
+
+    /// The host begins to do something for the guest that may take long.
+    pub(super) fn count_time(&mut self) {
+        self.budget.count_from(thread_cpu());
     }
 
     /// A copy of `value` that can be lowered.
@@ -209,22 +215,28 @@ pub(super) fn at_tick(mut cx: StoreContextMut<'_, State>) -> wasmtime::Result<Up
     Ok(UpdateDeadline::Continue(1))
 }
 
-/// The limit on a guest's memory, and whether it was met.
+/// The limit on a guest's memories, all of them together, and whether it was met.
 #[derive(Debug)]
 pub(super) struct Memory {
     limit: usize,
+    used: usize,
     pub(super) refused: bool,
 }
 
 impl ResourceLimiter for Memory {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.refused |= desired > self.limit;
-        Ok(desired <= self.limit)
+        let grown = self.used.saturating_sub(current).saturating_add(desired);
+        let fits = grown <= self.limit;
+        if fits {
+            self.used = grown;
+        }
+        self.refused |= !fits;
+        Ok(fits)
     }
 
     fn table_growing(

@@ -23,7 +23,7 @@ use tracing::field::{Field, Visit};
 use super::{Cache, Component, Engine, FilterSlot, Instances, Services, SlotSpec};
 use crate::address::Address;
 use crate::clock;
-use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
+use crate::exchange::{Connection, Exchange, Protocol, Timing};
 use crate::headers::{Headers, Name};
 use crate::observe::access_log::Sinks;
 use crate::observe::registry::Registry;
@@ -98,16 +98,11 @@ fn worker() -> Instances {
 fn stream(path: &str, fields: &[(&str, &str)]) -> Box<Exchange> {
     let connection = Connection {
         id: 7,
-        remote: Address::Ip("127.0.0.1:5".parse().unwrap()),
-        direct_remote: Address::Ip("127.0.0.1:5".parse().unwrap()),
-        local: Address::Ip("127.0.0.1:6".parse().unwrap()),
-        direct_local: Address::Ip("127.0.0.1:6".parse().unwrap()),
-        local_is_restored: false,
-        server_name: None,
-        metadata: Metadata::default(),
         listener: "l".into(),
-        filter_chain: "".into(),
-        tls: None,
+        ..Connection::between(
+            Address::Ip("127.0.0.1:5".parse().unwrap()),
+            Address::Ip("127.0.0.1:6".parse().unwrap()),
+        )
     };
     let timing = Timing::starting(clock::now(), clock::wall());
     let mut exchange = Box::new(Exchange::new(

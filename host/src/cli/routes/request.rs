@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::clock;
 use crate::config::route_tests::{ClientCertificate, RouteTestInput};
-use crate::exchange::{Connection, Exchange, Metadata, Protocol, Timing, Tls};
+use crate::exchange::{Connection, Exchange, Protocol, Timing, Tls};
 use crate::headers::{Headers, Known, Name, is_valid_value};
 
 /// A request, and the response that its upstream would give.
@@ -140,17 +140,8 @@ impl Asked {
     pub(super) fn exchange(&self) -> Exchange {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let connection = Connection {
-            id: 0,
-            remote: address.into(),
-            direct_remote: address.into(),
-            local: address.into(),
-            direct_local: address.into(),
-            local_is_restored: false,
-            server_name: None,
-            metadata: Metadata::default(),
-            listener: "".into(),
-            filter_chain: "".into(),
             tls: self.tls.clone().map(Box::new),
+            ..Connection::between(address, address)
         };
         let timing = Timing::starting(clock::now(), clock::wall());
         let mut exchange = Exchange::new(Arc::new(connection), Protocol::Http11, timing, 0);

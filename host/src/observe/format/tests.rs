@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::clock;
-use crate::exchange::{Connection, Flags, LogType, Metadata, Protocol, Timing};
+use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
 use crate::headers::Headers;
 
 fn address(text: &str) -> SocketAddr {
@@ -27,16 +27,9 @@ fn headers(fields: &[(&str, &[u8])]) -> Headers {
 fn connection() -> Arc<Connection> {
     Arc::new(Connection {
         id: 2,
-        remote: address("127.0.0.1:50916").into(),
-        direct_remote: address("127.0.0.1:50916").into(),
-        local: address("127.0.0.1:21841").into(),
-        direct_local: address("127.0.0.1:21841").into(),
-        local_is_restored: false,
-        server_name: None,
-        metadata: Metadata::default(),
         listener: "l0".into(),
         filter_chain: "fc0".into(),
-        tls: None,
+        ..Connection::between(address("127.0.0.1:50916"), address("127.0.0.1:21841"))
     })
 }
 

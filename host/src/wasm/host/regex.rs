@@ -7,6 +7,7 @@ use wasmtime::component::{Linker, WasmList};
 
 use super::super::state::State;
 use super::{check_text, intern, look_up};
+use crate::limits;
 use crate::pattern::Pattern;
 
 type Context<'a> = StoreContextMut<'a, State>;
@@ -20,11 +21,30 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     )?;
     interface.func_wrap(
         "matches",
-        |cx: Context<'_>, (of, text): (u32, WasmList<u8>)| {
+        |mut cx: Context<'_>, (of, text): (u32, WasmList<u8>)| {
+            let length = text.as_le_slice(&cx).len();
+            if length > limits::WASM_MATCHED_BYTES {
+                return Err(TextTooLong {
+                    length,
+                    limit: limits::WASM_MATCHED_BYTES,
+                }
+                .into());
+            }
+            if length > limits::WASM_COUNTED_BYTES {
+                cx.data_mut().count_time();
+            }
             let pattern = look_up(&cx.data().opened.patterns, of);
             Ok((pattern.is_some_and(|pattern| pattern.matches(text.as_le_slice(&cx))),))
         },
     )
+}
+
+/// No answer would be right: an expression that is to find something bad must not miss it.
+#[derive(Debug, thiserror::Error)]
+#[error("match an expression: the text has {length} bytes, and {limit} are the most")]
+struct TextTooLong {
+    length: usize,
+    limit: usize,
 }
 
 fn compile(state: &mut State, expression: String) -> Result<u32, String> {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::super::outcome::FailureKind;
 use super::super::slot::{BodyMode, Phases};
 use super::super::{Outcome, SlotState, Upstream};
 use super::*;
@@ -653,6 +654,34 @@ fn expressions_match_all_of_a_text_as_those_of_routes_do() {
     assert_eq!(answers(&exchange, "on-log"), ["true", "false", "true"]);
     let refused = refusal_of("script", &configuration(&["wants", "on-log matches ( x"]));
     assert!(refused.to_string().contains("missing \")\""), "{refused}");
+}
+
+#[test]
+fn a_match_takes_no_more_than_a_call_may() {
+    let run = |expression: &str, length: usize| {
+        let operation = format!("on-request-headers matches {expression} bytes:{length}");
+        let slot = script(&["wants on-request-headers", &operation]);
+        let (mut exchange, mut state) = (stream("/", &[]), SlotState::default());
+        worker().on_request_headers(&slot, &mut state, &mut exchange, true)
+    };
+    let most = limits::WASM_MATCHED_BYTES;
+    assert!(matches!(run("[ab]+", most), Outcome::Next));
+    for (outcome, kind, says) in [
+        (run("[ab]+", most + 1), FailureKind::Trap, "65537 bytes"),
+        // No table holds it, so each byte costs microseconds.
+        (
+            run(".*b.{400}c.*", most),
+            FailureKind::OutOfTime,
+            "more than 5ms",
+        ),
+    ] {
+        match outcome {
+            Outcome::Failed(failure) if failure.kind == kind => {
+                assert!(failure.to_string().contains(says), "{failure}");
+            }
+            outcome => panic!("{outcome:?}"),
+        }
+    }
 }
 
 #[test]

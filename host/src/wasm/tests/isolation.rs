@@ -211,6 +211,14 @@ fn an_instance_that_cannot_be_had_is_a_failure() {
         streams.push(stream);
         assert!(streams.len() <= crate::limits::WASM_INSTANCES as usize);
     };
+    let neighbour = keeping(Isolation::Fresh, FailurePolicy::FailClosed);
+    assert!(
+        matches!(
+            Stream::start(&worker, &neighbour, "/x").started,
+            Outcome::Next
+        ),
+        "other filters have theirs"
+    );
     assert_eq!(failure.kind, FailureKind::NotStarted);
     assert!(
         failure.to_string().starts_with("no new instance: "),

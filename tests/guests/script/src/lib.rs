@@ -262,6 +262,15 @@ fn run(hook: &str, state: u32, chunk: &[u8], end: bool) -> Step {
     Step { state, then }
 }
 
+/// So many of the letters a and b, in no order.
+fn letters(length: usize) -> Vec<u8> {
+    let states = std::iter::successors(Some(1_u32), |state| {
+        Some(state.wrapping_mul(1_103_515_245).wrapping_add(12_345))
+    });
+    let letter = |state: u32| if state & 0x1_0000 == 0 { b'a' } else { b'b' };
+    states.map(letter).take(length).collect()
+}
+
 fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
     match operation {
         Operation::Get(at, name) => optional(stream::get(*at, *name)),
@@ -314,7 +323,12 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
             stream::set_response_flag(flag);
             "set".to_owned()
         }
-        Operation::Matches(pattern, text) => regex::matches(*pattern, text.as_bytes()).to_string(),
+        Operation::Matches(pattern, text) => match text.strip_prefix("bytes:") {
+            Some(length) => {
+                regex::matches(*pattern, &letters(length.parse().unwrap_or(0))).to_string()
+            }
+            None => regex::matches(*pattern, text.as_bytes()).to_string(),
+        },
         Operation::Count(name, times) => {
             (0..*times).for_each(|time| metrics::count(&format!("{name}.{time}"), 1));
             "counted".to_owned()

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::exchange::{Connection, Metadata, Tls};
+use crate::exchange::{Connection, Tls};
 use crate::socket_option::KeepAlive;
 use crate::upstream::connect::{ProxyHeader, ProxyVersion};
 use crate::upstream::demand::{Client, Demand};
@@ -177,16 +177,11 @@ fn connections_to_an_endpoint_that_begins_to_fail_get_no_more_requests() {
 fn connection(id: u64) -> Arc<Connection> {
     Arc::new(Connection {
         id,
-        remote: SocketAddr::from(([10, 0, 0, 1], 5000)).into(),
-        direct_remote: SocketAddr::from(([10, 0, 0, 1], 5000)).into(),
-        local: SocketAddr::from(([10, 0, 0, 2], 80)).into(),
-        direct_local: SocketAddr::from(([10, 0, 0, 2], 80)).into(),
-        local_is_restored: false,
-        server_name: None,
-        metadata: Metadata::default(),
         listener: "l".into(),
-        filter_chain: "".into(),
-        tls: None,
+        ..Connection::between(
+            SocketAddr::from(([10, 0, 0, 1], 5000)),
+            SocketAddr::from(([10, 0, 0, 2], 80)),
+        )
     })
 }
 
