@@ -30,6 +30,11 @@ check:
 deny:
     cargo deny check
 
+# Hold the conversations of tlsfuzzer, of which a checkout is in DIR
+tlsfuzzer DIR *ARGS:
+    cargo build -p nuncio
+    tests/tools/tlsfuzzer {{ DIR }} {{ ARGS }}
+
 # The benchmark against Envoy and nginx; see docs/performance.md
 bench *ARGS:
     tests/bench/run {{ ARGS }}

@@ -158,6 +158,10 @@ pub const LISTEN_BACKLOG: u32 = 4096;
 /// Signatures that are looked at for one peer to find a way to its authority that is short enough: as many as
 /// the library looks at to find one.
 pub const TLS_PATH_SIGNATURES: usize = 100;
+/// How long a client whose handshake failed may go on sending, so that it gets to read why.
+pub const TLS_FAREWELL: Duration = Duration::from_secs(1);
+/// What it may send meanwhile: more than the longest first message that there can be.
+pub const TLS_FAREWELL_BYTES: usize = 128 * 1024;
 /// Longest `ClientHello` that is waited for: 16 KiB, Envoy's default and most.
 pub const HELLO_BYTES: u32 = 16 * 1024;
 /// Bytes of the records that such a hello comes in: honest ones are larger than 64 bytes each.

@@ -12,6 +12,7 @@ mod client;
 mod context;
 mod der;
 mod error;
+mod greeting;
 pub mod hello;
 mod identity;
 mod parameters;

@@ -10,14 +10,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::socket::Socket;
 
-/// What is read at once.
+/// What is read at once, and sent back: what one record of TLS carries, so that it stays one.
+const ECHO: usize = 16 * 1024;
+/// What is read at once of what nobody wants.
 const READ: usize = 4 * 1024;
 /// How long the client of a fixed answer may take to end its side.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Sends back what comes, until the client ends. `_open` is let go of then.
 pub(crate) async fn echo(mut socket: Socket, _open: impl Sized) {
-    let mut room = vec![0; READ];
+    let mut room = vec![0; ECHO];
     while let Ok(read @ 1..) = socket.read(&mut room).await {
         let part = room.get(..read).unwrap_or_default();
         if socket.write_all(part).await.is_err() || socket.flush().await.is_err() {

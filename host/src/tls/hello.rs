@@ -1,7 +1,7 @@
 //! The `ClientHello` of TLS (RFC 8446 §4.1.2): what a client asks for before anything is encrypted.
 //!
-//! Owns finding the server name, the application protocols, and whether a proof that the certificate
-//! still counts is wanted. A hello may come in several records and each of those in several pieces.
+//! Owns finding the server name, the application protocols, whether TLS 1.3 is spoken, and whether a proof that
+//! the certificate still counts is wanted. A hello may come in several records and each of those in several pieces.
 //! Nothing else of it is judged: that is the handshake's. Called by the listener filter, and by the
 //! handshake for what its library does not tell.
 
@@ -24,6 +24,9 @@ const HOST_NAME: u8 = 0;
 const HOST_NAME_MAX: usize = 255;
 const ALPN: usize = 16;
 const STATUS_REQUEST: usize = 5;
+const SUPPORTED_VERSIONS: usize = 43;
+/// TLS 1.3, as it is offered.
+const TLS_13: usize = 0x0304;
 /// The kind of proof that there is (RFC 6066 §8).
 const OCSP: u8 = 1;
 
@@ -36,6 +39,8 @@ pub struct Hello {
     pub protocols: Vec<Box<str>>,
     /// Whether it takes an OCSP response.
     pub takes_staple: bool,
+    /// Whether it speaks TLS 1.3.
+    pub speaks_13: bool,
 }
 
 /// Reads what there is of a `ClientHello`.
@@ -119,6 +124,7 @@ fn hello(mut body: Bytes<'_>) -> Option<Hello> {
         match kind {
             SERVER_NAME => hello.server_name = server_name(extension)?,
             ALPN => hello.protocols = protocols(extension)?,
+            SUPPORTED_VERSIONS => hello.speaks_13 = offers(extension, TLS_13),
             STATUS_REQUEST => hello.takes_staple = extension.0.first() == Some(&OCSP),
             _ => {}
         }
@@ -138,6 +144,12 @@ fn server_name(mut extension: Bytes<'_>) -> Option<Option<Box<str>>> {
         && !name.contains(&0);
     let name = is_name.then(|| String::from_utf8_lossy(name).to_ascii_lowercase())?;
     Some(Some(name.into()))
+}
+
+/// Whether a list of versions has that one. What is wrong with the list is for others to find.
+fn offers(mut extension: Bytes<'_>, version: usize) -> bool {
+    let mut versions = extension.field(1).unwrap_or(Bytes(&[]));
+    std::iter::from_fn(|| versions.number(2)).any(|offered| offered == version)
 }
 
 fn protocols(mut extension: Bytes<'_>) -> Option<Vec<Box<str>>> {
@@ -203,14 +215,14 @@ mod tests {
         Sniffed::Found(Hello {
             server_name: name.map(Into::into),
             protocols: protocols.iter().map(|text| (*text).into()).collect(),
-            takes_staple: false,
+            ..Hello::default()
         })
     }
 
     #[test]
     fn the_name_and_the_protocols_are_found() {
         let extensions = [
-            extension(43, &[2, 3, 4]),
+            extension(43, &[2, 3, 3]),
             named(b"A.Example"),
             offering(&["h2", "http/1.1"]),
         ]
@@ -235,6 +247,25 @@ mod tests {
                 panic!("{wanted:?}");
             };
             assert_eq!(hello.takes_staple, takes, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn who_speaks_the_newest_version_is_known() {
+        for (versions, speaks) in [
+            (&[2, 3, 4][..], true),
+            (&[6, 0x7f, 28, 3, 3, 3, 4], true),
+            (&[2, 3, 3], false),
+            (&[3, 3, 4, 3], true),
+            (&[4, 3, 4], false),
+            (&[0], false),
+            (&[], false),
+        ] {
+            let whole = record(&message(&extension(43, versions)));
+            let Sniffed::Found(hello) = parse(&whole) else {
+                panic!("{versions:?}");
+            };
+            assert_eq!(hello.speaks_13, speaks, "{versions:?}");
         }
     }
 

@@ -6,30 +6,27 @@
 //! nobody here speaks is passed over. Does not own time: `listener` ends a handshake that takes too
 //! long.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{
-    Accepted, Acceptor, ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert,
-    ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
+    ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert, ServerConfig,
+    ServerSessionMemoryCache, StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection,
-    SignatureScheme,
+    AlertDescription, CertificateError, CipherSuite, HandshakeKind, PeerIncompatible,
+    ProtocolVersion, ServerConnection, SignatureScheme,
 };
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_rustls::{StartHandshake, TlsStream};
 
 use super::choice::{Fit, Index};
 use super::context::{Files, TlsContext, seconds};
 use super::error::{Error, Part};
+use super::greeting::{self, Greeting};
 use super::hello;
 use super::identity::{Identity, IdentitySpec};
 use super::parameters::{Parameters, cipher_name, group_name};
@@ -46,9 +43,6 @@ use crate::observe::metrics::TlsStats;
 use crate::observe::stats::Sharded;
 use crate::sniffed::Sniffed;
 use crate::socket::Socket;
-
-/// What a record of a handshake begins with (RFC 8446 §5.1).
-const HANDSHAKE: u8 = 22;
 
 /// A context for clients, before its files were read.
 #[derive(Clone, Debug)]
@@ -365,6 +359,15 @@ impl Ready {
             without_alpn,
         }
     }
+
+    /// Whether its key has a way to sign that the client takes in TLS 1.3.
+    fn signs_13(&self, hello: &ClientHello<'_>) -> bool {
+        let schemes = hello.signature_schemes().iter().copied();
+        let schemes: Vec<SignatureScheme> = schemes
+            .filter(|scheme| is_signature_of_13(*scheme))
+            .collect();
+        self.identity.key.key.choose_scheme(&schemes).is_some()
+    }
 }
 
 /// All that the certificates of a context share. Sessions are of one reading of the files: a client that
@@ -460,6 +463,18 @@ const fn is_of_13(suite: CipherSuite) -> bool {
     )
 }
 
+/// Whether version 1.3 knows that way to sign (RFC 8446 §4.2.3): the others are for certificates alone.
+const fn is_signature_of_13(scheme: SignatureScheme) -> bool {
+    !matches!(
+        scheme,
+        SignatureScheme::RSA_PKCS1_SHA1
+            | SignatureScheme::RSA_PKCS1_SHA256
+            | SignatureScheme::RSA_PKCS1_SHA384
+            | SignatureScheme::RSA_PKCS1_SHA512
+            | SignatureScheme::ECDSA_SHA1_Legacy
+    )
+}
+
 const fn is_ecdsa(suite: CipherSuite) -> bool {
     matches!(
         suite,
@@ -507,11 +522,16 @@ pub(crate) async fn accept(
     let stats = server.stats.shard(worker);
     // The files may change meanwhile: this handshake goes by what it began with.
     let loaded = server.loaded.load_full();
-    let shaken = shake(&loaded, stats, socket).await;
-    if let Err(failure) = &shaken {
-        count(stats, failure);
-    }
-    let (stream, identity) = shaken?;
+    let (stream, identity) = match shake(&loaded, stats, socket).await {
+        Ok(shaken) => shaken,
+        Err((failure, socket)) => {
+            count(stats, &failure);
+            if let Failure::Refused(_) = failure {
+                greeting::part(socket).await;
+            }
+            return Err(failure);
+        }
+    };
     let (_, session) = stream.get_ref();
     let tls = facts(session, &loaded, &identity.certificate);
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -534,22 +554,38 @@ pub(crate) async fn accept(
 
 type Shaken = (tokio_rustls::server::TlsStream<Socket>, Arc<Identity>);
 
-async fn shake(loaded: &Loaded, stats: &TlsStats, mut socket: Socket) -> Result<Shaken, Failure> {
-    let (mut acceptor, mut seen) = (Acceptor::default(), Vec::new());
-    let accepted = poll_fn(|cx| poll_hello((&mut acceptor, &mut seen), &mut socket, cx)).await?;
-    let takes_staple = match hello::parse(&seen) {
-        Sniffed::Found(hello) => hello.takes_staple,
-        Sniffed::Partial | Sniffed::Other => false,
+/// The socket comes back with the reason where it came to nothing.
+async fn shake(
+    loaded: &Loaded,
+    stats: &TlsStats,
+    mut socket: Socket,
+) -> Result<Shaken, (Failure, Socket)> {
+    let Greeting { accepted, seen } = match greeting::read(&mut socket).await {
+        Ok(greeting) => greeting,
+        Err(failure) => return Err((failure, socket)),
+    };
+    let (takes_staple, speaks_13) = match hello::parse(&seen) {
+        Sniffed::Found(hello) => (hello.takes_staple, hello.speaks_13),
+        Sniffed::Partial | Sniffed::Other => (false, false),
     };
     drop(seen);
     let hello = accepted.client_hello();
     if loaded.requires_name && hello.server_name().is_none() {
-        return Err(Failure::NoName);
+        return Err((Failure::NoName, socket));
     }
     let Some((ready, stapled)) = loaded.choose(&hello, takes_staple) else {
-        return Err(rustls::Error::General("there is no certificate".to_owned()).into());
+        let none = rustls::Error::General("there is no certificate".to_owned());
+        return Err((none.into(), socket));
     };
-    count_staple(stats, stapled)?;
+    if let Err(failure) = count_staple(stats, stapled) {
+        return Err((failure, socket));
+    }
+    if speaks_13 && loaded.newest == ProtocolVersion::TLSv1_3 && !ready.signs_13(&hello) {
+        // The library would first answer, and then find out.
+        greeting::alert(&mut socket, AlertDescription::HandshakeFailure).await;
+        let none = rustls::Error::from(PeerIncompatible::NoSignatureSchemesInCommon);
+        return Err((none.into(), socket));
+    }
     let mut offered = hello.alpn().into_iter().flatten();
     let config = match offered.any(|name| ready.config.alpn_protocols.iter().any(|n| n == name)) {
         true => &ready.config,
@@ -562,9 +598,9 @@ async fn shake(loaded: &Loaded, stats: &TlsStats, mut socket: Socket) -> Result<
     let identity = Arc::clone(&ready.identity);
     drop(offered);
     let stream = StartHandshake::from_parts(accepted, socket).into_stream(config);
-    match stream.await {
+    match stream.into_fallible().await {
         Ok(stream) => Ok((stream, identity)),
-        Err(error) => Err(refusal(error)),
+        Err((error, socket)) => Err((refusal(error), socket)),
     }
 }
 
@@ -573,43 +609,6 @@ fn refusal(error: io::Error) -> Failure {
     match error.downcast::<rustls::Error>() {
         Ok(error) => error.into(),
         Err(error) => error.into(),
-    }
-}
-
-/// The client's first message. What is no handshake of TLS gets no answer, as in Envoy.
-fn poll_hello(
-    (acceptor, seen): (&mut Acceptor, &mut Vec<u8>),
-    socket: &mut Socket,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Accepted, Failure>> {
-    loop {
-        let mut room = [0; 4096];
-        let mut read = ReadBuf::new(&mut room);
-        ready!(Pin::new(&mut *socket).poll_read(cx, &mut read))?;
-        let mut bytes = read.filled();
-        match bytes.first() {
-            None => return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
-            Some(first) if seen.is_empty() && *first != HANDSHAKE => {
-                return Poll::Ready(Err(Failure::NotTls));
-            }
-            // One that is longer than any honest one says nothing that counts here.
-            Some(_) if seen.len() <= limits::HELLO_RECORDS_BYTES => seen.extend_from_slice(bytes),
-            Some(_) => {}
-        }
-        while !bytes.is_empty() {
-            acceptor.read_tls(&mut bytes)?;
-        }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => return Poll::Ready(Ok(accepted)),
-            Ok(None) => {}
-            Err((error, mut alert)) => {
-                let mut said = Vec::new();
-                // Writing to memory cannot fail; what the client does not take at once is lost.
-                let _written = alert.write_all(&mut said);
-                let _sent = Pin::new(&mut *socket).poll_write(cx, &said);
-                return Poll::Ready(Err(error.into()));
-            }
-        }
     }
 }
 
