@@ -56,7 +56,11 @@ NEWER_FIELDS = {
         "status_on_strict_destination_not_found"
     ],
 }
-NEWER_MESSAGES = ["envoy.config.route.v3.CookieMatcher name{len>=1} string_match invert_match"]
+NEWER_MESSAGES = [
+    "envoy.config.route.v3.CookieMatcher name{len>=1} string_match invert_match",
+    "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster use_http_header http_header_name"
+    " upstream_port_override=w{<=65535} metadata_key",
+]
 # Packages whose top-level messages a configuration can name in an `@type`.
 ROOTS = ("envoy.config.", "envoy.extensions.", "envoy.type.", "xds.type.", "udpa.type.")
 

@@ -187,10 +187,12 @@ impl Workshop<'_> {
             Some(ClusterDiscovery::Type(DiscoveryType::LogicalDns)) => {
                 self.by_name(written, endpoints, true, place)
             }
-            Some(ClusterDiscovery::ClusterType(custom)) => {
-                let ClusterExtension::Dns(dns) = &custom.config;
-                self.dns_cluster(written, dns, endpoints, place)
-            }
+            Some(ClusterDiscovery::ClusterType(custom)) => match &custom.config {
+                ClusterExtension::Dns(dns) => self.dns_cluster(written, dns, endpoints, place),
+                ClusterExtension::OriginalDst(_) => {
+                    self.static_endpoints(endpoints).map(Discovery::Static)
+                }
+            },
         }
     }
 

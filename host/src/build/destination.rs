@@ -30,12 +30,23 @@ impl Workshop<'_> {
             self.diagnostics
                 .error(place.field("load_assignment"), message);
         }
-        let default = OriginalDstLbConfig::default();
-        let config = match &written.lb_config {
-            Some(LbConfig::OriginalDstLbConfig(config)) => config,
-            _ => &default,
+        let of_type = written.destinations().map(OriginalDstLbConfig::from);
+        let here = match &of_type {
+            Some(_) => place.field("cluster_type").field("typed_config"),
+            None => place.field("original_dst_lb_config"),
         };
-        let here = place.field("original_dst_lb_config");
+        let config = match (of_type, &written.lb_config) {
+            (Some(config), lb_config) => {
+                if let Some(LbConfig::OriginalDstLbConfig(_)) = lb_config {
+                    let message = "no effect: what 'cluster_type' says counts";
+                    let there = place.field("original_dst_lb_config");
+                    self.diagnostics.warning(there, message);
+                }
+                config
+            }
+            (None, Some(LbConfig::OriginalDstLbConfig(config))) => config.clone(),
+            (None, _) => OriginalDstLbConfig::default(),
+        };
         let name = match config.http_header_name.as_str() {
             "" => FIELD,
             name => name,

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
 use crate::config::circuit_breaker::CircuitBreakers;
-use crate::config::dns::{CustomClusterType, DnsResolutionConfig, ResolverExtension};
+use crate::config::dns::{
+    ClusterExtension, CustomClusterType, DnsResolutionConfig, ResolverExtension,
+};
 use crate::config::endpoint::ClusterLoadAssignment;
 use crate::config::health_check::HealthCheck;
 use crate::config::load_balancing::{
@@ -162,10 +164,23 @@ impl Cluster {
     /// Whether the endpoints are what requests name.
     #[must_use]
     pub const fn names_destinations(&self) -> bool {
-        matches!(
-            self.discovery,
-            Some(ClusterDiscovery::Type(DiscoveryType::OriginalDst))
-        )
+        self.destinations().is_some()
+            || matches!(
+                self.discovery,
+                Some(ClusterDiscovery::Type(DiscoveryType::OriginalDst))
+            )
+    }
+
+    /// How they do, where the type of the cluster says that.
+    #[must_use]
+    pub const fn destinations(&self) -> Option<&OriginalDstCluster> {
+        match &self.discovery {
+            Some(ClusterDiscovery::ClusterType(custom)) => match &custom.config {
+                ClusterExtension::OriginalDst(written) => Some(written),
+                ClusterExtension::Dns(_) => None,
+            },
+            _ => None,
+        }
     }
 
     /// Whether the endpoints' addresses are given.
@@ -262,6 +277,35 @@ pub struct OriginalDstLbConfig {
     /// Where filters can say where the request goes.
     #[serde(default)]
     pub metadata_key: Option<MetadataKey>,
+}
+
+/// `envoy.extensions.clusters.original_dst.v3.OriginalDstCluster`, which has the same fields.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster")]
+pub struct OriginalDstCluster {
+    /// Whether a field of the request can say where it goes.
+    #[serde(default)]
+    pub use_http_header: bool,
+    /// Which field; `x-envoy-original-dst-host` by default.
+    #[serde(default)]
+    pub http_header_name: String,
+    /// The port in place of that of the address.
+    #[serde(default)]
+    pub upstream_port_override: Option<u32>,
+    /// Where filters can say where the request goes.
+    #[serde(default)]
+    pub metadata_key: Option<MetadataKey>,
+}
+
+impl From<&OriginalDstCluster> for OriginalDstLbConfig {
+    fn from(written: &OriginalDstCluster) -> Self {
+        Self {
+            use_http_header: written.use_http_header,
+            http_header_name: written.http_header_name.clone(),
+            upstream_port_override: written.upstream_port_override,
+            metadata_key: written.metadata_key.clone(),
+        }
+    }
 }
 
 /// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`.

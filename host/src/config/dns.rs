@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
+use crate::config::cluster::OriginalDstCluster;
 use crate::config::scalar::Duration;
 
 /// `envoy.config.core.v3.TypedExtensionConfig` of a resolver.
@@ -107,6 +108,9 @@ pub enum ClusterExtension {
     /// Names that are resolved.
     #[serde(rename = "envoy.extensions.clusters.dns.v3.DnsCluster")]
     Dns(DnsCluster),
+    /// What requests and their connections name.
+    #[serde(rename = "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster")]
+    OriginalDst(OriginalDstCluster),
 }
 
 /// `envoy.extensions.clusters.dns.v3.DnsCluster`.

@@ -1,15 +1,17 @@
 //! `ORIGINAL_DST` clusters: where requests and connections say that they go.
 
 use nuncio_tests::compare::case::{Case, Group, Step, request};
+use nuncio_tests::tls::with_certificates;
 
 pub(crate) fn group() -> Group {
     let mut cases = by_field();
     cases.extend(by_others());
+    cases.extend(over_tls());
     cases.extend(restored());
     cases.extend(statistics());
     Group::new(
         "destinations",
-        include_str!("../../cases/destinations.yaml"),
+        &with_certificates(include_str!("../../cases/destinations.yaml")),
         cases,
     )
 }
@@ -50,6 +52,18 @@ fn by_field() -> Vec<Case> {
             "127.0.0.1:@PORT:origin@",
         ),
         to(
+            "by a field that the type of the cluster names",
+            "/typed",
+            "x-to",
+            "127.0.0.1:@PORT:origin2@",
+        ),
+        to(
+            "not by the field that the type of the cluster does not name",
+            "/typed",
+            FIELD,
+            "127.0.0.1:@PORT:origin@",
+        ),
+        to(
             "not by another field",
             "/named",
             FIELD,
@@ -82,6 +96,27 @@ fn by_field() -> Vec<Case> {
             "127.0.0.1:@PORT:origin@",
         ),
         to("tried again", "/again", FIELD, "127.0.0.1:@PORT:nobody@"),
+    ]
+}
+
+/// Whoever says where a request goes does not say whom it may go to.
+fn over_tls() -> Vec<Case> {
+    const FIELD: &str = "x-envoy-original-dst-host";
+    let secure = |name: &str, path: &str, port: &str| {
+        to(name, path, FIELD, &format!("127.0.0.1:@PORT:{port}@"))
+    };
+    vec![
+        secure("over TLS", "/secure", "tls_server"),
+        secure("over TLS, once more", "/secure", "tls_server"),
+        secure("over TLS, elsewhere", "/secure", "tls_server_rsa"),
+        secure("over TLS to a stranger", "/secure", "tls_stranger"),
+        secure(
+            "over TLS to one of another name",
+            "/secure/second",
+            "tls_server",
+        ),
+        secure("over TLS to who does not speak it", "/secure", "origin"),
+        secure("over TLS to nobody", "/secure", "nobody"),
     ]
 }
 

@@ -131,6 +131,10 @@ const NAMES: &[(&str, &str)] = &[
         "envoy.extensions.clusters.dns.v3.DnsCluster",
     ),
     (
+        "envoy.cluster.original_dst",
+        "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster",
+    ),
+    (
         "envoy.network.dns_resolver.cares",
         "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
     ),
