@@ -6,14 +6,16 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
 use std::thread;
 
 use nuncio_tests::admin::{page, stat};
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, cluster};
 use nuncio_tests::process::{Binary, Directory, Proxy};
+use rustls::server::Acceptor;
 
 /// Reads the head of a request with all that stands before it, and answers.
 fn answer(mut stream: impl Read + Write) -> String {
@@ -150,6 +152,74 @@ fn servers_are_told_of_the_client_that_a_proxy_in_front_names() {
     assert_eq!(answered.status(), 200);
     let seen = server.join().unwrap();
     assert!(seen.starts_with(request), "{seen}");
+}
+
+/// The protocols that a client offers in its first message of TLS; no more is said to it.
+fn offered(mut stream: TcpStream) -> Vec<String> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        assert_ne!(acceptor.read_tls(&mut stream).unwrap(), 0);
+        if let Some(accepted) = acceptor.accept().unwrap() {
+            let hello = accepted.client_hello();
+            let names = hello.alpn().into_iter().flatten();
+            return names
+                .map(|name| String::from_utf8_lossy(name).into_owned())
+                .collect();
+        }
+    }
+}
+
+/// A server that goes by [`offered`]: its address, and what there was.
+fn server_of_offers() -> (SocketAddr, mpsc::Receiver<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, offers) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            if sender.send(offered(stream.unwrap())).is_err() {
+                return;
+            }
+        }
+    });
+    (address, offers)
+}
+
+#[test]
+fn checks_offer_protocols_of_their_own() {
+    const CHECK: &str = "timeout: 5s, interval: 0.05s, no_traffic_interval: 0.05s, \
+         unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {}";
+    let cases = [
+        ("", vec!["data"]),
+        (", tls_options: {}", vec!["data"]),
+        (", tls_options: { alpn_protocols: [] }", vec!["data"]),
+        (
+            ", tls_options: { alpn_protocols: [health, other] }",
+            vec!["health", "other"],
+        ),
+    ];
+    for binary in [Some(Binary::nuncio()), Binary::envoy()]
+        .into_iter()
+        .flatten()
+    {
+        for (options, wanted) in &cases {
+            let (address, offers) = server_of_offers();
+            let more = format!(
+                ", health_checks: [ {{ {CHECK}{options} }} ], transport_socket: {{ name: tls, typed_config: {{ \"@type\": \
+                 type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, \
+                 common_tls_context: {{ alpn_protocols: [data] }} }} }}"
+            );
+            let config = Config::new()
+                .cluster(cluster("c", &[at(address)], &more))
+                .route("{ match: { prefix: / }, route: { cluster: c } }");
+            let proxy = Proxy::start(&binary, &config.text());
+            assert_eq!(offers.recv().unwrap(), *wanted, "{options}");
+            // Requests go on offering what the context says. They are sent although no check passes.
+            let mut client = Connection::open(proxy.address("listener"));
+            let answered = client.exchange(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            assert_eq!(answered.status(), 503);
+            assert!(offers.iter().any(|names| names == ["data"]));
+        }
+    }
 }
 
 #[test]

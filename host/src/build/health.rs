@@ -120,8 +120,22 @@ impl Workshop<'_> {
         check.always_log_successes = written.always_log_health_check_success;
         check.port = written.alt_port;
         check.transport_match = written.transport_socket_match_criteria.as_ref().map(fields);
+        check.alpn = self.alpn_of_checks(written, place.field("tls_options"));
         check.intervals = intervals(written);
         Some(check)
+    }
+
+    /// The protocols that checks over TLS offer, where those are not the context's.
+    fn alpn_of_checks(
+        &mut self,
+        written: &WrittenCheck,
+        place: Place<'_>,
+    ) -> Option<Arc<[Vec<u8>]>> {
+        let options = written.tls_options.as_ref()?;
+        let names = &options.alpn_protocols;
+        self.check_alpn(names, place.field("alpn_protocols"));
+        let names = names.iter().map(|name| name.clone().into_bytes());
+        Some(names.collect()).filter(|names: &Arc<[_]>| !names.is_empty())
     }
 
     fn http_probe(

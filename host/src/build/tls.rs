@@ -242,13 +242,8 @@ impl Workshop<'_> {
             self.diagnostics.error(here, message);
             return None;
         }
-        for (index, name) in written.alpn_protocols.iter().enumerate() {
-            if name.is_empty() || name.len() > 255 {
-                let here = place.field("alpn_protocols").index(index);
-                let message = "the name of a protocol has 1 to 255 bytes";
-                self.diagnostics.error(here, message);
-                return None;
-            }
+        if !self.check_alpn(&written.alpn_protocols, place.field("alpn_protocols")) {
+            return None;
         }
         let spec = ParametersSpec {
             min,
@@ -273,6 +268,17 @@ impl Workshop<'_> {
                 None
             }
         }
+    }
+
+    /// Whether all are names of protocols that can be offered.
+    pub(super) fn check_alpn(&mut self, names: &[String], place: Place<'_>) -> bool {
+        let wrong = |name: &String| name.is_empty() || name.len() > 255;
+        let Some(index) = names.iter().position(wrong) else {
+            return true;
+        };
+        let message = "the name of a protocol has 1 to 255 bytes";
+        self.diagnostics.error(place.index(index), message);
+        false
     }
 
     /// What this side shows of itself: what is written here, or what secrets have.

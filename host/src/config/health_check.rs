@@ -63,6 +63,9 @@ pub struct HealthCheck {
     /// Which of `transport_socket_matches` checks go over, in place of what an endpoint's metadata says.
     #[serde(default)]
     pub transport_socket_match_criteria: Option<Struct>,
+    /// How checks over TLS differ.
+    #[serde(default)]
+    pub tls_options: Option<TlsOptions>,
     /// The name, which tells several checks of a cluster apart.
     #[serde(default)]
     pub name: String,
@@ -72,6 +75,15 @@ pub struct HealthCheck {
     /// Where events are written.
     #[serde(default)]
     pub event_logger: Vec<EventSink>,
+}
+
+/// `envoy.config.core.v3.HealthCheck.TlsOptions`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.HealthCheck.TlsOptions")]
+pub struct TlsOptions {
+    /// The protocols (ALPN) that are offered in place of the context's; where there are none, those are.
+    #[serde(default)]
+    pub alpn_protocols: Vec<String>,
 }
 
 /// `envoy.config.core.v3.TypedExtensionConfig` of a place for events.

@@ -105,6 +105,8 @@ pub struct Server<'a> {
     pub address: std::net::IpAddr,
     /// What is to be spoken.
     pub inside: Inside,
+    /// The protocols (ALPN) that are offered in place of the context's.
+    pub alpn: Option<&'a [Vec<u8>]>,
 }
 
 /// What a server has to show where the configuration does not say it: a certificate that leads to one
@@ -330,6 +332,11 @@ impl Loaded {
             Inside::Http2 => http2,
             Inside::EitherHttp => either,
         });
+        if let Some(alpn) = server.alpn {
+            let mut other = ClientConfig::clone(&config);
+            other.alpn_protocols = alpn.to_vec();
+            config = Arc::new(other);
+        }
         let name = match server.name {
             Some(name) => server_name(name)?,
             None => ServerName::IpAddress(server.address.into()),

@@ -73,6 +73,8 @@ pub struct Order {
     pub demand: Demand,
     /// What it is to carry.
     pub inside: Inside,
+    /// The protocols (ALPN) that are offered in place of the context's.
+    pub alpn: Option<Arc<[Vec<u8>]>>,
     /// Whose statistics count the handshake.
     pub worker: usize,
 }
@@ -139,6 +141,7 @@ impl Order {
                 .ip()
                 .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip()),
             inside: self.inside,
+            alpn: self.alpn.as_deref(),
         };
         let (socket, facts) = tls.client.connect(socket, server, self.worker).await?;
         Ok(Link {
@@ -173,6 +176,8 @@ pub(super) struct Target {
     of: Option<(Arc<Cluster>, Arc<Endpoint>)>,
     /// Which way: what is matched.
     transport: Metadata,
+    /// The protocols (ALPN) that are offered in place of the context's.
+    alpn: Option<Arc<[Vec<u8>]>>,
 }
 
 impl Target {
@@ -190,6 +195,7 @@ impl Target {
             address: address.clone(),
             of: Some((Arc::clone(cluster), Arc::clone(endpoint))),
             transport: transport.clone(),
+            alpn: check.alpn.clone(),
         }
     }
 
@@ -206,6 +212,7 @@ impl Target {
             endpoint: Arc::clone(endpoint),
             demand: Demand::default(),
             inside,
+            alpn: self.alpn.clone(),
             worker: cluster.workers(),
         };
         let dial = &cluster.spec().dial;
@@ -222,6 +229,7 @@ impl<A: Into<Address>> From<A> for Target {
             address: address.into(),
             of: None,
             transport: Metadata::new(),
+            alpn: None,
         }
     }
 }
@@ -304,4 +312,81 @@ async fn open_unix(path: &str) -> io::Result<UnixStream> {
     let stream = system::UnixStream::connect_addr(&address)?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket_option::KeepAlive;
+    use crate::upstream::spec::Source;
+
+    /// What `read` says of the socket that a connection of `dial` has.
+    async fn on_socket<T>(dial: &Dial, read: impl FnOnce(&SockRef<'_>) -> T) -> T {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().into();
+        let Socket::Tcp(stream) = open(&address, dial).await.unwrap() else {
+            panic!("a connection over TCP");
+        };
+        read(&SockRef::from(&stream))
+    }
+
+    #[tokio::test]
+    async fn keep_alive_reaches_the_socket() {
+        let read = |socket: &SockRef<'_>| {
+            let times = [socket.tcp_keepalive_time(), socket.tcp_keepalive_interval()];
+            let [time, interval] = times.map(|time| time.unwrap().as_secs());
+            let probes = socket.tcp_keepalive_retries().unwrap();
+            (socket.keepalive().unwrap(), time, interval, probes)
+        };
+        let plain = on_socket(&Dial::default(), read).await;
+        assert!(!plain.0);
+        let mut dial = Dial {
+            keepalive: Some(KeepAlive::default()),
+            ..Dial::default()
+        };
+        let (_, time, interval, probes) = plain;
+        let systems = on_socket(&dial, read).await;
+        assert_eq!(systems, (true, time, interval, probes));
+        dial.keepalive = Some(KeepAlive {
+            time: Some(33),
+            interval: Some(7),
+            probes: Some(3),
+        });
+        assert_eq!(on_socket(&dial, read).await, (true, 33, 7, 3));
+        // From an address of its own it is a socket that is made in another way.
+        dial.bind.sources.push(Source {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            options: None,
+        });
+        assert_eq!(on_socket(&dial, read).await, (true, 33, 7, 3));
+    }
+
+    #[tokio::test]
+    async fn options_of_a_source_go_before_those_of_all() {
+        let timeout = |milliseconds| {
+            let moments = [Moment::BeforeBind, Moment::Bound].into_iter();
+            let options = moments.zip([(6, 18, milliseconds), (6, 25, 4096)]);
+            let made = options.map(|(moment, (level, name, value))| {
+                SocketOption::number(moment, level, name, value).unwrap()
+            });
+            made.collect::<Box<[_]>>()
+        };
+        let read = |socket: &SockRef<'_>| {
+            let timeout = socket.tcp_user_timeout().unwrap();
+            let unsent = socket.tcp_notsent_lowat().unwrap();
+            (timeout.unwrap_or_default().as_millis(), unsent)
+        };
+        let mut dial = Dial::default();
+        dial.bind.options = timeout(1000);
+        assert_eq!(on_socket(&dial, read).await, (1000, 4096));
+        dial.bind.sources.push(Source {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            options: None,
+        });
+        assert_eq!(on_socket(&dial, read).await, (1000, 4096));
+        dial.bind.sources[0].options = Some(timeout(2000));
+        assert_eq!(on_socket(&dial, read).await, (2000, 4096));
+    }
 }

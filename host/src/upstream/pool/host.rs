@@ -179,6 +179,7 @@ impl Host {
             endpoint: Arc::clone(&self.endpoint),
             demand: self.demand.clone(),
             inside,
+            alpn: None,
             worker: self.common.worker,
         }
     }

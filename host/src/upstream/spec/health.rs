@@ -36,6 +36,8 @@ pub struct HealthCheck {
     /// `transport_socket_match_criteria`: which of the cluster's transports checks go over, in place of
     /// what an endpoint's metadata says.
     pub transport_match: Option<Metadata>,
+    /// `tls_options.alpn_protocols`: what is offered in place of what the context does.
+    pub alpn: Option<Arc<[Vec<u8>]>>,
     /// What is asked.
     pub probe: Probe,
 }
@@ -160,6 +162,7 @@ impl HealthCheck {
             always_log_successes: false,
             port: None,
             transport_match: None,
+            alpn: None,
             probe,
         }
     }
