@@ -265,9 +265,12 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
     built.registry.register(Scope::new("server."), &first);
     let mut listed: Vec<Arc<dyn Stats>> = vec![first];
     for cluster in &built.snapshot.clusters {
+        let scope = Scope::cluster(cluster.observability_name());
+        let contexts = cluster.spec().dial.contexts();
+        let contexts = contexts.map(|client| Arc::clone(client) as Arc<dyn TlsContext>);
+        listed.extend(register_ends(built, &scope, contexts.collect()));
         if cluster.spec().counts_endpoints {
             let endpoints = Arc::new(report::PerEndpoint(Arc::clone(cluster)));
-            let scope = Scope::cluster(cluster.observability_name());
             built.registry.register(scope, &endpoints);
             listed.push(endpoints);
         }
@@ -279,21 +282,21 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
             prefix => Scope::listener_named(prefix),
         };
         built.registry.register(scope.clone(), &listener.stats);
+        let mut contexts = Vec::new();
         for chain in listener.chains.iter() {
             if let Some(handshake) = &chain.handshake {
                 let server = &handshake.server;
-                let expiry = Arc::new(Expiry(Arc::clone(server) as Arc<dyn TlsContext>));
                 built.registry.register(scope.clone(), server.stats());
                 built.registry.register(scope.clone(), server.negotiated());
                 built.registry.register(scope.clone(), server.signatures());
-                built.registry.register(scope.clone(), &expiry);
-                listed.push(expiry);
+                contexts.push(Arc::clone(server) as Arc<dyn TlsContext>);
             }
             if let Service::Http(http) = &chain.service {
                 let scope = Scope::listener_http(address, &http.manager.stat_prefix);
                 built.registry.register(scope, &http.http_stats);
             }
         }
+        listed.extend(register_ends(built, &scope, contexts));
         for index in 0..workers {
             let stats = ListenerOfWorker::new(Arc::clone(&listener.stats), index);
             let stats = Arc::new(stats);
@@ -304,6 +307,20 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
         }
     }
     listed
+}
+
+/// Lists when the certificates of a listener or cluster end, if it has any.
+fn register_ends(
+    built: &Built,
+    scope: &Scope,
+    contexts: Vec<Arc<dyn TlsContext>>,
+) -> Option<Arc<dyn Stats>> {
+    if contexts.is_empty() {
+        return None;
+    }
+    let expiry = Arc::new(Expiry(contexts));
+    built.registry.register(scope.clone(), &expiry);
+    Some(expiry)
 }
 
 /// Waits until every cluster that holds up the start is warm: resolved once, and its first health checks answered.

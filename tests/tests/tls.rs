@@ -12,12 +12,12 @@ use std::thread;
 
 use nuncio_tests::admin;
 use nuncio_tests::client::{Connection, Received};
-use nuncio_tests::config::Config;
+use nuncio_tests::config::{Config, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::process::{Directory, Ran, Setup};
 use nuncio_tests::scene::{self, Scene};
 use nuncio_tests::tls::{self, Client, folder, issue, named, of_folder, pair};
-use rcgen::PKCS_ECDSA_P256_SHA256;
+use rcgen::{CertifiedIssuer, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 /// The subject of the certificate that a client is shown.
 fn shown(scene: &Scene) -> String {
@@ -147,10 +147,81 @@ fn certificates_are_listed_with_their_ends() {
     ] {
         assert!(page.contains(part), "{part} in {page}");
     }
+    let address = scene.listener.to_string().replace(':', "_");
+    for file in ["server.pem", "ca.pem"] {
+        let path = folder().join(file);
+        let name = format!(
+            "listener.{address}.ssl.certificate.{}.expiration_unix_time_seconds",
+            path.display()
+        );
+        assert!(admin::stat(&scene.proxy, &name) > 0, "{file}");
+    }
     assert!(admin::stat(&scene.proxy, "server.days_until_first_cert_expiring") > 300);
     let stats = admin::page(&scene.proxy, "/stats/prometheus?filter=expiration");
     let name = "envoy_listener_ssl_certificate_expiration_unix_time_seconds{envoy_tls_certificate=";
     assert!(stats.contains(name), "{stats}");
+}
+
+/// The second at which a year begins, and a certificate that ends then.
+fn ends_with(folder: &Path, authority: &CertifiedIssuer<'_, KeyPair>, year: i32) -> u64 {
+    let end = rcgen::date_time_ymd(year, 1, 1);
+    let mut params = named("client", &["client.test"]);
+    params.not_after = end;
+    issue(
+        folder,
+        "client",
+        &params,
+        authority,
+        &PKCS_ECDSA_P256_SHA256,
+    );
+    end.unix_timestamp().try_into().unwrap()
+}
+
+#[test]
+fn the_ends_of_certificates_for_upstreams_are_counted() {
+    let made = Directory::create();
+    let authority = tls::authority("Tests' authority");
+    let trusted = made.write("trusted.pem", &(authority.pem() + &authority.pem()));
+    let end = ends_with(made.path(), &authority, 2100);
+    let [certificate, key] = ["pem", "key"].map(|kind| made.path().join(format!("client.{kind}")));
+    let context = |more: &str| {
+        format!(
+            "transport_socket: {{ name: tls, typed_config: {{ \"@type\": \
+             type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, \
+             common_tls_context: {{ {}, validation_context: {{ trusted_ca: {{ filename: {trusted:?} }} }} }}{more} }} }}",
+            pair(&certificate, &key)
+        )
+    };
+    // Two contexts with the same files count once.
+    let more = format!(
+        ", {}, transport_socket_matches: [ {{ name: other, match: {{ of: other }}, {} }} ]",
+        context(""),
+        context(", sni: a.test")
+    );
+    let config = Config::new().cluster(cluster("origin", &[endpoint("origin", "")], &more));
+    let scene = Scene::start(&config);
+    let counted = |path: &Path| {
+        let path = path.display();
+        let name = format!("cluster.origin.ssl.certificate.{path}.expiration_unix_time_seconds");
+        admin::stat(&scene.proxy, &name)
+    };
+    assert_eq!(counted(&certificate), end);
+    assert!(counted(&trusted) > end);
+    let prometheus = admin::page(&scene.proxy, "/stats/prometheus?filter=expiration");
+    let lines = prometheus
+        .lines()
+        .filter(|line| line.contains("client.pem"));
+    assert_eq!(lines.count(), 1, "{prometheus}");
+    assert!(admin::page(&scene.proxy, "/certs").contains("2100-01-01T00:00:00Z"));
+    let end = ends_with(made.path(), &authority, 2101);
+    eventually("the new ones are read", || counted(&certificate) == end);
+    assert!(admin::page(&scene.proxy, "/certs").contains("2101-01-01T00:00:00Z"));
+    // What is broken does not count.
+    fs::write(&certificate, "broken").unwrap();
+    eventually("it is noticed", || {
+        admin::stat(&scene.proxy, "tls.contexts_stale") == 2
+    });
+    assert_eq!(counted(&certificate), end);
 }
 
 #[test]
@@ -243,7 +314,34 @@ fn what_contexts_lack_is_told_before_they_are_used() {
     let server = of_folder("server");
     let good = folder().join("good.ocsp");
     let key = format!(", session_ticket_keys: {{ keys: [ {{ filename: {short:?} }} ] }}");
+    let params = |fields: &str| format!("{}, tls_params: {{ {fields} }}", of_folder("server"));
     for (common, more, told) in [
+        (
+            params("cipher_suites: [ECDHE-RSA-AES128-GCM-SHA256, AES128-SHA]"),
+            "",
+            "cipher \"AES128-SHA\", which is not considered safe any more",
+        ),
+        (params("cipher_suites: [RC4]"), "", "unknown cipher \"RC4\""),
+        (
+            params("ecdh_curves: [P-256, P-521]"),
+            "",
+            "not supported by nuncio: group \"P-521\"",
+        ),
+        (
+            params("ecdh_curves: [x25519]"),
+            "",
+            "unknown group \"x25519\"",
+        ),
+        (
+            params("tls_minimum_protocol_version: TLSv1_1"),
+            "",
+            "not supported by nuncio: the value TLSv1_1",
+        ),
+        (
+            params("tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2"),
+            "",
+            "the newest version is older than the oldest one",
+        ),
         (
             signs("ecdsa_sha1"),
             "",

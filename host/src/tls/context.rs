@@ -4,6 +4,7 @@
 //! whose files are new is read again as a whole, apart from the connections; what cannot be read leaves
 //! what it was in place, so that a broken file breaks nobody. Called by `server` and `admin`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
@@ -206,19 +207,33 @@ impl Stats for FirstToExpire {
     }
 }
 
-/// `ssl.certificate.<file>.expiration_unix_time_seconds` of one context.
-pub struct Expiry(pub Arc<dyn TlsContext>);
+/// `ssl.certificate.<file>.expiration_unix_time_seconds` of the contexts of one listener or cluster: of
+/// certificates and of the authorities that are named, the first to end of each file.
+pub struct Expiry(pub Vec<Arc<dyn TlsContext>>);
 
 impl Stats for Expiry {
     fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
-        for identity in self.0.identities() {
+        let mut ends = BTreeMap::new();
+        let mut add = |path: &str, end: i64| {
+            let first = ends.entry(path.to_owned()).or_insert(end);
+            *first = end.min(*first);
+        };
+        for context in &self.0 {
+            for identity in context.identities() {
+                add(&identity.path, identity.certificate.not_after);
+            }
+            if let Some(trust) = context.trust() {
+                let authorities = trust.authorities().iter();
+                authorities.for_each(|one| add(trust.path(), one.not_after));
+            }
+        }
+        for (path, value) in ends {
             let name = Name::Labelled {
                 before: "ssl.certificate",
                 label: "envoy_tls_certificate",
-                value: identity.path.clone().into(),
+                value: path.into(),
                 after: "expiration_unix_time_seconds",
             };
-            let value = identity.certificate.not_after;
             visit(name, Reading::Gauge { value, used: true });
         }
     }

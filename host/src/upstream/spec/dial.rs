@@ -49,6 +49,12 @@ impl Dial {
         std::iter::once(&self.transport).chain(matches)
     }
 
+    /// The TLS contexts of all of them.
+    pub fn contexts(&self) -> impl Iterator<Item = &Arc<tls::Client>> {
+        let dials = self.transports().filter_map(|one| one.tls.as_ref());
+        dials.map(|dial| &dial.client)
+    }
+
     /// Whether endpoints are told where the client is.
     #[must_use]
     pub fn tells_client(&self) -> bool {
