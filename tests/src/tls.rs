@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -331,7 +331,7 @@ impl ServerCertVerifier for Anybody {
 
 /// The certificates of the folder: `NAME.pem` and `NAME.key`, and beside them `ca.pem`, `crl.pem` (which
 /// takes back `revoked`) and `stranger-ca.pem`. `old` is of version 1, `authority` may certify others, and
-/// `own` does so with itself, as its own authority. `deep` has an authority between it and `ca.pem`.
+/// `own` does so with itself, as its own authority. `various` has names of every kind. `deep` has an authority between it and `ca.pem`.
 /// `good.ocsp` says of `server` that it is good, `old.ocsp` that it was.
 const NAMES: &[&str] = &[
     "server",
@@ -347,6 +347,7 @@ const NAMES: &[&str] = &[
     "authority",
     "own",
     "deep",
+    "various",
 ];
 
 /// Where the certificates are, made when they are first asked for.
@@ -500,6 +501,20 @@ pub fn of_folder(name: &str) -> String {
 /// Certificates as tutorials make them.
 fn make_unusual(folder: &Path, ca: &CertifiedIssuer<'_, KeyPair>) {
     let names = ["a.test", "client.test"];
+    let mut params = named("various", &["a.test", "spiffe://tests/various"]);
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress(IpAddr::from([192, 0, 2, 7])));
+    params
+        .subject_alt_names
+        .push(SanType::Rfc822Name("mail@client.test".try_into().unwrap()));
+    issue(
+        folder,
+        "various",
+        &params,
+        ca,
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+    );
     let mut params = named("authority", &names);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     issue(

@@ -45,6 +45,10 @@ impl Kind {
                 certificate: "server-rsa",
                 ..any
             },
+            "various" => Self {
+                certificate: "various",
+                ..any
+            },
             "expired" => Self {
                 certificate: "expired",
                 ..any

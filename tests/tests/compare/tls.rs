@@ -250,6 +250,7 @@ fn of_checks() -> Vec<String> {
             "",
         ),
         ("san_email", named("EMAIL", "suffix: \"@client.test\""), ""),
+        ("san_ip", named("IP_ADDRESS", "exact: 192.0.2.7"), ""),
         (
             "crl",
             trusted("crl: { filename: @CERTS@/crl.pem }".to_owned()),
@@ -505,6 +506,16 @@ fn clients() -> Vec<Case> {
         let name = format!("{name} at required, TLS 1.2");
         cases.push(get(&name, "required", client));
     }
+    for listener in ["san_dns", "san_uri", "san_pattern", "san_email", "san_ip"] {
+        let name = format!("various at {listener}");
+        let client = Client::default().shows("various");
+        cases.push(get(&name, listener, client));
+    }
+    cases.push(get(
+        "client at san_ip",
+        "san_ip",
+        Client::default().shows("client"),
+    ));
     cases.push(get("a server of version 1", "old", Client::default()));
     let deep = Client::default().shows("deep");
     cases.push(get("deep at depth_2", "depth_2", deep));

@@ -248,6 +248,20 @@ fn of_names() -> Vec<Cluster> {
             &names("URI", "prefix: \"spiffe://other/\""),
             SNI,
         ),
+        Cluster::new(
+            "ip",
+            "tls_various",
+            &names("IP_ADDRESS", "exact: 192.0.2.7"),
+            SNI,
+        ),
+        Cluster::new(
+            "other_ip",
+            "tls_various",
+            &names("IP_ADDRESS", "exact: 192.0.2.8"),
+            SNI,
+        ),
+        Cluster::new("mail", "tls_various", &names("EMAIL", "prefix: mail@"), SNI),
+        cluster("no_mail", &names("EMAIL", "prefix: mail@"), SNI),
         cluster("unnamed", &names("DNS", "exact: a.test"), ""),
         cluster(
             "asked_for_another",
