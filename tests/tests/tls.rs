@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test suite")]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -501,6 +503,54 @@ fn an_idle_client_is_told_that_it_ends() {
         ended.join().unwrap()
     });
     assert!(ended, "an end without close_notify");
+}
+
+/// Records of a handshake whose message has that many bytes, all of them zeros behind its head.
+fn records_of(length: usize) -> Vec<u8> {
+    let [.., high, middle, low] = length.to_be_bytes();
+    let mut message = vec![1, high, middle, low, 3, 3];
+    message.resize(length + 4, 0);
+    let mut sent = Vec::new();
+    for part in message.chunks(1 << 14) {
+        sent.extend([22, 3, 1]);
+        sent.extend(u16::try_from(part.len()).unwrap().to_be_bytes());
+        sent.extend(part);
+    }
+    sent
+}
+
+#[test]
+fn who_is_refused_gets_to_read_why() {
+    const DECODE_ERROR: u8 = 50;
+    const ILLEGAL_PARAMETER: u8 = 47;
+    let scene = Scene::start(&Config::new().tls(&of_folder("server"), ""));
+    let long_record = [&[22, 3, 1, 0xff, 0xff][..], &[0; 70_000]].concat();
+    for (name, sent, alert) in [
+        ("a short one", records_of(100), DECODE_ERROR),
+        ("one of two records", records_of(20_000), DECODE_ERROR),
+        ("the longest", records_of(65_000), DECODE_ERROR),
+        (
+            "one that is too long",
+            records_of(65_533),
+            ILLEGAL_PARAMETER,
+        ),
+        (
+            "one that is much too long",
+            records_of(100_000),
+            ILLEGAL_PARAMETER,
+        ),
+        ("a record that is too long", long_record, DECODE_ERROR),
+    ] {
+        let mut client = TcpStream::connect(scene.listener).unwrap();
+        client.write_all(&sent).unwrap();
+        let mut told = Vec::new();
+        let ended = client.read_to_end(&mut told);
+        assert!(ended.is_ok(), "{name}: {ended:?}");
+        assert_eq!(told, [21, 3, 3, 0, 2, 2, alert], "{name}");
+    }
+    let address = scene.listener.to_string().replace(':', "_");
+    let refused = format!("listener.{address}.ssl.connection_error");
+    assert_eq!(admin::stat(&scene.proxy, &refused), 6);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustls::AlertDescription;
 use rustls::server::{Accepted, Acceptor};
+use rustls::{AlertDescription, Error, InvalidMessage};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
 use super::server::Failure;
@@ -62,21 +62,36 @@ fn poll(
             Some(_) => {}
         }
         records.advance(bytes);
-        while !bytes.is_empty() {
-            acceptor.read_tls(&mut bytes)?;
+        let mut is_full = false;
+        while !bytes.is_empty() && !is_full {
+            is_full = acceptor.read_tls(&mut bytes).is_err();
         }
-        match acceptor.accept() {
+        let mut said = Vec::new();
+        let error = match acceptor.accept() {
             Ok(Some(accepted)) => return Poll::Ready(Ok(accepted)),
-            Ok(None) => {}
+            Ok(None) if !is_full => continue,
+            Ok(None) => Error::from(InvalidMessage::HandshakePayloadTooLarge),
             Err((error, mut alert)) => {
-                let mut said = Vec::new();
-                // Writing to memory cannot fail; what the client does not take at once is lost.
+                // Writing to memory cannot fail.
                 let _written = alert.write_all(&mut said);
-                let _sent = Pin::new(&mut *socket).poll_write(cx, &said);
-                return Poll::Ready(Err(error.into()));
+                error
             }
+        };
+        if said.is_empty() {
+            // The library has no word for a message that is too long. This is Envoy's.
+            said.extend(fatal(AlertDescription::IllegalParameter));
         }
+        // What the client does not take at once is lost.
+        let _sent = Pin::new(&mut *socket).poll_write(cx, &said);
+        return Poll::Ready(Err(error.into()));
     }
+}
+
+/// An alert in clear text.
+fn fatal(why: AlertDescription) -> [u8; 7] {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    [ALERT, 3, 3, 0, 2, FATAL, why.into()]
 }
 
 /// How far the records of a message have come. The library takes a record, and joins messages that are in
@@ -125,12 +140,8 @@ impl Records {
 
 /// Tells a client in clear text that its handshake has failed.
 pub(super) async fn alert(socket: &mut Socket, why: AlertDescription) {
-    const ALERT: u8 = 21;
-    const FATAL: u8 = 2;
     // A client that is gone does not want to know.
-    let _sent = socket
-        .write_all(&[ALERT, 3, 3, 0, 2, FATAL, why.into()])
-        .await;
+    let _sent = socket.write_all(&fatal(why)).await;
 }
 
 /// Ends the connection of a client that was refused. It may still be sending: a socket that is closed with
