@@ -337,7 +337,7 @@ fn what_contexts_lack_is_told_before_they_are_used() {
         (
             params("tls_minimum_protocol_version: TLSv1_1"),
             "",
-            "not supported by nuncio: the value TLSv1_1",
+            "not supported by nuncio: 'TLSv1_1'",
         ),
         (
             params("tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2"),

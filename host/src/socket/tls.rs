@@ -73,7 +73,9 @@ impl Tls {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
             }
-            if session.take_in(&mut AtOnce(socket))? == 0 {
+            let read = session.take_in(&mut AtOnce(socket))?;
+            session.answer(&mut AtOnce(socket));
+            if read == 0 {
                 return Ok(0);
             }
         }
@@ -98,7 +100,11 @@ impl Tls {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut *self.stream()).poll_read(cx, into) {
+        let mut stream = self.stream();
+        let polled = Pin::new(&mut *stream).poll_read(cx, into);
+        let (socket, session) = parts(&mut stream);
+        session.answer(&mut AtOnce(socket));
+        match polled {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Poll::Ready(Ok(()))
             }
@@ -135,6 +141,9 @@ trait Session {
     fn take_in(&mut self, from: &mut dyn Read) -> io::Result<usize>;
     /// Whether there is content, an end, or an error that a read will tell.
     fn has_news(&mut self) -> bool;
+    /// Sends what the session has to say to what it has read, such as that it does not negotiate again, as
+    /// far as `to` takes it: nobody else may have anything to send for long.
+    fn answer(&mut self, to: &mut dyn Write);
     /// Says that this is the end, as far as `to` takes it.
     fn farewell(&mut self, to: &mut dyn Write);
 }
@@ -159,9 +168,13 @@ macro_rules! sessions {
                 })
             }
 
+            fn answer(&mut self, to: &mut dyn Write) {
+                while self.wants_write() && matches!(self.write_tls(to), Ok(1..)) {}
+            }
+
             fn farewell(&mut self, to: &mut dyn Write) {
                 self.send_close_notify();
-                while self.wants_write() && matches!(self.write_tls(to), Ok(1..)) {}
+                self.answer(to);
             }
         }
     )+ };
