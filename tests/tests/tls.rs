@@ -301,6 +301,44 @@ fn a_broken_pair_is_told_before_it_is_used() {
 }
 
 #[test]
+fn parameters_that_there_are_not_are_told_before_they_are_used() {
+    let made = Directory::create();
+    for (fields, told) in [
+        (
+            "cipher_suites: [ECDHE-RSA-AES128-GCM-SHA256, AES128-SHA]",
+            "cipher \"AES128-SHA\", which is not considered safe any more",
+        ),
+        ("cipher_suites: [RC4]", "unknown cipher \"RC4\""),
+        (
+            "ecdh_curves: [P-256, P-521]",
+            "not supported by nuncio: group \"P-521\"",
+        ),
+        ("ecdh_curves: [x25519]", "unknown group \"x25519\""),
+        (
+            "tls_minimum_protocol_version: TLSv1_1",
+            "not supported by nuncio: 'TLSv1_1'",
+        ),
+        (
+            "tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2",
+            "the newest version is older than the oldest one",
+        ),
+        (
+            "signature_algorithms: [ecdsa_sha1]",
+            "not supported by nuncio: signature algorithm \"ecdsa_sha1\"",
+        ),
+        (
+            "signature_algorithms: [rsa]",
+            "unknown signature algorithm \"rsa\"",
+        ),
+    ] {
+        let common = format!("{}, tls_params: {{ {fields} }}", of_folder("server"));
+        let ran = validate(&made, &Config::new().tls(&common, "").text());
+        assert_eq!(ran.code, Some(1), "{told}: {}", ran.stderr);
+        ran.says(told);
+    }
+}
+
+#[test]
 fn what_contexts_lack_is_told_before_they_are_used() {
     let made = Directory::create();
     let short = made.write("short.key", "short");
@@ -309,47 +347,10 @@ fn what_contexts_lack_is_told_before_they_are_used() {
         let pair = pair.trim_end_matches("} ]");
         format!("{pair}, ocsp_staple: {{ filename: {staple:?} }} }} ]")
     };
-    let signs = |name: &str| {
-        let own = of_folder("server");
-        format!("{own}, tls_params: {{ signature_algorithms: [{name}] }}")
-    };
     let server = of_folder("server");
     let good = folder().join("good.ocsp");
     let key = format!(", session_ticket_keys: {{ keys: [ {{ filename: {short:?} }} ] }}");
-    let params = |fields: &str| format!("{}, tls_params: {{ {fields} }}", of_folder("server"));
     for (common, more, told) in [
-        (
-            params("cipher_suites: [ECDHE-RSA-AES128-GCM-SHA256, AES128-SHA]"),
-            "",
-            "cipher \"AES128-SHA\", which is not considered safe any more",
-        ),
-        (params("cipher_suites: [RC4]"), "", "unknown cipher \"RC4\""),
-        (
-            params("ecdh_curves: [P-256, P-521]"),
-            "",
-            "not supported by nuncio: group \"P-521\"",
-        ),
-        (
-            params("ecdh_curves: [x25519]"),
-            "",
-            "unknown group \"x25519\"",
-        ),
-        (
-            params("tls_minimum_protocol_version: TLSv1_1"),
-            "",
-            "not supported by nuncio: 'TLSv1_1'",
-        ),
-        (
-            params("tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2"),
-            "",
-            "the newest version is older than the oldest one",
-        ),
-        (
-            signs("ecdsa_sha1"),
-            "",
-            "not supported by nuncio: signature algorithm \"ecdsa_sha1\"",
-        ),
-        (signs("rsa"), "", "unknown signature algorithm \"rsa\""),
         (
             server.clone(),
             ", session_ticket_keys: { keys: [] }",
