@@ -44,6 +44,14 @@ impl Scene {
         }
     }
 
+    /// The port that the configuration calls that.
+    #[must_use]
+    pub fn port(&self, wanted: &str) -> u16 {
+        let mut ports = self.proxy.ports();
+        let found = ports.find_map(|(name, port)| (name == wanted).then_some(port));
+        found.unwrap_or_else(|| panic!("no port is called {wanted:?}"))
+    }
+
     /// A client connection.
     #[must_use]
     pub fn connect(&self) -> Connection {

@@ -15,6 +15,8 @@ mod faults;
 mod isolation;
 #[path = "filters/loading.rs"]
 mod loading;
+#[path = "filters/methods.rs"]
+mod methods;
 #[path = "filters/per_route.rs"]
 mod per_route;
 #[path = "filters/waits.rs"]

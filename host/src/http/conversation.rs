@@ -15,7 +15,7 @@ use super::attempts::Attempts;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::forward::{count_response, count_time};
-use super::h1::BodyLength;
+use super::h1::{BodyLength, MethodKind};
 use super::h2 as h2_glue;
 use super::hygiene;
 use super::io::{Frame, ReadError, Reader, Writer};
@@ -259,12 +259,11 @@ impl Conversation<'_> {
         let Some(mut beside) = self.attempts.beside.take() else {
             return;
         };
-        let asked = stream.asked();
         let index = self.around.worker.index;
         let group = stream.group.as_ref().map(|group| group.shard(index));
         let jury = self.attempts.jury(self.stats, group, stream.chain.exchange);
         // Whether one has won is asked next; this attempt is there, so it is not the last.
-        let _ready = beside.poll(cx, asked, false, &jury);
+        let _ready = beside.poll(cx, false, &jury);
         if let Some(winner) = beside.take_winner() {
             let exchange = &mut *stream.chain.exchange;
             self.attempts
@@ -365,11 +364,10 @@ impl Conversation<'_> {
         limits: &mut Deadlines,
         upstream: &mut UpstreamSide<'_>,
     ) -> Result<Poll<()>, Error> {
-        let asked = stream.asked();
         let exchange = &mut *stream.chain.exchange;
         let came = match self.begun.take() {
             Some(came) => came,
-            None => match upstream.poll_head(cx, asked, &mut exchange.response) {
+            None => match upstream.poll_head(cx, &mut exchange.response) {
                 Poll::Ready(came) => came.map_err(Error::from)?,
                 Poll::Pending => return Ok(Poll::Pending),
             },
@@ -387,6 +385,10 @@ impl Conversation<'_> {
             (&upstream.writer, exchange.request.known(Known::Upgrade))
         {
             h2_glue::switch_from_connect(kind, &mut exchange.response);
+        }
+        if upstream.asked.is_for_head_alone() && stream.incoming.method != MethodKind::Head {
+            // A filter has made it a HEAD: of what the answer would have been nothing comes.
+            exchange.response.remove_known(Known::ContentLength);
         }
         let now = clock::now();
         limits.active(now);

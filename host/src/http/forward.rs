@@ -24,7 +24,7 @@ use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
 use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
-use super::side::{Await, UpstreamSide, before_head};
+use super::side::{Asked, Await, UpstreamSide, before_head};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use super::{demand, mirror, refusal};
@@ -179,7 +179,6 @@ async fn acquire(
         }
     };
     let mut acquire = std::pin::pin!(acquire);
-    let asked = stream.asked();
     let group = stream.group.as_ref().map(|group| group.shard(worker.index));
     let stats = cluster.stats(worker.index);
     let jury = attempts.jury(stats, group, stream.chain.exchange);
@@ -187,7 +186,7 @@ async fn acquire(
     let mut host = None;
     let acquired = poll_fn(|cx| {
         if let Some(beside) = &mut beside
-            && beside.poll(cx, asked, false, &jury).is_ready()
+            && beside.poll(cx, false, &jury).is_ready()
         {
             return Poll::Ready(Ok(None));
         }
@@ -244,7 +243,6 @@ async fn rest(
     let until = after(clock::now(), wait);
     let (deadline, late) = limits.next();
     let in_time = until.is_some_and(|until| deadline.is_none_or(|deadline| until < deadline));
-    let asked = stream.asked();
     let index = stream.around.worker.index;
     let mut beside = attempts.beside.take();
     if beside.as_ref().is_some_and(|beside| beside.has_winner()) {
@@ -256,7 +254,7 @@ async fn rest(
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
     let rested = poll_fn(|cx| {
         if let Some(beside) = &mut beside
-            && let Poll::Ready(won) = beside.poll(cx, asked, wait.is_none(), &jury)
+            && let Poll::Ready(won) = beside.poll(cx, wait.is_none(), &jury)
         {
             return Poll::Ready(won);
         }
@@ -659,6 +657,7 @@ pub(super) fn open_http1<'io>(
         writer.begin(framing);
     }
     Some(UpstreamSide {
+        asked: Asked::of(request, tunnel),
         limits: response_limits(spec),
         reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
         writer: Writer::H1(writer),
@@ -701,6 +700,7 @@ pub(super) fn open_http2(
     };
     match sender.send_request(head, !has_body) {
         Ok((response, body)) => Ok(UpstreamSide {
+            asked: Asked::of(request, tunnel),
             limits: response_limits(spec),
             reader: None,
             writer: Writer::H2(H2Writer::new(body)),
@@ -728,6 +728,7 @@ async fn over_tcp(
     let mut writer = H1Writer::new(write_half, &mut write_buf, false);
     writer.begin_tunnel();
     let mut upstream = UpstreamSide {
+        asked: Asked::of(&stream.chain.exchange.request, stream.tunnel),
         limits: response_limits(cluster.spec()),
         reader: Some(Reader::H1(reader)),
         writer: Writer::H1(writer),

@@ -14,7 +14,7 @@ use super::deadlines::Deadlines;
 use super::error::{Error, Kind, Side};
 use super::forward::count_failure;
 use super::relay::{self, Errand};
-use super::side::{Asked, Came, UpstreamSide, status_of};
+use super::side::{Came, UpstreamSide, status_of};
 use super::stream::Stream;
 use crate::exchange::{Exchange, Timing, Upstream};
 use crate::headers::Headers;
@@ -146,13 +146,12 @@ impl Beside {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        asked: Asked,
         is_last: bool,
         jury: &Jury<'_>,
     ) -> Poll<Result<(), Error>> {
         let mut at = 0;
         while let Some(late) = self.running.get_mut(at) {
-            let Poll::Ready(came) = late.side.poll_head(cx, asked, &mut late.response) else {
+            let Poll::Ready(came) = late.side.poll_head(cx, &mut late.response) else {
                 at += 1;
                 continue;
             };
@@ -205,7 +204,6 @@ pub(super) async fn over_relay(
         head: stream.chain.exchange.request.clone(),
         response,
         has_body: stream.incoming.has_body,
-        asked: stream.asked(),
     };
     let mut upstream = relay::start(lease, errand);
     let stats = cluster.stats(stream.around.worker.index);

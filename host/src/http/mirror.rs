@@ -21,10 +21,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::demand;
 use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
-use super::h1::MethodKind;
 use super::hygiene::append_list;
-use super::io::Frame;
-use super::side::{Answer, Asked, UpstreamSide, status_of};
+use super::io::{Frame, WriteError};
+use super::pump::Direction;
+use super::side::{Answer, UpstreamSide, status_of};
 use super::stream::Stream;
 use crate::clock;
 use crate::headers::{Headers, Known};
@@ -109,7 +109,6 @@ pub(super) fn start(
             demand,
             destination: cluster.destination(stream.chain.exchange, stream.around.worker.index),
             head: head_of(stream, mirror),
-            method: stream.incoming.method,
             has_body,
             body,
             waiting: Rc::clone(&waiting),
@@ -184,7 +183,6 @@ struct Errand {
     /// Where it goes, where the cluster asks requests.
     destination: Option<SocketAddr>,
     head: Headers,
-    method: MethodKind,
     has_body: bool,
     body: Receiver<Piece>,
     waiting: Rc<Cell<usize>>,
@@ -286,8 +284,7 @@ impl Errand {
         let mut response = Headers::new();
         poll_fn(|cx| {
             self.poll_up(cx, upstream, progress)?;
-            if let Poll::Ready(done) = poll_down(cx, self.method, upstream, progress, &mut response)
-            {
+            if let Poll::Ready(done) = poll_down(cx, upstream, progress, &mut response) {
                 return Poll::Ready(done);
             }
             let late = Err(Kind::RequestTimeout(504).into());
@@ -351,17 +348,12 @@ fn count(stats: &ClusterStats, status: u16) {
 /// Reads the response on; ready with its status at its end.
 fn poll_down(
     cx: &mut Context<'_>,
-    method: MethodKind,
     upstream: &mut UpstreamSide<'_>,
     progress: &mut Progress,
     response: &mut Headers,
 ) -> Poll<Result<u16, Error>> {
     if progress.answer.is_none() {
-        let asked = Asked {
-            method,
-            tunnel: None,
-        };
-        let answer = ready!(upstream.poll_final_head(cx, asked, response)).map_err(Error::from)?;
+        let answer = ready!(upstream.poll_final_head(cx, response)).map_err(Error::from)?;
         progress.answer = Some(answer);
         progress.status = status_of(response);
         if answer.is_empty() {

@@ -5,7 +5,6 @@
 //! other. Does not own which responses are followed (`route::InternalRedirects`).
 
 use super::choice::{duration, match_route};
-use super::h1::MethodKind;
 use super::stream::{Stream, count_start};
 use super::whole::Whole;
 use crate::clock;
@@ -74,7 +73,6 @@ impl Stream<'_, '_> {
         if becomes_get {
             exchange.request.set_known(Known::Method, b"GET");
             exchange.request.remove_known(Known::ContentLength);
-            self.incoming.method = MethodKind::of(b"GET");
         }
         exchange.request.set_known(Known::XEnvoyOriginalUrl, &url);
         Ok(Followed {

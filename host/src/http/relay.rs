@@ -295,16 +295,17 @@ pub(super) struct Errand {
     /// An empty block, of the kind that the response's head is read into.
     pub(super) response: Headers,
     pub(super) has_body: bool,
-    pub(super) asked: Asked,
 }
 
 /// Sends a request on a connection, in a task of its own.
 pub(super) fn start(lease: Lease, errand: Errand) -> UpstreamSide<'static> {
     let between = Rc::new(Between::new(&errand.cluster, lease.endpoint()));
+    let asked = Asked::of(&errand.head, None);
     let run = run(lease, errand, Rc::clone(&between));
     let task = tokio::task::spawn_local(run).abort_handle();
     let relay = Rc::new(Relay { between, task });
     UpstreamSide {
+        asked,
         limits: HeadLimits::RESPONSE,
         reader: Some(Reader::Relayed(RelayReader {
             relay: Rc::clone(&relay),
@@ -392,7 +393,7 @@ impl<'a, 'io> Talk<'a, 'io> {
         self.poll_up(cx);
         loop {
             let into = &mut self.errand.response;
-            let Poll::Ready(came) = self.upstream.poll_head(cx, self.errand.asked, into) else {
+            let Poll::Ready(came) = self.upstream.poll_head(cx, into) else {
                 return Poll::Pending;
             };
             match came {

@@ -21,6 +21,8 @@ use crate::headers::{Headers, Known};
 
 /// The upstream's side of one stream.
 pub(super) struct UpstreamSide<'io> {
+    /// What the request asked for, by the head that was sent.
+    pub(super) asked: Asked,
     /// How large the response's head may be.
     pub(super) limits: HeadLimits,
     /// Where the response comes from; on HTTP/2 once its head is there.
@@ -71,11 +73,10 @@ impl UpstreamSide<'_> {
     pub(super) fn poll_final_head(
         &mut self,
         cx: &mut Context<'_>,
-        asked: Asked,
         into: &mut Headers,
     ) -> Poll<Result<Answer, Kind>> {
         loop {
-            if let Came::Final(answer) = ready!(self.poll_head(cx, asked, into))? {
+            if let Came::Final(answer) = ready!(self.poll_head(cx, into))? {
                 return Poll::Ready(Ok(answer));
             }
         }
@@ -85,10 +86,9 @@ impl UpstreamSide<'_> {
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        asked: Asked,
         into: &mut Headers,
     ) -> Poll<Result<Came, Kind>> {
-        let limits = self.limits;
+        let (asked, limits) = (self.asked, self.limits);
         match &mut self.head {
             Await::Http1(parser) => {
                 let Some(Reader::H1(reader)) = &mut self.reader else {
@@ -182,14 +182,27 @@ pub(super) enum Came {
     Final(Answer),
 }
 
-/// What of the request tells how the response's head is read.
+/// What of the request tells how the response's head is read. Taken from the head as it is sent: a
+/// filter may have given it another method than the client's.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
-    pub(super) method: MethodKind,
-    pub(super) tunnel: Option<Tunnel>,
+    method: MethodKind,
+    tunnel: Option<Tunnel>,
 }
 
 impl Asked {
+    pub(super) fn of(request: &Headers, tunnel: Option<Tunnel>) -> Self {
+        Self {
+            method: MethodKind::of(request.known(Known::Method).unwrap_or_default()),
+            tunnel,
+        }
+    }
+
+    /// Whether a response says in its head what is not to follow.
+    pub(super) const fn is_for_head_alone(self) -> bool {
+        matches!(self.method, MethodKind::Head)
+    }
+
     /// Whether a response of that status opens the tunnel that was asked for.
     const fn is_opened_by(self, status: u16) -> bool {
         match self.tunnel {

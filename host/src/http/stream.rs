@@ -24,7 +24,6 @@ use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
 use super::reply::{Reply, decimal, is_grpc};
-use super::side::Asked;
 use super::timer::{Timer, after};
 use super::whole::Whole;
 use crate::clock;
@@ -63,6 +62,7 @@ impl Surroundings<'_> {
 /// What the codec knows about a request beside its fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming {
+    /// The client's: what goes on may have another.
     pub(crate) method: MethodKind,
     /// Whether a body (or trailers) follow the head.
     pub(crate) has_body: bool,
@@ -333,14 +333,6 @@ impl<'a, 'io> Stream<'a, 'io> {
         self.around.stats.downstream_cx_upgrades_total.inc();
         self.around.stats.downstream_cx_upgrades_active.inc();
         Ok(())
-    }
-
-    /// What of the request tells how a response's head is read.
-    pub(super) const fn asked(&self) -> Asked {
-        Asked {
-            method: self.incoming.method,
-            tunnel: self.tunnel,
-        }
     }
 
     /// How long the stream may go without a byte in either direction.

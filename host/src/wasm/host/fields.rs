@@ -27,7 +27,11 @@ pub(super) fn change_request(
         && known.is_pseudo()
     {
         let valid: fn(&[u8]) -> bool = match known {
-            Known::Method => is_token,
+            // What a tunnel is asked for by is decided before filters see it.
+            Known::Method if headers.known(Known::Method) == Some(b"CONNECT") => {
+                return Err(Error::Immutable);
+            }
+            Known::Method => is_method,
             Known::Scheme => is_scheme,
             Known::Authority => is_authority,
             Known::Path => is_path,
@@ -162,8 +166,9 @@ fn trim(value: &[u8]) -> &[u8] {
     value.get(first..=last).unwrap_or_default()
 }
 
-fn is_token(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|byte| is_token_byte(*byte))
+/// A token (RFC 9110 §9.1), but not the method of a tunnel.
+fn is_method(value: &[u8]) -> bool {
+    !value.is_empty() && value != b"CONNECT" && value.iter().all(|byte| is_token_byte(*byte))
 }
 
 /// RFC 3986 §3.1, of the two that a proxy forwards.
@@ -218,6 +223,7 @@ mod tests {
             (":method", "POST", Set, None),
             (":method", "P ST", Set, Some(InvalidValue)),
             (":method", "", Set, Some(InvalidValue)),
+            (":method", "CONNECT", Set, Some(InvalidValue)),
             (":method", "", Remove, Some(Immutable)),
             (":scheme", "https", Set, None),
             (":scheme", "ftp", Set, Some(InvalidValue)),
@@ -248,6 +254,17 @@ mod tests {
         ] {
             let changed = change_request(&mut request(), &name(field), value.as_bytes(), how);
             assert_eq!(changed.err(), expected, "{how:?} {field}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_stays_one() {
+        let mut headers = request();
+        headers.set_known(Known::Method, b"CONNECT");
+        for method in ["GET", "CONNECT"] {
+            let name = name(":method");
+            let changed = change_request(&mut headers, &name, method.as_bytes(), Change::Set);
+            assert_eq!(changed.err(), Some(Error::Immutable), "{method}");
         }
     }
 
