@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -380,6 +381,8 @@ pub struct ConnectionManager {
     pub local_replies: Option<LocalReplies>,
     /// `upgrade_configs`.
     pub upgrades: Box<[Upgrade]>,
+    /// Whether the log has said that a filter changes how long bodies are.
+    pub told_changed_length: AtomicBool,
     /// `stat_prefix`.
     pub stat_prefix: String,
     /// Statistics under `http.<stat_prefix>.`.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::Workshop;
@@ -342,6 +343,7 @@ impl Workshop<'_> {
             proxy_status: self.proxy_status(written),
             local_replies,
             upgrades: upgrades.into(),
+            told_changed_length: AtomicBool::new(false),
             stat_prefix: written.stat_prefix.clone(),
             stats,
         })

@@ -18,7 +18,7 @@ use super::forward::{count_response, count_time};
 use super::h1::{BodyLength, MethodKind};
 use super::h2 as h2_glue;
 use super::hygiene;
-use super::io::{Frame, ReadError, Reader, Writer};
+use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::phases::{Chain, Walk};
 use super::pump::{Direction, Pump, PumpError};
 use super::redirect::Followed;
@@ -236,11 +236,14 @@ impl Conversation<'_> {
                 Poll::Ready(Err(PumpError::Read(error))) => {
                     return Err(Error::of_request_body(&error));
                 }
+                Poll::Ready(Err(PumpError::Write(WriteError::Length))) => {
+                    return Err(Kind::LengthChanged(Direction::Request).into());
+                }
                 Poll::Ready(Err(PumpError::Write(_))) => self.upload = Upload::Broken,
                 Poll::Ready(Err(PumpError::Filter(error))) => return Err(error),
             }
         }
-        if matches!(self.upload, Upload::Done)
+        if matches!(self.upload, Upload::Done | Upload::Broken)
             && stream.down.poll_closed(cx, &mut stream.reader).is_ready()
         {
             return Err(Kind::DownstreamClosed.into());

@@ -67,7 +67,8 @@ impl<'io> Downstream<'io> {
         if let Some(respond) = &mut self.respond {
             let head = h2_glue::response_to(exchange.status, &exchange.response);
             let stream = respond.send_response(head, end)?;
-            self.writer = Some(Writer::H2(H2Writer::new(stream)));
+            let length = if end { BodyLength::None } else { framing };
+            self.writer = Some(Writer::H2(H2Writer::new(stream, length)));
         } else if let Some(Writer::H1(writer)) = &mut self.writer {
             encode::encode_response(
                 writer.out,

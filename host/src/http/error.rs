@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::h1::head::Reject;
 use super::io::{ReadError, WriteError};
+use super::pump::Direction;
 use super::reply::Reply;
 use crate::exchange::Flags;
 use crate::headers::{Known, Name};
@@ -106,6 +107,8 @@ pub(crate) enum Kind {
     ResponseTooLarge,
     /// A filter failed, and its policy is to fail closed.
     FilterFailed,
+    /// A filter has changed how long a body is, and not what its head says of that.
+    LengthChanged(Direction),
     /// A filter answers while the request's body is on its way.
     Answered(Box<Reply>),
     /// The chain ended without a filter that forwards the request.
@@ -188,10 +191,12 @@ impl Error {
     }
 
     /// The error of a response that could not be written.
-    pub(crate) const fn of_response_write(_: &WriteError) -> Self {
-        Self {
-            kind: Kind::DownstreamClosed,
-        }
+    pub(crate) const fn of_response_write(error: &WriteError) -> Self {
+        let kind = match error {
+            WriteError::Io(_) | WriteError::Stream(_) => Kind::DownstreamClosed,
+            WriteError::Length => Kind::LengthChanged(Direction::Response),
+        };
+        Self { kind }
     }
 
     /// Who is to blame.
@@ -227,7 +232,10 @@ impl Error {
             | Kind::RequestTimeout(_)
             | Kind::PerTryTimeout(_)
             | Kind::PerTryIdle(_) => Side::Upstream,
-            Kind::FilterFailed | Kind::Unencodable | Kind::ResponseTooLarge => Side::Filter,
+            Kind::FilterFailed
+            | Kind::LengthChanged(_)
+            | Kind::Unencodable
+            | Kind::ResponseTooLarge => Side::Filter,
             Kind::NoRoute | Kind::AbsolutePath | Kind::Answered(_) | Kind::NoTerminalFilter => {
                 Side::Proxy
             }
@@ -270,6 +278,7 @@ impl Error {
             | Kind::RequestTooLarge
             | Kind::ResponseTooLarge
             | Kind::FilterFailed
+            | Kind::LengthChanged(_)
             | Kind::Answered(_)
             | Kind::NoTerminalFilter => Flags::NONE,
         }
@@ -346,6 +355,7 @@ impl Error {
                 Reply::new(500, "response_payload_too_large").body("Internal Server Error")
             }
             Kind::FilterFailed => Reply::new(503, "wasm_fail_stream"),
+            Kind::LengthChanged(_) => Reply::new(503, "body_length_changed"),
             Kind::Answered(reply) => (**reply).clone(),
             Kind::NoTerminalFilter => Reply::new(500, "no_terminal_filter")
                 .body("no filter of the chain forwards requests; add envoy.filters.http.router"),

@@ -520,7 +520,10 @@ fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error)
         Kind::PerTryTimeout(_) => stats.upstream_rq_per_try_timeout.inc(),
         Kind::PerTryIdle(_) => stats.upstream_rq_per_try_idle_timeout.inc(),
         Kind::UpstreamReset => stats.upstream_rq_rx_reset.inc(),
-        Kind::DownstreamClosed | Kind::DownstreamFraming(_) | Kind::Answered(_) => {
+        Kind::DownstreamClosed
+        | Kind::DownstreamFraming(_)
+        | Kind::Answered(_)
+        | Kind::LengthChanged(_) => {
             stats.upstream_rq_tx_reset.inc();
         }
         _ => {}
@@ -691,9 +694,12 @@ pub(super) fn open_http2(
     (has_body, tunnel): (bool, Option<Tunnel>),
     spec: &ClusterSpec,
 ) -> Result<UpstreamSide<'static>, Error> {
-    let head = match tunnel {
-        Some(_) => h2_glue::tunnel_to(request),
-        None => h2_glue::request_to(request),
+    let (head, length) = match tunnel {
+        Some(_) => (h2_glue::tunnel_to(request), BodyLength::None),
+        None => (
+            h2_glue::request_to(request),
+            request_framing(request, has_body, None),
+        ),
     };
     let Some(head) = head else {
         return Err(Kind::Unencodable.into());
@@ -703,7 +709,7 @@ pub(super) fn open_http2(
             asked: Asked::of(request, tunnel),
             limits: response_limits(spec),
             reader: None,
-            writer: Writer::H2(H2Writer::new(body)),
+            writer: Writer::H2(H2Writer::new(body, length)),
             head: Await::Http2(response),
             interim: false,
         }),

@@ -66,6 +66,10 @@ pub(crate) enum WriteError {
     /// The HTTP/2 stream was reset.
     #[error(transparent)]
     Stream(#[from] h2::Error),
+    /// The body is not as long as its head says: a filter has changed one and not the other. What was
+    /// written of it is no whole message.
+    #[error("the body is not as long as its head says")]
+    Length,
 }
 
 /// The reading end of a body.
@@ -277,11 +281,9 @@ pub(crate) struct H1Writer<'a> {
     /// What follows `direct`.
     tail: BytesMut,
     chunked: bool,
-    /// How many bytes the head has promised and the body has not brought yet.
-    left: Option<u64>,
-    /// Whether the body is not as long as the head has promised: a filter changed one and not the
-    /// other. What came behind it would be taken for something else, so the connection ends here.
-    is_off: bool,
+    promised: Promised,
+    /// What makes the body as long as it is to be, until it is known that nothing comes behind it.
+    held: Bytes,
     /// Whether the transport took any of it.
     written: bool,
     /// Whether the end of the body is the end of this half of the connection.
@@ -292,8 +294,60 @@ pub(crate) struct H1Writer<'a> {
     trailers: bool,
 }
 
+/// How long a head says that its body is.
+#[derive(Clone, Copy, Default)]
+struct Promised {
+    /// How many bytes of it have not come yet; none where it does not say.
+    left: Option<u64>,
+    /// Whether the body is not that long. Its receiver must not take what comes of it for whole.
+    is_broken: bool,
+}
+
+impl Promised {
+    const fn by(length: BodyLength) -> Self {
+        let left = match length {
+            BodyLength::Length(length) => Some(length),
+            BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => None,
+        };
+        Self {
+            left,
+            is_broken: false,
+        }
+    }
+
+    /// Whether some content may go on: no part of what is too much does, nor what comes behind it.
+    const fn allows(&mut self, content: &Bytes) -> bool {
+        if let Some(left) = self.left {
+            match left.checked_sub(content.len() as u64) {
+                Some(left) if !self.is_broken => self.left = Some(left),
+                _ => self.is_broken = true,
+            }
+        }
+        !self.is_broken
+    }
+
+    /// Whether the body is as long as it is to be.
+    const fn is_kept(self) -> bool {
+        matches!(self.left, Some(0)) && !self.is_broken
+    }
+
+    /// Notes that the body ends here.
+    const fn end(&mut self) {
+        self.is_broken |= matches!(self.left, Some(1..));
+    }
+
+    const fn check(self) -> Result<(), WriteError> {
+        if self.is_broken {
+            Err(WriteError::Length)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// An HTTP/2 stream's sending half.
 pub(crate) struct H2Writer {
+    promised: Promised,
     stream: h2::SendStream<Bytes>,
     queue: VecDeque<Bytes>,
     end: Option<h2_glue::End>,
@@ -307,8 +361,8 @@ impl<'a> H1Writer<'a> {
             direct: Bytes::new(),
             tail: BytesMut::new(),
             chunked: false,
-            left: None,
-            is_off: false,
+            promised: Promised::default(),
+            held: Bytes::new(),
             written: false,
             closes: false,
             closing: false,
@@ -325,21 +379,27 @@ impl<'a> H1Writer<'a> {
     /// Begins a body, behind a head that was encoded into `out`.
     pub(crate) const fn begin(&mut self, length: BodyLength) {
         self.chunked = matches!(length, BodyLength::Chunked);
-        self.left = match length {
-            BodyLength::Length(length) => Some(length),
-            BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => None,
-        };
+        self.promised = Promised::by(length);
     }
 
-    fn push(&mut self, mut data: Bytes) {
-        if let Some(left) = &mut self.left {
-            self.is_off |= data.len() as u64 > *left;
-            data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= data.len() as u64;
+    fn push(&mut self, data: Bytes) {
+        if !data.is_empty() && self.promised.allows(&data) {
+            self.put(data);
         }
-        if data.is_empty() {
+    }
+
+    fn push_changed(&mut self, data: Bytes) {
+        if data.is_empty() || !self.promised.allows(&data) {
             return;
         }
+        if self.promised.is_kept() {
+            self.held = data;
+        } else {
+            self.put(data);
+        }
+    }
+
+    fn put(&mut self, data: Bytes) {
         if self.chunked {
             encode::encode_chunk_head(self.out, data.len());
         }
@@ -380,9 +440,7 @@ impl<'a> H1Writer<'a> {
         }
         // A socket may hold what it took: a TLS session does.
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        if self.is_off {
-            return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData).into()));
-        }
+        self.promised.check()?;
         if self.closing {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.closing = false;
@@ -392,8 +450,10 @@ impl<'a> H1Writer<'a> {
 }
 
 impl H2Writer {
-    pub(crate) const fn new(stream: h2::SendStream<Bytes>) -> Self {
+    /// Begins a body, behind a head that was sent.
+    pub(crate) const fn new(stream: h2::SendStream<Bytes>, length: BodyLength) -> Self {
         Self {
+            promised: Promised::by(length),
             stream,
             queue: VecDeque::new(),
             end: None,
@@ -434,6 +494,7 @@ impl H2Writer {
             }
             self.stream.send_data(part, last)?;
         }
+        self.promised.check()?;
         match self.end.take() {
             Some(h2_glue::End::Plain) => self.stream.send_data(Bytes::new(), true)?,
             Some(h2_glue::End::Trailers(map)) => self.stream.send_trailers(map)?,
@@ -448,8 +509,22 @@ impl Writer<'_> {
     pub(crate) fn push(&mut self, data: Bytes) {
         match self {
             Self::H1(writer) => writer.push(data),
-            Self::H2(writer) => writer.queue.push_back(data),
+            Self::H2(writer) => {
+                if writer.promised.allows(&data) {
+                    writer.queue.push_back(data);
+                }
+            }
             Self::Relayed(writer) => writer.push(data),
+        }
+    }
+
+    /// [`Writer::push`] of content that filters may have changed, and whose end is to be told. Where all
+    /// that the head says of it is there, the last of it waits for the end: what is too much would come
+    /// behind a message that is whole.
+    pub(crate) fn push_changed(&mut self, data: Bytes) {
+        match self {
+            Self::H1(writer) => writer.push_changed(data),
+            Self::H2(_) | Self::Relayed(_) => self.push(data),
         }
     }
 
@@ -457,7 +532,11 @@ impl Writer<'_> {
     pub(crate) fn push_end(&mut self, trailers: Option<&Headers>) {
         match self {
             Self::H1(writer) => {
-                writer.is_off |= writer.left.is_some_and(|left| left > 0);
+                writer.promised.end();
+                let held = std::mem::take(&mut writer.held);
+                if !held.is_empty() && writer.promised.is_kept() {
+                    writer.put(held);
+                }
                 writer.closing = writer.closes;
                 if writer.chunked {
                     let behind = writer.direct.is_empty();
@@ -470,10 +549,12 @@ impl Writer<'_> {
                 }
             }
             Self::H2(writer) => {
-                writer.end = Some(match trailers {
+                let end = match trailers {
                     Some(block) => h2_glue::End::Trailers(h2_glue::trailers(block)),
                     None => h2_glue::End::Plain,
-                });
+                };
+                writer.promised.end();
+                writer.end = (!writer.promised.is_broken).then_some(end);
             }
             Self::Relayed(writer) => writer.push_end(trailers),
         }

@@ -308,7 +308,7 @@ impl Errand {
                     Poll::Ready(Some(Piece::Data(data))) => {
                         self.waiting
                             .set(self.waiting.get().saturating_sub(data.len()));
-                        writer.push(data);
+                        writer.push_changed(data);
                     }
                     Poll::Ready(Some(Piece::End(trailers))) => {
                         progress.read_all = true;
@@ -326,6 +326,9 @@ impl Errand {
                 Poll::Ready(Ok(())) if progress.read_all => progress.sent_all = true,
                 Poll::Ready(Ok(())) if !starved => {}
                 Poll::Ready(Ok(())) | Poll::Pending => break,
+                Poll::Ready(Err(WriteError::Length)) => {
+                    return Err(Kind::LengthChanged(Direction::Request).into());
+                }
                 // The answer will say why.
                 Poll::Ready(Err(_)) => {
                     progress.sent_all = true;

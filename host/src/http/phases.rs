@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -460,11 +461,52 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// Says in the log, once, that a body is not as long as its head says, and which filters have had
+    /// it in their hands.
+    pub(crate) fn tell_changed_length(&self, direction: Direction) {
+        if self
+            .manager
+            .told_changed_length
+            .swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let (message, wanted) = match direction {
+            Direction::Request => ("request", [Phases::REQUEST_BODY, Phases::REQUEST_TRAILERS]),
+            Direction::Response => (
+                "response",
+                [Phases::RESPONSE_BODY, Phases::RESPONSE_TRAILERS],
+            ),
+        };
+        let has_it = |index: &usize| {
+            let wants = self.interest(*index).wants;
+            wanted.into_iter().any(|phase| wants.contains(phase))
+        };
+        let filters: Vec<&str> = (0..self.len())
+            .filter(has_it)
+            .filter_map(|index| Some(self.filters.get(index)?.name()))
+            .collect();
+        tracing::warn!(
+            target: "http",
+            stat_prefix = self.manager.stat_prefix,
+            "the body of a {message} is not as long as its content-length says, behind {filters:?}: \
+             a filter that changes the length of a streamed body removes the field (told once)",
+        );
+    }
+
     /// The block that trailers of that direction are read into.
     pub(crate) fn trailers_mut(&mut self, direction: Direction) -> &mut Headers {
         match direction {
             Direction::Request => &mut self.exchange.request_trailers,
             Direction::Response => &mut self.exchange.response_trailers,
+        }
+    }
+
+    /// Whether slots are shown the chunks of that direction, and may change them.
+    pub(crate) const fn shows_chunks(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.streams.request,
+            Direction::Response => self.streams.response,
         }
     }
 

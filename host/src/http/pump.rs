@@ -6,6 +6,8 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use super::error::Error;
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::kept::Kept;
@@ -134,7 +136,7 @@ impl Pump {
     /// Sends a frame that filters have seen and that was sent before.
     fn replay(&mut self, frame: Frame, writer: &mut Writer<'_>, chain: &Chain<'_>) {
         match frame {
-            Frame::Data(data) => writer.push(data),
+            Frame::Data(data) => push(writer, data, chain, self.direction),
             Frame::End => {
                 self.read_all = true;
                 writer.push_end(None);
@@ -183,11 +185,20 @@ impl Pump {
             self.replayed = kept.frames();
         }
         if !content.is_empty() {
-            writer.push(content);
+            push(writer, content, chain, self.direction);
         }
         if self.read_all {
             writer.push_end(trailers);
         }
         Ok(())
+    }
+}
+
+/// Hands content to the writer, which has to be told where filters may have changed it.
+fn push(writer: &mut Writer<'_>, content: Bytes, chain: &Chain<'_>, direction: Direction) {
+    if chain.shows_chunks(direction) {
+        writer.push_changed(content);
+    } else {
+        writer.push(content);
     }
 }

@@ -20,7 +20,8 @@ use super::attempts::judged;
 use super::error::Kind;
 use super::forward::{open_http1, open_http2};
 use super::h1::HeadLimits;
-use super::io::{Frame, ReadError, Reader, Writer};
+use super::io::{Frame, ReadError, Reader, WriteError, Writer};
+use super::pump::Direction;
 use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of};
 use crate::headers::Headers;
 use crate::limits;
@@ -368,6 +369,8 @@ struct Talk<'a, 'io> {
     read_all: bool,
     sent_all: bool,
     broken: bool,
+    /// Whether that is because a filter has changed how long the body is.
+    off: bool,
     /// Whether the upstream has ended the connection before it answered.
     closed: bool,
     answer: Option<Answer>,
@@ -382,6 +385,7 @@ impl<'a, 'io> Talk<'a, 'io> {
             between,
             sent_all: false,
             broken: false,
+            off: false,
             closed: false,
             answer: None,
         }
@@ -391,6 +395,11 @@ impl<'a, 'io> Talk<'a, 'io> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.between.task.sleep(cx);
         self.poll_up(cx);
+        if self.off {
+            let kind = Kind::LengthChanged(Direction::Request);
+            self.between.tell(Event::Failed(kind));
+            return Poll::Ready(());
+        }
         loop {
             let into = &mut self.errand.response;
             let Poll::Ready(came) = self.upstream.poll_head(cx, into) else {
@@ -429,6 +438,11 @@ impl<'a, 'io> Talk<'a, 'io> {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         self.between.task.sleep(cx);
         self.poll_up(cx);
+        if self.off {
+            // Of a response to what was no whole request, too, there is no more.
+            self.between.tell(Event::Broken(ReadError::Closed));
+            return Poll::Ready(false);
+        }
         while self.between.down.borrow().has_room() {
             let trailers = &mut self.errand.response;
             let Some(reader) = &mut self.upstream.reader else {
@@ -465,7 +479,7 @@ impl<'a, 'io> Talk<'a, 'io> {
             while !self.read_all && writer.has_room() {
                 let piece = self.between.up.borrow_mut().pop(Piece::len);
                 match piece {
-                    Some(Piece::Data(data)) => writer.push(data),
+                    Some(Piece::Data(data)) => writer.push_changed(data),
                     Some(Piece::End(trailers)) => {
                         self.read_all = true;
                         writer.push_end(trailers.as_deref());
@@ -483,6 +497,10 @@ impl<'a, 'io> Talk<'a, 'io> {
                 Poll::Ready(Ok(())) if self.read_all => self.sent_all = true,
                 Poll::Ready(Ok(())) if !starved => {}
                 Poll::Ready(Ok(())) | Poll::Pending => break,
+                Poll::Ready(Err(WriteError::Length)) => {
+                    (self.sent_all, self.broken) = (true, true);
+                    self.off = true;
+                }
                 // The answer will say why.
                 Poll::Ready(Err(_)) => (self.sent_all, self.broken) = (true, true),
             }

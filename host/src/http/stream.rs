@@ -580,8 +580,10 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Turns an error into what the client still can be told, and into what the log shows.
     async fn fail(&mut self, error: &Error) {
-        if matches!(error.kind, Kind::MaxDuration { .. }) {
-            self.around.stats.downstream_rq_max_duration_reached.inc();
+        match error.kind {
+            Kind::MaxDuration { .. } => self.around.stats.downstream_rq_max_duration_reached.inc(),
+            Kind::LengthChanged(direction) => self.chain.tell_changed_length(direction),
+            _ => {}
         }
         if matches!(error.kind, Kind::ConnectionHeader | Kind::Reset(_)) {
             // Envoy's codec refuses these: its log knows nothing of the request.
