@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,7 +79,8 @@ pub(crate) async fn serve(
                 seen: listener.manager.routes.look(),
             };
             let ended = http1.serve(&mut socket).await;
-            close(&mut socket, ended, &listener, &mut Timer::default()).await;
+            let delayed = listener.manager.delayed_close_timeout;
+            close(&mut socket, ended, delayed, &mut Timer::default()).await;
             http.downstream_cx_http1_active.dec();
         }
         None => {}
@@ -403,15 +404,20 @@ impl Http1<'_> {
     }
 }
 
-/// Ends a connection so that the client gets all that was sent: first our end (FIN), then what it
-/// still sends is read and dropped until it ends its own or `delayed_close_timeout` is over. A
-/// socket closed with unread data would be reset, and the response lost.
-async fn close(socket: &mut Socket, ended: Ended, listener: &HttpListener, timer: &mut Timer) {
-    if ended == Ended::Gone || socket.shutdown().await.is_err() {
+/// Ends a connection so that the client gets all that was sent: first our end (FIN, over TLS behind
+/// its own word for it), then what it still sends is read and dropped until it ends its own or
+/// `delayed_close_timeout` is over. A socket closed with unread data would be reset, and the response
+/// lost.
+async fn close(socket: &mut Socket, ended: Ended, delayed: Option<Duration>, timer: &mut Timer) {
+    if ended == Ended::Gone {
         return;
     }
-    let deadline = after(clock::now(), listener.manager.delayed_close_timeout);
-    let Some(deadline) = deadline else { return };
+    let now = clock::now();
+    let deadline = after(now, delayed);
+    let told = timer.limit(deadline.or(Some(now)), socket.shutdown());
+    let (Some(Ok(())), Some(deadline)) = (told.await, deadline) else {
+        return;
+    };
     let mut dropped = 0;
     // Not in the connection's task, which would be larger for it all of its life.
     let mut room = vec![0; 4096];
@@ -419,6 +425,72 @@ async fn close(socket: &mut Socket, ended: Ended, listener: &HttpListener, timer
         match timer.limit(Some(deadline), socket.read(&mut room)).await {
             Some(Ok(read @ 1..)) => dropped += read,
             Some(Ok(0) | Err(_)) | None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::AsyncWrite as _;
+    use tokio::net::UnixStream;
+    use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+    use super::*;
+
+    /// Both ends of a TLS session.
+    async fn session() -> (Socket, impl Sized) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = UnixStream::pair().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let connector = TlsConnector::from(Arc::new(client));
+        let name = ServerName::try_from("a.test").unwrap();
+        let (near, far) = tokio::join!(
+            acceptor.accept(Socket::from(near)),
+            connector.connect(name, far)
+        );
+        (Socket::from(TlsStream::Server(near.unwrap())), far.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_not_waited_for_at_the_end_of_a_session() {
+        for delayed in [Some(Duration::from_secs(1)), None] {
+            let (mut near, far) = session().await;
+            // Until not even the word that ends a session can be said.
+            poll_fn(|cx| {
+                while let Poll::Ready(wrote) = Pin::new(&mut near).poll_write(cx, &[0; 4096]) {
+                    wrote.unwrap();
+                }
+                Poll::Ready(())
+            })
+            .await;
+            let began = tokio::time::Instant::now();
+            let mut timer = Timer::default();
+            let closing = close(&mut near, Ended::Close, delayed, &mut timer);
+            let closed = tokio::time::timeout(Duration::from_mins(1), closing).await;
+            assert!(closed.is_ok(), "{delayed:?}");
+            assert!(began.elapsed() <= Duration::from_secs(2), "{delayed:?}");
+            drop(far);
         }
     }
 }

@@ -5,10 +5,12 @@
 //! them, and filters do not see them. Called by [`super::stream`] and [`super::conversation`]. Does not
 //! own how they are read ([`super::side`]).
 
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::forward::count_response;
 use super::hygiene;
 use super::stream::Stream;
+use super::timer::after;
+use crate::clock;
 use crate::headers::Known;
 use crate::limits;
 use crate::upstream::ClusterStats;
@@ -17,8 +19,12 @@ impl Stream<'_, '_> {
     /// Answers `expect: 100-continue` in the upstream's place.
     pub(super) async fn answer_expectation(&mut self) -> Result<(), Error> {
         if self.incoming.expect_continue {
-            let told = self.down.send_continue().await;
-            told.map_err(|error| Error::of_response_write(&error))?;
+            // A client that asks on and reads nothing must not keep the stream.
+            let idle = after(clock::now(), self.around.manager.stream_idle_timeout);
+            match self.timer.limit(idle, self.down.send_continue()).await {
+                Some(told) => told.map_err(|error| Error::of_response_write(&error))?,
+                None => return Err(Kind::StreamIdle.into()),
+            }
             self.count_response(100);
         }
         let request = &mut self.chain.exchange.request;

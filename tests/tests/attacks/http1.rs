@@ -1,5 +1,7 @@
 //! Attacks by HTTP/1.1 messages: too slow, too large, too many, or none at all.
 
+use socket2::{Domain, Socket, Type};
+
 use nuncio_tests::client::{Connection, Received};
 use nuncio_tests::eventually;
 use nuncio_tests::message::Kind;
@@ -77,6 +79,31 @@ fn readers_that_stop_hold_back_their_upstreams_and_are_ended() {
             let (read, _) = deaf.receive_to_end();
             assert!(read.len() < BODY, "the rest was never sent");
         }
+    });
+}
+
+#[test]
+fn who_is_told_to_continue_and_does_not_read_is_ended() {
+    const CLIENTS: usize = 12;
+    let target = Target::start(&["stream_idle_timeout: 0.5s"]);
+    let head = "POST /direct HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n";
+    let requests = format!("{head}Expect: 100-continue\r\n\r\n").repeat(200);
+    target.withstands(SMALL, || {
+        let deaf: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                // So that not many are needed until nothing more can be said, at any place.
+                socket.set_recv_buffer_size(4096).unwrap();
+                socket.connect(&target.scene.listener.into()).unwrap();
+                let mut deaf = Connection::over(socket.into());
+                deaf.send_until_blocked(requests.as_bytes(), 64 * 1024 * 1024);
+                deaf
+            })
+            .collect();
+        eventually("those who do not read are given up", || {
+            target.counter("downstream_cx_active") <= 1
+        });
+        drop(deaf);
     });
 }
 
