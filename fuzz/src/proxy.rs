@@ -240,7 +240,7 @@ fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
     if start.iter().filter(|byte| **byte == b' ').count() < 2 {
         return Err("no start line");
     }
-    let (mut length, mut chunked) = (None, false);
+    let (mut length, mut chunked, mut hosted) = (None, false, false);
     for line in lines {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return Err("a line without a colon");
@@ -264,6 +264,12 @@ fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
                 }
                 chunked = true;
             }
+            b"host" => {
+                if hosted || !value.iter().all(|byte| is_host_byte(*byte)) {
+                    return Err("a host that is none, or a second one");
+                }
+                hosted = true;
+            }
             _ => {}
         }
     }
@@ -278,6 +284,11 @@ fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
             Ok((bytes.len() >= used).then_some((head, used)))
         }
     }
+}
+
+/// Whether `byte` may stand in a host and its port (RFC 3986 §3.2.2), without anybody's name in front.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(&byte)
 }
 
 /// How many bytes a chunked body takes, if all of them are there.

@@ -367,6 +367,7 @@ impl Http1<'_> {
         let incoming = match &head {
             Ok(head) => Incoming {
                 method: head.method,
+                extended_connect: false,
                 has_body: !head.body.is_empty(),
                 keep_alive: head.keep_alive && !last,
                 expect_continue: head.expect_continue,

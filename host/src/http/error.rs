@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     DownstreamClosed,
     /// An HTTP/2 request that is answered by a reset alone; the details.
     Reset(&'static str),
+    /// An HTTP/2 request that breaks the protocol's rules, which is answered so too.
+    Malformed,
     /// The path may not be served.
     PathRefused,
     /// The path is served under another spelling, which is in the head.
@@ -122,6 +124,8 @@ pub(crate) struct Error {
     pub(crate) kind: Kind,
 }
 
+/// The details of an HTTP/2 head, or of trailers, with more fields than there may be.
+pub(super) const TOO_MANY_FIELDS: &str = "http2.too_many_headers";
 const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before headers. ";
 const RESET_REASON: &str = "reset reason: ";
 /// What stands between these two where the request was sent more than once.
@@ -177,6 +181,7 @@ impl Error {
         match error {
             ReadError::Closed | ReadError::Stream(_) => Kind::DownstreamClosed,
             ReadError::Framing(framing) => Kind::DownstreamFraming(framing.reject()),
+            ReadError::TooManyTrailers => Kind::Reset(TOO_MANY_FIELDS),
         }
         .into()
     }
@@ -185,7 +190,7 @@ impl Error {
     pub(crate) const fn of_response_body(error: &ReadError) -> Self {
         let kind = match error {
             ReadError::Closed | ReadError::Framing(_) => Kind::UpstreamProtocol,
-            ReadError::Stream(_) => Kind::UpstreamReset,
+            ReadError::Stream(_) | ReadError::TooManyTrailers => Kind::UpstreamReset,
         };
         Self { kind }
     }
@@ -207,6 +212,7 @@ impl Error {
             | Kind::UpgradeRefused
             | Kind::DownstreamClosed
             | Kind::Reset(_)
+            | Kind::Malformed
             | Kind::PathRefused
             | Kind::PathRedirect(_)
             | Kind::NoClientAddress(_)
@@ -246,7 +252,7 @@ impl Error {
     pub(crate) const fn flags(&self) -> Flags {
         match &self.kind {
             Kind::Rejected(reject) | Kind::DownstreamFraming(reject) => reject.flags(),
-            Kind::ConnectionHeader => Flags::DOWNSTREAM_PROTOCOL_ERROR,
+            Kind::ConnectionHeader | Kind::Malformed => Flags::DOWNSTREAM_PROTOCOL_ERROR,
             Kind::DownstreamClosed => Flags::DOWNSTREAM_CONNECTION_TERMINATION,
             Kind::Reset(_) => Flags::DOWNSTREAM_REMOTE_RESET,
             Kind::NoRoute => Flags::NO_ROUTE_FOUND,
@@ -298,6 +304,7 @@ impl Error {
             Kind::UpgradeRefused => Reply::new(403, "upgrade_failed").close(),
             Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
             Kind::Reset(details) => Reply::new(0, *details),
+            Kind::Malformed => Reply::new(0, "http2.invalid.header.field"),
             Kind::QueryWithoutType => Reply::new(400, "query_missing_content_type").close(),
             Kind::PathRefused => Reply::new(400, "path_normalization_failed"),
             Kind::PathRedirect(path) => {

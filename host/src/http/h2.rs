@@ -2,13 +2,16 @@
 //!
 //! Owns the translation both ways and nothing of the protocol, which is the crate's.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use h2::ext::Protocol as ExtendedProtocol;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 
-use crate::headers::{Headers, Known};
+use super::h1::head::is_host;
+use crate::headers::{Headers, Known, is_valid_value};
 
 /// How a body ends.
 #[derive(Debug)]
@@ -26,13 +29,37 @@ pub(crate) fn fields_from(map: &HeaderMap, block: &mut Headers) {
     }
 }
 
+/// Why a request is malformed (RFC 9113 §8.1.1) in a way that the crate does not look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    /// It is for no host, for one that is none, or for several.
+    #[error("its host is none")]
+    Host,
+    /// `:protocol` is nothing that could be a field's value, which it becomes.
+    #[error("its protocol is none")]
+    Protocol,
+    /// It says more than once how long it is.
+    #[error("it has more than one length")]
+    Length,
+}
+
 /// Fills `block` with the head of a request, pseudo-header fields first. Cookie fields, which
 /// HTTP/2 may split, become one again (RFC 9113 §8.2.3).
-pub(crate) fn request_from(request: &http::request::Parts, block: &mut Headers) {
+///
+/// # Errors
+/// When it is malformed.
+pub(crate) fn request_from(
+    request: &http::request::Parts,
+    block: &mut Headers,
+) -> Result<(), Malformed> {
     block.clear();
     block.append_known(Known::Method, request.method.as_str().as_bytes());
     if let Some(protocol) = request.extensions.get::<ExtendedProtocol>() {
-        block.append_known(Known::Protocol, protocol.as_str().as_bytes());
+        let protocol = protocol.as_str().as_bytes();
+        if protocol.is_empty() || !is_valid_value(protocol) {
+            return Err(Malformed::Protocol);
+        }
+        block.append_known(Known::Protocol, protocol);
     }
     if let Some(path) = request.uri.path_and_query() {
         block.append_known(Known::Path, path.as_str().as_bytes());
@@ -44,15 +71,32 @@ pub(crate) fn request_from(request: &http::request::Parts, block: &mut Headers) 
             .get(http::header::HOST)
             .map(HeaderValue::as_bytes),
     };
+    let is_named = |host: &[u8]| !host.is_empty() && is_host(host);
     if let Some(authority) = authority {
+        if !is_named(authority) {
+            return Err(Malformed::Host);
+        }
         block.append_known(Known::Authority, authority);
     }
     let scheme = request.uri.scheme_str().unwrap_or("http");
     block.append_known(Known::Scheme, scheme.as_bytes());
     let mut cookie: Vec<u8> = Vec::new();
+    let (mut hosts, mut lengths) = (0, 0);
     for (name, value) in &request.headers {
         if name == http::header::HOST {
+            // Beside `:authority` it does not count, but has to be one.
+            hosts += 1;
+            if hosts > 1 || !is_named(value.as_bytes()) {
+                return Err(Malformed::Host);
+            }
             continue;
+        }
+        if name == http::header::CONTENT_LENGTH {
+            // Parties that differ on which of two counts must not differ on whether there are two.
+            lengths += 1;
+            if lengths > 1 {
+                return Err(Malformed::Length);
+            }
         }
         if name == http::header::COOKIE {
             if !cookie.is_empty() {
@@ -64,6 +108,7 @@ pub(crate) fn request_from(request: &http::request::Parts, block: &mut Headers) 
         }
         block.append_bytes(name.as_str().as_bytes(), value.as_bytes());
     }
+    Ok(())
 }
 
 /// Fills `block` with the head of a response.
@@ -74,15 +119,16 @@ pub(crate) fn response_from(response: &http::response::Parts, block: &mut Header
 }
 
 /// Makes an extended CONNECT (RFC 8441 §5) what it would be over HTTP/1, so that filters and routes
-/// see one form of an upgrade.
-pub(crate) fn upgrade_from_connect(block: &mut Headers) {
+/// see one form of an upgrade. Whether it is one.
+pub(crate) fn upgrade_from_connect(block: &mut Headers) -> bool {
     let Some(kind) = block.known(Known::Protocol).map(<[u8]>::to_vec) else {
-        return;
+        return false;
     };
     block.remove_known(Known::Protocol);
     block.set_known(Known::Method, b"GET");
     block.set_known(Known::Upgrade, &kind);
     block.set_known(Known::Connection, b"upgrade");
+    true
 }
 
 /// Makes the response to an extended CONNECT what it would be over HTTP/1.
@@ -122,23 +168,53 @@ pub(crate) fn tunnel_to(block: &Headers) -> Option<Request<()>> {
 /// The head of a request; none where a filter or the client made it one that HTTP/2 cannot say.
 pub(crate) fn request_to(block: &Headers) -> Option<Request<()>> {
     let method = Method::from_bytes(block.known(Known::Method)?).ok()?;
-    let authority = Authority::try_from(block.known(Known::Authority)?).ok()?;
-    let path = PathAndQuery::try_from(block.known(Known::Path)?).ok()?;
-    let uri = Uri::builder()
-        .scheme(match block.known(Known::Scheme) {
-            Some(b"https") => Scheme::HTTPS,
-            _ => Scheme::HTTP,
-        })
-        .authority(authority)
-        .path_and_query(path)
-        .build()
-        .ok()?;
+    let host = block.known(Known::Authority)?;
+    let path = path_to(block.known(Known::Path)?)?;
+    let is_https = block.known(Known::Scheme) == Some(b"https");
     let mut request = Request::new(());
+    match Authority::try_from(host) {
+        Ok(authority) => {
+            let scheme = if is_https {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            };
+            let uri = Uri::builder().scheme(scheme).authority(authority);
+            *request.uri_mut() = uri.path_and_query(path).build().ok()?;
+            *request.version_mut() = http::Version::HTTP_2;
+        }
+        // The crate knows no scheme without an authority: this one becomes `http`.
+        Err(_) if is_https => return None,
+        Err(_) => {
+            *request.uri_mut() = Uri::from(path);
+            *request.version_mut() = http::Version::HTTP_11;
+        }
+    }
     *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = http::Version::HTTP_2;
     fields_to(block, request.headers_mut());
+    if request.uri().authority().is_none() && !host.is_empty() {
+        // Its place where it comes from HTTP/1 (RFC 9113 §8.3.1).
+        let host = HeaderValue::from_bytes(host).ok()?;
+        request.headers_mut().insert(http::header::HOST, host);
+    }
     Some(request)
+}
+
+/// A target. What the crate does not know as a part of one is percent-encoded, which means the same
+/// (RFC 3986 §2.1).
+fn path_to(path: &[u8]) -> Option<PathAndQuery> {
+    PathAndQuery::try_from(path).ok().or_else(|| {
+        let mut encoded = String::with_capacity(path.len() + 8);
+        for byte in path {
+            match byte {
+                b'"' | b'<' | b'>' | b'`' | 0x80.. => {
+                    let _infallible = write!(encoded, "%{byte:02X}");
+                }
+                byte => encoded.push(char::from(*byte)),
+            }
+        }
+        PathAndQuery::try_from(encoded).ok()
+    })
 }
 
 /// The head of a response. That to an upgrade is 200 here (RFC 8441 §5).
@@ -204,10 +280,95 @@ mod tests {
             .body(())
             .unwrap();
         let mut block = Headers::new();
-        request_from(&request.into_parts().0, &mut block);
+        request_from(&request.into_parts().0, &mut block).unwrap();
         assert_eq!(block.known(Known::Cookie), Some(&b"a=1; b=2"[..]));
         assert_eq!(block.known(Known::Authority), Some(&b"example.com"[..]));
         assert_eq!(block.known(Known::Path), Some(&b"/p?q"[..]));
+    }
+
+    fn read(uri: &str, protocol: Option<&str>, fields: &[(&str, &str)]) -> Result<(), Malformed> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            request = request.header(*name, value);
+        }
+        if let Some(protocol) = protocol {
+            request = request.extension(ExtendedProtocol::from(protocol));
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        request_from(&parts, &mut Headers::new())
+    }
+
+    #[test]
+    fn a_host_is_one_wherever_it_stands() {
+        for host in ["a", "a_b:80", "[::1]:80", "a%41", "a:b:c", "a!$&'()*+,;=~"] {
+            assert_eq!(read("/", None, &[("host", host)]), Ok(()), "{host}");
+            let beside = read("http://a/", None, &[("host", host)]);
+            assert_eq!(beside, Ok(()), "{host}");
+        }
+        for host in [
+            "", "a/b", "a?b#c", "a b", "u@a", "a\\b", "a\"", "<a>", "a|b", "\u{e9}",
+        ] {
+            for uri in ["/", "http://a/"] {
+                let refused = read(uri, None, &[("host", host)]);
+                assert_eq!(refused, Err(Malformed::Host), "{uri} {host}");
+            }
+        }
+        for uri in ["/", "http://a/"] {
+            let two = read(uri, None, &[("host", "a"), ("host", "a")]);
+            assert_eq!(two, Err(Malformed::Host), "{uri}");
+        }
+        assert_eq!(read("http://u@a/", None, &[]), Err(Malformed::Host));
+        // What has none at all is answered, by who knows what with.
+        assert_eq!(read("/", None, &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_protocol_is_a_value_and_a_length_is_one() {
+        let of = |protocol| read("http://a/", Some(protocol), &[]);
+        for protocol in ["websocket", "a/1", "web socket"] {
+            assert_eq!(of(protocol), Ok(()), "{protocol}");
+        }
+        for protocol in ["", "websocket\r\nx: y", "a\nb", "a\0b"] {
+            assert_eq!(of(protocol), Err(Malformed::Protocol), "{protocol:?}");
+        }
+        let length = ("content-length", "5");
+        assert_eq!(read("http://a/", None, &[length]), Ok(()));
+        let two = read("http://a/", None, &[length, length]);
+        assert_eq!(two, Err(Malformed::Length));
+    }
+
+    #[test]
+    fn what_the_crate_does_not_know_of_targets_and_hosts_is_sent_otherwise() {
+        let sent = |host: &[u8], path: &[u8], scheme: &[u8]| {
+            let mut block = Headers::new();
+            block.append_known(Known::Method, b"GET");
+            block.append_known(Known::Scheme, scheme);
+            block.append_known(Known::Authority, host);
+            block.append_known(Known::Path, path);
+            let request = request_to(&block)?;
+            let host = request.headers().get("host").cloned();
+            let host = host.map(|host| host.to_str().unwrap().to_owned());
+            Some((request.uri().to_string(), host))
+        };
+        for (path, expected) in [
+            (&b"/a{b}|^\\?c={d}|`"[..], "http://a/a{b}|^\\?c={d}|`"),
+            (&b"/a<b>`"[..], "http://a/a%3Cb%3E%60"),
+            (&b"/?q=\"x\"&r=<y>"[..], "http://a/?q=%22x%22&r=%3Cy%3E"),
+            (&b"/\xc3\x28<"[..], "http://a/%C3(%3C"),
+        ] {
+            let expected = Some((expected.to_owned(), None));
+            assert_eq!(sent(b"a", path, b"http"), expected);
+        }
+        for path in [&b"/a b"[..], b"/a\r\nb", b"a"] {
+            assert_eq!(sent(b"a", path, b"http"), None);
+        }
+        assert_eq!(sent(b"", b"/p", b"http"), Some(("/p".to_owned(), None)));
+        for host in ["a%41", "a:b:c", "[::1"] {
+            let expected = Some(("/p".to_owned(), Some(host.to_owned())));
+            assert_eq!(sent(host.as_bytes(), b"/p", b"http"), expected);
+            assert_eq!(sent(host.as_bytes(), b"/p", b"https"), None);
+        }
     }
 
     #[test]
@@ -220,7 +381,7 @@ mod tests {
         let websocket = ExtendedProtocol::from_static("websocket");
         request.extensions_mut().insert(websocket);
         let mut block = Headers::new();
-        request_from(&request.into_parts().0, &mut block);
+        request_from(&request.into_parts().0, &mut block).unwrap();
         upgrade_from_connect(&mut block);
         assert_eq!(block.known(Known::Method), Some(&b"GET"[..]));
         assert_eq!(block.known(Known::Upgrade), Some(&b"websocket"[..]));

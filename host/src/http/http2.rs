@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::downstream::Downstream;
-use super::error::Kind;
+use super::error::{Kind, TOO_MANY_FIELDS};
 use super::frames::FrameWatch;
 use super::h1::head::Reject;
 use super::h1::{MethodKind, Underscores};
@@ -328,13 +328,14 @@ async fn stream(
     let (parts, body) = request.into_parts();
     let timing = Timing::starting(clock::now(), clock::wall());
     let mut desk = worker.take_desk(&connection, Protocol::Http2, timing);
-    h2_glue::request_from(&parts, &mut desk.exchange.request);
-    h2_glue::upgrade_from_connect(&mut desk.exchange.request);
+    let read = h2_glue::request_from(&parts, &mut desk.exchange.request);
+    let extended_connect = h2_glue::upgrade_from_connect(&mut desk.exchange.request);
     let manager = &*listener.manager;
     let headers = &mut desk.exchange.request;
     let expects = headers.known(Known::Expect);
     let incoming = Incoming {
         method: MethodKind::of(headers.known(Known::Method).unwrap_or_default()),
+        extended_connect,
         has_body: !body.is_end_stream(),
         keep_alive: true,
         expect_continue: expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
@@ -346,8 +347,11 @@ async fn stream(
         headers.retain(|field| !field.name.contains(&b'_'));
     }
     // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
-    let verdict = if headers.len() > manager.rules.limits.fields as usize + 3 {
-        Err(Kind::Reset("http2.too_many_headers").into())
+    let verdict = if let Err(malformed) = read {
+        tracing::debug!(target: "http", connection = connection.id, "malformed request of {}: {malformed}", connection.direct_remote);
+        Err(Kind::Malformed.into())
+    } else if headers.len() > manager.rules.limits.fields as usize + 3 {
+        Err(Kind::Reset(TOO_MANY_FIELDS).into())
     } else if has_underscore && underscores == Underscores::Reject {
         Err(Kind::Reset("http2.unexpected_underscore").into())
     } else if !headers.has(Known::Authority) {
@@ -369,7 +373,7 @@ async fn stream(
     };
     let mut timer = Timer::default();
     let chain = Chain::new(&worker, manager, &mut desk.exchange, &mut desk.states);
-    let reader = Reader::H2(H2Reader::new(body));
+    let reader = Reader::H2(H2Reader::new(body, manager.rules.limits.fields));
     let down = Downstream::http2(respond);
     Stream::new(around, chain, reader, down, &mut timer, incoming)
         .handle(verdict)

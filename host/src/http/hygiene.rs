@@ -114,10 +114,11 @@ pub(crate) enum Asks {
 }
 
 /// Makes the head of a request one message of one hop: repeated fields are joined, and those of the
-/// hop before are taken out. An `upgrade` to one of `ignored` is taken for none.
+/// hop before are taken out. An `upgrade` to h2c or to one of `ignored` is taken for none; without a
+/// list, none is: the request is one for a tunnel, and no other without it.
 pub(crate) fn end_of_hop(
     headers: &mut Headers,
-    ignored: &[TextCondition],
+    ignored: Option<&[TextCondition]>,
 ) -> Result<Asks, Refusal> {
     headers.join_repeated(Known::joins_in_request);
     let asks = remove_hop_by_hop(headers, ignored)?;
@@ -329,7 +330,10 @@ fn introduce(agent: &UserAgent, headers: &mut Headers) {
 }
 
 /// Takes hop-by-hop fields out.
-fn remove_hop_by_hop(headers: &mut Headers, ignored: &[TextCondition]) -> Result<Asks, Refusal> {
+fn remove_hop_by_hop(
+    headers: &mut Headers,
+    ignored: Option<&[TextCondition]>,
+) -> Result<Asks, Refusal> {
     let mut upgrade = false;
     let mut h2c = false;
     if headers.has(Known::Connection) {
@@ -354,7 +358,7 @@ fn remove_hop_by_hop(headers: &mut Headers, ignored: &[TextCondition]) -> Result
         }
     }
     upgrade &= headers.has(Known::Upgrade);
-    if upgrade {
+    if upgrade && let Some(ignored) = ignored {
         let value = headers.known(Known::Upgrade).unwrap_or_default();
         // An offer of h2c may be ignored (RFC 9110 §7.8); the request goes on as HTTP/1.1.
         h2c |= value.eq_ignore_ascii_case(b"h2c");
@@ -634,7 +638,10 @@ mod tests {
             ("expect", "100-Continue"),
             ("x-kept", "1"),
         ]);
-        assert_eq!(remove_hop_by_hop(&mut headers, &[]), Ok(Asks::Nothing));
+        assert_eq!(
+            remove_hop_by_hop(&mut headers, Some(&[])),
+            Ok(Asks::Nothing)
+        );
         // Whose `expect` it is to answer is not known here.
         assert_eq!(names(&headers), ["te", "expect", "x-kept"]);
         assert_eq!(headers.known(Known::Te), Some(&b"trailers"[..]));
@@ -644,7 +651,7 @@ mod tests {
     fn connection_may_not_name_what_must_stay() {
         for name in ["content-length", "X-Forwarded-For", ":path", "bad name"] {
             let mut headers = head(&[("connection", name)]);
-            let refused = remove_hop_by_hop(&mut headers, &[]);
+            let refused = remove_hop_by_hop(&mut headers, Some(&[]));
             assert_eq!(refused, Err(Refusal::ConnectionHeader), "{name}");
         }
     }
@@ -652,15 +659,22 @@ mod tests {
     #[test]
     fn upgrades_are_seen_and_h2c_is_ignored() {
         let mut websocket = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(remove_hop_by_hop(&mut websocket, &[]), Ok(Asks::Upgrade));
+        assert_eq!(
+            remove_hop_by_hop(&mut websocket, Some(&[])),
+            Ok(Asks::Upgrade)
+        );
         let fields = [
             ("connection", "Upgrade, HTTP2-Settings"),
             ("upgrade", "h2c"),
             ("http2-settings", "A"),
         ];
         let mut h2c = head(&fields);
-        assert_eq!(remove_hop_by_hop(&mut h2c, &[]), Ok(Asks::Nothing));
+        assert_eq!(remove_hop_by_hop(&mut h2c, Some(&[])), Ok(Asks::Nothing));
         assert!(h2c.is_empty());
+        // Of an extended CONNECT nothing would be left.
+        let mut h2c = head(&fields[..2]);
+        assert_eq!(remove_hop_by_hop(&mut h2c, None), Ok(Asks::Upgrade));
+        assert_eq!(h2c.known(Known::Upgrade), Some(&b"h2c"[..]));
     }
 
     #[test]

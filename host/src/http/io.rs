@@ -55,6 +55,9 @@ pub(crate) enum ReadError {
     /// The HTTP/2 stream was reset.
     #[error(transparent)]
     Stream(#[from] h2::Error),
+    /// An HTTP/2 stream has more trailers than a head may have fields.
+    #[error("there are too many trailers")]
+    TooManyTrailers,
 }
 
 /// Why a body could not be written.
@@ -99,6 +102,8 @@ pub(crate) struct H1Reader<'a> {
 /// An HTTP/2 stream's receiving half.
 pub(crate) struct H2Reader {
     stream: h2::RecvStream,
+    /// How many trailers there may be; the codec bounds their bytes.
+    fields: u32,
     data_ended: bool,
 }
 
@@ -178,9 +183,10 @@ impl<'a> H1Reader<'a> {
 }
 
 impl H2Reader {
-    pub(crate) const fn new(stream: h2::RecvStream) -> Self {
+    pub(crate) const fn new(stream: h2::RecvStream, fields: u32) -> Self {
         Self {
             stream,
+            fields,
             data_ended: false,
         }
     }
@@ -205,6 +211,9 @@ impl H2Reader {
             }
         }
         match ready!(self.stream.poll_trailers(cx))? {
+            Some(map) if map.len() > self.fields as usize => {
+                Poll::Ready(Err(ReadError::TooManyTrailers))
+            }
             Some(map) => {
                 trailers.clear();
                 h2_glue::fields_from(&map, trailers);

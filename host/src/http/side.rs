@@ -118,7 +118,7 @@ impl UpstreamSide<'_> {
                     return Poll::Ready(Err(Kind::UpstreamReset));
                 }
                 let ended = body.is_end_stream();
-                self.reader = Some(Reader::H2(H2Reader::new(body)));
+                self.reader = Some(Reader::H2(H2Reader::new(body, limits.fields)));
                 self.head = Await::Done;
                 let body = if ended {
                     BodyLength::None

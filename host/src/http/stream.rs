@@ -64,6 +64,8 @@ impl Surroundings<'_> {
 pub(crate) struct Incoming {
     /// The client's: what goes on may have another.
     pub(crate) method: MethodKind,
+    /// Whether it is an extended CONNECT, shown as the upgrade that it stands for.
+    pub(crate) extended_connect: bool,
     /// Whether a body (or trailers) follow the head.
     pub(crate) has_body: bool,
     /// Whether the connection may serve another request afterwards.
@@ -75,6 +77,7 @@ impl Incoming {
     /// A head that could not be read: nothing is known, and nothing may follow.
     pub(crate) const REFUSED: Self = Self {
         method: MethodKind::Other,
+        extended_connect: false,
         has_body: false,
         keep_alive: false,
         expect_continue: false,
@@ -250,7 +253,8 @@ impl<'a, 'io> Stream<'a, 'io> {
         let exchange = &mut *self.chain.exchange;
         let manager = self.around.manager;
         let rules = &manager.hygiene;
-        let asks = hygiene::end_of_hop(&mut exchange.request, &rules.ignored_upgrades);
+        let ignored = (!self.incoming.extended_connect).then_some(&*rules.ignored_upgrades);
+        let asks = hygiene::end_of_hop(&mut exchange.request, ignored);
         let asks = asks.map_err(|refusal| match refusal {
             Refusal::ConnectionHeader => Kind::ConnectionHeader,
             Refusal::MissingHost => {
@@ -585,11 +589,12 @@ impl<'a, 'io> Stream<'a, 'io> {
             Kind::LengthChanged(direction) => self.chain.tell_changed_length(direction),
             _ => {}
         }
-        if matches!(error.kind, Kind::ConnectionHeader | Kind::Reset(_)) {
+        let is_reset = matches!(error.kind, Kind::Reset(_) | Kind::Malformed);
+        if (is_reset && !self.chain_started) || matches!(error.kind, Kind::ConnectionHeader) {
             // Envoy's codec refuses these: its log knows nothing of the request.
             self.chain.exchange.request.clear();
         }
-        if self.responding || matches!(error.kind, Kind::DownstreamClosed | Kind::Reset(_)) {
+        if self.responding || is_reset || matches!(error.kind, Kind::DownstreamClosed) {
             if self.responding && self.down.is_http2() {
                 // The connection's task sends what was queued before the reset clears it.
                 tokio::task::yield_now().await;
@@ -650,6 +655,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let is_lost = self.down.has_lost_connection();
         self.down.abort(match error.kind {
             Kind::UpstreamClosed if self.tunnel.is_some() => h2::Reason::CONNECT_ERROR,
+            Kind::Malformed => h2::Reason::PROTOCOL_ERROR,
             _ => h2::Reason::INTERNAL_ERROR,
         });
         let exchange = &mut *self.chain.exchange;

@@ -9,7 +9,10 @@ type Fields = Vec<(&'static str, &'static str)>;
 
 pub(crate) fn group() -> Group {
     let mut cases = fields();
+    cases.extend(hosts());
+    cases.extend(targets());
     cases.extend(lengths());
+    cases.extend(trailers());
     cases.extend(connection());
     cases.extend(heads());
     Group::new("frames", include_str!("../../cases/frames.yaml"), cases)
@@ -65,6 +68,80 @@ fn fields() -> Vec<Case> {
     table.into_iter().map(case).collect()
 }
 
+/// Hosts in place of `:authority`, and beside it.
+fn hosts() -> Vec<Case> {
+    let alone = [
+        ("a host alone", "b.example"),
+        ("a host that is no name", "a_b:c%41"),
+        ("a host with a slash", "a/b"),
+        ("a host with a query", "a?b#c"),
+        ("a host with a quote", "a\"b"),
+        ("a host with a bar", "a|b"),
+        ("a host that is not ASCII", "\u{e9}"),
+        ("a host with a space", "a b"),
+        ("a host with a name in front", "u@a"),
+        ("an empty host", ""),
+    ];
+    let mut table: Vec<(String, Fields)> = Vec::new();
+    for (name, host) in alone {
+        let without = request(&[":authority"], &[("host", host)]);
+        table.push((name.to_owned(), without));
+        table.push((format!("{name}, beside"), request(&[], &[("host", host)])));
+    }
+    let two = [("host", "b.example"), ("host", "b.example")];
+    table.push(("two hosts".to_owned(), request(&[":authority"], &two)));
+    table.push(("two hosts, beside".to_owned(), request(&[], &two)));
+    let authority = |authority| request(&[":authority"], &[(":authority", authority)]);
+    for (name, host) in [
+        ("an authority with a name in front", "u@a"),
+        ("an authority with a slash", "a/b"),
+        ("an authority that is no name", "a:b:c"),
+        ("an empty authority", ""),
+    ] {
+        table.push((name.to_owned(), authority(host)));
+    }
+    let case = |(name, fields): (String, Fields)| {
+        let head = frames::headers(1, flag::END_STREAM, &fields);
+        Case::frames(&name, head, Some(1))
+    };
+    table.into_iter().map(case).collect()
+}
+
+/// Targets with bytes that RFC 3986 does not know in them.
+fn targets() -> Vec<Case> {
+    let table = [
+        ("a fragment", "/direct#x"),
+        ("a fragment behind a query", "/direct?a#x"),
+        ("quotes in a query", "/direct?{\"a\":1}"),
+        ("angles in a query", "/direct?a=<b>"),
+        ("quotes in a path", "/up\"a\""),
+        ("angles in a path", "/up<a>"),
+        ("a backtick in a path", "/up`"),
+        ("braces and others in a path", "/up{a}|\\^"),
+    ];
+    let case = |(name, path)| {
+        let fields = request(&[":path"], &[(":path", path)]);
+        Case::frames(name, frames::headers(1, flag::END_STREAM, &fields), Some(1))
+    };
+    table.map(case).into()
+}
+
+/// As many trailers as a head may have fields, and one more.
+fn trailers() -> Vec<Case> {
+    let case = |count: usize| {
+        let fields = frames::request("POST", "/up");
+        let names: Vec<String> = (0..count).map(|at| format!("t{at}")).collect();
+        let trailers: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "v")).collect();
+        let bytes = [
+            frames::headers(1, flag::NONE, &fields),
+            frames::data(1, flag::NONE, b"abc"),
+            frames::headers(1, flag::END_STREAM, &trailers),
+        ];
+        Case::frames(&format!("{count} trailers"), bytes.concat(), Some(1))
+    };
+    [100, 101].map(case).into()
+}
+
 /// A length, and a body of three bytes.
 fn lengths() -> Vec<Case> {
     let table = [
@@ -81,7 +158,13 @@ fn lengths() -> Vec<Case> {
         let bytes = [head, frames::data(1, flag::END_STREAM, b"abc")].concat();
         Case::frames(name, bytes, Some(1))
     };
-    table.map(case).into()
+    let mut cases: Vec<Case> = table.map(case).into();
+    let mut fields = frames::request("POST", "/direct");
+    fields.extend([("content-length", "3"), ("content-length", "3")]);
+    let head = frames::headers(1, flag::NONE, &fields);
+    let bytes = [head, frames::data(1, flag::END_STREAM, b"abc")].concat();
+    cases.push(Case::frames("two equal lengths", bytes, Some(1)));
+    cases
 }
 
 /// Frames that need no request.

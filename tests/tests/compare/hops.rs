@@ -208,6 +208,11 @@ pub(crate) fn h1_to_h2() -> Group {
         ),
         get("duplicate headers", "X-A: 1\r\nX-A: 2\r\n"),
         get("a query", "").replaced("/h2 ", "/h2?a=b&c "),
+        get("braces and others in a target", "").replaced("/h2 ", "/h2{a}|\\^?{b}|` "),
+        get("quotes in a query", "").replaced("/h2 ", "/h2?a=\"b\" "),
+        get("angles in a path", "").replaced("/h2 ", "/h2<a> "),
+        get("no host", "").replaced("Host: a.example", "Host:"),
+        get("a host that is no name", "").replaced("a.example", "a:b%41:c"),
         get(
             "an upgrade",
             "Connection: Upgrade\r\nUpgrade: websocket\r\n",

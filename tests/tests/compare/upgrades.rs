@@ -332,6 +332,22 @@ fn h2_to_h1() -> Vec<Case> {
             H2Send::extended("unlisted", "/ws"),
             vec![H2Step::ReceiveToEnd],
         ),
+        // Of which nothing would be left without the upgrade.
+        Case::h2_tunnel(
+            "h2, h2c",
+            H2Send::extended("h2c", "/ws"),
+            vec![H2Step::ReceiveToEnd],
+        ),
+        Case::h2_tunnel(
+            "h2, a protocol with a space",
+            H2Send::extended("web socket", "/ws"),
+            vec![H2Step::ReceiveToEnd],
+        ),
+        Case::h2_tunnel(
+            "h2, a protocol with a line end",
+            H2Send::extended("websocket\r\nx-forged: 1", "/ws"),
+            vec![H2Step::ReceiveToEnd],
+        ),
         Case::h2_tunnel(
             "h2, off by the route",
             websocket("/never"),

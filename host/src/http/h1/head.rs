@@ -26,6 +26,11 @@ pub(crate) fn is_host_and_port(authority: &[u8]) -> bool {
     request::is_host_and_port(authority, request::Port::Optional)
 }
 
+/// Whether `host` may stand in a field of that name. It may be empty (RFC 9112 §3.2).
+pub(crate) fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| request::is_host_byte(*byte))
+}
+
 /// What the parser says of a whole request head; the fields are in the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {

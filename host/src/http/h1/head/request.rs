@@ -6,7 +6,7 @@ use crate::headers::{Headers, Known, is_token_byte};
 use super::super::field;
 use super::super::{BodyLength, MethodKind, RequestRules, Underscores};
 use super::facts::Coding;
-use super::{HeadParser, Reject, RequestHead, Stage, window};
+use super::{HeadParser, Reject, RequestHead, Stage, is_host, window};
 
 /// The methods that Envoy's parser knows; any other is refused.
 const METHODS: &[&[u8]] = &[
@@ -220,7 +220,7 @@ impl HeadParser {
     /// Takes the `host` line. A second one is refused even if it is equal: parties that differ on
     /// which of two counts must not differ on whether there are two (RFC 9112 §3.2).
     fn host(&mut self, value: &[u8], headers: &mut Headers) -> Result<(), Reject> {
-        if self.facts.has_host() || !value.iter().all(|byte| is_host_byte(*byte)) {
+        if self.facts.has_host() || !is_host(value) {
             return Err(Reject::InvalidAuthority);
         }
         self.facts.set_host();
@@ -365,7 +365,7 @@ pub(super) fn is_host_and_port(authority: &[u8], port: Port) -> bool {
 
 /// Whether `byte` may stand in `host`: what Envoy takes, without `@`, since user information in
 /// `host` serves only to mislead (RFC 9110 §7.2 has no place for it).
-const fn is_host_byte(byte: u8) -> bool {
+pub(super) const fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
