@@ -30,6 +30,7 @@ use crate::runtime::{
 };
 use crate::socket_option::SocketOption;
 use crate::tcp::gate::Gate;
+use crate::wasm::FilterSlot;
 
 impl Workshop<'_> {
     pub(super) fn listeners(
@@ -277,14 +278,7 @@ impl Workshop<'_> {
         let outermost = chain.outermost();
         let routes = place.field("route_config");
         let routes = self.routes(written.route_config(), &mut chain, routes);
-        let mut parts = chain.finish().into_iter();
-        let filters = parts.next().map(|(_, filters)| filters).unwrap_or_default();
-        for upgrade in upgrades
-            .iter_mut()
-            .filter(|upgrade| upgrade.filters.is_some())
-        {
-            upgrade.filters = parts.next();
-        }
+        let filters = hand_out(chain, &mut upgrades);
         let hygiene = self.hygiene(written, place);
         let loggers = self.access_logs(&written.access_log, place.field("access_log"));
         let log_filters = self.log_filters(&written.access_log, place.field("access_log"));
@@ -403,6 +397,16 @@ impl Workshop<'_> {
             }
         }
     }
+}
+
+/// Ends a chain: the filters in front, those of upgrades with filters of their own to these.
+fn hand_out(chain: Chain, upgrades: &mut [Upgrade]) -> Arc<[FilterSlot]> {
+    let mut parts = chain.finish().into_iter();
+    let filters = parts.next().map(|(_, filters)| filters);
+    for upgrade in upgrades.iter_mut().filter(|own| own.filters.is_some()) {
+        upgrade.filters = parts.next();
+    }
+    filters.unwrap_or_default()
 }
 
 fn listen_address(

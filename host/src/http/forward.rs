@@ -35,8 +35,8 @@ use crate::observe::metrics::VirtualClusterStats;
 use crate::route::{self, Action, Forward, RequestTimes, Retries, Times};
 use crate::socket::Socket;
 use crate::upstream::{
-    Aim, Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease,
-    Outcome, Priority, RawLease, Release, Resource, Wish,
+    self, Aim, Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease,
+    Lease, Outcome, Priority, RawLease, Release, Resource, Wish,
 };
 use crate::wasm;
 
@@ -192,18 +192,7 @@ async fn acquire(
         }
         if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
             return Poll::Ready(lease.map(Some).map_err(|error| {
-                // What waits in a queue or is turned away from it has no endpoint yet.
-                if !matches!(
-                    error.kind,
-                    ErrorKind::Overflow(
-                        Resource::Pending
-                            | Resource::Connections
-                            | Resource::ConnectionsOfHost
-                            | Resource::Pools
-                    )
-                ) {
-                    host.clone_from(&error.endpoint);
-                }
+                host = led_to(&error);
                 Error::of_acquire(error, aim.status(cluster))
             }));
         }
@@ -215,6 +204,21 @@ async fn acquire(
     })
     .await;
     (acquired, host)
+}
+
+/// The endpoint that a connection would have led to. What waits in a queue or is turned away from it
+/// has none yet.
+fn led_to(error: &upstream::Error) -> Option<Arc<Endpoint>> {
+    let was_queued = matches!(
+        error.kind,
+        ErrorKind::Overflow(
+            Resource::Pending
+                | Resource::Connections
+                | Resource::ConnectionsOfHost
+                | Resource::Pools
+        )
+    );
+    error.endpoint.clone().filter(|_| !was_queued)
 }
 
 /// Whether the request is sent again after `error`, and after which wait.

@@ -33,6 +33,7 @@ use crate::exchange::{Connection, Protocol, Timing};
 use crate::headers::Known;
 use crate::keepalive::until_silent;
 use crate::limits;
+use crate::observe::metrics::HttpStats;
 use crate::route::Seen;
 use crate::runtime::HttpListener;
 use crate::socket::Socket;
@@ -221,11 +222,7 @@ pub(super) async fn serve(
                     start(served, &streams, request, respond);
                 }
                 Some(Err(error)) => {
-                    let flood = error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
-                    if !error.is_io() || flood {
-                        stats.downstream_cx_protocol_error.inc();
-                        tracing::debug!(target: "http", connection = connection.id, "http/2 connection from {}: {error}", connection.direct_remote);
-                    }
+                    note_failure(&error, stats, connection);
                     break;
                 }
                 None => break,
@@ -257,6 +254,16 @@ pub(super) async fn serve(
         }
     }
     flush_end(http2, &mut timer, listener).await;
+}
+
+/// Counts the end of a connection that does not come from the network.
+fn note_failure(error: &h2::Error, stats: &HttpStats, connection: &Connection) {
+    let is_flood = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+    if error.is_io() && !error.get_io().is_some_and(is_flood) {
+        return;
+    }
+    stats.downstream_cx_protocol_error.inc();
+    tracing::debug!(target: "http", connection = connection.id, "http/2 connection from {}: {error}", connection.direct_remote);
 }
 
 /// Says that no more streams are wanted, if that was not said, and notes when.
