@@ -3,9 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use nuncio::exchange::Protocol;
 use nuncio::headers::{Headers, Known};
-use nuncio::http::h1::body::{BodyError, Decoded, Decoder};
-use nuncio::http::h1::head::{BadResponse, HeadParser, Reject, RequestHead, ResponseHead};
-use nuncio::http::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, encode};
+use nuncio::h1::body::{BodyError, Decoded, Decoder};
+use nuncio::h1::head::{BadResponse, HeadParser, Reject, RequestHead, ResponseHead};
+use nuncio::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, encode};
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 

@@ -13,10 +13,10 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use nuncio::exchange::Protocol;
+use nuncio::h1::body::{Decoded, Decoder};
+use nuncio::h1::head::HeadParser;
+use nuncio::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, encode};
 use nuncio::headers::Headers;
-use nuncio::http::h1::body::{Decoded, Decoder};
-use nuncio::http::h1::head::HeadParser;
-use nuncio::http::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, encode};
 
 const REQUEST: &[u8] = b"GET /api/v1/items/4711?expand=owner HTTP/1.1\r\n\
     Host: shop.example.com\r\n\

@@ -6,7 +6,7 @@
 //! Names are lower case. Pseudo-header fields (`:method`, `:path`, …) are ordinary fields here, as
 //! in Envoy, and `host` is an alias of `:authority`.
 //!
-//! Does not own: parsing (`http::h1`), limits on what the network may send (`limits`), or what
+//! Does not own: parsing (`h1`), limits on what the network may send (`limits`), or what
 //! headers mean (`http::hygiene`).
 
 mod name;

@@ -10,8 +10,8 @@
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
 //! `walk` and `phases` (the chain), `forward`, `attempts`, `side` and `conversation` (the upstream),
 //! `interim`, `hedge` and `relay` (attempts beside each other), `redirect` and `mirror`, `pump`, `kept` and
-//! `io` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply`, `deadlines`, and `h1`, the
-//! HTTP/1 codec.
+//! `io` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply` and `deadlines`.
+//! The HTTP/1 codec is `h1`.
 
 mod attempts;
 mod choice;
@@ -25,7 +25,6 @@ mod downstream;
 mod error;
 mod forward;
 pub mod frames;
-pub mod h1;
 mod h2;
 mod hedge;
 mod http2;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::address::Address;
+use crate::h1::RequestRules;
 use crate::http::frames::FrameLimits;
-use crate::http::h1::RequestRules;
 use crate::http::hygiene::HygieneRules;
 use crate::http::proxy_status::ProxyStatus;
 use crate::http::reply::LocalReplies;

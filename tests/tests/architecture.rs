@@ -93,6 +93,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "h1",
+        &[
+            "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",
+            "observe", "runtime", "worker",
+        ],
+    ),
+    (
         "exchange",
         &[
             "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",

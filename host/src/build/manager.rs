@@ -28,11 +28,11 @@ use crate::config::protocol::{
     StatefulFormatterConfig,
 };
 use crate::exchange::Flags;
+use crate::h1::{HeadLimits, RequestRules, Underscores};
 use crate::headers::{Name, NameCase, NameFormat};
 use crate::http::client_address::{ClientAddress, Detection};
 use crate::http::client_cert::Details;
 use crate::http::frames::FrameLimits;
-use crate::http::h1::{HeadLimits, RequestRules, Underscores};
 use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, UserAgent};
 use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http::reply::{LocalReplies, Mapper};

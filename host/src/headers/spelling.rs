@@ -2,7 +2,7 @@
 //!
 //! Owns Envoy's header key formats: lower case, proper case, and the spelling in which a name came.
 //! A block carries its format along, so that what one side was sent can be said to the other the
-//! same way. Does not own when a format is asked for (`http`) nor the wire (`http::h1`).
+//! same way. Does not own when a format is asked for (`http`) nor the wire (`h1`).
 
 /// How a name is spelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

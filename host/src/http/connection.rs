@@ -17,7 +17,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::downstream::Downstream;
 use super::error::{Error, Kind};
-use super::h1::head::{HeadParser, RequestHead};
 use super::http2;
 use super::io::{H1Reader, H1Writer, Reader};
 use super::phases::Chain;
@@ -25,6 +24,7 @@ use super::stream::{Ended, Incoming, Stream, Surroundings, count_start};
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
+use crate::h1::head::{HeadParser, RequestHead};
 use crate::route::Seen;
 use crate::runtime::{Codec, HttpListener};
 use crate::socket::Socket;

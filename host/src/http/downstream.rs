@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::h1::{BodyLength, encode};
 use super::h2 as h2_glue;
 use super::io::{H1Writer, H2Writer, Reader, WriteError, Writer};
 use crate::exchange::{Exchange, Protocol};
+use crate::h1::{BodyLength, encode};
 use crate::headers::Headers;
 
 /// A connection that has this much unread data is not read any further while its request runs.

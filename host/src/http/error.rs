@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use super::h1::head::Reject;
 use super::io::{ReadError, WriteError};
 use super::pump::Direction;
 use super::reply::Reply;
 use crate::exchange::Flags;
+use crate::h1::head::Reject;
 use crate::headers::{Known, Name};
 use crate::upstream::{ErrorKind as Acquire, Resource};
 

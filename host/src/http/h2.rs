@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 
-use super::h1::head::is_host;
+use crate::h1::head::is_host;
 use crate::headers::{Headers, Known, is_valid_value};
 
 /// How a body ends.

@@ -2,17 +2,17 @@
 //! response before it leaves.
 //!
 //! Owns the rules for hop-by-hop fields (RFC 9110 §7.6.1), `x-forwarded-*`, `x-request-id`, the
-//! `x-envoy-*` control headers and `server`, `date`, `via`. Does not own framing (`http::h1`) nor
+//! `x-envoy-*` control headers and `server`, `date`, `via`. Does not own framing (`h1`) nor
 //! what routes add (`route::mutation`).
 
 use std::net::IpAddr;
 
 use super::client_address::ClientAddress;
 use super::client_cert::{self, Details};
-use super::h1::head::is_host_and_port;
 use super::path::{Normalized, PathRules};
 use crate::address::Address;
 use crate::exchange::{Exchange, Protocol};
+use crate::h1::head::is_host_and_port;
 use crate::headers::{Headers, Known, Name};
 use crate::route::{RequestChanges, TextCondition};
 use crate::runtime::{Cidr, ConnectionManager, ServerHeader};

@@ -13,10 +13,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use super::h1::body::{BodyError, Decoded, Decoder};
-use super::h1::{BodyLength, HeadLimits, encode};
 use super::h2 as h2_glue;
 use super::relay::{RelayReader, RelayWriter};
+use crate::h1::body::{BodyError, Decoded, Decoder};
+use crate::h1::{BodyLength, HeadLimits, encode};
 use crate::headers::Headers;
 use crate::socket::{ReadHalf, WriteHalf};
 

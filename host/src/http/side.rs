@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 
 use super::error::Kind;
-use super::h1::head::HeadParser;
-use super::h1::{BodyLength, HeadLimits, MethodKind};
 use super::h2 as h2_glue;
 use super::io::{H1Reader, H2Reader, Reader, Writer};
 use super::relay::Relay;
 use super::stream::Tunnel;
+use crate::h1::head::HeadParser;
+use crate::h1::{BodyLength, HeadLimits, MethodKind};
 use crate::headers::{Headers, Known};
 
 /// The upstream's side of one stream.

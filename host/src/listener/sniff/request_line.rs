@@ -1,7 +1,7 @@
 //! The first line of HTTP: which version a client speaks in clear text.
 //!
 //! Owns telling HTTP/2 with prior knowledge, HTTP/1.1 and HTTP/1.0 from anything else. Does not own
-//! whether the request is a good one: that is `http::h1`'s.
+//! whether the request is a good one: that is `h1`'s.
 
 use super::Sniffed;
 

@@ -1,6 +1,6 @@
 use super::super::tests::{Parsed, lines, shown};
 use super::*;
-use crate::http::h1::HeadLimits;
+use crate::h1::HeadLimits;
 
 pub(in super::super) fn request_with(
     rules: &RequestRules,

@@ -6,7 +6,7 @@
 //! caller owns the buffers.
 //!
 //! Does not own: which fields may pass a proxy (`http::hygiene`), connections, timeouts, or what is
-//! answered when a message is refused. The connection loops of `http` call it.
+//! answered when a message is refused. The connection loops of `http` call it, and health checks.
 
 pub mod body;
 pub mod encode;

@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::h1::head::HeadParser;
+use crate::h1::{HeadLimits, MethodKind, RequestRules};
 use crate::headers::Name;
-use crate::http::h1::head::HeadParser;
-use crate::http::h1::{HeadLimits, MethodKind, RequestRules};
 
 fn block(fields: &[(&str, &str)]) -> Headers {
     let mut headers = Headers::new();

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::h1::encode;
+use crate::h1::encode;
 
 const LIMITS: HeadLimits = HeadLimits {
     bytes: 200,

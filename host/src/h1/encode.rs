@@ -367,7 +367,7 @@ fn is_visible(bytes: &[u8]) -> bool {
 }
 
 /// Whether Envoy says `content-length: 0` for a request of this method that has no body.
-fn announces_no_body(method: &[u8]) -> bool {
+pub(crate) fn announces_no_body(method: &[u8]) -> bool {
     !matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT")
 }
 
