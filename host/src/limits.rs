@@ -207,6 +207,8 @@ pub const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
 pub const HEALTH_CHECK_MATCHED_BYTES: usize = 1024;
 
 /// Access-log lines that wait to be written, for each file: beyond it they are counted and lost.
+/// What is read at once of an answer to a health check; most are shorter.
+pub const HEALTH_CHECK_READ_BYTES: usize = 4 * 1024;
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
 /// Waiting bytes at which an access log is written before its interval is over, as in Envoy.
 pub const ACCESS_LOG_FLUSH_BYTES: usize = 64 * 1024;

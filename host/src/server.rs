@@ -20,8 +20,9 @@ use crate::address::Address;
 use crate::admin::{self, Admin};
 use crate::build::Built;
 use crate::listener::{self, Listening};
+use crate::observe::access_log::Sinks;
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
-use crate::observe::registry::Scope;
+use crate::observe::registry::{Registry, Scope};
 use crate::observe::stats::Stats;
 use crate::runtime::{FilterChain, ListenAddress, Listener, Service, Snapshot};
 use crate::tls::{self, Expiry, FirstToExpire, TlsContext};
@@ -191,7 +192,13 @@ async fn control(
         admin.set_state(ServerState::Live);
         tracing::info!(target: "main", "all clusters are warm: serving with {} workers", options.workers);
         ready(&admin);
-        serve(&mut signals, &admin, &built).await;
+        // In a task of its own, since whatever wakes this thread, as health checks do, polls this one as well.
+        let (registry, sinks) = (Arc::clone(&built.registry), Arc::clone(&built.sinks));
+        let serving = serve(signals, Rc::clone(&admin), registry, sinks);
+        let served = tokio::task::spawn_local(serving).await;
+        signals = served
+            .map_err(std::io::Error::other)
+            .map_err(system("watch over the workers"))?;
     }
     snapshot.vitals.drain();
     admin.set_state(ServerState::Draining);
@@ -331,22 +338,27 @@ async fn warm(snapshot: &Snapshot) {
     }
 }
 
-/// Runs until a signal or the admin server asks for the end.
-async fn serve(signals: &mut Signals, admin: &Admin, built: &Built) {
+/// Runs until a signal or the admin server asks for the end. Gives the signals back.
+async fn serve(
+    mut signals: Signals,
+    admin: Rc<Admin>,
+    registry: Arc<Registry>,
+    sinks: Arc<Sinks>,
+) -> Signals {
     loop {
         let event = tokio::select! {
             event = signals.next() => event,
-            () = admin.quit() => return,
+            () = admin.quit() => return signals,
             () = tokio::time::sleep(LATCH) => {
-                built.registry.latch();
+                registry.latch();
                 continue;
             }
         };
         match event {
-            Event::End => return,
+            Event::End => return signals,
             Event::Reopen => {
                 tracing::info!(target: "main", "caught SIGUSR1: opening access logs anew");
-                built.sinks.reopen();
+                sinks.reopen();
             }
             Event::HangUp => tracing::warn!(target: "main", "caught and ignored SIGHUP"),
         }

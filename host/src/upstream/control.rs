@@ -4,7 +4,7 @@
 //! is the only one that publishes a cluster's endpoints after its start. Called by `server` for
 //! each cluster of a snapshot.
 //!
-//! Does not own: the rules (`discovery`, `health::state`) or the means (`dns`, `health::http`).
+//! Does not own: the rules (`discovery`, `health::state`) or the means (`dns`, `health::http1`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -20,7 +20,7 @@ use super::cluster::Cluster;
 use super::discovery::{Change, Membership, Schedule};
 use super::dns::{DnsError, Question, Resolve};
 use super::endpoint::{Checks, Endpoint, Health};
-use super::health::{Patient, Told};
+use super::health::{Patient, Told, Ward};
 use super::outlier::event::{Event, What};
 use super::outlier::{Around, Detector};
 use super::spec::{Discovery, DnsSpec, DnsTarget, StaticEndpoint};
@@ -95,7 +95,7 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
             .map(|spec| RefCell::new(Detector::new(spec))),
         membership: RefCell::new(membership),
         patients: RefCell::default(),
-        beats: tokio::time::Instant::now(),
+        ward: Ward::new(&spec.health_checks),
         published: Cell::new(None),
         waiting: RefCell::default(),
         unanswered: Cell::new(names.map_or(0, |(targets, _)| targets.len())),
@@ -127,6 +127,7 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     if let Some(home) = cluster.home()
         && home.cluster != cluster.name
     {
+        tasks.spawn_local(Rc::clone(&controller.ward).keep_time());
         tasks.spawn_local(follow_home(Rc::clone(&controller), home.changes()));
     }
     controller.follow_checks();
@@ -157,8 +158,8 @@ struct Controller {
     membership: RefCell<Membership>,
     /// The endpoints that are checked, by their identities.
     patients: RefCell<HashMap<u64, Watched>>,
-    /// Since when checks follow a beat.
-    beats: tokio::time::Instant,
+    /// What their checks share.
+    ward: Rc<Ward>,
     /// When something was published last.
     published: Cell<Option<Instant>>,
     /// What waits to be published, as it changes more than one thing at a time.
@@ -274,10 +275,10 @@ impl Controller {
                 Told::Passed => controller.check_passed(&checked),
             }
         };
-        let patient = Patient::new(&self.cluster, endpoint, told);
+        let patient = Patient::new(&self.ward, &self.cluster, endpoint, told);
         let tasks = (0..patient.checks()).map(|index| {
             let random = Random::new(self.random.borrow_mut().next_u64());
-            let task = Rc::clone(&patient).watch(index, self.beats, random);
+            let task = Rc::clone(&patient).watch(index, random);
             tokio::task::spawn_local(task).abort_handle()
         });
         let tasks = tasks.collect();

@@ -2,22 +2,34 @@
 //!
 //! Owns the checks of one endpoint, again and again, and what their results do to its flags, the
 //! statistics and the event log. `control` runs them for each endpoint. The rules are a state machine
-//! of their own (`state`); what is asked is in `http`, `grpc` and `tcp`.
+//! of their own (`state`); what is asked is in `http1`, `http2`, `grpc` and `tcp`, and when in `agenda`.
 
+mod agenda;
 mod event;
 mod grpc;
 mod http;
+mod http1;
+mod http2;
 pub mod state;
 mod tcp;
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::time::Instant;
+
+use self::agenda::{Agenda, Due};
 use self::event::Event;
 use self::grpc::GrpcProber;
-use self::http::HttpProber;
+use self::http1::{Desks, Http1Prober, Question};
+use self::http2::Http2Prober;
 use self::state::{Failure, Health as State, Transition, Verdict, on_beat, wait};
 use self::tcp::TcpProber;
 use super::balance::Random;
@@ -25,9 +37,10 @@ use super::cluster::Cluster;
 use super::connect::Target;
 use super::discovery::up_to;
 use super::endpoint::{Endpoint, Health};
-use super::spec::{HealthCheck, Probe};
+use super::spec::{GrpcProbe, HealthCheck, HttpProbe, Probe, TcpProbe};
 use crate::address::Address;
 use crate::clock;
+use crate::socket::Socket;
 
 /// What a check has led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +51,75 @@ pub enum Told {
     Passed,
 }
 
+/// What the checks of a cluster's endpoints share.
+pub struct Ward {
+    plans: Rc<[Plan]>,
+    agenda: Agenda,
+    desks: Rc<Desks>,
+    /// Since when checks follow a beat.
+    beats: Instant,
+}
+
+/// A check, made ready to be done.
+struct Plan {
+    check: HealthCheck,
+    asking: Asking,
+}
+
+/// What is asked.
+enum Asking {
+    Http1(Rc<Question>),
+    Http2(Rc<HttpProbe>),
+    Tcp(Rc<TcpProbe>),
+    Grpc(Rc<GrpcProbe>),
+}
+
+impl Plan {
+    fn new(check: HealthCheck) -> Self {
+        let asking = match &check.probe {
+            Probe::Http(probe) if probe.http2 => Asking::Http2(Rc::new(*probe.clone())),
+            Probe::Http(probe) => {
+                let question = Question::new(*probe.clone(), check.reuse_connection);
+                Asking::Http1(Rc::new(question))
+            }
+            Probe::Tcp(probe) => Asking::Tcp(Rc::new(probe.clone())),
+            Probe::Grpc(probe) => Asking::Grpc(Rc::new(probe.clone())),
+        };
+        Self { check, asking }
+    }
+}
+
+impl Ward {
+    /// For these checks.
+    #[must_use]
+    pub fn new(checks: &[HealthCheck]) -> Rc<Self> {
+        Rc::new(Self {
+            plans: checks.iter().cloned().map(Plan::new).collect(),
+            agenda: Agenda::default(),
+            desks: Rc::default(),
+            beats: Instant::now(),
+        })
+    }
+
+    /// Keeps time for all checks, until it is dropped. Without it none comes.
+    pub async fn keep_time(self: Rc<Self>) {
+        self.agenda.run().await;
+    }
+
+    /// The moment that is `wait` away, or the beat that is next to it.
+    fn after(&self, wait: Duration) -> Instant {
+        let age = self.beats.elapsed();
+        self.beats + age + on_beat(age, wait)
+    }
+}
+
 /// An endpoint that is checked. It is healthy while it passes all checks.
 pub struct Patient {
     cluster: Arc<Cluster>,
     endpoint: Arc<Endpoint>,
-    checks: Vec<HealthCheck>,
+    ward: Rc<Ward>,
+    /// The ward's, unless the endpoint has a name of its own for checks.
+    plans: Rc<[Plan]>,
     found: RefCell<Vec<Found>>,
     told: Box<dyn Fn(Told)>,
 }
@@ -69,17 +146,22 @@ impl Patient {
         Target::of(&self.cluster, &self.endpoint, address, check)
     }
 
-    /// For the checks that `cluster` has; `told` is called with what they lead to.
+    /// For the checks of `ward`, which is that of `cluster`; `told` is called with what they lead to.
     pub fn new(
+        ward: &Rc<Ward>,
         cluster: &Arc<Cluster>,
         endpoint: &Arc<Endpoint>,
         told: impl Fn(Told) + 'static,
     ) -> Rc<Self> {
-        let checks = cluster.spec().health_checks.iter();
-        let hostname = endpoint.traits().health_check.hostname.as_ref();
-        let checks: Vec<HealthCheck> = checks
-            .map(|check| hostname.map_or_else(|| check.clone(), |host| check.at_host(host)))
-            .collect();
+        let plans = match &endpoint.traits().health_check.hostname {
+            None => Rc::clone(&ward.plans),
+            Some(host) => {
+                let plans = ward.plans.iter();
+                plans
+                    .map(|plan| Plan::new(plan.check.at_host(host)))
+                    .collect()
+            }
+        };
         let unknown = Found {
             state: State::unknown(),
             is_degraded: false,
@@ -88,41 +170,39 @@ impl Patient {
         Rc::new(Self {
             cluster: Arc::clone(cluster),
             endpoint: Arc::clone(endpoint),
-            found: RefCell::new(vec![unknown; checks.len()]),
-            checks,
+            ward: Rc::clone(ward),
+            found: RefCell::new(vec![unknown; plans.len()]),
+            plans,
             told: Box::new(told),
         })
     }
 
     /// How many checks there are.
     pub fn checks(&self) -> usize {
-        self.checks.len()
+        self.plans.len()
     }
 
-    /// Does the check at `index` until the future is dropped. `beats` is since when the cluster's clock
-    /// beats.
-    pub async fn watch(
-        self: Rc<Self>,
-        index: usize,
-        beats: tokio::time::Instant,
-        mut random: Random,
-    ) {
-        let Some(check) = self.checks.get(index) else {
+    /// Does the check at `index` until the future is dropped, while the ward keeps time.
+    pub async fn watch(self: Rc<Self>, index: usize, mut random: Random) {
+        let (ward, Some(plan)) = (&*self.ward, self.plans.get(index)) else {
             return;
         };
-        tokio::time::sleep(up_to(check.intervals.initial_jitter, &mut random)).await;
+        let check = &plan.check;
+        let jitter = up_to(check.intervals.initial_jitter, &mut random);
+        ward.agenda.until(Instant::now() + jitter).await;
         let mut address = self.endpoint.health_check_address(check.port);
-        let mut prober = Prober::new(check, self.target(&address, check));
+        let mut prober = Prober::new(ward, plan, self.target(&address, check));
         loop {
             let now = self.endpoint.health_check_address(check.port);
             if address != now {
                 address = now;
-                prober = Prober::new(check, self.target(&address, check));
+                prober = Prober::new(ward, plan, self.target(&address, check));
             }
             self.cluster.control_stats().health_check_attempt.inc();
-            let verdict = match tokio::time::timeout(check.timeout, prober.probe()).await {
-                Ok(verdict) => verdict,
-                Err(_) => {
+            let deadline = Instant::now() + check.timeout;
+            let verdict = match ward.agenda.limit(deadline, prober.probe()).await {
+                Some(verdict) => verdict,
+                None => {
                     prober.disconnect();
                     Verdict::Failed(Failure::Timeout)
                 }
@@ -131,8 +211,8 @@ impl Patient {
             let had_traffic = self.cluster.had_traffic();
             let (intervals, random) = (&check.intervals, &mut random);
             let wait = wait(intervals, verdict, transition, had_traffic, random);
-            let wait = on_beat(beats.elapsed(), wait.max(SHORTEST_WAIT));
-            tokio::time::sleep(wait).await;
+            let next = ward.after(wait.max(SHORTEST_WAIT));
+            prober.rest(ward.agenda.until(next)).await;
         }
     }
 
@@ -147,9 +227,10 @@ impl Patient {
     /// Takes the verdict of the check at `index`.
     pub(super) fn take(&self, index: usize, verdict: Verdict) -> Transition {
         let mut found = self.found.borrow_mut();
-        let (Some(check), Some(one)) = (self.checks.get(index), found.get_mut(index)) else {
+        let (Some(plan), Some(one)) = (self.plans.get(index), found.get_mut(index)) else {
             return Transition::Unchanged;
         };
+        let check = &plan.check;
         let (was_first, was_degraded) = (one.state.is_unknown(), one.is_degraded);
         let transition = one.state.apply(check, verdict);
         match verdict {
@@ -256,29 +337,32 @@ impl Patient {
 
 /// Asks one endpoint how it is.
 enum Prober {
-    Http(Box<HttpProber>),
+    Http1(Http1Prober),
+    Http2(Http2Prober),
     Tcp(TcpProber),
     Grpc(GrpcProber),
 }
 
 impl Prober {
-    /// Will do `check` at `address`.
-    fn new(check: &HealthCheck, target: impl Into<Target>) -> Self {
-        let target = target.into();
-        let reuse = check.reuse_connection;
-        match &check.probe {
-            Probe::Http(probe) => {
-                Self::Http(Box::new(HttpProber::new(*probe.clone(), reuse, target)))
+    /// Will do what `plan` says at `target`.
+    fn new(ward: &Ward, plan: &Plan, target: impl Into<Target>) -> Self {
+        let (target, reuse) = (target.into(), plan.check.reuse_connection);
+        match &plan.asking {
+            Asking::Http1(question) => {
+                let (question, desks) = (Rc::clone(question), Rc::clone(&ward.desks));
+                Self::Http1(Http1Prober::new(question, desks, target))
             }
-            Probe::Tcp(probe) => Self::Tcp(TcpProber::new(probe.clone(), reuse, target)),
-            Probe::Grpc(probe) => Self::Grpc(GrpcProber::new(probe.clone(), reuse, target)),
+            Asking::Http2(probe) => Self::Http2(Http2Prober::new(Rc::clone(probe), reuse, target)),
+            Asking::Tcp(probe) => Self::Tcp(TcpProber::new(Rc::clone(probe), reuse, target)),
+            Asking::Grpc(probe) => Self::Grpc(GrpcProber::new(Rc::clone(probe), reuse, target)),
         }
     }
 
     /// Asks once. Must run inside a `LocalSet`.
     async fn probe(&mut self) -> Verdict {
         match self {
-            Self::Http(prober) => prober.probe().await,
+            Self::Http1(prober) => prober.probe().await,
+            Self::Http2(prober) => prober.probe().await,
             Self::Tcp(prober) => prober.probe().await,
             Self::Grpc(prober) => prober.probe().await,
         }
@@ -287,11 +371,43 @@ impl Prober {
     /// Closes the connection.
     fn disconnect(&mut self) {
         match self {
-            Self::Http(prober) => prober.disconnect(),
+            Self::Http1(prober) => prober.disconnect(),
+            Self::Http2(prober) => prober.disconnect(),
             Self::Tcp(prober) => prober.disconnect(),
             Self::Grpc(prober) => prober.disconnect(),
         }
     }
+
+    /// Waits for the next check, and lets go of the connection when its other side does.
+    async fn rest(&mut self, due: Due<'_>) {
+        let mut due = pin!(due);
+        poll_fn(|cx| {
+            let _gone = self.poll_ended(cx);
+            due.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// Ready when a kept connection has ended, and was let go of. Those of HTTP/2 see to that themselves.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let kept = match self {
+            Self::Http1(prober) => prober.kept(),
+            Self::Tcp(prober) => prober.kept(),
+            Self::Http2(_) | Self::Grpc(_) => None,
+        };
+        let Some(socket) = kept else {
+            return Poll::Pending;
+        };
+        let mut nothing = [0];
+        let read = Pin::new(socket).poll_read(cx, &mut ReadBuf::new(&mut nothing));
+        read.map(|_| self.disconnect())
+    }
+}
+
+/// Whether the peer has ended a connection, or said something that nobody asked for. No system call is
+/// made unless the event loop knows of something.
+fn has_ended(connection: &mut Socket) -> bool {
+    !matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Even a check every 0 s lets others have the thread.

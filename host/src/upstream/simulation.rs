@@ -24,8 +24,8 @@ use super::cluster::Cluster;
 use super::discovery::Membership;
 use super::dns::Answer;
 use super::endpoint::{Checks, Endpoint, Health};
-use super::health::Patient;
 use super::health::state::{Failure, Verdict};
+use super::health::{Patient, Ward};
 use super::outlier::event::{Event, What};
 use super::outlier::{Around, Detector, Report};
 use super::spec::{
@@ -60,6 +60,7 @@ struct Life {
     /// What each name stood for last, by the last byte of the addresses.
     answers: Vec<BTreeSet<u8>>,
     membership: Membership,
+    ward: Rc<Ward>,
     patients: HashMap<u64, Rc<Patient>>,
     detector: Detector,
     balancer: Balancer,
@@ -129,6 +130,7 @@ impl Life {
             now: clock::now(),
             balancer: Balancer::new(Arc::clone(&cluster.endpoints().plan), 0, false),
             membership: Membership::resolved(NAMES, checks, keeps_healthy),
+            ward: Ward::new(&cluster.spec().health_checks),
             cluster,
             targets,
             answers: vec![BTreeSet::new(); NAMES],
@@ -261,8 +263,8 @@ impl Life {
             let ids: BTreeSet<u64> = endpoints.iter().map(|endpoint| endpoint.id).collect();
             self.patients.retain(|id, _| ids.contains(id));
             for endpoint in &endpoints {
-                let cluster = &self.cluster;
-                let new = || Patient::new(cluster, endpoint, |_| ());
+                let (ward, cluster) = (&self.ward, &self.cluster);
+                let new = || Patient::new(ward, cluster, endpoint, |_| ());
                 self.patients.entry(endpoint.id).or_insert_with(new);
             }
         }

@@ -4,18 +4,18 @@
 //! their own. Called by `health::watch`, which limits the time. Does not own: what a result means
 //! (`state`).
 
+use std::rc::Rc;
+
 use ::http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use ::http::uri::{Authority, Scheme};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioIo;
 
-use super::http::{AGENT, Error, Local};
+use super::http::{AGENT, no_answer};
+use super::http2::{Error, Sender, introduce};
 use super::state::{Failure, Verdict};
 use crate::limits;
-use crate::tls::Inside;
 use crate::upstream::connect::Target;
 use crate::upstream::spec::GrpcProbe;
 
@@ -27,15 +27,15 @@ const SERVING: u64 = 1;
 
 /// Asks one endpoint how it is, by gRPC.
 pub(super) struct GrpcProber {
-    check: GrpcProbe,
+    check: Rc<GrpcProbe>,
     reuse: bool,
     target: Target,
-    connection: Option<http2::SendRequest<Full<Bytes>>>,
+    connection: Option<Sender>,
 }
 
 impl GrpcProber {
-    /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) const fn new(check: GrpcProbe, reuse: bool, target: Target) -> Self {
+    /// Will do `check` at `target`; `reuse` says whether the connection is kept.
+    pub(super) const fn new(check: Rc<GrpcProbe>, reuse: bool, target: Target) -> Self {
         Self {
             check,
             reuse,
@@ -55,7 +55,7 @@ impl GrpcProber {
         if !self.reuse || result.is_err() {
             self.disconnect();
         }
-        result.unwrap_or(Verdict::Failed(Failure::Network))
+        result.unwrap_or_else(|error| no_answer(&self.target, &error))
     }
 
     /// Closes the connection.
@@ -92,14 +92,6 @@ impl GrpcProber {
             _ => Verdict::Failed(Failure::NotServing),
         })
     }
-}
-
-async fn introduce(target: &Target) -> Result<http2::SendRequest<Full<Bytes>>, Error> {
-    let stream = target.connect(Inside::Http2).await?;
-    let (sender, connection) = http2::handshake(Local, TokioIo::new(stream)).await?;
-    // It ends when the sender is dropped; how it ends was told to it.
-    tokio::task::spawn_local(connection);
-    Ok(sender)
 }
 
 fn request(check: &GrpcProbe) -> Result<Request<Full<Bytes>>, ::http::Error> {

@@ -4,12 +4,12 @@
 //! Does not own: what a result means (`state`).
 
 use std::io;
+use std::rc::Rc;
 
-use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::has_all;
 use super::state::{Failure, Verdict};
+use super::{has_all, has_ended};
 use crate::limits;
 use crate::socket::Socket;
 use crate::tls::Inside;
@@ -18,15 +18,15 @@ use crate::upstream::spec::TcpProbe;
 
 /// Asks one endpoint how it is, by TCP.
 pub(super) struct TcpProber {
-    check: TcpProbe,
+    check: Rc<TcpProbe>,
     reuse: bool,
     target: Target,
     connection: Option<Socket>,
 }
 
 impl TcpProber {
-    /// Will do `check` at `address`; `reuse` says whether the connection is kept.
-    pub(super) const fn new(check: TcpProbe, reuse: bool, target: Target) -> Self {
+    /// Will do `check` at `target`; `reuse` says whether the connection is kept.
+    pub(super) const fn new(check: Rc<TcpProbe>, reuse: bool, target: Target) -> Self {
         Self {
             check,
             reuse,
@@ -58,13 +58,18 @@ impl TcpProber {
         self.connection = None;
     }
 
+    /// The connection that is kept.
+    pub(super) const fn kept(&mut self) -> Option<&mut Socket> {
+        self.connection.as_mut()
+    }
+
     /// Whether the expected answer came before more than anybody should send.
     async fn ask(&mut self) -> io::Result<bool> {
         let stream = match &mut self.connection {
             Some(stream) => stream,
             None => self
                 .connection
-                .insert(self.target.connect(Inside::Bytes).await?),
+                .insert(Box::pin(self.target.connect(Inside::Bytes)).await?),
         };
         stream.write_all(&self.check.send).await?;
         let mut received = Vec::new();
@@ -78,9 +83,4 @@ impl TcpProber {
         }
         Ok(true)
     }
-}
-
-/// Whether the peer has ended a connection, or said something that nobody asked for.
-fn has_ended(connection: &mut Socket) -> bool {
-    connection.read(&mut [0]).now_or_never().is_some()
 }

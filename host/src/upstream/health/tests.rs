@@ -54,6 +54,12 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// Does `check` at `address`.
+fn prober(check: &HealthCheck, address: SocketAddr) -> Prober {
+    let ward = Ward::new(std::slice::from_ref(check));
+    Prober::new(&ward, &ward.plans[0], address)
+}
+
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const BUSY: &[u8] = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n";
 
@@ -61,7 +67,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n";
 fn the_request_is_envoys_and_the_connection_is_kept() {
     run(async {
         let (listener, address) = listen().await;
-        let mut prober = Prober::new(&check("back_end"), address);
+        let mut prober = prober(&check("back_end"), address);
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             for answer in [OK, BUSY, OK] {
@@ -78,9 +84,11 @@ fn the_request_is_envoys_and_the_connection_is_kept() {
         };
         let client = async {
             let mut verdicts = Vec::new();
-            for _ in 0..4 {
+            for _ in 0..3 {
                 verdicts.push(prober.probe().await);
             }
+            poll_fn(|cx| prober.poll_ended(cx)).await;
+            verdicts.push(prober.probe().await);
             verdicts
         };
         let (_stream, verdicts) = tokio::join!(server, client);
@@ -100,7 +108,7 @@ fn without_reuse_each_check_has_its_own_connection() {
             reuse_connection: false,
             ..check("c")
         };
-        let mut prober = Prober::new(&check, address);
+        let mut prober = prober(&check, address);
         let server = async {
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -125,7 +133,7 @@ fn no_answer_and_nonsense_are_network_failures() {
     run(async {
         let network = Verdict::Failed(Failure::Network);
         let (listener, address) = listen().await;
-        let mut prober = Prober::new(&check("c"), address);
+        let mut prober = prober(&check("c"), address);
         let server = async {
             for answer in [
                 &b""[..],
@@ -148,6 +156,80 @@ fn no_answer_and_nonsense_are_network_failures() {
 }
 
 #[test]
+fn answers_are_read_to_their_end_and_not_beyond() {
+    run(async {
+        let long = limits::HEALTH_CHECK_BODY_BYTES + 1;
+        let too_long = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {long}\r\n\r\n{}",
+            "x".repeat(long)
+        );
+        let (passed, network) = (Verdict::Passed, Verdict::Failed(Failure::Network));
+        for (answer, verdict, is_kept) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", passed, true),
+            ("HTTP/1.1 204 No Content\r\n\r\n", passed, true),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: y\r\n\r\n",
+                passed,
+                true,
+            ),
+            (
+                "HTTP/1.1 103 Early Hints\r\nx: y\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+                passed,
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                passed,
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n",
+                passed,
+                false,
+            ),
+            ("HTTP/1.1 204 No Content\r\n\r\nmore", passed, false),
+            ("HTTP/1.1 200 OK\r\n\r\nuntil the end", passed, false),
+            (&too_long, passed, false),
+            (
+                "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+                Verdict::Failed(Failure::Status(101)),
+                false,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno size",
+                network,
+                false,
+            ),
+            ("HTTP/1.1 200 OK\r\ncontent-le", network, false),
+        ] {
+            let (listener, address) = listen().await;
+            let mut check = check("c");
+            let Probe::Http(probe) = &mut check.probe else {
+                panic!("an HTTP check")
+            };
+            probe.expected = std::iter::once(200..205).collect();
+            let mut prober = prober(&check, address);
+            let server = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                head(&mut stream).await;
+                // Who does not want the rest need not take it.
+                let _unread = stream.write_all(answer.as_bytes()).await;
+                let _unread = stream.shutdown().await;
+            };
+            let ((), seen) = tokio::join!(server, prober.probe());
+            let Prober::Http1(prober) = &mut prober else {
+                panic!("over HTTP/1")
+            };
+            assert_eq!(
+                (seen, prober.kept().is_some()),
+                (verdict, is_kept),
+                "{answer}"
+            );
+        }
+    });
+}
+
+#[test]
 fn http2_is_spoken_where_asked_for() {
     run(async {
         for (host, authority, header) in [("c0", Some("c0"), None), ("a b", None, Some("a b"))] {
@@ -157,7 +239,7 @@ fn http2_is_spoken_where_asked_for() {
                 panic!("an HTTP check")
             };
             probe.http2 = true;
-            let mut prober = Prober::new(&check, address);
+            let mut prober = prober(&check, address);
             let server = tokio::task::spawn_local(async move {
                 let (stream, _) = listener.accept().await.unwrap();
                 let mut connection = h2::server::handshake::<TcpStream>(stream).await.unwrap();
@@ -204,14 +286,12 @@ fn the_loop_marks_counts_and_tells() {
         assert!(endpoint.health().has(Health::PENDING_ACTIVE_HC) && !endpoint.passes_checks());
         let changes = Rc::new(Cell::new(0));
         let told = Rc::clone(&changes);
-        let patient = Patient::new(&cluster, &endpoint, move |what| {
+        let ward = Ward::new(&cluster.spec().health_checks);
+        let patient = Patient::new(&ward, &cluster, &endpoint, move |what| {
             told.set(told.get() + u32::from(what == Told::Changed));
         });
-        let watching = tokio::task::spawn_local(Rc::clone(&patient).watch(
-            0,
-            tokio::time::Instant::now(),
-            Random::new(1),
-        ));
+        tokio::task::spawn_local(ward.keep_time());
+        let watching = tokio::task::spawn_local(Rc::clone(&patient).watch(0, Random::new(1)));
         let stats = cluster.control_stats();
         let results = || stats.health_check_success.get() + stats.health_check_failure.get();
         // Up at once; one timeout is not enough, two are; a status would be.
@@ -285,7 +365,7 @@ fn headers_are_added_and_taken_away_and_a_degraded_endpoint_says_so() {
             probe.add.push((name, value, replaces));
         }
         probe.remove.push(HeaderName::from_static("host"));
-        let mut prober = Prober::new(&check, address);
+        let mut prober = prober(&check, address);
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let head = head(&mut stream).await;
@@ -340,10 +420,10 @@ fn tcp_is_asked_as_written() {
         });
         // Connecting is enough.
         assert_eq!(
-            Prober::new(&tcp("", &[], true), address).probe().await,
+            prober(&tcp("", &[], true), address).probe().await,
             Verdict::Passed
         );
-        let mut kept = Prober::new(&tcp("ping", &["-2-", "pong"], true), address);
+        let mut kept = prober(&tcp("ping", &["-2-", "pong"], true), address);
         assert_eq!(kept.probe().await, Verdict::Passed);
         assert_eq!(
             kept.probe().await,
@@ -351,7 +431,7 @@ fn tcp_is_asked_as_written() {
             "on the same connection"
         );
         kept.disconnect();
-        let mut fresh = Prober::new(&tcp("ping", &["pong"], false), address);
+        let mut fresh = prober(&tcp("ping", &["pong"], false), address);
         assert_eq!(fresh.probe().await, Verdict::Passed);
         server.abort();
         let _ = server.await;
@@ -374,7 +454,7 @@ fn another_answer_by_tcp_fails() {
                 // Who has read enough does not read the rest.
                 let _unread = stream.write_all(answer).await;
             };
-            let mut prober = Prober::new(&tcp("", &["yes"], true), address);
+            let mut prober = prober(&tcp("", &["yes"], true), address);
             let ((), verdict) = tokio::join!(answering, prober.probe());
             assert_eq!(verdict, Verdict::Failed(failure));
         }
@@ -412,7 +492,7 @@ fn grpc_is_asked_and_understood() {
                 body.send_trailers(trailers).unwrap();
             }
         });
-        let mut prober = Prober::new(&check, address);
+        let mut prober = prober(&check, address);
         assert_eq!(prober.probe().await, Verdict::Passed);
         let sick = Verdict::Failed(Failure::NotServing);
         assert_eq!((prober.probe().await, prober.probe().await), (sick, sick));
@@ -444,7 +524,8 @@ fn flags_after(checks: usize, verdicts: &[(usize, Verdict)]) -> Vec<String> {
     spec.health_checks = vec![check("c"); checks];
     let cluster = Cluster::new(spec, 1);
     let endpoint = Arc::clone(&cluster.endpoints().endpoints[0]);
-    let patient = Patient::new(&cluster, &endpoint, |_| ());
+    let ward = Ward::new(&cluster.spec().health_checks);
+    let patient = Patient::new(&ward, &cluster, &endpoint, |_| ());
     verdicts
         .iter()
         .map(|(index, verdict)| {
@@ -527,7 +608,7 @@ fn bodies_and_the_names_of_clusters_are_looked_at() {
         probe.service = Some(crate::upstream::spec::ServiceCheck::new(|name| {
             name == b"c1"
         }));
-        let mut prober = Prober::new(&check, address);
+        let mut prober = prober(&check, address);
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             for (cluster, body) in [
