@@ -32,7 +32,7 @@ mod testing;
 mod tuning;
 pub mod wish;
 
-pub use aim::Aim;
+pub use aim::{Aim, note_endpoint};
 pub use breaker::Resource;
 pub use cluster::{Cluster, EndpointSet, RetryPermit};
 pub use demand::{Client, Demand};

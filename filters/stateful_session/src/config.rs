@@ -67,6 +67,22 @@ pub enum State {
         /// Its name.
         name: String,
     },
+    /// Around the value of a header field that the endpoint itself sets.
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState"
+    )]
+    Envelope {
+        /// Which one.
+        header: EnvelopeHeader,
+    },
+}
+
+/// `EnvelopeSessionState.Header`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvelopeHeader {
+    /// The name of the field.
+    pub name: String,
 }
 
 /// `envoy.type.http.v3.Cookie`.

@@ -26,6 +26,8 @@ const STRICT: &str = "strict";
 const ADDRESS_BYTES: usize = 256;
 /// What stands for a longer one: nobody's address.
 const NOBODY: &[u8] = b"-";
+/// What stands in an envelope in front of the endpoint's own value.
+const ENCLOSED: &[u8] = b"UV:";
 /// The flag of a response that is there because no endpoint could be used.
 const NO_ENDPOINT: &[u8] = b"UH";
 
@@ -64,6 +66,8 @@ enum Kept {
         set_cookie: HeaderName,
     },
     Header(HeaderName),
+    /// In front of a value of the endpoint's own.
+    Envelope(HeaderName),
 }
 
 /// What became of requests, where somebody wants to know.
@@ -162,7 +166,7 @@ impl Filter for StatefulSession {
             }
         }
         if let (Some(kept), Some(endpoint)) = (kept, endpoint)
-            && stream.address.as_ref() != Some(&endpoint)
+            && (kept.is_envelope() || stream.address.as_ref() != Some(&endpoint))
         {
             kept.keep(&endpoint, &self.facts, cx)?;
         }
@@ -184,6 +188,9 @@ impl StatefulSession {
         let kept = match config.session_state.map(|state| state.typed_config) {
             None => None,
             Some(State::Header { name }) => Some(Kept::Header(setup.header_name(&name)?)),
+            Some(State::Envelope { header }) => {
+                Some(Kept::Envelope(setup.header_name(&header.name)?))
+            }
             Some(State::Cookie { cookie }) => Some(Kept::cookie(cookie, setup)?),
         };
         Ok(Self {
@@ -269,10 +276,22 @@ impl Kept {
         })
     }
 
-    /// The address that a request brings along.
-    fn address(&self, facts: &Facts, cx: &RequestHeaders<'_>) -> Option<Vec<u8>> {
+    /// Whether the endpoint's own value is to be given back to it.
+    const fn is_envelope(&self) -> bool {
+        matches!(self, Self::Envelope(_))
+    }
+
+    /// The address that a request brings along. An envelope is opened.
+    fn address(&self, facts: &Facts, cx: &mut RequestHeaders<'_>) -> Option<Vec<u8>> {
         let address = match self {
             Self::Header(name) => base64::decode(&cx.request().get(*name)?)?,
+            Self::Envelope(name) => {
+                let (address, value) = opened(&cx.request().get(*name)?)?;
+                // As in Envoy it stands at the end then.
+                cx.request_mut().remove(*name).ok()?;
+                cx.request_mut().append(*name, &value).ok()?;
+                address
+            }
             Self::Cookie { name, cookie, .. } => {
                 let lines = cx.request().get_all(*cookie);
                 let value = lines
@@ -292,6 +311,18 @@ impl Kept {
                 base64::encode(endpoint, &mut text);
                 cx.response_mut().set(*name, &text)?;
             }
+            Self::Envelope(name) => {
+                // Without one value of the endpoint's own there is no session.
+                let values = cx.response().get_all(*name);
+                if let [value] = &*values {
+                    base64::encode(endpoint, &mut text);
+                    text.push(b';');
+                    text.extend_from_slice(ENCLOSED);
+                    base64::encode(value, &mut text);
+                    cx.response_mut().remove(*name)?;
+                    cx.response_mut().append(*name, &text)?;
+                }
+            }
             Self::Cookie {
                 name,
                 ttl,
@@ -310,6 +341,18 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// The address on an envelope, and the value in it; none where it holds none. As in Envoy an address that
+/// cannot be read does not keep it closed.
+fn opened(envelope: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut parts = envelope
+        .split(|byte| *byte == b';')
+        .filter(|part| !part.is_empty());
+    let address = base64::decode(parts.next()?).unwrap_or_default();
+    let value = parts.find_map(|part| part.strip_prefix(ENCLOSED))?;
+    let value = base64::decode(value).filter(|value| !value.is_empty())?;
+    Some((address, value))
 }
 
 fn seconds(rendered: &[u8]) -> u64 {

@@ -66,6 +66,51 @@ fn a_header_carries_the_address() {
 }
 
 #[test]
+fn an_envelope_holds_the_endpoints_own_value() {
+    let kind = format!("{EXTENSION}.envelope.v3.EnvelopeSessionState");
+    let state =
+        json!({ "name": "s", "typed_config": { "@type": kind, "header": { "name": "x-own" } } });
+    let filter = configured(json!({ "session_state": state }));
+    let both = "MTAuMC4wLjE6ODA=;UV:bWluZQ==";
+    for (brought, host, received) in [
+        (None, None, None),
+        (Some(both), Some("10.0.0.1:80"), Some("mine")),
+        (Some(";UV:bWluZQ=="), None, Some(";UV:bWluZQ==")),
+        (Some("!;UV:bWluZQ=="), None, Some("mine")),
+        (Some("MTAuMC4wLjE6ODA="), None, Some("MTAuMC4wLjE6ODA=")),
+        (
+            Some("MTAuMC4wLjE6ODA=;UV:!"),
+            None,
+            Some("MTAuMC4wLjE6ODA=;UV:!"),
+        ),
+    ] {
+        let mut stream = filter.stream();
+        let mut head = vec![(":path", "/")];
+        head.extend(brought.map(|value| ("x-own", value)));
+        assert_eq!(stream.on_request_headers(&head, true), Ok(Flow::Next));
+        assert_eq!(
+            stream.metadata(NAMESPACE, "host").as_deref(),
+            host,
+            "{brought:?}"
+        );
+        assert_eq!(stream.request_header("x-own").as_deref(), received);
+        stream.set_attribute("upstream.address", "10.0.0.1:80");
+        let answer = [(":status", "200"), ("x-own", "mine")];
+        assert_eq!(stream.on_response_headers(&answer, true), Ok(Flow::Next));
+        assert_eq!(stream.response_header("x-own").as_deref(), Some(both));
+    }
+    let mut stream = filter.stream();
+    assert_eq!(
+        stream.on_request_headers(&[(":path", "/")], true),
+        Ok(Flow::Next)
+    );
+    stream.set_attribute("upstream.address", "10.0.0.1:80");
+    let answer = [(":status", "200"), ("x-own", "one"), ("x-own", "two")];
+    assert_eq!(stream.on_response_headers(&answer, true), Ok(Flow::Next));
+    assert_eq!(stream.response_header("x-own").as_deref(), Some("one"));
+}
+
+#[test]
 fn a_cookie_carries_the_address_and_when_it_expires() {
     let cookie = json!({ "name": "session", "ttl": "120s", "path": "/app",
         "attributes": [ { "name": "SameSite", "value": "Lax" }, { "name": "Secure" } ] });

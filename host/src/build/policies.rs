@@ -210,6 +210,9 @@ impl Workshop<'_> {
             };
             built.overrides.extend(source);
         }
+        if let Some(key) = &config.selected_host_key {
+            built.shows_choice = self.metadata_key(key, place.field("selected_host_key"));
+        }
         let here = place.field("fallback_policy");
         self.first_policy(written, &config.fallback_policy, built, here);
     }

@@ -114,6 +114,9 @@ pub struct Subset {
 pub struct OverrideHost {
     /// Where requests name endpoints, all of them in this order.
     pub override_host_sources: Vec<OverrideHostSource>,
+    /// Where in the dynamic metadata filters are told which endpoint was chosen.
+    #[serde(default)]
+    pub selected_host_key: Option<MetadataKey>,
     /// The policy for other requests.
     pub fallback_policy: LoadBalancingPolicy,
 }

@@ -36,7 +36,7 @@ use crate::route::{self, Action, Forward, RequestTimes, Retries, Times};
 use crate::socket::Socket;
 use crate::upstream::{
     self, Aim, Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease,
-    Lease, Outcome, Priority, RawLease, Release, Resource, Wish,
+    Lease, Outcome, Priority, RawLease, Release, Resource, Wish, note_endpoint,
 };
 use crate::wasm;
 
@@ -113,9 +113,7 @@ async fn attempt(
     let (lease, failed) = acquire(stream, attempts, beside.as_deref_mut(), limits).await;
     attempts.beside = beside;
     if let Some(endpoint) = failed {
-        let upstream = &mut stream.chain.exchange.upstream;
-        upstream.host = Some(endpoint.now_at());
-        upstream.hostname.clone_from(&endpoint.hostname);
+        note_endpoint(stream.chain.exchange, &attempts.cluster, &endpoint);
         attempts.note_endpoint(&endpoint);
     }
     let Some(lease) = lease? else {
@@ -492,11 +490,9 @@ fn for_endpoint(stream: &mut Stream<'_, '_>, hostname: Option<&str>) {
 
 /// Notes in the exchange which connection the request takes.
 fn note_connection(exchange: &mut Exchange, lease: &Lease) {
-    let endpoint = lease.endpoint();
+    note_endpoint(exchange, lease.cluster(), lease.endpoint());
     let facts = lease.facts();
     let upstream = &mut exchange.upstream;
-    upstream.host = Some(endpoint.now_at());
-    upstream.hostname.clone_from(&endpoint.hostname);
     upstream.local = facts.local;
     upstream.connection_id = Some(facts.connection_id);
     upstream.tls.clone_from(&facts.tls);

@@ -22,6 +22,7 @@ use crate::socket::Socket;
 use crate::timer::{Timer, after};
 use crate::upstream::{
     Aim, Client, Cluster, Criteria, Demand, Error, ErrorKind, Priority, RawLease, Wish,
+    note_endpoint,
 };
 use crate::worker::{Desk, Worker};
 
@@ -150,7 +151,7 @@ impl Session<'_> {
                 }
                 Err(error) => error,
             };
-            if !self.may_try_again(&error) {
+            if !self.may_try_again(cluster, &error) {
                 return None;
             }
             if self.desk.exchange.upstream.attempts >= self.proxy.max_connect_attempts {
@@ -177,7 +178,7 @@ impl Session<'_> {
     }
 
     /// Notes why there is no connection.
-    fn may_try_again(&mut self, error: &Error) -> bool {
+    fn may_try_again(&mut self, cluster: &Cluster, error: &Error) -> bool {
         let exchange = &mut *self.desk.exchange;
         match error.kind {
             ErrorKind::NoHealthyUpstream => exchange.flags.insert(Flags::NO_HEALTHY_UPSTREAM),
@@ -187,8 +188,7 @@ impl Session<'_> {
                 exchange.upstream.attempts += 1;
                 exchange.upstream.failure = error.transport_failure();
                 if let Some(endpoint) = &error.endpoint {
-                    exchange.upstream.host = Some(endpoint.now_at());
-                    exchange.upstream.hostname.clone_from(&endpoint.hostname);
+                    note_endpoint(exchange, cluster, endpoint);
                 }
                 return true;
             }
@@ -197,13 +197,12 @@ impl Session<'_> {
     }
 
     fn note_connection(&mut self, lease: &RawLease) {
-        let (endpoint, facts) = (lease.endpoint(), lease.facts());
+        let (exchange, facts) = (&mut *self.desk.exchange, lease.facts());
         // What earlier attempts failed of is past.
-        self.desk.exchange.flags = Flags::NONE;
-        let upstream = &mut self.desk.exchange.upstream;
+        exchange.flags = Flags::NONE;
+        note_endpoint(exchange, lease.cluster(), lease.endpoint());
+        let upstream = &mut exchange.upstream;
         upstream.failure = None;
-        upstream.host = Some(endpoint.now_at());
-        upstream.hostname.clone_from(&endpoint.hostname);
         upstream.local = facts.local;
         upstream.connection_id = Some(facts.connection_id);
         upstream.tls.clone_from(&facts.tls);

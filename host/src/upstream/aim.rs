@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 
 use super::cluster::Cluster;
+use super::endpoint::Endpoint;
 use super::spec::OverrideSource;
 use super::wish::{Named, Pinned, Wish};
 use crate::address::Address;
@@ -107,6 +108,18 @@ impl Pin {
             strict: text(STRICT).map(|text| status(text).unwrap_or(503)),
         })
     }
+}
+
+/// Notes in `exchange` which endpoint of `cluster` it goes to, also for filters where the policy says so.
+pub fn note_endpoint(exchange: &mut Exchange, cluster: &Cluster, endpoint: &Endpoint) {
+    let address = endpoint.now_at();
+    if let Some(key) = &cluster.spec().balancing.shows_choice {
+        let text = address.to_string();
+        let metadata = &mut exchange.metadata;
+        metadata.set(&key.namespace, &key.key, text.as_bytes());
+    }
+    exchange.upstream.host = Some(address);
+    exchange.upstream.hostname.clone_from(&endpoint.hostname);
 }
 
 /// An address as logs show it. What is not one of IP is at most that of a Unix socket.

@@ -1,7 +1,8 @@
 //! What clients of `stateful_session` keep, in words.
 //!
 //! Owns the forms in which addresses are sent, and reading them off responses: `@SESSION(address)@` and
-//! `@SESSION(address;expires)@` are what a cookie has, `@BASE64(text)@` is text as it is.
+//! `@SESSION(address;expires)@` are what a cookie has, `@BASE64(text)@` is text as it is. Envelopes are the fields
+//! `x-own` and `x-received` of the cases.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -75,7 +76,29 @@ pub fn decode(line: &str) -> String {
         let value = line.strip_prefix("client: x-session: ")?;
         Some(format!("client: x-session: <{}>", words(value)?))
     };
-    cookie.or_else(field).unwrap_or_else(|| line.to_owned())
+    let envelope = || {
+        let prefixes = ["client: x-own: ", "client: x-received: "];
+        let (prefix, value) = prefixes
+            .iter()
+            .find_map(|prefix| Some((prefix, line.strip_prefix(prefix)?)))?;
+        let parts: Vec<_> = value.split(';').map(part).collect();
+        Some(format!("{prefix}{}", parts.join(";")))
+    };
+    cookie
+        .or_else(field)
+        .or_else(envelope)
+        .unwrap_or_else(|| line.to_owned())
+}
+
+/// A part of an envelope, in words where it is base64.
+fn part(part: &str) -> String {
+    let (flag, value) = part
+        .strip_prefix("UV:")
+        .map_or(("", part), |value| ("UV:", value));
+    match STANDARD.decode(value) {
+        Ok(bytes) if !bytes.is_empty() => format!("{flag}<{}>", bytes.escape_ascii()),
+        _ => part.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +121,10 @@ mod tests {
             ),
             ("client: x-session: YQ==", "client: x-session: <address a>"),
             ("client: set-cookie: s=1", "client: set-cookie: s=1"),
+            (
+                "client: x-own: YQ==;UV:Yg==;c",
+                "client: x-own: <a>;UV:<b>;c",
+            ),
         ] {
             assert_eq!(decode(line), words);
         }

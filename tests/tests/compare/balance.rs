@@ -4,7 +4,7 @@
 use nuncio_tests::compare::case::{Case, Group, Step, request};
 
 /// Clusters, and routes that ask for subsets, in which the choice does not depend on chance.
-const CERTAIN: [&str; 57] = [
+const CERTAIN: [&str; 64] = [
     "first_level",
     "second_level",
     "third_level",
@@ -30,6 +30,13 @@ const CERTAIN: [&str; 57] = [
     "ring_panic",
     "ring_no_panic",
     "ring_degraded",
+    "ring_degraded_sick",
+    "ring_degraded_sick_calm",
+    "ring_degraded_level",
+    "maglev_degraded",
+    "maglev_degraded_sick",
+    "maglev_degraded_sick_calm",
+    "maglev_degraded_level",
     "maglev_one",
     "maglev_zones",
     "maglev_small",
@@ -87,6 +94,7 @@ pub(crate) fn group() -> Group {
             .map(|(cluster, times)| asked(cluster, cluster, *times)),
     );
     cases.extend(placed());
+    cases.extend(named());
     cases.extend([
         Case::admin(
             "GET /stats?filter=(lb_healthy_panic|membership_|lb_subsets_(selected|fallback)|none_healthy)",
@@ -123,6 +131,37 @@ fn asked(name: &str, cluster: &str, times: usize) -> Case {
     Case::steps(name, steps.cloned().collect())
 }
 
+/// Requests that name their endpoint, and what filters are told of the one that was chosen.
+fn named() -> Vec<Case> {
+    let to = |name: &str, path: &str, ports: &[&str]| {
+        let named: Vec<_> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let line = format!("x-to: {}\r\n", named.join(","));
+        Case::get(name, path, &line)
+    };
+    let (b, nobody) = ("@PORT:b@", "@PORT:nobody@");
+    vec![
+        Case::get("chosen by the policy", "/chosen", ""),
+        to("chosen by name", "/chosen", &[b]),
+        to("chosen by the second name", "/chosen", &["1", b]),
+        to("chosen by none of the names", "/chosen", &["1", "2"]),
+        to("chosen and not there", "/chosen", &[nobody, b]),
+        to(
+            "chosen, not there, and chosen again",
+            "/chosen_again",
+            &[nobody, b],
+        ),
+        to(
+            "chosen, not there, and nobody else",
+            "/chosen_again",
+            &[nobody],
+        ),
+        to("chosen of nobody", "/chosen_nowhere", &[b]),
+    ]
+}
+
 /// Where requests with these keys go, in clusters that hash.
 fn placed() -> Vec<Case> {
     let clusters = [
@@ -131,6 +170,12 @@ fn placed() -> Vec<Case> {
         "ring_murmur",
         "maglev_keys",
         "maglev_weights",
+        "ring_degraded_panic",
+        "ring_degraded_some",
+        "ring_degraded_next",
+        "maglev_degraded_panic",
+        "maglev_degraded_some",
+        "maglev_degraded_next",
     ];
     let of_cluster = |cluster: &str| {
         let cases = (0..6).map(|user| {

@@ -58,6 +58,7 @@ pub(crate) fn group() -> Group {
             )
         }));
     }
+    cases.extend(envelopes());
     cases.extend(shapes());
     cases.extend(failures());
     cases.push(Case::admin(
@@ -65,6 +66,53 @@ pub(crate) fn group() -> Group {
         &["http."],
     ));
     Group::new("sessions", include_str!("../../cases/sessions.yaml"), cases)
+}
+
+/// What stands around a value of the endpoint's own.
+fn envelopes() -> Vec<Case> {
+    const B: &str = "@BASE64(127.0.0.1:@PORT:b@)@";
+    let brought = [
+        ("nothing", ""),
+        ("a value alone", "x-own: mine\r\n"),
+        ("an address alone", "x-own: @B@\r\n"),
+        ("both", "x-own: @B@;UV:@BASE64(mine)@\r\n"),
+        (
+            "both of the first",
+            "x-own: @BASE64(127.0.0.1:@PORT:a@)@;UV:@BASE64(mine)@\r\n",
+        ),
+        (
+            "more parts",
+            "x-own: @B@;a=b;;UV:@BASE64(mine)@;UV:@BASE64(more)@\r\n",
+        ),
+        ("the other way round", "x-own: UV:@BASE64(mine)@;@B@\r\n"),
+        ("no address", "x-own: ;UV:@BASE64(mine)@\r\n"),
+        (
+            "no base64 for an address",
+            "x-own: !!;UV:@BASE64(mine)@\r\n",
+        ),
+        ("no base64 for a value", "x-own: @B@;UV:!!\r\n"),
+        ("no value", "x-own: @B@;UV:\r\n"),
+        (
+            "one that is gone",
+            "x-own: @BASE64(127.0.0.1:1)@;UV:@BASE64(mine)@\r\n",
+        ),
+        (
+            "two",
+            "x-own: @B@;UV:@BASE64(mine)@\r\nx-own: @B@;UV:@BASE64(more)@\r\n",
+        ),
+    ];
+    let case = |path: &str, (name, line): &(&str, &str)| {
+        Case::get(&format!("{path} {name}"), path, &line.replace("@B@", B))
+    };
+    let mut cases: Vec<Case> = brought.iter().map(|one| case("/envelope", one)).collect();
+    let both = brought
+        .iter()
+        .filter(|(name, _)| matches!(*name, "nothing" | "both"));
+    for one in both {
+        cases.push(case("/envelope_twice", one));
+        cases.push(case("/envelope_none", one));
+    }
+    cases
 }
 
 fn shapes() -> Vec<Case> {

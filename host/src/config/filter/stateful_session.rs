@@ -63,6 +63,9 @@ pub enum TypedSessionState {
     /// In a header field.
     #[serde(rename = "envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState")]
     Header(HeaderBasedSessionState),
+    /// Around the value of a header field that the endpoint itself sets.
+    #[serde(rename = "envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState")]
+    Envelope(EnvelopeSessionState),
 }
 
 /// `envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState`.
@@ -78,6 +81,22 @@ pub struct CookieBasedSessionState {
 #[serde(rename = "envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState")]
 pub struct HeaderBasedSessionState {
     /// The name of the field.
+    pub name: String,
+}
+
+/// `envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState")]
+pub struct EnvelopeSessionState {
+    /// Which field.
+    pub header: EnvelopeSessionHeader,
+}
+
+/// `EnvelopeSessionState.Header`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState.Header")]
+pub struct EnvelopeSessionHeader {
+    /// The name.
     pub name: String,
 }
 

@@ -40,6 +40,8 @@ pub struct Balancing {
     pub subsets: Option<SubsetSpec>,
     /// `override_host_sources`: where requests name endpoints that are tried first.
     pub overrides: Vec<OverrideSource>,
+    /// `selected_host_key`: where filters are told which endpoint was chosen, by its address.
+    pub shows_choice: Option<MetadataKey>,
     /// `ignore_new_hosts_until_first_hc`: an endpoint that was not checked yet does not count.
     pub ignores_unchecked: bool,
     /// `override_host_status`: which endpoints a request can be pinned to.
@@ -64,6 +66,7 @@ impl Default for Balancing {
             aggression_key: None,
             subsets: None,
             overrides: Vec::new(),
+            shows_choice: None,
             ignores_unchecked: false,
             pinnable: Pinnable::default(),
             merge_window: Duration::from_secs(1),
