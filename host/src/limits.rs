@@ -200,15 +200,17 @@ pub const CONFIG_SHOWN_COLUMNS: usize = 120;
 
 /// How deep the objects and lists of a JSON log format nest.
 pub const FORMAT_DEPTH: usize = 100;
+/// How often it is told of one endpoint that connections to it begin to fail.
+pub const TOLD_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// Largest body that a health check reads to keep the connection; a longer one is cut off.
 pub const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
 /// Bytes of the body of an answer to a health check in which `receive` is looked for:
 /// `response_buffer_size`.
 pub const HEALTH_CHECK_MATCHED_BYTES: usize = 1024;
-
-/// Access-log lines that wait to be written, for each file: beyond it they are counted and lost.
 /// What is read at once of an answer to a health check; most are shorter.
 pub const HEALTH_CHECK_READ_BYTES: usize = 4 * 1024;
+
+/// Access-log lines that wait to be written, for each file: beyond it they are counted and lost.
 pub const ACCESS_LOG_BUFFER_BYTES: usize = 1024 * 1024;
 /// Waiting bytes at which an access log is written before its interval is over, as in Envoy.
 pub const ACCESS_LOG_FLUSH_BYTES: usize = 64 * 1024;

@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test suite")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
 use nuncio_tests::admin::{page, stat};
+use nuncio_tests::client::Connection;
+use nuncio_tests::config::Config;
 use nuncio_tests::dns::{NameServer, Record, Reply};
 use nuncio_tests::eventually;
 use nuncio_tests::process::{Binary, Proxy, Ran};
@@ -128,12 +134,45 @@ fn the_last_good_answer_stays_whatever_the_server_says_then() {
 }
 
 #[test]
+fn answers_grow_older_while_nobody_answers() {
+    let server = NameServer::start();
+    server.set("silent.test", Reply::addresses(&["10.0.0.1"]));
+    let rates = "dns_failure_refresh_rate: { base_interval: 3600s, max_interval: 3600s }, ";
+    let cluster = strict("silent", &format!("dns_lookup_family: V4_ONLY, {rates}"));
+    let mut proxy = Proxy::start(&Binary::nuncio(), &template(&server, &[cluster]));
+    becomes(&proxy, "silent", &["10.0.0.1:80"]);
+    server.set("silent.test", Reply::Code(2));
+    proxy.wait_for_output("Server Failure");
+    let failures = || stat(&proxy, "cluster.silent.update_failure");
+    eventually("it is told how old the answer is", || {
+        stat(&proxy, "cluster.silent.dns_stale_seconds") >= 2
+    });
+    assert_eq!(failures(), 1, "without another attempt");
+}
+
+#[test]
+fn another_reason_for_no_answer_is_told() {
+    let server = NameServer::start();
+    server.set("gone.test", Reply::addresses(&["10.0.0.1"]));
+    let proxy = template(&server, &[strict("gone", "dns_lookup_family: V4_ONLY, ")]);
+    let mut proxy = Proxy::start(&Binary::nuncio(), &proxy);
+    becomes(&proxy, "gone", &["10.0.0.1:80"]);
+    server.set("gone.test", Reply::Code(2));
+    proxy.wait_for_output("Server Failure");
+    server.set("gone.test", Reply::Code(3));
+    proxy.wait_for_output("no records found");
+}
+
+#[test]
 fn a_name_without_an_answer_does_not_hold_up_the_start_for_long() {
     let server = NameServer::start();
     server.set("silent.test", Reply::Silence);
     let missing = strict("missing", "");
     let silent = strict("silent", "wait_for_warm_on_init: false, ");
-    let proxy = Proxy::start(&Binary::nuncio(), &template(&server, &[missing, silent]));
+    let mut proxy = Proxy::start(&Binary::nuncio(), &template(&server, &[missing, silent]));
+    proxy.wait_for_output(
+        "cannot resolve \"missing.test\": it has no endpoints until there is an answer",
+    );
     for name in ["missing", "silent"] {
         assert!(addresses(&proxy, name).is_empty());
         server.set(&format!("{name}.test"), Reply::addresses(&["10.0.0.1"]));
@@ -258,6 +297,76 @@ fn an_answer_says_when_to_ask_again_where_that_is_respected() {
         stat(&proxy, "cluster.rate.update_success") >= 5
     });
     assert_eq!(stat(&proxy, "cluster.ttl.update_attempt"), 1);
+}
+
+#[test]
+fn names_are_asked_about_as_often_as_that_is_said() {
+    let server = NameServer::start();
+    let hour = "{ base_interval: 3600s, max_interval: 3600s }";
+    for name in ["often", "jitter", "rate"] {
+        server.set(&format!("{name}.test"), Reply::addresses(&["10.0.0.1"]));
+    }
+    let of_v4 =
+        |name: &str, more: &str| strict(name, &format!("dns_lookup_family: V4_ONLY, {more}, "));
+    let clusters = [
+        of_v4(
+            "often",
+            "dns_failure_refresh_rate: { base_interval: 3600s, max_interval: 3600s }",
+        ),
+        of_v4(
+            "failing",
+            "dns_failure_refresh_rate: { base_interval: 0.01s, max_interval: 0.02s }",
+        ),
+        of_v4("failed", &format!("dns_failure_refresh_rate: {hour}")),
+        of_v4("jitter", "dns_jitter: 360000s"),
+        of_v4("rate", "respect_dns_ttl: false").replacen("0.02s", "3600s", 1),
+    ];
+    let proxy = Proxy::start(&Binary::nuncio(), &template(&server, &clusters));
+    let attempts = |name: &str| stat(&proxy, &format!("cluster.{name}.update_attempt"));
+    eventually("two names are asked about often", || {
+        ["often", "failing"].iter().all(|name| attempts(name) >= 5)
+    });
+    assert_eq!(["failed", "jitter", "rate"].map(attempts), [1; 3]);
+}
+
+#[test]
+fn connections_to_who_leaves_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .unwrap();
+        // Until the proxy ends it.
+        stream.read(&mut [0]).unwrap()
+    });
+    let server = NameServer::start();
+    server.set("origin.test", Reply::addresses(&["127.0.0.1"]));
+    let resolver = format!(
+        "dns_resolution_config: {{ resolvers: [ {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} ] }}, ",
+        server.port()
+    );
+    let leaving = cluster("origin", "type: STRICT_DNS", "origin.test", port, &resolver);
+    let leaving = leaving.trim().trim_start_matches("- ");
+    let proxy = Proxy::start(&Binary::nuncio(), &Config::new().cluster(leaving).text());
+    becomes(&proxy, "origin", &[&format!("127.0.0.1:{port}")]);
+    let answered = Connection::open(proxy.address("listener"))
+        .exchange(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(answered.status(), 200);
+    assert_eq!(stat(&proxy, "cluster.origin.upstream_cx_active"), 1);
+    server.set("origin.test", Reply::addresses(&["127.0.0.9"]));
+    assert_eq!(served.join().unwrap(), 0, "the end of the connection");
+    becomes(&proxy, "origin", &[&format!("127.0.0.9:{port}")]);
+    eventually("the connection is counted out", || {
+        stat(&proxy, "cluster.origin.upstream_cx_active") == 0
+    });
 }
 
 #[test]

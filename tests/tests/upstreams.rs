@@ -2,9 +2,11 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test that cannot listen or read has failed"
 )]
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
@@ -83,6 +85,28 @@ fn connections_come_from_the_address_that_is_said() {
     let bind = ", upstream_bind_config: { source_address: { address: 127.0.0.3, port_value: 0 } }";
     get(&proxy(at(address), bind));
     assert_eq!(server.join().unwrap().ip(), IpAddr::from([127, 0, 0, 3]));
+}
+
+#[test]
+fn idle_connections_are_probed_where_that_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (stream, peer) = listener.accept().unwrap();
+        answer(&stream);
+        (stream, peer)
+    });
+    let probes = ", upstream_connection_options: { tcp_keepalive: { keepalive_time: 3600 } }";
+    let proxy = proxy(at(address), probes);
+    get(&proxy);
+    let (_open, peer) = server.join().unwrap();
+    // The connection's line in the kernel's table, and in it which timer runs: 2 is that of keep-alive.
+    let port = format!("0100007F:{:04X}", peer.port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = table.lines().map(|line| line.split_whitespace().collect());
+    let mut lines = lines.filter(|fields: &Vec<_>| fields[1] == port);
+    let line = lines.next().unwrap();
+    assert!(line[5].starts_with("02:"), "{line:?}");
 }
 
 /// The field of a cluster whose connections begin with a header of the PROXY protocol.
@@ -242,6 +266,38 @@ fn the_first_overflow_of_a_limit_is_told() {
         line.contains("limit=0") && line.contains("cluster=\"c\""),
         "{line}"
     );
+}
+
+#[test]
+fn the_first_failure_to_connect_is_told_and_the_first_success_behind_it() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let address = address.unwrap();
+    let mut proxy = proxy(at(address), "");
+    for _ in 0..3 {
+        let mut client = Connection::open(proxy.address("listener"));
+        let answered = client.exchange(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(answered.status(), 503);
+    }
+    let listener = TcpListener::bind(address).unwrap();
+    let server = thread::spawn(move || answer(listener.accept().unwrap().0));
+    get(&proxy);
+    server.join().unwrap();
+    proxy.wait_for_output("connections to an endpoint succeed again");
+    let output = proxy.output();
+    let told: Vec<_> = output
+        .lines()
+        .filter(|line| line.contains("connections to an"))
+        .collect();
+    let [failed, again] = told[..] else {
+        panic!("{output}");
+    };
+    let place = format!("cluster=\"c\" endpoint={address}");
+    assert!(
+        failed.contains("fail ") && failed.contains(&place),
+        "{failed}"
+    );
+    assert!(failed.contains("Connection refused"), "{failed}");
+    assert!(again.contains(&place), "{again}");
 }
 
 #[test]

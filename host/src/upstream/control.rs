@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ use super::outlier::{Around, Detector};
 use super::spec::{Discovery, DnsSpec, DnsTarget, StaticEndpoint};
 use crate::clock;
 use crate::limits;
+
+/// How often it is shown how old the answers about names are that do not resolve.
+const AGING: Duration = Duration::from_secs(1);
 
 /// What a cluster's tasks are given.
 pub struct Settings {
@@ -123,11 +127,11 @@ pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     }
     if !spec.health_checks.is_empty() {
         tasks.spawn_local(watch_for_ask_outs(Rc::clone(&controller)));
+        tasks.spawn_local(Rc::clone(&controller.ward).keep_time());
     }
     if let Some(home) = cluster.home()
         && home.cluster != cluster.name
     {
-        tasks.spawn_local(Rc::clone(&controller.ward).keep_time());
         tasks.spawn_local(follow_home(Rc::clone(&controller), home.changes()));
     }
     controller.follow_checks();
@@ -166,8 +170,8 @@ struct Controller {
     waiting: RefCell<Option<AbortHandle>>,
     /// Names about which nothing is known yet.
     unanswered: Cell<usize>,
-    /// How old the answers are about names that do not resolve now, by the names' indices.
-    stale: RefCell<HashMap<usize, Duration>>,
+    /// Names that do not resolve now, by their indices, with when they did last.
+    stale: RefCell<HashMap<usize, Option<Instant>>>,
     random: RefCell<Random>,
 }
 
@@ -180,10 +184,25 @@ impl Controller {
     /// Shows how many names do not resolve, and how old what is known about them is.
     fn show_stale(&self) {
         let (stale, stats) = (self.stale.borrow(), self.cluster.control_stats());
-        let oldest = stale.values().max().map_or(0, Duration::as_secs);
+        let now = clock::now();
+        let ages = stale.values().flatten();
+        let ages = ages.map(|at| now.saturating_duration_since(*at).as_secs());
+        let oldest = ages.max().unwrap_or(0);
         let shown = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         stats.dns_stale.set(shown(stale.len() as u64));
         stats.dns_stale_seconds.set(shown(oldest));
+    }
+
+    /// Runs `future`, and keeps on showing how old answers are meanwhile.
+    async fn aging<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            let is_stale = !self.stale.borrow().is_empty();
+            tokio::select! {
+                output = &mut future => return output,
+                () = tokio::time::sleep(AGING), if is_stale => self.show_stale(),
+            }
+        }
     }
 
     /// Publishes what `change` changed: who is there at once, anything else with what else changes
@@ -479,7 +498,9 @@ fn tell_outlier(cluster: &Cluster, event: &Event) {
             reason, enforced, ..
         } => tracing::warn!(
             target: "upstream", cluster, endpoint = %address, reason = reason.as_str(), enforced,
-            "endpoint is an outlier",
+            ejections = event.ejections,
+            "endpoint is an outlier{}",
+            if enforced { ": it is left out" } else { ", and stays" },
         ),
         What::Uneject => tracing::info!(
             target: "upstream", cluster, endpoint = %address, "endpoint is used again",
@@ -499,11 +520,11 @@ async fn keep_resolving(
     };
     let question = Question::about(target, spec.family);
     let mut schedule = Schedule::new(spec);
-    let mut is_first = true;
+    let (mut is_first, mut told) = (true, String::new());
     loop {
         let stats = controller.cluster.control_stats();
         stats.update_attempt.inc();
-        let answer = resolver.resolve(&question).await;
+        let answer = controller.aging(resolver.resolve(&question)).await;
         if std::mem::take(&mut is_first) {
             controller.unanswered.set(controller.unanswered.get() - 1);
         }
@@ -532,28 +553,36 @@ async fn keep_resolving(
             }
             Err(error) => {
                 stats.update_failure.inc();
-                let age = schedule.age(clock::now()).unwrap_or_default();
-                controller.stale.borrow_mut().insert(index, age);
+                let last = schedule.answered_at();
+                controller.stale.borrow_mut().insert(index, last);
                 controller.show_stale();
-                if !was_failing {
-                    failing(&controller, &error);
+                // Another reason is news: that there is no such name comes after that nobody answers.
+                let why = error.cause.to_string();
+                if !was_failing || told != why {
+                    failing(&controller, &error, last.is_some());
+                    told = why;
                 }
                 controller.publish(Change::default());
                 schedule.failed(&mut controller.random.borrow_mut())
             }
         };
-        tokio::time::sleep(wait).await;
+        controller.aging(tokio::time::sleep(wait)).await;
     }
 }
 
-fn failing(controller: &Controller, error: &DnsError) {
+fn failing(controller: &Controller, error: &DnsError, was_answered: bool) {
     tracing::warn!(
         target: "dns",
         cluster = &*controller.cluster.name,
         error = error as &dyn std::error::Error,
         endpoints = controller.membership.borrow().endpoints().len(),
-        "cannot resolve \"{}\": the last answer stays in use",
+        "cannot resolve \"{}\": {}",
         error.host,
+        if was_answered {
+            "the last answer stays in use"
+        } else {
+            "it has no endpoints until there is an answer"
+        },
     );
 }
 

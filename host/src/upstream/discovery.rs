@@ -254,10 +254,10 @@ impl Schedule {
         self.failures > 0
     }
 
-    /// How old the last answer is, where there was one.
+    /// When the last answer came, where there was one.
     #[must_use]
-    pub fn age(&self, now: Instant) -> Option<Duration> {
-        Some(now.saturating_duration_since(self.answered?))
+    pub const fn answered_at(&self) -> Option<Instant> {
+        self.answered
     }
 
     /// How long to wait after an answer that came now, and that is good for `ttl`.

@@ -17,6 +17,7 @@ use super::outlier::Monitor;
 use super::spec::{ClusterSpec, Locality, StatedHealth, Traits};
 use crate::address::Address;
 use crate::clock;
+use crate::limits;
 
 /// Distinguishes endpoints in the workers' tables.
 static NEXT_ENDPOINT: AtomicU64 = AtomicU64::new(0);
@@ -45,6 +46,10 @@ pub struct Endpoint {
     asked_out: AtomicBool,
     /// A request has named it since somebody looked (`destination`).
     chosen: AtomicBool,
+    /// Somebody was told that connections to it fail, and none has succeeded since.
+    unreachable: AtomicBool,
+    /// When somebody was told last, in milliseconds since [`epoch`]; 0 for never.
+    told_at: AtomicU64,
     /// Since when it counts as healthy, in milliseconds since [`epoch`].
     healthy_since: AtomicU64,
 }
@@ -88,6 +93,8 @@ impl Endpoint {
             health: Health::initial(is_checked, traits.stated),
             asked_out: AtomicBool::new(false),
             chosen: AtomicBool::new(true),
+            unreachable: AtomicBool::new(false),
+            told_at: AtomicU64::new(0),
             healthy_since: AtomicU64::new(millis_since_epoch(clock::now())),
             traits,
         }
@@ -249,6 +256,29 @@ impl Endpoint {
     /// Whether a request has named it since the last call, or since it was made.
     pub(super) fn take_chosen(&self) -> bool {
         self.chosen.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes that a connection to it failed; whether to tell of it, which is when others had succeeded and
+    /// not too often.
+    pub(super) fn note_failed(&self, now: Instant) -> bool {
+        if self.unreachable.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (now, last) = (
+            millis_since_epoch(now),
+            self.told_at.load(Ordering::Relaxed),
+        );
+        let often = u64::try_from(limits::TOLD_AGAIN_AFTER.as_millis()).unwrap_or(u64::MAX);
+        if last != 0 && now.saturating_sub(last) < often {
+            return false;
+        }
+        self.told_at.store(now.max(1), Ordering::Relaxed);
+        !self.unreachable.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that a connection to it succeeded; whether somebody was told that they fail.
+    pub(super) fn note_connected(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed) && self.unreachable.swap(false, Ordering::Relaxed)
     }
 
     /// Starts its slow start: it is healthy from `now` on.

@@ -3,6 +3,8 @@
 //! Owns the counting of connections from the moment that one is started to the moment that it is
 //! gone, however it goes. Held by whatever holds the connection.
 
+use std::error::Error;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,6 +122,7 @@ impl Account {
             .stats()
             .upstream_cx_connect_ms
             .record(took);
+        self.tell_connected();
     }
 
     /// Whether it is older than `max_connection_duration`.
@@ -131,8 +134,9 @@ impl Account {
         })
     }
 
-    /// Notes that the connection did not open.
-    pub(super) fn failed(&mut self, timed_out: bool) {
+    /// Notes that the connection did not open; without a cause it took too long.
+    pub(super) fn failed(&mut self, cause: Option<&io::Error>) {
+        let timed_out = cause.is_none();
         let stats = self.host.common().stats();
         stats.upstream_cx_connect_fail.inc();
         if timed_out {
@@ -140,6 +144,37 @@ impl Account {
         }
         self.by_peer = !timed_out;
         self.host.endpoint().counters.cx_connect_fail.inc();
+        self.tell_failed(cause);
+    }
+
+    /// Tells the first of a row of failures, since what else is seen of them are counters.
+    fn tell_failed(&self, cause: Option<&io::Error>) {
+        let (cluster, endpoint) = (&self.host.common().cluster, self.host.endpoint());
+        // What requests name is up to strangers.
+        if cluster.destinations().is_some() || !endpoint.note_failed(clock::now()) {
+            return;
+        }
+        let (cluster, address) = (&*cluster.name, endpoint.now_at());
+        match cause {
+            Some(error) => tracing::warn!(
+                target: "upstream", cluster, endpoint = %address, error = error as &dyn Error,
+                "connections to an endpoint fail",
+            ),
+            None => tracing::warn!(
+                target: "upstream", cluster, endpoint = %address,
+                "connections to an endpoint take longer than connect_timeout",
+            ),
+        }
+    }
+
+    fn tell_connected(&self) {
+        let (cluster, endpoint) = (&self.host.common().cluster, self.host.endpoint());
+        if endpoint.note_connected() {
+            tracing::info!(
+                target: "upstream", cluster = &*cluster.name, endpoint = %endpoint.now_at(),
+                "connections to an endpoint succeed again",
+            );
+        }
     }
 }
 

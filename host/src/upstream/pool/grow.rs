@@ -137,7 +137,10 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority, permit: Permit) {
             host.opened(priority, Opened::Http2(connection));
         }
         Err(failure) => {
-            account.failed(matches!(failure, OpenError::TimedOut));
+            account.failed(match &failure {
+                OpenError::TimedOut => None,
+                OpenError::Failed(cause) => Some(cause),
+            });
             drop(account);
             host.open_failed(priority, &failure);
         }

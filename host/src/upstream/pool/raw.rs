@@ -138,7 +138,10 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority) -> Result<RawLease,
     if let Some(report) = report {
         host.common().cluster.report(host.endpoint(), report);
     }
-    account.failed(matches!(failure, ErrorKind::ConnectTimeout));
+    account.failed(match &failure {
+        ErrorKind::ConnectFailure(cause) => Some(cause),
+        _ => None,
+    });
     stats.upstream_rq_pending_failure_eject.inc();
     Err(host.error(failure))
 }
