@@ -33,6 +33,21 @@ macro_rules! counted {
     };
 }
 
+/// What is counted of connections to an endpoint with several addresses. Envoy counts each address that was
+/// tried as one of `upstream_cx_total`.
+macro_rules! tried {
+    ($cluster:literal) => {
+        Case::admin(
+            concat!(
+                "GET /stats?filter=^cluster.",
+                $cluster,
+                ".upstream_(cx_(active|http1_total|connect_(fail|timeout))|rq_(total|pending))"
+            ),
+            &["cluster."],
+        )
+    };
+}
+
 fn get(path: &str) -> Vec<u8> {
     request("GET", path, "", "")
 }
@@ -63,6 +78,7 @@ pub(crate) fn group() -> Group {
     cases.push(counted!("several"));
     cases.extend(ends());
     cases.extend(limits());
+    cases.extend(ways());
     cases.extend(again("over HTTP/2", "/h2", 3));
     cases.push(Case::http2(
         "over HTTP/2 on both sides",
@@ -93,6 +109,32 @@ fn ends() -> Vec<Case> {
         counted!("refused"),
     ]
 }
+
+/// What connections are made of: the client's protocol, before anybody needs them, to another address.
+fn ways() -> Vec<Case> {
+    vec![
+        Case::get("as the client speaks, HTTP/1", "/as_http1", ""),
+        counted!("as_http1"),
+        Case::http2(
+            "as the client speaks, HTTP/2",
+            H2Send::new("GET", "/as_http2"),
+        ),
+        counted!("as_http2"),
+        Case::get("ahead of need", "/ahead", ""),
+        counted!("ahead").once("cluster.ahead.upstream_cx_total: 3"),
+        Case::get("the first address refuses", "/elsewhere", ""),
+        tried!("elsewhere"),
+        Case::get("the first address says nothing", "/elsewhere_late", ""),
+        tried!("elsewhere_late"),
+        Case::held("what remains", get("/remaining/1"), get("/remaining/2")),
+        Case::admin(REMAINING, &["cluster.remaining"])
+            .once("cluster.remaining.circuit_breakers.default.remaining_cx: 8"),
+    ]
+}
+
+/// What may come yet, but for pools, which have no limit here.
+const REMAINING: &str =
+    "GET /stats?filter=^cluster.remaining.circuit.*remaining_(cx|pending|retries|rq)$";
 
 /// Requests that wait for one of few connections.
 fn limits() -> Vec<Case> {
