@@ -524,7 +524,10 @@ fn records_of(length: usize) -> Vec<u8> {
 fn who_is_refused_gets_to_read_why() {
     const DECODE_ERROR: u8 = 50;
     const ILLEGAL_PARAMETER: u8 = 47;
+    const UNEXPECTED_MESSAGE: u8 = 10;
     let scene = Scene::start(&Config::new().tls(&of_folder("server"), ""));
+    // The first byte of a message, and then data.
+    let interleaved = [22, 3, 1, 0, 1, 1, 23, 3, 3, 0, 1, 0].to_vec();
     let long_record = [&[22, 3, 1, 0xff, 0xff][..], &[0; 70_000]].concat();
     for (name, sent, alert) in [
         ("a short one", records_of(100), DECODE_ERROR),
@@ -541,6 +544,7 @@ fn who_is_refused_gets_to_read_why() {
             ILLEGAL_PARAMETER,
         ),
         ("a record that is too long", long_record, DECODE_ERROR),
+        ("data within a message", interleaved, UNEXPECTED_MESSAGE),
     ] {
         let mut client = TcpStream::connect(scene.listener).unwrap();
         client.write_all(&sent).unwrap();
@@ -551,7 +555,7 @@ fn who_is_refused_gets_to_read_why() {
     }
     let address = scene.listener.to_string().replace(':', "_");
     let refused = format!("listener.{address}.ssl.connection_error");
-    assert_eq!(admin::stat(&scene.proxy, &refused), 6);
+    assert_eq!(admin::stat(&scene.proxy, &refused), 7);
 }
 
 #[test]

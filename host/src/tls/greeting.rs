@@ -78,12 +78,21 @@ fn poll(
             }
         };
         if said.is_empty() {
-            // The library has no word for a message that is too long. This is Envoy's.
-            said.extend(fatal(AlertDescription::IllegalParameter));
+            said.extend(fatal(word(&error)));
         }
         // What the client does not take at once is lost.
         let _sent = Pin::new(&mut *socket).poll_write(cx, &said);
         return Poll::Ready(Err(error.into()));
+    }
+}
+
+/// What a client is told where the library has no word for it, as by Envoy.
+const fn word(error: &Error) -> AlertDescription {
+    match error {
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => {
+            AlertDescription::IllegalParameter
+        }
+        _ => AlertDescription::UnexpectedMessage,
     }
 }
 
