@@ -44,10 +44,15 @@ fn in_a_network_of_its_own(test: &str, body: impl Fn()) {
         unshare.args(namespaces).arg("--").args(command);
         unshare
     };
-    let tried = unshare(&["true"]).output().expect("unshare of util-linux");
-    if !tried.status.success() {
-        let told = String::from_utf8_lossy(&tried.stderr);
-        eprintln!("passed over: this machine permits no network namespaces: {told}");
+    let permits = |command: &[&str], what: &str| {
+        let tried = unshare(command).output().expect("unshare of util-linux");
+        if !tried.status.success() {
+            let told = String::from_utf8_lossy(&tried.stderr);
+            eprintln!("passed over: this machine permits no {what}: {told}");
+        }
+        tried.status.success()
+    };
+    if !permits(&["true"], "network namespaces") {
         return;
     }
     for program in ["nft", "ip"] {
@@ -60,6 +65,10 @@ fn in_a_network_of_its_own(test: &str, body: impl Fn()) {
             eprintln!("passed over: there is no {program} (Debian: nftables iproute2)");
             return;
         }
+    }
+    let chain = "add table ip t; add chain ip t c { type nat hook output priority -100; }";
+    if !permits(&["nft", chain], "rules of its network") {
+        return;
     }
     let itself = std::env::current_exe().unwrap();
     // Whatever has to be built is built out here.

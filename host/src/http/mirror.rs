@@ -27,7 +27,6 @@ use super::pump::Direction;
 use super::side::{Answer, UpstreamSide, status_of};
 use super::stream::Stream;
 use crate::clock;
-use crate::h1::MethodKind;
 use crate::headers::{Headers, Known};
 use crate::limits;
 use crate::route::Mirror;

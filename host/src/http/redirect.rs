@@ -9,7 +9,6 @@ use super::stream::{Stream, count_start};
 use super::whole::Whole;
 use crate::clock;
 use crate::exchange::Timing;
-use crate::h1::MethodKind;
 use crate::headers::{Headers, Known};
 use crate::route::{InternalRedirects, Location, NotFollowed};
 
