@@ -62,6 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         registry,
         sinks,
         vitals: Arc::default(),
+        values: Arc::default(),
     };
 
     let mut exchange = exchange();

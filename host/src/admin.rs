@@ -39,7 +39,12 @@ use crate::values::Values;
 
 mod certificates;
 mod config_dump;
+mod drain;
+mod logging;
 mod pages;
+
+pub(crate) use drain::Directions;
+use drain::Stops;
 
 /// Connections of the admin server that may wait to be accepted.
 const BACKLOG: u32 = 128;
@@ -60,6 +65,7 @@ pub struct Admin {
     stats: Arc<ServerStats>,
     started: Instant,
     quit: Notify,
+    stops: Rc<Stops>,
 }
 
 impl Admin {
@@ -78,6 +84,7 @@ impl Admin {
             stats: Arc::clone(&built.server_stats),
             started: clock::now(),
             quit: Notify::new(),
+            stops: Rc::default(),
         }
     }
 
@@ -115,6 +122,11 @@ impl Admin {
     fn tell_to_fail(&self, is_failing: bool) {
         self.snapshot.vitals.tell_to_fail(is_failing);
         self.stats.set_state(self.state());
+    }
+
+    /// Which listeners are to accept no more connections (`/drain_listeners`).
+    pub(crate) fn stops(&self) -> &Stops {
+        &self.stops
     }
 
     /// Waits until somebody has asked for the end (`/quitquitquit`).

@@ -157,12 +157,13 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     };
     let node_names = NodeNames::new(&bootstrap, settings);
     let vitals = Arc::new(Vitals::new(node_names.cluster.as_str()));
+    let values = values::values(&bootstrap, &node_names.cluster, root, &mut diagnostics);
     let services = wasm::Services {
         registry: Arc::clone(&registry),
         sinks: Arc::clone(&sinks),
         vitals: Arc::clone(&vitals),
+        values: Arc::clone(&values),
     };
-    let values = values::values(&bootstrap, &node_names.cluster, root, &mut diagnostics);
     registry.register(Scope::new("runtime."), values.stats());
     let contexts = Arc::new(Contexts::default());
     let mut shop = Workshop {

@@ -49,6 +49,7 @@ pub mod log_filter;
 mod nearest;
 pub mod observe;
 mod pattern;
+pub mod proxy_header;
 pub mod route;
 pub mod runtime;
 pub mod server;

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use crate::clock;
 use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
 use crate::http::connection;
@@ -32,12 +34,12 @@ use incoming::{Acceptor, Ends, Incoming};
 /// How long accepting rests after an error that will not go away at once, such as too many files.
 const REST: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the worker drains, and then those that the kernel had accepted before:
-/// a connection that is in the queue when its socket is closed would be reset. The worker is not idle
-/// before the queue was emptied, for which `_tracked` stands.
+/// Accepts connections until the worker drains or `stop` says so, and then those that the kernel had
+/// accepted before: a connection that is in the queue when its socket is closed would be reset. The worker
+/// is not idle before the queue was emptied, for which `_tracked` stands.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
-    listener: Arc<Listener>,
+    (listener, stop): (Arc<Listener>, Rc<Notify>),
     socket: Listening,
     _tracked: Tracked,
 ) {
@@ -53,6 +55,7 @@ pub(crate) async fn accept(
         let accepted = tokio::select! {
             biased;
             () = &mut drained => break,
+            () = stop.notified() => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {

@@ -27,7 +27,10 @@ use crate::limits;
 
 mod dialect;
 mod required;
+mod substitution;
 mod walk;
+
+pub(crate) use substitution::{Substitution, SubstitutionError, Template};
 
 pub(crate) use required::Requirement;
 use walk::Walk;

@@ -30,9 +30,11 @@ use crate::vitals::Vitals;
 use crate::wasm::FilterSlot;
 
 pub mod chains;
+mod draining;
 pub mod inspection;
 mod listener;
 
+pub use draining::Draining;
 pub use listener::{FilterChain, FilterChains, Handshake, ListenAddress, Listener, SocketSettings};
 
 /// One whole configuration, running.
@@ -226,6 +228,8 @@ pub struct HttpListener {
     pub http_stats: Arc<Sharded<ListenerHttpStats>>,
     /// How its requests are served.
     pub manager: Arc<ConnectionManager>,
+    /// Whether its clients are sent away.
+    pub draining: Draining,
 }
 
 /// `codec_type`.

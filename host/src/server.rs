@@ -13,11 +13,11 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use crate::address::Address;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Directions};
 use crate::build::Built;
 use crate::listener::{self, Listening};
 use crate::observe::access_log::Sinks;
@@ -90,6 +90,8 @@ pub enum Stopped {
 
 enum Command {
     Serve,
+    /// Accept no more connections.
+    StopListeners(Directions),
     Drain,
     Stop,
 }
@@ -194,7 +196,9 @@ async fn control(
         ready(&admin);
         // In a task of its own, since whatever wakes this thread, as health checks do, polls this one as well.
         let (registry, sinks) = (Arc::clone(&built.registry), Arc::clone(&built.sinks));
-        let serving = serve(signals, Rc::clone(&admin), registry, sinks);
+        let commands = workers.iter().map(|worker| worker.commands.clone());
+        let commands = commands.collect();
+        let serving = serve(signals, Rc::clone(&admin), (registry, sinks), commands);
         let served = tokio::task::spawn_local(serving).await;
         signals = served
             .map_err(std::io::Error::other)
@@ -212,15 +216,19 @@ async fn control(
     if stopped != Stopped::Drained {
         tracing::warn!(target: "main", "connections were still open: {stopped:?}");
     }
+    stop(workers).await;
+    built.sinks.flush_all();
+    tracing::info!(target: "main", "exiting");
+    Ok(stopped)
+}
+
+async fn stop(mut workers: Vec<Handle>) {
     send(&mut workers, || Command::Stop).await;
     for worker in workers {
         if worker.thread.join().is_err() {
             tracing::error!(target: "main", "a worker panicked");
         }
     }
-    built.sinks.flush_all();
-    tracing::info!(target: "main", "exiting");
-    Ok(stopped)
 }
 
 /// Sockets of a listener: for each of its addresses one for each worker.
@@ -342,13 +350,21 @@ async fn warm(snapshot: &Snapshot) {
 async fn serve(
     mut signals: Signals,
     admin: Rc<Admin>,
-    registry: Arc<Registry>,
-    sinks: Arc<Sinks>,
+    (registry, sinks): (Arc<Registry>, Arc<Sinks>),
+    workers: Vec<mpsc::Sender<Command>>,
 ) -> Signals {
     loop {
         let event = tokio::select! {
             event = signals.next() => event,
             () = admin.quit() => return signals,
+            which = admin.stops().next() => {
+                tracing::info!(target: "main", "stopping the listeners: {which:?}");
+                for worker in &workers {
+                    // A worker that is gone accepts nothing.
+                    let _gone = worker.send(Command::StopListeners(which)).await;
+                }
+                continue;
+            }
             () = tokio::time::sleep(LATCH) => {
                 registry.latch();
                 continue;
@@ -473,6 +489,7 @@ async fn work(
         }
     }
     let mut sockets = Some(sockets);
+    let mut accepting = Vec::new();
     let drained = Cell::new(false);
     loop {
         let command = tokio::select! {
@@ -484,8 +501,16 @@ async fn work(
                 for (listener, socket) in sockets.take().into_iter().flatten() {
                     // Before the task's first turn: a drain may be the next command.
                     let tracked = worker.track();
-                    let accept = listener::accept(Rc::clone(&worker), listener, socket, tracked);
+                    let stop = Rc::new(Notify::new());
+                    accepting.push((Arc::clone(&listener), Rc::clone(&stop)));
+                    let of = (listener, stop);
+                    let accept = listener::accept(Rc::clone(&worker), of, socket, tracked);
                     tokio::task::spawn_local(accept);
+                }
+            }
+            Some(Command::StopListeners(which)) => {
+                for (_, stop) in accepting.extract_if(.., |(listener, _)| which.has(listener)) {
+                    stop.notify_one();
                 }
             }
             Some(Command::Drain) => {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio_rustls::TlsStream;
 
@@ -100,6 +100,19 @@ impl Socket {
             Self::Tls(tls) => tls.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
         }
+    }
+
+    /// Waits until the connection is broken, by a reset for example, whatever the peer has sent before
+    /// that nobody has read. An end of what the peer sends is none of it.
+    pub async fn broken(&mut self) {
+        let mut transport = self;
+        let _no_reactor = loop {
+            match transport {
+                Self::Tcp(stream) => break stream.ready(Interest::ERROR).await,
+                Self::Unix(stream) => break stream.ready(Interest::ERROR).await,
+                Self::Tls(tls) => transport = tls.transport(),
+            }
+        };
     }
 
     /// Makes the peer see a reset, not an end, when the socket is dropped.

@@ -39,7 +39,9 @@ pub use demand::{Client, Demand};
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind};
 pub use metadata::Criteria;
-pub use pool::{Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, RawLease, Release, Shared};
+pub use pool::{
+    Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, RawLease, Release, Shared, StreamEnd,
+};
 pub use spec::{ClusterSpec, Discovery, Priority, Protocol};
 pub use stats::ClusterStats;
 pub use wish::{Avoid, Levels, Pinned, Wish};

@@ -1,7 +1,7 @@
 //! Runtime values: numbers that an operator changes while the proxy runs (Envoy's "runtime").
 //!
 //! Owns the layers, the snapshot that they add up to, and the types by which the rest of the proxy
-//! reads one value: [`Fraction`], [`Integer`], [`Weights`]. A key is resolved to a [`Slot`] when the
+//! reads one value: [`Fraction`], [`Integer`], [`Flag`], [`Weights`]. A key is resolved to a [`Slot`] when the
 //! configuration is built, so that a read is one load of the snapshot and one index; while no layer
 //! has a value for any key that somebody reads, it is one relaxed load. Readers never wait.
 //!
@@ -48,15 +48,18 @@ stats! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot(usize);
 
-/// The values of all slots at one time.
+/// All values at one time.
 #[derive(Debug, Default)]
-pub struct Snapshot(Box<[Option<Entry>]>);
+pub struct Snapshot {
+    slots: Box<[Option<Entry>]>,
+    names: HashMap<Box<str>, Entry>,
+}
 
 impl Snapshot {
     /// What the layers say about a key, where they say anything.
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<Entry> {
-        self.0.get(slot.0).copied().flatten()
+        self.slots.get(slot.0).copied().flatten()
     }
 }
 
@@ -140,6 +143,12 @@ impl Values {
         Some(read(&self.current.load()))
     }
 
+    /// What the layers say about a key by its name: for keys that are known only while the proxy serves.
+    #[must_use]
+    pub fn named(&self, key: &str) -> Option<Entry> {
+        self.current.load().names.get(key).copied()
+    }
+
     /// Tells of each change of a value from now on.
     #[must_use]
     pub fn changes(&self) -> tokio::sync::watch::Receiver<()> {
@@ -218,7 +227,10 @@ impl Values {
             }
         }
         let is_set = entries.iter().any(Option::is_some);
-        self.current.store(Arc::new(Snapshot(entries.into())));
+        self.current.store(Arc::new(Snapshot {
+            slots: entries.into(),
+            names: state.layers.all(),
+        }));
         self.is_set.store(is_set, Ordering::Relaxed);
         self.changed.send_replace(());
     }
@@ -304,6 +316,18 @@ impl Share {
             numerator,
             denominator: 100,
         }
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn numerator(self) -> u32 {
+        self.numerator
+    }
+
+    /// Of how many; not 0.
+    #[must_use]
+    pub const fn denominator(self) -> u32 {
+        self.denominator
     }
 
     /// Whether it is all, or more.
@@ -417,6 +441,38 @@ impl Integer {
     pub fn get(&self) -> u64 {
         let entry = self.key.as_ref().and_then(Key::entry);
         entry.and_then(Entry::integer).unwrap_or(self.default)
+    }
+}
+
+/// A switch with a default.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    default: bool,
+    key: Option<Key>,
+}
+
+impl Flag {
+    /// `default` where no layer has a switch for `key`.
+    #[must_use]
+    pub fn new(default: bool, values: &Arc<Values>, key: &str) -> Self {
+        Self {
+            default,
+            key: Key::new(values, key),
+        }
+    }
+
+    /// `default`, whatever the layers say.
+    #[must_use]
+    pub const fn fixed(default: bool) -> Self {
+        Self { default, key: None }
+    }
+
+    /// What it stands at now.
+    #[must_use]
+    #[inline]
+    pub fn get(&self) -> bool {
+        let entry = self.key.as_ref().and_then(Key::entry);
+        entry.and_then(Entry::truth).unwrap_or(self.default)
     }
 }
 

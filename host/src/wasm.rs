@@ -16,6 +16,7 @@ mod cache;
 mod component;
 mod engine;
 mod error;
+mod held;
 mod host;
 mod instance;
 mod instances;

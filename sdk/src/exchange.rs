@@ -78,8 +78,8 @@ impl Exchange<'_> {
     }
 
     /// Says what this filter wants of the current stream from the next hook on, in place of what its
-    /// configuration said: less, because the stream is none of its business, or more. How a body comes
-    /// is settled once its headers have gone on.
+    /// configuration said: less, because the stream is none of its business, or more. Whether a body
+    /// comes, and how, is settled once the hook for its headers is over: then it can only be done without.
     #[inline]
     pub fn set_interest(&mut self, interest: Interest) {
         Current.set_interest(interest);

@@ -77,6 +77,15 @@ pub struct Members {
     pub degraded: u32,
 }
 
+/// A share of all requests: `numerator` of `denominator`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// How many; more than there are is all of them.
+    pub numerator: u32,
+    /// Of how many; not 0.
+    pub denominator: u32,
+}
+
 /// The imports of the contract. Names and meaning are those of `wit/filter.wit`.
 pub(crate) trait Host {
     fn intern_header(&self, name: &str) -> Result<u32, String>;
@@ -86,8 +95,10 @@ pub(crate) trait Host {
     fn open_sink(&self, target: &Target) -> Result<u32, String>;
     fn open_bucket(&self, key: &str, how: BucketSettings) -> Result<u32, String>;
     fn open_counter(&self, name: &str) -> Result<u32, String>;
+    fn open_gauge(&self, name: &str) -> Result<u32, String>;
     fn stat_prefix(&self) -> String;
     fn compile_pattern(&self, expression: &str) -> Result<u32, String>;
+    fn compile_substitution(&self, expression: &str, with: &str) -> Result<u32, String>;
 
     fn get(&self, at: Block, name: u32) -> Option<Vec<u8>>;
     fn get_each(&self, at: Block, names: &[u32]) -> Vec<u8>;
@@ -116,9 +127,14 @@ pub(crate) trait Host {
     fn take(&self, bucket: u32, tokens: u32) -> bool;
     fn add(&self, counter: u32, n: u64);
     fn count(&self, name: &str, n: u64);
+    fn hold(&self, gauge: u32, limit: u64) -> bool;
+    fn has_runtime_layers(&self) -> bool;
+    fn runtime_integer(&self, key: &str) -> Option<u64>;
+    fn runtime_share(&self, key: &str) -> Option<Share>;
     fn is_failing(&self) -> bool;
     fn members(&self, cluster: &str) -> Option<Members>;
     fn own_cluster(&self) -> String;
     fn set_health_check(&self);
     fn matches(&self, pattern: u32, text: &[u8]) -> bool;
+    fn substitute(&self, substitution: u32, text: &[u8]) -> Vec<u8>;
 }

@@ -120,6 +120,7 @@ mod instance;
 mod logger;
 mod resources;
 mod route_config;
+pub mod runtime;
 mod setup;
 #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
 pub mod testing;
@@ -133,7 +134,7 @@ pub use exchange::{Exchange, Fields, FieldsMut, Values};
 pub use filter::{BodyMode, Filter, Interest};
 pub use flow::{Flow, LocalReply, Upstream};
 pub use host::{BucketSettings, Members, RouteKind, Target};
-pub use resources::{Counter, Pattern, Sink, TokenBucket};
+pub use resources::{Counter, Gauge, Pattern, Sink, Substitution, TokenBucket};
 pub use route_config::{RouteConfig, RouteLevel};
 pub use setup::{Attribute, Format, HeaderName, Setup};
 

@@ -1,4 +1,4 @@
-//! What outlives a stream: counters, token buckets and log sinks, which all workers share, and
+//! What outlives a stream: counters, gauges, token buckets and log sinks, which all workers share, and
 //! regular expressions. They come from [`Setup`](crate::Setup).
 
 use crate::host::{Current, Host};
@@ -18,6 +18,19 @@ impl Counter {
     #[inline]
     pub fn add(self, n: u64) {
         Current.add(self.0, n);
+    }
+}
+
+/// A gauge in the proxy's statistics: how many streams hold it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gauge(pub(crate) u32);
+
+impl Gauge {
+    /// Holds it up by one until the current stream has ended, where it stands below `limit`: whether it
+    /// does. True at once where this stream holds it up already.
+    #[must_use]
+    pub fn hold(self, limit: u64) -> bool {
+        Current.hold(self.0, limit)
     }
 }
 
@@ -44,6 +57,18 @@ impl Pattern {
     #[must_use]
     pub fn matches(self, text: &[u8]) -> bool {
         Current.matches(self.0, text)
+    }
+}
+
+/// What is replaced of texts, and by what; the proxy has compiled it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Substitution(pub(crate) u32);
+
+impl Substitution {
+    /// `text` with every match replaced; at most 1 MiB.
+    #[must_use]
+    pub fn apply(self, text: &[u8]) -> Vec<u8> {
+        Current.substitute(self.0, text)
     }
 }
 

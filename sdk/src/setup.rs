@@ -2,7 +2,7 @@
 
 use crate::error::{Refused, Result};
 use crate::host::{BucketSettings, Current, Host, Target};
-use crate::resources::{Counter, Pattern, Sink, TokenBucket};
+use crate::resources::{Counter, Gauge, Pattern, Sink, Substitution, TokenBucket};
 
 /// A header name that the proxy has looked up once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +114,17 @@ impl Setup {
         }
     }
 
+    /// Opens a gauge in the proxy's statistics. `name` is the whole name of the statistic.
+    ///
+    /// # Errors
+    /// Not a name, or too many gauges.
+    pub fn gauge(&mut self, name: &str) -> Result<Gauge> {
+        match Current.open_gauge(name) {
+            Ok(id) => Ok(Gauge(id)),
+            Err(reason) => Err(Refused::new("open gauge", name, reason).into()),
+        }
+    }
+
     /// What the statistics of the filter's chain begin with: `http.<stat_prefix>.`
     #[must_use]
     pub fn stat_prefix(&self) -> String {
@@ -136,6 +147,18 @@ impl Setup {
             Err(reason) => {
                 Err(Refused::new("compile regular expression", expression, reason).into())
             }
+        }
+    }
+
+    /// Compiles a regular expression in RE2's syntax with what takes the place of its matches: a text in
+    /// which `\1` is the first group, `\0` all of the match and `\\` a backslash.
+    ///
+    /// # Errors
+    /// Not an expression, one that is too large, or a text with what is none of these behind a backslash.
+    pub fn substitution(&mut self, expression: &str, with: &str) -> Result<Substitution> {
+        match Current.compile_substitution(expression, with) {
+            Ok(id) => Ok(Substitution(id)),
+            Err(reason) => Err(Refused::new("compile substitution", expression, reason).into()),
         }
     }
 }

@@ -48,7 +48,7 @@ pub use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Interest};
 use crate::host::fake::within;
-use crate::host::{Members, Target};
+use crate::host::{Members, Share, Target};
 use crate::instance::Instance;
 use crate::route_config::RouteLevel;
 use world::World;
@@ -122,6 +122,22 @@ impl Host {
         name.clone_into(&mut self.world.borrow_mut().own_cluster);
     }
 
+    /// Gives a runtime value, or takes it away. With the first one there are layers.
+    pub fn set_runtime(&self, key: &str, value: Option<RuntimeValue>) {
+        let mut world = self.world.borrow_mut();
+        let values = world.runtime.get_or_insert_default();
+        match value {
+            Some(value) => values.insert(key.to_owned(), value),
+            None => values.remove(key),
+        };
+    }
+
+    /// How many streams hold a gauge up; none if no filter has opened it.
+    #[must_use]
+    pub fn gauge(&self, name: &str) -> Option<u64> {
+        self.world.borrow().gauges.get(name).copied()
+    }
+
     /// The lines that were logged, with their level.
     #[must_use]
     pub fn log_lines(&self) -> Vec<(log::Level, String)> {
@@ -146,6 +162,15 @@ impl Host {
     pub fn refuse_sink(&self, target: Target) {
         self.world.borrow_mut().refused_sinks.push(target);
     }
+}
+
+/// A runtime value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeValue {
+    /// A whole number, which is a percentage to who asks for a share.
+    Integer(u64),
+    /// A share of all requests, which is no number.
+    Share(Share),
 }
 
 /// A filter with its configuration, ready to serve streams.

@@ -266,3 +266,107 @@ fn what_became_of_tries_that_may_be_hedged_is_known_of_their_endpoint() {
     let counted = of_endpoint(&scene, ["rq_success", "rq_timeout", "rq_error"]);
     assert_eq!(counted, [2, 2, 2]);
 }
+
+#[test]
+fn a_stream_that_is_redirected_is_one_in_the_log() {
+    let config = Config::new()
+        .log("%REQ(:PATH)% %START_TIME(%s.%9f)% %DURATION% %REQUEST_DURATION%")
+        .route("{ match: { prefix: /begin }, route: { cluster: origin, internal_redirect_policy: {} } }")
+        .route("{ match: { prefix: /target }, route: { cluster: origin } }");
+    let scene = Scene::start(&config);
+    let away =
+        "HTTP/1.1 302 Away\r\nLocation: http://a.example/target\r\nContent-Length: 0\r\n\r\n";
+    let pause = Duration::from_millis(200);
+    let reply = Reply::nothing().then(Act::Pause(pause));
+    scene
+        .origin
+        .reply_with([reply.then(Act::Send(away.into()))]);
+    assert_eq!(scene.get("/begin", "").status(), 200);
+    let log = scene.stop().log;
+    let lines: Vec<Vec<&str>> = log.lines().map(|line| line.split(' ').collect()).collect();
+    let [first, second] = &lines[..] else {
+        panic!("{log}");
+    };
+    // As in Envoy both have the head that is there in the end.
+    assert_eq!([first[0], second[0]], ["/target"; 2]);
+    assert_eq!(first[1], second[1], "{log}");
+    let ms = |text: &str| text.parse::<u64>().unwrap();
+    assert!(
+        ms(first[2]) >= 200 && ms(second[2]) >= ms(first[2]),
+        "{log}"
+    );
+    assert_eq!(first[3], second[3], "the request came once: {log}");
+}
+
+#[test]
+fn a_stream_that_is_redirected_has_one_duration() {
+    let away = |to: &str| {
+        format!("HTTP/1.1 302 Away\r\nLocation: http://a.example{to}\r\nContent-Length: 0\r\n\r\n")
+    };
+    let longest = "max_stream_duration: { max_stream_duration: 0.2s }";
+    let config = Config::new()
+        .route("{ match: { prefix: /begin }, route: { cluster: origin, internal_redirect_policy: {} } }")
+        .route(format!("{{ match: {{ prefix: /limited }}, route: {{ cluster: origin, {longest} }} }}"))
+        .route("{ match: { prefix: /timed }, route: { cluster: origin, timeout: 60s } }");
+    let scene = Scene::start(&config);
+    for (to, status) in [("/limited", 504), ("/timed", 200)] {
+        let late = Reply::nothing().then(Act::Pause(Duration::from_millis(250)));
+        let late = late.then(Act::Send(away(to).into()));
+        scene.origin.reply_with([late]);
+        assert_eq!(scene.get("/begin", "").status(), status, "{to}");
+    }
+}
+
+#[test]
+fn logs_have_their_entries_while_a_request_waits() {
+    let delay = "delay: { header_delay: {}, percentage: { numerator: 100 } }";
+    let options = "access_log_options: { access_log_flush_interval: 0.02s }";
+    let again = "retry_policy: { retry_on: 5xx, retry_back_off: { base_interval: 3600s, max_interval: 3600s } }";
+    let one = ", circuit_breakers: { thresholds: [{ max_connections: 1 }] }";
+    let config = Config::new()
+        .manager(options)
+        .log("%REQ(:PATH)% %ACCESS_LOG_TYPE%")
+        .filter(config::filter("http.fault.v3.HTTPFault", delay))
+        .filter(config::filter(
+            "http.buffer.v3.Buffer",
+            "max_request_bytes: 100",
+        ))
+        .route(format!(
+            "{{ match: {{ prefix: /again }}, route: {{ cluster: origin, timeout: 0s, {again} }} }}"
+        ))
+        .route("{ match: { prefix: /one }, route: { cluster: one, timeout: 0s } }")
+        .route("{ match: { prefix: / }, route: { cluster: origin, timeout: 0s } }")
+        .cluster(cluster("origin", &[endpoint("origin", "")], ""))
+        .cluster(cluster("one", &[endpoint("origin", "")], one));
+    let scene = Scene::start(&config);
+    let log = scene.proxy.directory().join("access.log");
+    let has = |path: &str| {
+        let line = format!("{path} DownstreamPeriodic");
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.lines().any(|found| found == line)
+    };
+    let hour = "x-envoy-fault-delay-request: 3600000\r\n";
+    let open = "POST /body HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nh";
+    let failing = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
+    for (path, bytes, replies) in [
+        ("/filter", scene::get("/filter", hour), vec![]),
+        ("/body", open.to_owned(), vec![]),
+        (
+            "/again",
+            scene::get("/again", ""),
+            vec![Reply::bytes(failing)],
+        ),
+    ] {
+        scene.origin.reply_with(replies);
+        let mut client = scene.connect();
+        client.send(bytes.as_bytes());
+        eventually(&format!("{path} has an entry meanwhile"), || has(path));
+    }
+    scene.origin.reply_with([Reply::nothing().then(Act::Hang)]);
+    let mut first = scene.connect();
+    first.send(scene::get("/one/first", "").as_bytes());
+    scene.origin.wait_for_requests(1);
+    let mut second = scene.connect();
+    second.send(scene::get("/one/second", "").as_bytes());
+    eventually("who waits for a connection has one", || has("/one/second"));
+}

@@ -7,6 +7,8 @@
 
 #[path = "compare/actions.rs"]
 mod actions;
+#[path = "compare/admin.rs"]
+mod admin;
 #[path = "compare/attempts.rs"]
 mod attempts;
 #[path = "compare/balance.rs"]
@@ -23,6 +25,8 @@ mod cors;
 mod csrf;
 #[path = "compare/destinations.rs"]
 mod destinations;
+#[path = "compare/filter_values.rs"]
+mod filter_values;
 #[path = "compare/filters.rs"]
 mod filters;
 #[path = "compare/frames.rs"]
@@ -101,6 +105,8 @@ const BASIC: &str = include_str!("../cases/basic.yaml");
 fn main() -> ExitCode {
     let groups = vec![
         framing::group(),
+        admin::group(),
+        filter_values::group(),
         frames::group(),
         syntax::headers(),
         syntax::request_lines(),

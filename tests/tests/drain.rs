@@ -9,6 +9,7 @@ use std::thread;
 
 use nuncio_tests::client::{self, Connection, Received};
 use nuncio_tests::eventually;
+use nuncio_tests::frames::{self, FrameConnection};
 use nuncio_tests::message::Kind;
 use nuncio_tests::origin::{Act, Gate, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Setup};
@@ -406,4 +407,87 @@ fn a_client_that_has_not_said_who_it_is_does_not_hold_up_the_end() {
     scene.signal(Signal::TERM);
     assert!(matches!(silent.drain(), Received::Closed));
     assert_eq!(scene.proxy.wait().status.code(), Some(0));
+}
+
+/// Asks the admin server for something.
+fn post(proxy: &Proxy, path: &str) {
+    let request = format!("POST {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let answer = Connection::open(proxy.address("admin")).exchange(request.as_bytes());
+    assert_eq!(
+        (answer.status(), answer.body.as_slice()),
+        (200, &b"OK\n"[..])
+    );
+}
+
+fn is_refused(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_err()
+}
+
+#[test]
+fn listeners_are_stopped_and_connections_stay() {
+    let scene = Scene::start(&[], 2);
+    let mut kept = Connection::open(scene.listener);
+    assert_eq!(kept.exchange(GET).status(), 200);
+    post(&scene.proxy, "/drain_listeners");
+    eventually("new connections are refused", || is_refused(scene.listener));
+    let answer = kept.exchange(GET);
+    assert_eq!((answer.status(), answer.header("connection")), (200, None));
+    let ready = client::get(scene.proxy.address("admin"), "/ready");
+    assert_eq!(
+        (ready.status(), ready.body.as_slice()),
+        (200, &b"LIVE\n"[..])
+    );
+    // It may be asked for again.
+    post(&scene.proxy, "/drain_listeners");
+    drop(kept);
+    assert_eq!(scene.proxy.stop().status.code(), Some(0));
+}
+
+#[test]
+fn listeners_are_stopped_after_the_drain_time() {
+    let scene = Scene::start(&["--drain-time-s", "1"], 1);
+    let mut kept = Connection::open(scene.listener);
+    assert_eq!(kept.exchange(GET).status(), 200);
+    post(&scene.proxy, "/drain_listeners?graceful");
+    post(&scene.proxy, "/drain_listeners?graceful");
+    assert!(!is_refused(scene.listener), "clients may still come");
+    eventually("new connections are refused", || is_refused(scene.listener));
+    // Everybody is sent away by then.
+    let answer = kept.exchange(GET);
+    assert_eq!(answer.header("connection"), Some("close"));
+    drop(kept);
+    assert_eq!(scene.proxy.stop().status.code(), Some(0));
+}
+
+#[test]
+fn clients_are_sent_away_and_may_come_back() {
+    let scene = Scene::start(&["--drain-time-s", "0"], 1);
+    post(&scene.proxy, "/drain_listeners?graceful&skip_exit");
+    for _ in 0..3 {
+        let answer = Connection::open(scene.listener).exchange(GET);
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    let mut http2 = FrameConnection::open(scene.listener);
+    assert!(http2.send(&frames::get(1, "/x")));
+    let (lines, told) = http2.read_until(|frame| frame.kind == frames::kind::GOAWAY);
+    assert!(told, "{lines:?}");
+}
+
+#[test]
+fn listeners_for_inbound_traffic_are_stopped_alone() {
+    let inbound = SIMPLE.replace(
+        "  - name: main\n",
+        "  - name: main\n    traffic_direction: INBOUND\n",
+    );
+    let (_, listener) = inbound.split_once("  - name: main\n").unwrap();
+    let (listener, _) = listener.split_once("  clusters:\n").unwrap();
+    let outbound = listener
+        .replace("INBOUND", "OUTBOUND")
+        .replace("@PORT:listener@", "@PORT:outbound@");
+    let both = format!("  - name: outbound\n{outbound}  clusters:\n");
+    let scene = Scene::of(&inbound.replace("  clusters:\n", &both), "listener", &[], 1);
+    post(&scene.proxy, "/drain_listeners?inboundonly");
+    eventually("new connections are refused", || is_refused(scene.listener));
+    let outbound = scene.proxy.address("outbound");
+    assert_eq!(client::get(outbound, "/x").status(), 200);
 }

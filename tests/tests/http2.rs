@@ -33,6 +33,38 @@ fn is_ping(frame: &Frame) -> bool {
 }
 
 #[test]
+fn windows_and_streams_are_those_of_the_configuration() {
+    let proxy = start(
+        "max_concurrent_streams: 7, initial_stream_window_size: 70000, initial_connection_window_size: 200000",
+    );
+    let mut client = open(&proxy);
+    let (mut settings, mut window) = (Vec::new(), 0);
+    let (_, came) = client.read_until(|frame| {
+        match frame.kind {
+            kind::SETTINGS if settings.is_empty() => settings.clone_from(&frame.payload),
+            kind::WINDOW_UPDATE => {
+                let more = frame.payload.first_chunk().copied();
+                window = more.map_or(0, u32::from_be_bytes);
+            }
+            _ => {}
+        }
+        !settings.is_empty() && window > 0
+    });
+    assert!(came, "{settings:?} {window}");
+    let set = |id: u16| {
+        let mut pairs = settings.chunks_exact(6);
+        let found = pairs.find(|pair| pair[..2] == id.to_be_bytes());
+        found.map(|pair| u32::from_be_bytes([pair[2], pair[3], pair[4], pair[5]]))
+    };
+    assert_eq!([set(3), set(4)], [Some(7), Some(70_000)]);
+    assert_eq!(
+        window,
+        200_000 - 65_535,
+        "of the connection, beyond what all have"
+    );
+}
+
+#[test]
 fn a_client_that_answers_no_ping_is_let_go() {
     let proxy = start(
         "connection_keepalive: { interval: 0.1s, timeout: 0.1s, interval_jitter: { value: 0 } }",

@@ -14,7 +14,8 @@ use std::thread;
 
 use nuncio_tests::admin::{page, stat};
 use nuncio_tests::client::Connection;
-use nuncio_tests::config::{Config, cluster};
+use nuncio_tests::config::{Config, cluster, endpoint};
+use nuncio_tests::eventually;
 use nuncio_tests::process::{Binary, Directory, Proxy};
 use rustls::server::Acceptor;
 
@@ -322,4 +323,59 @@ fn endpoints_are_counted_apart_where_that_is_asked_for() {
     let labels = format!("envoy_endpoint_address=\"{address}\",envoy_cluster_name=\"c\"");
     let line = format!("envoy_cluster_endpoint_rq_success{{{labels}}} 1");
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
+}
+
+#[test]
+fn nobody_connects_for_a_client_that_has_reset_its_connection() {
+    let tcp = "  - name: tcp\n    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:tcp@ } }\n    \
+               filter_chains: [ { filters: [ { name: tcp, typed_config: { \
+               \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
+               stat_prefix: tcp, cluster: refused, max_connect_attempts: 9, \
+               backoff_options: { base_interval: 3600s, max_interval: 3600s }, \
+               access_log: [ { name: log, typed_config: { \
+               \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
+               path: \"@LOG@\", log_format: { text_format_source: { inline_string: \
+               \"%RESPONSE_FLAGS% %UPSTREAM_REQUEST_ATTEMPT_COUNT%\\n\" } } } } ] } } ] } ]\n";
+    let refused = cluster("refused", &[endpoint("refused", "")], "");
+    let config = Config::new().cluster(refused);
+    let route = "{ match: { prefix: / }, route: { cluster: refused } }";
+    let text = config.route(route).text();
+    let text = text.replace("  clusters:\n", &format!("{tcp}  clusters:\n"));
+    let proxy = Proxy::start(&Binary::nuncio(), &text);
+    let mut client = Connection::open(proxy.address("tcp"));
+    // Nobody reads it before there is an endpoint.
+    client.send(b"hello");
+    let failed = "cluster.refused.upstream_cx_connect_fail";
+    eventually("an attempt has failed", || stat(&proxy, failed) == 1);
+    client.half_close();
+    assert_eq!(stat(&proxy, "tcp.tcp.downstream_cx_total"), 1);
+    client.reset();
+    let log = proxy.directory().join("access.log");
+    eventually("the session has ended", || {
+        fs::read_to_string(&log).is_ok_and(|log| log == "UF,DC 1\n")
+    });
+    assert_eq!(stat(&proxy, failed), 1);
+}
+
+#[test]
+fn the_bytes_of_a_tunnel_say_where_they_come_from() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect = "{ match: { connect_matcher: {} }, route: { cluster: c, upgrade_configs: [ { \
+                   upgrade_type: CONNECT, connect_config: { proxy_protocol_config: { version: V1 } } } ] } }";
+    let config = Config::new()
+        .manager("upgrade_configs: [ { upgrade_type: CONNECT } ]")
+        .cluster(cluster("c", &[at(upstream.local_addr().unwrap())], ""))
+        .route(connect);
+    let proxy = Proxy::start(&Binary::nuncio(), &config.text());
+    let seen = thread::spawn(move || answer(upstream.accept().unwrap().0));
+    let listener = proxy.address("listener");
+    let mut client = Connection::open(listener);
+    client.send(b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
+    client.wait_for(b"HTTP/1.1 200 OK");
+    client.send(b"GET /inner HTTP/1.1\r\n\r\n");
+    client.wait_for(b"hi");
+    let ports = (client.local_port(), listener.port());
+    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", ports.0, ports.1);
+    let expected = format!("{header}GET /inner HTTP/1.1\r\n\r\n");
+    assert_eq!(seen.join().unwrap(), expected);
 }

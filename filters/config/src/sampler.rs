@@ -3,12 +3,16 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::scalar::Fraction;
+use nuncio_sdk::runtime;
+
+use crate::scalar::{Fraction, RuntimeFraction};
 
 /// So many of so many, picked at random.
 #[derive(Debug)]
 pub struct Sampler {
     fraction: Fraction,
+    /// The runtime value that counts in its place; none where there cannot be one.
+    key: Option<String>,
     /// State of a SplitMix64 generator: what is picked need not be secret, only spread.
     random: Cell<u64>,
 }
@@ -20,15 +24,25 @@ impl Sampler {
         Self::seeded(fraction, RandomState::new().hash_one(0))
     }
 
-    /// Picks every one.
+    /// With the fraction that a runtime value may change; `otherwise` where nothing is written.
     #[must_use]
-    pub fn always() -> Self {
-        Self::new(Fraction::ALL)
+    pub fn of(written: Option<&RuntimeFraction>, otherwise: Fraction) -> Self {
+        let fraction = written.map_or(otherwise, |written| written.default_value);
+        let key = written.map_or("", |written| written.runtime_key.as_str());
+        Self::new(fraction).keyed(key)
+    }
+
+    /// The same where the runtime value `key` counts, if there is one.
+    #[must_use]
+    pub fn keyed(mut self, key: &str) -> Self {
+        self.key = (!key.is_empty() && runtime::has_layers()).then(|| key.to_owned());
+        self
     }
 
     fn seeded(fraction: Fraction, seed: u64) -> Self {
         Self {
             fraction,
+            key: None,
             random: Cell::new(seed),
         }
     }
@@ -36,19 +50,24 @@ impl Sampler {
     /// Whether nothing is ever picked.
     #[must_use]
     pub const fn never(&self) -> bool {
-        self.fraction.numerator() == 0
+        self.fraction.numerator() == 0 && self.key.is_none()
     }
 
     /// Whether this one is picked.
     #[must_use]
     pub fn sample(&self) -> bool {
-        self.sample_of(self.fraction)
+        self.sample_keyed(self.fraction, self.key.as_deref())
     }
 
-    /// Whether this one is picked, where it is another fraction for once.
+    /// Whether this one is picked, where it is another fraction for once, in whose place the runtime value
+    /// `key` counts.
     #[must_use]
-    pub fn sample_of(&self, fraction: Fraction) -> bool {
-        let (numerator, denominator) = (fraction.numerator(), fraction.denominator());
+    pub fn sample_keyed(&self, fraction: Fraction, key: Option<&str>) -> bool {
+        let share = key.and_then(runtime::share);
+        let (numerator, denominator) = match share {
+            Some(share) => (share.numerator, share.denominator),
+            None => (fraction.numerator(), fraction.denominator()),
+        };
         if numerator >= denominator {
             return true;
         }
@@ -86,6 +105,12 @@ mod tests {
             1000
         );
         assert_eq!(picked("{}", 1000), 0);
+    }
+
+    #[test]
+    fn without_layers_a_key_changes_nothing() {
+        let sampler = Sampler::new(Fraction::NONE).keyed("key");
+        assert!(sampler.never() && !sampler.sample());
     }
 
     #[test]

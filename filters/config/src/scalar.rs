@@ -148,14 +148,13 @@ impl Fraction {
     }
 }
 
-/// `envoy.config.core.v3.RuntimeFractionalPercent`. There is no runtime layer that could override
-/// the default, so the key is only a name.
+/// `envoy.config.core.v3.RuntimeFractionalPercent`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuntimeFraction {
     /// The fraction.
     pub default_value: Fraction,
-    /// Its name.
+    /// The runtime value that counts in its place, where there is one; none where it is empty.
     #[serde(default)]
     pub runtime_key: String,
 }

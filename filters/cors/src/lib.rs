@@ -7,7 +7,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
-use nuncio_filter_config::{Match, Sampler};
+use nuncio_filter_config::{Fraction, Match, Sampler};
 use nuncio_sdk::{
     Counter, Error, Filter, Flow, HeaderName, Interest, LocalReply, RequestHeaders,
     ResponseHeaders, Result, RouteConfig, RouteKind, Setup,
@@ -177,17 +177,8 @@ impl Rules {
             expose_headers: text(|policy| &policy.expose_headers),
             max_age: text(|policy| &policy.max_age),
             credentials: flag(|policy| policy.allow_credentials).unwrap_or(false),
-            enabled: match &nearest.filter_enabled {
-                Some(fraction) => Sampler::new(fraction.default_value),
-                None => Sampler::always(),
-            },
-            shadow: Sampler::new(
-                nearest
-                    .shadow_enabled
-                    .as_ref()
-                    .map(|fraction| fraction.default_value)
-                    .unwrap_or_default(),
-            ),
+            enabled: Sampler::of(nearest.filter_enabled.as_ref(), Fraction::ALL),
+            shadow: Sampler::of(nearest.shadow_enabled.as_ref(), Fraction::NONE),
             private_network: flag(|policy| policy.allow_private_network_access).unwrap_or(false),
             forward_not_matching: flag(|policy| policy.forward_not_matching_preflights)
                 .unwrap_or(true),

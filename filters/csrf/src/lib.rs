@@ -50,10 +50,9 @@ impl Filter for Csrf {
         let prefix = format!("{}csrf.", setup.stat_prefix());
         let origins = config.additional_origins.into_iter();
         let origins: Result<Vec<Match>> = origins.map(|origin| origin.look_up(setup)).collect();
-        let shadow = config.shadow_enabled;
         Ok(Self {
-            enabled: Sampler::new(config.filter_enabled.default_value),
-            shadow: Sampler::new(shadow.map_or(Fraction::NONE, |shadow| shadow.default_value)),
+            enabled: Sampler::of(Some(&config.filter_enabled), Fraction::NONE),
+            shadow: Sampler::of(config.shadow_enabled.as_ref(), Fraction::NONE),
             origins: origins?,
             method: setup.header_name(":method")?,
             host: setup.header_name(":authority")?,

@@ -23,6 +23,20 @@ pub struct Config {
     pub downstream_nodes: Vec<String>,
     /// Whether nothing is counted by the service that a request comes from.
     pub disable_downstream_cluster_stats: bool,
+    /// How many requests at most have a fault at one time.
+    pub max_active_faults: Option<UInt32>,
+    /// What the runtime values are called; Envoy's names where they are empty.
+    pub delay_percent_runtime: String,
+    /// In ms.
+    pub delay_duration_runtime: String,
+    /// Of `abort`.
+    pub abort_percent_runtime: String,
+    /// Of `abort`.
+    pub abort_http_status_runtime: String,
+    /// Of `abort`.
+    pub abort_grpc_status_runtime: String,
+    /// Of `max_active_faults`.
+    pub max_active_faults_runtime: String,
 }
 
 /// `FaultDelay`.

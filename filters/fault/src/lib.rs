@@ -2,6 +2,7 @@
 //! of it.
 
 mod config;
+mod key;
 #[cfg(test)]
 mod tests;
 
@@ -10,11 +11,12 @@ use std::time::Duration;
 
 use nuncio_filter_config::{Fraction, HeaderMatch, Sampler};
 use nuncio_sdk::{
-    Attribute, Counter, Error, Filter, Flow, HeaderName, Interest, LocalReply, RequestHeaders,
-    Result, Setup,
+    Attribute, Counter, Error, Filter, Flow, Gauge, HeaderName, Interest, LocalReply,
+    RequestHeaders, Result, Setup, runtime,
 };
 
 pub use config::{Abort, Config, Delay};
+use key::Key;
 
 /// The filter.
 #[derive(Debug)]
@@ -24,8 +26,22 @@ pub struct Fault {
     concerned: Concerned,
     delays: Count,
     aborts: Count,
-    /// Which service a request comes from, where faults are counted by that.
-    service: Option<HeaderName>,
+    active: Active,
+    /// The field that says which service a request comes from.
+    service: HeaderName,
+    /// Whether faults are counted by that.
+    counts_services: bool,
+    /// Whether there are runtime values.
+    has_values: bool,
+}
+
+/// How many requests have a fault, and may.
+#[derive(Debug)]
+struct Active {
+    gauge: Gauge,
+    overflows: Counter,
+    most: u64,
+    key: Key,
 }
 
 /// Which requests this is about.
@@ -45,11 +61,22 @@ struct Count {
     name: &'static str,
 }
 
+/// The runtime values of a request.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    are_there: bool,
+    /// The service that it comes from.
+    service: Option<&'a str>,
+}
+
 /// A delay: how long, and how often.
 #[derive(Debug)]
 struct Wait {
     time: Time,
+    percentage: Fraction,
     sampler: Sampler,
+    share: Key,
+    duration: Key,
 }
 
 #[derive(Debug)]
@@ -58,9 +85,8 @@ enum Time {
     OfRequest {
         /// The field that says how many milliseconds.
         time: HeaderName,
+        /// The field that lowers the share.
         percentage: HeaderName,
-        /// The larger share, which a request can only lower.
-        most: Fraction,
     },
 }
 
@@ -68,7 +94,11 @@ enum Time {
 #[derive(Debug)]
 struct Injection {
     status: Status,
+    percentage: Fraction,
     sampler: Sampler,
+    share: Key,
+    http_status: Key,
+    grpc_status: Key,
 }
 
 #[derive(Debug)]
@@ -83,9 +113,8 @@ enum Status {
 struct Names {
     http: HeaderName,
     grpc: HeaderName,
+    /// The field that lowers the share.
     percentage: HeaderName,
-    /// The larger one, which a request can only lower.
-    most: Fraction,
 }
 
 impl Filter for Fault {
@@ -94,33 +123,45 @@ impl Filter for Fault {
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
         let prefix = format!("{}fault.", setup.stat_prefix());
-        // Envoy shows these too; they count what is not there.
-        for name in ["faults_overflow", "response_rl_injected"] {
-            setup.counter(&format!("{prefix}{name}"))?;
-        }
-        let service = "x-envoy-downstream-service-cluster";
-        let by_service = !config.disable_downstream_cluster_stats;
+        // Envoy shows this one too; it counts what is not there.
+        setup.counter(&format!("{prefix}response_rl_injected"))?;
+        let has_values = runtime::has_layers();
+        let delay = config.delay.as_ref();
+        let abort = config.abort.as_ref();
         Ok(Self {
-            delay: config
-                .delay
-                .as_ref()
-                .map(|delay| Wait::look_up(delay, setup))
+            delay: delay
+                .map(|delay| Wait::look_up(delay, &config, setup))
                 .transpose()?,
-            abort: config
-                .abort
-                .as_ref()
-                .map(|abort| Injection::look_up(abort, setup))
+            abort: abort
+                .map(|abort| Injection::look_up(abort, &config, setup))
                 .transpose()?,
             delays: Count::open(&prefix, "delays_injected", setup)?,
             aborts: Count::open(&prefix, "aborts_injected", setup)?,
-            service: by_service.then(|| setup.header_name(service)).transpose()?,
+            active: Active {
+                gauge: setup.gauge(&format!("{prefix}active_faults"))?,
+                overflows: setup.counter(&format!("{prefix}faults_overflow"))?,
+                most: config
+                    .max_active_faults
+                    .map_or(u64::MAX, |most| most.0.into()),
+                key: Key::new(&config.max_active_faults_runtime, "max_active_faults"),
+            },
+            service: setup.header_name("x-envoy-downstream-service-cluster")?,
+            counts_services: !config.disable_downstream_cluster_stats,
+            has_values,
             concerned: Concerned::look_up(config, setup)?,
         })
     }
 
     fn interest(&self) -> Interest {
-        let delays = self.delay.as_ref().is_some_and(|d| !d.sampler.never());
-        let aborts = self.abort.as_ref().is_some_and(|a| !a.sampler.never());
+        let may = |percentage: Fraction| percentage.numerator() > 0 || self.has_values;
+        let delays = self
+            .delay
+            .as_ref()
+            .is_some_and(|delay| may(delay.percentage));
+        let aborts = self
+            .abort
+            .as_ref()
+            .is_some_and(|abort| may(abort.percentage));
         if delays || aborts {
             Interest::new().request_headers()
         } else {
@@ -132,8 +173,14 @@ impl Filter for Fault {
         if !self.concerned.is(cx) {
             return Ok(Flow::Next);
         }
-        if let Some(time) = self.delay.as_ref().and_then(|delay| delay.time(cx)) {
-            self.delays.add(self.service, cx);
+        let service = self.service(cx);
+        let values = Values {
+            are_there: self.has_values,
+            service: service.as_deref(),
+        };
+        let time = self.delay.as_ref().and_then(|delay| delay.time(cx, values));
+        if let Some(time) = time.filter(|_| self.active.has_room(values)) {
+            self.count(&self.delays, service.as_deref(), cx);
             cx.set_response_flag("DI");
             return Ok(Flow::Wait(time));
         }
@@ -147,11 +194,48 @@ impl Filter for Fault {
 
 impl Fault {
     fn abort(&self, cx: &RequestHeaders<'_>) -> Flow {
-        let Some(reply) = self.abort.as_ref().and_then(|abort| abort.reply(cx)) else {
+        let service = self.service(cx);
+        let values = Values {
+            are_there: self.has_values,
+            service: service.as_deref(),
+        };
+        let reply = self
+            .abort
+            .as_ref()
+            .and_then(|abort| abort.reply(cx, values));
+        let Some(reply) = reply.filter(|_| self.active.has_room(values)) else {
             return Flow::Next;
         };
-        self.aborts.add(self.service, cx);
+        self.count(&self.aborts, service.as_deref(), cx);
         reply.into()
+    }
+
+    /// The service that a request comes from, where that makes a difference.
+    fn service(&self, cx: &RequestHeaders<'_>) -> Option<String> {
+        if !self.counts_services && !self.has_values {
+            return None;
+        }
+        let service = cx.request().get_str(self.service);
+        service.filter(|service| !service.is_empty())
+    }
+
+    fn count(&self, count: &Count, service: Option<&str>, cx: &RequestHeaders<'_>) {
+        count.add(service.filter(|_| self.counts_services), cx);
+    }
+}
+
+impl Active {
+    /// Whether this request may have a fault. One that has may have another.
+    fn has_room(&self, values: Values<'_>) -> bool {
+        let most = match values.are_there {
+            true => self.key.integer(None, self.most),
+            false => self.most,
+        };
+        let has_room = self.gauge.hold(most);
+        if !has_room {
+            self.overflows.inc();
+        }
+        has_room
     }
 }
 
@@ -207,23 +291,43 @@ impl Count {
     }
 
     /// Counts a fault, and once more for the service that the request comes from.
-    fn add(&self, service: Option<HeaderName>, cx: &RequestHeaders<'_>) {
+    fn add(&self, service: Option<&str>, cx: &RequestHeaders<'_>) {
         self.counter.inc();
-        let service = service.and_then(|field| cx.request().get_str(field));
-        if let Some(service) = service.filter(|service| !service.is_empty()) {
+        if let Some(service) = service {
             cx.count(&format!("{}{service}.{}", self.prefix, self.name), 1);
         }
     }
 }
 
+impl Values<'_> {
+    /// Whether a request is one of a share, which a value may change.
+    fn pick(self, sampler: &Sampler, share: Fraction, key: &Key) -> bool {
+        let name = self.are_there.then(|| key.name(self.service));
+        sampler.sample_keyed(share, name.as_deref())
+    }
+
+    fn own_integer(self, key: &Key, otherwise: u64) -> u64 {
+        match self.are_there {
+            true => key.own_integer(self.service, otherwise),
+            false => otherwise,
+        }
+    }
+
+    fn integer(self, key: &Key, otherwise: u64) -> u64 {
+        match self.are_there {
+            true => key.integer(self.service, otherwise),
+            false => otherwise,
+        }
+    }
+}
+
 impl Wait {
-    fn look_up(delay: &Delay, setup: &mut Setup) -> Result<Self> {
+    fn look_up(delay: &Delay, config: &Config, setup: &mut Setup) -> Result<Self> {
         let time = match (&delay.fixed_delay, &delay.header_delay) {
             (Some(time), None) if !time.0.is_zero() => Time::Fixed(time.0),
             (None, Some(_)) => Time::OfRequest {
                 time: setup.header_name("x-envoy-fault-delay-request")?,
                 percentage: setup.header_name("x-envoy-fault-delay-request-percentage")?,
-                most: delay.percentage,
             },
             _ => {
                 return Err(Error::msg(
@@ -233,29 +337,36 @@ impl Wait {
         };
         Ok(Self {
             time,
+            percentage: delay.percentage,
             sampler: Sampler::new(delay.percentage),
+            share: Key::new(&config.delay_percent_runtime, "delay.fixed_delay_percent"),
+            duration: Key::new(&config.delay_duration_runtime, "delay.fixed_duration_ms"),
         })
     }
 
     /// How long this request is to wait, where it is.
-    fn time(&self, cx: &RequestHeaders<'_>) -> Option<Duration> {
-        match self.time {
-            Time::Fixed(time) => self.sampler.sample().then_some(time),
-            Time::OfRequest {
-                time,
-                percentage,
-                most,
-            } => {
-                let asked = Duration::from_millis(number(cx, time)?);
-                let is_picked = self.sampler.sample_of(share(cx, percentage, most));
-                (is_picked && !asked.is_zero()).then_some(asked)
-            }
+    fn time(&self, cx: &RequestHeaders<'_>, values: Values<'_>) -> Option<Duration> {
+        let (time, percentage) = match self.time {
+            Time::Fixed(time) => (time, self.percentage),
+            Time::OfRequest { time, percentage } => (
+                Duration::from_millis(number(cx, time)?),
+                share(cx, percentage, self.percentage),
+            ),
+        };
+        if !values.pick(&self.sampler, percentage, &self.share) {
+            return None;
         }
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let time = match values.integer(&self.duration, ms) {
+            same if same == ms => time,
+            other => Duration::from_millis(other),
+        };
+        (!time.is_zero()).then_some(time)
     }
 }
 
 impl Injection {
-    fn look_up(abort: &Abort, setup: &mut Setup) -> Result<Self> {
+    fn look_up(abort: &Abort, config: &Config, setup: &mut Setup) -> Result<Self> {
         let status = match (&abort.http_status, &abort.grpc_status, &abort.header_abort) {
             (Some(status), None, None) => match u16::try_from(status.0) {
                 Ok(status @ 200..=599) => Status::Http(status),
@@ -266,7 +377,6 @@ impl Injection {
                 http: setup.header_name("x-envoy-fault-abort-request")?,
                 grpc: setup.header_name("x-envoy-fault-abort-grpc-request")?,
                 percentage: setup.header_name("x-envoy-fault-abort-request-percentage")?,
-                most: abort.percentage,
             }),
             _ => {
                 return Err(Error::msg(
@@ -276,22 +386,40 @@ impl Injection {
         };
         Ok(Self {
             status,
+            percentage: abort.percentage,
             sampler: Sampler::new(abort.percentage),
+            share: Key::new(&config.abort_percent_runtime, "abort.abort_percent"),
+            http_status: Key::new(&config.abort_http_status_runtime, "abort.http_status"),
+            grpc_status: Key::new(&config.abort_grpc_status_runtime, "abort.grpc_status"),
         })
     }
 
     /// The answer, where this request is to have one.
-    fn reply(&self, cx: &RequestHeaders<'_>) -> Option<LocalReply> {
-        let (http, grpc) = match &self.status {
-            Status::Http(status) => (*status, None),
-            Status::Grpc(status) => (200, Some(*status)),
-            Status::OfRequest(names) => {
-                let asked = names.asked(cx)?;
-                let share = share(cx, names.percentage, names.most);
-                return self.sampler.sample_of(share).then(|| reply(asked));
-            }
+    fn reply(&self, cx: &RequestHeaders<'_>, values: Values<'_>) -> Option<LocalReply> {
+        let (asked, percentage) = match &self.status {
+            Status::Http(status) => ((*status, None), self.percentage),
+            Status::Grpc(status) => ((200, Some(*status)), self.percentage),
+            Status::OfRequest(names) => (
+                names.asked(cx)?,
+                share(cx, names.percentage, self.percentage),
+            ),
         };
-        self.sampler.sample().then(|| reply((http, grpc)))
+        let is_picked = values.pick(&self.sampler, percentage, &self.share);
+        is_picked.then(|| reply(self.status(asked, values)))
+    }
+
+    /// What runtime values make of a status. One that is none of a response changes nothing.
+    fn status(&self, (http, grpc): (u16, Option<u32>), values: Values<'_>) -> (u16, Option<u32>) {
+        match grpc {
+            Some(grpc) => {
+                let set = values.own_integer(&self.grpc_status, grpc.into());
+                (http, Some(u32::try_from(set).unwrap_or(grpc)))
+            }
+            None => match u16::try_from(values.own_integer(&self.http_status, http.into())) {
+                Ok(set @ 200..=599) => (set, None),
+                _ => (http, None),
+            },
+        }
     }
 }
 

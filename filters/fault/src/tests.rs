@@ -1,6 +1,6 @@
 //! The filter over the fake host.
 
-use nuncio_sdk::testing::{Configured, Host, Value, json};
+use nuncio_sdk::testing::{Configured, Host, RuntimeValue, Value, json};
 
 use super::*;
 
@@ -149,6 +149,79 @@ fn faults_are_counted_by_service() {
         let counted = host.counter("http.test.fault.shop.aborts_injected");
         assert_eq!(counted, expected);
     }
+}
+
+#[test]
+fn runtime_values_change_faults() {
+    let host = Host::new();
+    let set = |key: &str, value: u64| {
+        host.set_runtime(key, Some(RuntimeValue::Integer(value)));
+    };
+    // With it there are layers.
+    set("other", 1);
+    let document = json!({
+        "abort": { "http_status": 503 },
+        "delay": { "fixed_delay": "0.25s" },
+        "abort_http_status_runtime": "mine.status",
+    });
+    let filter = filter(&host, &document);
+    let shop = ("x-envoy-downstream-service-cluster", "shop");
+    assert_eq!(answered(&filter, &[]), None, "nothing is asked for");
+    set("fault.http.abort.abort_percent", 100);
+    assert_eq!(answered(&filter, &[]), Some((503, None)));
+    assert_eq!(answered(&filter, &[shop]), None, "a service has its own");
+    set("mine.status", 429);
+    assert_eq!(answered(&filter, &[]), Some((429, None)));
+    set("mine.status", 99);
+    assert_eq!(answered(&filter, &[]), Some((503, None)), "99 is no status");
+    set("fault.http.shop.abort.abort_percent", 100);
+    set("fault.http.shop.abort.http_status", 404);
+    assert_eq!(answered(&filter, &[shop]), Some((404, None)));
+    host.set_runtime("fault.http.abort.abort_percent", None);
+    set("fault.http.delay.fixed_delay_percent", 100);
+    assert_eq!(held_up(&filter, &[]), Some(Duration::from_millis(250)));
+    set("fault.http.delay.fixed_duration_ms", 7);
+    assert_eq!(held_up(&filter, &[]), Some(Duration::from_millis(7)));
+    set("fault.http.delay.fixed_duration_ms", 0);
+    assert_eq!(held_up(&filter, &[]), None);
+    set("fault.http.shop.delay.fixed_delay_percent", 100);
+    set("fault.http.shop.delay.fixed_duration_ms", 9);
+    assert_eq!(held_up(&filter, &[shop]), Some(Duration::from_millis(9)));
+}
+
+#[test]
+fn only_so_many_have_a_fault_at_one_time() {
+    let host = Host::new();
+    let mut document = json!({
+        "delay": { "fixed_delay": "1s", "percentage": { "numerator": 100 } },
+        "abort": { "http_status": 503, "percentage": { "numerator": 100 } },
+    });
+    document["max_active_faults"] = json!(1);
+    let filter = filter(&host, &document);
+    let head = [(":method", "GET")];
+    let count = |name: &str| host.counter(&format!("http.test.fault.{name}"));
+    let active = || host.gauge("http.test.fault.active_faults");
+    let mut first = filter.stream();
+    assert!(matches!(
+        first.on_request_headers(&head, true),
+        Ok(Flow::Wait(_))
+    ));
+    assert_eq!(active(), Some(1));
+    let mut second = filter.stream();
+    assert_eq!(second.on_request_headers(&head, true), Ok(Flow::Next));
+    assert_eq!(count("faults_overflow"), Some(2), "neither delay nor abort");
+    assert!(
+        matches!(first.on_resume(true), Ok(Flow::Reply(_))),
+        "it has one already"
+    );
+    drop((first, second));
+    assert_eq!(active(), Some(0));
+    host.set_runtime(
+        "fault.http.max_active_faults",
+        Some(RuntimeValue::Integer(0)),
+    );
+    let filter = host.configure::<Fault>(document).unwrap();
+    assert_eq!(held_up(&filter, &[]), None);
 }
 
 #[test]

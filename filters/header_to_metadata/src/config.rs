@@ -1,5 +1,6 @@
 //! `envoy.extensions.filters.http.header_to_metadata.v3.Config`.
 
+use nuncio_filter_config::RegexMatcher;
 use serde::Deserialize;
 
 /// The message; it is the one for routes as well.
@@ -43,10 +44,24 @@ pub struct KeyValuePair {
     /// The value; that of the field where it is empty.
     #[serde(default)]
     pub value: String,
-    /// What a value is: a text, the only type that the proxy has.
+    /// What is replaced of it, where `value` is empty.
+    #[serde(default)]
+    pub regex_value_rewrite: Option<Rewrite>,
+    /// What a value is; the proxy keeps it as a text.
     #[serde(default, rename = "type")]
-    _type: Option<String>,
+    pub kind: Option<String>,
     /// What is done to it: nothing, or it is base64.
     #[serde(default)]
     pub encode: Option<String>,
+}
+
+/// `RegexMatchAndSubstitute`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// What is replaced.
+    pub pattern: RegexMatcher,
+    /// By what.
+    #[serde(default)]
+    pub substitution: String,
 }

@@ -5,12 +5,14 @@ mod config;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use nuncio_sdk::{
     Error, Exchange, Fields, Filter, Flow, HeaderName, Interest, RequestHeaders, ResponseHeaders,
-    Result, Setup,
+    Result, Setup, Substitution,
 };
 
-pub use config::{Config, KeyValuePair, Rule};
+pub use config::{Config, KeyValuePair, Rewrite, Rule};
 
 /// The namespace where the configuration names none, as in Envoy.
 const NAMESPACE: &str = "envoy.filters.http.header_to_metadata";
@@ -42,6 +44,10 @@ struct Entry {
     key: String,
     /// Empty for the value of the field.
     value: String,
+    /// What is replaced of that.
+    rewrite: Option<Substitution>,
+    /// Whether only a number is left.
+    is_number: bool,
 }
 
 impl Filter for HeaderToMetadata {
@@ -116,7 +122,8 @@ impl Step {
             true => setup.header_name("cookie")?,
             false => setup.header_name(name)?,
         };
-        let entry = |pair: Option<KeyValuePair>| pair.map(Entry::new).transpose();
+        let mut entry =
+            |pair: Option<KeyValuePair>| pair.map(|pair| Entry::new(pair, setup)).transpose();
         Ok(Self {
             header,
             cookie: is_cookie.then(|| name.as_bytes().to_vec()),
@@ -155,7 +162,7 @@ impl Step {
 }
 
 impl Entry {
-    fn new(pair: KeyValuePair) -> Result<Self> {
+    fn new(pair: KeyValuePair, setup: &mut Setup) -> Result<Self> {
         if pair.key.is_empty() {
             return Err(Error::msg("a rule has an empty `key`"));
         }
@@ -168,24 +175,54 @@ impl Entry {
             "" => NAMESPACE.to_owned(),
             name => name.to_owned(),
         };
+        if pair.regex_value_rewrite.is_some() && !pair.value.is_empty() {
+            return Err(Error::msg(
+                "a rule has one of `value` and `regex_value_rewrite`",
+            ));
+        }
+        let is_number = match pair.kind.as_deref() {
+            None | Some("STRING") => false,
+            Some("NUMBER") => true,
+            Some(other) => return Err(Error::msg(format!("`type: {other}` is not supported"))),
+        };
+        let rewrite = pair
+            .regex_value_rewrite
+            .map(|rewrite| setup.substitution(&rewrite.pattern.regex, &rewrite.substitution));
         Ok(Self {
             namespace,
             key: pair.key,
             value: pair.value,
+            rewrite: rewrite.transpose()?,
+            is_number,
         })
     }
 
     fn leave(&self, value: &[u8], exchange: &mut Exchange<'_>) -> Result<()> {
-        let value = match self.value.as_str() {
-            "" => value,
-            constant => constant.as_bytes(),
+        let value = match (self.value.as_str(), self.rewrite) {
+            ("", None) => Cow::Borrowed(value),
+            ("", Some(rewrite)) => Cow::Owned(rewrite.apply(value)),
+            (constant, _) => Cow::Borrowed(constant.as_bytes()),
         };
         // An empty value, or one that is too long, leaves nothing.
-        if (1..VALUE_BYTES).contains(&value.len()) {
-            exchange.set_metadata(&self.namespace, &self.key, value)?;
+        if !(1..VALUE_BYTES).contains(&value.len()) {
+            return Ok(());
         }
+        let value = match self.is_number {
+            false => value,
+            true => match number(&value) {
+                Some(number) => Cow::Owned(number.into_bytes()),
+                None => return Ok(()),
+            },
+        };
+        exchange.set_metadata(&self.namespace, &self.key, &value)?;
         Ok(())
     }
+}
+
+/// A number as logs show it; none where the text is no finite one.
+fn number(text: &[u8]) -> Option<String> {
+    let number: f64 = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    number.is_finite().then(|| number.to_string())
 }
 
 /// The value of a cookie in a line of them (RFC 6265 §4.2.1), without quotes around it.

@@ -125,3 +125,26 @@ fn a_rule_that_means_nothing_is_refused() {
         );
     }
 }
+
+#[test]
+fn a_value_is_rewritten_and_may_have_to_be_a_number() {
+    let first = json!({
+        "pattern": { "google_re2": {}, "regex": "^/([a-z]+)/.*" }, "substitution": "<\\1>",
+    });
+    let filter = filter(json!({ "request_rules": [
+        { "header": "x-path", "on_header_present": { "key": "path", "regex_value_rewrite": first } },
+        { "header": "x-number", "on_header_present": { "key": "number", "type": "NUMBER" } },
+    ] }));
+    for (field, key, expected) in [
+        (("x-path", "/users/7"), "path", Some("<users>")),
+        (("x-path", "users"), "path", Some("users")),
+        (("x-number", "12"), "number", Some("12")),
+        (("x-number", "1.50"), "number", Some("1.5")),
+        (("x-number", "many"), "number", None),
+    ] {
+        let mut stream = filter.stream();
+        assert_eq!(stream.on_request_headers(&[field], true), Ok(Flow::Next));
+        let left = stream.metadata(NAMESPACE, key);
+        assert_eq!(left.as_deref(), expected, "{field:?}");
+    }
+}

@@ -8,7 +8,7 @@ mod tests;
 
 use std::time::Duration;
 
-use nuncio_filter_config::Sampler;
+use nuncio_filter_config::{Fraction, Sampler};
 use nuncio_sdk::{
     BucketSettings, Counter, Error, Exchange, Filter, Flow, Interest, LocalReply, RequestHeaders,
     Result, RouteConfig, Setup,
@@ -99,16 +99,9 @@ impl LocalRateLimit {
             return Err(Error::msg("`stat_prefix` is empty"));
         }
         let limit = Limit::look_up(key, config.token_bucket.as_ref(), setup)?;
-        let fraction = |given: Option<nuncio_filter_config::RuntimeFraction>| {
-            Sampler::new(
-                given
-                    .map(|fraction| fraction.default_value)
-                    .unwrap_or_default(),
-            )
-        };
         let (enabled, enforced) = (
-            fraction(config.filter_enabled),
-            fraction(config.filter_enforced),
+            Sampler::of(config.filter_enabled.as_ref(), Fraction::NONE),
+            Sampler::of(config.filter_enforced.as_ref(), Fraction::NONE),
         );
         Ok(Self {
             limit,

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Admin, Page, certificates};
+use super::{Admin, Page, certificates, drain, logging};
 use crate::address::Address;
 use crate::clock;
 use crate::observe::expose::{self, Selection};
-use crate::observe::metrics::ServerState;
+use crate::observe::metrics::{Memory, ServerState};
 use crate::server::report;
 
 /// A page: where it is, what it does, whether it needs POST, and what makes it.
@@ -36,6 +36,18 @@ const fn shows(
     }
 }
 
+/// One that changes something.
+const fn posts(
+    path: &'static str,
+    help: &'static str,
+    render: fn(&Admin, &Query) -> Page,
+) -> Entry {
+    Entry {
+        changes: true,
+        ..shows(path, help, render)
+    }
+}
+
 /// Every page, in the order of `/help`.
 pub(super) const PAGES: &[Entry] = &[
     shows("/", "Admin home page", home),
@@ -46,33 +58,39 @@ pub(super) const PAGES: &[Entry] = &[
         "dump the running configuration",
         config_dump,
     ),
-    Entry {
-        path: "/healthcheck/fail",
-        help: "cause the server to fail health checks",
-        changes: true,
-        takes_form: false,
-        render: healthcheck_fail,
-    },
-    Entry {
-        path: "/healthcheck/ok",
-        help: "cause the server to pass health checks",
-        changes: true,
-        takes_form: false,
-        render: healthcheck_ok,
-    },
+    posts(
+        "/drain_listeners",
+        "drain listeners: at once, or over the drain time with 'graceful'; those for inbound traffic \
+         alone with 'inboundonly'; without ever stopping them with 'skip_exit'",
+        drain::page,
+    ),
+    posts(
+        "/healthcheck/fail",
+        "cause the server to fail health checks",
+        healthcheck_fail,
+    ),
+    posts(
+        "/healthcheck/ok",
+        "cause the server to pass health checks",
+        healthcheck_ok,
+    ),
     shows("/help", "print out list of admin commands", help),
     shows("/listeners", "print listener info", listeners),
     Entry {
-        path: "/quitquitquit",
-        help: "drain and exit the server",
-        changes: true,
-        takes_form: false,
-        render: quit,
+        takes_form: true,
+        ..posts("/logging", "query/change logging levels", logging_page)
     },
+    shows("/memory", "print current allocation/heap usage", memory),
+    posts("/quitquitquit", "drain and exit the server", quit),
     shows(
         "/ready",
         "print server state, return 200 if LIVE, otherwise return 503",
         ready,
+    ),
+    posts(
+        "/reset_counters",
+        "reset all counters to zero",
+        reset_counters,
     ),
     shows("/runtime", "print runtime values", runtime),
     Entry {
@@ -120,6 +138,11 @@ impl Query {
         self.0.is_empty()
     }
 
+    /// All of it, in order.
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     fn get(&self, key: &str) -> Option<&str> {
         self.0
             .iter()
@@ -127,7 +150,7 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
@@ -235,6 +258,28 @@ fn healthcheck_ok(admin: &Admin, _: &Query) -> Page {
     Page::text("OK\n".to_owned())
 }
 
+fn logging_page(_: &Admin, query: &Query) -> Page {
+    logging::page(query)
+}
+
+/// As far as the kernel counts it: the allocator is not asked.
+fn memory(_: &Admin, _: &Query) -> Page {
+    let memory = Memory::read();
+    Page::json(&json!({
+        "allocated": memory.anonymous.to_string(),
+        "heap_size": memory.anonymous.to_string(),
+        "pageheap_free": "0",
+        "pageheap_unmapped": "0",
+        "total_physical_bytes": memory.resident.to_string(),
+        "total_thread_cache": "0",
+    }))
+}
+
+fn reset_counters(admin: &Admin, _: &Query) -> Page {
+    admin.registry.reset_counters();
+    Page::text("OK\n".to_owned())
+}
+
 fn listeners(admin: &Admin, query: &Query) -> Page {
     let bound = admin.snapshot.listeners.iter().zip(&admin.listeners);
     if query.get("format") == Some("json") {
@@ -309,7 +354,7 @@ fn runtime_modify(admin: &Admin, query: &Query) -> Page {
                      use an empty value to remove a previously added override";
         return Page::text(usage.to_owned()).with(StatusCode::BAD_REQUEST);
     }
-    match admin.values.modify(&query.0) {
+    match admin.values.modify(query.pairs()) {
         Ok(()) => Page::text("OK\n".to_owned()),
         Err(error) => Page::text(error.to_string()).with(StatusCode::SERVICE_UNAVAILABLE),
     }

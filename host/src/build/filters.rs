@@ -18,6 +18,7 @@ use crate::config::filter::health_check::HttpHealthFilter;
 use crate::config::filter::{
     FailurePolicy, HttpFilter, HttpFilterConfig, Isolation, LocalRateLimit, Wasm,
 };
+use crate::config::scalar::RuntimeFractionalPercent;
 use crate::config::{Place, json as config_json};
 use crate::filters;
 use crate::observe::access_log::Target;
@@ -96,7 +97,6 @@ impl Workshop<'_> {
                 ("cors", filters::CORS, config_json::to_string(config))
             }
             HttpFilterConfig::Csrf(config) => {
-                self.check_csrf(config, place);
                 ("csrf", filters::CSRF, config_json::to_string(config))
             }
             HttpFilterConfig::GrpcWeb(config) => (
@@ -166,32 +166,26 @@ impl Workshop<'_> {
     }
 
     /// What of a rate limit is not there, and what is surely not meant: Envoy's default for both
-    /// fractions is 0 %, which limits nothing and says nothing. And a filter does not see runtime values.
+    /// fractions is 0 %, which limits nothing and says nothing.
     pub(super) fn check_limit(&mut self, written: &LocalRateLimit, place: Place<'_>) {
         if written.local_rate_limit_per_downstream_connection {
             let field = "local_rate_limit_per_downstream_connection";
             let message = format!("not supported by nuncio: field '{field}' with true");
             self.diagnostics.error(place.field(field), message);
         }
-        for (field, fraction) in [
-            ("filter_enabled", &written.filter_enabled),
-            ("filter_enforced", &written.filter_enforced),
-        ] {
-            if let Some(fraction) = fraction {
-                self.warn_fixed_key(&fraction.runtime_key, place.field(field));
-            }
-        }
         if written.token_bucket.is_none() {
             return;
         }
+        let may_change = |fraction: &RuntimeFractionalPercent| {
+            !fraction.runtime_key.is_empty() && self.values.has_layers()
+        };
         for (field, fraction) in [
             ("filter_enabled", &written.filter_enabled),
             ("filter_enforced", &written.filter_enforced),
         ] {
-            if fraction
-                .as_ref()
-                .is_none_or(|fraction| fraction.default_value.numerator == 0)
-            {
+            if fraction.as_ref().is_none_or(|fraction| {
+                fraction.default_value.numerator == 0 && !may_change(fraction)
+            }) {
                 let message = format!("this rate limit does nothing: '{field}' is 0 %");
                 self.diagnostics
                     .warning(place.field(field), message)

@@ -153,7 +153,8 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<RateLimit> {
         let scope = Scope::listener_rate_limit(&written.stat_prefix);
-        self.connection_rate(&written.token_bucket, scope, place)
+        let enabled = written.runtime_enabled.as_ref();
+        self.connection_rate((&written.token_bucket, enabled), scope, place)
     }
 }
 

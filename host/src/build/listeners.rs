@@ -18,6 +18,7 @@ use crate::config::http_connection_manager::{
 };
 use crate::config::listener::{
     FilterChain as WrittenChain, Listener as Written, NetworkFilter, NetworkFilterConfig,
+    TrafficDirection,
 };
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::limits;
@@ -25,7 +26,7 @@ use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
 use crate::route::{EnvoyHeaders, Seat};
 use crate::runtime::{
-    Cidr, Codec, ConnectionManager, FilterChain, HttpListener, ListenAddress, Listener,
+    Cidr, Codec, ConnectionManager, Draining, FilterChain, HttpListener, ListenAddress, Listener,
     ServerHeader, Service, SocketSettings, Upgrade,
 };
 use crate::socket_option::SocketOption;
@@ -95,6 +96,7 @@ impl Workshop<'_> {
             log_filters: self.log_filters(&written.access_log, place.field("access_log")),
             stat_prefix: written.stat_prefix.clone(),
             stats: Arc::new(Sharded::new(self.settings.workers)),
+            is_inbound: written.traffic_direction == TrafficDirection::Inbound,
             inspection,
             chains,
         })
@@ -244,6 +246,7 @@ impl Workshop<'_> {
                     buffer_limit,
                     http_stats: Arc::new(Sharded::new(self.settings.workers)),
                     manager: Arc::new(manager),
+                    draining: Draining::default(),
                 }))
             }
             NetworkFilterConfig::TcpProxy(written) => {

@@ -15,13 +15,14 @@ use crate::config::network::{
     ConnectionLimit, DirectResponse, NetworkRateLimit, TcpClusterSpecifier, TcpProxy as Written,
     TcpWeightedCluster,
 };
-use crate::config::scalar::Duration as WrittenDuration;
+use crate::config::scalar::{Duration as WrittenDuration, RuntimeFeatureFlag};
 use crate::nearest::nearest;
 use crate::observe::metrics::{ConnectionLimitStats, NetworkRateLimitStats};
 use crate::observe::registry::Scope;
 use crate::route::ClusterRef;
 use crate::runtime::{TcpProxy, TcpTarget, TcpTargets};
 use crate::tcp::gate::{self, Gate};
+use crate::values::Flag;
 
 /// The longest wait between attempts to connect, in first ones, as in Envoy.
 const BACKOFF_MAX: u32 = 10;
@@ -139,8 +140,17 @@ impl Workshop<'_> {
         self.registry.register(scope, &stats);
         let max = written.max_connections.unwrap_or(u64::MAX);
         let delay = written.delay.and_then(WrittenDuration::non_zero);
-        let limit = Arc::new(gate::ConnectionLimit::new(max, delay, Arc::clone(&stats)));
-        Gate::Connections(limit)
+        let enabled = self.flag(written.runtime_enabled.as_ref());
+        let limit = gate::ConnectionLimit::new((max, delay), enabled, Arc::clone(&stats));
+        Gate::Connections(Arc::new(limit))
+    }
+
+    /// A switch that is on where nothing is written.
+    fn flag(&self, written: Option<&RuntimeFeatureFlag>) -> Flag {
+        written.map_or_else(
+            || Flag::fixed(true),
+            |flag| Flag::new(flag.default_value, &self.values, &flag.runtime_key),
+        )
     }
 
     /// A rate limit of connections.
@@ -150,14 +160,15 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<Gate> {
         let scope = Scope::network_rate_limit(&written.stat_prefix);
-        self.connection_rate(&written.token_bucket, scope, place)
+        let enabled = written.runtime_enabled.as_ref();
+        self.connection_rate((&written.token_bucket, enabled), scope, place)
             .map(Gate::Rate)
     }
 
     /// A limit on connections in a time, counted in that scope.
     pub(super) fn connection_rate(
         &mut self,
-        bucket: &WrittenBucket,
+        (bucket, enabled): (&WrittenBucket, Option<&RuntimeFeatureFlag>),
         scope: Scope,
         place: Place<'_>,
     ) -> Option<gate::RateLimit> {
@@ -173,7 +184,7 @@ impl Workshop<'_> {
         self.registry.register(scope, &stats);
         let tokens = bucket.tokens_per_fill.unwrap_or(1);
         let bucket = TokenBucket::new(bucket.max_tokens, tokens, interval, clock::now());
-        Some(gate::RateLimit::new(bucket, stats))
+        Some(gate::RateLimit::new(bucket, self.flag(enabled), stats))
     }
 
     /// The bytes of a fixed answer.

@@ -13,11 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Workshop;
-use crate::config::filter::cors::{EnabledSpecifier, OldCorsPolicy};
-use crate::config::filter::csrf::CsrfPolicy;
+use crate::config::filter::cors::OldCorsPolicy;
 use crate::config::filter::per_route::{PerFilterConfig, PerFilterConfigs};
 use crate::config::filter::{HttpFilter, HttpFilterConfig};
-use crate::config::scalar::RuntimeFractionalPercent;
 use crate::config::{Place, json as config_json};
 use crate::nearest::nearest;
 use crate::variant::{Variant, Variants};
@@ -227,13 +225,6 @@ impl Workshop<'_> {
             return outer.clone();
         };
         let place = place.field("cors");
-        if let Some(EnabledSpecifier::FilterEnabled(enabled)) = &policy.enabled {
-            self.warn_fixed(Some(enabled), place.field("filter_enabled"));
-        }
-        self.warn_fixed(
-            policy.shadow_enabled.as_ref(),
-            place.field("shadow_enabled"),
-        );
         if !chain.filters.iter().any(|filter| filter.kind == Kind::Cors) {
             self.diagnostics
                 .warning(
@@ -280,17 +271,8 @@ impl Workshop<'_> {
             PerFilterConfig::HeaderMutation(config) => {
                 (Kind::HeaderMutation, config_json::to_string(config))
             }
-            PerFilterConfig::Cors(config) => {
-                let enabled = config.filter_enabled.as_ref();
-                self.warn_fixed(enabled, place.field("filter_enabled"));
-                let shadow = config.shadow_enabled.as_ref();
-                self.warn_fixed(shadow, place.field("shadow_enabled"));
-                (Kind::Cors, config_json::to_string(config))
-            }
-            PerFilterConfig::Csrf(config) => {
-                self.check_csrf(config, place);
-                (Kind::Csrf, config_json::to_string(config))
-            }
+            PerFilterConfig::Cors(config) => (Kind::Cors, config_json::to_string(config)),
+            PerFilterConfig::Csrf(config) => (Kind::Csrf, config_json::to_string(config)),
             PerFilterConfig::Buffer(config) => (Kind::Buffer, config_json::to_string(config)),
             PerFilterConfig::Fault(config) => (Kind::Fault, config_json::to_string(config)),
             PerFilterConfig::HeaderToMetadata(config) => {
@@ -327,20 +309,6 @@ impl Workshop<'_> {
             }
         };
         Some(Override::Configured(kind, document.into()))
-    }
-
-    /// What of such a policy has no effect.
-    pub(super) fn check_csrf(&mut self, written: &CsrfPolicy, place: Place<'_>) {
-        self.warn_fixed(Some(&written.filter_enabled), place.field("filter_enabled"));
-        let shadow = written.shadow_enabled.as_ref();
-        self.warn_fixed(shadow, place.field("shadow_enabled"));
-    }
-
-    /// A filter does not see runtime values.
-    fn warn_fixed(&mut self, written: Option<&RuntimeFractionalPercent>, place: Place<'_>) {
-        if let Some(fraction) = written {
-            self.warn_fixed_key(&fraction.runtime_key, place);
-        }
     }
 
     fn apply(

@@ -105,7 +105,7 @@ impl Workshop<'_> {
         }
     }
 
-    fn proxy_header(
+    pub(super) fn proxy_header(
         &mut self,
         written: &ProxyProtocolConfig,
         place: Place<'_>,

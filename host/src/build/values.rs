@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::Workshop;
 use crate::config::bootstrap::{Bootstrap, DiskLayer, LayerSpecifier};
 use crate::config::{Diagnostics, Place};
 use crate::values::{Disk, Layer, LayerSpec, Value, Values};
@@ -109,17 +108,5 @@ fn flatten(
                 diagnostics.error(place, message);
             }
         },
-    }
-}
-
-impl Workshop<'_> {
-    /// A runtime key that is not looked at, where a layer could make somebody think that it is.
-    pub(super) fn warn_fixed_key(&mut self, key: &str, place: Place<'_>) {
-        if !key.is_empty() && self.values.has_layers() {
-            let message =
-                format!("the default counts here, whatever the runtime value \"{key}\" is");
-            self.diagnostics
-                .warning(place.field("runtime_key"), message);
-        }
     }
 }

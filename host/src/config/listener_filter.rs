@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::filter::TokenBucket;
+use crate::config::scalar::RuntimeFeatureFlag;
 
 /// `envoy.config.listener.v3.ListenerFilter`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -117,6 +118,9 @@ pub struct LocalRateLimit {
     pub stat_prefix: String,
     /// How many connections may come in a time.
     pub token_bucket: TokenBucket,
+    /// Whether it counts at all; it does by default.
+    #[serde(default)]
+    pub runtime_enabled: Option<RuntimeFeatureFlag>,
 }
 
 /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`.

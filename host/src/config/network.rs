@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::AccessLog;
 use crate::config::filter::TokenBucket;
-use crate::config::scalar::{DataSource, Duration, Metadata, Percent};
+use crate::config::scalar::{DataSource, Duration, Metadata, Percent, RuntimeFeatureFlag};
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -149,6 +149,9 @@ pub struct ConnectionLimit {
     /// How long a connection beyond that is left open; not at all by default.
     #[serde(default)]
     pub delay: Option<Duration>,
+    /// Whether it counts at all; it does by default.
+    #[serde(default)]
+    pub runtime_enabled: Option<RuntimeFeatureFlag>,
 }
 
 /// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`.
@@ -159,6 +162,9 @@ pub struct NetworkRateLimit {
     pub stat_prefix: String,
     /// How many connections may come in a time.
     pub token_bucket: TokenBucket,
+    /// Whether it counts at all; it does by default.
+    #[serde(default)]
+    pub runtime_enabled: Option<RuntimeFeatureFlag>,
 }
 
 /// `envoy.extensions.filters.network.echo.v3.Echo`.

@@ -11,6 +11,7 @@ use crate::config::retry::{
     HedgePolicy, InternalRedirectPolicy, MaxStreamDuration, RequestMirrorPolicy, RetryPolicy,
 };
 use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPercent};
+use crate::config::upstream_tls::ProxyProtocolConfig;
 
 mod hash_policy;
 mod matching;
@@ -416,9 +417,16 @@ pub struct RouteUpgradeConfig {
 }
 
 /// `RouteAction.UpgradeConfig.ConnectConfig`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig")]
-pub struct ConnectConfig {}
+pub struct ConnectConfig {
+    /// Whether the body of a `POST` is such bytes too.
+    #[serde(default)]
+    pub allow_post: bool,
+    /// The header that the bytes begin with; none by default.
+    #[serde(default)]
+    pub proxy_protocol_config: Option<ProxyProtocolConfig>,
+}
 
 /// `RouteAction.cluster_specifier`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -297,6 +297,17 @@ pub struct RuntimeFractionalPercent {
     pub runtime_key: String,
 }
 
+/// `envoy.config.core.v3.RuntimeFeatureFlag`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.RuntimeFeatureFlag")]
+pub struct RuntimeFeatureFlag {
+    /// The switch.
+    pub default_value: bool,
+    /// The runtime key that overrides it; none where it is empty.
+    #[serde(default)]
+    pub runtime_key: String,
+}
+
 /// `envoy.config.core.v3.RuntimeDouble`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.RuntimeDouble")]

@@ -71,7 +71,7 @@ pub struct ProxyProtocolUpstreamTransport {
 }
 
 /// `envoy.config.core.v3.ProxyProtocolConfig`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.ProxyProtocolConfig")]
 pub struct ProxyProtocolConfig {
     /// The version; 1 by default.
@@ -94,7 +94,7 @@ pub enum ProxyProtocolVersion {
 }
 
 /// `envoy.config.core.v3.TlvEntry`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.TlvEntry")]
 pub struct TlvEntry {
     /// Its type; less than 256.

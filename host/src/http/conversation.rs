@@ -6,7 +6,7 @@
 //! which connection it is ([`super::forward`]) nor how bodies move ([`super::pump`]).
 
 use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -112,7 +112,7 @@ pub(super) async fn converse(
         attempts,
     };
     let result = poll_fn(|cx| talk.poll(cx, stream, limits, upstream)).await;
-    let read_all = upstream.reader.as_ref().is_some_and(Reader::is_finished);
+    let read_all = upstream.reader.as_ref().is_some_and(Reader::is_at_end);
     let kept = match (&result, &talk.upload, talk.answer) {
         (Ok(()), Upload::Done, Some(answer)) if answer.keep_alive && read_all => Release::Reuse,
         (Ok(()), _, Some(answer)) if answer.ends_with_connection() => Release::ClosedByPeer,
@@ -167,13 +167,8 @@ impl Conversation<'_> {
             }
         }
         let (deadline, late) = limits.next();
-        while let Some(at) = limits.next_log(deadline) {
-            ready!(stream.timer.poll(cx, Some(at)));
-            limits.logged(clock::now());
-            stream.chain.log(LogType::DownstreamPeriodic);
-        }
-        let timer = stream.timer.poll(cx, deadline);
-        timer.map(|()| Err(limits.error(late)))
+        let over = stream.chain.poll_deadline(cx, stream.timer, deadline);
+        over.map(|()| Err(limits.error(late)))
     }
 
     fn poll_upload(
@@ -484,7 +479,8 @@ impl Conversation<'_> {
         let since = exchange
             .timing
             .request_received
-            .unwrap_or(exchange.timing.started);
+            .unwrap_or(exchange.timing.started)
+            .max(stream.begun);
         let took = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX);
         count_time(self.stats, group, exchange, took);
         let mut room = [0; 20];

@@ -30,9 +30,6 @@ pub(super) struct Deadlines {
     received: Option<Instant>,
     /// Status of the reply to a request that took too long.
     late_status: u16,
-    /// How often access logs have an entry meanwhile (`access_log_flush_interval`).
-    log_every: Option<Duration>,
-    log: Option<Instant>,
 }
 
 /// The deadlines of a try.
@@ -58,11 +55,11 @@ pub(super) enum Late {
 impl Deadlines {
     /// `late_status` is that of the reply to a request that took too long.
     pub(super) fn new(stream: &Stream<'_, '_>, times: RequestTimes, late_status: u16) -> Self {
-        let started = stream.chain.exchange.timing.started;
-        // Later than the start where the body was held back until it was there.
-        let received = stream.chain.exchange.timing.request_received;
+        let timing = &stream.chain.exchange.timing;
+        let (started, begun) = (timing.started, stream.begun);
+        // Later than that where the body was held back until it was there.
+        let received = timing.request_received.map(|at| at.max(begun));
         let idle_after = stream.idle_timeout();
-        let log_every = stream.around.manager.early_logs.interval;
         let mut limits = Self {
             times,
             route: None,
@@ -70,14 +67,12 @@ impl Deadlines {
             duration: after(started, stream.duration),
             idle_after,
             flush_after: stream.flush_timeout(),
-            idle: after(received.unwrap_or(started), idle_after),
+            idle: after(received.unwrap_or(begun), idle_after),
             attempt: Attempt::default(),
             received: None,
             late_status,
-            log_every,
-            log: after(started, log_every),
         };
-        if let Some(at) = received.or_else(|| stream.tunnel.map(|_| started)) {
+        if let Some(at) = received.or_else(|| stream.tunnel.map(|_| begun)) {
             limits.request_ended(at);
         }
         limits
@@ -161,17 +156,6 @@ impl Deadlines {
             }
         }
         first
-    }
-
-    /// When access logs have an entry next, where that is before the stream has to end.
-    pub(super) fn next_log(&self, deadline: Option<Instant>) -> Option<Instant> {
-        let before = |at: &Instant| deadline.is_none_or(|deadline| *at < deadline);
-        self.log.filter(before)
-    }
-
-    /// Access logs have had an entry.
-    pub(super) fn logged(&mut self, now: Instant) {
-        self.log = after(now, self.log_every);
     }
 
     /// The error of a deadline that has come.

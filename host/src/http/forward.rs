@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use h2::client::SendRequest;
+use bytes::BytesMut;
 
 use super::attempts::Attempts;
 use super::conversation::{Ended, converse};
@@ -21,7 +20,7 @@ use super::error::{Error, Kind, Side, UNCERTIFIABLE_HOST};
 use super::h2 as h2_glue;
 use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
-use super::side::{Asked, Await, UpstreamSide, before_head};
+use super::side::{Asked, Await, UpstreamSide, before_head, stream_end};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use super::{demand, mirror, refusal};
@@ -32,11 +31,11 @@ use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, encode};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::observe::metrics::VirtualClusterStats;
-use crate::route::{self, Action, Forward, RequestTimes, Retries, Times};
+use crate::route::{self, Action, Forward, RequestTimes, Retries, Route, Times};
 use crate::socket::Socket;
 use crate::upstream::{
     self, Aim, Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease,
-    Lease, Outcome, Priority, RawLease, Release, Resource, Wish, note_endpoint,
+    Lease, Outcome, Priority, RawLease, Release, Resource, StreamEnd, Wish, note_endpoint,
 };
 use crate::wasm;
 
@@ -166,7 +165,7 @@ async fn acquire(
         tried_levels: attempts.left_out(stream.chain.exchange),
         ..aim.wish()
     };
-    let terminated = stream.tunnel == Some(Tunnel::Terminated);
+    let terminated = stream.ends_http();
     let (cluster, priority) = (&attempts.cluster, attempts.priority);
     let acquire = async {
         if terminated {
@@ -179,14 +178,15 @@ async fn acquire(
     let mut acquire = std::pin::pin!(acquire);
     let group = stream.group.as_ref().map(|group| group.shard(worker.index));
     let stats = cluster.stats(worker.index);
-    let jury = attempts.jury(stats, group, stream.chain.exchange);
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
+    let chain = &mut stream.chain;
     let mut host = None;
     let acquired = poll_fn(|cx| {
-        if let Some(beside) = &mut beside
-            && beside.poll(cx, false, &jury).is_ready()
-        {
-            return Poll::Ready(Ok(None));
+        if let Some(beside) = &mut beside {
+            let jury = attempts.jury(stats, group, chain.exchange);
+            if beside.poll(cx, false, &jury).is_ready() {
+                return Poll::Ready(Ok(None));
+            }
         }
         if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
             return Poll::Ready(lease.map(Some).map_err(|error| {
@@ -198,7 +198,8 @@ async fn acquire(
             return Poll::Ready(Err(Kind::DownstreamClosed.into()));
         }
         let (deadline, late) = limits.next();
-        timer.poll(cx, deadline).map(|()| Err(limits.error(late)))
+        let over = chain.poll_deadline(cx, timer, deadline);
+        over.map(|()| Err(limits.error(late)))
     })
     .await;
     (acquired, host)
@@ -252,13 +253,15 @@ async fn rest(
         return Ok(());
     }
     let group = stream.group.as_ref().map(|group| group.shard(index));
-    let jury = attempts.jury(attempts.cluster.stats(index), group, stream.chain.exchange);
+    let stats = attempts.cluster.stats(index);
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
+    let chain = &mut stream.chain;
     let rested = poll_fn(|cx| {
-        if let Some(beside) = &mut beside
-            && let Poll::Ready(won) = beside.poll(cx, wait.is_none(), &jury)
-        {
-            return Poll::Ready(won);
+        if let Some(beside) = &mut beside {
+            let jury = attempts.jury(stats, group, chain.exchange);
+            if let Poll::Ready(won) = beside.poll(cx, wait.is_none(), &jury) {
+                return Poll::Ready(won);
+            }
         }
         if down.poll_closed(cx, reader).is_ready() {
             return Poll::Ready(Err(Kind::DownstreamClosed.into()));
@@ -268,7 +271,7 @@ async fn rest(
         } else {
             (deadline, Err(limits.error(late)))
         };
-        timer.poll(cx, at).map(|()| result)
+        chain.poll_deadline(cx, timer, at).map(|()| result)
     })
     .await;
     if let Err(
@@ -277,8 +280,9 @@ async fn rest(
         },
     ) = &rested
     {
+        let jury = attempts.jury(stats, group, chain.exchange);
         for _ in 0..beside.as_ref().map_or(0, |beside| beside.len()) {
-            jury.stats.upstream_rq_timeout.inc();
+            stats.upstream_rq_timeout.inc();
             jury.failed(error);
         }
         if let Some(beside) = &beside {
@@ -461,7 +465,7 @@ fn bound(
         (times.per_try, times.per_try_idle) = (None, None);
     }
     let has_limit = times.per_try.is_some() || times.per_try_idle.is_some();
-    if hedges && has_limit && stream.tunnel.is_none() {
+    if hedges && has_limit && stream.tunnel.is_none() && !stream.ends_http() {
         attempts.hedge();
     }
     Deadlines::new(stream, times, late_status)
@@ -519,13 +523,6 @@ fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error)
         }
         Kind::PerTryTimeout(_) => stats.upstream_rq_per_try_timeout.inc(),
         Kind::PerTryIdle(_) => stats.upstream_rq_per_try_idle_timeout.inc(),
-        Kind::UpstreamReset => stats.upstream_rq_rx_reset.inc(),
-        Kind::DownstreamClosed
-        | Kind::DownstreamFraming(_)
-        | Kind::Answered(_)
-        | Kind::LengthChanged(_) => {
-            stats.upstream_rq_tx_reset.inc();
-        }
         _ => {}
     }
 }
@@ -678,18 +675,23 @@ async fn over_http2(
     let cluster = Arc::clone(&attempts.cluster);
     let request = &stream.chain.exchange.request;
     let opening = (stream.incoming.has_body, stream.tunnel);
-    let mut upstream = open_http2(lease.sender(), request, opening, cluster.spec())?;
+    let mut upstream = open_http2(&mut lease, request, opening, cluster.spec())?;
     let stats = cluster.stats(stream.around.worker.index);
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
-    let (result, _) = talk.await;
+    let (result, kept) = talk.await;
     drop(upstream);
+    lease.note_end(match &result {
+        Ok(_) if kept == Release::Reuse => StreamEnd::Whole,
+        Ok(_) => StreamEnd::Left,
+        Err(error) => stream_end(&error.kind),
+    });
     lease.record(outcome(attempts, &result));
     result
 }
 
 /// The upstream's side of a new stream on an HTTP/2 connection.
 pub(super) fn open_http2(
-    sender: &mut SendRequest<Bytes>,
+    lease: &mut Http2Lease,
     request: &Headers,
     (has_body, tunnel): (bool, Option<Tunnel>),
     spec: &ClusterSpec,
@@ -704,17 +706,17 @@ pub(super) fn open_http2(
     let Some(head) = head else {
         return Err(Kind::Unencodable.into());
     };
-    match sender.send_request(head, !has_body) {
-        Ok((response, body)) => Ok(UpstreamSide {
-            asked: Asked::of(request, tunnel),
-            limits: response_limits(spec),
-            reader: None,
-            writer: Writer::H2(H2Writer::new(body, length)),
-            head: Await::Http2(response),
-            interim: false,
-        }),
-        Err(error) => Err(before_head(&error).into()),
-    }
+    let sent = lease.sender().send_request(head, !has_body);
+    let (response, body) = sent.map_err(|error| before_head(&error))?;
+    lease.note_end(StreamEnd::Left);
+    Ok(UpstreamSide {
+        asked: Asked::of(request, tunnel),
+        limits: response_limits(spec),
+        reader: None,
+        writer: Writer::H2(H2Writer::new(body, length)),
+        head: Await::Http2(response),
+        interim: false,
+    })
 }
 
 /// A `CONNECT` that ends here: the bytes behind it, on a connection of their own.
@@ -727,6 +729,11 @@ async fn over_tcp(
     let cluster = Arc::clone(&attempts.cluster);
     let mut read_buf = stream.around.worker.take_buffer();
     let mut write_buf = stream.around.worker.take_buffer();
+    if let Some(header) = stream.route.as_deref().and_then(Route::proxy_header) {
+        let connection = &stream.chain.exchange.connection;
+        let ends = connection.remote.ip().zip(connection.local.ip());
+        write_buf.extend_from_slice(&header.bytes(ends));
+    }
     let (read_half, write_half) = lease.socket().split();
     let mut reader = H1Reader::new(read_half, &mut read_buf, false);
     // A peer that speaks no HTTP may well mean its end.

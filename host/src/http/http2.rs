@@ -216,7 +216,7 @@ pub(super) async fn serve(
             }
             accepted = http2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    if vitals.is_told_to_fail() { go_away(&mut http2, &mut closing); }
+                    if vitals.is_told_to_fail() || listener.draining.ends(worker.random()) { go_away(&mut http2, &mut closing); }
                     let routes = manager.routes.current(&mut seen);
                     let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection), routes);
                     start(served, &streams, request, respond);

@@ -246,11 +246,6 @@ impl Reader<'_> {
         }
     }
 
-    /// [`Reader::poll_frame`] as a future.
-    pub(crate) async fn frame(&mut self, trailers: &mut Headers) -> Result<Frame, ReadError> {
-        poll_fn(|cx| self.poll_frame(cx, trailers)).await
-    }
-
     /// Whether nothing more will come.
     pub(crate) fn is_at_end(&self) -> bool {
         match self {

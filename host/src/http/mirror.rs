@@ -24,7 +24,7 @@ use super::forward::{open_http1, open_http2};
 use super::hygiene::append_list;
 use super::io::{Frame, WriteError};
 use super::pump::Direction;
-use super::side::{Answer, UpstreamSide, status_of};
+use super::side::{Answer, UpstreamSide, status_of, stream_end};
 use super::stream::Stream;
 use crate::clock;
 use crate::headers::{Headers, Known};
@@ -32,7 +32,7 @@ use crate::limits;
 use crate::route::Mirror;
 use crate::timer::{Timer, after};
 use crate::upstream::{
-    Cluster, ClusterStats, Demand, Lease, Outcome, Pools, Priority, Release, Wish,
+    Cluster, ClusterStats, Demand, Lease, Outcome, Pools, Priority, Release, StreamEnd, Wish,
 };
 
 /// What is added to the host of a copy.
@@ -202,6 +202,13 @@ struct Progress {
     status: u16,
 }
 
+impl Progress {
+    /// Whether all of the request is with the upstream.
+    const fn has_sent(&self) -> bool {
+        self.sent_all && !self.broken
+    }
+}
+
 impl Errand {
     async fn run(mut self) {
         if !self.has_body {
@@ -214,12 +221,8 @@ impl Errand {
             Err(error) => {
                 match error.kind {
                     // The request itself has ended early.
-                    Kind::DownstreamClosed => {
-                        stats.upstream_rq_tx_reset.inc();
-                        return;
-                    }
+                    Kind::DownstreamClosed => return,
                     Kind::RequestTimeout(_) => stats.upstream_rq_timeout.inc(),
-                    Kind::UpstreamReset => stats.upstream_rq_rx_reset.inc(),
                     _ => {}
                 }
                 count(stats, error.reply().status);
@@ -251,7 +254,7 @@ impl Errand {
                 let mut progress = Progress::default();
                 let result = self.talk(&mut upstream, &mut progress).await;
                 let keep = progress.answer.is_some_and(Answer::keeps_connection);
-                let whole = result.is_ok() && progress.sent_all && !progress.broken;
+                let whole = result.is_ok() && progress.has_sent();
                 lease.record(outcome(&result));
                 lease.release(if whole && keep {
                     Release::Reuse
@@ -263,8 +266,15 @@ impl Errand {
                 result
             }
             Lease::Http2(mut lease) => {
-                let mut upstream = open_http2(lease.sender(), &self.head, opening, cluster.spec())?;
-                let result = self.talk(&mut upstream, &mut Progress::default()).await;
+                let mut upstream = open_http2(&mut lease, &self.head, opening, cluster.spec())?;
+                let mut progress = Progress::default();
+                let result = self.talk(&mut upstream, &mut progress).await;
+                drop(upstream);
+                lease.note_end(match &result {
+                    Ok(_) if progress.has_sent() => StreamEnd::Whole,
+                    Ok(_) => StreamEnd::Left,
+                    Err(error) => stream_end(&error.kind),
+                });
                 lease.record(outcome(&result));
                 result
             }

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,9 @@ use super::error::{Error, Kind};
 use super::io::Reader;
 use super::pump::Direction;
 use super::reply::Reply;
-use super::whole::{Whole, collect, joined, pause, set_length};
+use super::timer::{Timer, after};
+use super::whole::{Whole, joined, set_length};
+use crate::clock;
 use crate::exchange::{Exchange, LogType};
 use crate::headers::Headers;
 use crate::limits;
@@ -45,6 +48,8 @@ pub(crate) struct Chain<'a> {
     request_body: Option<Whole>,
     /// Whether any slot wants chunks of that direction.
     streams: Streams,
+    /// When access logs have their next entry meanwhile (`access_log_flush_interval`).
+    next_log: Option<Instant>,
 }
 
 /// Whether any slot wants the chunks of a direction.
@@ -92,6 +97,7 @@ impl<'a> Chain<'a> {
             manager,
             filters: &manager.filters,
             first: 0,
+            next_log: after(exchange.timing.started, manager.early_logs.interval),
             exchange,
             states,
             reached: 0,
@@ -120,6 +126,7 @@ impl<'a> Chain<'a> {
         self.reached = 0;
         self.request_body = body;
         self.streams = Streams::default();
+        self.next_log = after(clock::now(), self.manager.early_logs.interval);
     }
 
     /// What a route configures of these filters.
@@ -193,7 +200,7 @@ impl<'a> Chain<'a> {
                         Settled::Reply(reply) => return Ok(Err(reply)),
                         Settled::Forward(upstream) => return Ok(Ok(upstream)),
                         Settled::Wait(time) => {
-                            pause(time, reader, down).await?;
+                            self.pause(time, reader, down).await?;
                             outcome = self.resume(index, end);
                         }
                     }
@@ -216,7 +223,7 @@ impl<'a> Chain<'a> {
                     self.streams.request |= interest.wants.contains(Phases::REQUEST_BODY);
                     continue;
                 }
-                let mut whole = collect(reader, self.exchange, limit, active).await?;
+                let mut whole = self.collect(reader, limit, active).await?;
                 if !whole.has_trailers {
                     set_length(&mut self.exchange.request, &whole);
                 }
@@ -346,6 +353,8 @@ impl<'a> Chain<'a> {
             let Some(state) = self.states.get_mut(index) else {
                 continue;
             };
+            // A reply in the place of a response has a head of its own.
+            state.settle_response(false);
             if state
                 .interest(slot)
                 .wants
@@ -358,6 +367,9 @@ impl<'a> Chain<'a> {
                 if let Settled::Reply(reply) = Self::settle(outcome)? {
                     return Ok(Walk::Reply(reply));
                 }
+            }
+            if let Some(state) = self.states.get_mut(index) {
+                state.settle_response(true);
             }
             if end_of_stream {
                 continue;
@@ -670,6 +682,22 @@ impl<'a> Chain<'a> {
         self.exchange.log_type = kind;
         self.log_to(self.filters.len()..self.states.len());
         self.exchange.log_type = LogType::NotSet;
+    }
+
+    /// Ready once `deadline` has come. Until then access logs have the entries that are due.
+    pub(super) fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: &mut Timer,
+        deadline: Option<Instant>,
+    ) -> Poll<()> {
+        let is_first = |at: &Instant| deadline.is_none_or(|deadline| *at < deadline);
+        while let Some(at) = self.next_log.filter(is_first) {
+            ready!(timer.poll(cx, Some(at)));
+            self.next_log = after(clock::now(), self.manager.early_logs.interval);
+            self.log(LogType::DownstreamPeriodic);
+        }
+        timer.poll(cx, deadline)
     }
 
     fn log_to(&mut self, slots: Range<usize>) {

@@ -86,7 +86,7 @@ impl Stream<'_, '_> {
         exchange.details = Some("internal_redirect".into());
         // Its log line has the head that is there, as Envoy's has.
         self.end();
-        let now = clock::now();
+        self.begun = clock::now();
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
         let request = std::mem::take(&mut exchange.request);
@@ -95,8 +95,11 @@ impl Stream<'_, '_> {
         // Envoy counts a body for each request that it is of.
         let again = body.as_ref().map_or(0, |whole| whole.content.len() as u64);
         let received = exchange.bytes_received + again;
-        exchange.reset(Timing::starting(now, clock::wall()), worker.next_id());
-        exchange.timing.request_received = Some(now);
+        // It is one stream: the log counts from its beginning, as Envoy's does.
+        let timing = exchange.timing;
+        let anew = Timing::starting(timing.started, timing.started_wall);
+        exchange.reset(anew, worker.next_id());
+        exchange.timing.request_received = timing.request_received;
         exchange.request = request;
         exchange.remote = remote;
         exchange.is_grpc = is_grpc;

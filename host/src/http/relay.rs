@@ -17,15 +17,15 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use super::attempts::judged;
-use super::error::Kind;
+use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::pump::Direction;
-use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of};
+use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of, stream_end};
 use crate::h1::HeadLimits;
 use crate::headers::Headers;
 use crate::limits;
-use crate::upstream::{Cluster, Endpoint, Lease, Outcome, Release};
+use crate::upstream::{Cluster, Endpoint, Lease, Outcome, Release, StreamEnd};
 
 /// A piece of the request's body.
 enum Piece {
@@ -332,7 +332,7 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
             poll_fn(|cx| talk.poll_head(cx)).await;
             let keeps = talk.answer.is_some_and(Answer::keeps_connection);
             let whole = talk.answer.is_some() && poll_fn(|cx| talk.poll_body(cx)).await;
-            let closed = talk.closed;
+            let closed = talk.end == StreamEnd::Lost;
             drop(talk);
             lease.release(if whole && keeps {
                 Release::Reuse
@@ -345,13 +345,14 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
             });
         }
         Lease::Http2(mut lease) => {
-            match open_http2(lease.sender(), &errand.head, opening, cluster.spec()) {
+            match open_http2(&mut lease, &errand.head, opening, cluster.spec()) {
                 Ok(upstream) => {
                     let mut talk = Talk::new(upstream, errand, &between);
                     poll_fn(|cx| talk.poll_head(cx)).await;
-                    if talk.answer.is_some() {
-                        poll_fn(|cx| talk.poll_body(cx)).await;
-                    }
+                    let whole = talk.answer.is_some() && poll_fn(|cx| talk.poll_body(cx)).await;
+                    let end = if whole { StreamEnd::Whole } else { talk.end };
+                    drop(talk);
+                    lease.note_end(end);
                 }
                 Err(error) => between.tell(Event::Failed(error.kind)),
             }
@@ -371,8 +372,8 @@ struct Talk<'a, 'io> {
     broken: bool,
     /// Whether that is because a filter has changed how long the body is.
     off: bool,
-    /// Whether the upstream has ended the connection before it answered.
-    closed: bool,
+    /// How it ended that the response was not read to its end.
+    end: StreamEnd,
     answer: Option<Answer>,
 }
 
@@ -386,7 +387,7 @@ impl<'a, 'io> Talk<'a, 'io> {
             sent_all: false,
             broken: false,
             off: false,
-            closed: false,
+            end: StreamEnd::Left,
             answer: None,
         }
     }
@@ -425,7 +426,7 @@ impl<'a, 'io> Talk<'a, 'io> {
                     }
                 }
                 Err(kind) => {
-                    self.closed = matches!(kind, Kind::UpstreamClosed);
+                    self.end = stream_end(&kind);
                     self.between.record(Outcome::Reset);
                     self.between.tell(Event::Failed(kind));
                     return Poll::Ready(());
@@ -463,6 +464,7 @@ impl<'a, 'io> Talk<'a, 'io> {
                     return Poll::Ready(self.sent_all && !self.broken);
                 }
                 Err(error) => {
+                    self.end = stream_end(&Error::of_response_body(&error).kind);
                     self.between.tell(Event::Broken(error));
                     return Poll::Ready(false);
                 }

@@ -18,6 +18,7 @@ use super::stream::Tunnel;
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, MethodKind};
 use crate::headers::{Headers, Known};
+use crate::upstream::StreamEnd;
 
 /// The upstream's side of one stream.
 pub(super) struct UpstreamSide<'io> {
@@ -279,6 +280,15 @@ pub(super) fn before_head(error: &h2::Error) -> Kind {
         Kind::UpstreamClosed
     } else {
         Kind::UpstreamProtocol
+    }
+}
+
+/// How a stream over HTTP/2 ended that failed for that reason.
+pub(super) const fn stream_end(kind: &Kind) -> StreamEnd {
+    match kind {
+        Kind::UpstreamReset => StreamEnd::ResetByPeer,
+        Kind::UpstreamClosed | Kind::UpstreamRefused => StreamEnd::Lost,
+        _ => StreamEnd::Left,
     }
 }
 

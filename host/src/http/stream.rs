@@ -11,7 +11,9 @@
 //! nor the conversation with the upstream ([`super::forward`]).
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::choice::{duration, match_route};
@@ -51,10 +53,12 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// Whether the connection is to serve no more requests than those that are under way.
-    fn is_draining(&self) -> bool {
+    /// Whether the connection is to serve no more requests than those that are under way. Where that is
+    /// left to chance it goes by `random`.
+    fn is_draining(&self, random: u64) -> bool {
         self.worker.drain().since().is_some()
             || self.snapshot.vitals.is_told_to_fail()
+            || self.listener.draining.ends(random)
             || self.old_at.is_some_and(|at| clock::now() >= at)
     }
 }
@@ -146,6 +150,8 @@ pub(crate) struct Stream<'a, 'io> {
     pub(crate) down: Downstream<'io>,
     pub(crate) timer: &'a mut Timer,
     pub(crate) incoming: Incoming,
+    /// When the request under way began: later than the stream where a redirect was followed.
+    pub(super) begun: Instant,
     /// How long the stream may last, from its first byte on.
     pub(crate) duration: Option<Duration>,
     /// The redirects that were followed.
@@ -174,6 +180,7 @@ impl<'a, 'io> Stream<'a, 'io> {
     ) -> Self {
         Self {
             around,
+            begun: chain.exchange.timing.started,
             chain,
             route: None,
             pick: Pick::default(),
@@ -339,6 +346,13 @@ impl<'a, 'io> Stream<'a, 'io> {
         Ok(())
     }
 
+    /// Whether HTTP ends here, and what follows the head goes to the upstream as it is.
+    pub(super) fn ends_http(&self) -> bool {
+        let is_post = || self.chain.exchange.request.known(Known::Method) == Some(b"POST");
+        let takes_posts = || self.route.as_deref().is_some_and(Route::takes_posts);
+        self.tunnel == Some(Tunnel::Terminated) || (takes_posts() && is_post())
+    }
+
     /// How long the stream may go without a byte in either direction.
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
         let route = self.route.as_deref().and_then(|route| match &route.action {
@@ -472,7 +486,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         !self.down.is_http2()
             && (!self.incoming.keep_alive
                 || (self.incoming.has_body && !self.reader.is_finished())
-                || self.around.is_draining())
+                || self.around.is_draining(self.random))
     }
 
     /// Whether the response that the exchange holds opens the tunnel that was asked for.
@@ -576,10 +590,16 @@ impl<'a, 'io> Stream<'a, 'io> {
             return Ok(());
         }
         let idle = after(clock::now(), self.around.manager.stream_idle_timeout);
-        match self.timer.limit(idle, writer.flush()).await {
-            Some(flushed) => flushed.map_err(|error| Error::of_response_write(&error)),
-            None => Err(Kind::StreamIdle.into()),
-        }
+        let (chain, timer) = (&mut self.chain, &mut *self.timer);
+        poll_fn(|cx| {
+            if let Poll::Ready(flushed) = writer.poll_flush(cx) {
+                let flushed = flushed.map_err(|error| Error::of_response_write(&error));
+                return Poll::Ready(flushed);
+            }
+            let over = chain.poll_deadline(cx, timer, idle);
+            over.map(|()| Err(Kind::StreamIdle.into()))
+        })
+        .await
     }
 
     /// Turns an error into what the client still can be told, and into what the log shows.
@@ -699,7 +719,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             stats.downstream_cx_upgrades_active.dec();
         }
         stats.downstream_rq_active.dec();
-        let lasted = now.duration_since(exchange.timing.started);
+        let lasted = now.duration_since(self.begun);
         stats
             .downstream_rq_time
             .record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));

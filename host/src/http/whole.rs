@@ -13,9 +13,9 @@ use bytes::{Bytes, BytesMut};
 use super::downstream::Downstream;
 use super::error::{Error, Kind};
 use super::io::{Frame, Reader};
+use super::phases::Chain;
 use super::timer::{Timer, after};
 use crate::clock;
-use crate::exchange::Exchange;
 use crate::headers::{Headers, Known};
 
 /// A body that was read whole.
@@ -54,62 +54,68 @@ pub(super) fn joined(first: Bytes, second: Bytes) -> Bytes {
     both.freeze()
 }
 
-/// Reads the whole body of a request. `active` is when something of it came last.
-///
-/// # Errors
-/// When it cannot be read, or is longer than `limit` bytes.
-pub(super) async fn collect(
-    reader: &mut Reader<'_>,
-    exchange: &mut Exchange,
-    limit: usize,
-    active: &Cell<Instant>,
-) -> Result<Whole, Error> {
-    let mut content = BytesMut::new();
-    loop {
-        let frame = reader.frame(&mut exchange.request_trailers).await;
-        active.set(clock::now());
-        match frame.map_err(|error| Error::of_request_body(&error))? {
-            Frame::Data(data) => {
-                exchange.bytes_received += data.len() as u64;
-                if content.len() + data.len() > limit {
-                    return Err(Kind::RequestTooLarge.into());
+impl Chain<'_> {
+    /// Reads the whole body of a request. `active` is when something of it came last.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is longer than `limit` bytes.
+    pub(super) async fn collect(
+        &mut self,
+        reader: &mut Reader<'_>,
+        limit: usize,
+        active: &Cell<Instant>,
+    ) -> Result<Whole, Error> {
+        let mut content = BytesMut::new();
+        let mut timer = Timer::default();
+        loop {
+            let frame = poll_fn(|cx| {
+                let trailers = &mut self.exchange.request_trailers;
+                if let Poll::Ready(frame) = reader.poll_frame(cx, trailers) {
+                    return Poll::Ready(frame);
                 }
-                content.extend_from_slice(&data);
-            }
-            Frame::End => {
-                return Ok(Whole {
-                    content: content.freeze(),
-                    has_trailers: false,
-                });
-            }
-            Frame::Trailers => {
-                return Ok(Whole {
-                    content: content.freeze(),
-                    has_trailers: true,
-                });
-            }
+                // Only for the access logs: who waits for the walk has the deadlines.
+                let _no_deadline = self.poll_deadline(cx, &mut timer, None);
+                Poll::Pending
+            })
+            .await;
+            active.set(clock::now());
+            let has_trailers = match frame.map_err(|error| Error::of_request_body(&error))? {
+                Frame::Data(data) => {
+                    self.exchange.bytes_received += data.len() as u64;
+                    if content.len() + data.len() > limit {
+                        return Err(Kind::RequestTooLarge.into());
+                    }
+                    content.extend_from_slice(&data);
+                    continue;
+                }
+                Frame::End => false,
+                Frame::Trailers => true,
+            };
+            return Ok(Whole {
+                content: content.freeze(),
+                has_trailers,
+            });
         }
     }
-}
 
-/// Lets time pass, for as long as the client is there.
-///
-/// # Errors
-/// When the client goes.
-pub(super) async fn pause(
-    time: Duration,
-    reader: &mut Reader<'_>,
-    down: &mut Downstream<'_>,
-) -> Result<(), Error> {
-    // Whoever waits for no time at all, again and again, must not keep the worker from others.
-    tokio::task::yield_now().await;
-    let until = after(clock::now(), Some(time));
-    let mut timer = Timer::default();
-    poll_fn(|cx| {
-        if down.poll_closed(cx, reader).is_ready() {
-            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
-        }
-        timer.poll(cx, until).map(Ok)
-    })
-    .await
+    /// Lets time pass, for as long as the client is there.
+    ///
+    /// # Errors
+    /// When the client goes.
+    pub(super) async fn pause(
+        &mut self,
+        time: Duration,
+        reader: &mut Reader<'_>,
+        down: &mut Downstream<'_>,
+    ) -> Result<(), Error> {
+        let until = after(clock::now(), Some(time));
+        let mut timer = Timer::default();
+        poll_fn(|cx| {
+            if down.poll_closed(cx, reader).is_ready() {
+                return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+            }
+            self.poll_deadline(cx, &mut timer, until).map(Ok)
+        })
+        .await
+    }
 }

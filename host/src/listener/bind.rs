@@ -3,12 +3,14 @@
 //! Owns making and binding them, with the options of the configuration. Does not own accepting
 //! (`super`). Called by `server`, and by `admin` for its own.
 
+use std::fs::{self, File};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -70,16 +72,21 @@ fn bind_unix(
     socket.set_nonblocking(true)?;
     apply(at, Moment::BeforeBind, &socket)?;
     match path.strip_prefix('@') {
-        Some(name) => socket.bind(&SockAddr::unix(format!("\0{name}"))?)?,
+        Some(name) => {
+            socket.bind(&SockAddr::unix(format!("\0{name}"))?)?;
+            start(at, settings, &socket)?;
+        }
         None => {
+            // Held until somebody listens: what another process finds meanwhile looks abandoned.
+            let _alone = lock_folder(path);
             make_room(path)?;
             socket.bind(&SockAddr::unix(&**path)?)?;
             if at.mode != 0 {
                 fs::set_permissions(&**path, fs::Permissions::from_mode(at.mode))?;
             }
+            start(at, settings, &socket)?;
         }
     }
-    start(at, settings, &socket)?;
     let first = UnixListener::from(OwnedFd::from(socket));
     let mut sockets = Vec::new();
     for _ in 1..workers {
@@ -87,6 +94,19 @@ fn bind_unix(
     }
     sockets.push(Listening::Unix(first, Arc::clone(path)));
     Ok(sockets)
+}
+
+/// Keeps other processes that start from binding in the same folder, for as long as the file is kept.
+/// None where that cannot be had: then two that start at once may take each other's socket away.
+fn lock_folder(path: &str) -> Option<File> {
+    let parent = Path::new(path).parent()?;
+    let parent = match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    };
+    let folder = File::open(parent).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 /// Takes away a socket that nobody listens on any more: its file outlives the process that made it.
@@ -225,6 +245,27 @@ mod tests {
         let other = bind(&at, &settings, 1).unwrap_err();
         assert_eq!(other.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"a file");
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_one_has_the_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = unix(folder.path().join("socket").to_str().unwrap());
+        let settings = SocketSettings::default();
+        for _ in 0..50 {
+            // What the last round has left is there.
+            let all = std::sync::Barrier::new(4);
+            let bound = std::thread::scope(|scope| {
+                let bind = || {
+                    all.wait();
+                    bind(&at, &settings, 1)
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                let bound = threads.into_iter().map(|thread| thread.join().unwrap());
+                bound.filter_map(Result::ok).collect::<Vec<_>>()
+            });
+            assert_eq!(bound.len(), 1);
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //!
 //! Does not own: access logs (`observe::access_log`).
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::SetGlobalDefaultError;
@@ -80,51 +81,98 @@ fn hint(nearest: &Option<&'static str>) -> String {
 }
 
 /// The running log's levels.
-static LEVELS: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+static RUNNING: OnceLock<Running> = OnceLock::new();
+
+struct Running {
+    handle: reload::Handle<Targets, Registry>,
+    levels: Mutex<Levels>,
+}
+
+/// What is changed while the log runs.
+#[derive(Clone, Debug)]
+pub enum Change<'a> {
+    /// Everything to one level.
+    All(&'a str),
+    /// Components, each to a level of its own; all of them or, with an error, none.
+    Some(Vec<(&'a str, &'a str)>),
+}
 
 /// Starts the log for the whole process.
 ///
 /// # Errors
 /// When a level, a component or the pattern does not parse, or the log is started already.
 pub fn start(settings: &Settings<'_>) -> Result<(), Error> {
-    let levels = levels(settings.level, settings.components)?;
-    let (filter, handle) = reload::Layer::new(levels);
+    let levels = Levels::parse(settings.level, settings.components)?;
+    let (filter, handle) = reload::Layer::new(levels.targets());
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let pattern = Pattern::new(settings.format.unwrap_or(DEFAULT_FORMAT), colour)?;
     let lines = fmt::layer().with_writer(io::stderr).event_format(pattern);
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     tracing::subscriber::set_global_default(subscriber).map_err(Error::Started)?;
     // Only one call can come here: the one that became the default.
-    let _first = LEVELS.set(handle);
+    let _first = RUNNING.set(Running {
+        handle,
+        levels: Mutex::new(levels),
+    });
     Ok(())
 }
 
-/// Changes the levels of the running log; the words are those of [`Settings`].
+/// Changes the levels of the running log.
 ///
 /// # Errors
 /// When a level or a component does not parse, or the log is not running.
-pub fn change(level: &str, components: &str) -> Result<(), Error> {
-    let levels = levels(level, components)?;
-    let handle = LEVELS.get().ok_or(Error::NotRunning)?;
-    handle.reload(levels).map_err(Error::Ended)
+pub fn change(change: &Change<'_>) -> Result<(), Error> {
+    let running = RUNNING.get().ok_or(Error::NotRunning)?;
+    let mut levels = running
+        .levels
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let changed = levels.after(change)?;
+    running
+        .handle
+        .reload(changed.targets())
+        .map_err(Error::Ended)?;
+    *levels = changed;
+    Ok(())
 }
 
-/// The filter for a level and for exceptions from it. Libraries keep to warnings unless they are
-/// named: at `debug` a compiler or a codec would bury everything else.
-fn levels(level: &str, exceptions: &str) -> Result<Targets, Error> {
-    let everywhere = parse_level(level)?;
-    let mut targets = Targets::new().with_default(everywhere.min(LevelFilter::WARN));
-    targets = targets.with_target(env!("CARGO_CRATE_NAME"), everywhere);
-    targets = targets.with_targets(COMPONENTS.iter().map(|name| (*name, everywhere)));
-    for pair in exceptions
-        .split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty())
-    {
-        let (name, level) = pair
-            .split_once(':')
-            .ok_or_else(|| Error::Pair(pair.to_owned()))?;
-        let level = parse_level(level)?;
+/// What is logged of each component: names and levels, in the order of the names.
+#[must_use]
+pub fn shown() -> Vec<(&'static str, &'static str)> {
+    let levels = RUNNING.get().map(|running| &running.levels);
+    levels.map_or_else(Vec::new, |levels| {
+        let levels = levels.lock().unwrap_or_else(PoisonError::into_inner);
+        levels.of_components().collect()
+    })
+}
+
+/// What is logged. Libraries keep to warnings unless they are named: at `debug` a compiler or a codec
+/// would bury everything else.
+#[derive(Clone, Debug)]
+struct Levels {
+    everywhere: Level,
+    exceptions: BTreeMap<&'static str, Level>,
+}
+
+impl Levels {
+    /// A level, and exceptions from it as `component:level` pairs with commas.
+    fn parse(level: &str, exceptions: &str) -> Result<Self, Error> {
+        let mut levels = Self {
+            everywhere: Level::parse(level)?,
+            exceptions: BTreeMap::new(),
+        };
+        let pairs = exceptions.split(',').map(str::trim);
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            let (name, level) = pair
+                .split_once(':')
+                .ok_or_else(|| Error::Pair(pair.to_owned()))?;
+            levels.set(name, level)?;
+        }
+        Ok(levels)
+    }
+
+    fn set(&mut self, name: &str, level: &str) -> Result<(), Error> {
+        let level = Level::parse(level)?;
         let known = COMPONENTS.iter().chain(LIBRARIES);
         let Some(name) = known.clone().find(|known| **known == name) else {
             let nearest = nearest(name, known.copied());
@@ -133,21 +181,92 @@ fn levels(level: &str, exceptions: &str) -> Result<Targets, Error> {
                 nearest,
             });
         };
-        let module = format!("{}::{name}", env!("CARGO_CRATE_NAME"));
-        targets = targets.with_target(*name, level).with_target(module, level);
+        self.exceptions.insert(name, level);
+        Ok(())
     }
-    Ok(targets)
+
+    fn after(&self, change: &Change<'_>) -> Result<Self, Error> {
+        match change {
+            Change::All(level) => Self::parse(level, ""),
+            Change::Some(pairs) => {
+                let mut changed = self.clone();
+                for (name, level) in pairs {
+                    changed.set(name, level)?;
+                }
+                Ok(changed)
+            }
+        }
+    }
+
+    fn of_components(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        COMPONENTS.iter().map(|name| {
+            let level = self.exceptions.get(name).unwrap_or(&self.everywhere);
+            (*name, level.as_str())
+        })
+    }
+
+    /// The same as a filter.
+    fn targets(&self) -> Targets {
+        let everywhere = self.everywhere.filter();
+        let mut targets = Targets::new().with_default(everywhere.min(LevelFilter::WARN));
+        targets = targets.with_target(env!("CARGO_CRATE_NAME"), everywhere);
+        targets = targets.with_targets(COMPONENTS.iter().map(|name| (*name, everywhere)));
+        for (name, level) in &self.exceptions {
+            let module = format!("{}::{name}", env!("CARGO_CRATE_NAME"));
+            let level = level.filter();
+            targets = targets.with_target(*name, level).with_target(module, level);
+        }
+        targets
+    }
 }
 
-fn parse_level(name: &str) -> Result<LevelFilter, Error> {
-    Ok(match name {
-        "trace" => LevelFilter::TRACE,
-        "debug" => LevelFilter::DEBUG,
-        "info" => LevelFilter::INFO,
-        "warning" | "warn" => LevelFilter::WARN,
-        // Nothing is logged above an error: what is critical ends the process with a message.
-        "error" | "critical" => LevelFilter::ERROR,
-        "off" => LevelFilter::OFF,
-        _ => return Err(Error::Level(name.to_owned())),
-    })
+/// A level, by Envoy's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
+    Off,
+}
+
+impl Level {
+    fn parse(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "trace" => Self::Trace,
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "warning" | "warn" => Self::Warning,
+            "error" => Self::Error,
+            "critical" => Self::Critical,
+            "off" => Self::Off,
+            _ => return Err(Error::Level(name.to_owned())),
+        })
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+            Self::Off => "off",
+        }
+    }
+
+    const fn filter(self) -> LevelFilter {
+        match self {
+            Self::Trace => LevelFilter::TRACE,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Info => LevelFilter::INFO,
+            Self::Warning => LevelFilter::WARN,
+            // Nothing is logged above an error: what is critical ends the process with a message.
+            Self::Error | Self::Critical => LevelFilter::ERROR,
+            Self::Off => LevelFilter::OFF,
+        }
+    }
 }

@@ -354,14 +354,17 @@ impl Stats for ServerStats {
 
 /// Memory of the process as the kernel counts it, in bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Memory {
-    resident: i64,
+pub struct Memory {
+    /// All of it that is in the machine's memory.
+    pub resident: i64,
     /// The part of it that no file stands behind: heap, stacks and guests.
-    anonymous: i64,
+    pub anonymous: i64,
 }
 
 impl Memory {
-    fn read() -> Self {
+    /// What it stands at now; 0 where the kernel does not say.
+    #[must_use]
+    pub fn read() -> Self {
         std::fs::read_to_string("/proc/self/status")
             .map_or_else(|_| Self::default(), |text| Self::parse(&text))
     }

@@ -8,11 +8,11 @@
 //! Does not own: the cells (`observe::stats`) or the ways to show them (`observe::expose`).
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::stats::{Distribution, Name, Reading, Sharded, SharedCounter, Stats};
+use super::stats::{Distribution, Name, Reading, Sharded, SharedCounter, SharedGauge, Stats};
 
 mod scope;
 #[cfg(test)]
@@ -30,7 +30,10 @@ pub struct Registry {
 struct State {
     blocks: Vec<Block>,
     counters: BTreeMap<String, (Arc<Scope>, SharedCounter)>,
+    gauges: BTreeMap<String, (Arc<Scope>, SharedGauge)>,
     histograms: BTreeMap<String, Latched>,
+    /// What counters stood at when they were put to zero: who writes them knows nothing of it.
+    zeros: HashMap<String, u64>,
 }
 
 /// A registered block.
@@ -120,6 +123,31 @@ impl Registry {
         counter
     }
 
+    /// The gauge of that full name, as [`Self::counter`].
+    #[must_use]
+    pub fn gauge(&self, name: &str) -> SharedGauge {
+        let mut state = self.lock();
+        if let Some((_, gauge)) = state.gauges.get(name) {
+            return gauge.clone();
+        }
+        let gauge = SharedGauge::default();
+        let scope = Arc::new(Scope::of_name(name));
+        state.gauges.insert(name.to_owned(), (scope, gauge.clone()));
+        gauge
+    }
+
+    /// Puts all counters to zero, as far as anybody sees who reads them here.
+    pub fn reset_counters(&self) {
+        let samples = self.read();
+        let mut state = self.lock();
+        for (name, sample) in samples {
+            if let Reading::Counter(count @ 1..) = sample.reading {
+                let zero = state.zeros.entry(name).or_default();
+                *zero = zero.wrapping_add(count);
+            }
+        }
+    }
+
     /// Ends the running interval of all histograms (`stats_flush_interval`).
     pub fn latch(&self) {
         let samples = self.read();
@@ -153,18 +181,34 @@ impl Registry {
             };
             stats.visit(&mut |name, reading| add(&mut samples, &block.scope, name, reading));
         }
-        for (name, (scope, counter)) in &state.counters {
+        let rest = |name: &str, scope: &Scope| {
             let rest = name.strip_prefix(&*scope.prefix).unwrap_or(name);
-            let name = Name::Plain(rest.to_owned().into());
-            add(&mut samples, scope, name, Reading::Counter(counter.get()));
+            Name::Plain(rest.to_owned().into())
+        };
+        for (name, (scope, counter)) in &state.counters {
+            let reading = Reading::Counter(counter.get());
+            add(&mut samples, scope, rest(name, scope), reading);
+        }
+        for (name, (scope, gauge)) in &state.gauges {
+            let (value, used) = (gauge.get(), gauge.is_used());
+            let reading = Reading::Gauge { value, used };
+            add(&mut samples, scope, rest(name, scope), reading);
         }
         for (name, sample) in &mut samples {
-            if let Reading::Histogram(now) = &sample.reading {
-                let latched = state
-                    .histograms
-                    .get(name)
-                    .and_then(|latched| latched.interval.clone());
-                sample.interval = Some(latched.unwrap_or_else(|| (**now).clone()));
+            match &mut sample.reading {
+                Reading::Histogram(now) => {
+                    let latched = state
+                        .histograms
+                        .get(name)
+                        .and_then(|latched| latched.interval.clone());
+                    sample.interval = Some(latched.unwrap_or_else(|| (**now).clone()));
+                }
+                Reading::Counter(count) => {
+                    let zero = state.zeros.get(name).copied().unwrap_or_default();
+                    // One that has less began anew, with what it belongs to.
+                    *count = count.checked_sub(zero).unwrap_or(*count);
+                }
+                Reading::Gauge { .. } => {}
             }
         }
         samples

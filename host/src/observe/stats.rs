@@ -335,6 +335,17 @@ impl SharedGauge {
         self.0.store(gauge_step(value) | USED, Ordering::Relaxed);
     }
 
+    /// Adds one, where the level is below `limit`: whether it was. Exact, whoever else adds.
+    #[must_use]
+    pub fn inc_below(&self, limit: i64) -> bool {
+        let raised = |cell| {
+            let level = gauge_level(cell);
+            (level < limit).then(|| gauge_step(level + 1) | USED)
+        };
+        let order = Ordering::Relaxed;
+        self.0.try_update(order, order, raised).is_ok()
+    }
+
     /// The level.
     #[must_use]
     pub fn get(&self) -> i64 {
@@ -345,6 +356,12 @@ impl SharedGauge {
     #[must_use]
     pub fn is_used(&self) -> bool {
         self.0.load(Ordering::Relaxed) & USED != 0
+    }
+
+    /// Whether both write the same cell.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

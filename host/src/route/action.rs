@@ -17,7 +17,7 @@ use super::rewrite::{EnvoyHeaders, HostRewrite, HostWays, PathRewrite};
 use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpec};
 use super::times::Times;
 use super::tries::Tries;
-use super::upgrade::Upgrades;
+use super::upgrade::{CONNECT, Upgrade, Upgrades};
 use super::virtual_cluster::VirtualClusters;
 use super::weighted::Weighted;
 use crate::exchange::Exchange;
@@ -25,6 +25,7 @@ use crate::headers::{Headers, Known, Name};
 use crate::observe::format::BodyFormat;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
+use crate::proxy_header::ProxyHeader;
 use crate::variant::Variants;
 
 /// One route. Immutable; a request keeps it for as long as it lasts.
@@ -152,6 +153,25 @@ pub struct DirectResponse {
 }
 
 impl Route {
+    /// What the bytes of a tunnel by `CONNECT` begin with that ends here.
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<&ProxyHeader> {
+        self.connect()?.proxy_header.as_ref()
+    }
+
+    /// Whether the body of a `POST` goes to the cluster as the bytes of such a tunnel do.
+    #[must_use]
+    pub fn takes_posts(&self) -> bool {
+        self.connect().is_some_and(|connect| connect.takes_posts)
+    }
+
+    fn connect(&self) -> Option<&Upgrade> {
+        match &self.action {
+            Action::Forward(forward) => forward.upgrades.find(CONNECT),
+            Action::Redirect(_) | Action::Direct(_) => None,
+        }
+    }
+
     /// Chooses a cluster. `random` is the stream's number, `cluster` gives the index of a cluster by
     /// its name. `None` where all weights are 0 now: then the request has no route.
     #[must_use]

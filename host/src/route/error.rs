@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::pattern::PatternError;
+use super::pattern::{PatternError, SubstitutionError};
 use super::uri_template::TemplateError;
 use crate::headers::InvalidName;
 
@@ -116,17 +116,9 @@ pub enum Problem {
     /// Two of `prefix_rewrite`, `regex_rewrite` and `path_rewrite_policy` together.
     #[error("only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be set")]
     TwoRewrites,
-    /// A `substitution` names a group that the expression does not have.
-    #[error("substitution names group {group}, and the expression has {count}")]
-    NoSuchGroup {
-        /// The group.
-        group: u8,
-        /// How many groups there are.
-        count: usize,
-    },
-    /// A `substitution` has a backslash before something else than a digit or a backslash.
-    #[error("a backslash in a substitution must be followed by a digit or a backslash")]
-    SubstitutionEscape,
+    /// A `substitution` that is none for its expression.
+    #[error(transparent)]
+    Substitution(SubstitutionError),
     /// A status of a direct response that cannot be one.
     #[error("status {0} is not between 200 and 599")]
     Status(u16),

@@ -10,7 +10,8 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::error::{Problem, Report, value_bytes};
 use super::matcher::Uri;
-use super::rewrite::Substitution;
+use super::pattern::Substitution;
+use super::rewrite::substitution;
 use super::spec::{HashPolicySpec, HashSourceSpec};
 use crate::exchange::{Exchange, Metadata};
 use crate::headers::{Headers, Known, Name};
@@ -93,9 +94,9 @@ impl Source {
                 let name = report.field("header_name", |report| {
                     report.take(Name::parse(name.as_bytes()).map_err(Problem::HeaderName))
                 });
-                let rewrite = rewrite.as_ref().map(|spec| {
-                    report.field("regex_rewrite", |report| Substitution::build(spec, report))
-                });
+                let rewrite = rewrite
+                    .as_ref()
+                    .map(|spec| report.field("regex_rewrite", |report| substitution(spec, report)));
                 let rewrite = rewrite.flatten().map(Box::new);
                 Some(Self::Header {
                     name: name?,

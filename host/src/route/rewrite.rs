@@ -5,12 +5,10 @@
 //! (`x-envoy-original-path`, `x-envoy-original-host`, `x-forwarded-host`). Called by `action`, and by
 //! `redirect` for the path. Does not own which route has which.
 
-use regex::bytes::Regex;
-
 use super::error::{Problem, Report, value_bytes};
 use super::matcher::{PathMatcher, Text, Uri};
 use super::mutation::Scratch;
-use super::pattern;
+use super::pattern::{self, Substitution, Template};
 use super::spec::{HostRewriteSpec, RegexRewriteSpec};
 use super::uri_template::TemplateRewrite;
 use crate::exchange::Exchange;
@@ -52,8 +50,8 @@ impl PathRewrite {
         path: Option<&PathMatcher>,
         report: &mut Report,
     ) -> Option<Self> {
-        let regex = regex
-            .map(|spec| report.field("regex_rewrite", |report| Substitution::build(spec, report)));
+        let regex =
+            regex.map(|spec| report.field("regex_rewrite", |report| substitution(spec, report)));
         if prefix.is_empty() {
             return regex.flatten().map(|regex| Self::Regex(Box::new(regex)));
         }
@@ -163,86 +161,22 @@ fn keep_valid(text: &mut Vec<u8>) {
 }
 
 /// `RegexMatchAndSubstitute`.
-#[derive(Clone, Debug)]
-pub(super) struct Substitution {
-    regex: Regex,
-    parts: Box<[Part]>,
-}
-
-#[derive(Clone, Debug)]
-enum Part {
-    Literal(Box<[u8]>),
-    Group(usize),
-}
-
-impl Substitution {
-    pub(super) fn build(spec: &RegexRewriteSpec, report: &mut Report) -> Option<Self> {
-        let regex = report.field("pattern", |report| {
-            report.field("regex", |report| {
-                report.take(pattern::searching(&spec.pattern).map_err(Problem::Pattern))
-            })
-        });
-        let groups = regex
-            .as_ref()
-            .map_or(usize::MAX, |regex| regex.captures_len() - 1);
-        let parts = report.field("substitution", |report| {
-            report.take(value_bytes(&spec.substitution).and_then(|text| parts(&text, groups)))
-        });
-        Some(Self {
-            regex: regex?,
-            parts: parts?,
+pub(super) fn substitution(spec: &RegexRewriteSpec, report: &mut Report) -> Option<Substitution> {
+    let regex = report.field("pattern", |report| {
+        report.field("regex", |report| {
+            report.take(pattern::searching(&spec.pattern).map_err(Problem::Pattern))
         })
-    }
-
-    /// Appends `path` with every match replaced.
-    pub(super) fn write(&self, path: &[u8], out: &mut Vec<u8>) {
-        let mut copied = 0;
-        for captures in self.regex.captures_iter(path) {
-            let Some(whole) = captures.get(0) else {
-                continue;
-            };
-            out.extend_from_slice(path.get(copied..whole.start()).unwrap_or_default());
-            copied = whole.end();
-            for part in &self.parts {
-                match part {
-                    Part::Literal(text) => out.extend_from_slice(text),
-                    Part::Group(group) => {
-                        let group = captures.get(*group).map(|group| group.as_bytes());
-                        out.extend_from_slice(group.unwrap_or_default());
-                    }
-                }
-            }
-        }
-        out.extend_from_slice(path.get(copied..).unwrap_or_default());
-    }
-}
-
-/// `text` of a `substitution`, for an expression with `count` groups.
-fn parts(text: &[u8], count: usize) -> Result<Box<[Part]>, Problem> {
-    let mut parts = Vec::new();
-    let mut literal = Vec::new();
-    let mut bytes = text.iter().copied();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            literal.push(byte);
-            continue;
-        }
-        match bytes.next() {
-            Some(b'\\') => literal.push(b'\\'),
-            Some(digit) if digit.is_ascii_digit() => {
-                let group = digit - b'0';
-                if usize::from(group) > count {
-                    return Err(Problem::NoSuchGroup { group, count });
-                }
-                parts.push(Part::Literal(std::mem::take(&mut literal).into()));
-                parts.push(Part::Group(usize::from(group)));
-            }
-            _ => return Err(Problem::SubstitutionEscape),
-        }
-    }
-    parts.push(Part::Literal(literal.into()));
-    parts.retain(|part| !matches!(part, Part::Literal(text) if text.is_empty()));
-    Ok(parts.into())
+    });
+    let groups = regex
+        .as_ref()
+        .map_or(usize::MAX, |regex| regex.captures_len() - 1);
+    let template = report.field("substitution", |report| {
+        let text = value_bytes(&spec.substitution);
+        report.take(
+            text.and_then(|text| Template::parse(&text, groups).map_err(Problem::Substitution)),
+        )
+    });
+    Some(Substitution::new(regex?, template?))
 }
 
 /// A change of the host.
@@ -269,7 +203,7 @@ impl HostRewrite {
                 .map(Self::Header),
             HostRewriteSpec::PathRegex(spec) => report
                 .field("host_rewrite_path_regex", |report| {
-                    Substitution::build(spec, report)
+                    substitution(spec, report)
                 })
                 .map(|regex| Self::PathRegex(Box::new(regex))),
             HostRewriteSpec::Format(format) => Some(Self::Format(Box::new(format.clone()))),

@@ -18,6 +18,7 @@ use crate::limits;
 use crate::observe::format::{BodyFormat, Format};
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
+use crate::proxy_header::ProxyHeader;
 use crate::values::{Fraction, Weights};
 use crate::variant::Variants;
 
@@ -421,6 +422,10 @@ pub struct UpgradeSpec {
     pub enabled: bool,
     /// Whether there is a `connect_config`.
     pub terminates: bool,
+    /// `connect_config.allow_post`.
+    pub takes_posts: bool,
+    /// `connect_config.proxy_protocol_config`.
+    pub proxy_header: Option<ProxyHeader>,
 }
 
 /// `RouteAction.cluster_specifier`.

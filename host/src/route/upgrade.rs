@@ -5,6 +5,7 @@
 
 use super::error::{Problem, Report};
 use super::spec::UpgradeSpec;
+use crate::proxy_header::ProxyHeader;
 
 /// What stands for the `CONNECT` method among the protocols.
 pub const CONNECT: &[u8] = b"CONNECT";
@@ -23,6 +24,10 @@ pub struct Upgrade {
     /// `connect_config`: whether the bytes behind a `CONNECT` request go to the cluster, not the
     /// request.
     pub terminates: bool,
+    /// `connect_config.allow_post`: whether the body of a `POST` is such bytes too.
+    pub takes_posts: bool,
+    /// `connect_config.proxy_protocol_config`: what those bytes begin with.
+    pub proxy_header: Option<ProxyHeader>,
 }
 
 impl Upgrades {
@@ -44,6 +49,8 @@ impl Upgrades {
                 kind: kind.into(),
                 enabled: spec.enabled,
                 terminates: spec.terminates,
+                takes_posts: spec.takes_posts,
+                proxy_header: spec.proxy_header.clone(),
             });
             Some(())
         });

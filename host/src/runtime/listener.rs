@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::chains::{Arriving, Matcher};
 use super::inspection::Inspection;
@@ -37,10 +37,23 @@ pub struct Listener {
     pub stat_prefix: String,
     /// Statistics under `listener.<address>.`.
     pub stats: Arc<Sharded<ListenerStats>>,
+    /// Whether it is for what comes to a service (`traffic_direction`).
+    pub is_inbound: bool,
     /// What is found out about its connections first.
     pub inspection: Inspection,
     /// What becomes of its connections.
     pub chains: FilterChains,
+}
+
+impl Listener {
+    /// Sends its clients away from `since` on, the last of them `time` later. It goes on accepting.
+    pub fn start_drain(&self, since: Instant, time: Duration) {
+        for chain in self.chains.iter() {
+            if let Service::Http(http) = &chain.service {
+                http.draining.start(since, time);
+            }
+        }
+    }
 }
 
 /// An address to listen on.

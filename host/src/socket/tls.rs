@@ -59,6 +59,14 @@ impl Tls {
         self.stream.borrow().get_ref().0.local_addr()
     }
 
+    /// What is under it.
+    pub(super) fn transport(&mut self) -> &mut Socket {
+        match self.stream.get_mut() {
+            TlsStream::Client(stream) => stream.get_mut().0,
+            TlsStream::Server(stream) => stream.get_mut().0,
+        }
+    }
+
     pub(super) fn reset_on_drop(&self) {
         self.resets.set(true);
         self.stream.borrow().get_ref().0.reset_on_drop();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::bucket::TokenBucket;
 use crate::observe::metrics::{ConnectionLimitStats, NetworkRateLimitStats};
+use crate::values::Flag;
 
 /// A filter that a connection has to pass.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct ConnectionLimit {
     max: u64,
     /// `delay`: how long a connection beyond the limit is left open.
     delay: Option<Duration>,
+    /// `runtime_enabled`.
+    enabled: Flag,
     active: AtomicU64,
     stats: Arc<ConnectionLimitStats>,
 }
@@ -48,6 +51,8 @@ pub(crate) struct Pass(Arc<ConnectionLimit>);
 pub struct RateLimit {
     /// `token_bucket`.
     bucket: TokenBucket,
+    /// `runtime_enabled`.
+    enabled: Flag,
     stats: Arc<NetworkRateLimitStats>,
 }
 
@@ -64,16 +69,24 @@ impl Gate {
 impl ConnectionLimit {
     /// A limit that nobody has used yet.
     #[must_use]
-    pub const fn new(max: u64, delay: Option<Duration>, stats: Arc<ConnectionLimitStats>) -> Self {
+    pub const fn new(
+        (max, delay): (u64, Option<Duration>),
+        enabled: Flag,
+        stats: Arc<ConnectionLimitStats>,
+    ) -> Self {
         Self {
             max,
             delay,
+            enabled,
             active: AtomicU64::new(0),
             stats,
         }
     }
 
     fn admit(self: &Arc<Self>) -> Verdict {
+        if !self.enabled.get() {
+            return Verdict::In(None);
+        }
         let within = |active| (active < self.max).then_some(active + 1);
         let taken = self
             .active
@@ -97,13 +110,21 @@ impl Drop for Pass {
 impl RateLimit {
     /// A limit whose bucket is full.
     #[must_use]
-    pub const fn new(bucket: TokenBucket, stats: Arc<NetworkRateLimitStats>) -> Self {
-        Self { bucket, stats }
+    pub const fn new(
+        bucket: TokenBucket,
+        enabled: Flag,
+        stats: Arc<NetworkRateLimitStats>,
+    ) -> Self {
+        Self {
+            bucket,
+            enabled,
+            stats,
+        }
     }
 
     /// Whether there is room for one more connection.
     pub(crate) fn admit(&self, now: Instant) -> bool {
-        let is_within = self.bucket.take(1, now);
+        let is_within = !self.enabled.get() || self.bucket.take(1, now);
         if !is_within {
             self.stats.rate_limited.inc();
         }
@@ -120,7 +141,7 @@ mod tests {
     fn places_are_given_back() {
         let delay = Some(Duration::from_secs(1));
         let stats = Arc::new(ConnectionLimitStats::default());
-        let limit = ConnectionLimit::new(2, delay, Arc::clone(&stats));
+        let limit = ConnectionLimit::new((2, delay), Flag::fixed(true), Arc::clone(&stats));
         let gate = Gate::Connections(Arc::new(limit));
         let admit = || match gate.admit(clock::now()) {
             Verdict::In(pass) => pass,
@@ -145,10 +166,35 @@ mod tests {
         let now = clock::now();
         let stats = Arc::new(NetworkRateLimitStats::default());
         let bucket = TokenBucket::new(1, 1, Duration::from_secs(1), now);
-        let gate = Gate::Rate(RateLimit::new(bucket, Arc::clone(&stats)));
+        let gate = Gate::Rate(RateLimit::new(
+            bucket,
+            Flag::fixed(true),
+            Arc::clone(&stats),
+        ));
         let is_in = |at| matches!(gate.admit(at), Verdict::In(None));
         assert!(is_in(now) && !is_in(now));
         assert!(is_in(now + Duration::from_secs(1)));
         assert_eq!(stats.rate_limited.get(), 1);
+    }
+
+    #[test]
+    fn what_is_switched_off_lets_everybody_in_and_counts_nobody() {
+        let now = clock::now();
+        let off = || Flag::fixed(false);
+        let (rates, places) = (Arc::default(), Arc::<ConnectionLimitStats>::default());
+        let bucket = TokenBucket::new(1, 1, Duration::from_secs(1), now);
+        let limit = ConnectionLimit::new((1, None), off(), Arc::clone(&places));
+        for gate in [
+            Gate::Rate(RateLimit::new(bucket, off(), rates)),
+            Gate::Connections(Arc::new(limit)),
+        ] {
+            let verdicts = [gate.admit(now), gate.admit(now)];
+            assert!(
+                verdicts
+                    .iter()
+                    .all(|verdict| matches!(verdict, Verdict::In(None)))
+            );
+        }
+        assert_eq!(places.active_connections.get(), 0);
     }
 }

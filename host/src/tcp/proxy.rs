@@ -6,6 +6,7 @@
 //! `listener`.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -104,8 +105,24 @@ impl Session<'_> {
         let criteria = target
             .criteria
             .and_then(|index| snapshot.criteria.get(index));
-        let Some(lease) = self.connect(cluster, criteria).await else {
-            return Ending::Closed;
+        let lease = {
+            let mut broken = pin!(socket.broken());
+            let mut connecting = pin!(self.connect(cluster, criteria));
+            poll_fn(|cx| match connecting.as_mut().poll(cx) {
+                // Nobody connects for a client that is gone.
+                Poll::Pending => broken.as_mut().poll(cx).map(|()| Err(Gone)),
+                Poll::Ready(lease) => Poll::Ready(Ok(lease)),
+            })
+            .await
+        };
+        let lease = match lease {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return Ending::Closed,
+            Err(Gone) => {
+                let flags = &mut self.desk.exchange.flags;
+                flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+                return Ending::Closed;
+            }
         };
         self.note_connection(&lease);
         if self.proxy.logs_connected {
@@ -313,6 +330,10 @@ impl Session<'_> {
         self.desk.exchange.flags.insert(Flags::DURATION_TIMEOUT);
     }
 }
+
+/// The client has reset its connection.
+#[derive(Debug)]
+struct Gone;
 
 /// Why a session ends before its connections do.
 #[derive(Clone, Copy, Debug)]

@@ -30,10 +30,9 @@ use crate::socket::Socket;
 use crate::socket_option::{Moment, SocketOption, set_port_late};
 use crate::tls::{Inside, Names, ServerPeer};
 
-mod proxy_header;
 mod race;
 
-pub use proxy_header::{ProxyHeader, ProxyVersion, Tlv};
+pub use crate::proxy_header::{ProxyHeader, ProxyVersion, Tlv};
 
 /// A connection that is ready for what it is to carry.
 #[derive(Debug)]

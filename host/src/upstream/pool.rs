@@ -41,7 +41,7 @@ use super::wish::Wish;
 use crate::clock;
 
 pub use http1::Http1Lease;
-pub use http2::Http2Lease;
+pub use http2::{Http2Lease, StreamEnd};
 pub use lease::{Facts, Lease, Outcome, Release};
 pub use raw::RawLease;
 

@@ -13,6 +13,7 @@ use super::Share;
 pub struct Entry {
     number: Option<f64>,
     share: Option<Share>,
+    truth: Option<bool>,
 }
 
 impl Entry {
@@ -25,6 +26,12 @@ impl Entry {
     )]
     pub fn integer(self) -> Option<u64> {
         self.number.map(|number| number as u64)
+    }
+
+    /// As a switch: a word of YAML for one, or a number, which is on unless its whole part is 0.
+    #[must_use]
+    pub const fn truth(self) -> Option<bool> {
+        self.truth
     }
 
     /// As a number.
@@ -45,6 +52,7 @@ impl Entry {
     fn of_number(number: f64) -> Self {
         Self {
             number: (0.0..=u64::MAX as f64).contains(&number).then_some(number),
+            truth: Some(number.trunc() != 0.0),
             ..Self::default()
         }
     }
@@ -55,6 +63,7 @@ impl Entry {
             Ok(number) if number.is_finite() => Self::of_number(number),
             _ => Self {
                 share: share_of_text(text),
+                truth: truth_of_text(text),
                 ..Self::default()
             },
         }
@@ -87,7 +96,10 @@ impl Value {
             Json::Null | Json::Array(_) => None,
             Json::Bool(switch) => Some(Self {
                 text: switch.to_string().into(),
-                entry: Entry::default(),
+                entry: Entry {
+                    truth: Some(*switch),
+                    ..Entry::default()
+                },
             }),
             Json::Number(number) => {
                 let number = number.as_f64()?;
@@ -138,6 +150,15 @@ fn share_of_text(text: &str) -> Option<Share> {
         found = true;
     }
     found.then(|| Share::new(numerator, denominator)).flatten()
+}
+
+/// The words that YAML has for a switch.
+fn truth_of_text(text: &str) -> Option<bool> {
+    let is_one_of = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is_one_of(["true", "yes", "on", "y"]) {
+        return Some(true);
+    }
+    is_one_of(["false", "no", "off", "n"]).then_some(false)
 }
 
 /// `FractionalPercent.DenominatorType`.
@@ -219,6 +240,35 @@ mod tests {
         assert_eq!(entry("{numerator: 5, denominator: TEN}").share(), None);
         assert_eq!(entry("{numerator: -5}").share(), None);
         assert_eq!(entry("").share(), None);
+    }
+
+    #[test]
+    fn switches_are_words_or_numbers() {
+        for (text, expected) in [
+            ("true", Some(true)),
+            (" TRUE ", Some(true)),
+            ("yes", Some(true)),
+            ("y", Some(true)),
+            ("on", Some(true)),
+            ("1", Some(true)),
+            ("-1", Some(true)),
+            ("0.5", Some(false)),
+            ("0", Some(false)),
+            ("off", Some(false)),
+            ("No", Some(false)),
+            ("maybe", None),
+            ("t", None),
+            ("{numerator: 1}", None),
+        ] {
+            assert_eq!(Value::text(text).entry.truth(), expected, "{text}");
+        }
+        for (json, expected) in [
+            (json!(true), true),
+            (json!(false), false),
+            (json!(0), false),
+        ] {
+            assert_eq!(Value::json(&json).unwrap().entry.truth(), Some(expected));
+        }
     }
 
     #[test]

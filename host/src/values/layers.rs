@@ -3,7 +3,7 @@
 //! Owns their order (a later layer overrides an earlier one), the one layer that the admin page
 //! changes, and the table for people. Called by `values`. Does not own slots or snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::disk::Disk;
 use super::entry::{Entry, Value};
@@ -138,6 +138,14 @@ impl Layers {
         found.next().map(|value| value.entry)
     }
 
+    /// What counts for each key.
+    pub(super) fn all(&self) -> HashMap<Box<str>, Entry> {
+        let there = self.0.iter().filter_map(|layer| layer.values.as_ref());
+        // A later layer replaces what an earlier one has.
+        let all = there.flatten();
+        all.map(|(key, value)| (key.clone(), value.entry)).collect()
+    }
+
     pub(super) fn modify(&mut self, changes: &[(String, String)]) -> Result<(), ModifyError> {
         let is_admin = |layer: &&mut Loaded| matches!(layer.spec.layer, Layer::Admin);
         let layer = self.0.iter_mut().find(is_admin);
@@ -160,8 +168,9 @@ impl Layers {
         Ok(())
     }
 
-    pub(super) fn any(&self) -> bool {
-        self.0.iter().any(|layer| layer.values.is_some())
+    /// Whether there are any, also those whose directory is not there yet.
+    pub(super) const fn any(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// Whether one of them is a directory.

@@ -11,5 +11,5 @@ wasmtime::component::bindgen!({
 
 pub(super) use self::exports::nuncio::filter::http_filter::{Flow, Guest, Interest};
 pub(super) use self::nuncio::filter::{
-    answer, health, http_stream, log, log_sink, metrics, setup, token_bucket, types,
+    answer, health, http_stream, log, log_sink, metrics, runtime, setup, token_bucket, types,
 };

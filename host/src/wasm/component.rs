@@ -32,6 +32,7 @@ const CONTRACT_IMPORTS: &[&str] = &[
     "metrics",
     "regex",
     "health",
+    "runtime",
 ];
 /// Interfaces of WASI 0.2 that a filter may import.
 const WASI_IMPORTS: &[&str] = &[

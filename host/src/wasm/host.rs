@@ -17,6 +17,7 @@ mod log;
 mod log_sink;
 mod metrics;
 mod regex;
+mod runtime;
 mod setup;
 mod token_bucket;
 
@@ -35,6 +36,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     bindings::token_bucket::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::metrics::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     bindings::health::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    bindings::runtime::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     http_stream::link(linker)?;
     regex::link(linker)?;
     log_sink::link(linker)

@@ -12,6 +12,7 @@ use wasmtime::Store;
 
 use super::bindings::types::RouteConfig as WitRouteConfig;
 use super::bindings::{Filter, Guest};
+use super::held::Held;
 use super::lines::Rate;
 use super::outcome::{Failure, FailureKind};
 use super::places::Place;
@@ -171,6 +172,18 @@ impl Instance {
     #[inline]
     pub(super) fn take_wanted(&mut self) -> Option<Interest> {
         self.store.data_mut().wanted.take()
+    }
+
+    /// Lets the guest know of the gauges that it holds up for the stream.
+    #[inline]
+    pub(super) fn lend_held(&mut self, held: Vec<Held>) {
+        self.store.data_mut().held = held;
+    }
+
+    /// Those that it holds up now.
+    #[inline]
+    pub(super) fn take_held(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.store.data_mut().held)
     }
 
     /// Calls the guest about a stream. The exchange is its own again when this returns, whatever

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use wasmtime::Store;
 
 use super::bindings::{Flow, Guest};
+use super::held::Held;
 use super::instance::{Blank, Instance};
 use super::lines::{Lines, Rate};
 use super::outcome::{self, Failure, FailureKind, Outcome, Scene};
@@ -49,8 +50,12 @@ pub struct SlotState {
     variant: Variant,
     /// What the filter wants of the stream, where it has said so itself.
     interest: Option<Interest>,
+    /// Whether it is settled how the response's body comes to it: its head has.
+    response_settled: bool,
     /// How often it has waited.
     waits: u32,
+    /// The gauges that it holds up.
+    held: Vec<Held>,
     /// The stream's own instance, where the filter's isolation gives it one.
     own: Option<Box<Instance>>,
 }
@@ -65,6 +70,19 @@ impl SlotState {
     #[must_use]
     pub const fn variant(&self) -> Variant {
         self.variant
+    }
+
+    /// Notes whether the response's head has come to the filter, or to its place in the chain.
+    pub const fn settle_response(&mut self, settled: bool) {
+        self.response_settled = settled;
+    }
+
+    /// Takes up what the filter said in a hook, where it wanted `before`.
+    fn take_up(&mut self, hook: Hook, before: Interest, wanted: Interest) {
+        let request = !matches!(hook, Hook::RequestHeaders | Hook::Resume);
+        let response =
+            self.response_settled || matches!(hook, Hook::ResponseBody | Hook::ResponseTrailers);
+        self.interest = Some(wanted.settled(before, request, response));
     }
 
     /// What the filter wants of the stream now.
@@ -304,6 +322,7 @@ impl Instances {
             }
         }
         state.token = 0;
+        state.held.clear();
         if let Some(instance) = state.own.take()
             && slot_of.shared.isolation == Isolation::Exclusive
         {
@@ -430,6 +449,7 @@ impl Instances {
         let about = (&**slot.slot(), state.variant, state.interest(slot));
         let slot = slot.slot();
         let token = state.token;
+        let held = std::mem::take(&mut state.held);
         let mut pools = self.pools.borrow_mut();
         let pool = pool_of(&mut pools, slot);
         if slot.shared.isolation == Isolation::Shared {
@@ -440,11 +460,13 @@ impl Instances {
                 return Err(state_lost());
             }
             state.generation = generation;
+            instance.lend_held(held);
             let answer = instance.call(hook, about, lent, |guest, store, config| {
                 call(guest, store, config, token)
             });
+            state.held = instance.take_held();
             if let Some(wanted) = instance.take_wanted() {
-                state.interest = Some(wanted);
+                state.take_up(hook, about.2, wanted);
             }
             if answer.is_err() {
                 state.token = 0;
@@ -461,11 +483,13 @@ impl Instances {
             }
             none => none.insert(pool.take_own(slot, self.worker)?),
         };
+        own.lend_held(held);
         let answer = own.call(hook, about, lent, |guest, store, config| {
             call(guest, store, config, token)
         });
+        state.held = own.take_held();
         if let Some(wanted) = own.take_wanted() {
-            state.interest = Some(wanted);
+            state.take_up(hook, about.2, wanted);
         }
         if answer.is_err() {
             state.token = 0;

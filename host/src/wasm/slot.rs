@@ -22,8 +22,9 @@ use crate::limits;
 use crate::observe::access_log::{Sink, Sinks, Target};
 use crate::observe::format::Format;
 use crate::observe::registry::{Registry, Scope};
-use crate::observe::stats::{Sharded, SharedCounter, stats};
-use crate::pattern::Pattern;
+use crate::observe::stats::{Sharded, SharedCounter, SharedGauge, stats};
+use crate::pattern::{self, Pattern, Substitution, Template};
+use crate::values::Values;
 use crate::variant::Variant;
 use crate::vitals::Vitals;
 
@@ -73,6 +74,11 @@ impl Phases {
     #[inline]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Without `phase`, unless `before` has it.
+    const fn only_as(self, before: Self, phase: Self) -> Self {
+        Self(self.0 & (!phase.0 | before.0))
     }
 }
 
@@ -124,6 +130,23 @@ pub struct Interest {
     /// Bytes of a request's buffered body, in place of the connection's limit; at most
     /// [`limits::WASM_HELD_BODY_BYTES`].
     pub request_body_limit: Option<u32>,
+}
+
+impl Interest {
+    /// The same as far as it can still be had by a filter that wanted `before`, once it is settled how
+    /// the body of the request comes, or that of the response too.
+    #[must_use]
+    pub(super) const fn settled(mut self, before: Self, request: bool, response: bool) -> Self {
+        if request {
+            self.wants = self.wants.only_as(before.wants, Phases::REQUEST_BODY);
+            self.request_body = before.request_body;
+        }
+        if response {
+            self.wants = self.wants.only_as(before.wants, Phases::RESPONSE_BODY);
+            self.response_body = before.response_body;
+        }
+        self
+    }
 }
 
 impl From<bindings::Interest> for Interest {
@@ -231,6 +254,8 @@ pub struct Services {
     pub sinks: Arc<Sinks>,
     /// How the proxy is.
     pub vitals: Arc<Vitals>,
+    /// Numbers that change while it runs.
+    pub values: Arc<Values>,
 }
 
 /// A filter of a chain. A clone is the same one.
@@ -446,8 +471,11 @@ struct Named {
     formats: HashMap<FormatText, Arc<Format>>,
     buckets: HashMap<String, Arc<TokenBucket>>,
     patterns: HashMap<String, Pattern>,
+    /// By the expression and what takes its place.
+    substitutions: HashMap<(String, String), Arc<Substitution>>,
     /// Counters that are opened in `configure`.
     opened: HashMap<String, SharedCounter>,
+    gauges: HashMap<String, SharedGauge>,
     /// Counters of names that came up while streams are served.
     counted: HashMap<String, SharedCounter>,
 }
@@ -456,6 +484,11 @@ impl Shared {
     /// How the proxy is.
     pub(super) fn vitals(&self) -> &Vitals {
         &self.services.vitals
+    }
+
+    /// Numbers that change while the proxy runs.
+    pub(super) fn values(&self) -> &Values {
+        &self.services.values
     }
 
     fn named(&self) -> MutexGuard<'_, Named> {
@@ -498,6 +531,26 @@ impl Shared {
         room(named.patterns.len())?;
         named.patterns.insert(expression, pattern.clone());
         Ok(pattern)
+    }
+
+    /// The substitution of what matches by `with`.
+    pub(super) fn substitution(
+        &self,
+        expression: String,
+        with: String,
+    ) -> Result<Arc<Substitution>, String> {
+        let mut named = self.named();
+        let key = (expression, with);
+        if let Some(substitution) = named.substitutions.get(&key) {
+            return Ok(Arc::clone(substitution));
+        }
+        let regex = pattern::searching(&key.0).map_err(|error| error.to_string())?;
+        let template = Template::parse(key.1.as_bytes(), regex.captures_len() - 1);
+        let template = template.map_err(|error| error.to_string())?;
+        let substitution = Arc::new(Substitution::new(regex, template));
+        room(named.substitutions.len())?;
+        named.substitutions.insert(key, Arc::clone(&substitution));
+        Ok(substitution)
     }
 
     /// The bucket of that key.
@@ -546,6 +599,18 @@ impl Shared {
         let counter = self.services.registry.counter(name);
         named.opened.insert(name.to_owned(), counter.clone());
         Ok(counter)
+    }
+
+    /// The gauge of that name.
+    pub(super) fn gauge(&self, name: &str) -> Result<SharedGauge, String> {
+        let mut named = self.named();
+        if let Some(gauge) = named.gauges.get(name) {
+            return Ok(gauge.clone());
+        }
+        room(named.gauges.len())?;
+        let gauge = self.services.registry.gauge(name);
+        named.gauges.insert(name.to_owned(), gauge.clone());
+        Ok(gauge)
     }
 
     /// The counter of a name that came up while streams are served. Where there are too many, all

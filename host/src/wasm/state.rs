@@ -11,6 +11,7 @@ use std::time::Duration;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
 use super::bindings::types::{LocalReply, Upstream};
+use super::held::Held;
 use super::lines::{Lines, Rate};
 use super::slot::{BodyMode, Interest, Phases, Shared};
 use super::ticker::{Budget, thread_cpu};
@@ -19,8 +20,8 @@ use crate::exchange::Exchange;
 use crate::headers::Name;
 use crate::observe::access_log::Sink;
 use crate::observe::format::{Attribute, Format};
-use crate::observe::stats::SharedCounter;
-use crate::pattern::Pattern;
+use crate::observe::stats::{SharedCounter, SharedGauge};
+use crate::pattern::{Pattern, Substitution};
 
 /// What a guest is being called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub(super) struct State {
     pub(super) token: u32,
     /// What the guest has said of the answer of the current hook.
     pub(super) said: Option<Box<Said>>,
+    /// The gauges that this filter holds up for the current stream.
+    pub(super) held: Vec<Held>,
     /// What the guest put in place of the chunk or body of the current hook.
     pub(super) replaced: Option<Vec<u8>>,
     /// What it added to a body in front of the trailers of the current hook.
@@ -106,7 +109,9 @@ pub(super) struct Opened {
     pub(super) sinks: Vec<Arc<Sink>>,
     pub(super) buckets: Vec<Arc<TokenBucket>>,
     pub(super) counters: Vec<SharedCounter>,
+    pub(super) gauges: Vec<SharedGauge>,
     pub(super) patterns: Vec<Pattern>,
+    pub(super) substitutions: Vec<Arc<Substitution>>,
     /// Counters that were named while streams were served.
     pub(super) counted: HashMap<String, SharedCounter>,
     /// Whether those are all that the filter will ever have: further names are not looked up.
@@ -129,6 +134,7 @@ impl State {
             exchange: None,
             token: 0,
             said: None,
+            held: Vec::new(),
             replaced: None,
             added: Vec::new(),
             opened: Opened::default(),
@@ -169,22 +175,11 @@ impl State {
         }
     }
 
-    /// Takes up what the filter wants of the stream from now on. How a body comes is settled once its
-    /// head has gone on.
-    pub(super) const fn want(&mut self, mut wanted: Interest) {
-        let (request, response) = match self.hook {
-            Hook::RequestHeaders | Hook::Resume => (false, false),
-            Hook::RequestBody | Hook::RequestTrailers | Hook::ResponseHeaders => (true, false),
-            Hook::ResponseBody | Hook::ResponseTrailers => (true, true),
-            Hook::Configure | Hook::Log | Hook::Done => return,
-        };
-        if request {
-            wanted.request_body = self.interest.request_body;
+    /// Takes up what the filter wants of the stream from now on.
+    pub(super) const fn want(&mut self, wanted: Interest) {
+        if !matches!(self.hook, Hook::Configure | Hook::Log | Hook::Done) {
+            self.wanted = Some(wanted);
         }
-        if response {
-            wanted.response_body = self.interest.response_body;
-        }
-        self.wanted = Some(wanted);
     }
 
     /// Whether the head of the response can still be changed.

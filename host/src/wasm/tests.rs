@@ -8,6 +8,7 @@ mod faults;
 mod isolation;
 mod loading;
 mod routes;
+mod values;
 
 #[path = "../../../tests/guests/compile.rs"]
 mod compile;
@@ -65,6 +66,7 @@ fn services() -> Services {
         registry,
         sinks,
         vitals: Arc::default(),
+        values: Arc::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! No proxy: a native build without the feature `testing`. It lets a filter compile; every call
 //! answers that there is nothing.
 
-use super::{Block, BucketSettings, Host, Members, RouteKind, Target};
+use super::{Block, BucketSettings, Host, Members, RouteKind, Share, Target};
 use crate::error::HostError;
 use crate::filter::Interest;
 
@@ -41,11 +41,19 @@ impl Host for Current {
         absent()
     }
 
+    fn open_gauge(&self, _: &str) -> Result<u32, String> {
+        absent()
+    }
+
     fn stat_prefix(&self) -> String {
         String::new()
     }
 
     fn compile_pattern(&self, _: &str) -> Result<u32, String> {
+        absent()
+    }
+
+    fn compile_substitution(&self, _: &str, _: &str) -> Result<u32, String> {
         absent()
     }
 
@@ -135,6 +143,22 @@ impl Host for Current {
 
     fn count(&self, _: &str, _: u64) {}
 
+    fn hold(&self, _: u32, _: u64) -> bool {
+        false
+    }
+
+    fn has_runtime_layers(&self) -> bool {
+        false
+    }
+
+    fn runtime_integer(&self, _: &str) -> Option<u64> {
+        None
+    }
+
+    fn runtime_share(&self, _: &str) -> Option<Share> {
+        None
+    }
+
     fn is_failing(&self) -> bool {
         false
     }
@@ -151,5 +175,9 @@ impl Host for Current {
 
     fn matches(&self, _: u32, _: &[u8]) -> bool {
         false
+    }
+
+    fn substitute(&self, _: u32, _: &[u8]) -> Vec<u8> {
+        Vec::new()
     }
 }

@@ -4,9 +4,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::{Block, BucketSettings, Host, Members, RouteKind, Target};
+use super::{Block, BucketSettings, Host, Members, RouteKind, Share, Target};
 use crate::error::HostError;
 use crate::filter::Interest;
+use crate::testing::RuntimeValue;
 use crate::testing::world::World;
 
 thread_local! {
@@ -70,12 +71,20 @@ impl Host for Current {
         setup(|world| world.open_counter(name))
     }
 
+    fn open_gauge(&self, name: &str) -> Result<u32, String> {
+        setup(|world| world.open_gauge(name))
+    }
+
     fn stat_prefix(&self) -> String {
         "http.test.".to_owned()
     }
 
     fn compile_pattern(&self, expression: &str) -> Result<u32, String> {
         setup(|world| world.compile_pattern(expression))
+    }
+
+    fn compile_substitution(&self, expression: &str, with: &str) -> Result<u32, String> {
+        setup(|world| world.compile_substitution(expression, with))
     }
 
     fn get(&self, at: Block, name: u32) -> Option<Vec<u8>> {
@@ -189,6 +198,31 @@ impl Host for Current {
         with(|world| *world.counters.entry(name.to_owned()).or_default() += n);
     }
 
+    fn hold(&self, gauge: u32, limit: u64) -> bool {
+        with(|world| world.hold(gauge, limit)).unwrap_or(false)
+    }
+
+    fn has_runtime_layers(&self) -> bool {
+        with(|world| world.runtime.is_some()).unwrap_or(false)
+    }
+
+    fn runtime_integer(&self, key: &str) -> Option<u64> {
+        match with(|world| world.runtime_value(key)).flatten()? {
+            RuntimeValue::Integer(number) => Some(number),
+            RuntimeValue::Share(_) => None,
+        }
+    }
+
+    fn runtime_share(&self, key: &str) -> Option<Share> {
+        Some(match with(|world| world.runtime_value(key)).flatten()? {
+            RuntimeValue::Integer(percent) => Share {
+                numerator: u32::try_from(percent).unwrap_or(u32::MAX),
+                denominator: 100,
+            },
+            RuntimeValue::Share(share) => share,
+        })
+    }
+
     fn is_failing(&self) -> bool {
         with(|world| world.is_failing).unwrap_or(false)
     }
@@ -211,5 +245,9 @@ impl Host for Current {
 
     fn matches(&self, pattern: u32, text: &[u8]) -> bool {
         with(|world| world.matches(pattern, text)).unwrap_or(false)
+    }
+
+    fn substitute(&self, substitution: u32, text: &[u8]) -> Vec<u8> {
+        with(|world| world.substitute(substitution, text)).unwrap_or_default()
     }
 }

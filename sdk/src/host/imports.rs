@@ -1,8 +1,9 @@
 //! The imports of the component: each call is one import.
 
-use super::{Block, BucketSettings, Host, Members, RouteKind, Target};
+use super::{Block, BucketSettings, Host, Members, RouteKind, Share, Target};
 use crate::bindings::nuncio::filter::{
-    health, http_stream, log as proxy_log, log_sink, metrics, regex, setup, token_bucket, types,
+    health, http_stream, log as proxy_log, log_sink, metrics, regex, runtime, setup, token_bucket,
+    types,
 };
 use crate::error::HostError;
 use crate::filter::Interest;
@@ -48,12 +49,20 @@ impl Host for Current {
         metrics::open_counter(name)
     }
 
+    fn open_gauge(&self, name: &str) -> Result<u32, String> {
+        metrics::open_gauge(name)
+    }
+
     fn stat_prefix(&self) -> String {
         metrics::prefix()
     }
 
     fn compile_pattern(&self, expression: &str) -> Result<u32, String> {
         regex::compile(expression)
+    }
+
+    fn compile_substitution(&self, expression: &str, with: &str) -> Result<u32, String> {
+        regex::compile_substitution(expression, with)
     }
 
     #[inline]
@@ -187,6 +196,25 @@ impl Host for Current {
         metrics::count(name, n);
     }
 
+    fn hold(&self, gauge: u32, limit: u64) -> bool {
+        metrics::hold(gauge, limit)
+    }
+
+    fn has_runtime_layers(&self) -> bool {
+        runtime::has_layers()
+    }
+
+    fn runtime_integer(&self, key: &str) -> Option<u64> {
+        runtime::integer(key)
+    }
+
+    fn runtime_share(&self, key: &str) -> Option<Share> {
+        runtime::share(key).map(|share| Share {
+            numerator: share.numerator,
+            denominator: share.denominator,
+        })
+    }
+
     fn is_failing(&self) -> bool {
         health::is_failing()
     }
@@ -210,6 +238,10 @@ impl Host for Current {
     #[inline]
     fn matches(&self, pattern: u32, text: &[u8]) -> bool {
         regex::matches(pattern, text)
+    }
+
+    fn substitute(&self, substitution: u32, text: &[u8]) -> Vec<u8> {
+        regex::substitute(substitution, text)
     }
 }
 

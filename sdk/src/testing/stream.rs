@@ -284,6 +284,7 @@ impl<F: Filter> Drop for Stream<F> {
         if self.state != 0 {
             within(&self.world, || self.instance.on_done(self.state));
         }
+        self.world.borrow_mut().let_go(&self.exchange.holding);
     }
 }
 

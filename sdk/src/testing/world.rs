@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regex::bytes::Regex;
+use regex::bytes::{Captures, Regex};
 
+use super::RuntimeValue;
 use super::format::Format;
 use super::stream::text;
 use crate::error::HostError;
@@ -26,12 +27,18 @@ pub(crate) struct World {
     pub(crate) is_failing: bool,
     pub(crate) members: BTreeMap<String, Members>,
     pub(crate) own_cluster: String,
+    pub(crate) gauges: BTreeMap<String, u64>,
+    /// Runtime values; none where there are no layers.
+    pub(crate) runtime: Option<BTreeMap<String, RuntimeValue>>,
     names: Vec<String>,
     attributes: Vec<String>,
     formats: Vec<Format>,
     counter_names: Vec<String>,
+    gauge_names: Vec<String>,
     buckets: Vec<Bucket>,
     patterns: Vec<Regex>,
+    /// Expressions, and what takes the place of what they match.
+    substitutions: Vec<(Regex, String)>,
 }
 
 impl Default for World {
@@ -49,12 +56,16 @@ impl Default for World {
             is_failing: false,
             members: BTreeMap::new(),
             own_cluster: String::new(),
+            gauges: BTreeMap::new(),
+            runtime: None,
             names: Vec::new(),
             attributes: Vec::new(),
             formats: Vec::new(),
             counter_names: Vec::new(),
+            gauge_names: Vec::new(),
             buckets: Vec::new(),
             patterns: Vec::new(),
+            substitutions: Vec::new(),
         }
     }
 }
@@ -87,6 +98,8 @@ pub(crate) struct Exchange {
     pub(crate) route: Option<RouteKind>,
     pub(crate) route_cache_cleared: bool,
     pub(crate) is_health_check: bool,
+    /// The gauges that the stream holds up.
+    pub(crate) holding: Vec<String>,
 }
 
 impl Exchange {
@@ -234,12 +247,86 @@ impl World {
         Ok(index_of(&mut self.counter_names, name.to_owned()))
     }
 
+    pub(crate) fn open_gauge(&mut self, name: &str) -> Result<u32, String> {
+        self.setup()?;
+        self.gauges.entry(name.to_owned()).or_default();
+        Ok(index_of(&mut self.gauge_names, name.to_owned()))
+    }
+
+    pub(crate) fn hold(&mut self, gauge: u32, limit: u64) -> bool {
+        let (Some(name), Some(exchange)) =
+            (self.gauge_names.get(gauge as usize), &mut self.current)
+        else {
+            return false;
+        };
+        if exchange.holding.contains(name) {
+            return true;
+        }
+        let level = self.gauges.entry(name.clone()).or_default();
+        if *level >= limit {
+            return false;
+        }
+        *level += 1;
+        exchange.holding.push(name.clone());
+        true
+    }
+
+    /// What a stream has held up that is over.
+    pub(crate) fn let_go(&mut self, held: &[String]) {
+        for name in held {
+            if let Some(level) = self.gauges.get_mut(name) {
+                *level -= 1;
+            }
+        }
+    }
+
+    pub(crate) fn runtime_value(&self, key: &str) -> Option<RuntimeValue> {
+        self.runtime.as_ref()?.get(key).copied()
+    }
+
     pub(crate) fn compile_pattern(&mut self, expression: &str) -> Result<u32, String> {
         self.setup()?;
         let whole = format!(r"\A(?:{expression})\z");
         self.patterns
             .push(Regex::new(&whole).map_err(|error| error.to_string())?);
         Ok(last(&self.patterns))
+    }
+
+    pub(crate) fn compile_substitution(
+        &mut self,
+        expression: &str,
+        with: &str,
+    ) -> Result<u32, String> {
+        self.setup()?;
+        let regex = Regex::new(expression).map_err(|error| error.to_string())?;
+        self.substitutions.push((regex, with.to_owned()));
+        Ok(last(&self.substitutions))
+    }
+
+    pub(crate) fn substitute(&self, substitution: u32, text: &[u8]) -> Vec<u8> {
+        let Some((regex, with)) = self.substitutions.get(substitution as usize) else {
+            return Vec::new();
+        };
+        let replaced = regex.replace_all(text, |captures: &Captures<'_>| {
+            let mut out = Vec::new();
+            let mut bytes = with.bytes();
+            while let Some(byte) = bytes.next() {
+                let group = match byte {
+                    b'\\' => bytes.next(),
+                    _ => None,
+                };
+                match group {
+                    Some(digit) if digit.is_ascii_digit() => {
+                        let group = captures.get(usize::from(digit - b'0'));
+                        out.extend(group.map_or(&b""[..], |group| group.as_bytes()));
+                    }
+                    Some(other) => out.push(other),
+                    None => out.push(byte),
+                }
+            }
+            out
+        });
+        replaced.into_owned()
     }
 
     pub(crate) fn matches(&self, pattern: u32, text: &[u8]) -> bool {

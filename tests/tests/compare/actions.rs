@@ -161,6 +161,7 @@ fn splits() -> Vec<Case> {
 
 fn answers() -> Vec<Case> {
     vec![
+        get("/direct/file", &[]),
         get("/direct/text?q", &[]),
         get("/direct/json?q", &[]),
         get("/direct/json", &["Content-Type: application/grpc"]),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use h2::Reason;
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::frames;
 use nuncio_tests::h2_client::H2Send;
@@ -49,18 +50,23 @@ fn internal(name: &str, path: &str, headers: &str, replies: [Reply; 2]) -> Case 
 
 pub(crate) fn group() -> Group {
     let mut cases = hedges();
+    cases.extend(over_http2());
     cases.extend(asked_for());
     cases.extend(elsewhere());
     cases.extend(unread());
     cases.push(Case::admin(
-        "GET /stats?filter=^cluster.(origin|no_budget).*(retry|timeout|upstream_rq_)",
+        "GET /stats?filter=^cluster.(origin|h2origin|no_budget).*(retry|timeout|upstream_rq_)",
         &[
+            "cluster.h2origin.upstream_rq_rx_reset:",
+            "cluster.h2origin.upstream_rq_tx_reset",
             "cluster.origin.retry",
             "cluster.origin.upstream_rq_2",
             "cluster.origin.upstream_rq_5",
             "cluster.origin.upstream_rq_completed",
             "cluster.origin.upstream_rq_retry",
             "cluster.origin.upstream_rq_per_try",
+            "cluster.origin.upstream_rq_rx_reset:",
+            "cluster.origin.upstream_rq_tx_reset",
             "cluster.origin.upstream_rq_timeout",
             "cluster.origin.upstream_rq_total",
             "cluster.no_budget.upstream_rq_retry",
@@ -139,6 +145,33 @@ fn hedges() -> Vec<Case> {
         get("off", "/off", [late(201), status(202)]),
         get("no policy", "/plain", [late(201), status(202)]),
     ]
+}
+
+/// Streams that end early on one side or the other, with tries beside each other and without.
+fn over_http2() -> Vec<Case> {
+    let good = || H2Reply::status(201).body("x");
+    // What one beside others brings is read on, whether it is passed on or not.
+    let left = Case::get("alone, left for another try", "/h2-alone", "");
+    let left = left.h2_reply(H2Reply::status(503).body("some content"));
+    let mut cases = vec![left.h2_reply(good())];
+    for (name, path) in [("beside", "/h2"), ("alone", "/h2-alone")] {
+        for (what, reply) in [
+            ("reset", H2Reply::status(200).reset(Reason::CANCEL)),
+            (
+                "refused",
+                H2Reply::status(200).reset(Reason::REFUSED_STREAM),
+            ),
+        ] {
+            let case = Case::get(&format!("{name}, {what}"), path, "");
+            cases.push(case.h2_reply(reply).h2_reply(good()));
+        }
+        let broken = H2Reply::status(200)
+            .body("half")
+            .reset(Reason::INTERNAL_ERROR);
+        let case = Case::get(&format!("{name}, reset in the middle"), path, "");
+        cases.push(case.h2_reply(broken));
+    }
+    cases
 }
 
 fn asked_for() -> Vec<Case> {

@@ -15,11 +15,44 @@ pub(crate) fn group() -> Group {
     cases.extend(passed_on());
     cases.extend(refusals());
     cases.extend(over_http2());
+    cases.extend(posted());
     cases.push(Case::admin(
         "GET /stats?filter=http.ingress.downstream_(cx_upgrades|rq_ws)",
         &[],
     ));
     Group::new("connect", include_str!("../../cases/connect.yaml"), cases)
+}
+
+/// Bodies that are bytes for the upstream.
+fn posted() -> Vec<Case> {
+    let inner = "GET /inner HTTP/1.1\r\nHost: inner.example\r\n\r\n";
+    let answer = || Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").close();
+    let length = format!("Content-Length: {}\r\n", inner.len());
+    let chunks = format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len());
+    let post = |name: &str, path: &str, headers: &str, body: &str| {
+        Case::request(name, "POST", path, headers, body).reply(answer())
+    };
+    vec![
+        post("posted", "/posted", &length, inner),
+        post(
+            "posted in chunks",
+            "/posted",
+            "Transfer-Encoding: chunked\r\n",
+            &chunks,
+        ),
+        post(
+            "posted where that is not allowed",
+            "/not-posted",
+            &length,
+            inner,
+        ),
+        Case::get("another method", "/posted", ""),
+        Case::http2(
+            "posted over HTTP/2",
+            H2Send::new("POST", "/posted").body(inner),
+        )
+        .reply(answer()),
+    ]
 }
 
 fn connect(authority: &str, headers: &str) -> Vec<u8> {

@@ -182,6 +182,13 @@ fn metadata() -> Vec<Case> {
         "Cookie: a=b; id=\"8\"; c\r\n",
         "Cookie: a=b\r\nCookie: id=9\r\n",
         "Cookie: id=\r\n",
+        "X-Path: /users/7\r\n",
+        "X-Path: /users/\r\n",
+        "X-Number: 12\r\n",
+        "X-Number: 1.50\r\n",
+        "X-Number: -0.25\r\n",
+        "X-Number: 1e3\r\n",
+        "X-Number: 7 apples\r\n",
     ] {
         let name = format!("metadata of {headers:?}");
         cases.push(Case::get(&name, "/metadata", headers).reply_bytes(answer));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nuncio_tests::compare::case::{Case, Group, Step};
 use nuncio_tests::frames::{self, flag, kind};
+use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::h2_origin::H2Reply;
 use nuncio_tests::origin::{Act, Reply};
 
@@ -92,9 +93,16 @@ pub(crate) fn strictness() -> Group {
             "overridden",
             "stream_error_on_invalid_http_message: true\nhttp_protocol_options: { override_stream_error_on_invalid_http_message: false }",
         ),
+        with("small_heads", "max_request_headers_kb: 2"),
     ];
+    let long = |bytes: usize| format!("X-Long: {}\r\n", "a".repeat(bytes));
+    let long_h2 = |bytes: usize| H2Send::new("GET", "/up").header("x-long", &"a".repeat(bytes));
     let both = "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let cases = vec![
+        Case::get("a head that is long enough", "/up", &long(1500)).at("small_heads"),
+        Case::get("a head that is too long", "/up", &long(3000)).at("small_heads"),
+        Case::http2("HTTP/2, a head that is long enough", long_h2(1500)).at("small_heads"),
+        Case::http2("HTTP/2, a head that is too long", long_h2(3000)).at("small_heads"),
         Case::request("a method of its own", "FOO", "/up", "", ""),
         Case::request("a method in lower case", "get", "/up", "", ""),
         Case::request("a method with odd bytes", "a!#~", "/up", "", ""),
@@ -287,8 +295,19 @@ pub(crate) fn response_heads() -> Group {
             reply.header(&format!("x-{n}"), "1")
         })
     };
-    let listeners = [with("listener", "")];
-    let cases = vec![
+    let listeners = [
+        with("listener", ""),
+        with("named", "server_name: mine"),
+        with(
+            "if_absent",
+            "server_name: mine\nserver_header_transformation: APPEND_IF_ABSENT",
+        ),
+        with(
+            "passed",
+            "server_name: mine\nserver_header_transformation: PASS_THROUGH",
+        ),
+    ];
+    let mut cases = vec![
         Case::get("as many fields as may be", "/brief", "").reply_bytes(fields(4)),
         Case::get("one field more", "/brief", "").reply_bytes(fields(5)),
         Case::get("a long field", "/brief", "").reply_bytes(long(900)),
@@ -298,5 +317,16 @@ pub(crate) fn response_heads() -> Group {
         Case::get("HTTP/2, too many fields", "/h2brief", "").h2_reply(h2(8)),
         Case::get("HTTP/2, by default", "/h2", "").h2_reply(h2(20)),
     ];
+    for at in ["listener", "named", "if_absent", "passed"] {
+        let theirs = "HTTP/1.1 200 OK\r\nServer: theirs\r\nContent-Length: 2\r\n\r\nok";
+        let name = |what: &str| format!("server, {at}, {what}");
+        cases.extend([
+            Case::get(&name("of the upstream"), "/up", "")
+                .reply_bytes(theirs)
+                .at(at),
+            Case::get(&name("none of the upstream"), "/up", "").at(at),
+            Case::get(&name("a reply"), "/direct", "").at(at),
+        ]);
+    }
     group("response heads", &listeners, cases)
 }

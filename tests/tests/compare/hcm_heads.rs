@@ -267,6 +267,7 @@ pub(crate) fn fields() -> Group {
             "plain_id",
             "use_remote_address: true\npreserve_external_request_id: true\nrequest_id_extension:\n  typed_config:\n    \"@type\": type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig\n    pack_trace_reason: false",
         ),
+        with("no_id", "generate_request_id: false"),
         with(
             "https",
             "scheme_header_transformation: { scheme_to_overwrite: https }",

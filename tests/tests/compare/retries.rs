@@ -136,6 +136,22 @@ fn statuses() -> Vec<Case> {
             "/5xx",
             [with(503, "X-Envoy-Overloaded: true\r\n")],
         ),
+        get("told to wait", "/told", [with(503, "Retry-After: 1\r\n")]),
+        get(
+            "told to wait too long",
+            "/told",
+            [with(503, "Retry-After: 60\r\n")],
+        ),
+        get(
+            "told to wait until long ago",
+            "/told",
+            [with(503, "X-Reset: 1\r\n")],
+        ),
+        get(
+            "told nonsense",
+            "/told",
+            [with(503, "Retry-After: soon\r\n")],
+        ),
         get("an unknown word beside 5xx", "/unknown-word", [status(503)]),
         get("no budget", "/no-budget", [status(503)]),
         Case::request("HEAD", "HEAD", "/5xx", "", "").reply(status(503)),

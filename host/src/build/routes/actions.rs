@@ -58,7 +58,10 @@ impl Workshop<'_> {
             RoutingPriority::Default => Priority::Default,
             RoutingPriority::High => Priority::High,
         };
-        spec.upgrades = written.upgrade_configs.iter().map(upgrade).collect();
+        let upgrades = written.upgrade_configs.iter().enumerate();
+        let here = place.field("upgrade_configs");
+        let upgrades = upgrades.map(|(index, upgrade)| self.upgrade(upgrade, here.index(index)));
+        spec.upgrades = upgrades.collect();
         spec.cluster_not_found_status = match written.cluster_not_found_response_code {
             ClusterNotFoundResponseCode::ServiceUnavailable => 503,
             ClusterNotFoundResponseCode::NotFound => 404,
@@ -192,6 +195,20 @@ impl Workshop<'_> {
         }
     }
 
+    fn upgrade(&mut self, written: &RouteUpgradeConfig, place: Place<'_>) -> UpgradeSpec {
+        let connect = written.connect_config.as_ref();
+        let header = connect.and_then(|connect| connect.proxy_protocol_config.as_ref());
+        let connect_place = place.field("connect_config");
+        let place = connect_place.field("proxy_protocol_config");
+        UpgradeSpec {
+            kind: written.upgrade_type.clone(),
+            enabled: written.enabled.unwrap_or(true),
+            terminates: connect.is_some(),
+            takes_posts: connect.is_some_and(|connect| connect.allow_post),
+            proxy_header: header.and_then(|header| self.proxy_header(header, place)),
+        }
+    }
+
     pub(super) fn direct(
         &mut self,
         written: &DirectResponseAction,
@@ -277,13 +294,5 @@ fn regex_rewrite(written: &RegexMatchAndSubstitute) -> RegexRewriteSpec {
     RegexRewriteSpec {
         pattern: written.pattern.regex.clone(),
         substitution: written.substitution.clone(),
-    }
-}
-
-fn upgrade(written: &RouteUpgradeConfig) -> UpgradeSpec {
-    UpgradeSpec {
-        kind: written.upgrade_type.clone(),
-        enabled: written.enabled.unwrap_or(true),
-        terminates: written.connect_config.is_some(),
     }
 }

@@ -27,6 +27,27 @@ pub struct HttpFault {
     /// Whether nothing is counted by `x-envoy-downstream-service-cluster`.
     #[serde(default)]
     pub disable_downstream_cluster_stats: bool,
+    /// How many requests at most have a fault at one time.
+    #[serde(default)]
+    pub max_active_faults: Option<u32>,
+    /// The runtime value of `delay.percentage`; `fault.http.delay.fixed_delay_percent` by default.
+    #[serde(default)]
+    pub delay_percent_runtime: String,
+    /// That of the delay in ms; `fault.http.delay.fixed_duration_ms` by default.
+    #[serde(default)]
+    pub delay_duration_runtime: String,
+    /// That of `abort.percentage`; `fault.http.abort.abort_percent` by default.
+    #[serde(default)]
+    pub abort_percent_runtime: String,
+    /// That of the status; `fault.http.abort.http_status` by default.
+    #[serde(default)]
+    pub abort_http_status_runtime: String,
+    /// That of the status of gRPC; `fault.http.abort.grpc_status` by default.
+    #[serde(default)]
+    pub abort_grpc_status_runtime: String,
+    /// That of `max_active_faults`; `fault.http.max_active_faults` by default.
+    #[serde(default)]
+    pub max_active_faults_runtime: String,
 }
 
 /// `envoy.extensions.filters.common.fault.v3.FaultDelay`.

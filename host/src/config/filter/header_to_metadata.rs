@@ -1,6 +1,8 @@
-//! `envoy.filters.http.header_to_metadata`. Metadata are texts, so that is the only type of a value.
+//! `envoy.filters.http.header_to_metadata`. Metadata are kept as texts, so types that are more are not there.
 
 use serde::{Deserialize, Serialize};
+
+use crate::config::matcher::RegexMatchAndSubstitute;
 
 /// `envoy.extensions.filters.http.header_to_metadata.v3.Config`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -47,6 +49,9 @@ pub struct MetadataEntry {
     /// The value; that of the field by default.
     #[serde(default)]
     pub value: String,
+    /// What is replaced of it; not beside `value`.
+    #[serde(default)]
+    pub regex_value_rewrite: Option<RegexMatchAndSubstitute>,
     /// What the value is.
     #[serde(default)]
     pub r#type: MetadataType,
@@ -65,6 +70,8 @@ pub enum MetadataType {
     /// A text.
     #[default]
     String,
+    /// A number; a value that is none is not left.
+    Number,
 }
 
 /// `Config.ValueEncode`.

@@ -36,7 +36,7 @@ fn logged(format: &str, level: &str, components: &str, colour: bool, log: fn()) 
     let layer = fmt::layer()
         .with_writer(lines.clone())
         .event_format(pattern);
-    let filter = levels(level, components).unwrap();
+    let filter = Levels::parse(level, components).unwrap().targets();
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     tracing::subscriber::with_default(subscriber, log);
     let written = lines.0.lock().unwrap().clone();
@@ -101,7 +101,8 @@ fn mistakes_are_named() {
             "unknown log level \"x\", one of trace, debug, info, warning, error, critical, off",
         ),
     ] {
-        assert_eq!(levels(level, components).unwrap_err().to_string(), message);
+        let mistake = Levels::parse(level, components).unwrap_err();
+        assert_eq!(mistake.to_string(), message);
     }
     for (pattern, message) in [
         (
@@ -118,7 +119,11 @@ fn mistakes_are_named() {
             message
         );
     }
-    assert!(matches!(change("info", ""), Err(Error::NotRunning)));
+    assert!(matches!(
+        change(&Change::All("info")),
+        Err(Error::NotRunning)
+    ));
+    assert!(shown().is_empty());
 }
 
 #[test]
@@ -163,4 +168,31 @@ fn patterns() {
             "{letter}"
         );
     }
+}
+
+#[test]
+fn levels_change_all_at_once_or_not_at_all() {
+    let levels = Levels::parse("info", "http:debug").unwrap();
+    let of = |levels: &Levels, name: &str| {
+        let mut all = levels.of_components();
+        all.find(|(found, _)| *found == name).unwrap().1
+    };
+    assert_eq!(
+        [of(&levels, "http"), of(&levels, "admin")],
+        ["debug", "info"]
+    );
+    let pairs = vec![("admin", "critical"), ("upstream", "off")];
+    let changed = levels.after(&Change::Some(pairs)).unwrap();
+    let names = ["http", "admin", "upstream", "main"];
+    assert_eq!(
+        names.map(|name| of(&changed, name)),
+        ["debug", "critical", "off", "info"]
+    );
+    let pairs = vec![("admin", "critical"), ("upstream", "loud")];
+    assert!(matches!(
+        levels.after(&Change::Some(pairs)),
+        Err(Error::Level(_))
+    ));
+    let all = changed.after(&Change::All("error")).unwrap();
+    assert_eq!(names.map(|name| of(&all, name)), ["error"; 4]);
 }

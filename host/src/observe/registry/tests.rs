@@ -97,3 +97,37 @@ fn intervals_of_histograms() {
     registry.latch();
     assert_eq!(counts(&registry, "x.time"), (0, 2));
 }
+
+#[test]
+fn counters_begin_anew_and_nothing_else_does() {
+    let registry = Registry::new(2);
+    let block = registry.sharded::<Sample1>(Scope::http("a"));
+    let shared = registry.counter("b.total");
+    block.shard(0).total.add(3);
+    block.shard(1).active.add(2);
+    block.shard(0).time.record(5);
+    shared.add(7);
+    registry.reset_counters();
+    let counts = |names: [&str; 2]| names.map(|name| counter(&registry, name));
+    assert_eq!(counts(["http.a.total", "b.total"]), [Some(0); 2]);
+    block.shard(1).total.inc();
+    shared.add(2);
+    assert_eq!(counts(["http.a.total", "b.total"]), [Some(1), Some(2)]);
+    registry.reset_counters();
+    assert_eq!(counts(["http.a.total", "b.total"]), [Some(0); 2]);
+    let samples = registry.read();
+    let gauge = &samples["http.a.active"].reading;
+    assert_eq!(
+        *gauge,
+        Reading::Gauge {
+            value: 2,
+            used: true
+        }
+    );
+    assert!(samples["http.a.time"].reading.is_used());
+    drop(block);
+    // Another of that name starts below what the first one had.
+    let fresh = registry.sharded::<Sample1>(Scope::http("a"));
+    fresh.shard(0).total.inc();
+    assert_eq!(counter(&registry, "http.a.total"), Some(1));
+}

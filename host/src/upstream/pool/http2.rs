@@ -295,21 +295,45 @@ impl Drop for Slot {
     }
 }
 
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// In both directions, in order.
+    Whole,
+    /// The peer has reset it.
+    ResetByPeer,
+    /// The peer has not looked at it, or its connection was lost.
+    Lost,
+    /// It is left here, before its end.
+    Left,
+}
+
 /// A place for one stream. Keep it until the stream has ended both ways: the drop lets another
-/// request have it.
+/// request have it, and counts how the stream ended.
 pub struct Http2Lease {
     slot: Slot,
     grant: Grant,
+    /// None until a stream is opened.
+    end: Option<StreamEnd>,
 }
 
 impl Http2Lease {
     pub(super) const fn new(slot: Slot, grant: Grant) -> Self {
-        Self { slot, grant }
+        Self {
+            slot,
+            grant,
+            end: None,
+        }
     }
 
     /// Opens the stream: `send_request` may be called once, at once.
     pub const fn sender(&mut self) -> &mut SendRequest<Bytes> {
         &mut self.slot.sender
+    }
+
+    /// Notes how the stream has ended, or would have if the lease were dropped now.
+    pub const fn note_end(&mut self, end: StreamEnd) {
+        self.end = Some(end);
     }
 
     /// Where the connection leads.
@@ -333,6 +357,17 @@ impl Http2Lease {
     /// Counts how the request ended; see [`super::Lease::record`].
     pub fn record(&self, outcome: Outcome) {
         self.grant.record(outcome);
+    }
+}
+
+impl Drop for Http2Lease {
+    fn drop(&mut self) {
+        let stats = self.grant.host().common().stats();
+        match self.end {
+            Some(StreamEnd::Left) => stats.upstream_rq_tx_reset.inc(),
+            Some(StreamEnd::ResetByPeer) => stats.upstream_rq_rx_reset.inc(),
+            Some(StreamEnd::Whole | StreamEnd::Lost) | None => {}
+        }
     }
 }
 

@@ -1,20 +1,15 @@
 //! `metrics`: a filter's own counters in the proxy's statistics.
 
 use super::super::bindings::metrics::Host;
+use super::super::held::Held;
 use super::super::state::State;
 use super::{check_text, intern, look_up};
 use crate::limits;
-use crate::observe::stats::SharedCounter;
+use crate::observe::stats::{SharedCounter, SharedGauge};
 
 impl Host for State {
     fn open_counter(&mut self, name: String) -> Result<u32, String> {
-        check_text(self, &name)?;
-        if !is_name(&name) {
-            return Err(format!(
-                "counter name \"{}\" has other than visible ASCII characters",
-                name.escape_debug()
-            ));
-        }
+        check_name(self, "counter", &name)?;
         if self.opened.counters.len() >= limits::WASM_INTERNED {
             return Err(format!("more than {} counters", limits::WASM_INTERNED));
         }
@@ -44,11 +39,44 @@ impl Host for State {
         self.shared.stat_prefix.clone()
     }
 
+    fn open_gauge(&mut self, name: String) -> Result<u32, String> {
+        check_name(self, "gauge", &name)?;
+        let gauge = self.shared.gauge(&name)?;
+        intern(&mut self.opened.gauges, gauge, SharedGauge::is)
+    }
+
+    fn hold(&mut self, of: u32, limit: u64) -> bool {
+        let Some(gauge) = look_up(&self.opened.gauges, of) else {
+            return false;
+        };
+        if self.exchange.is_none() {
+            return false;
+        }
+        if self.held.iter().any(|held| held.is(gauge)) {
+            return true;
+        }
+        let held = Held::raise(gauge, i64::try_from(limit).unwrap_or(i64::MAX));
+        let is_held = held.is_some();
+        self.held.extend(held);
+        is_held
+    }
+
     fn add(&mut self, to: u32, n: u64) {
         if let Some(counter) = look_up(&self.opened.counters, to) {
             counter.add(n);
         }
     }
+}
+
+fn check_name(state: &State, what: &str, name: &str) -> Result<(), String> {
+    check_text(state, name)?;
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} name \"{}\" has other than visible ASCII characters",
+        name.escape_debug()
+    ))
 }
 
 fn is_name(name: &str) -> bool {

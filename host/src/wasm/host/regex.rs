@@ -1,6 +1,8 @@
-//! `regex`: expressions that the proxy compiles and matches for filters, as it does for routes.
+//! `regex`: expressions that the proxy compiles, matches and replaces for filters, as it does for routes.
 //!
 //! Compiled once for all instances of a filter and kept with it.
+
+use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
@@ -22,19 +24,27 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "matches",
         |mut cx: Context<'_>, (of, text): (u32, WasmList<u8>)| {
-            let length = text.as_le_slice(&cx).len();
-            if length > limits::WASM_MATCHED_BYTES {
-                return Err(TextTooLong {
-                    length,
-                    limit: limits::WASM_MATCHED_BYTES,
-                }
-                .into());
-            }
-            if length > limits::WASM_COUNTED_BYTES {
-                cx.data_mut().count_time();
-            }
+            admit(&mut cx, &text)?;
             let pattern = look_up(&cx.data().opened.patterns, of);
             Ok((pattern.is_some_and(|pattern| pattern.matches(text.as_le_slice(&cx))),))
+        },
+    )?;
+    interface.func_wrap(
+        "compile-substitution",
+        |mut cx: Context<'_>, (expression, with): (String, String)| {
+            Ok((compile_substitution(cx.data_mut(), expression, with),))
+        },
+    )?;
+    interface.func_wrap(
+        "substitute",
+        |mut cx: Context<'_>, (of, text): (u32, WasmList<u8>)| {
+            admit(&mut cx, &text)?;
+            let mut out = Vec::new();
+            if let Some(substitution) = look_up(&cx.data().opened.substitutions, of) {
+                let text = text.as_le_slice(&cx);
+                substitution.write_within(text, &mut out, limits::WASM_BODY_BYTES);
+            }
+            Ok((out,))
         },
     )
 }
@@ -45,6 +55,33 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 struct TextTooLong {
     length: usize,
     limit: usize,
+}
+
+/// Looks how long a text is before an expression is matched, and counts the time of a long one.
+fn admit(cx: &mut Context<'_>, text: &WasmList<u8>) -> wasmtime::Result<()> {
+    let length = text.as_le_slice(&*cx).len();
+    if length > limits::WASM_MATCHED_BYTES {
+        return Err(TextTooLong {
+            length,
+            limit: limits::WASM_MATCHED_BYTES,
+        }
+        .into());
+    }
+    if length > limits::WASM_COUNTED_BYTES {
+        cx.data_mut().count_time();
+    }
+    Ok(())
+}
+
+fn compile_substitution(
+    state: &mut State,
+    expression: String,
+    with: String,
+) -> Result<u32, String> {
+    check_text(state, &expression)?;
+    check_text(state, &with)?;
+    let substitution = state.shared.substitution(expression, with)?;
+    intern(&mut state.opened.substitutions, substitution, Arc::ptr_eq)
 }
 
 fn compile(state: &mut State, expression: String) -> Result<u32, String> {

@@ -18,19 +18,19 @@ fn script(lines: &[&str]) -> FilterSlot {
     })
 }
 
-fn configuration(lines: &[&str]) -> String {
+pub(super) fn configuration(lines: &[&str]) -> String {
     format!("\"{}\"", lines.join("\\n"))
 }
 
 /// What the operations of a hook answered.
-fn answers(exchange: &Exchange, hook: &str) -> Vec<String> {
+pub(super) fn answers(exchange: &Exchange, hook: &str) -> Vec<String> {
     let answer = |index| exchange.metadata.get("script", &format!("{hook}.{index}"));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (0..).map_while(answer).map(text).collect()
 }
 
 /// Runs all hooks of a stream over a script and answers the stream.
-fn run(slot: &FilterSlot, mut exchange: Box<Exchange>) -> Box<Exchange> {
+pub(super) fn run(slot: &FilterSlot, mut exchange: Box<Exchange>) -> Box<Exchange> {
     let (worker, mut state) = (worker(), SlotState::default());
     exchange
         .request_trailers
@@ -625,6 +625,34 @@ fn a_filter_wants_less_or_more_of_a_stream() {
             .wants
             .contains(Phases::REQUEST_BODY)
     );
+}
+
+#[test]
+fn how_a_body_comes_is_settled_with_its_head() {
+    let buffered =
+        "set-interest wants on-response-body response-body=buffered request-body=buffered";
+    let slot = script(&[
+        "wants on-request-body on-response-headers",
+        &format!("on-request-body {buffered}"),
+        &format!("on-response-body {buffered} on-request-body"),
+    ]);
+    let (worker, mut exchange) = (worker(), stream("/", &[]));
+    for (has_begun, expected) in [(false, BodyMode::Buffered), (true, BodyMode::Streamed)] {
+        let mut state = SlotState::default();
+        state.settle_response(has_begun);
+        let body = || Bytes::from_static(b"x");
+        worker.on_request_body(&slot, &mut state, &mut exchange, body(), false);
+        let interest = state.interest(&slot);
+        assert_eq!(interest.response_body, expected, "{has_begun}");
+        assert_eq!(interest.request_body, BodyMode::Streamed, "{has_begun}");
+        let wants = interest.wants;
+        assert_eq!(wants.contains(Phases::RESPONSE_BODY), !has_begun);
+        assert!(!wants.contains(Phases::REQUEST_BODY), "less can be wanted");
+        worker.on_response_body(&slot, &mut state, &mut exchange, body(), false);
+        let wants = state.interest(&slot).wants;
+        assert_eq!(wants.contains(Phases::RESPONSE_BODY), !has_begun);
+        assert!(!wants.contains(Phases::REQUEST_BODY), "and not more again");
+    }
 }
 
 #[test]

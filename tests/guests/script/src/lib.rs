@@ -8,7 +8,7 @@ use support::http_stream::{self as stream, Error};
 use support::types::Block;
 use support::{
     BodyMode, Filter, Flow, Interest, LocalReply, Phases, Step, Upstream, log, log_sink, metrics,
-    regex, setup, text_of, token_bucket, wants,
+    regex, runtime, setup, text_of, token_bucket, wants,
 };
 
 struct Script;
@@ -36,6 +36,8 @@ enum Operation {
     Matches(u32, String),
     Prefix(String),
     Count(String, u32),
+    Hold(u32, u64),
+    Runtime(String),
     Route,
     ClearRouteCache,
     SetResponseFlag(String),
@@ -174,6 +176,8 @@ fn read(text: &str) -> Result<Operation, String> {
         }
         "matches" => Operation::Matches(regex::compile(word())?, word().to_owned()),
         "count" => Operation::Count(word().to_owned(), number(word())?),
+        "hold" => Operation::Hold(metrics::open_gauge(word())?, number(word())?.into()),
+        "runtime" => Operation::Runtime(word().to_owned()),
         "prefix" => Operation::Prefix(metrics::prefix()),
         "route" => Operation::Route,
         "clear-route-cache" => Operation::ClearRouteCache,
@@ -332,6 +336,11 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
         Operation::Count(name, times) => {
             (0..*times).for_each(|time| metrics::count(&format!("{name}.{time}"), 1));
             "counted".to_owned()
+        }
+        Operation::Hold(gauge, limit) => metrics::hold(*gauge, *limit).to_string(),
+        Operation::Runtime(key) => {
+            let share = runtime::share(key).map(|share| (share.numerator, share.denominator));
+            format!("{} {:?} {share:?}", runtime::has_layers(), runtime::integer(key))
         }
         Operation::Prefix(prefix) => prefix.clone(),
         Operation::Route => match stream::route() {

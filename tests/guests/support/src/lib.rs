@@ -11,7 +11,9 @@ wit_bindgen::generate!({
 });
 
 pub use exports::nuncio::filter::http_filter::Guest;
-pub use nuncio::filter::{http_stream, log, log_sink, metrics, regex, setup, token_bucket, types};
+pub use nuncio::filter::{
+    http_stream, log, log_sink, metrics, regex, runtime, setup, token_bucket, types,
+};
 pub use types::{BodyMode, Interest, LocalReply, Phases, RouteConfig, Upstream};
 
 use nuncio::filter::answer;
