@@ -330,8 +330,9 @@ impl ServerCertVerifier for Anybody {
 }
 
 /// The certificates of the folder: `NAME.pem` and `NAME.key`, and beside them `ca.pem`, `crl.pem` (which
-/// takes back `revoked`) and `stranger-ca.pem`. `old` is of version 1, `authority` may certify others, and
-/// `own` does so with itself, as its own authority. `various` has names of every kind. `deep` has an authority between it and `ca.pem`.
+/// takes back `revoked`), `old-crl.pem` (which did so until 2021) and `stranger-ca.pem`. `old` is of version
+/// 1, `authority` may certify others, and `own` does so with itself, as its own authority. `various` has
+/// names of every kind. `deep` has an authority between it and `ca.pem`.
 /// `good.ocsp` says of `server` that it is good, `old.ocsp` that it was.
 const NAMES: &[&str] = &[
     "server",
@@ -458,7 +459,9 @@ fn make(folder: &Path) {
     params.serial_number = Some(4711.into());
     issue(folder, "revoked", &params, &ca, ecdsa);
     make_unusual(folder, &ca);
-    fs::write(folder.join("crl.pem"), revocations(&ca, &[4711], 2999)).unwrap();
+    for (name, until) in [("crl.pem", 2999), ("old-crl.pem", 2021)] {
+        fs::write(folder.join(name), revocations(&ca, &[4711], until)).unwrap();
+    }
 }
 
 /// An authority's list of the certificates that it has taken back, by their serial numbers, which counts

@@ -16,7 +16,7 @@ use nuncio_tests::admin;
 use nuncio_tests::client::{Connection, Received};
 use nuncio_tests::config::{Config, cluster, endpoint};
 use nuncio_tests::eventually;
-use nuncio_tests::process::{Directory, Ran, Setup};
+use nuncio_tests::process::{Binary, Directory, Proxy, Ran, Setup};
 use nuncio_tests::scene::{self, Scene};
 use nuncio_tests::tls::{self, Client, folder, issue, named, of_folder, pair};
 use rcgen::{CertifiedIssuer, KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -224,6 +224,39 @@ fn the_ends_of_certificates_for_upstreams_are_counted() {
         admin::stat(&scene.proxy, "tls.contexts_stale") == 2
     });
     assert_eq!(counted(&certificate), end);
+}
+
+/// The text with that listener's filter chain twice, the first for clients from elsewhere, and with a name
+/// for the listener's statistics.
+fn with_two_chains(config: &Config) -> String {
+    let text = config.text();
+    let (head, rest) = text.split_once("    - filters:").unwrap();
+    let (chain, clusters) = rest.split_once("  clusters:").unwrap();
+    format!(
+        "{head}    - filter_chain_match: {{ source_type: EXTERNAL }}\n      filters:{chain}    \
+         - filters:{chain}    stat_prefix: edge\n  clusters:{clusters}"
+    )
+}
+
+#[test]
+fn statistics_of_a_listener_are_under_its_name_and_of_a_certificate_once() {
+    let config = Config::new().tls(&of_folder("server"), "");
+    let proxy = Proxy::start(&Binary::nuncio(), &with_two_chains(&config));
+    let stats = admin::page(&proxy, "/stats?filter=^listener");
+    let ends = |proxy: &Proxy| {
+        let text = admin::page(proxy, "/stats?filter=expiration");
+        let (_, ends) = text.trim_end().rsplit_once(": ").unwrap();
+        ends.parse::<u64>().unwrap()
+    };
+    assert_eq!(ends(&proxy), ends(&Scene::start(&config).proxy));
+    for name in [
+        "listener.edge.downstream_cx_total: 0",
+        "listener.edge.worker_0.downstream_cx_total: 0",
+        "listener.edge.http.ingress.downstream_rq_completed: 0",
+    ] {
+        assert!(stats.lines().any(|line| line == name), "{name} in {stats}");
+    }
+    assert!(stats.lines().all(|line| line.starts_with("listener.edge.")));
 }
 
 #[test]

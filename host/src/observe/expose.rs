@@ -87,7 +87,7 @@ impl Selection {
     fn takes(&self, name: &str, reading: &Reading) -> bool {
         let kind = match reading {
             Reading::Counter(_) => Kind::Counters,
-            Reading::Gauge { .. } => Kind::Gauges,
+            Reading::Gauge { .. } | Reading::Moment(_) => Kind::Gauges,
             Reading::Histogram(_) => Kind::Histograms,
         };
         self.kind.is_none_or(|wanted| wanted == kind)
@@ -108,7 +108,9 @@ pub fn text(registry: &Registry, selection: &Selection) -> String {
         // Writing to a string does not fail.
         let _written = match &sample.reading {
             Reading::Counter(value) => writeln!(out, "{name}: {value}"),
-            Reading::Gauge { value, .. } => writeln!(out, "{name}: {}", level(*value)),
+            Reading::Gauge { value, .. } | Reading::Moment(value) => {
+                writeln!(out, "{name}: {}", level(*value))
+            }
             Reading::Histogram(all) => {
                 histograms.push_str(&name);
                 histograms.push(':');
@@ -155,7 +157,7 @@ pub fn json(registry: &Registry, selection: &Selection) -> Value {
     for (name, sample) in selection.read(registry) {
         match &sample.reading {
             Reading::Counter(value) => stats.push(json!({ "name": name, "value": value })),
-            Reading::Gauge { value, .. } => {
+            Reading::Gauge { value, .. } | Reading::Moment(value) => {
                 stats.push(json!({ "name": name, "value": level(*value) }));
             }
             Reading::Histogram(all) => {

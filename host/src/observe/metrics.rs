@@ -1,7 +1,7 @@
 //! The names of the statistics that belong to no part of their own.
 //!
-//! Owns which statistics the connection managers, the listeners, the two managers of the
-//! configuration and the process itself have; names are Envoy's. The connection manager and the
+//! Owns which statistics the connection managers, the listeners and the process itself have; names
+//! are Envoy's. The connection manager and the
 //! listeners count into a worker's shard, the control thread into the rest.
 //!
 //! Does not own: the statistics of clusters (`upstream`) and of filters (`wasm`).
@@ -225,36 +225,6 @@ stats! {
     }
 }
 
-stats! {
-    /// The listeners as a whole (`listener_manager.`).
-    pub struct ListenerManagerStats {
-        shared_counter listener_added,
-        shared_counter listener_create_failure,
-        shared_counter listener_create_success,
-        shared_counter listener_in_place_updated,
-        shared_counter listener_modified,
-        shared_counter listener_removed,
-        shared_counter listener_stopped,
-        shared_gauge total_filter_chains_draining,
-        shared_gauge total_listeners_active,
-        shared_gauge total_listeners_draining,
-        shared_gauge total_listeners_warming,
-        shared_gauge workers_started,
-    }
-}
-
-stats! {
-    /// The clusters as a whole (`cluster_manager.`).
-    pub struct ClusterManagerStats {
-        shared_gauge active_clusters,
-        shared_counter cluster_added,
-        shared_counter cluster_modified,
-        shared_counter cluster_removed,
-        shared_counter cluster_updated,
-        shared_gauge warming_clusters,
-    }
-}
-
 /// What of a listener is also shown for each worker.
 const OF_WORKERS: [&str; 2] = ["downstream_cx_active", "downstream_cx_total"];
 
@@ -429,7 +399,10 @@ mod tests {
         let address = &crate::address::Address::from(address);
         let stats = registry.sharded::<ListenerStats>(Scope::listener(address));
         let of_worker = Arc::new(ListenerOfWorker::new(Arc::clone(&stats), 1));
-        registry.register(Scope::listener_worker(address, 1), &of_worker);
+        registry.register(
+            Scope::listener_worker(&Scope::listener(address), 1),
+            &of_worker,
+        );
         stats.shard(0).downstream_cx_total.add(2);
         stats.shard(1).downstream_cx_total.add(3);
         let samples = registry.read();

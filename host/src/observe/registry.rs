@@ -208,7 +208,7 @@ impl Registry {
                     // One that has less began anew, with what it belongs to.
                     *count = count.checked_sub(zero).unwrap_or(*count);
                 }
-                Reading::Gauge { .. } => {}
+                Reading::Gauge { .. } | Reading::Moment(_) => {}
             }
         }
         samples

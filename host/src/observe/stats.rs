@@ -88,6 +88,8 @@ pub enum Reading {
         /// Whether it was ever written.
         used: bool,
     },
+    /// A gauge for a moment, in seconds since 1970: several blocks that have one show the first.
+    Moment(i64),
     /// How recorded values are spread.
     Histogram(Box<Distribution>),
 }
@@ -107,6 +109,7 @@ impl Reading {
                 *value = value.wrapping_add(more);
                 *used |= other_used;
             }
+            (Self::Moment(first), Self::Moment(other)) => *first = other.min(*first),
             (Self::Histogram(sum), Self::Histogram(more)) => sum.merge(&more),
             (here, other) => *here = other,
         }
@@ -118,6 +121,7 @@ impl Reading {
         match self {
             Self::Counter(value) => *value != 0,
             Self::Gauge { used, .. } => *used,
+            Self::Moment(_) => true,
             Self::Histogram(distribution) => distribution.count() != 0,
         }
     }

@@ -155,7 +155,6 @@ pub struct Client {
 struct Loaded {
     identity: Option<Arc<Identity>>,
     trust: Arc<Trust>,
-    trust_is_secret: bool,
     /// Which names a certificate has to have, beside those that `trust` wants.
     names: Names,
     /// In the order of [`Inside::ALL`].
@@ -274,8 +273,7 @@ impl Loaded {
             (None, None) => true,
             _ => false,
         };
-        // What a secret says beyond files is not compared.
-        identity && !self.trust_is_secret && self.trust.is_same(&old.trust)
+        identity && self.trust.is_same(&old.trust)
     }
 
     /// Reads everything, and notes in `files` what was read.
@@ -313,7 +311,6 @@ impl Loaded {
         Ok(Self {
             identity,
             trust,
-            trust_is_secret: matches!(spec.trust, Whence::Secret(_)),
             names,
             configs,
         })
@@ -523,7 +520,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_checked() {
         let own = || Some(Source::Inline(b"x".as_slice().into()));
-        let name = SubjectName(Arc::new(|_: &crate::certificate::Names| true));
+        let name = SubjectName::new("any", Arc::new(|_: &crate::certificate::Names| true));
         for (trust, system, names) in [
             (TrustSpec::default(), true, Names::Always),
             (

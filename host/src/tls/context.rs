@@ -234,7 +234,8 @@ impl Stats for Expiry {
                 value: path.into(),
                 after: "expiration_unix_time_seconds",
             };
-            visit(name, Reading::Gauge { value, used: true });
+            // Others may show the same certificate under the same name.
+            visit(name, Reading::Moment(value));
         }
     }
 }

@@ -29,12 +29,12 @@ pub enum Part {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system says why.
-    #[error("read {from}: {source}")]
+    #[error("read {from}: {problem}")]
     Read {
         /// The file.
         from: String,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said; a part of the message, so that one who looks for causes sees it once.
+        problem: io::Error,
     },
     /// There is nothing in it.
     #[error("{from} is empty")]

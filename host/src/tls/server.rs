@@ -100,7 +100,6 @@ struct Loaded {
     identities: Vec<Ready>,
     index: Index,
     trust: Option<Arc<Trust>>,
-    trust_is_secret: bool,
     ticket_keys: Option<Arc<TicketKeys>>,
     /// Where sessions end in time.
     resumption: Option<Resumption>,
@@ -286,7 +285,6 @@ impl Loaded {
             identities: identities.into_iter().map(ready).collect(),
             index,
             trust,
-            trust_is_secret: matches!(&spec.trust, Some(Whence::Secret(_))),
             ticket_keys,
             resumption,
             requires_certificate: spec.requires_certificate,
@@ -299,10 +297,7 @@ impl Loaded {
     /// Whether all that was read is what there was in `old`.
     fn is_same(&self, old: &Self) -> bool {
         let trust = match (&self.trust, &old.trust) {
-            // What a secret says beyond files is not compared.
-            (Some(new), Some(old)) => {
-                Arc::ptr_eq(new, old) || (!self.trust_is_secret && new.is_same(old))
-            }
+            (Some(new), Some(old)) => new.is_same(old),
             (None, None) => true,
             _ => false,
         };
@@ -687,7 +682,7 @@ pub(super) fn count_refusal(stats: &TlsStats, error: &rustls::Error) {
             match other.0.downcast_ref::<Refusal>() {
                 Some(Refusal::Name) => stats.fail_verify_san.inc(),
                 Some(Refusal::Digest) => stats.fail_verify_cert_hash.inc(),
-                Some(Refusal::Depth) | None => stats.fail_verify_error.inc(),
+                Some(Refusal::Depth | Refusal::Times) | None => stats.fail_verify_error.inc(),
             }
         }
         Tls::InvalidCertificate(
@@ -699,3 +694,6 @@ pub(super) fn count_refusal(stats: &TlsStats, error: &rustls::Error) {
         _ => stats.connection_error.inc(),
     }
 }
+
+#[cfg(test)]
+mod tests;

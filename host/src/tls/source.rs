@@ -37,9 +37,9 @@ impl Source {
             Self::File(path) => {
                 let read = File::open(path)
                     .and_then(|file| file.take(CERTIFICATE_BYTES + 1).read_to_end(&mut bytes));
-                read.map_err(|source| Error::Read {
+                read.map_err(|problem| Error::Read {
                     from: self.to_string(),
-                    source,
+                    problem,
                 })?;
             }
             Self::Inline(data) => bytes.extend_from_slice(data),

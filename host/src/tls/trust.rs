@@ -41,11 +41,23 @@ pub type NameTest = Arc<dyn Fn(&Names) -> bool + Send + Sync>;
 
 /// One of `match_typed_subject_alt_names`.
 #[derive(Clone)]
-pub struct SubjectName(pub NameTest);
+pub struct SubjectName {
+    words: Box<str>,
+    test: NameTest,
+}
+
+impl SubjectName {
+    /// A test that was written with these words, by which it is told from others.
+    #[must_use]
+    pub fn new(words: &str, test: NameTest) -> Self {
+        let words = words.into();
+        Self { words, test }
+    }
+}
 
 impl fmt::Debug for SubjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SubjectName")
+        f.debug_tuple("SubjectName").field(&self.words).finish()
     }
 }
 
@@ -87,6 +99,9 @@ pub enum Refusal {
     /// More authorities than `max_verify_depth` lie between it and one that is trusted.
     #[error("too many certificates lie between this one and its authority")]
     Depth,
+    /// With `allow_expired_certificate`: the certificates were valid one after the other.
+    #[error("there was no time at which all certificates of the chain were valid")]
+    Times,
 }
 
 /// Which side the peer is.
@@ -108,7 +123,7 @@ pub struct Trust {
     signers: Option<Signers>,
     authorities: Vec<Certificate>,
     hints: Vec<DistinguishedName>,
-    /// Of all that was read, to tell whether something else was.
+    /// Of all that was read and of what is asked besides, to tell whether something else was.
     content: [u8; 32],
     spec: TrustSpec,
 }
@@ -118,6 +133,29 @@ impl TrustSpec {
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let sources = [self.authorities.as_ref(), self.revoked.as_ref()];
         sources.into_iter().flatten().filter_map(Source::path)
+    }
+
+    /// All that is asked of a peer beyond what is in files and the like, so that two can be compared.
+    fn words(&self) -> String {
+        let Self {
+            authorities: _,
+            system_roots,
+            revoked: _,
+            revoked_leaf_only,
+            hashes,
+            keys,
+            names,
+            max_depth,
+            allow_expired,
+            accept_untrusted,
+        } = self;
+        let flags = [
+            system_roots,
+            revoked_leaf_only,
+            allow_expired,
+            accept_untrusted,
+        ];
+        format!("{:?}", (flags, hashes, keys, names, max_depth))
     }
 }
 
@@ -182,8 +220,10 @@ impl Trust {
             }
             None => Vec::new(),
         };
+        let words = spec.words();
         let read = trust.authorities.iter().map(|one| &*one.der);
         let read = read.chain(revoked.iter().map(AsRef::as_ref));
+        let read = read.chain([words.as_bytes()]);
         trust.content = sha256(&read.map(sha256).collect::<Vec<_>>().concat());
         if !roots.is_empty() {
             trust.hints = roots.subjects();
@@ -219,27 +259,28 @@ impl Trust {
             (Part::Revoked, Error::Malformed { from, problem })
         };
         let (roots, provider) = (Arc::new(roots), &self.parameters.provider);
-        let builder =
+        let (leaf_only, any_time) = (self.spec.revoked_leaf_only, self.spec.allow_expired);
+        let mut clients =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
-                .with_crls(revoked.clone())
-                .enforce_revocation_expiration();
-        let builder = match self.spec.revoked_leaf_only {
-            true => builder.only_check_end_entity_revocation(),
-            false => builder,
-        };
-        let clients = builder.build().map_err(|error| refused(&error))?;
-        let builder =
+                .with_crls(revoked.clone());
+        let mut servers =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
-                .with_crls(revoked.clone())
-                .enforce_revocation_expiration();
-        let builder = match self.spec.revoked_leaf_only {
-            true => builder.only_check_end_entity_revocation(),
-            false => builder,
-        };
-        let servers = builder.build().map_err(|error| refused(&error))?;
+                .with_crls(revoked.clone());
+        if leaf_only {
+            clients = clients.only_check_end_entity_revocation();
+            servers = servers.only_check_end_entity_revocation();
+        }
+        // Where no time counts, that of a list does not either; and `check` looks at other times.
+        if !any_time {
+            clients = clients.enforce_revocation_expiration();
+            servers = servers.enforce_revocation_expiration();
+        }
+        let clients = clients.build().map_err(|error| refused(&error))?;
+        let servers = servers.build().map_err(|error| refused(&error))?;
         self.signers = Some(Signers {
             roots,
             revoked,
+            takes_old_lists: any_time,
             algorithms: *self.algorithms(),
         });
         self.clients = Some(clients);
@@ -253,7 +294,7 @@ impl Trust {
         &self.authorities
     }
 
-    /// Whether the same was read for both.
+    /// Whether the same was read for both, and the same is asked.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.content == other.content
     }
@@ -334,7 +375,7 @@ impl Trust {
                 Ok(()) => return self.check_leaf(leaf),
             }
         }
-        Err(CertificateError::Expired.into())
+        Err(refusal(Refusal::Times))
     }
 
     /// Checks a certificate that the library may have refused for what it is; none for others.
@@ -459,7 +500,7 @@ impl Trust {
         }
         let leaf = Certificate::parse(leaf).map_err(|_not| CertificateError::BadEncoding)?;
         let spec = &self.spec;
-        if !spec.names.is_empty() && !spec.names.iter().any(|name| (name.0)(&leaf.names)) {
+        if !spec.names.is_empty() && !spec.names.iter().any(|name| (name.test)(&leaf.names)) {
             return Err(refusal(Refusal::Name));
         }
         let wants_digest = !(spec.hashes.is_empty() && spec.keys.is_empty());

@@ -262,6 +262,20 @@ fn of_checks() -> Vec<String> {
             "",
         ),
         (
+            "old_list",
+            trusted("crl: { filename: @CERTS@/old-crl.pem }".to_owned()),
+            "",
+        ),
+        (
+            "any_time",
+            trusted(
+                "crl: { filename: @CERTS@/old-crl.pem }, only_verify_leaf_cert_crl: true, \
+                 allow_expired_certificate: true"
+                    .to_owned(),
+            ),
+            "",
+        ),
+        (
             "anybody",
             trusted("trust_chain_verification: ACCEPT_UNTRUSTED".to_owned()),
             &*set,
@@ -516,6 +530,12 @@ fn clients() -> Vec<Case> {
         "san_ip",
         Client::default().shows("client"),
     ));
+    for listener in ["old_list", "any_time"] {
+        for name in ["client", "expired", "revoked", "authority", "deep"] {
+            let client = Client::default().shows(name);
+            cases.push(get(&format!("{name} at {listener}"), listener, client));
+        }
+    }
     cases.push(get("a server of version 1", "old", Client::default()));
     let deep = Client::default().shows("deep");
     cases.push(get("deep at depth_2", "depth_2", deep));

@@ -269,20 +269,22 @@ pub(super) fn trust(written: &CertificateValidationContext) -> Result<TrustSpec,
 
 /// A test of a peer's names, or what is wrong with it.
 fn subject_name(written: &SubjectAltNameMatcher) -> Result<SubjectName, String> {
+    let words = format!("{written:?}");
     if let (SanType::Dns, MatchPattern::Exact(name)) = (written.san_type, &written.matcher.pattern)
     {
         let name = name.to_ascii_lowercase();
-        return Ok(SubjectName(Arc::new(move |names: &Names| {
+        let test = move |names: &Names| {
             let mut patterns = names.dns.iter();
             patterns.any(|pattern| dns_name_matches(&name, pattern))
-        })));
+        };
+        return Ok(SubjectName::new(&words, Arc::new(test)));
     }
     let condition = TextCondition::new(&string(&written.matcher)).map_err(|errors| {
         let first = errors.iter().next();
         first.map_or_else(String::new, |first| error_chain(&first.problem))
     })?;
     let kind = written.san_type;
-    Ok(SubjectName(Arc::new(move |names: &Names| {
+    let test = move |names: &Names| {
         let meets = |name: &String| condition.matches(name.as_bytes());
         match kind {
             SanType::Dns => names.dns.iter().any(meets),
@@ -290,7 +292,8 @@ fn subject_name(written: &SubjectAltNameMatcher) -> Result<SubjectName, String> 
             SanType::Email => names.email.iter().any(meets),
             SanType::IpAddress => names.ip.iter().any(|ip| meets(&ip.to_string())),
         }
-    })))
+    };
+    Ok(SubjectName::new(&words, Arc::new(test)))
 }
 
 /// 32 bytes in hexadecimal digits, which colons may stand between.

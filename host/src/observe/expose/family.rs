@@ -44,7 +44,7 @@ impl Families {
         for sample in selection.read(registry).into_values() {
             let family = match &sample.reading {
                 Reading::Counter(_) => &mut counters,
-                Reading::Gauge { .. } => &mut gauges,
+                Reading::Gauge { .. } | Reading::Moment(_) => &mut gauges,
                 Reading::Histogram(_) => &mut histograms,
             };
             let (name, labels) = split(&sample.scope, &sample.name);

@@ -94,7 +94,9 @@ fn write_sample(mut sample: MetricEncoder<'_>, reading: &Reading, is_counter: bo
         }
         // A sample without a suffix, which is what an unknown one has too.
         Reading::Counter(value) => sample.encode_gauge(&i64::try_from(*value).unwrap_or(i64::MAX)),
-        Reading::Gauge { value, .. } => sample.encode_gauge(&level(*value)),
+        Reading::Gauge { value, .. } | Reading::Moment(value) => {
+            sample.encode_gauge(&level(*value))
+        }
         Reading::Histogram(all) => {
             #[expect(clippy::cast_precision_loss, reason = "the encoder takes sums as f64")]
             let sum = all.sum() as f64;

@@ -33,7 +33,9 @@ fn write_family(out: &mut String, family: &Family, kind: &str) {
         let labels = joined(labels);
         let _written = match reading {
             Reading::Counter(value) => writeln!(out, "{name}{{{labels}}} {value}"),
-            Reading::Gauge { value, .. } => writeln!(out, "{name}{{{labels}}} {}", level(*value)),
+            Reading::Gauge { value, .. } | Reading::Moment(value) => {
+                writeln!(out, "{name}{{{labels}}} {}", level(*value))
+            }
             Reading::Histogram(all) => {
                 write_histogram(out, name, &labels, all);
                 Ok(())

@@ -45,11 +45,17 @@ fn fixture() -> Fixture {
     let http = registry.sharded::<HttpStats>(Scope::http("ingress_http"));
     let admin = registry.sharded::<HttpStats>(Scope::http("admin"));
     let listener = registry.sharded::<ListenerStats>(Scope::listener(address));
-    let twin = registry.sharded::<ListenerHttpStats>(Scope::listener_http(address, "ingress_http"));
+    let twin = registry.sharded::<ListenerHttpStats>(Scope::listener_http(
+        &Scope::listener(address),
+        "ingress_http",
+    ));
     let cluster = registry.sharded::<ClusterPart>(Scope::cluster("c0"));
     let wasm = registry.sharded::<WasmPart>(Scope::wasm("my-auth"));
     let of_worker = Arc::new(ListenerOfWorker::new(Arc::clone(&listener), 0));
-    registry.register(Scope::listener_worker(address, 0), &of_worker);
+    registry.register(
+        Scope::listener_worker(&Scope::listener(address), 0),
+        &of_worker,
+    );
     registry.counter("cluster_manager.cluster_added").add(2);
     registry.counter("rl.http_local_rate_limit.enabled").add(2);
 

@@ -84,36 +84,20 @@ impl Scope {
         Self::labelled("listener", stat_prefix, "envoy_listener_address")
     }
 
-    /// `listener.<address>.http.<stat_prefix>.`, a connection manager's part in a listener.
+    /// `listener.<address>.http.<stat_prefix>.`, a connection manager's part in a listener, whose own
+    /// scope that is.
     #[must_use]
-    pub fn listener_http(address: &Address, stat_prefix: &str) -> Self {
-        let (listener, prefix) = (listener_name(address), segment(stat_prefix));
-        Self {
-            prefix: format!("listener.{listener}.http.{prefix}.").into(),
-            family: "listener.http.".into(),
-            namespace: Namespace::Envoy,
-            labels: [
-                ("envoy_http_conn_manager_prefix", prefix.into()),
-                ("envoy_listener_address", listener.into()),
-            ]
-            .into(),
-        }
+    pub fn listener_http(listener: &Self, stat_prefix: &str) -> Self {
+        let prefix = segment(stat_prefix);
+        let label = ("envoy_http_conn_manager_prefix", prefix.clone().into());
+        listener.inner(&format!("http.{prefix}."), "http.", label)
     }
 
-    /// `listener.<address>.worker_<index>.`
+    /// `listener.<address>.worker_<index>.`, a worker's part in a listener, whose own scope that is.
     #[must_use]
-    pub fn listener_worker(address: &Address, index: usize) -> Self {
-        let listener = listener_name(address);
-        Self {
-            prefix: format!("listener.{listener}.worker_{index}.").into(),
-            family: "listener.worker.".into(),
-            namespace: Namespace::Envoy,
-            labels: [
-                ("envoy_worker_id", index.to_string().into()),
-                ("envoy_listener_address", listener.into()),
-            ]
-            .into(),
-        }
+    pub fn listener_worker(listener: &Self, index: usize) -> Self {
+        let label = ("envoy_worker_id", index.to_string().into());
+        listener.inner(&format!("worker_{index}."), "worker.", label)
     }
 
     /// `tcp.<stat_prefix>.`, a TCP proxy.
@@ -217,6 +201,18 @@ impl Scope {
         }
     }
 
+    /// A scope within this one, with a label more.
+    fn inner(&self, prefix: &str, family: &str, label: (&'static str, Box<str>)) -> Self {
+        Self {
+            prefix: format!("{}{prefix}", self.prefix).into(),
+            family: format!("{}{family}", self.family).into(),
+            namespace: self.namespace,
+            labels: std::iter::once(label)
+                .chain(self.labels.iter().cloned())
+                .collect(),
+        }
+    }
+
     fn labelled(family: &str, value: &str, label: &'static str) -> Self {
         let value = segment(value);
         Self {
@@ -273,12 +269,21 @@ mod tests {
                 vec!["envoy_listener_address=127.0.0.1_10000"],
             ),
             (
-                Scope::listener_worker(address, 3),
+                Scope::listener_worker(&Scope::listener(address), 3),
                 "listener.127.0.0.1_10000.worker_3.",
                 "listener.worker.",
                 vec![
                     "envoy_worker_id=3",
                     "envoy_listener_address=127.0.0.1_10000",
+                ],
+            ),
+            (
+                Scope::listener_http(&Scope::listener_named("edge"), "in"),
+                "listener.edge.http.in.",
+                "listener.http.",
+                vec![
+                    "envoy_http_conn_manager_prefix=in",
+                    "envoy_listener_address=edge",
                 ],
             ),
             (

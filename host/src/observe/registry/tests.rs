@@ -131,3 +131,19 @@ fn counters_begin_anew_and_nothing_else_does() {
     fresh.shard(0).total.inc();
     assert_eq!(counter(&registry, "http.a.total"), Some(1));
 }
+
+#[test]
+fn of_several_moments_the_first_is_shown() {
+    struct Ends(i64);
+    impl Stats for Ends {
+        fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
+            visit("ends".into(), Reading::Moment(self.0));
+        }
+    }
+    let registry = Registry::new(1);
+    let blocks = [5, 3, 4].map(|at| Arc::new(Ends(at)));
+    for block in &blocks {
+        registry.register(Scope::new("x."), block);
+    }
+    assert_eq!(registry.read()["x.ends"].reading, Reading::Moment(3));
+}

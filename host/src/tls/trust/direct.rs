@@ -34,6 +34,8 @@ const ISSUING_POINT: &str = "2.5.29.28";
 pub(super) struct Signers {
     pub(super) roots: Arc<RootCertStore>,
     pub(super) revoked: Vec<CertificateRevocationListDer<'static>>,
+    /// Whether a list counts beyond its time.
+    pub(super) takes_old_lists: bool,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -152,7 +154,8 @@ impl Signers {
             if extensions.any(|extension| extension.oid.to_id_string() == ISSUING_POINT) {
                 continue;
             }
-            match list.next_update().is_none_or(|next| next.timestamp() < now) {
+            let is_old = list.next_update().is_none_or(|next| next.timestamp() < now);
+            match is_old && !self.takes_old_lists {
                 true => expired = true,
                 false => fresh = true,
             }
@@ -407,6 +410,7 @@ JO8kq/Q9secCIQDTRokoy7nYJ9NzfiSPYnkwMRzQx5JEJZ/CGXQcK1x4lA==
         Signers {
             roots: Arc::new(roots),
             revoked,
+            takes_old_lists: false,
             algorithms: default_provider().signature_verification_algorithms,
         }
     }
