@@ -191,3 +191,64 @@ fn layers_name_only_what_is_below_them() {
         }
     }
 }
+
+/// The kinds of cells that a block of statistics may have.
+const CELLS: &[&str] = &[
+    "counter",
+    "gauge",
+    "histogram",
+    "classes",
+    "codes",
+    "shared_counter",
+    "shared_gauge",
+];
+
+/// The cells that a source declares in its blocks of statistics.
+fn declared(text: &str) -> Vec<&str> {
+    let blocks = text.split("\nstats! {\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("\n}\n").next().unwrap().lines());
+    let cells = lines.filter_map(|line| line.trim().split_once(' '));
+    let cells = cells.filter(|(kind, _)| CELLS.contains(kind));
+    let names = cells.map(|(_, rest)| rest.split([' ', ',']).next().unwrap());
+    names.collect()
+}
+
+/// Whether some source names that field of something.
+fn is_used(texts: &[String], field: &str) -> bool {
+    let field = format!(".{field}");
+    texts.iter().any(|text| {
+        text.match_indices(&field).any(|(at, _)| {
+            let next = text[at + field.len()..].chars().next();
+            !next.is_some_and(|next| next.is_alphanumeric() || next == '_')
+        })
+    })
+}
+
+/// A statistic that is declared is counted somewhere, or said to stay 0.
+#[test]
+fn statistics_are_counted_or_listed() {
+    let paths = all(&["host/src"]).into_iter();
+    let paths = paths.filter(|path| {
+        let inner = path.strip_prefix(root()).unwrap();
+        !inner.to_str().unwrap().contains("tests")
+    });
+    let texts = paths.map(|path| {
+        let text = fs::read_to_string(path).unwrap();
+        text.split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap()
+            .to_owned()
+    });
+    let texts: Vec<String> = texts.collect();
+    let operations = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let (_, listed) = operations.split_once("and stay 0:\n").unwrap();
+    let listed = listed.split("\n## ").next().unwrap();
+    let mut cells: Vec<&str> = texts.iter().flat_map(|text| declared(text)).collect();
+    assert!(cells.len() > 200, "{}", cells.len());
+    cells.sort_unstable();
+    for cell in cells.chunk_by(|a, b| a == b) {
+        let name = cell[0];
+        let is_listed = listed.contains(&format!("`{name}`"));
+        assert_ne!(is_used(&texts, name), is_listed, "{name}");
+    }
+}

@@ -12,10 +12,11 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
 
-use nuncio_tests::admin::{page, stat};
+use nuncio_tests::admin::{page, stat, stats};
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, cluster, endpoint};
 use nuncio_tests::eventually;
+use nuncio_tests::frames::{self, FrameConnection, kind};
 use nuncio_tests::process::{Binary, Directory, Proxy};
 use rustls::server::Acceptor;
 
@@ -378,4 +379,56 @@ fn the_bytes_of_a_tunnel_say_where_they_come_from() {
     let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", ports.0, ports.1);
     let expected = format!("{header}GET /inner HTTP/1.1\r\n\r\n");
     assert_eq!(seen.join().unwrap(), expected);
+}
+
+/// A proxy whose only cluster speaks HTTP/2 with that endpoint, with those fields of
+/// `HttpProtocolOptions` and of `Http2ProtocolOptions`.
+fn http2(endpoint: String, common: &str, options: &str) -> Proxy {
+    let protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let more = format!(
+        ", typed_extension_protocol_options: {{ {protocol}: {{ \"@type\": type.googleapis.com/{protocol}, \
+         {common}explicit_http_config: {{ http2_protocol_options: {{ {options} }} }} }} }}"
+    );
+    proxy(endpoint, &more)
+}
+
+/// Sends a request that fails; how the upstream connection ended: here, there, there with a request, for
+/// it was silent.
+fn ended(proxy: &Proxy) -> [u64; 4] {
+    let mut client = Connection::open(proxy.address("listener"));
+    let answered = client.exchange(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(answered.status(), 503);
+    stats(
+        proxy,
+        "cluster.c.",
+        [
+            "upstream_cx_destroy_local",
+            "upstream_cx_destroy_remote",
+            "upstream_cx_destroy_remote_with_active_rq",
+            "http2.keepalive_timeout",
+        ],
+    )
+}
+
+#[test]
+fn who_ended_an_http2_connection_is_told() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let pings = "connection_keepalive: { interval: 0.1s, timeout: 0.1s }";
+    let proxy = http2(at(silent.local_addr().unwrap()), "", pings);
+    assert_eq!(ended(&proxy), [1, 0, 0, 1]);
+    // One that takes no more streams, and that the server ends under its last one.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let serving = thread::spawn(move || {
+        let (mut socket, _) = server.accept().unwrap();
+        let mut preface = [0; frames::PREFACE.len()];
+        socket.read_exact(&mut preface).unwrap();
+        let mut server = FrameConnection::over(socket);
+        let (_, came) = server.read_until(|frame| frame.kind == kind::HEADERS);
+        came
+    });
+    let once = "common_http_protocol_options: { max_requests_per_connection: 1 }, ";
+    let proxy = http2(at(address), once, "");
+    assert_eq!(ended(&proxy), [0, 1, 1, 0]);
+    assert!(serving.join().unwrap());
 }

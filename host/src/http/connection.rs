@@ -80,7 +80,9 @@ pub(crate) async fn serve(
             };
             let ended = http1.serve(&mut socket).await;
             let delayed = listener.manager.delayed_close_timeout;
-            close(&mut socket, ended, delayed, &mut Timer::default()).await;
+            if close(&mut socket, ended, delayed, &mut Timer::default()).await {
+                http.downstream_cx_delayed_close_timeout.inc();
+            }
             http.downstream_cx_http1_active.dec();
         }
         None => {}
@@ -401,6 +403,10 @@ impl Http1<'_> {
         if last {
             stats.downstream_cx_max_requests_reached.inc();
         }
+        let is_told = self.worker.drain().since().is_some() || snapshot.vitals.is_told_to_fail();
+        if is_told && ended != Ended::Reusable {
+            stats.downstream_cx_drain_close.inc();
+        }
         ended
     }
 }
@@ -408,16 +414,22 @@ impl Http1<'_> {
 /// Ends a connection so that the client gets all that was sent: first our end (FIN, over TLS behind
 /// its own word for it), then what it still sends is read and dropped until it ends its own or
 /// `delayed_close_timeout` is over. A socket closed with unread data would be reset, and the response
-/// lost.
-async fn close(socket: &mut Socket, ended: Ended, delayed: Option<Duration>, timer: &mut Timer) {
+/// lost. Whether the client was waited for in vain.
+async fn close(
+    socket: &mut Socket,
+    ended: Ended,
+    delayed: Option<Duration>,
+    timer: &mut Timer,
+) -> bool {
     if ended == Ended::Gone {
-        return;
+        return false;
     }
     let now = clock::now();
     let deadline = after(now, delayed);
     let told = timer.limit(deadline.or(Some(now)), socket.shutdown());
-    let (Some(Ok(())), Some(deadline)) = (told.await, deadline) else {
-        return;
+    let deadline = match (told.await, deadline) {
+        (Some(Ok(())), Some(deadline)) => deadline,
+        (told, deadline) => return told.is_none() && deadline.is_some(),
     };
     let mut dropped = 0;
     // Not in the connection's task, which would be larger for it all of its life.
@@ -425,9 +437,11 @@ async fn close(socket: &mut Socket, ended: Ended, delayed: Option<Duration>, tim
     while dropped < LINGER_BYTES {
         match timer.limit(Some(deadline), socket.read(&mut room)).await {
             Some(Ok(read @ 1..)) => dropped += read,
-            Some(Ok(0) | Err(_)) | None => return,
+            Some(Ok(0) | Err(_)) => return false,
+            None => return true,
         }
     }
+    false
 }
 
 #[cfg(test)]

@@ -212,11 +212,11 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             () = &mut drained, if closing.is_none() => {
-                go_away(&mut http2, &mut closing);
+                drain(&mut http2, &mut closing, stats);
             }
             accepted = http2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    if vitals.is_told_to_fail() || listener.draining.ends(worker.random()) { go_away(&mut http2, &mut closing); }
+                    if vitals.is_told_to_fail() || listener.draining.ends(worker.random()) { drain(&mut http2, &mut closing, stats); }
                     let routes = manager.routes.current(&mut seen);
                     let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection), routes);
                     start(served, &streams, request, respond);
@@ -271,6 +271,14 @@ fn go_away(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>) {
     if closing.is_none() {
         http2.graceful_shutdown();
         *closing = Some(clock::now());
+    }
+}
+
+/// Says so because the proxy is to have fewer clients.
+fn drain(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
+    if closing.is_none() {
+        stats.downstream_cx_drain_close.inc();
+        go_away(http2, closing);
     }
 }
 

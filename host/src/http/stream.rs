@@ -385,6 +385,7 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Does what the route says, or what the terminal filter says in its place.
     async fn act(&mut self, choice: Upstream) -> Result<Acted, Error> {
+        self.around.stats.rq_total.inc();
         if choice.cluster.is_some() {
             return forward::proxy(self, choice).await;
         }
@@ -604,8 +605,11 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Turns an error into what the client still can be told, and into what the log shows.
     async fn fail(&mut self, error: &Error) {
+        let stats = self.around.stats;
         match error.kind {
-            Kind::MaxDuration { .. } => self.around.stats.downstream_rq_max_duration_reached.inc(),
+            Kind::MaxDuration { .. } => stats.downstream_rq_max_duration_reached.inc(),
+            Kind::RequestTooLarge => stats.downstream_rq_too_large.inc(),
+            Kind::ResponseTooLarge => stats.rs_too_large.inc(),
             Kind::LengthChanged(direction) => self.chain.tell_changed_length(direction),
             _ => {}
         }
@@ -622,7 +626,6 @@ impl<'a, 'io> Stream<'a, 'io> {
             self.cut(error);
             return;
         }
-        let stats = self.around.stats;
         match &error.kind {
             Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),
             Kind::RequestOverdue => stats.downstream_rq_timeout.inc(),

@@ -18,6 +18,8 @@ stats! {
         gauge health_check_degraded = "health_check.degraded",
         gauge health_check_healthy = "health_check.healthy",
 
+        counter http2_keepalive_timeout = "http2.keepalive_timeout",
+
         gauge dns_stale,
         gauge dns_stale_seconds,
         counter lb_healthy_panic,

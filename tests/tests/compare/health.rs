@@ -16,6 +16,9 @@ const COUNTED: &[&str] = &[
     "http.ingress.downstream_rq_5xx",
     "http.ingress.downstream_rq_completed",
     "http.ingress.downstream_rq_total",
+    "http.ingress.downstream_cx_drain_close",
+    "http.ingress.rq_direct_response",
+    "http.ingress.rq_total",
     "cluster.origin.upstream_rq_total",
     "cluster.origin.upstream_rq_completed",
     "cluster.origin.upstream_rq_200",
@@ -24,11 +27,12 @@ const COUNTED: &[&str] = &[
 
 pub(crate) fn group() -> Group {
     let mut cases = questions("well");
-    cases.push(Case::admin("GET /stats?filter=rq_", COUNTED));
+    cases.push(Case::admin("GET /stats?filter=(rq_|cx_drain)", COUNTED));
     cases.push(Case::admin("GET /healthcheck/fail", &[]));
     cases.push(Case::admin("POST /healthcheck/fail", &[]));
     cases.push(Case::admin("GET /ready", &[]));
     cases.extend(questions("failing"));
+    cases.push(Case::admin("GET /stats?filter=rq_|cx_drain", COUNTED));
     cases.push(Case::admin("POST /healthcheck/ok", &[]));
     cases.push(Case::admin("GET /ready?again", &[]));
     cases.push(Case::get("well again, a question", "/own", ""));

@@ -184,11 +184,20 @@ async fn drive(
 ) {
     let pings = keepalive.and_then(|_| connection.ping_pong());
     let silent = until_silent(keepalive, pings, fastrand::f64);
-    let result = tokio::select! {
-        result = connection => result,
-        () = silent => Ok(()),
+    let (result, by_peer) = tokio::select! {
+        result = connection => {
+            // One that takes no more streams is let go of here with its last one.
+            let is_let_go = state.is_draining.get() && state.active.get() == 0;
+            (result, !is_let_go)
+        }
+        () = silent => {
+            let stats = account.host.common().stats();
+            stats.http2_keepalive_timeout.inc();
+            (Ok(()), false)
+        }
     };
-    account.by_peer = !state.is_draining.replace(true);
+    account.by_peer = by_peer;
+    state.is_draining.set(true);
     if let Err(error) = result {
         if error.is_library() {
             account
