@@ -233,3 +233,8 @@ pub const DESTINATIONS: usize = 16 * 1024;
 pub const DESTINATIONS_PERIOD: Duration = Duration::from_millis(100);
 /// Endpoints that one request names for an `override_host` policy; further ones do not count.
 pub const NAMED_ENDPOINTS: usize = 32;
+/// A second signal that asks for the end and comes within that time of the first is the same wish: `timeout`
+/// and the like send theirs to the process and to its group.
+pub const SIGNAL_ECHO: Duration = Duration::from_millis(500);
+/// How long the start waits for clusters before the log says for which.
+pub const WARMING_IS_TOLD: Duration = Duration::from_secs(2);

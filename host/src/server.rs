@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use crate::address::Address;
 use crate::admin::{self, Admin, Directions};
 use crate::build::Built;
+use crate::limits;
 use crate::listener::{self, Listening};
 use crate::observe::access_log::Sinks;
 use crate::observe::metrics::{ListenerOfWorker, ServerState};
@@ -27,10 +27,14 @@ use crate::observe::stats::Stats;
 use crate::runtime::{FilterChain, ListenAddress, Listener, Service, Snapshot};
 use crate::tls::{self, Expiry, FirstToExpire, TlsContext};
 use crate::upstream::dns::Resolvers;
-use crate::upstream::{self, Cluster, connect, control, pool};
+use crate::upstream::{self, connect, control, pool};
 use crate::values;
 use crate::wasm::Instances;
 use crate::worker::Worker;
+
+mod signals;
+
+use signals::Signals;
 
 /// How long an interval of the histograms in `/stats` is: Envoy's `stats_flush_interval`.
 const LATCH: Duration = Duration::from_secs(5);
@@ -185,11 +189,12 @@ async fn control(
         .collect();
     let mut workers = start_workers(&built, options, sockets).map_err(system("start a worker"))?;
     admin.set_state(ServerState::Initializing);
-    let forced = tokio::select! {
-        () = warm(&snapshot) => None,
-        ended = signals.end() => Some(ended),
+    let is_warm = tokio::select! {
+        () = warm(&snapshot) => true,
+        () = signals.end(&built.sinks) => false,
+        () = admin.quit() => false,
     };
-    if forced.is_none() {
+    if is_warm {
         send(&mut workers, || Command::Serve).await;
         admin.set_state(ServerState::Live);
         tracing::info!(target: "main", "all clusters are warm: serving with {} workers", options.workers);
@@ -209,13 +214,12 @@ async fn control(
     tracing::info!(target: "main", "draining for up to {:?}; another signal ends the process at once", options.drain_time);
     send(&mut workers, || Command::Drain).await;
     let stopped = tokio::select! {
+        biased;
         () = all_gone(&workers) => Stopped::Drained,
         () = tokio::time::sleep(options.drain_time) => Stopped::Cut,
-        () = signals.end() => Stopped::Forced,
+        () = signals.end(&built.sinks) => Stopped::Forced,
     };
-    if stopped != Stopped::Drained {
-        tracing::warn!(target: "main", "connections were still open: {stopped:?}");
-    }
+    say_how(stopped, &snapshot);
     stop(workers).await;
     built.sinks.flush_all();
     tracing::info!(target: "main", "exiting");
@@ -307,7 +311,7 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
                 contexts.push(Arc::clone(server) as Arc<dyn TlsContext>);
             }
             if let Service::Http(http) = &chain.service {
-                let scope = Scope::listener_http(address, &http.manager.stat_prefix);
+                let scope = Scope::listener_http(&scope, &http.manager.stat_prefix);
                 built.registry.register(scope, &http.http_stats);
             }
         }
@@ -317,7 +321,7 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
             let stats = Arc::new(stats);
             built
                 .registry
-                .register(Scope::listener_worker(address, index), &stats);
+                .register(Scope::listener_worker(&scope, index), &stats);
             listed.push(stats);
         }
     }
@@ -339,11 +343,39 @@ fn register_ends(
 }
 
 /// Waits until every cluster that holds up the start is warm: resolved once, and its first health checks answered.
+/// Says which ones it waits for where that takes its time.
 async fn warm(snapshot: &Snapshot) {
-    let awaited = |cluster: &&Arc<Cluster>| cluster.spec().holds_up_start;
-    for cluster in snapshot.clusters.iter().filter(awaited) {
-        cluster.warm().await;
+    let awaited = || {
+        let clusters = snapshot.clusters.iter();
+        clusters.filter(|cluster| cluster.spec().holds_up_start)
+    };
+    let mut waiting = std::pin::pin!(async {
+        for cluster in awaited() {
+            cluster.warm().await;
+        }
+    });
+    tokio::select! {
+        biased;
+        () = &mut waiting => return,
+        () = tokio::time::sleep(limits::WARMING_IS_TOLD) => {}
     }
+    let cold = awaited().filter(|cluster| !cluster.is_warm());
+    let names: Vec<&str> = cold.map(|cluster| &*cluster.name).collect();
+    tracing::info!(target: "main", "waiting for clusters to be resolved and checked: {}", names.join(", "));
+    waiting.await;
+}
+
+/// Says why a drain was not waited for, and what is lost by that.
+fn say_how(stopped: Stopped, snapshot: &Snapshot) {
+    let why = match stopped {
+        Stopped::Drained => return,
+        Stopped::Cut => "the drain time is over",
+        Stopped::Forced => "another signal came",
+    };
+    let listeners = snapshot.listeners.iter();
+    let workers = listeners.flat_map(|listener| listener.stats.workers());
+    let open: i64 = workers.map(|stats| stats.downstream_cx_active.get()).sum();
+    tracing::warn!(target: "main", "{why}: {open} connections are still open");
 }
 
 /// Runs until a signal or the admin server asks for the end. Gives the signals back.
@@ -354,8 +386,8 @@ async fn serve(
     workers: Vec<mpsc::Sender<Command>>,
 ) -> Signals {
     loop {
-        let event = tokio::select! {
-            event = signals.next() => event,
+        tokio::select! {
+            () = signals.end(&sinks) => return signals,
             () = admin.quit() => return signals,
             which = admin.stops().next() => {
                 tracing::info!(target: "main", "stopping the listeners: {which:?}");
@@ -363,66 +395,10 @@ async fn serve(
                     // A worker that is gone accepts nothing.
                     let _gone = worker.send(Command::StopListeners(which)).await;
                 }
-                continue;
             }
-            () = tokio::time::sleep(LATCH) => {
-                registry.latch();
-                continue;
-            }
-        };
-        match event {
-            Event::End => return signals,
-            Event::Reopen => {
-                tracing::info!(target: "main", "caught SIGUSR1: opening access logs anew");
-                sinks.reopen();
-            }
-            Event::HangUp => tracing::warn!(target: "main", "caught and ignored SIGHUP"),
+            () = tokio::time::sleep(LATCH) => registry.latch(),
         }
     }
-}
-
-/// The signals that mean something.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reopen: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reopen: signal(SignalKind::user_defined1())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for any of them.
-    async fn next(&mut self) -> Event {
-        let name = tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.reopen.recv() => return Event::Reopen,
-            _ = self.hang_up.recv() => return Event::HangUp,
-        };
-        tracing::warn!(target: "main", "caught {name}");
-        Event::End
-    }
-
-    /// Waits for one that asks for the end.
-    async fn end(&mut self) {
-        while self.next().await != Event::End {}
-    }
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
-    End,
-    Reopen,
-    HangUp,
 }
 
 /// Sends a command to every worker that is still there.

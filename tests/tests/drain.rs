@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test suite")]
 
-use std::net::{SocketAddr, TcpStream};
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use nuncio_tests::client::{self, Connection, Received};
+use nuncio_tests::config::{Config, cluster};
 use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, FrameConnection};
 use nuncio_tests::message::Kind;
@@ -146,7 +148,10 @@ fn a_second_signal_ends_it_at_once() {
     let _never_opened = scene.hold();
     let mut connection = scene.request();
     scene.signal(Signal::TERM);
-    scene.proxy.signal(Signal::TERM);
+    eventually("it is one for itself", || {
+        scene.proxy.signal(Signal::TERM);
+        scene.proxy.output().contains("another signal came")
+    });
     let ended = scene.proxy.wait();
     assert_eq!(ended.status.code(), Some(130), "{}", ended.output);
     assert!(!ended.log.contains("200"), "{}", ended.log);
@@ -154,6 +159,71 @@ fn a_second_signal_ends_it_at_once() {
         connection.receive(Kind::Response),
         Received::Message(_)
     ));
+}
+
+#[test]
+fn the_echo_of_a_signal_is_no_second_one() {
+    let scene = Scene::start(&[], 1);
+    let gate = scene.hold();
+    let mut connection = scene.request();
+    scene.proxy.signal(Signal::TERM);
+    scene.signal(Signal::INT);
+    gate.open();
+    let response = connection.receive(Kind::Response).message();
+    assert_eq!(response.status(), 200);
+    let ended = scene.proxy.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+}
+
+#[test]
+fn logs_are_opened_anew_in_a_drain() {
+    let mut scene = Scene::start(&[], 1);
+    let gate = scene.hold();
+    let mut connection = scene.request();
+    scene.signal(Signal::TERM);
+    let log = scene.proxy.directory().join("access.log");
+    fs::rename(&log, log.with_extension("1")).unwrap();
+    scene.proxy.signal(Signal::USR1);
+    scene.proxy.wait_for_output("opening access logs anew");
+    gate.open();
+    let response = connection.receive(Kind::Response).message();
+    assert_eq!(response.status(), 200);
+    let ended = scene.proxy.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    assert_eq!(ended.log, "/held 200 -\n");
+}
+
+/// A cluster whose only endpoint says nothing to its health checks.
+const SILENT: &str = ", health_checks: [ { timeout: 60s, interval: 60s, unhealthy_threshold: 1, \
+                      healthy_threshold: 1, tcp_health_check: { receive: [ { text: \"00\" } ] } } ]";
+
+#[test]
+fn a_start_that_takes_its_time_says_so_and_is_ended_like_any_other() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let endpoint = format!(
+        "{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }}"
+    );
+    let text = Config::new()
+        .cluster(cluster("origin", &[endpoint], SILENT))
+        .text();
+    for by_page in [true, false] {
+        let setup = Setup::for_template(&text);
+        let mut proxy = Proxy::spawn(&Binary::nuncio(), &text, setup);
+        proxy.wait_for_output("waiting for clusters to be resolved and checked: origin");
+        proxy.signal(Signal::USR1);
+        proxy.wait_for_output("opening access logs anew");
+        match by_page {
+            true => {
+                let post = b"POST /quitquitquit HTTP/1.1\r\nHost: a.example\r\n\r\n";
+                let page = Connection::open(proxy.address("admin")).exchange(post);
+                assert_eq!(page.status(), 200);
+            }
+            false => proxy.signal(Signal::TERM),
+        }
+        let ended = proxy.wait();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    }
 }
 
 #[test]
