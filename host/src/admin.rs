@@ -64,6 +64,8 @@ pub struct Admin {
     state: Cell<ServerState>,
     stats: Arc<ServerStats>,
     started: Instant,
+    /// The same for people.
+    since: jiff::Timestamp,
     quit: Notify,
     stops: Rc<Stops>,
 }
@@ -83,6 +85,7 @@ impl Admin {
             state: Cell::new(ServerState::PreInitializing),
             stats: Arc::clone(&built.server_stats),
             started: clock::now(),
+            since: jiff::Timestamp::try_from(clock::wall()).unwrap_or_default(),
             quit: Notify::new(),
             stops: Rc::default(),
         }
@@ -195,7 +198,8 @@ impl Page {
     }
 
     fn json(value: &serde_json::Value) -> Self {
-        let body = serde_json::to_string_pretty(value).unwrap_or_default();
+        let mut body = serde_json::to_string_pretty(value).unwrap_or_default();
+        body.push('\n');
         Self {
             status: StatusCode::OK,
             content_type: "application/json",

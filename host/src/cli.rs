@@ -11,7 +11,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::observe::log;
 
 mod demo;
 mod routes;
@@ -141,6 +144,58 @@ const fn version() -> &'static str {
     )
 }
 
+/// Flags of Envoy that mean nothing here.
+const OF_ENVOY: &[&str] = &[
+    "--admin-address-path",
+    "--allow-unknown-fields",
+    "--allow-unknown-static-fields",
+    "--base-id",
+    "--base-id-path",
+    "--bootstrap-version",
+    "--cpuset-threads",
+    "--disable-extensions",
+    "--drain-strategy",
+    "--enable-core-dump",
+    "--enable-fine-grain-logging",
+    "--enable-mutex-tracing",
+    "--file-flush-min-size-kb",
+    "--hot-restart-version",
+    "--ignore-unknown-dynamic-fields",
+    "--local-address-ip-version",
+    "--log-format-escaped",
+    "--log-path",
+    "--parent-shutdown-time-s",
+    "--reject-unknown-dynamic-fields",
+    "--restart-epoch",
+    "--service-zone",
+    "--skip-deprecated-logs",
+    "--skip-hot-restart-on-no-parent",
+    "--skip-hot-restart-parent-stats",
+    "--socket-mode",
+    "--socket-path",
+    "--stats-tag",
+];
+
+/// Reads the command line; ends the process where that is wrong, or asks for a text.
+#[must_use]
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| unsupported(&error).unwrap_or(error).exit())
+}
+
+/// What is said of a flag that Envoy has.
+fn unsupported(error: &clap::Error) -> Option<clap::Error> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let name = flag.split('=').next().unwrap_or_default();
+    let message = format!("not supported by nuncio: Envoy's flag '{name}'");
+    let is_of_envoy = OF_ENVOY.contains(&name);
+    is_of_envoy.then(|| Cli::command().error(ErrorKind::UnknownArgument, message))
+}
+
 /// Does what the command line says. `give_back` has the allocator give back what is free: a
 /// configuration that was read leaves much of that.
 #[must_use]
@@ -161,13 +216,22 @@ pub fn run(cli: Cli, give_back: fn()) -> ExitCode {
             };
             // Without standard error there is nobody to tell.
             let _best_effort = writeln!(io::stderr(), "{label}: {error:#}");
-            ExitCode::from(EXIT_FAILURE)
+            let is_of_flags = error
+                .downcast_ref::<log::Error>()
+                .is_some_and(log::Error::is_of_settings);
+            ExitCode::from(if is_of_flags {
+                EXIT_USAGE
+            } else {
+                EXIT_FAILURE
+            })
         }
     }
 }
 
 /// The configuration is wrong, or the server cannot start.
 const EXIT_FAILURE: u8 = 1;
+/// The command line is wrong; the library for it says the same.
+const EXIT_USAGE: u8 = 2;
 /// The drain time was over first.
 const EXIT_CUT: u8 = 3;
 /// A second signal; what shells report for SIGINT.
@@ -180,8 +244,6 @@ const fn seconds(seconds: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -213,5 +275,20 @@ mod tests {
         assert_eq!(cli.serve.drain_time_s, 5);
         Cli::try_parse_from(["nuncio"]).unwrap_err();
         Cli::try_parse_from(["nuncio", "demo"]).unwrap();
+    }
+
+    #[test]
+    fn envoys_other_flags_are_told_from_mistakes() {
+        let said = |flag: &str| {
+            let error = Cli::try_parse_from(["nuncio", "-c", "x", flag]).unwrap_err();
+            unsupported(&error).map(|error| error.to_string())
+        };
+        for flag in OF_ENVOY {
+            let text = said(flag).unwrap();
+            let wanted = format!("not supported by nuncio: Envoy's flag '{flag}'");
+            assert!(text.contains(&wanted), "{text}");
+            assert!(said(&format!("{flag}=1")).unwrap().contains(&wanted));
+        }
+        assert_eq!(said("--no-such-flag"), None);
     }
 }

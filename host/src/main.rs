@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    nuncio::cli::run(nuncio::cli::Cli::parse(), give_back)
+    nuncio::cli::run(nuncio::cli::parse(), give_back)
 }
 
 /// Gives memory back to the system that nobody has any more. By itself the allocator would do so when

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
+use nuncio_tests::config::{Config, cluster};
 use nuncio_tests::process::{Binary, Directory, Ran};
 
 const ENVOY: &str = include_str!("../fixtures/mission/envoy.yaml");
@@ -355,6 +356,75 @@ fn yaml_that_is_broken_is_shown_where_it_breaks() {
 }
 
 #[test]
+fn what_is_broken_is_shown_where_the_mistake_is() {
+    for (name, text, message) in [
+        (
+            "tab.yaml",
+            "static_resources:\n  clusters:\n  - name: c\n\n\tconnect_timeout: 1s\n",
+            "tab.yaml:5:1: error: YAML does not allow a tab in the indentation",
+        ),
+        (
+            "comma.json",
+            "{\n  \"static_resources\": {\n    \"clusters\": []\n    \"listeners\": []\n  }\n}\n",
+            "comma.json:4:5: error: not valid JSON: expected `,` or `}`\n",
+        ),
+    ] {
+        let ran = validate(name, text);
+        assert_eq!(ran.code, Some(1));
+        ran.says(message);
+    }
+}
+
+#[test]
+fn a_mistake_is_told_once() {
+    let ran = nuncio(["-c", "/nowhere/at-all.yaml"]);
+    assert_eq!(
+        ran.stderr.matches("at-all.yaml").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
+    let context = "transport_socket: { name: envoy.transport_sockets.tls, typed_config: { \"@type\": \
+                   type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, \
+                   common_tls_context: { tls_certificates: [ { certificate_chain: { filename: /nowhere/a.pem }, \
+                   private_key: { filename: /nowhere/a.key } } ] } } }";
+    let text = Config::new().chain(context).text();
+    let text = ["admin", "listener", "origin"]
+        .iter()
+        .fold(text, |text, port| {
+            text.replace(&format!("@PORT:{port}@"), "1")
+        });
+    let ran = validate("missing.yaml", &text);
+    let said = "read \"/nowhere/a.pem\": No such file or directory (os error 2)\n";
+    assert_eq!(ran.stderr.matches(said).count(), 1, "{}", ran.stderr);
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_a_warning() {
+    for (address, is_name) in [
+        ("http://backend", false),
+        ("backend:80", false),
+        ("::1", true),
+        ("backend", true),
+    ] {
+        let endpoint = format!(
+            "{{ endpoint: {{ address: {{ socket_address: {{ address: {address:?}, port_value: 80 }} }} }} }}"
+        );
+        let text = Config::new().cluster(cluster("c", &[endpoint], ", type: STRICT_DNS"));
+        let text = ["admin", "listener"]
+            .iter()
+            .fold(text.text(), |text, port| {
+                text.replace(&format!("@PORT:{port}@"), "1")
+            });
+        let text = text.replace("cluster: origin", "cluster: c");
+        let ran = validate("name.yaml", &text);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let warning = format!("\"{address}\" is no name that can be resolved");
+        assert_eq!(!ran.stderr.contains(&warning), is_name, "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_configuration_can_be_given_inline() {
     let ran = nuncio(["--mode", "validate", "--config-yaml", ENVOY]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -367,13 +437,13 @@ fn mistakes_on_the_command_line_are_usage_errors() {
         &["--mode", "dance", "-c", "x.yaml"],
         &["--concurrency", "many", "-c", "x.yaml"],
         &["--log-level", "loud", "-c", "x.yaml"],
+        &["--component-log-level", "nobody:debug", "-c", "x.yaml"],
+        &["--log-format", "%Q", "-c", "x.yaml"],
+        &["--base-id", "1", "-c", "x.yaml"],
         &[],
     ] {
         let ran = nuncio(arguments);
-        assert!(
-            ran.code.is_some_and(|code| code != 0),
-            "{arguments:?} was accepted"
-        );
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
         assert!(!ran.stderr.is_empty(), "{arguments:?} got no message");
         assert!(
             !ran.stderr.contains("panicked"),

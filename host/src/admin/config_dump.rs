@@ -1,22 +1,28 @@
 //! `/config_dump`: what was loaded, in Envoy's shape.
 //!
 //! Owns the page's parts. They are made out of the bootstrap when somebody asks; until then that is
-//! kept as text, a fraction of what it takes as a tree. Does not own how the configuration becomes
-//! JSON (`config::json`).
+//! kept as text, a fraction of what it takes as a tree. A part of it that Envoy has as an `Any` says what
+//! it is, and since when it is so. Does not own how the configuration becomes JSON (`config::json`).
 
 use serde_json::{Value, json};
 
 const TYPE: &str = "type.googleapis.com/envoy.admin.v3.";
+const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 
-/// The bootstrap, and its static clusters, listeners and routes. `bootstrap` is JSON.
-pub(super) fn of(bootstrap: &str) -> Value {
+/// The bootstrap, and its static clusters, listeners and routes. `bootstrap` is JSON, which was loaded
+/// at `since`.
+pub(super) fn of(bootstrap: &str, since: jiff::Timestamp) -> Value {
+    let since = format!("{since:.3}");
     let bootstrap: Value = serde_json::from_str(bootstrap).unwrap_or_default();
-    let listed = |kind: &str| {
+    let dated = |kind: &str, of: &str, item: &Value| json!({ kind: typed(of, item), "last_updated": since });
+    let listed = |kind: &str, of: &str| {
         let resources = bootstrap.pointer(&format!("/static_resources/{kind}s"));
-        let resources = members(resources).map(|item| json!({ kind: item }));
+        let resources = members(resources).map(|item| dated(kind, of, item));
         resources.collect::<Vec<Value>>()
     };
-    let (clusters, listeners) = (listed("cluster"), listed("listener"));
+    let (clusters, listeners) = (listed("cluster", CLUSTER), listed("listener", LISTENER));
     let routes: Vec<Value> = members(bootstrap.pointer("/static_resources/listeners"))
         .flat_map(|listener| {
             let default = listener.get("default_filter_chain");
@@ -24,16 +30,59 @@ pub(super) fn of(bootstrap: &str) -> Value {
         })
         .flat_map(|chain| members(chain.get("filters")))
         .filter_map(|filter| filter.pointer("/typed_config/route_config"))
-        .map(|routes| json!({ "route_config": routes }))
+        .map(|routes| dated("route_config", ROUTES, routes))
         .collect();
     json!({ "configs": [
-        { "@type": format!("{TYPE}BootstrapConfigDump"), "bootstrap": bootstrap },
+        { "@type": format!("{TYPE}BootstrapConfigDump"), "bootstrap": bootstrap, "last_updated": since },
         { "@type": format!("{TYPE}ClustersConfigDump"), "static_clusters": clusters },
         { "@type": format!("{TYPE}ListenersConfigDump"), "static_listeners": listeners },
         { "@type": format!("{TYPE}RoutesConfigDump"), "static_route_configs": routes },
     ] })
 }
 
+/// A message as an `Any`.
+fn typed(of: &str, message: &Value) -> Value {
+    let mut typed = serde_json::Map::new();
+    typed.insert("@type".to_owned(), of.into());
+    for (name, value) in message.as_object().into_iter().flatten() {
+        typed.insert(name.clone(), value.clone());
+    }
+    typed.into()
+}
+
 fn members(list: Option<&Value>) -> impl Iterator<Item = &Value> {
     list.and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_say_what_they_are_and_since_when() {
+        let bootstrap = json!({ "static_resources": {
+            "clusters": [{ "name": "c" }],
+            "listeners": [{ "filter_chains": [{ "filters": [
+                { "typed_config": { "route_config": { "name": "r" } } },
+            ] }] }],
+        } });
+        let since = jiff::Timestamp::from_millisecond(1_800_000_000_005).unwrap();
+        let dump = of(&bootstrap.to_string(), since);
+        let at = |path: &str| dump.pointer(path).and_then(Value::as_str);
+        for (part, of) in [
+            ("1/static_clusters/0/cluster", CLUSTER),
+            ("2/static_listeners/0/listener", LISTENER),
+            ("3/static_route_configs/0/route_config", ROUTES),
+        ] {
+            assert_eq!(at(&format!("/configs/{part}/@type")), Some(of));
+            let (entry, _) = part.rsplit_once('/').unwrap();
+            let updated = at(&format!("/configs/{entry}/last_updated"));
+            assert_eq!(updated, Some("2027-01-15T08:00:00.005Z"));
+        }
+        assert_eq!(at("/configs/1/static_clusters/0/cluster/name"), Some("c"));
+        assert_eq!(
+            at("/configs/0/last_updated"),
+            Some("2027-01-15T08:00:00.005Z")
+        );
+    }
 }

@@ -331,7 +331,7 @@ fn clusters(admin: &Admin, query: &Query) -> Page {
 }
 
 fn config_dump(admin: &Admin, _: &Query) -> Page {
-    Page::json(&super::config_dump::of(&admin.config))
+    Page::json(&super::config_dump::of(&admin.config, admin.since))
 }
 
 fn runtime(admin: &Admin, _: &Query) -> Page {

@@ -4,7 +4,7 @@
 //! Owns what is checked of them. Called by `clusters`, and once by `build` for the resolver of
 //! clusters that do not name one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,6 +201,12 @@ impl Workshop<'_> {
         let port = socket.port();
         let target = DnsTarget { host, port, traits };
         let here = place.field("address");
+        if target.host.contains([':', '/']) && target.host.parse::<IpAddr>().is_err() {
+            let message = format!("\"{}\" is no name that can be resolved", target.host);
+            self.diagnostics
+                .warning(here, message)
+                .hint("an address is a name or an IP address, without a scheme, a port or a path");
+        }
         if target.is_service() && is_logical {
             let message = "SRV records name several endpoints, and this cluster has one";
             self.diagnostics.error(here, message);

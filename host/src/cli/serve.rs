@@ -20,8 +20,7 @@ pub(super) fn run(args: &ServeArgs, give_back: fn()) -> anyhow::Result<ExitCode>
     start_log(&args.log)?;
     let mut sources = Vec::new();
     if let Some(path) = &args.config_path {
-        let read = Source::read(path);
-        sources.push(read.with_context(|| format!("read the configuration {}", path.display()))?);
+        sources.push(Source::read(path)?);
     }
     if let Some(text) = &args.config_yaml {
         sources.push(Source::inline("--config-yaml", text.as_bytes().to_vec()));

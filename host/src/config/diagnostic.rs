@@ -175,10 +175,19 @@ impl Diagnostics {
         self.items.is_empty()
     }
 
-    /// All, in the order of their positions.
+    /// All, in the order of their positions. What several readers of one place have found, or of one
+    /// that the text has once and refers to, is there once.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Diagnostic> {
-        let mut items: Vec<&Diagnostic> = self.items.iter().collect();
+        let mut items: Vec<&Diagnostic> = Vec::new();
+        let is_same = |one: &Diagnostic, other: &Diagnostic| {
+            one.span.is_some() && one.span == other.span && one.message == other.message
+        };
+        for item in &self.items {
+            if !items.iter().any(|known| is_same(known, item)) {
+                items.push(item);
+            }
+        }
         items.sort_by_key(|item| item.order());
         items
     }

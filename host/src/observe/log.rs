@@ -76,6 +76,19 @@ pub enum Error {
     Ended(#[source] reload::Error),
 }
 
+impl Error {
+    /// Whether what somebody has written is wrong.
+    #[must_use]
+    pub const fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Level(_) | Self::Component { .. } | Self::Pair(_) | Self::Conversion { .. } => {
+                true
+            }
+            Self::Started(_) | Self::NotRunning | Self::Ended(_) => false,
+        }
+    }
+}
+
 fn hint(nearest: &Option<&'static str>) -> String {
     nearest.map_or_else(String::new, |name| format!(", did you mean \"{name}\"?"))
 }

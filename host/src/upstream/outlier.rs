@@ -170,7 +170,7 @@ impl Tally {
 
     /// Successes and all, ever.
     fn sums(&self) -> (u64, u64) {
-        // In this order, a request in between makes the rate too low by one at most, never above 1.
+        // Not read at one moment: requests in between may make either too large, which `measure` allows for.
         let successes = self.successes.load(Ordering::Relaxed);
         (successes, self.total.load(Ordering::Relaxed))
     }

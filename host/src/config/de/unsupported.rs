@@ -16,14 +16,14 @@ pub(super) fn field(message: &str, field: &str) -> (String, Option<String>) {
     if !feature.is_empty() {
         text = format!("not supported by nuncio: {feature} (field '{field}')");
     }
-    let hint = if !hint.is_empty() {
-        Some(hint.to_owned())
-    } else if Message::find(message).is_some_and(|message| message.was_removed(field)) {
-        Some(format!(
+    let was_removed = Message::find(message).is_some_and(|message| message.was_removed(field));
+    let hint = match (was_removed, hint) {
+        (true, "") => Some(format!(
             "'{field}' is a field of Envoy's v2 API, which v3 does not have"
-        ))
-    } else {
-        None
+        )),
+        (true, hint) => Some(format!("'{field}' is a field of Envoy's v2 API: {hint}")),
+        (false, "") => None,
+        (false, hint) => Some(hint.to_owned()),
     };
     (text, hint)
 }

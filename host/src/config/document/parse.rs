@@ -416,20 +416,28 @@ impl Builder<'_> {
 
     /// The parser's own words, or better ones where the cause is plain.
     fn syntax(&self, text: &str, error: &ScanError) -> Fatal {
+        if let Some(error) = json_error(text) {
+            let span = Span::new(error.line(), error.column().max(1), 1).in_source(self.source);
+            let message = error.to_string();
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let message = message.strip_suffix(&place).unwrap_or(&message);
+            return Fatal::new(span, format!("not valid JSON: {message}"));
+        }
         let marker = error.marker();
         let span = Span::new(marker.line(), marker.col() + 1, 1).in_source(self.source);
-        let line = text
-            .lines()
-            .nth(marker.line().saturating_sub(1))
-            .unwrap_or_default();
-        let indentation = line.len() - line.trim_start().len();
-        let tab = line.chars().take(indentation).position(|c| c == '\t');
-        if let Some(tab) = tab {
-            let span = Span::new(marker.line(), tab + 1, 1).in_source(self.source);
-            return Fatal {
-                hint: Some("indent with spaces"),
-                ..Fatal::new(span, "YAML does not allow a tab in the indentation")
-            };
+        let mut lines = text.lines().skip(marker.line().saturating_sub(1));
+        let line = lines.next().unwrap_or_default();
+        // The parser may stand at the end of the line before.
+        let next = lines.position(|line| !line.trim().is_empty());
+        let next = next.map_or(1, |blank| blank + 1);
+        for number in [marker.line(), marker.line() + next] {
+            if let Some(tab) = tab_in_indentation(text, number) {
+                let span = Span::new(number, tab + 1, 1).in_source(self.source);
+                return Fatal {
+                    hint: Some("indent with spaces"),
+                    ..Fatal::new(span, "YAML does not allow a tab in the indentation")
+                };
+            }
         }
         let hint = match line.chars().nth(marker.col()) {
             Some('@' | '`' | '%') => Some("a key or value that begins with this needs quotes"),
@@ -440,6 +448,22 @@ impl Builder<'_> {
             ..Fatal::new(span, format!("not valid YAML: {}", error.info()))
         }
     }
+}
+
+/// Where a tab stands in the indentation of a line, which are counted from 1.
+fn tab_in_indentation(text: &str, line: usize) -> Option<usize> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let indentation = line.len() - line.trim_start().len();
+    line.chars().take(indentation).position(|c| c == '\t')
+}
+
+/// What is wrong with a text that means to be JSON: an object with its first key in quotes.
+fn json_error(text: &str) -> Option<serde_json::Error> {
+    let inner = text.trim_start().strip_prefix('{')?;
+    if !inner.trim_start().starts_with('"') {
+        return None;
+    }
+    serde_json::from_str::<serde::de::IgnoredAny>(text).err()
 }
 
 /// `!` and `!!str`, which keep a scalar from being anything else.

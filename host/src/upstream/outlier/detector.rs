@@ -413,8 +413,10 @@ fn since(moment: Option<Instant>, now: Instant) -> Option<Duration> {
 fn measure(tally: &Tally, before: &mut (u64, u64), id: u64) -> Option<Measured> {
     tally.set_rate(-1.0);
     let now = tally.sums();
-    let (successes, volume) = (now.0 - before.0, now.1 - before.1);
-    *before = now;
+    let volume = now.1.saturating_sub(before.1);
+    // The two are not read at one moment: what is too much here is left for the next interval.
+    let successes = now.0.saturating_sub(before.0).min(volume);
+    *before = (before.0 + successes, now.1);
     (volume > 0).then(|| Measured {
         id,
         rate: successes as f64 * 100.0 / volume as f64,
@@ -466,5 +468,30 @@ fn count_enforced(stats: &OutlierStats, reason: Reason) {
         Reason::FailurePercentageLocalOrigin => {
             stats.enforced_local_origin_failure_percentage.inc();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn no_rate_is_above_all_of_them() {
+        let tally = Tally::default();
+        let mut before = (0, 0);
+        let mut measured = |successes, total| {
+            tally.successes.store(successes, Ordering::Relaxed);
+            tally.total.store(total, Ordering::Relaxed);
+            let measured = measure(&tally, &mut before, 1)?;
+            Some((measured.rate, measured.volume))
+        };
+        assert_eq!(measured(0, 0), None);
+        assert_eq!(measured(3, 2), Some((100.0, 2)));
+        assert_eq!(measured(3, 3), Some((100.0, 1)));
+        assert_eq!(measured(3, 4), Some((0.0, 1)));
+        assert_eq!(measured(4, 4), None);
+        assert_eq!(measured(5, 6), Some((100.0, 2)));
     }
 }
