@@ -206,6 +206,12 @@ impl Visitor<'_> for ByteSizeVisitor {
 pub struct Bytes(Vec<u8>);
 
 impl Bytes {
+    /// These bytes.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes.
     #[must_use]
     pub fn get(&self) -> &[u8] {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::matcher::StringMatcher;
-use crate::config::scalar::{DataSource, DataSpecifier, Duration};
+use crate::config::scalar::{Bytes, DataSource, DataSpecifier, Duration};
 
 /// `envoy.config.core.v3.TransportSocket` of a filter chain.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -322,12 +322,13 @@ fn all_redacted<S: Serializer>(secrets: &[DataSource], to: S) -> Result<S::Ok, S
 }
 
 fn place_of(secret: DataSource) -> DataSource {
-    match secret.specifier {
-        DataSpecifier::InlineBytes(_) | DataSpecifier::InlineString(_) => DataSource {
-            specifier: DataSpecifier::InlineString("[redacted]".to_owned()),
-        },
-        DataSpecifier::Filename(_) | DataSpecifier::EnvironmentVariable(_) => secret,
-    }
+    const REDACTED: &str = "[redacted]";
+    let specifier = match secret.specifier {
+        DataSpecifier::InlineBytes(_) => DataSpecifier::InlineBytes(Bytes::new(REDACTED.into())),
+        DataSpecifier::InlineString(_) => DataSpecifier::InlineString(REDACTED.to_owned()),
+        place @ (DataSpecifier::Filename(_) | DataSpecifier::EnvironmentVariable(_)) => place,
+    };
+    DataSource { specifier }
 }
 
 /// `envoy.config.core.v3.WatchedDirectory`.
