@@ -218,7 +218,8 @@ fn is_used(texts: &[String], field: &str) -> bool {
     let field = format!(".{field}");
     texts.iter().any(|text| {
         text.match_indices(&field).any(|(at, _)| {
-            let next = text[at + field.len()..].chars().next();
+            let rest = text.get(at + field.len()..);
+            let next = rest.and_then(|rest| rest.chars().next());
             !next.is_some_and(|next| next.is_alphanumeric() || next == '_')
         })
     })
