@@ -24,6 +24,7 @@ pub(crate) fn group() -> Group {
     cases.extend(versions());
     cases.extend(protocols());
     cases.extend(clients());
+    cases.extend(old_lists());
     cases.extend(forwarded());
     cases.extend(stapled());
     cases.extend(signed());
@@ -475,6 +476,18 @@ const CLIENTS: [&str; 9] = [
     "deep",
 ];
 
+/// What a list of revoked certificates says whose time is over.
+fn old_lists() -> Vec<Case> {
+    let listeners = ["old_list", "any_time"].into_iter();
+    let cases = listeners.flat_map(|listener| {
+        ["client", "expired", "revoked", "authority", "deep"].map(|name| {
+            let client = Client::default().shows(name);
+            get(&format!("{name} at {listener}"), listener, client)
+        })
+    });
+    cases.collect()
+}
+
 fn clients() -> Vec<Case> {
     let mut cases = vec![
         get(
@@ -530,12 +543,6 @@ fn clients() -> Vec<Case> {
         "san_ip",
         Client::default().shows("client"),
     ));
-    for listener in ["old_list", "any_time"] {
-        for name in ["client", "expired", "revoked", "authority", "deep"] {
-            let client = Client::default().shows(name);
-            cases.push(get(&format!("{name} at {listener}"), listener, client));
-        }
-    }
     cases.push(get("a server of version 1", "old", Client::default()));
     let deep = Client::default().shows("deep");
     cases.push(get("deep at depth_2", "depth_2", deep));
