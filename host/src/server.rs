@@ -211,6 +211,18 @@ async fn control(
     }
     snapshot.vitals.drain();
     admin.set_state(ServerState::Draining);
+    let stopped = drain(&mut signals, workers, &built, options).await;
+    tracing::info!(target: "main", "exiting");
+    Ok(stopped)
+}
+
+/// Lets the workers finish what is in flight, and ends them.
+async fn drain(
+    signals: &mut Signals,
+    mut workers: Vec<Handle>,
+    built: &Built,
+    options: &Options,
+) -> Stopped {
     tracing::info!(target: "main", "draining for up to {:?}; another signal ends the process at once", options.drain_time);
     send(&mut workers, || Command::Drain).await;
     let stopped = tokio::select! {
@@ -219,11 +231,10 @@ async fn control(
         () = tokio::time::sleep(options.drain_time) => Stopped::Cut,
         () = signals.end(&built.sinks) => Stopped::Forced,
     };
-    say_how(stopped, &snapshot);
+    say_how(stopped, &built.snapshot);
     stop(workers).await;
     built.sinks.flush_all();
-    tracing::info!(target: "main", "exiting");
-    Ok(stopped)
+    stopped
 }
 
 async fn stop(mut workers: Vec<Handle>) {

@@ -14,6 +14,7 @@ use std::os::unix::net as system;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http::uri::Scheme;
 use rustls::pki_types::DnsName;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
@@ -195,6 +196,18 @@ impl Target {
             of: Some((Arc::clone(cluster), Arc::clone(endpoint))),
             transport: transport.clone(),
             alpn: check.alpn.clone(),
+        }
+    }
+
+    /// The scheme of what is asked there.
+    pub(super) fn scheme(&self) -> Scheme {
+        let is_tls = self.of.as_ref().is_some_and(|(cluster, _)| {
+            let transport = cluster.spec().dial.transport_of(&self.transport);
+            transport.tls.is_some()
+        });
+        match is_tls {
+            true => Scheme::HTTPS,
+            false => Scheme::HTTP,
         }
     }
 

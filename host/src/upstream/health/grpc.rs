@@ -70,7 +70,9 @@ impl GrpcProber {
             None => self.connection.insert(introduce(&self.target).await?),
         };
         sender.ready().await?;
-        let response = sender.send_request(request(&self.check)?).await?;
+        let response = sender
+            .send_request(request(&self.check, self.target.scheme())?)
+            .await?;
         let mut status = grpc_status(response.headers());
         let is_ok = response.status().as_u16() == 200;
         let mut body = response.into_body();
@@ -94,10 +96,10 @@ impl GrpcProber {
     }
 }
 
-fn request(check: &GrpcProbe) -> Result<Request<Full<Bytes>>, ::http::Error> {
+fn request(check: &GrpcProbe, scheme: Scheme) -> Result<Request<Full<Bytes>>, ::http::Error> {
     let authority = Authority::try_from(check.authority.as_bytes())?;
     let uri = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(scheme)
         .authority(authority)
         .path_and_query(PATH)
         .build()?;

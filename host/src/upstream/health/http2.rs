@@ -86,7 +86,9 @@ impl Http2Prober {
             None => self.connection.insert(introduce(&self.target).await?),
         };
         sender.ready().await?;
-        let mut response = sender.send_request(request(&self.check)?).await?;
+        let mut response = sender
+            .send_request(request(&self.check, self.target.scheme())?)
+            .await?;
         let mut body = Body::new(&self.check);
         let is_whole = read(&mut response, &mut body).await?;
         if !self.reuse || !is_whole {
@@ -111,12 +113,12 @@ pub(super) async fn introduce(target: &Target) -> Result<Sender, Error> {
     Ok(sender)
 }
 
-fn request(check: &HttpProbe) -> Result<Request<Full<Bytes>>, ::http::Error> {
+fn request(check: &HttpProbe, scheme: Scheme) -> Result<Request<Full<Bytes>>, ::http::Error> {
     // A cluster's name need not have the form of an authority; then it goes as `host`.
     let (uri, host) = match Authority::try_from(check.host.as_bytes()) {
         Ok(authority) => {
             let uri = Uri::builder()
-                .scheme(Scheme::HTTP)
+                .scheme(scheme)
                 .authority(authority)
                 .path_and_query(check.path.clone())
                 .build()?;

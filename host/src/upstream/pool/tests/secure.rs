@@ -1,5 +1,7 @@
 //! TLS to endpoints: which certificates are accepted, what is asked for and chosen, and what is counted.
 
+use ::http::HeaderValue;
+use ::http::uri::PathAndQuery;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -15,8 +17,9 @@ use crate::tls::{
     Client, ClientSpec, ClientStats, IdentitySpec, Names, Parameters, ParametersSpec, Source,
     SubjectName, TrustSpec, Version, Whence,
 };
+use crate::upstream::connect::Target;
 use crate::upstream::demand::Demand;
-use crate::upstream::spec::{DestinationSpec, Policy, TlsDial};
+use crate::upstream::spec::{DestinationSpec, HealthCheck, Policy, TlsDial};
 
 /// An authority and what it certifies.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -422,4 +425,24 @@ fn endpoints_that_requests_name_are_not_asked_for_by_what_they_are_called() {
             assert_eq!(name.as_deref(), Some(seen));
         }
     });
+}
+
+#[test]
+fn checks_over_tls_ask_by_https() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let client = client(trusting(&Authority::new()), Names::IfNamed, None);
+    let check = HealthCheck::new(
+        HeaderValue::from_static("c"),
+        PathAndQuery::from_static("/"),
+        Duration::from_secs(1),
+        Duration::from_secs(1),
+    );
+    for (cluster, scheme) in [
+        (cluster_of(address, &client, None), "https"),
+        (Cluster::new(spec(&[address]), 1), "http"),
+    ] {
+        let endpoint = Arc::clone(&cluster.endpoints().endpoints[0]);
+        let target = Target::of(&cluster, &endpoint, &address.into(), &check);
+        assert_eq!(target.scheme().as_str(), scheme);
+    }
 }
