@@ -242,6 +242,10 @@ async fn answer(admin: &Admin, request: Request<Incoming>) -> Response<Chunked> 
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
+    // The library would put it at the end.
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(clock::wall())) {
+        headers.insert(header::DATE, date);
+    }
     headers.insert(header::SERVER, HeaderValue::from_static("envoy"));
     response
 }

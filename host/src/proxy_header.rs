@@ -43,16 +43,17 @@ const TCP_OVER_6: u8 = 0x21;
 
 impl ProxyHeader {
     /// The header for a client at the first address that has connected to the second; without them,
-    /// for a connection of our own.
+    /// for a connection of our own. `own` are those of the endpoint, which come first and in place of the
+    /// cluster's of their types.
     #[must_use]
-    pub fn bytes(&self, ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+    pub fn bytes(&self, ends: Option<(SocketAddr, SocketAddr)>, own: &[Tlv]) -> Vec<u8> {
         match self.version {
             ProxyVersion::V1 => text(ends),
-            ProxyVersion::V2 => self.binary(ends),
+            ProxyVersion::V2 => self.binary(ends, own),
         }
     }
 
-    fn binary(&self, ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+    fn binary(&self, ends: Option<(SocketAddr, SocketAddr)>, own: &[Tlv]) -> Vec<u8> {
         let (command, family, mut rest) = match ends.map(same_family) {
             None => (LOCAL, 0, Vec::new()),
             Some((source, destination)) => {
@@ -74,7 +75,11 @@ impl ProxyHeader {
                 (PROXY, family, rest)
             }
         };
-        for tlv in &self.tlvs {
+        let is_own = |tlv: &&Tlv| own.iter().any(|own| own.kind == tlv.kind);
+        for tlv in own
+            .iter()
+            .chain(self.tlvs.iter().filter(|tlv| !is_own(tlv)))
+        {
             let length = u16::try_from(tlv.value.len()).unwrap_or(u16::MAX);
             rest.push(tlv.kind);
             rest.extend_from_slice(&length.to_be_bytes());
@@ -148,7 +153,10 @@ mod tests {
             ),
             (None, "PROXY UNKNOWN\r\n"),
         ] {
-            assert_eq!(String::from_utf8(header.bytes(ends)).unwrap(), expected);
+            assert_eq!(
+                String::from_utf8(header.bytes(ends, &[])).unwrap(),
+                expected
+            );
         }
     }
 
@@ -157,16 +165,22 @@ mod tests {
         let plain = header(ProxyVersion::V2, Vec::new());
         let mut expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
         expected.extend_from_slice(&[1, 2, 3, 4, 6, 7, 8, 9, 0, 5, 0, 80]);
-        assert_eq!(plain.bytes(ends("1.2.3.4:5", "6.7.8.9:80")), expected);
-        assert_eq!(plain.bytes(None), b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
-        let tlv = Tlv {
-            kind: 0xE0,
-            value: b"ab".as_slice().into(),
+        assert_eq!(plain.bytes(ends("1.2.3.4:5", "6.7.8.9:80"), &[]), expected);
+        assert_eq!(plain.bytes(None, &[]), b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
+        let tlv = |kind, value: &[u8]| Tlv {
+            kind,
+            value: value.into(),
         };
-        let added = header(ProxyVersion::V2, vec![tlv]);
-        let bytes = added.bytes(ends("[::1]:5", "[::2]:80"));
+        let added = header(ProxyVersion::V2, vec![tlv(0xE0, b"ab")]);
+        let bytes = added.bytes(ends("[::1]:5", "[::2]:80"), &[]);
         assert_eq!(bytes[12..16], [0x21, 0x21, 0, 41]);
         assert_eq!(bytes.len(), 16 + 41);
         assert_eq!(bytes[bytes.len() - 5..], [0xE0, 0, 2, b'a', b'b']);
+        for (own, expected) in [
+            (tlv(0xE1, b"c"), b"\xE1\0\x01c\xE0\0\x02ab".as_slice()),
+            (tlv(0xE0, b"c"), b"\xE0\0\x01c"),
+        ] {
+            assert_eq!(added.bytes(None, &[own])[16..], *expected);
+        }
     }
 }

@@ -24,7 +24,7 @@ mod stats;
 mod tickets;
 mod trust;
 
-pub use client::{Client, ClientSpec, ClientStats, Inside, Names, Server as ServerPeer};
+pub use client::{Client, ClientSpec, ClientStats, Inside, Names, Server as ServerPeer, remedy};
 pub use context::{Contexts, Expiry, Files, FirstToExpire, TlsContext, days_left, watch};
 pub use error::{Error, Part};
 pub use identity::{Identity, IdentitySpec};

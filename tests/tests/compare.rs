@@ -25,6 +25,8 @@ mod cors;
 mod csrf;
 #[path = "compare/destinations.rs"]
 mod destinations;
+#[path = "compare/documentation.rs"]
+mod documentation;
 #[path = "compare/filter_values.rs"]
 mod filter_values;
 #[path = "compare/filters.rs"]
@@ -152,6 +154,7 @@ fn main() -> ExitCode {
         csrf::group(),
         grpc_web::group(),
         grpc_bridge::group(),
+        documentation::group(),
         filters::group(),
         health::group(),
         pools::group(),

@@ -256,6 +256,45 @@ fn servers_are_checked_by_the_systems_authorities() {
     }
 }
 
+#[test]
+fn refused_certificates_are_told_with_a_remedy() {
+    for (authorities, name, why, remedy) in [
+        (
+            "stranger-ca.pem",
+            "a.test",
+            "UnknownIssuer",
+            "ACCEPT_UNTRUSTED",
+        ),
+        (
+            "ca.pem",
+            "b.test",
+            "not valid for name",
+            "match_typed_subject_alt_names",
+        ),
+    ] {
+        let (mut scene, _server) = upstream("server", &format!("sni: {name}"), Some(authorities));
+        for _ in 0..2 {
+            assert_eq!(scene.get("/", "").status(), 503);
+        }
+        let told = "connections to an endpoint fail";
+        scene.proxy.wait_for_output(told);
+        let output = scene.proxy.output();
+        let lines: Vec<&str> = output.lines().filter(|line| line.contains(told)).collect();
+        let [line] = lines[..] else {
+            panic!("one line is enough: {output}")
+        };
+        for part in [
+            "[warning][upstream]",
+            "cluster=\"origin\"",
+            "endpoint=127.0.0.1:",
+            why,
+            remedy,
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+}
+
 fn secret(name: &str, kind: &str) -> String {
     let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
     format!("resources:\n- {{ \"@type\": {secret}, name: {name}, {kind} }}\n")

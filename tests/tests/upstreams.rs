@@ -156,6 +156,27 @@ fn servers_are_told_where_the_client_is() {
 }
 
 #[test]
+fn servers_are_told_what_is_theirs_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = at(listener.local_addr().unwrap());
+    let own = " }, metadata: { typed_filter_metadata: { envoy.transport_sockets.proxy_protocol: { \
+               \"@type\": type.googleapis.com/envoy.config.core.v3.PerHostConfig, \
+               added_tlvs: [ { type: 238, value: YQ== } ] } } } }";
+    let endpoint = endpoint.strip_suffix(" } }").unwrap().to_owned() + own;
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut header = [0; 32];
+        stream.read_exact(&mut header).unwrap();
+        (header, answer(stream))
+    });
+    let proxy = proxy(endpoint, &tells_client("V2"));
+    get(&proxy);
+    let (header, rest) = server.join().unwrap();
+    assert_eq!(header[28..], [238, 0, 1, b'a']);
+    assert!(rest.starts_with("GET /x HTTP/1.1\r\n"), "{rest}");
+}
+
+#[test]
 fn servers_are_told_of_the_client_that_a_proxy_in_front_names() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

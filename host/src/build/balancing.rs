@@ -15,17 +15,17 @@ use super::metadata::value;
 use crate::config::Place;
 use crate::config::cluster::{Cluster as Written, LbConfig, LbPolicy};
 use crate::config::endpoint::{
-    HealthCheckConfig, LbEndpoint, Locality as WrittenLocality, LocalityLbEndpoints,
+    EndpointMetadata, HealthCheckConfig, LbEndpoint, Locality as WrittenLocality,
+    LocalityLbEndpoints,
 };
 use crate::config::load_balancing::{
     CommonLbConfig, HashFunction, HealthStatus, LocalityConfig, SlowStartConfig,
 };
 use crate::config::outlier_detection::OutlierDetection;
-use crate::config::scalar::{
-    Duration as WrittenDuration, Metadata as WrittenMetadata, Percent, RuntimeDouble, Struct,
-};
+use crate::config::scalar::{Duration as WrittenDuration, Percent, RuntimeDouble, Struct};
 use crate::upstream::balance::maglev;
 use crate::upstream::balance::ring::RingSpec;
+use crate::upstream::connect::Tlv;
 use crate::upstream::metadata::{self, Metadata, Value};
 use crate::upstream::spec::{
     Balancing, Enforcing, Hashing, HealthCheckTarget, Locality, MostEjected, OutlierSpec, Pinnable,
@@ -230,6 +230,7 @@ impl Workshop<'_> {
             locality_weight: group.load_balancing_weight.unwrap_or(0),
             metadata: metadata_of(written.metadata.as_ref(), metadata::FILTER),
             transport_match: metadata_of(written.metadata.as_ref(), metadata::TRANSPORT_FILTER),
+            proxy_tlvs: self.endpoint_tlvs(written.metadata.as_ref(), place),
             other_addresses: self.other_addresses(endpoint, place.field("endpoint")),
             stated: match written.health_status {
                 HealthStatus::Unknown | HealthStatus::Healthy => StatedHealth::Healthy,
@@ -241,6 +242,17 @@ impl Workshop<'_> {
                 .map(|config| self.health_check_target(config, here))
                 .unwrap_or_default(),
         }
+    }
+
+    /// What a header of the PROXY protocol has for this endpoint alone.
+    fn endpoint_tlvs(&mut self, written: Option<&EndpointMetadata>, place: Place<'_>) -> Vec<Tlv> {
+        let Some(written) = written else {
+            return Vec::new();
+        };
+        let place = place.field("metadata").field("typed_filter_metadata");
+        let place = place.field("envoy.transport_sockets.proxy_protocol");
+        self.tlvs(written.added_tlvs(), place.field("added_tlvs"))
+            .unwrap_or_default()
     }
 
     fn health_check_target(
@@ -493,7 +505,7 @@ fn named(hostname: &str) -> Option<Arc<str>> {
 }
 
 /// The part of metadata that belongs to `filter`.
-fn metadata_of(written: Option<&WrittenMetadata>, filter: &str) -> Metadata {
+fn metadata_of(written: Option<&EndpointMetadata>, filter: &str) -> Metadata {
     let part = written.and_then(|metadata| metadata.filter_metadata.get(filter));
     part.map_or_else(Metadata::new, fields)
 }

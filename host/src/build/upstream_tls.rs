@@ -8,7 +8,7 @@ use super::{Workshop, chain as error_chain};
 use crate::config::Place;
 use crate::config::cluster::Cluster as Written;
 use crate::config::upstream_tls::{
-    ProxyProtocolConfig, ProxyProtocolVersion, UpstreamTlsContext, UpstreamTransport,
+    ProxyProtocolConfig, ProxyProtocolVersion, TlvEntry, UpstreamTlsContext, UpstreamTransport,
     UpstreamTransportSocket,
 };
 use crate::headers::Name;
@@ -119,24 +119,25 @@ impl Workshop<'_> {
             let message = "no effect: the header of version 1 has addresses alone";
             self.diagnostics.warning(place, message);
         }
-        let size: usize = written
-            .added_tlvs
-            .iter()
-            .map(|tlv| 3 + tlv.value.get().len())
-            .sum();
+        Some(ProxyHeader {
+            version,
+            tlvs: self.tlvs(&written.added_tlvs, place)?,
+        })
+    }
+
+    /// What a header of the PROXY protocol has beside addresses.
+    pub(super) fn tlvs(&mut self, written: &[TlvEntry], place: Place<'_>) -> Option<Vec<Tlv>> {
+        let size: usize = written.iter().map(|tlv| 3 + tlv.value.get().len()).sum();
         if size > limits::PROXY_HEADER_TLV_BYTES {
             let message = format!("more than {} bytes", limits::PROXY_HEADER_TLV_BYTES);
             self.diagnostics.error(place, message);
             return None;
         }
-        let tlvs = written.added_tlvs.iter().map(|tlv| Tlv {
+        let tlvs = written.iter().map(|tlv| Tlv {
             kind: u8::try_from(tlv.r#type).unwrap_or(u8::MAX),
             value: tlv.value.get().into(),
         });
-        Some(ProxyHeader {
-            version,
-            tlvs: tlvs.collect(),
-        })
+        Some(tlvs.collect())
     }
 
     fn tls_client(

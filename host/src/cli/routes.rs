@@ -242,8 +242,7 @@ fn ask(
 
 /// The tables of a configuration, which is built whole, so that what is wrong with it is told.
 fn load(args: &CheckArgs) -> anyhow::Result<Option<Vec<Routing>>> {
-    let read = Source::read(&args.file);
-    let source = read?;
+    let source = Source::read(&args.file)?;
     let settings = build::Settings {
         workers: 1,
         flush_interval: Duration::ZERO,

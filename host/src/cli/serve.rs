@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 
 use super::{EXIT_CUT, EXIT_FAILURE, EXIT_FORCED, LogArgs, Mode, ServeArgs, seconds};
 use crate::admin::Admin;

@@ -11,4 +11,7 @@ pub struct Admin {
     /// Where it listens; without one it does not.
     #[serde(default)]
     pub address: Option<Address>,
+    /// No effect: there is no page that profiles.
+    #[serde(default)]
+    pub profile_path: String,
 }

@@ -1,10 +1,13 @@
 //! The endpoints of a cluster: `envoy.config.endpoint.v3`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
 use crate::config::load_balancing::HealthStatus;
-use crate::config::scalar::{FractionalPercent, Metadata};
+use crate::config::scalar::{FractionalPercent, Struct};
+use crate::config::upstream_tls::TlvEntry;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -77,9 +80,58 @@ pub struct LbEndpoint {
     /// How it is, by whoever wrote this down.
     #[serde(default)]
     pub health_status: HealthStatus,
-    /// What is known about it; `envoy.lb` for load balancing.
+    /// What is known about it.
     #[serde(default)]
-    pub metadata: Option<Metadata>,
+    pub metadata: Option<EndpointMetadata>,
+}
+
+/// `envoy.config.core.v3.Metadata` of an endpoint.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Metadata")]
+pub struct EndpointMetadata {
+    /// By name; `envoy.lb` for load balancing.
+    #[serde(default)]
+    pub filter_metadata: BTreeMap<String, Struct>,
+    /// Messages by name.
+    #[serde(default)]
+    pub typed_filter_metadata: TypedEndpointMetadata,
+}
+
+/// `Metadata.typed_filter_metadata` of an endpoint.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct TypedEndpointMetadata {
+    /// What a header of the PROXY protocol has for this endpoint.
+    #[serde(default, rename = "any:envoy.transport_sockets.proxy_protocol")]
+    pub proxy_protocol: Option<EndpointProxyProtocol>,
+}
+
+/// The types of its entry.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:metadata of the PROXY protocol")]
+pub enum EndpointProxyProtocol {
+    /// The only one.
+    #[serde(rename = "envoy.config.core.v3.PerHostConfig")]
+    PerHost(PerHostConfig),
+}
+
+/// `envoy.config.core.v3.PerHostConfig`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.PerHostConfig")]
+pub struct PerHostConfig {
+    /// What is added to the header, before those of the cluster that are of other types.
+    #[serde(default)]
+    pub added_tlvs: Vec<TlvEntry>,
+}
+
+impl EndpointMetadata {
+    /// What is added to a header of the PROXY protocol.
+    #[must_use]
+    pub fn added_tlvs(&self) -> &[TlvEntry] {
+        match &self.typed_filter_metadata.proxy_protocol {
+            Some(EndpointProxyProtocol::PerHost(config)) => &config.added_tlvs,
+            None => &[],
+        }
+    }
 }
 
 impl LbEndpoint {

@@ -153,11 +153,12 @@ async fn acquire(
         Ok(demand) => demand,
         Err(error) => return (Err(error), None),
     };
-    let aim = Aim::of(&attempts.cluster, stream.chain.exchange, worker.index);
+    let of_route = attempts.criteria.and_then(|index| criteria.get(index));
+    let (cluster, exchange) = (&attempts.cluster, &*stream.chain.exchange);
+    let aim = Aim::of(cluster, exchange, of_route, worker.index);
     let wish = Wish {
         demand: demand.as_ref(),
         hash: attempts.hash,
-        criteria: attempts.criteria.and_then(|index| criteria.get(index)),
         avoid: avoids.map(|avoids| Avoid {
             is_unwanted: &is_unwanted,
             attempts: avoids.attempts,
@@ -732,7 +733,7 @@ async fn over_tcp(
     if let Some(header) = stream.route.as_deref().and_then(Route::proxy_header) {
         let connection = &stream.chain.exchange.connection;
         let ends = connection.remote.ip().zip(connection.local.ip());
-        write_buf.extend_from_slice(&header.bytes(ends));
+        write_buf.extend_from_slice(&header.bytes(ends, &[]));
     }
     let (read_half, write_half) = lease.socket().split();
     let mut reader = H1Reader::new(read_half, &mut read_buf, false);

@@ -144,13 +144,12 @@ impl Session<'_> {
             client: Some(Client::new(&self.desk.exchange.connection)),
             ..Demand::default()
         });
-        let aim = Aim::of(cluster, &self.desk.exchange, self.worker.index);
+        let aim = Aim::of(cluster, &self.desk.exchange, criteria, self.worker.index);
         let wish = Wish {
             demand: demand.as_ref(),
             hash: client
                 .filter(|_| hashes)
                 .map(|client| xxh64(client.ip().to_string().as_bytes(), 0)),
-            criteria,
             ..aim.wish()
         };
         let mut backoff = self.proxy.backoff;

@@ -161,6 +161,36 @@ struct Loaded {
     configs: [Arc<ClientConfig>; Inside::ALL.len()],
 }
 
+/// What can be done where a server's certificate was refused, for somebody who comes from Envoy, which looks at
+/// none unless it is told to.
+#[must_use]
+pub fn remedy(error: &io::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(error) =
+        error.get_ref()?.downcast_ref::<rustls::Error>()?
+    else {
+        return None;
+    };
+    Some(match error {
+        CertificateError::UnknownIssuer => {
+            "in 'common_tls_context.validation_context', name its authority as 'trusted_ca', or write \
+             'trust_chain_verification: ACCEPT_UNTRUSTED' to check nothing"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "ask for a name that it has with 'sni', or say in \
+             'common_tls_context.validation_context.match_typed_subject_alt_names' which one is wanted"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server needs a new one; in 'common_tls_context.validation_context', \
+             'allow_expired_certificate: true' takes it all the same, and \
+             'trust_chain_verification: ACCEPT_UNTRUSTED' checks nothing"
+        }
+        _ => {
+            "the server needs another one; 'trust_chain_verification: ACCEPT_UNTRUSTED' in \
+             'common_tls_context.validation_context' checks nothing"
+        }
+    })
+}
+
 impl Client {
     /// Reads all that belongs to a context that stands at `owner`.
     ///

@@ -1,14 +1,16 @@
 //! Where a request says that it is to go to.
 //!
 //! Owns [`Aim`], which is read off the request before an endpoint is chosen: the endpoint that a filter wants,
-//! those that the sources of an `override_host` policy name, and the address that an `ORIGINAL_DST` cluster
-//! goes by. Most requests and clusters have none of it, and pay a comparison for each. Called by the data
+//! the subset, those that the sources of an `override_host` policy name, and the address that an `ORIGINAL_DST`
+//! cluster goes by. Most requests and clusters have none of it, and pay a comparison for each. Called by the data
 //! path. Does not own whether an endpoint may be used (`pool`).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
+use super::metadata::{self, Criteria, Value};
 use super::spec::OverrideSource;
 use super::wish::{Named, Pinned, Wish};
 use crate::address::Address;
@@ -24,8 +26,9 @@ const STRICT: &str = "strict";
 
 /// Where a request is to go to. See the module's page.
 #[derive(Debug, Default)]
-pub struct Aim {
+pub struct Aim<'a> {
     pin: Option<Pin>,
+    criteria: Option<Cow<'a, Criteria>>,
     named: Vec<Address>,
     /// How many of those were tried before.
     tried: usize,
@@ -40,12 +43,17 @@ struct Pin {
     strict: Option<u16>,
 }
 
-impl Aim {
-    /// Where the attempt of `exchange` that begins now is to go in `cluster`. What is malformed is counted
-    /// in worker `worker`'s statistics.
+impl<'a> Aim<'a> {
+    /// Where the attempt of `exchange` that begins now is to go in `cluster`. `of_route` is the route's
+    /// `metadata_match`. What is malformed is counted in worker `worker`'s statistics.
     #[must_use]
     #[inline]
-    pub fn of(cluster: &Cluster, exchange: &Exchange, worker: usize) -> Self {
+    pub fn of(
+        cluster: &Cluster,
+        exchange: &Exchange,
+        of_route: Option<&'a Criteria>,
+        worker: usize,
+    ) -> Self {
         let tried = exchange.upstream.attempts.saturating_sub(1) as usize;
         let sources = &cluster.spec().balancing.overrides;
         Self {
@@ -57,6 +65,10 @@ impl Aim {
                 named(sources, exchange)
             },
             tried,
+            criteria: match cluster.spec().balancing.subsets {
+                Some(_) => criteria(exchange, of_route),
+                None => None,
+            },
             destination: cluster.destination(exchange, worker),
         }
     }
@@ -65,6 +77,7 @@ impl Aim {
     #[must_use]
     pub fn wish(&self) -> Wish<'_> {
         Wish {
+            criteria: self.criteria.as_deref(),
             pinned: self.pin.as_ref().map(|pin| Pinned {
                 address: &pin.address,
                 is_strict: pin.strict.is_some(),
@@ -122,6 +135,23 @@ pub fn note_endpoint(exchange: &mut Exchange, cluster: &Cluster, endpoint: &Endp
     exchange.upstream.hostname.clone_from(&endpoint.hostname);
 }
 
+/// The subset that is asked for: as in Envoy, what filters have left as metadata of load balancing is added to
+/// what the route says, and wins.
+fn criteria<'a>(exchange: &Exchange, of_route: Option<&'a Criteria>) -> Option<Cow<'a, Criteria>> {
+    let left = exchange.metadata.namespace(metadata::FILTER);
+    let mut left = left
+        .map(|(key, value)| (key.into(), Value::text(&String::from_utf8_lossy(value))))
+        .peekable();
+    if left.peek().is_none() {
+        return of_route.map(Cow::Borrowed);
+    }
+    let left = Criteria::new(left);
+    Some(Cow::Owned(match of_route {
+        Some(of_route) => of_route.merged(&left),
+        None => left,
+    }))
+}
+
 /// An address as logs show it. What is not one of IP is at most that of a Unix socket.
 fn address(text: &str) -> Address {
     text.parse().map_or_else(
@@ -153,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::headers::Name;
-    use crate::upstream::spec::{ClusterSpec, Discovery, MetadataKey, StaticEndpoint};
+    use crate::upstream::spec::{ClusterSpec, Discovery, MetadataKey, StaticEndpoint, SubsetSpec};
     use crate::upstream::testing::exchange;
 
     const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -190,7 +220,7 @@ mod tests {
                 }
             }
             exchange.upstream.attempts = 1;
-            let aim = Aim::of(&cluster, &exchange, 0);
+            let aim = Aim::of(&cluster, &exchange, None, 0);
             let pinned = aim.wish().pinned;
             let found = pinned.map(|pinned| (pinned.address.clone(), aim.status(&cluster)));
             assert_eq!(found, expected, "{host:?} {strict:?}");
@@ -199,7 +229,7 @@ mod tests {
                 expected.map(|e| e.1.is_some())
             );
             exchange.upstream.attempts = 2;
-            let later = Aim::of(&cluster, &exchange, 0);
+            let later = Aim::of(&cluster, &exchange, None, 0);
             assert_eq!((later.wish().pinned, later.status(&cluster)), (None, None));
             assert!(later.wish().takes_any());
         }
@@ -214,8 +244,43 @@ mod tests {
         exchange.metadata.set(NAMESPACE, STRICT, b"404");
         for (discovery, status) in [(there, None), (Discovery::Static(Vec::new()), Some(404))] {
             let cluster = Cluster::new(ClusterSpec::new("c", discovery), 1);
-            let aim = Aim::of(&cluster, &exchange, 0);
+            let aim = Aim::of(&cluster, &exchange, None, 0);
             assert_eq!(aim.status(&cluster), status);
+        }
+    }
+
+    #[test]
+    fn the_subset_is_that_of_the_route_and_of_filters_which_win() {
+        let of = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            Criteria::new(pairs.map(|(key, value)| ((*key).into(), Value::text(value))))
+        };
+        let route = of(&[("stage", "prod"), ("version", "1")]);
+        let mut spec = spec();
+        spec.balancing.subsets = Some(SubsetSpec::default());
+        let with = Cluster::new(spec, 1);
+        let without = Cluster::new(self::spec(), 1);
+        for (of_route, left, expected) in [
+            (None, None, None),
+            (Some(&route), None, Some(route.clone())),
+            (None, Some("2"), Some(of(&[("version", "2")]))),
+            (
+                Some(&route),
+                Some("2"),
+                Some(of(&[("stage", "prod"), ("version", "2")])),
+            ),
+        ] {
+            let mut exchange = exchange(NOWHERE, false);
+            exchange.metadata.set("other", "version", b"9");
+            if let Some(left) = left {
+                exchange
+                    .metadata
+                    .set("envoy.lb", "version", left.as_bytes());
+            }
+            let aim = Aim::of(&with, &exchange, of_route, 0);
+            assert_eq!(aim.wish().criteria, expected.as_ref());
+            let aim = Aim::of(&without, &exchange, of_route, 0);
+            assert_eq!(aim.wish().criteria, None);
         }
     }
 
@@ -248,7 +313,7 @@ mod tests {
                 exchange.request.set(&field, sent.as_bytes());
             }
             exchange.upstream.attempts = 3;
-            let aim = Aim::of(&cluster, &exchange, 0);
+            let aim = Aim::of(&cluster, &exchange, None, 0);
             let named = aim.wish().named;
             let found = named.map_or(&[][..], |named| named.addresses);
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();

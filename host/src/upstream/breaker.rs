@@ -358,8 +358,9 @@ impl Breaker {
         self.used(resource) >= self.limit_now(resource)
     }
 
-    /// The limit with `retry_budget`.
-    fn limit_now(&self, resource: Resource) -> u64 {
+    /// The limit of `resource` as it is now, with `retry_budget`.
+    #[must_use]
+    pub fn limit_now(&self, resource: Resource) -> u64 {
         match resource {
             Resource::Retries => self.retry_limit(),
             _ => self.limit(resource),

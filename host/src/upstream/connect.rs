@@ -118,7 +118,8 @@ impl Order {
         let mut socket = open(address, dial).await?;
         if let Some(header) = &transport.proxy_header {
             let client = self.demand.client.as_ref().and_then(|client| client.ends);
-            socket.write_all(&header.bytes(client)).await?;
+            let header = header.bytes(client, self.endpoint.proxy_tlvs());
+            socket.write_all(&header).await?;
         }
         match &transport.tls {
             Some(tls) => self.secure(socket, address, tls).await,

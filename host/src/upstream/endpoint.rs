@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 
 use super::balance::layout::{Member, State};
 use super::breaker::HostGates;
+use super::connect::Tlv;
 use super::metadata::{CANARY, Metadata, Value};
 use super::outlier::Monitor;
 use super::spec::{ClusterSpec, Locality, StatedHealth, Traits};
@@ -201,6 +202,11 @@ impl Endpoint {
     /// What its metadata says about how to connect to it.
     pub(super) fn transport_match(&self) -> &Metadata {
         &self.traits.transport_match
+    }
+
+    /// What it adds to a header of the PROXY protocol.
+    pub(super) fn proxy_tlvs(&self) -> &[Tlv] {
+        &self.traits.proxy_tlvs
     }
 
     pub(super) fn traits(&self) -> &Traits {

@@ -49,7 +49,7 @@ pub fn text(cluster: &Cluster, out: &mut String) {
     for priority in Priority::ALL {
         let breaker = cluster.breaker(priority);
         for resource in LIMITS {
-            let (limit, value) = (resource.limit_name(), breaker.limit(resource));
+            let (limit, value) = (resource.limit_name(), breaker.limit_now(resource));
             line(format_args!(
                 "{}_priority::{limit}::{value}",
                 priority.as_str()
@@ -118,7 +118,7 @@ fn thresholds(cluster: &Cluster, priority: Priority) -> Value {
         limits.insert("priority".into(), "HIGH".into());
     }
     for resource in LIMITS {
-        let limit = cluster.breaker(priority).limit(resource);
+        let limit = cluster.breaker(priority).limit_now(resource);
         limits.insert(resource.limit_name().into(), limit.into());
     }
     limits.into()

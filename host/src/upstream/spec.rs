@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::connect::Tlv;
 use super::metadata::Metadata;
 use crate::address::Address;
 use crate::headers::NameFormat;
@@ -239,6 +240,8 @@ pub struct Traits {
     pub metadata: Metadata,
     /// `metadata`, its `envoy.transport_socket_match` part.
     pub transport_match: Metadata,
+    /// `metadata`, what it adds to a header of the PROXY protocol.
+    pub proxy_tlvs: Vec<Tlv>,
     /// `endpoint.additional_addresses`.
     pub other_addresses: Vec<Address>,
     /// `health_status`.
@@ -259,6 +262,7 @@ impl Traits {
             locality_weight,
             metadata,
             transport_match,
+            proxy_tlvs,
             other_addresses,
             stated: _,
             health_check,
@@ -269,6 +273,7 @@ impl Traits {
             && *locality_weight == other.locality_weight
             && *metadata == other.metadata
             && *transport_match == other.transport_match
+            && *proxy_tlvs == other.proxy_tlvs
             && *other_addresses == other.other_addresses
             && *health_check == other.health_check
     }
@@ -284,6 +289,7 @@ impl Default for Traits {
             locality_weight: 0,
             metadata: Metadata::new(),
             transport_match: Metadata::new(),
+            proxy_tlvs: Vec::new(),
             other_addresses: Vec::new(),
             stated: StatedHealth::Healthy,
             health_check: HealthCheckTarget::default(),

@@ -244,17 +244,62 @@ fn example(variants: &[&'static str]) -> &'static str {
     variants.first().copied().unwrap_or_default()
 }
 
+/// Types that somebody may hope for, and what there is in their place.
+const INSTEAD: &[(&str, &str)] = &[
+    (
+        "envoy.extensions.filters.http.wasm.v3.Wasm",
+        "modules of Proxy-Wasm do not run here: filters are components, of the type \
+         'nuncio.filters.http.wasm.v1.Wasm'",
+    ),
+    (
+        "envoy.extensions.filters.http.lua.v3.Lua",
+        "filters of your own are components, of the type 'nuncio.filters.http.wasm.v1.Wasm'",
+    ),
+];
+
+/// A hint that lists `variants`, those of Envoy's extensions by the one word that tells them apart.
+fn supported(variants: &[&str]) -> Option<String> {
+    let mut words: Vec<&str> = Vec::new();
+    for name in variants.iter().copied().filter(|name| !name.is_empty()) {
+        let word = if name.starts_with("envoy.extensions.") {
+            package(name)
+        } else {
+            name
+        };
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    (!words.is_empty()).then(|| format!("supported: {}", words.join(", ")))
+}
+
+/// What tells one of Envoy's types apart: the last word of its package, before the version.
+fn package(name: &str) -> &str {
+    name.rsplit('.').nth(2).unwrap_or(name)
+}
+
+/// What is most often the case where a type looks like one of Envoy's.
+const CONTRIB: &str =
+    "Envoy has it at most where it is built with its contrib extensions; nuncio has none of them";
+
 /// The words for a type that is none of `variants`.
 fn refuse(name: &str, what: &str, variants: &[&str]) -> (String, Option<String>) {
     let shown = shorten(name);
     if schema::names().any(|known| known == name) {
         let text = format!("not supported by nuncio: '{shown}' as {what}");
-        let named: Vec<&str> = variants.iter().copied().filter(|v| !v.is_empty()).collect();
-        let hint = (!named.is_empty()).then(|| format!("supported: {}", named.join(", ")));
-        return (text, hint);
+        let instead = INSTEAD.iter().find(|(of, _)| *of == name);
+        let hint = instead.map(|(_, hint)| (*hint).to_owned());
+        return (text, hint.or_else(|| supported(variants)));
     }
-    let near = nearest(name, variants.iter().copied()).or_else(|| nearest(name, schema::names()));
-    let hint = near.map(|near| format!("did you mean '{PREFIX}{near}'?"));
+    // Long names have much in common that says nothing.
+    let is_near = |near: &&str| nearest(package(name), [package(near)]).is_some();
+    let near = nearest(name, variants.iter().copied()).filter(is_near);
+    let near = near.or_else(|| nearest(name, schema::names()).filter(is_near));
+    let hint = match near {
+        Some(near) => Some(format!("did you mean '{PREFIX}{near}'?")),
+        None if name.starts_with("envoy.") => Some(CONTRIB.to_owned()),
+        None => None,
+    };
     (format!("unknown type '{shown}'"), hint)
 }
 

@@ -10,7 +10,7 @@ use crate::config::schema::Message;
 pub(super) fn field(message: &str, field: &str) -> (String, Option<String>) {
     let known = FEATURES
         .iter()
-        .find(|(of, name, ..)| message.ends_with(of) && *name == field);
+        .find(|(of, name, ..)| message.ends_with(of) && is_about(name, field));
     let (feature, hint) = known.map_or(("", ""), |(_, _, feature, hint)| (*feature, *hint));
     let mut text = format!("not supported by nuncio: field '{field}'");
     if !feature.is_empty() {
@@ -34,12 +34,55 @@ pub(super) fn is_known(message: &str, field: &str) -> bool {
     Message::find(message).is_some_and(|message| message.was_removed(field))
         || FEATURES
             .iter()
-            .any(|(of, name, ..)| message.ends_with(of) && *name == field)
+            .any(|(of, name, ..)| message.ends_with(of) && is_about(name, field))
 }
+
+/// Whether an entry of [`FEATURES`] is about `field`.
+fn is_about(name: &str, field: &str) -> bool {
+    name == field || name == ANY
+}
+
+/// Any field: of what is no message but a mapping with names of its own.
+const ANY: &str = "*";
 
 /// Message, field, the feature that it belongs to, what to do instead.
 const FEATURES: &[(&str, &str, &str, &str)] = &[
-    ("listener.v3.Listener", "udp_listener_config", "HTTP/3", ""),
+    (
+        "listener.v3.Listener",
+        "udp_listener_config",
+        "UDP, and with it HTTP/3",
+        "",
+    ),
+    (
+        "bootstrap.v3.Admin",
+        "access_log",
+        "an access log of the admin server",
+        "leave it out",
+    ),
+    (
+        "bootstrap.v3.Admin",
+        "access_log_path",
+        "an access log of the admin server",
+        "leave it out",
+    ),
+    (
+        "TypedEndpointMetadata",
+        ANY,
+        "typed metadata of other names",
+        "",
+    ),
+    (
+        "TypedExtensionProtocolOptions",
+        "envoy.filters.network.redis_proxy",
+        "Redis",
+        "",
+    ),
+    (
+        "TypedExtensionProtocolOptions",
+        "envoy.filters.network.thrift_proxy",
+        "Thrift",
+        "",
+    ),
     (
         "cluster.v3.Cluster",
         "hosts",
@@ -52,7 +95,12 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "global rate limiting",
         RATELIMIT,
     ),
-    ("HttpConnectionManager", "tracing", "tracing", ""),
+    (
+        "HttpConnectionManager",
+        "tracing",
+        "tracing",
+        "leave it out to run without traces",
+    ),
     (
         "HttpConnectionManager",
         "rds",
@@ -71,7 +119,36 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "",
         "use 'safe_regex: { regex: … }'",
     ),
-    ("bootstrap.v3.Bootstrap", "dynamic_resources", "xDS", ""),
+    (
+        "bootstrap.v3.Bootstrap",
+        "dynamic_resources",
+        "xDS",
+        "write listeners and clusters in 'static_resources'",
+    ),
+    (
+        "bootstrap.v3.Bootstrap",
+        "overload_manager",
+        "the overload manager",
+        "leave it out to run without its actions; what clients can make the proxy hold is bounded all the same",
+    ),
+    (
+        "bootstrap.v3.Bootstrap",
+        "stats_sinks",
+        "statistics that are sent",
+        "leave it out and have '/stats/prometheus' of the admin server asked",
+    ),
+    (
+        "bootstrap.v3.Bootstrap",
+        "application_log_config",
+        "the form of the application log",
+        "use the flag '--log-format'",
+    ),
+    (
+        "bootstrap.v3.ClusterManager",
+        "load_stats_config",
+        "load reports",
+        "leave it out to run without them",
+    ),
     (
         "bootstrap.v3.Bootstrap",
         "runtime",

@@ -89,8 +89,16 @@ enum OpenKind {
     List(Vec<NodeId>),
     Map {
         entries: Vec<Entry>,
-        key: Option<(Box<str>, Span)>,
+        key: Option<Key>,
     },
+}
+
+/// The key of a mapping whose value is to come.
+struct Key {
+    text: Box<str>,
+    span: Span,
+    /// Whether it and its value are only there for what they anchor (`!ignore`).
+    is_ignored: bool,
 }
 
 struct Builder<'a> {
@@ -156,7 +164,10 @@ impl Builder<'_> {
     ) -> Result<(), Fatal> {
         let text: Box<str> = text.into();
         let quoted = style != ScalarStyle::Plain || is_string_tag(tag);
-        self.check_tag(tag, &["str", "int", "float", "bool", "null"], at)?;
+        let is_ignored = is_ignored(tag) && self.expects_key();
+        if !is_ignored {
+            self.check_tag(tag, &["str", "int", "float", "bool", "null"], at)?;
+        }
         if let Some(Open {
             kind: OpenKind::Map {
                 key: key @ None, ..
@@ -164,7 +175,11 @@ impl Builder<'_> {
             ..
         }) = self.stack.last_mut()
         {
-            *key = Some((text.clone(), at));
+            *key = Some(Key {
+                text: text.clone(),
+                span: at,
+                is_ignored,
+            });
             if anchor != 0 {
                 let id = self.add(Value::Scalar { text, quoted }, at)?;
                 self.anchors.insert(anchor, id);
@@ -193,11 +208,7 @@ impl Builder<'_> {
         at: Span,
     ) -> Result<(), Fatal> {
         self.check_tag(tag, &["map", "seq"], at)?;
-        if let Some(Open {
-            kind: OpenKind::Map { key: None, .. },
-            ..
-        }) = self.stack.last()
-        {
+        if self.expects_key() {
             return Err(Fatal::new(
                 at,
                 "a key of a mapping must be a word, not a list or mapping",
@@ -260,7 +271,11 @@ impl Builder<'_> {
             let Value::Scalar { text, .. } = self.document.value(target) else {
                 return Err(Fatal::new(at, "an alias as a key must stand for a word"));
             };
-            *key = Some((text.clone(), at));
+            *key = Some(Key {
+                text: text.clone(),
+                span: at,
+                is_ignored: false,
+            });
             return Ok(());
         }
         let copy = self.copy(target, self.stack.len(), at)?;
@@ -316,16 +331,27 @@ impl Builder<'_> {
         match self.stack.last_mut().map(|open| &mut open.kind) {
             Some(OpenKind::List(items)) => items.push(id),
             Some(OpenKind::Map { entries, key }) => {
-                if let Some((key, key_span)) = key.take() {
+                if let Some(key) = key.take().filter(|key| !key.is_ignored) {
                     entries.push(Entry {
-                        key,
-                        key_span,
+                        key: key.text,
+                        key_span: key.span,
                         value: id,
                     });
                 }
             }
             None => self.root = Some(id),
         }
+    }
+
+    /// Whether what comes next is the key of a mapping.
+    fn expects_key(&self) -> bool {
+        matches!(
+            self.stack.last(),
+            Some(Open {
+                kind: OpenKind::Map { key: None, .. },
+                ..
+            })
+        )
     }
 
     fn without_duplicates(&mut self, mapping: NodeId, entries: Vec<Entry>) -> Vec<Entry> {
@@ -464,6 +490,14 @@ fn json_error(text: &str) -> Option<serde_json::Error> {
         return None;
     }
     serde_json::from_str::<serde::de::IgnoredAny>(text).err()
+}
+
+/// `!ignore`, by which Envoy knows keys whose values are only there to be pointed at.
+fn is_ignored(tag: Option<&Tag>) -> bool {
+    tag.is_some_and(|tag| {
+        (tag.handle == "!" && tag.suffix == "ignore")
+            || (tag.handle.is_empty() && tag.suffix == "!ignore")
+    })
 }
 
 /// `!` and `!!str`, which keep a scalar from being anything else.

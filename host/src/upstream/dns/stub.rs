@@ -100,13 +100,22 @@ impl Resolve for Stub {
                     Ok(Answer::from(ask.addresses(&host).await?))
                 }
             };
-            let answer = asked.await.and_then(Answer::not_empty);
+            let answer = asked.await.map_err(in_words).and_then(Answer::not_empty);
             answer.map_err(|cause| DnsError {
                 host: Arc::clone(&host),
                 cause,
             })
         })
     }
+}
+
+/// The library shows the question in the form that it has inside where there is no answer to it.
+fn in_words(error: Failed) -> Failed {
+    let error_of_net = error.downcast_ref::<NetError>();
+    if error_of_net.is_some_and(NetError::is_no_records_found) {
+        return "there is no such name, or no address under it".into();
+    }
+    error
 }
 
 fn resolver(spec: &StubSpec) -> Result<TokioResolver, NetError> {

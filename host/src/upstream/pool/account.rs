@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::host::Host;
 use crate::clock;
+use crate::tls;
 use crate::upstream::breaker::{ConnectionPermit, HostPermit};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::spec::Priority;
@@ -157,7 +158,7 @@ impl Account {
         let (cluster, address) = (&*cluster.name, endpoint.now_at());
         match cause {
             Some(error) => tracing::warn!(
-                target: "upstream", cluster, endpoint = %address, error = error as &dyn Error,
+                target: "upstream", cluster, endpoint = %address, error = error as &dyn Error, hint = tls::remedy(error),
                 "connections to an endpoint fail",
             ),
             None => tracing::warn!(
