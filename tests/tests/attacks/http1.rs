@@ -84,18 +84,20 @@ fn readers_that_stop_hold_back_their_upstreams_and_are_ended() {
 
 #[test]
 fn who_is_told_to_continue_and_does_not_read_is_ended() {
-    const CLIENTS: usize = 12;
+    const CLIENTS: usize = 16;
     let target = Target::start(&["stream_idle_timeout: 0.5s"]);
     let head = "POST /direct HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n";
     let requests = format!("{head}Expect: 100-continue\r\n\r\n").repeat(200);
     target.withstands(SMALL, || {
         let deaf: Vec<_> = (0..CLIENTS)
-            .map(|_| {
+            .map(|number| {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
                 // So that not many are needed until nothing more can be said, at any place.
                 socket.set_recv_buffer_size(4096).unwrap();
                 socket.connect(&target.scene.listener.into()).unwrap();
                 let mut deaf = Connection::over(socket.into());
+                // Not all of them at the same place.
+                deaf.send(get("/direct", "").repeat(number).as_bytes());
                 deaf.send_until_blocked(requests.as_bytes(), 64 * 1024 * 1024);
                 deaf
             })
