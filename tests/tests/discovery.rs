@@ -160,7 +160,7 @@ fn another_reason_for_no_answer_is_told() {
     server.set("gone.test", Reply::Code(2));
     proxy.wait_for_output("Server Failure");
     server.set("gone.test", Reply::Code(3));
-    proxy.wait_for_output("no records found");
+    proxy.wait_for_output("there is no such name, or no address under it");
 }
 
 #[test]

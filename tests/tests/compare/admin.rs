@@ -8,7 +8,6 @@ const COUNTED: &[&str] = &[
     "cluster.origin.upstream_rq_200",
     "cluster.origin.upstream_rq_2xx",
     "cluster.origin.upstream_rq_completed",
-    "http.main.downstream_rq_2xx",
     "http.main.downstream_rq_total",
 ];
 /// Those of a few, and what else the page says but how it is used.

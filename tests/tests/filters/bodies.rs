@@ -83,9 +83,9 @@ fn expect_told(scene: &Scene, line: &str) {
     });
     let log = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(log.trim_end(), line);
-    let output = scene.proxy.output();
-    let told = output.contains("behind [\"careless\"]: a filter that changes");
-    assert!(told, "{output}");
+    scene
+        .proxy
+        .wait_for_output("behind [\"careless\"]: a filter that changes");
 }
 
 #[test]
