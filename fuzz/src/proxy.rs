@@ -165,6 +165,7 @@ fn start(upstream: u16) -> SocketAddr {
         let built = build::build(loaded, &settings);
         let (built, _) = built.unwrap_or_else(|errors| panic!("{errors}"));
         let options = Options {
+            shown: Vec::new(),
             workers: 1,
             drain_time: Duration::ZERO,
         };

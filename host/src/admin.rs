@@ -271,5 +271,8 @@ async fn route(admin: &Admin, request: Request<Incoming>) -> Page {
             }
         }
     }
+    if let Some(objection) = page.objection(&query) {
+        return Page::text(objection).with(StatusCode::BAD_REQUEST);
+    }
     (page.render)(admin, &query)
 }

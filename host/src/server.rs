@@ -48,6 +48,8 @@ pub struct Options {
     pub workers: usize,
     /// `--drain-time-s`: how long requests in flight may take after the first signal.
     pub drain_time: Duration,
+    /// Other flags, by the names that `/server_info` shows them under.
+    pub shown: Vec<(&'static str, String)>,
 }
 
 /// Why the process could not start or go on.

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
+use nuncio_tests::admin;
 use nuncio_tests::config::{Config, cluster};
-use nuncio_tests::process::{Binary, Directory, Ran};
+use nuncio_tests::process::{Binary, Directory, Proxy, Ran, Setup};
 
 const ENVOY: &str = include_str!("../fixtures/mission/envoy.yaml");
 
@@ -373,6 +374,23 @@ fn what_is_broken_is_shown_where_the_mistake_is() {
         assert_eq!(ran.code, Some(1));
         ran.says(message);
     }
+}
+
+#[test]
+fn the_flags_are_shown_while_it_runs() {
+    let text = Config::new().text();
+    let setup = Setup::for_template(&text).arguments(&["-l", "error", "--service-node", "n1"]);
+    let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+    let page = admin::page(&proxy, "/server_info");
+    for part in [
+        "proxy.yaml\"",
+        "\"log_level\": \"error\"",
+        "\"service_node\": \"n1\"",
+        "\"mode\": \"Serve\"",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(page.ends_with("}\n"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! kept as text, a fraction of what it takes as a tree. A part of it that Envoy has as an `Any` says what
 //! it is, and since when it is so. Does not own how the configuration becomes JSON (`config::json`).
 
+use regex::Regex;
 use serde_json::{Value, json};
 
 const TYPE: &str = "type.googleapis.com/envoy.admin.v3.";
@@ -38,6 +39,39 @@ pub(super) fn of(bootstrap: &str, since: jiff::Timestamp) -> Value {
         { "@type": format!("{TYPE}ListenersConfigDump"), "static_listeners": listeners },
         { "@type": format!("{TYPE}RoutesConfigDump"), "static_route_configs": routes },
     ] })
+}
+
+/// The entries of one list of the dump, each as an `Any`: what `?resource=` asks for.
+pub(super) fn part(dump: &Value, resource: &str) -> Option<Value> {
+    let kind = match resource {
+        "static_clusters" => "ClustersConfigDump.StaticCluster",
+        "static_listeners" => "ListenersConfigDump.StaticListener",
+        "static_route_configs" => "RoutesConfigDump.StaticRouteConfig",
+        _ => return None,
+    };
+    let kind = format!("{TYPE}{kind}");
+    let mut lists = members(dump.get("configs")).filter_map(|list| list.get(resource));
+    let entries = members(lists.next()).map(|entry| typed(&kind, entry));
+    Some(json!({ "configs": entries.collect::<Vec<Value>>() }))
+}
+
+/// Leaves out of the lists what has another name.
+pub(super) fn keep_named(dump: &mut Value, named: &Regex) {
+    let lists = dump.get_mut("configs").and_then(Value::as_array_mut);
+    let lists = lists.into_iter().flatten().filter_map(Value::as_object_mut);
+    for entries in lists
+        .flat_map(|list| list.values_mut())
+        .filter_map(Value::as_array_mut)
+    {
+        entries.retain(|entry| {
+            let mut parts = entry
+                .as_object()
+                .into_iter()
+                .flat_map(|entry| entry.values());
+            let name = parts.find_map(|part| part.get("name")?.as_str());
+            named.is_match(name.unwrap_or_default())
+        });
+    }
 }
 
 /// A message as an `Any`.
@@ -80,6 +114,21 @@ mod tests {
             assert_eq!(updated, Some("2027-01-15T08:00:00.005Z"));
         }
         assert_eq!(at("/configs/1/static_clusters/0/cluster/name"), Some("c"));
+        let clusters = part(&dump, "static_clusters").unwrap();
+        let inner = |value: &Value, path: &str| value.pointer(path).cloned();
+        let kind = format!("{TYPE}ClustersConfigDump.StaticCluster");
+        assert_eq!(inner(&clusters, "/configs/0/@type"), Some(kind.into()));
+        assert_eq!(
+            inner(&clusters, "/configs/0/cluster/name"),
+            Some("c".into())
+        );
+        assert_eq!(part(&dump, "bootstraps"), None);
+        for (named, left) in [("^c$", true), ("x", false)] {
+            let mut dump = dump.clone();
+            keep_named(&mut dump, &Regex::new(named).unwrap());
+            assert_eq!(dump.pointer("/configs/1/static_clusters/0").is_some(), left);
+            assert!(dump.pointer("/configs/0/bootstrap").is_some());
+        }
         assert_eq!(
             at("/configs/0/last_updated"),
             Some("2027-01-15T08:00:00.005Z")

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use http::StatusCode;
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Admin, Page, certificates, drain, logging};
@@ -19,6 +20,9 @@ pub(super) struct Entry {
     pub(super) changes: bool,
     /// Whether the parameters may stand in the body.
     pub(super) takes_form: bool,
+    /// The parameters that it knows, where others would be a mistake; none where it looks at none, or at
+    /// any.
+    parameters: &'static [&'static str],
     pub(super) render: fn(&Admin, &Query) -> Page,
 }
 
@@ -32,7 +36,28 @@ const fn shows(
         help,
         changes: false,
         takes_form: false,
+        parameters: &[],
         render,
+    }
+}
+
+impl Entry {
+    const fn taking(self, parameters: &'static [&'static str]) -> Self {
+        Self { parameters, ..self }
+    }
+
+    /// What is said to parameters that it does not know: who wrote them means something by them.
+    pub(super) fn objection(&self, query: &Query) -> Option<String> {
+        if self.parameters.is_empty() {
+            return None;
+        }
+        let mut names = query.0.iter().map(|(name, _)| name.as_str());
+        let unknown = names.find(|name| !self.parameters.contains(name))?;
+        let known = self.parameters.join(", ");
+        Some(format!(
+            "unknown parameter \"{unknown}\", {} has {known}\n",
+            self.path
+        ))
     }
 }
 
@@ -48,22 +73,36 @@ const fn posts(
     }
 }
 
+/// What selects among statistics, and how they are shown. Readouts of text and statistics that are hidden are
+/// there to be asked for, as scrapers do, and there are none.
+const SELECTS: &[&str] = &[
+    "filter",
+    "format",
+    "hidden",
+    "invert_filter",
+    "text_readouts",
+    "type",
+    "usedonly",
+];
+
 /// Every page, in the order of `/help`.
 pub(super) const PAGES: &[Entry] = &[
     shows("/", "Admin home page", home),
     shows("/certs", "print certs on machine", certs),
-    shows("/clusters", "upstream cluster status", clusters),
+    shows("/clusters", "upstream cluster status", clusters).taking(&["filter", "format"]),
     shows(
         "/config_dump",
         "dump the running configuration",
         config_dump,
-    ),
+    )
+    .taking(&["name_regex", "resource"]),
     posts(
         "/drain_listeners",
         "drain listeners: at once, or over the drain time with 'graceful'; those for inbound traffic \
          alone with 'inboundonly'; without ever stopping them with 'skip_exit'",
         drain::page,
-    ),
+    )
+    .taking(&["graceful", "inboundonly", "skip_exit"]),
     posts(
         "/healthcheck/fail",
         "cause the server to fail health checks",
@@ -75,7 +114,7 @@ pub(super) const PAGES: &[Entry] = &[
         healthcheck_ok,
     ),
     shows("/help", "print out list of admin commands", help),
-    shows("/listeners", "print listener info", listeners),
+    shows("/listeners", "print listener info", listeners).taking(&["format"]),
     Entry {
         takes_form: true,
         ..posts("/logging", "query/change logging levels", logging_page)
@@ -94,27 +133,29 @@ pub(super) const PAGES: &[Entry] = &[
     ),
     shows("/runtime", "print runtime values", runtime),
     Entry {
-        path: "/runtime_modify",
-        help: "Adds or modifies runtime values as passed in query parameters. To delete a previously \
+        takes_form: true,
+        ..posts(
+            "/runtime_modify",
+            "Adds or modifies runtime values as passed in query parameters. To delete a previously \
                added key, use an empty string as the value. Note that deletion only applies to \
                overrides added via this endpoint; values loaded from disk can be modified via \
                override but not deleted. E.g. \
                ?key1=value1&key2=value2...",
-        changes: true,
-        takes_form: true,
-        render: runtime_modify,
+            runtime_modify,
+        )
     },
     shows(
         "/server_info",
         "print server version/status information",
         server_info,
     ),
-    shows("/stats", "print server stats", stats),
+    shows("/stats", "print server stats", stats).taking(SELECTS),
     shows(
         "/stats/prometheus",
         "print server stats in prometheus format",
         prometheus,
-    ),
+    )
+    .taking(SELECTS),
 ];
 
 /// The query of a request, decoded.
@@ -155,7 +196,23 @@ impl Query {
     }
 
     fn selection(&self) -> Result<Selection, String> {
-        Selection::parse(self.get("filter"), self.has("usedonly"), self.get("type"))
+        Selection::parse(&expose::Words {
+            filter: self.get("filter"),
+            inverts: self.has("invert_filter"),
+            used_only: self.has("usedonly"),
+            kind: self.get("type"),
+        })
+    }
+
+    /// A regular expression, where there is one.
+    fn pattern(&self, key: &str) -> Result<Option<Regex>, Page> {
+        match self.get(key) {
+            None | Some("") => Ok(None),
+            Some(text) => Regex::new(text).map(Some).map_err(|error| {
+                let message = format!("invalid regular expression in \"{key}\": {error}\n");
+                Page::text(message).with(StatusCode::BAD_REQUEST)
+            }),
+        }
     }
 }
 
@@ -183,10 +240,18 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// The button of `/runtime_modify`, which wants a key: the field's name is what is sent, so it is given the
+/// key's words before that.
+const RUNTIME_FORM: &str = "<form method=post action=runtime_modify \
+    onsubmit=\"this.elements[1].name=this.elements[0].value\">\
+    <input placeholder=key required> <input placeholder=value> <button>runtime_modify</button></form>";
+
 fn home(_: &Admin, _: &Query) -> Page {
     let mut rows = String::new();
     for page in PAGES {
-        let target = if page.changes {
+        let target = if page.path == "/runtime_modify" {
+            RUNTIME_FORM.to_owned()
+        } else if page.changes {
             format!(
                 "<form method=post action={0}><button>{0}</button></form>",
                 page.path.trim_start_matches('/')
@@ -314,24 +379,46 @@ fn listeners(admin: &Admin, query: &Query) -> Page {
 }
 
 fn clusters(admin: &Admin, query: &Query) -> Page {
+    let filter = match query.pattern("filter") {
+        Ok(filter) => filter,
+        Err(page) => return page,
+    };
+    let all = admin.snapshot.clusters.iter();
+    let shown = all.filter(|cluster| {
+        filter
+            .as_ref()
+            .is_none_or(|filter| filter.is_match(&cluster.name))
+    });
     if query.get("format") == Some("json") {
-        let statuses: Vec<Value> = admin
-            .snapshot
-            .clusters
-            .iter()
-            .map(|cluster| report::json(cluster))
-            .collect();
+        let statuses: Vec<Value> = shown.map(|cluster| report::json(cluster)).collect();
         return Page::json(&json!({ "cluster_statuses": statuses }));
     }
     let mut text = String::new();
-    for cluster in &admin.snapshot.clusters {
+    for cluster in shown {
         report::text(cluster, &mut text);
     }
     Page::text(text)
 }
 
-fn config_dump(admin: &Admin, _: &Query) -> Page {
-    Page::json(&super::config_dump::of(&admin.config, admin.since))
+fn config_dump(admin: &Admin, query: &Query) -> Page {
+    let named = match query.pattern("name_regex") {
+        Ok(named) => named,
+        Err(page) => return page,
+    };
+    let mut dump = super::config_dump::of(&admin.config, admin.since);
+    if let Some(named) = named {
+        super::config_dump::keep_named(&mut dump, &named);
+    }
+    match query.get("resource") {
+        None | Some("") => Page::json(&dump),
+        Some("bootstrap") => Page::text("bootstrap is not a repeated field\n".to_owned())
+            .with(StatusCode::BAD_REQUEST),
+        Some(resource) => match super::config_dump::part(&dump, resource) {
+            Some(part) => Page::json(&part),
+            None => Page::text(format!("{resource} not found in config dump\n"))
+                .with(StatusCode::NOT_FOUND),
+        },
+    }
 }
 
 fn runtime(admin: &Admin, _: &Query) -> Page {
@@ -362,16 +449,21 @@ fn runtime_modify(admin: &Admin, query: &Query) -> Page {
 
 fn server_info(admin: &Admin, _: &Query) -> Page {
     let uptime = clock::now().duration_since(admin.started).as_secs();
+    let mut flags = json!({
+        "concurrency": admin.options.workers,
+        "drain_time": format!("{}s", admin.options.drain_time.as_secs()),
+    });
+    if let Some(flags) = flags.as_object_mut() {
+        let shown = admin.options.shown.iter();
+        flags.extend(shown.map(|(name, value)| ((*name).to_owned(), value.as_str().into())));
+    }
     Page::json(&json!({
         "version": format!("nuncio/{}", env!("CARGO_PKG_VERSION")),
         "state": name_of(admin.state()),
         "uptime_current_epoch": format!("{uptime}s"),
         "uptime_all_epochs": format!("{uptime}s"),
         "hot_restart_version": "disabled",
-        "command_line_options": {
-            "concurrency": admin.options.workers,
-            "drain_time": format!("{}s", admin.options.drain_time.as_secs()),
-        },
+        "command_line_options": flags,
         "node": admin.node,
     }))
 }
@@ -406,6 +498,33 @@ fn prometheus(admin: &Admin, query: &Query) -> Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_that_are_not_known_are_named() {
+        let page = |path: &str| PAGES.iter().find(|page| page.path == path).unwrap();
+        for (path, query, objection) in [
+            ("/stats", "filter=a&usedonly", None),
+            (
+                "/stats",
+                "histogram_buckets=cumulative",
+                Some("histogram_buckets"),
+            ),
+            ("/config_dump", "resource=static_clusters", None),
+            ("/config_dump", "mask=x", Some("mask")),
+            ("/clusters", "filter=a&format=json", None),
+            ("/ready", "again", None),
+            ("/runtime_modify", "any=1", None),
+        ] {
+            let said = page(path).objection(&Query::of(query));
+            let expected =
+                objection.map(|name| format!("unknown parameter \"{name}\", {path} has "));
+            assert_eq!(said.is_some(), expected.is_some(), "{path}?{query}");
+            assert!(
+                said.unwrap_or_default()
+                    .starts_with(&expected.unwrap_or_default())
+            );
+        }
+    }
 
     #[test]
     fn queries_are_decoded() {

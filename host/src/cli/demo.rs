@@ -62,6 +62,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let options = Options {
         workers: settings.workers,
         drain_time: seconds(5),
+        shown: Vec::new(),
     };
     serve::serve(built, &options, |admin| {
         // Without standard output there is nobody to tell.

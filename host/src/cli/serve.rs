@@ -46,8 +46,32 @@ pub(super) fn run(args: &ServeArgs, give_back: fn()) -> anyhow::Result<ExitCode>
     let options = Options {
         workers: settings.workers,
         drain_time: seconds(args.drain_time_s),
+        shown: shown(args),
     };
     serve(built, &options, |_| {})
+}
+
+/// What `/server_info` shows of the flags, beside what is in [`Options`] itself.
+fn shown(args: &ServeArgs) -> Vec<(&'static str, String)> {
+    let text = |given: &Option<String>| given.clone().unwrap_or_default();
+    let path = args.config_path.as_deref();
+    vec![
+        (
+            "config_path",
+            path.map_or_else(String::new, |path| path.display().to_string()),
+        ),
+        // It may have keys in it, which `/config_dump` does not show either.
+        (
+            "config_yaml",
+            text(&args.config_yaml.as_ref().map(|_| "[redacted]".to_owned())),
+        ),
+        ("log_level", args.log.log_level.clone()),
+        ("component_log_level", args.log.component_log_level.clone()),
+        ("log_format", text(&args.log.log_format)),
+        ("service_cluster", text(&args.service_cluster)),
+        ("service_node", text(&args.service_node)),
+        ("mode", "Serve".to_owned()),
+    ]
 }
 
 /// Serves until a signal, and turns how it ended into an exit code.

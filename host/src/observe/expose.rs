@@ -34,30 +34,43 @@ enum Kind {
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     filter: Option<Regex>,
+    /// Whether those are shown that the filter does not find.
+    inverts: bool,
     used_only: bool,
     kind: Option<Kind>,
 }
 
+/// A selection as it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Words<'a> {
+    /// `filter=`: a regular expression that is searched for in the full name.
+    pub filter: Option<&'a str>,
+    /// `invert_filter`: those that it does not find.
+    pub inverts: bool,
+    /// `usedonly`: only what was ever written.
+    pub used_only: bool,
+    /// `type=`: `Counters`, `Gauges`, `Histograms`, `TextReadouts`, of which there are none, or `All`.
+    pub kind: Option<&'a str>,
+}
+
 impl Selection {
-    /// Reads `filter=` (a regular expression that is searched for in the full name), `usedonly`
-    /// (only what was ever written) and `type=` (`Counters`, `Gauges`, `Histograms`,
-    /// `TextReadouts`, of which there are none, or `All`).
+    /// Reads the words.
     ///
     /// # Errors
-    /// A message for the client, when the expression or the kind is none.
-    pub fn parse(
-        filter: Option<&str>,
-        used_only: bool,
-        kind: Option<&str>,
-    ) -> Result<Self, String> {
-        let filter = match filter {
+    /// A message for the client, when the expression or the kind is none, or there is no expression to
+    /// invert.
+    pub fn parse(words: &Words<'_>) -> Result<Self, String> {
+        let filter = match words.filter {
             None | Some("") => None,
             Some(filter) => Some(
                 Regex::new(filter)
                     .map_err(|error| format!("Invalid regular expression: {error}\n"))?,
             ),
         };
-        let kind = match kind {
+        if words.inverts && filter.is_none() {
+            return Err("invert_filter can only be used if filter is also provided".to_owned());
+        }
+        let kind = match words.kind {
             None | Some("All") => None,
             Some("Counters") => Some(Kind::Counters),
             Some("Gauges") => Some(Kind::Gauges),
@@ -73,7 +86,8 @@ impl Selection {
         };
         Ok(Self {
             filter,
-            used_only,
+            inverts: words.inverts,
+            used_only: words.used_only,
             kind,
         })
     }
@@ -95,7 +109,7 @@ impl Selection {
             && self
                 .filter
                 .as_ref()
-                .is_none_or(|filter| filter.is_match(name))
+                .is_none_or(|filter| filter.is_match(name) != self.inverts)
     }
 }
 

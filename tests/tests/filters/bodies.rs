@@ -83,9 +83,10 @@ fn expect_told(scene: &Scene, line: &str) {
     });
     let log = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(log.trim_end(), line);
-    scene
-        .proxy
-        .wait_for_output("behind [\"careless\"]: a filter that changes");
+    eventually("the log names the filter", || {
+        let told = "behind [\"careless\"]: a filter that changes";
+        scene.proxy.output().contains(told)
+    });
 }
 
 #[test]

@@ -89,7 +89,13 @@ fn fixture() -> Fixture {
 }
 
 fn selected(filter: &str, used_only: bool, kind: Option<&str>) -> Selection {
-    Selection::parse(Some(filter), used_only, kind).unwrap()
+    let words = Words {
+        filter: Some(filter),
+        used_only,
+        kind,
+        inverts: false,
+    };
+    Selection::parse(&words).unwrap()
 }
 
 #[test]
@@ -348,13 +354,25 @@ fn selections() {
         lines(&selected("^cluster.*total$", false, Some("Counters"))),
         1
     );
-    assert!(
-        Selection::parse(Some("("), false, None)
-            .unwrap_err()
-            .contains("unclosed group")
-    );
-    assert!(Selection::parse(None, false, Some("counters")).is_err());
-    assert!(Selection::parse(Some(""), false, Some("All")).is_ok());
+    let parsed = |filter, kind, inverts| {
+        let words = Words {
+            filter,
+            kind,
+            inverts,
+            used_only: false,
+        };
+        Selection::parse(&words)
+    };
+    let refused = parsed(Some("("), None, false).unwrap_err();
+    assert!(refused.contains("unclosed group"), "{refused}");
+    assert!(parsed(None, Some("counters"), false).is_err());
+    assert!(parsed(Some(""), Some("All"), false).is_ok());
+    assert!(parsed(None, None, true).is_err());
+    let all = lines(&parsed(None, None, false).unwrap());
+    let some = lines(&parsed(Some("total"), None, false).unwrap());
+    let others = lines(&parsed(Some("total"), None, true).unwrap());
+    assert!(some > 0 && others > 0, "{some} {others}");
+    assert_eq!(some + others, all);
 }
 
 #[test]
