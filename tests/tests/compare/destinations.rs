@@ -107,7 +107,6 @@ fn over_tls() -> Vec<Case> {
     };
     vec![
         secure("over TLS", "/secure", "tls_server"),
-        secure("over TLS, once more", "/secure", "tls_server"),
         secure("over TLS, elsewhere", "/secure", "tls_server_rsa"),
         // Why a handshake fails is told by each library in its own way.
         secure("over TLS to a stranger", "/secure", "tls_stranger").without_log(),
