@@ -51,9 +51,9 @@ pub const REGEX_SET_BYTES: usize = 16 * 1024;
 pub const DIRECT_RESPONSE_BYTES: usize = 4096;
 
 /// Most Wasm instances that live at once in the process. Each takes `WASM_MEMORY_BYTES_MAX` of
-/// address space (512 GiB in all) and no memory until it is used. Of those that streams have for
+/// address space (256 GiB in all) and no memory until it is used. Of those that streams have for
 /// themselves, one filter has at most as many as are still free, so that no filter takes all.
-pub const WASM_INSTANCES: u32 = 2048;
+pub const WASM_INSTANCES: u32 = 1024;
 /// `limits.memory` of a filter: 16 MiB.
 pub const WASM_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 /// Largest `limits.memory`: the address space that each instance has.
