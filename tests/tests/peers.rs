@@ -17,6 +17,7 @@ use std::process::{Command, Output};
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::process::{Binary, Proxy, Setup};
 use nuncio_tests::scene::Scene;
+use nuncio_tests::tls::{folder, of_folder};
 
 /// Says that a peer is missing; a failure where `CI` is set.
 fn missing(what: &str) {
@@ -38,16 +39,21 @@ fn python() -> Option<PathBuf> {
 
 /// Runs a script of `peers/`, whose exit code says whether all held.
 fn run_script(name: &str, ports: &[u16]) {
+    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+    run_script_with(name, &ports);
+}
+
+/// The same with any arguments.
+fn run_script_with(name: &str, arguments: &[String]) {
     let Some(python) = python() else {
         return missing("a Python with the peers");
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("peers")
         .join(name);
-    let ports = ports.iter().map(u16::to_string);
     let output = Command::new(python)
         .arg(script)
-        .args(ports)
+        .args(arguments)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text(&output));
@@ -90,6 +96,27 @@ fn grpcio_on_both_sides() {
         "grpc_peers.py",
         &[proxy.address("listener").port(), upstream],
     );
+}
+
+#[test]
+fn grpcio_shows_a_certificate() {
+    let trusted = format!("trusted_ca: {{ filename: {:?} }}", folder().join("ca.pem"));
+    let context = format!(
+        "{}, alpn_protocols: [h2], validation_context: {{ {trusted} }}",
+        of_folder("server")
+    );
+    let config = Config::new()
+        .tls(&context, ", require_client_certificate: true")
+        .route("{ match: { prefix: / }, route: { cluster: origin } }")
+        .cluster(cluster("origin", &[endpoint("origin", "")], HTTP2))
+        .text();
+    let setup = Setup::for_template(&config);
+    let upstream = setup.port("origin").unwrap();
+    let proxy = Proxy::start_with(&Binary::nuncio(), &config, setup);
+    let ports = [proxy.address("listener").port(), upstream];
+    let mut arguments: Vec<_> = ports.iter().map(u16::to_string).collect();
+    arguments.push(folder().display().to_string());
+    run_script_with("grpc_tls_peers.py", &arguments);
 }
 
 #[test]
