@@ -133,6 +133,13 @@ pub const HTTP2_PRIORITY_FRAMES: u32 = 100;
 pub const HTTP2_WINDOW_UPDATES: u32 = 10;
 /// `hpack_table_size` of HTTP/2: 4096 bytes, Envoy's default and the protocol's.
 pub const HTTP2_HEADER_TABLE_BYTES: u32 = 4096;
+/// Targets with bytes that no URL has, of streams of an HTTP/2 connection that wait to be served or that
+/// the codec has refused since the last one was: in number, and in bytes together.
+pub const HTTP2_ODD_TARGETS: usize = 2048;
+/// See [`HTTP2_ODD_TARGETS`].
+pub const HTTP2_ODD_TARGET_BYTES: usize = 1024 * 1024;
+/// Frames of an HTTP/2 head that is held back until it is whole. The codec refuses many more.
+pub const HTTP2_HELD_FRAMES: usize = 64;
 /// Streams of an HTTP/2 connection that may be reset early before half of them must not be: 500, as
 /// Envoy's `overload.premature_reset_total_stream_count`.
 pub const PREMATURE_RESETS: u64 = 500;

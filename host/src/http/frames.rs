@@ -10,7 +10,7 @@
 use super::connection::PREFACE;
 
 /// Bytes in front of a frame (RFC 9113 §4.1).
-const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
 
 /// `max_…` of `http2_protocol_options`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,19 +143,27 @@ impl FrameWatch {
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FrameHead {
-    length: u32,
-    kind: u8,
-    flags: u8,
-    stream: u32,
+pub(super) struct FrameHead {
+    pub(super) length: u32,
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
 }
 
 impl FrameHead {
     const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
+    pub(super) const HEADERS: u8 = 1;
     const PRIORITY: u8 = 2;
     const WINDOW_UPDATE: u8 = 8;
-    const CONTINUATION: u8 = 9;
+    pub(super) const CONTINUATION: u8 = 9;
+    /// A flag of `HEADERS`: the stream's last frame.
+    pub(super) const END_STREAM: u8 = 1;
+    /// A flag of `HEADERS` and `CONTINUATION`: the block's last frame.
+    pub(super) const END_HEADERS: u8 = 4;
+    /// A flag of `HEADERS`: the payload begins with the length of what is behind the block.
+    const PADDED: u8 = 8;
+    /// A flag of `HEADERS`: five bytes in front of the block are about priority.
+    const PRIORITIZED: u8 = 0x20;
 
     const fn parse([a, b, c, kind, flags, stream @ ..]: [u8; HEAD]) -> Self {
         Self {
@@ -166,14 +174,49 @@ impl FrameHead {
         }
     }
 
+    /// The one at the front of `bytes`.
+    pub(super) fn front(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().copied().map(Self::parse)
+    }
+
     /// Whether the head ends with it.
-    const fn ends_head(self) -> bool {
-        self.flags & 4 != 0
+    pub(super) const fn ends_head(self) -> bool {
+        self.flags & Self::END_HEADERS != 0
+    }
+
+    /// What of the payload belongs to the field block (RFC 9113 §6.2); none where it is too short for
+    /// what the flags say, and where the stream depends on itself.
+    pub(super) fn block(self, payload: &[u8]) -> Option<&[u8]> {
+        if self.kind == Self::CONTINUATION {
+            return Some(payload);
+        }
+        let (padding, mut rest) = match self.flags & Self::PADDED {
+            0 => (0, payload),
+            _ => payload
+                .split_first()
+                .map(|(length, rest)| (usize::from(*length), rest))?,
+        };
+        if self.flags & Self::PRIORITIZED != 0 {
+            let (priority, behind) = rest.split_first_chunk::<5>()?;
+            let [depends @ .., _weight] = *priority;
+            if u32::from_be_bytes(depends) & (u32::MAX >> 1) == self.stream {
+                return None;
+            }
+            rest = behind;
+        }
+        rest.get(..rest.len().checked_sub(padding)?)
+    }
+
+    /// In front of a payload.
+    pub(super) const fn write(self) -> [u8; HEAD] {
+        let [_, a, b, c] = self.length.to_be_bytes();
+        let [d, e, f, g] = self.stream.to_be_bytes();
+        [a, b, c, self.kind, self.flags, d, e, f, g]
     }
 
     /// Whether it is the last of its stream.
     const fn ends_stream(self) -> bool {
-        self.kind != Self::CONTINUATION && self.flags & 1 != 0
+        self.kind != Self::CONTINUATION && self.flags & Self::END_STREAM != 0
     }
 }
 

@@ -22,6 +22,7 @@ use super::downstream::Downstream;
 use super::error::{Kind, TOO_MANY_FIELDS};
 use super::frames::FrameWatch;
 use super::h2 as h2_glue;
+use super::heads::{Heads, OddTargets};
 use super::io::{H2Reader, Reader};
 use super::phases::Chain;
 use super::stream::{Incoming, Stream, Surroundings, count_start};
@@ -40,13 +41,32 @@ use crate::socket::Socket;
 use crate::worker::Worker;
 
 /// A connection with the bytes in front that were read to find out what it speaks, and with an eye on
-/// its frames.
+/// its frames and heads.
 struct Prefixed {
     watch: FrameWatch,
     /// Since when the client is in the middle of a head; not looked at where that may last.
     head_since: Option<Rc<Cell<Option<Instant>>>>,
+    heads: Heads,
+    /// What has been looked at, and not taken.
+    ready: BytesMut,
     prefix: BytesMut,
     socket: Socket,
+}
+
+impl Prefixed {
+    /// Looks at what a client sent. Whether the codec gets it as it is.
+    fn look(&mut self, read: &[u8]) -> io::Result<bool> {
+        let counted = self.watch.received(read);
+        if let Some(since) = &self.head_since {
+            let is_in_head = self.watch.is_in_head();
+            since.set(is_in_head.then(|| since.get().unwrap_or_else(clock::now)));
+        }
+        // Not a failure of the transport, which the caller tells by this.
+        let kind = io::ErrorKind::InvalidData;
+        counted.map_err(|flood| io::Error::new(kind, flood))?;
+        let passed = self.heads.receive(read, &mut self.ready);
+        passed.map_err(|unreadable| io::Error::new(kind, unreadable))
+    }
 }
 
 impl AsyncRead for Prefixed {
@@ -55,21 +75,25 @@ impl AsyncRead for Prefixed {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        if self.prefix.is_empty() {
-            ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
-        } else {
-            let part = self.prefix.len().min(into.remaining());
-            into.put_slice(&self.prefix.split_to(part));
+        loop {
+            if !self.ready.is_empty() {
+                let part = self.ready.len().min(into.remaining());
+                into.put_slice(&self.ready.split_to(part));
+                return Poll::Ready(Ok(()));
+            }
+            let before = into.filled().len();
+            if self.prefix.is_empty() {
+                ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+            } else {
+                let part = self.prefix.len().min(into.remaining());
+                into.put_slice(&self.prefix.split_to(part));
+            }
+            let read = into.filled().get(before..).unwrap_or_default();
+            if read.is_empty() || self.look(read)? {
+                return Poll::Ready(Ok(()));
+            }
+            into.set_filled(before);
         }
-        let read = into.filled().get(before..).unwrap_or_default();
-        let counted = self.watch.received(read);
-        if let Some(since) = &self.head_since {
-            let is_in_head = self.watch.is_in_head();
-            since.set(is_in_head.then(|| since.get().unwrap_or_else(clock::now)));
-        }
-        // Not a failure of the transport, which the caller tells by this.
-        Poll::Ready(counted.map_err(|flood| io::Error::new(io::ErrorKind::InvalidData, flood)))
     }
 }
 
@@ -118,6 +142,7 @@ struct Streams {
     active: Cell<usize>,
     ended: Notify,
     resets: Cell<Resets>,
+    odd: Rc<OddTargets>,
 }
 
 /// How many streams have ended, and how many of those were reset early and without an answer: a
@@ -146,6 +171,7 @@ async fn handshake(
     socket: Socket,
     prefix: BytesMut,
     head_since: Option<Rc<Cell<Option<Instant>>>>,
+    streams: &Streams,
 ) -> Result<H2<Prefixed, Bytes>, h2::Error> {
     let manager = &listener.manager;
     let settings = manager.http2;
@@ -164,6 +190,8 @@ async fn handshake(
         .handshake(Prefixed {
             watch: FrameWatch::new(settings.frames),
             head_since,
+            heads: Heads::new(manager.rules.limits.bytes as usize, Rc::clone(&streams.odd)),
+            ready: BytesMut::new(),
             prefix,
             socket,
         })
@@ -186,14 +214,14 @@ pub(super) async fn serve(
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
     let head_since = manager.request_headers_timeout.map(|_| Rc::default());
-    let shaking = handshake(listener, socket, prefix, head_since.clone());
+    let streams = Rc::new(Streams::default());
+    let shaking = handshake(listener, socket, prefix, head_since.clone(), &streams);
     let shaken = timer.limit(idle, shaking).await;
     let mut http2 = match shaken {
         Some(Ok(http2)) => http2,
         Some(Err(_)) => return stats.downstream_cx_protocol_error.inc(),
         None => return stats.downstream_cx_idle_timeout.inc(),
     };
-    let streams = Rc::new(Streams::default());
     let mut seen = manager.routes.look();
     let mut old = std::pin::pin!(wait_until(old_at));
     let pings = settings.keepalive.and_then(|_| http2.ping_pong());
@@ -320,9 +348,10 @@ fn start(
     respond: SendResponse<Bytes>,
 ) {
     let streams = Rc::clone(streams);
+    let odd_target = streams.odd.take(respond.stream_id().as_u32());
     streams.active.set(streams.active.get() + 1);
     tokio::task::spawn_local(async move {
-        let premature = stream(served, request, respond).await;
+        let premature = stream(served, request, odd_target, respond).await;
         streams.active.set(streams.active.get().saturating_sub(1));
         let mut resets = streams.resets.get();
         resets.closed += 1;
@@ -334,10 +363,12 @@ fn start(
     });
 }
 
-/// Serves a stream. Whether it was reset early and without an answer.
+/// Serves a stream, whose target is another one than the codec's where it is odd. Whether it was reset
+/// early and without an answer.
 async fn stream(
     (worker, listener, connection, routes): Served,
     request: http::Request<h2::RecvStream>,
+    odd_target: Option<Rc<[u8]>>,
     respond: SendResponse<Bytes>,
 ) -> bool {
     let (parts, body) = request.into_parts();
@@ -347,6 +378,12 @@ async fn stream(
     let extended_connect = h2_glue::upgrade_from_connect(&mut desk.exchange.request);
     let manager = &*listener.manager;
     let headers = &mut desk.exchange.request;
+    let has_fragment = odd_target
+        .as_ref()
+        .is_some_and(|target| target.contains(&b'#'));
+    if let Some(target) = odd_target {
+        headers.set_known(Known::Path, &target);
+    }
     let expects = headers.known(Known::Expect);
     let incoming = Incoming {
         method: MethodKind::of(headers.known(Known::Method).unwrap_or_default()),
@@ -371,6 +408,8 @@ async fn stream(
         Err(Kind::Reset("http2.unexpected_underscore").into())
     } else if !headers.has(Known::Authority) {
         Err(Reject::MissingHost.into())
+    } else if has_fragment {
+        Err(Reject::Fragment.into())
     } else {
         Ok(())
     };

@@ -1,0 +1,546 @@
+//! The heads that an HTTP/2 client sends, on their way to the codec.
+//!
+//! Owns holding back a head until it is whole, and the targets that the codec has no place for: it
+//! gets another one in their stead, and who serves the stream takes the true one from here. Does not
+//! own whether frames and blocks are good: the codec gets them as they came, and refuses them. Called
+//! by `http2`.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::mem;
+use std::ops::Range;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use super::connection::PREFACE;
+use super::frames::{FrameHead, HEAD};
+use super::hpack::{Odd, Targets};
+use crate::limits;
+
+/// `SETTINGS_MAX_FRAME_SIZE` where nobody says otherwise, and the proxy does not (RFC 9113 §6.5.2).
+const FRAME_BYTES: usize = 16_384;
+
+/// Why a client is not read any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// A block that the codec has read, and that cannot be read.
+    #[error("a field block cannot be read")]
+    Block,
+    /// Streams that were refused, or wait to be served, have too many odd targets.
+    #[error("too many targets with bytes that no url has")]
+    Targets,
+}
+
+/// The targets with odd bytes, by their streams, until those are served.
+#[derive(Debug, Default)]
+pub(super) struct OddTargets(RefCell<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    targets: VecDeque<(u32, Rc<[u8]>)>,
+    bytes: usize,
+}
+
+impl OddTargets {
+    /// The target of `stream`, if it is one. Streams are asked for in the order in which they were
+    /// opened.
+    pub(super) fn take(&self, stream: u32) -> Option<Rc<[u8]>> {
+        let mut waiting = self.0.borrow_mut();
+        while waiting.targets.front()?.0 <= stream {
+            let (first, target) = waiting.targets.pop_front()?;
+            waiting.bytes -= target.len();
+            if first == stream {
+                return Some(target);
+            }
+        }
+        None
+    }
+
+    fn add(&self, stream: u32, target: Rc<[u8]>) -> Result<(), Unreadable> {
+        let mut waiting = self.0.borrow_mut();
+        waiting.bytes += target.len();
+        waiting.targets.push_back((stream, target));
+        if waiting.targets.len() > limits::HTTP2_ODD_TARGETS
+            || waiting.bytes > limits::HTTP2_ODD_TARGET_BYTES
+        {
+            return Err(Unreadable::Targets);
+        }
+        Ok(())
+    }
+}
+
+/// What comes next in the bytes of a client.
+enum Next {
+    /// Nothing that can be passed on yet.
+    Wait,
+    /// So many bytes that are no head's, or that the codec refuses.
+    Other(usize),
+    /// A head, or a part of one, of so many bytes, and what the codec is to get instead.
+    Head(usize, Option<Vec<u8>>),
+}
+
+/// Follows what a client sends on one connection.
+#[derive(Debug)]
+pub(super) struct Heads {
+    /// Bytes that are passed on before the next frame begins.
+    skip: usize,
+    /// The beginning of a frame, or of a head, that waits for its end.
+    held: Vec<u8>,
+    /// Up to so many bytes.
+    most: usize,
+    /// In a head that is too long to be held: what has come of the field that is next.
+    long: Option<Vec<u8>>,
+    targets: Targets,
+    /// Whether a block came that cannot be read. The codec has its turn to say so.
+    is_lost: bool,
+    odd: Rc<OddTargets>,
+}
+
+impl Heads {
+    /// For a connection whose first byte is to come, and whose heads may have `most` bytes.
+    pub(super) fn new(most: usize, odd: Rc<OddTargets>) -> Self {
+        Self {
+            skip: PREFACE.len(),
+            held: Vec::new(),
+            most: most.saturating_add(FRAME_BYTES + HEAD),
+            long: None,
+            targets: Targets::new(),
+            is_lost: false,
+            odd,
+        }
+    }
+
+    /// Takes what a client sent. Whether it goes to the codec as it is: if not, what does is put into
+    /// `instead`.
+    ///
+    /// # Errors
+    /// When it cannot be told any longer what the client asks for.
+    pub(super) fn receive(
+        &mut self,
+        bytes: &[u8],
+        instead: &mut BytesMut,
+    ) -> Result<bool, Unreadable> {
+        if self.is_lost {
+            return Err(Unreadable::Block);
+        }
+        if self.held.is_empty() {
+            let walked = self.walk(bytes)?;
+            if walked.done == bytes.len() && walked.veiled.is_empty() {
+                return Ok(true);
+            }
+            self.held.extend_from_slice(walked.finish(bytes, instead));
+        } else {
+            self.held.extend_from_slice(bytes);
+            let held = mem::take(&mut self.held);
+            let walked = self.walk(&held)?;
+            self.held = match walked.done {
+                0 => held,
+                _ => walked.finish(&held, instead).to_vec(),
+            };
+        }
+        Ok(false)
+    }
+
+    fn walk(&mut self, bytes: &[u8]) -> Result<Walked, Unreadable> {
+        let mut walked = Walked::default();
+        loop {
+            let rest = bytes.get(walked.done..).unwrap_or_default();
+            let passed = self.skip.min(rest.len());
+            self.skip -= passed;
+            walked.done += passed;
+            let rest = rest.get(passed..).unwrap_or_default();
+            match self.next(rest)? {
+                Next::Wait => return Ok(walked),
+                Next::Other(length) => self.skip = length,
+                Next::Head(length, veiled) => {
+                    let from = walked.done;
+                    walked.done += length;
+                    walked
+                        .veiled
+                        .extend(veiled.map(|head| (from..walked.done, head)));
+                }
+            }
+        }
+    }
+
+    fn next(&mut self, rest: &[u8]) -> Result<Next, Unreadable> {
+        if self.long.is_some() {
+            return self.next_of_long(rest);
+        }
+        match extent(rest) {
+            Extent::Whole(length) => {
+                let veiled = self.head(rest.get(..length).unwrap_or_default())?;
+                Ok(Next::Head(length, veiled))
+            }
+            Extent::Cut(frames) if rest.len() > self.most || frames > limits::HTTP2_HELD_FRAMES => {
+                self.long = Some(Vec::new());
+                self.next_of_long(rest)
+            }
+            Extent::Cut(_) => Ok(Next::Wait),
+            Extent::Other(length) => Ok(Next::Other(length)),
+        }
+    }
+
+    /// Reads a whole head.
+    fn head(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+        let Some((first, payload, mut rest)) = frame(bytes) else {
+            return Ok(None);
+        };
+        let Some(block) = first.block(payload) else {
+            // The codec does not read it either, and ends the stream or the connection.
+            return Ok(None);
+        };
+        let mut block = Cow::Borrowed(block);
+        while let Some((_, payload, behind)) = frame(rest) {
+            block.to_mut().extend_from_slice(payload);
+            rest = behind;
+        }
+        let (mut fields, mut odd) = (&*block, Odd::default());
+        self.targets.read(&mut fields, &mut odd);
+        self.is_lost = !fields.is_empty();
+        let veiled = (!odd.strings.is_empty()).then(|| frames(first, &odd.veil(&block)));
+        if let Some(target) = odd.target {
+            self.odd.add(first.stream, target)?;
+        }
+        Ok(veiled)
+    }
+
+    /// Reads a frame of a head that is too long to be held, and most likely to be served.
+    fn next_of_long(&mut self, rest: &[u8]) -> Result<Next, Unreadable> {
+        let Some(before) = &mut self.long else {
+            return Ok(Next::Wait);
+        };
+        let Some((head, payload, behind)) = frame(rest) else {
+            return Ok(match FrameHead::front(rest) {
+                Some(head) if head.length as usize > FRAME_BYTES => Next::Other(rest.len()),
+                _ => Next::Wait,
+            });
+        };
+        before.extend_from_slice(head.block(payload).unwrap_or_default());
+        let (mut fields, mut odd) = (&**before, Odd::default());
+        self.targets.read(&mut fields, &mut odd);
+        let left = fields.to_vec();
+        if head.ends_head() {
+            self.is_lost = !left.is_empty();
+            self.long = None;
+        } else {
+            self.long = Some(left);
+        }
+        if let Some(target) = odd.target {
+            self.odd.add(head.stream, target)?;
+        }
+        Ok(Next::Head(rest.len() - behind.len(), None))
+    }
+}
+
+/// How far bytes were looked at, and what of them is to be replaced.
+#[derive(Default)]
+struct Walked {
+    done: usize,
+    veiled: Vec<(Range<usize>, Vec<u8>)>,
+}
+
+impl Walked {
+    /// Passes on what is done of `bytes`; what is left.
+    fn finish<'a>(&self, bytes: &'a [u8], instead: &mut BytesMut) -> &'a [u8] {
+        let mut copied = 0;
+        for (place, head) in &self.veiled {
+            instead.extend_from_slice(bytes.get(copied..place.start).unwrap_or_default());
+            instead.extend_from_slice(head);
+            copied = place.end;
+        }
+        instead.extend_from_slice(bytes.get(copied..self.done).unwrap_or_default());
+        bytes.get(self.done..).unwrap_or_default()
+    }
+}
+
+/// How far a head reaches.
+enum Extent {
+    /// All of it is there, with so many bytes.
+    Whole(usize),
+    /// It is not, of so many frames at least.
+    Cut(usize),
+    /// The frame of so many bytes is none, or the codec ends the connection for it.
+    Other(usize),
+}
+
+fn extent(bytes: &[u8]) -> Extent {
+    let (mut rest, mut frames) = (bytes, 0);
+    loop {
+        let Some(head) = FrameHead::front(rest) else {
+            return Extent::Cut(frames);
+        };
+        let kind = match frames {
+            0 => FrameHead::HEADERS,
+            _ => FrameHead::CONTINUATION,
+        };
+        let length = HEAD + head.length as usize;
+        if head.kind != kind || length > HEAD + FRAME_BYTES {
+            return Extent::Other(bytes.len() - rest.len() + length);
+        }
+        let Some(behind) = rest.get(length..) else {
+            return Extent::Cut(frames);
+        };
+        if head.ends_head() {
+            return Extent::Whole(bytes.len() - behind.len());
+        }
+        (rest, frames) = (behind, frames + 1);
+    }
+}
+
+/// The frame at the front of `bytes`, its payload and what is behind it, if all of it is there.
+fn frame(bytes: &[u8]) -> Option<(FrameHead, &[u8], &[u8])> {
+    let head = FrameHead::front(bytes)?;
+    let (payload, behind) = bytes.get(HEAD..)?.split_at_checked(head.length as usize)?;
+    Some((head, payload, behind))
+}
+
+/// The head whose first frame is `first` with another field block; without padding, and without a
+/// priority, which the codec reads over.
+fn frames(first: FrameHead, block: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(block.len() + HEAD);
+    let mut parts = block.chunks(FRAME_BYTES).peekable();
+    let (mut kind, mut flags) = (FrameHead::HEADERS, first.flags & FrameHead::END_STREAM);
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            flags |= FrameHead::END_HEADERS;
+        }
+        let head = FrameHead {
+            length: part.len() as u32,
+            kind,
+            flags,
+            stream: first.stream,
+        };
+        bytes.extend(head.write());
+        bytes.extend_from_slice(part);
+        (kind, flags) = (FrameHead::CONTINUATION, 0);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PADDED: u8 = 8;
+    const PRIORITIZED: u8 = 0x20;
+
+    fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = payload.len() as u32;
+        let head = FrameHead {
+            length,
+            kind,
+            flags,
+            stream,
+        };
+        [&head.write()[..], payload].concat()
+    }
+
+    fn head(flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        framed(FrameHead::HEADERS, flags, stream, payload)
+    }
+
+    fn continuation(flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        framed(FrameHead::CONTINUATION, flags, stream, payload)
+    }
+
+    /// GET, a target, which goes into the table, and a field.
+    fn block(target: &str) -> Vec<u8> {
+        let mut block = vec![0x82, 0x44, target.len() as u8];
+        block.extend(target.as_bytes());
+        block.extend([0x86, 0, 1, b'x', 1, b'#']);
+        block
+    }
+
+    fn padded(padding: u8, block: &[u8]) -> Vec<u8> {
+        let padding = vec![0xff; usize::from(padding)];
+        [&[padding.len() as u8], block, &padding].concat()
+    }
+
+    fn prioritized(depends: u32, block: &[u8]) -> Vec<u8> {
+        [&depends.to_be_bytes(), &[1][..], block].concat()
+    }
+
+    fn heads(most: usize) -> Heads {
+        let mut heads = Heads::new(most, Rc::default());
+        assert_eq!(heads.receive(PREFACE, &mut BytesMut::new()), Ok(true));
+        heads
+    }
+
+    /// What the codec gets of bytes that come in pieces of this size.
+    fn pass(heads: &mut Heads, bytes: &[u8], cut: usize) -> Result<Vec<u8>, Unreadable> {
+        let mut passed = Vec::new();
+        for piece in bytes.chunks(cut) {
+            let mut instead = BytesMut::new();
+            match heads.receive(piece, &mut instead)? {
+                true => passed.extend(piece),
+                false => passed.extend(&instead),
+            }
+        }
+        Ok(passed)
+    }
+
+    fn taken(heads: &Heads, streams: &[u32]) -> Vec<Option<String>> {
+        let text = |target: Rc<[u8]>| String::from_utf8(target.to_vec()).unwrap();
+        let taken = streams
+            .iter()
+            .map(|stream| heads.odd.take(*stream).map(text));
+        taken.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_no_odd_target_goes_on_as_it_is(
+            frames in prop::collection::vec(
+                (0u8..10, 0u8..6, 0u32..4, prop::sample::select(vec!["", "/", "/a?b", "/ccccccccc"])),
+                0..30,
+            ),
+            cut in 1usize..70,
+        ) {
+            let mut bytes = Vec::new();
+            for (kind, flags, stream, target) in frames {
+                bytes.extend(framed(kind, flags, stream, &block(target)));
+            }
+            let mut heads = heads(0);
+            let passed = pass(&mut heads, &bytes, cut).unwrap();
+            prop_assert_eq!([passed, heads.held].concat(), bytes);
+        }
+
+        #[test]
+        fn odd_targets_are_found_however_heads_are_cut(cut in 1usize..70, part in 1usize..9) {
+            let long = block("/a#b");
+            let (first, rest) = long.split_at(part);
+            let (second, third) = rest.split_at(rest.len() / 2);
+            let data = framed(0, 0, 1, &[b'"'; 40]);
+            let bytes = [
+                head(1, 1, first),
+                continuation(0, 1, second),
+                continuation(4, 1, third),
+                data.clone(),
+                head(4, 3, &block("/a")),
+                head(4 | PADDED, 5, &padded(3, &block("/?q={\"a\":1}"))),
+                head(5 | PRIORITIZED, 7, &prioritized(5, &block("/<>"))),
+                head(5, 9, &[0x82, 0xbe]),
+            ];
+            let expected = [
+                head(5, 1, &block("/a_b")),
+                data,
+                head(4, 3, &block("/a")),
+                head(4, 5, &block("/?q={_a_:1}")),
+                head(5, 7, &block("/__")),
+                head(5, 9, &[0x82, 0xbe]),
+            ];
+            let mut heads = heads(0);
+            let passed = pass(&mut heads, &bytes.concat(), cut).unwrap();
+            prop_assert_eq!(passed, expected.concat());
+            let found = taken(&heads, &[1, 3, 5, 7, 9]);
+            let expected = ["/a#b", "", "/?q={\"a\":1}", "/<>", "/<>"];
+            let expected = expected.map(|target| (!target.is_empty()).then(|| target.to_owned()));
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn a_head_that_is_too_long_goes_on_as_it_is(cut in 1usize..5000, part in 1usize..9000) {
+            let mut long = block("/<");
+            // `cookie` as a literal without an index, of 40 000 bytes.
+            long.extend([0x0f, 17, 0x7f, 0xc1, 0xb7, 0x02]);
+            long.extend([b'c'; 40_000]);
+            let mut bytes = head(1, 1, &long[..part]);
+            let mut pieces = long[part..].chunks(9000).peekable();
+            while let Some(piece) = pieces.next() {
+                bytes.extend(continuation(4 * u8::from(pieces.peek().is_none()), 1, piece));
+            }
+            let next = head(5, 3, &[0x82, 0xbe]);
+            let mut heads = heads(0);
+            let most = heads.most + cut + FRAME_BYTES;
+            let passed = pass(&mut heads, &bytes, cut).unwrap();
+            prop_assert!(heads.held.capacity() <= 2 * most);
+            prop_assert_eq!(passed, bytes);
+            prop_assert_eq!(pass(&mut heads, &next, cut).unwrap(), next);
+            prop_assert_eq!(taken(&heads, &[1, 3]), ["/<", "/<"].map(|target| Some(target.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_block_larger_than_a_frame_is_written_in_several() {
+        let mut long = block("/<");
+        long.extend([0x0f, 17, 0x7f, 0xa1, 0x9b, 0x01]);
+        long.extend([b'c'; 20_000]);
+        let (first, second) = long.split_at(12_000);
+        let bytes = [head(1, 1, first), continuation(4, 1, second)].concat();
+        let passed = pass(&mut heads(60_000), &bytes, bytes.len()).unwrap();
+        let veiled = [&block("/_"), &long[block("/<").len()..]].concat();
+        let (first, second) = veiled.split_at(FRAME_BYTES);
+        assert_eq!(
+            passed,
+            [head(1, 1, first), continuation(4, 1, second)].concat()
+        );
+    }
+
+    #[test]
+    fn a_block_that_the_codec_does_not_read_is_not_read() {
+        let itself = head(5 | PRIORITIZED, 1, &prioritized(1, &block("/#")));
+        let unread = [
+            itself,
+            head(5 | PADDED, 3, &[]),
+            head(5 | PRIORITIZED, 3, &[]),
+            head(5 | PADDED, 5, &[9, 0x82]),
+        ]
+        .concat();
+        let mut heads = heads(0);
+        assert_eq!(pass(&mut heads, &unread, 99), Ok(unread));
+        // The field that they had is in nobody's table.
+        let missing = head(5, 7, &[0xbe]);
+        assert_eq!(pass(&mut heads, &missing, 99), Ok(missing));
+        assert_eq!(pass(&mut heads, &[0], 1), Err(Unreadable::Block));
+    }
+
+    #[test]
+    fn frames_that_the_codec_refuses_go_on_to_it() {
+        let half = head(0, 1, &block("/")[..4]);
+        let large = FrameHead {
+            length: FRAME_BYTES as u32 + 1,
+            kind: FrameHead::HEADERS,
+            flags: 5,
+            stream: 1,
+        };
+        for bytes in [
+            continuation(4, 1, &block("/")),
+            [half.clone(), framed(6, 0, 0, &[0; 8])].concat(),
+            [half.clone(), large.write().to_vec()].concat(),
+            large.write().to_vec(),
+            [half, continuation(0, 1, &[]).repeat(100)].concat(),
+        ] {
+            assert_eq!(pass(&mut heads(0), &bytes, 7), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn targets_of_streams_that_are_never_served_do_not_add_up() {
+        let mut heads = heads(0);
+        let mut odd = |at: usize| {
+            let head = head(5, at as u32 * 2 + 1, &block("/#"));
+            pass(&mut heads, &head, 99).map(drop)
+        };
+        for at in 0..limits::HTTP2_ODD_TARGETS {
+            odd(at).unwrap();
+        }
+        assert_eq!(odd(limits::HTTP2_ODD_TARGETS), Err(Unreadable::Targets));
+        assert_eq!(taken(&heads, &[9999]), [None]);
+        assert_eq!(heads.odd.0.borrow().bytes, 0);
+        let large = block(&format!("/{}", "<".repeat(100)));
+        let mut odd = |at: usize| pass(&mut heads, &head(5, at as u32, &large), 999).map(drop);
+        assert_eq!(
+            (10_001..)
+                .step_by(2)
+                .map(&mut odd)
+                .take(20_000)
+                .find(Result::is_err),
+            Some(Err(Unreadable::Targets))
+        );
+    }
+}
