@@ -178,9 +178,13 @@ fn curl_over_both_versions() {
     std::fs::write(&file, &upload).unwrap();
     let file = file.to_str().unwrap();
     let data = format!("@{file}");
-    let table: [(&str, &[&str], &str, &[u8]); 9] = [
+    // What no URL has, and curl sends as it was written.
+    let odd = "/get?query=up{job=\"<a`>\"}";
+    let table: [(&str, &[&str], &str, &[u8]); 11] = [
         ("/get", &[], "1.1 200", b"ok"),
         ("/get", &["--http2-prior-knowledge"], "2 200", b"ok"),
+        (odd, &["-g"], "1.1 200", b"ok"),
+        (odd, &["-g", "--http2-prior-knowledge"], "2 200", b"ok"),
         // An upgrade to h2c is passed over, as the protocol allows.
         ("/get", &["--http2"], "1.1 200", b"ok"),
         // More than a megabyte: curl waits for 100 Continue.
