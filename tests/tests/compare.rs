@@ -29,6 +29,8 @@ mod destinations;
 mod documentation;
 #[path = "compare/filter_values.rs"]
 mod filter_values;
+#[path = "compare/filtered_replies.rs"]
+mod filtered_replies;
 #[path = "compare/filters.rs"]
 mod filters;
 #[path = "compare/frames.rs"]
@@ -115,6 +117,7 @@ fn main() -> ExitCode {
         responses::group(),
         connection::group(),
         local_reply::group(),
+        filtered_replies::group(),
         routing::group(),
         matching::group(),
         matchers::group(),

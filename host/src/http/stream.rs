@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::choice::{duration, match_route};
+use super::choice::{duration, match_route, variants};
 use super::downstream::Downstream;
 use super::error::{Error, Kind, Side};
 use super::forward;
@@ -160,8 +160,10 @@ pub(crate) struct Stream<'a, 'io> {
     pub(crate) tells_attempts: bool,
     /// What it opens, if it does.
     pub(crate) tunnel: Option<Tunnel>,
-    /// Whether filters have seen the request, so that they see a local reply too.
+    /// Whether filters have seen the request.
     chain_started: bool,
+    /// Whether one of them failed, so that none of them sees what comes of it.
+    chain_failed: bool,
     /// Whether an upstream has sent an interim response, after which no other is asked.
     pub(super) has_interim: bool,
     /// Whether the response's head was sent.
@@ -196,6 +198,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             tells_attempts: false,
             tunnel: None,
             chain_started: false,
+            chain_failed: false,
             has_interim: false,
             responding: false,
             ended: Ended::Gone,
@@ -451,7 +454,12 @@ impl<'a, 'io> Stream<'a, 'io> {
             content,
             has_trailers: false,
         };
-        if self.chain_started {
+        if !self.chain_failed {
+            if !self.chain_started {
+                // What filters give to every response, this one has to have too.
+                let variants = variants(self.around, self.route.as_deref(), self.pick);
+                self.chain.begin(variants.as_deref());
+            }
             let end = whole.content.is_empty();
             let from = self.chain.len();
             let instead = match self.chain.response(from, end, Some(&mut whole)) {
@@ -657,7 +665,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             Side::Downstream | Side::Proxy => None,
             Side::Filter => {
                 // Nor does the filter that failed, or any other, get to see what comes of it.
-                self.chain_started = false;
+                self.chain_failed = true;
                 None
             }
         };
