@@ -27,6 +27,8 @@ mod csrf;
 mod destinations;
 #[path = "compare/documentation.rs"]
 mod documentation;
+#[path = "compare/expressions.rs"]
+mod expressions;
 #[path = "compare/filter_values.rs"]
 mod filter_values;
 #[path = "compare/filtered_replies.rs"]
@@ -121,6 +123,7 @@ fn main() -> ExitCode {
         routing::group(),
         matching::group(),
         matchers::group(),
+        expressions::group(),
         mutation::group(),
         mutation::most_specific(),
         hops::forwarding(),

@@ -1,11 +1,15 @@
 //! RE2's syntax in the words of the `regex` crate.
 //!
 //! Owns the differences between the two: what RE2 takes literally and the crate does not, classes
-//! that are ASCII in RE2 and Unicode in the crate, spellings that only one of them has, and what
-//! RE2 refuses. Called by `pattern`, which compiles the result; that an expression is sound
-//! otherwise is left to the crate.
+//! that differ, spellings that only one of them has, and what RE2 refuses. Envoy has RE2 read
+//! expressions and texts byte by byte, as Latin-1: the header of a request is no text in any
+//! encoding, and a rule that only matches sound UTF-8 is passed with one byte that is none. Called
+//! by `pattern`, which compiles the result; that an expression is sound otherwise is left to the
+//! crate.
 
 use std::fmt::Write as _;
+
+use regex_syntax::hir::{Class, HirKind};
 
 /// Largest count of a repetition that RE2 accepts.
 const REPEAT_MAX: u32 = 1000;
@@ -33,6 +37,8 @@ pub(super) enum SyntaxError {
     Group(String),
     #[error("invalid character class \"{0}\"")]
     Class(String),
+    #[error("there is no Unicode property \"{0}\"")]
+    Property(String),
     #[error("nothing to repeat before \"{0}\"")]
     NothingToRepeat(String),
     #[error("\"{0}\" repeats a repetition")]
@@ -41,7 +47,8 @@ pub(super) enum SyntaxError {
     RepetitionSize(String),
 }
 
-/// `expression` for the `regex` crate's bytes API with Unicode on.
+/// `expression` for the `regex` crate's bytes API with Unicode off. All characters of it, and of errors,
+/// are bytes: those of [`as_latin1`].
 pub(super) fn translate(expression: &str) -> Result<String, SyntaxError> {
     let mut translator = Translator {
         rest: expression,
@@ -56,6 +63,18 @@ pub(super) fn translate(expression: &str) -> Result<String, SyntaxError> {
         return Err(SyntaxError::MissingParenthesis);
     }
     Ok(translator.out)
+}
+
+/// Each byte of `text` as the character of that number.
+pub(super) fn as_latin1(text: &str) -> String {
+    text.bytes().map(char::from).collect()
+}
+
+/// The text that [`as_latin1`] was given; other characters stay what they are.
+pub(super) fn from_latin1(text: &str) -> String {
+    let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    let written = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    written.unwrap_or_else(|| text.to_owned())
 }
 
 /// What stands before the next piece: decides whether a repetition may follow.
@@ -138,9 +157,7 @@ impl<'a> Translator<'a> {
     }
 
     fn literal(&mut self, literal: char) -> Before {
-        let mut buffer = [0; 4];
-        self.out
-            .push_str(&regex::escape(literal.encode_utf8(&mut buffer)));
+        write_literal(&mut self.out, literal);
         Before::Atom
     }
 
@@ -215,14 +232,16 @@ impl<'a> Translator<'a> {
         let first = self.next().ok_or(SyntaxError::TrailingBackslash)?;
         match first {
             'A' | 'z' => write_to(&mut self.out, format_args!("\\{first}")),
-            'b' | 'B' => write_to(&mut self.out, format_args!("(?-u:\\{first})")),
-            'C' => self.out.push_str("(?s-u:.)"),
+            'b' | 'B' => write_to(&mut self.out, format_args!("\\{first}")),
+            'C' => self.out.push_str("(?s:.)"),
             'Q' => {
                 let quoted = match self.until(r"\E") {
                     Some(quoted) => quoted,
                     None => std::mem::take(&mut self.rest),
                 };
-                self.out.push_str(&regex::escape(quoted));
+                for literal in quoted.chars() {
+                    write_literal(&mut self.out, literal);
+                }
                 return Ok(if quoted.is_empty() {
                     self.before
                 } else {
@@ -285,7 +304,18 @@ impl<'a> Translator<'a> {
         if !name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) || name.is_empty() {
             return Err(SyntaxError::Class(format!("\\p{{{name}}}")));
         }
-        Ok(format!("\\{}{{{name}}}", if negated { 'P' } else { 'p' }))
+        let ranges = property(&name).ok_or(SyntaxError::Property(name))?;
+        let mut set = String::new();
+        for (low, high) in ranges {
+            write_range(&mut set, low, high);
+        }
+        Ok(match (negated, set.is_empty()) {
+            (false, false) => set,
+            (true, false) => format!("[^{set}]"),
+            (true, true) => r"\x00-\xFF".to_owned(),
+            // Nothing is in it.
+            (false, true) => r"[^\x00-\xFF]".to_owned(),
+        })
     }
 
     /// A single character behind a `\`.
@@ -299,9 +329,10 @@ impl<'a> Translator<'a> {
             'r' => Ok('\r'),
             't' => Ok('\t'),
             'v' => Ok('\x0b'),
-            '0' => Ok(self.octal(0)),
+            '0' => self.octal(0).ok_or_else(invalid),
             '1'..='7' if self.rest.starts_with(|c| matches!(c, '0'..='7')) => {
-                Ok(self.octal(first.to_digit(8).unwrap_or(0)))
+                let octal = self.octal(first.to_digit(8).unwrap_or(0));
+                octal.ok_or_else(invalid)
             }
             'x' => {
                 let digits = if self.skip("{") {
@@ -313,7 +344,8 @@ impl<'a> Translator<'a> {
                 };
                 let hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
                 let value = u32::from_str_radix(digits, 16).ok().filter(|_| hexadecimal);
-                value.and_then(char::from_u32).ok_or_else(invalid)
+                let value = value.and_then(|value| u8::try_from(value).ok());
+                value.map(char::from).ok_or_else(invalid)
             }
             punctuation if punctuation.is_ascii() && !punctuation.is_ascii_alphanumeric() => {
                 Ok(punctuation)
@@ -323,7 +355,7 @@ impl<'a> Translator<'a> {
     }
 
     /// Up to two more octal digits.
-    fn octal(&mut self, first: u32) -> char {
+    fn octal(&mut self, first: u32) -> Option<char> {
         let mut value = first;
         for _ in 0..2 {
             let Some(digit) = self.rest.chars().next().and_then(|c| c.to_digit(8)) else {
@@ -332,8 +364,7 @@ impl<'a> Translator<'a> {
             self.next();
             value = value * 8 + digit;
         }
-        // Three octal digits are less than 512, all of which are characters.
-        char::from_u32(value).unwrap_or_default()
+        u8::try_from(value).ok().map(char::from)
     }
 
     /// What follows a `[`.
@@ -370,11 +401,7 @@ impl<'a> Translator<'a> {
             if high < low {
                 return Err(SyntaxError::Class(format!("{low}-{high}")));
             }
-            let (low, high) = (u32::from(low), u32::from(high));
-            write_to(
-                &mut self.out,
-                format_args!("\\x{{{low:X}}}-\\x{{{high:X}}}"),
-            );
+            write_range(&mut self.out, low, high);
         }
         self.skip("]");
         self.out.push(']');
@@ -427,6 +454,30 @@ fn number(digits: &str) -> Option<u32> {
         return None;
     }
     Some(digits.parse().unwrap_or(u32::MAX))
+}
+
+/// The characters of Latin-1 that have a Unicode property, as ranges.
+fn property(name: &str) -> Option<Vec<(char, char)>> {
+    let parsed = regex_syntax::parse(&format!("\\p{{{name}}}")).ok()?;
+    let HirKind::Class(Class::Unicode(class)) = parsed.kind() else {
+        return None;
+    };
+    let ranges = class.ranges().iter();
+    let ranges = ranges.map(|range| (range.start(), range.end().min('\u{ff}')));
+    Some(ranges.filter(|(low, high)| low <= high).collect())
+}
+
+fn write_range(out: &mut String, low: char, high: char) {
+    let (low, high) = (u32::from(low), u32::from(high));
+    write_to(out, format_args!("\\x{low:02X}-\\x{high:02X}"));
+}
+
+fn write_literal(out: &mut String, literal: char) {
+    if literal.is_ascii() {
+        out.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
+    } else {
+        write_to(out, format_args!("\\x{:02X}", u32::from(literal)));
+    }
 }
 
 fn write_to(out: &mut String, text: std::fmt::Arguments<'_>) {
