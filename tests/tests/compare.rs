@@ -130,6 +130,7 @@ fn main() -> ExitCode {
         hops::h2_to_h1(),
         hops::h1_to_h2(),
         hops::h2_to_h2(),
+        hops::lines(),
         limits::group(),
         hcm_heads::paths(),
         hcm_heads::hosts(),

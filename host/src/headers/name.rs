@@ -30,17 +30,29 @@ known_names! {
     Method = ":method", Scheme = ":scheme", Authority = ":authority", Path = ":path",
     Status = ":status", Protocol = ":protocol",
     Accept = "accept", AcceptEncoding = "accept-encoding", AcceptLanguage = "accept-language",
-    Age = "age", Allow = "allow", Authorization = "authorization", CacheControl = "cache-control",
+    AccessControlAllowCredentials = "access-control-allow-credentials",
+    AccessControlAllowHeaders = "access-control-allow-headers",
+    AccessControlAllowMethods = "access-control-allow-methods",
+    AccessControlAllowOrigin = "access-control-allow-origin",
+    AccessControlExposeHeaders = "access-control-expose-headers",
+    AccessControlMaxAge = "access-control-max-age",
+    AccessControlRequestHeaders = "access-control-request-headers",
+    AccessControlRequestMethod = "access-control-request-method",
+    AccessControlRequestPrivateNetwork = "access-control-request-private-network",
+    Age = "age", Allow = "allow", Authentication = "authentication", Authorization = "authorization",
+    CacheControl = "cache-control", CdnLoop = "cdn-loop",
     Connection = "connection", ContentDisposition = "content-disposition",
     ContentEncoding = "content-encoding", ContentLanguage = "content-language",
     ContentLength = "content-length", ContentLocation = "content-location",
     ContentRange = "content-range", ContentType = "content-type", Cookie = "cookie", Date = "date",
     Etag = "etag", Expect = "expect", Expires = "expires", Forwarded = "forwarded",
-    GrpcMessage = "grpc-message", GrpcStatus = "grpc-status", GrpcTimeout = "grpc-timeout",
+    GrpcAcceptEncoding = "grpc-accept-encoding", GrpcMessage = "grpc-message", GrpcStatus = "grpc-status", GrpcTimeout = "grpc-timeout",
     Http2Settings = "http2-settings",
-    IfModifiedSince = "if-modified-since", IfNoneMatch = "if-none-match", IfRange = "if-range",
+    IfMatch = "if-match", IfModifiedSince = "if-modified-since", IfNoneMatch = "if-none-match",
+    IfRange = "if-range", IfUnmodifiedSince = "if-unmodified-since",
     KeepAlive = "keep-alive", LastModified = "last-modified", Link = "link",
-    Location = "location", Origin = "origin", ProxyConnection = "proxy-connection",
+    Location = "location", Origin = "origin", Pragma = "pragma",
+    ProxyConnection = "proxy-connection", ProxyStatus = "proxy-status",
     ProxyAuthenticate = "proxy-authenticate", ProxyAuthorization = "proxy-authorization",
     Range = "range", Referer = "referer", RetryAfter = "retry-after", Server = "server",
     SetCookie = "set-cookie", Te = "te", Trailer = "trailer",
@@ -48,7 +60,7 @@ known_names! {
     Vary = "vary", Via = "via", WwwAuthenticate = "www-authenticate",
     XClientTraceId = "x-client-trace-id",
     XEnvoyAttemptCount = "x-envoy-attempt-count",
-    XEnvoyDecoratorOperation = "x-envoy-decorator-operation",
+    XEnvoyDecoratorOperation = "x-envoy-decorator-operation", XEnvoyDegraded = "x-envoy-degraded",
     XEnvoyDownstreamServiceCluster = "x-envoy-downstream-service-cluster",
     XEnvoyDownstreamServiceNode = "x-envoy-downstream-service-node",
     XEnvoyExpectedRqTimeoutMs = "x-envoy-expected-rq-timeout-ms",
@@ -66,6 +78,7 @@ known_names! {
     XEnvoyRetryGrpcOn = "x-envoy-retry-grpc-on", XEnvoyRetryOn = "x-envoy-retry-on",
     XEnvoyUpstreamAltStatName = "x-envoy-upstream-alt-stat-name",
     XEnvoyUpstreamCanary = "x-envoy-upstream-canary",
+    XEnvoyUpstreamHealthcheckedCluster = "x-envoy-upstream-healthchecked-cluster",
     XEnvoyUpstreamRqPerTryTimeoutMs = "x-envoy-upstream-rq-per-try-timeout-ms",
     XEnvoyUpstreamRqTimeoutAltResponse = "x-envoy-upstream-rq-timeout-alt-response",
     XEnvoyUpstreamRqTimeoutMs = "x-envoy-upstream-rq-timeout-ms",
@@ -136,20 +149,30 @@ impl Known {
             self,
             Self::Accept
                 | Self::AcceptEncoding
+                | Self::AccessControlRequestHeaders
+                | Self::AccessControlRequestMethod
+                | Self::AccessControlRequestPrivateNetwork
+                | Self::Authentication
                 | Self::Authorization
                 | Self::CacheControl
+                | Self::CdnLoop
                 | Self::Connection
                 | Self::ContentEncoding
                 | Self::ContentLength
                 | Self::ContentType
                 | Self::Expect
+                | Self::GrpcAcceptEncoding
                 | Self::GrpcTimeout
+                | Self::IfMatch
                 | Self::IfModifiedSince
                 | Self::IfNoneMatch
                 | Self::IfRange
+                | Self::IfUnmodifiedSince
                 | Self::KeepAlive
                 | Self::Origin
+                | Self::Pragma
                 | Self::ProxyConnection
+                | Self::ProxyStatus
                 | Self::Referer
                 | Self::Te
                 | Self::TransferEncoding
@@ -195,7 +218,13 @@ impl Known {
     pub const fn joins_in_response(self) -> bool {
         matches!(
             self,
-            Self::Age
+            Self::AccessControlAllowCredentials
+                | Self::AccessControlAllowHeaders
+                | Self::AccessControlAllowMethods
+                | Self::AccessControlAllowOrigin
+                | Self::AccessControlExposeHeaders
+                | Self::AccessControlMaxAge
+                | Self::Age
                 | Self::CacheControl
                 | Self::Connection
                 | Self::ContentEncoding
@@ -210,6 +239,7 @@ impl Known {
                 | Self::LastModified
                 | Self::Location
                 | Self::ProxyConnection
+                | Self::ProxyStatus
                 | Self::Server
                 | Self::TransferEncoding
                 | Self::Upgrade
@@ -217,8 +247,11 @@ impl Known {
                 | Self::Via
                 | Self::XEnvoyAttemptCount
                 | Self::XEnvoyDecoratorOperation
+                | Self::XEnvoyDegraded
                 | Self::XEnvoyImmediateHealthCheckFail
                 | Self::XEnvoyRatelimited
+                | Self::XEnvoyUpstreamCanary
+                | Self::XEnvoyUpstreamHealthcheckedCluster
                 | Self::XEnvoyUpstreamServiceTime
                 | Self::XRequestId
         )

@@ -111,11 +111,12 @@ pub(crate) fn request_from(
     Ok(())
 }
 
-/// Fills `block` with the head of a response.
+/// Fills `block` with the head of a response, where each field that Envoy has one line of is one.
 pub(crate) fn response_from(response: &http::response::Parts, block: &mut Headers) {
     block.clear();
     block.append_known(Known::Status, response.status.as_str().as_bytes());
     fields_from(&response.headers, block);
+    block.join_repeated(Known::joins_in_response);
 }
 
 /// Makes an extended CONNECT (RFC 8441 §5) what it would be over HTTP/1, so that filters and routes

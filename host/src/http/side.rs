@@ -96,6 +96,7 @@ impl UpstreamSide<'_> {
                     return Poll::Pending;
                 };
                 let came = ready!(poll_http1_head(cx, (parser, limits), reader, asked, into))?;
+                into.join_repeated(Known::joins_in_response);
                 match came {
                     Came::Interim(_) => self.interim = true,
                     Came::Final(_) => self.head = Await::Done,

@@ -362,3 +362,47 @@ pub(crate) fn h2_to_h2() -> Group {
     ];
     Group::new("http2 to http2", HOPS, cases)
 }
+
+/// Names of fields that the two may know, and some that they do not.
+const NAMES: &str = "\
+    accept accept-encoding accept-language accept-ranges access-control-allow-credentials \
+    access-control-allow-headers access-control-allow-methods access-control-allow-origin \
+    access-control-expose-headers access-control-max-age access-control-request-headers \
+    access-control-request-method access-control-request-private-network age allow alt-svc \
+    authentication authorization baggage cache-control cdn-loop connect-accept-encoding \
+    content-disposition content-encoding content-language content-location content-range \
+    content-security-policy content-type date dnt etag expect expires forwarded \
+    grpc-accept-encoding grpc-encoding grpc-message grpc-status grpc-timeout if-match \
+    if-modified-since if-none-match if-range if-unmodified-since keep-alive last-modified link \
+    location origin pragma proxy-authenticate proxy-authorization proxy-connection proxy-status \
+    range referer retry-after server set-cookie strict-transport-security te traceparent \
+    tracestate trailer upgrade-insecure-requests user-agent vary via warning www-authenticate \
+    x-b3-traceid x-client-trace-id x-envoy-attempt-count x-envoy-decorator-operation \
+    x-envoy-degraded x-envoy-downstream-service-cluster x-envoy-downstream-service-node \
+    x-envoy-external-address x-envoy-force-trace x-envoy-hedge-on-per-try-timeout \
+    x-envoy-immediate-health-check-fail x-envoy-internal x-envoy-ip-tags x-envoy-max-retries \
+    x-envoy-original-path x-envoy-overloaded x-envoy-ratelimited x-envoy-retriable-status-codes \
+    x-envoy-retry-on x-envoy-upstream-alt-stat-name x-envoy-upstream-canary \
+    x-envoy-upstream-healthchecked-cluster x-envoy-upstream-rq-timeout-ms \
+    x-envoy-upstream-service-time x-foo x-forwarded-client-cert x-forwarded-for x-forwarded-host \
+    x-forwarded-port x-forwarded-proto x-forwarded-scheme x-frame-options x-ot-span-context \
+    x-powered-by x-request-id";
+
+/// Two lines of one name, in requests and responses, from and to either protocol.
+pub(crate) fn lines() -> Group {
+    let mut cases = Vec::new();
+    for name in NAMES.split_whitespace() {
+        let twice = format!("{name}: a\r\n{name}: b\r\n");
+        let of_h1 = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{twice}\r\n");
+        let of_h2 = H2Reply::status(200).header(name, "a").header(name, "b");
+        let of_client = H2Send::new("GET", "/h2")
+            .header(name, "a")
+            .header(name, "b");
+        cases.push(Case::get(&format!("{name}, HTTP/1.1"), "/up", &twice).reply_bytes(of_h1));
+        if !["te", "keep-alive", "proxy-connection"].contains(&name) {
+            let case = Case::http2(&format!("{name}, HTTP/2"), of_client);
+            cases.push(case.h2_reply(of_h2));
+        }
+    }
+    Group::new("lines", HOPS, cases)
+}
