@@ -133,6 +133,7 @@ fn main() -> ExitCode {
         hops::lines(),
         limits::group(),
         hcm_heads::paths(),
+        hcm_heads::runtime_paths(),
         hcm_heads::hosts(),
         hcm_heads::clients(),
         hcm_heads::fields(),

@@ -43,7 +43,7 @@ use crate::nearest::nearest;
 use crate::observe::format::{BodyFormat, Format};
 use crate::route::{self, HeaderCondition, MetadataCondition, ResponseChanges};
 use crate::runtime::{Cidr, Http2Settings};
-use crate::values::{Fraction, Integer, Share as Portion, Values};
+use crate::values::{Entry, Fraction, Integer, Share as Portion, Values};
 
 mod options;
 
@@ -78,7 +78,7 @@ impl Workshop<'_> {
             internal_unix_sockets,
             machine_address: self.machine_address,
             forwarded_port: written.append_x_forwarded_port,
-            path: path_rules(written),
+            path: path_rules(written, &self.values),
             host_port: self.host_port(written, place),
             strip_host_dot: written.strip_trailing_host_dot,
             scheme: self.scheme(written, place),
@@ -456,20 +456,35 @@ impl Workshop<'_> {
     }
 }
 
-const fn path_rules(written: &HttpConnectionManager) -> PathRules {
+/// Runtime values harden what the configuration leaves open; they are read once, as in Envoy. A share of
+/// requests that are to be normalised is all of them: which ones was left to chance at the start.
+fn path_rules(written: &HttpConnectionManager, values: &Values) -> PathRules {
+    let runtime = |key: &str| values.named(&format!("http_connection_manager.{key}"));
+    let share = |key: &str| runtime(key).and_then(Entry::share);
+    let is_off = |share: Portion| share.numerator() == 0;
+    let action = match written.path_with_escaped_slashes_action {
+        _ if share("path_with_escaped_slashes_action_enabled").is_some_and(is_off) => {
+            EscapedSlashes::Keep
+        }
+        PathWithEscapedSlashesAction::ImplementationSpecificDefault => {
+            match runtime("path_with_escaped_slashes_action").and_then(Entry::integer) {
+                Some(2) => EscapedSlashes::Reject,
+                Some(3) => EscapedSlashes::Redirect,
+                Some(4) => EscapedSlashes::Forward,
+                _ => EscapedSlashes::Keep,
+            }
+        }
+        PathWithEscapedSlashesAction::KeepUnchanged => EscapedSlashes::Keep,
+        PathWithEscapedSlashesAction::RejectRequest => EscapedSlashes::Reject,
+        PathWithEscapedSlashesAction::UnescapeAndRedirect => EscapedSlashes::Redirect,
+        PathWithEscapedSlashesAction::UnescapeAndForward => EscapedSlashes::Forward,
+    };
     PathRules {
-        normalize: match written.normalize_path {
-            Some(normalize) => normalize,
-            None => false,
-        },
+        normalize: written
+            .normalize_path
+            .unwrap_or_else(|| share("normalize_path").is_some_and(|share| !is_off(share))),
         merge_slashes: written.merge_slashes,
-        escaped_slashes: match written.path_with_escaped_slashes_action {
-            PathWithEscapedSlashesAction::ImplementationSpecificDefault
-            | PathWithEscapedSlashesAction::KeepUnchanged => EscapedSlashes::Keep,
-            PathWithEscapedSlashesAction::RejectRequest => EscapedSlashes::Reject,
-            PathWithEscapedSlashesAction::UnescapeAndRedirect => EscapedSlashes::Redirect,
-            PathWithEscapedSlashesAction::UnescapeAndForward => EscapedSlashes::Forward,
-        },
+        escaped_slashes: action,
     }
 }
 

@@ -336,3 +336,19 @@ pub(crate) fn fields() -> Group {
     ]);
     group("fields", &listeners, cases)
 }
+
+/// Paths where the connection manager leaves to runtime values what becomes of them.
+pub(crate) fn runtime_paths() -> Group {
+    const PATHS: &[&str] = &["/a/../b", "/a%2Fb", "/a%5cb", "/%2e/b", "/a//b"];
+    let at = |name: &str, listener| {
+        let case = |path: &&str| Case::get(&format!("{name} {path}"), path, "").at(listener);
+        PATHS.iter().map(case).collect::<Vec<_>>()
+    };
+    let mut cases = at("left open", "listener");
+    cases.extend(at("written", "own"));
+    Group::new(
+        "runtime paths",
+        include_str!("../../cases/runtime_paths.yaml"),
+        cases,
+    )
+}
