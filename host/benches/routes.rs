@@ -131,6 +131,7 @@ fn route(matches: MatchSpec) -> RouteSpec {
         request_headers: MutationSpec::default(),
         response_headers: MutationSpec::default(),
         variants: None,
+        metadata: None,
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime};
 use crate::address::Address;
 use crate::certificate::Certificate;
 use crate::headers::{Headers, NameFormat};
+use crate::metadata::StaticMetadata;
 
 /// What a side speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,6 +212,10 @@ pub struct Connection {
     pub listener: Arc<str>,
     /// `FilterChain.name`, empty where it has none.
     pub filter_chain: Arc<str>,
+    /// `Listener.metadata`.
+    pub listener_metadata: Option<Arc<StaticMetadata>>,
+    /// `FilterChain.metadata`.
+    pub filter_chain_metadata: Option<Arc<StaticMetadata>>,
     /// Its TLS session; `None` over clear text.
     pub tls: Option<Box<Tls>>,
 }
@@ -230,6 +235,8 @@ impl Connection {
             metadata: Metadata::default(),
             listener: "".into(),
             filter_chain: "".into(),
+            listener_metadata: None,
+            filter_chain_metadata: None,
             tls: None,
         }
     }
@@ -274,10 +281,14 @@ pub struct Peer {
 pub struct Upstream {
     /// Name of the cluster that the request was sent to, or would have been.
     pub cluster: Option<Arc<str>>,
+    /// `Cluster.metadata`.
+    pub cluster_metadata: Option<Arc<StaticMetadata>>,
     /// The endpoint that was picked.
     pub host: Option<Address>,
     /// The endpoint's name as configured: a DNS name or the address.
     pub hostname: Option<Arc<str>>,
+    /// The endpoint's `metadata`.
+    pub host_metadata: Option<Arc<StaticMetadata>>,
     /// Local end of the upstream connection.
     pub local: Option<SocketAddr>,
     /// What was spoken to it.
@@ -471,6 +482,10 @@ pub struct Exchange {
     pub route_name: Option<Arc<str>>,
     /// `VirtualHost.name`, once one was chosen.
     pub virtual_host: Option<Arc<str>>,
+    /// `Route.metadata`.
+    pub route_metadata: Option<Arc<StaticMetadata>>,
+    /// `VirtualHost.metadata`.
+    pub virtual_host_metadata: Option<Arc<StaticMetadata>>,
     /// What the chosen route does; none where no route matches.
     pub route_kind: Option<RouteKind>,
     /// Whether a filter has changed what the route is matched on since it was last matched.
@@ -521,6 +536,8 @@ impl Exchange {
             upstream: Upstream::default(),
             route_name: None,
             virtual_host: None,
+            route_metadata: None,
+            virtual_host_metadata: None,
             route_kind: None,
             route_cache_cleared: false,
             status: 0,
@@ -551,6 +568,8 @@ impl Exchange {
         self.upstream = Upstream::default();
         self.route_name = None;
         self.virtual_host = None;
+        self.route_metadata = None;
+        self.virtual_host_metadata = None;
         self.route_kind = None;
         self.route_cache_cleared = false;
         self.status = 0;

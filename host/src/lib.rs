@@ -22,7 +22,7 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`address`], [`headers`], [`h1`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`watched`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
+//! | [`address`], [`headers`], [`h1`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`watched`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], [`metadata`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -46,6 +46,7 @@ pub mod keepalive;
 pub mod limits;
 pub mod listener;
 pub mod log_filter;
+pub mod metadata;
 mod nearest;
 pub mod observe;
 mod pattern;

@@ -134,6 +134,8 @@ fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
         metadata: facts.metadata,
         listener: Arc::clone(&listener.name),
         filter_chain: chain.map_or_else(|| Arc::from(""), |chain| Arc::clone(&chain.name)),
+        listener_metadata: listener.metadata.clone(),
+        filter_chain_metadata: chain.and_then(|chain| chain.metadata.clone()),
         tls: None,
     };
     let Some(chain) = chain else {

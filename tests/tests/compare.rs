@@ -23,6 +23,8 @@ mod connection;
 mod cors;
 #[path = "compare/csrf.rs"]
 mod csrf;
+#[path = "compare/described.rs"]
+mod described;
 #[path = "compare/destinations.rs"]
 mod destinations;
 #[path = "compare/documentation.rs"]
@@ -154,6 +156,8 @@ fn main() -> ExitCode {
         mirrors::group(),
         redirects::group(),
         logs::group(),
+        described::heads(),
+        described::logs(),
         tcp::group(),
         chains::group(),
         actions::group(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Workshop;
-use super::metadata::value;
+use super::metadata::{shared, value};
 use crate::config::Place;
 use crate::config::cluster::{Cluster as Written, LbConfig, LbPolicy};
 use crate::config::endpoint::{
@@ -230,6 +230,10 @@ impl Workshop<'_> {
             locality_weight: group.load_balancing_weight.unwrap_or(0),
             metadata: metadata_of(written.metadata.as_ref(), metadata::FILTER),
             transport_match: metadata_of(written.metadata.as_ref(), metadata::TRANSPORT_FILTER),
+            described: written
+                .metadata
+                .as_ref()
+                .and_then(|metadata| shared(&metadata.filter_metadata)),
             proxy_tlvs: self.endpoint_tlvs(written.metadata.as_ref(), place),
             other_addresses: self.other_addresses(endpoint, place.field("endpoint")),
             stated: match written.health_status {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::dns::Placed;
 use super::manager::{keepalive, name_format};
+use super::metadata::static_metadata;
 use super::{Workshop, upstream_connection};
 use crate::address::Address;
 use crate::config::Place;
@@ -145,6 +146,7 @@ impl Workshop<'_> {
         spec.preconnect = upstream_connection::preconnect(written);
         spec.closes_on_failure = written.close_connections_on_host_health_failure;
         spec.pool_per_client = written.connection_pool_per_downstream_connection;
+        spec.metadata = static_metadata(written.metadata.as_ref());
         let tracked = written.track_cluster_stats;
         spec.counts_endpoints = tracked.is_some_and(|tracked| tracked.per_endpoint_stats);
         Some(spec)

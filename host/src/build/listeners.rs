@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Workshop;
 use super::manager::{early_logs, http2_settings, request_rules};
+use super::metadata::static_metadata;
 use super::per_filter::Chain;
 use super::socket_options::keep_alive;
 use crate::address::Address;
@@ -99,6 +100,7 @@ impl Workshop<'_> {
             is_inbound: written.traffic_direction == TrafficDirection::Inbound,
             inspection,
             chains,
+            metadata: static_metadata(written.metadata.as_ref()),
         })
     }
 
@@ -208,6 +210,7 @@ impl Workshop<'_> {
             handshake,
             gates: gates.into_iter().collect::<Option<_>>()?,
             service,
+            metadata: static_metadata(chain.metadata.as_ref()),
         })
     }
 

@@ -1,7 +1,11 @@
-//! Metadata: `envoy.config.core.v3.Metadata` to what load balancing compares.
+//! Metadata: `envoy.config.core.v3.Metadata` to what load balancing compares and others show.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Workshop;
-use crate::config::scalar::Metadata as Written;
+use crate::config::scalar::{Metadata as Written, Struct};
+use crate::metadata::StaticMetadata;
 use crate::upstream::Criteria;
 use crate::upstream::metadata::{FILTER, Value};
 
@@ -24,6 +28,17 @@ impl Workshop<'_> {
         self.criteria.push(criteria);
         Some(self.criteria.len() - 1)
     }
+}
+
+/// The metadata of a part of the configuration, for who reads it.
+pub(super) fn static_metadata(written: Option<&Written>) -> Option<Arc<StaticMetadata>> {
+    shared(&written?.filter_metadata)
+}
+
+/// The same of its `filter_metadata`.
+pub(super) fn shared(spaces: &BTreeMap<String, Struct>) -> Option<Arc<StaticMetadata>> {
+    let spaces = spaces.iter();
+    StaticMetadata::new(spaces.map(|(name, fields)| (name.clone(), fields.get().clone())))
 }
 
 /// A `google.protobuf.Value`.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::matching::{header, matches};
+use super::metadata::static_metadata;
 use super::per_filter::{Chain, Level};
 use super::{Workshop, chain as error_chain};
 use crate::config::Place;
@@ -171,6 +172,7 @@ impl Workshop<'_> {
             other_requests: (!written.virtual_clusters.is_empty())
                 .then(|| self.group_stats(written, OTHER_REQUESTS)),
             variants: filters.variants(),
+            metadata: static_metadata(written.metadata.as_ref()),
             tries: self.host_tries(written, place),
         };
         (spec, led_to.places)
@@ -211,6 +213,7 @@ impl Workshop<'_> {
             request_headers,
             response_headers,
             variants: filters.variants(),
+            metadata: static_metadata(written.metadata.as_ref()),
         }
     }
 

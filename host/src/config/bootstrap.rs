@@ -131,6 +131,9 @@ pub struct Node {
     /// Where this proxy is.
     #[serde(default)]
     pub locality: Option<Locality>,
+    /// For management servers and who reads the configuration.
+    #[serde(default)]
+    pub metadata: Option<Struct>,
 }
 
 /// `envoy.config.bootstrap.v3.Bootstrap.StaticResources`.

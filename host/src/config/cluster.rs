@@ -19,7 +19,7 @@ use crate::config::outlier_detection::OutlierDetection;
 use crate::config::protocol::{
     UpstreamHttp1ProtocolOptions, UpstreamHttp2ProtocolOptions, UpstreamHttpProtocolOptions,
 };
-use crate::config::scalar::Duration;
+use crate::config::scalar::{Duration, Metadata};
 use crate::config::upstream_connection::{BindConfig, PreconnectPolicy, UpstreamConnectionOptions};
 use crate::config::upstream_tls::{
     TransportSocketMatch, UpstreamNames, UpstreamTlsContext, UpstreamTransportSocket,
@@ -122,6 +122,9 @@ pub struct Cluster {
     /// Connections ahead of need; none by default.
     #[serde(default)]
     pub preconnect_policy: Option<PreconnectPolicy>,
+    /// What is known about it, for who reads it: logs, the changes of heads, filters.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
     /// Whether connections for bytes end when their endpoint fails.
     #[serde(default)]
     pub close_connections_on_host_health_failure: bool,

@@ -7,7 +7,7 @@ use crate::config::address::{Address, CidrRange};
 use crate::config::http_connection_manager::HttpConnectionManager;
 use crate::config::listener_filter::ListenerFilter;
 use crate::config::network::{ConnectionLimit, DirectResponse, Echo, NetworkRateLimit, TcpProxy};
-use crate::config::scalar::Duration;
+use crate::config::scalar::{Duration, Metadata};
 use crate::config::socket_option::{SocketOption, SocketOptionsOverride, TcpKeepalive};
 use crate::config::tls::{DownstreamTlsContext, DownstreamTransportSocket};
 
@@ -91,6 +91,9 @@ pub struct Listener {
     /// What the statistics are called after, in place of the address.
     #[serde(default)]
     pub stat_prefix: String,
+    /// What is known about it, for who reads it: logs, the changes of heads, filters.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 impl Listener {
@@ -163,6 +166,9 @@ pub struct FilterChain {
     /// Envoy's v2 form of `transport_socket`, which examples still have.
     #[serde(default)]
     pub tls_context: Option<Box<DownstreamTlsContext>>,
+    /// What is known about it, for who reads it: logs, the changes of heads, filters.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 /// `envoy.config.listener.v3.FilterChainMatch`: all of it has to hold, one entry of each list. An empty

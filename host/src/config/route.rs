@@ -83,6 +83,9 @@ pub struct RouteConfiguration {
     /// Which clusters get copies, of virtual hosts that do not say it themselves.
     #[serde(default)]
     pub request_mirror_policies: Vec<RequestMirrorPolicy>,
+    /// For who reads the configuration.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 /// `envoy.config.route.v3.VirtualHost`.
@@ -148,6 +151,9 @@ pub struct VirtualHost {
     /// Older form of `request_body_buffer_limit`.
     #[serde(default)]
     pub per_request_buffer_limit_bytes: Option<u32>,
+    /// What is known about it, for who reads it: logs, the changes of heads, filters.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 impl VirtualHost {
@@ -204,6 +210,9 @@ pub struct Route {
     /// What traces call the operation. Without tracing it has no effect.
     #[serde(default)]
     pub decorator: Option<Decorator>,
+    /// What is known about it, for who reads it: logs, the changes of heads, filters.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
     /// Fields added to requests.
     #[serde(default)]
     pub request_headers_to_add: Vec<HeaderValueOption>,

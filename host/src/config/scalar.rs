@@ -428,6 +428,9 @@ pub struct Metadata {
     /// Values by the name of who reads them; `envoy.lb` for load balancing.
     #[serde(default)]
     pub filter_metadata: BTreeMap<String, Struct>,
+    /// Messages by the same names, of whatever type. None of them is read.
+    #[serde(default)]
+    pub typed_filter_metadata: BTreeMap<String, Struct>,
 }
 
 impl Serialize for RawValue {

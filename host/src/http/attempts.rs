@@ -250,6 +250,7 @@ impl Attempts {
         if attempts > 1 {
             upstream.host = None;
             upstream.hostname = None;
+            upstream.host_metadata = None;
             upstream.local = None;
             upstream.protocol = None;
             upstream.connection_id = None;

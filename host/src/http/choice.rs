@@ -64,6 +64,10 @@ pub(super) fn match_route(
     exchange.route_name = route.and_then(|route| route.name.clone());
     let cluster = pick.cluster.and_then(|index| snapshot.clusters.get(index));
     exchange.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.name));
+    exchange.upstream.cluster_metadata =
+        cluster.and_then(|cluster| cluster.spec().metadata.clone());
     exchange.virtual_host = route.map(|route| Arc::clone(&route.virtual_host));
+    exchange.route_metadata = route.and_then(|route| route.metadata.clone());
+    exchange.virtual_host_metadata = route.and_then(|route| route.virtual_host_metadata.clone());
     (route.map(Arc::clone), pick)
 }

@@ -370,6 +370,7 @@ fn plan(
     };
     let exchange = &mut *stream.chain.exchange;
     exchange.upstream.cluster = Some(Arc::clone(&cluster.name));
+    exchange.upstream.cluster_metadata = cluster.spec().metadata.clone();
     let group = route
         .as_ref()
         .and_then(|route| route.virtual_cluster(&exchange.request));

@@ -15,6 +15,7 @@ use crate::exchange::Exchange;
 use crate::limits;
 
 mod attribute;
+mod described;
 mod digits;
 mod error;
 pub(super) mod json;
@@ -261,18 +262,10 @@ impl Renderer<'_> {
         match node {
             Node::Constant(json) => out.extend_from_slice(json),
             Node::Null => return self.null(out),
-            Node::Command(command) if command.is_bare() => {
-                if !command.write(self.exchange, out) {
-                    return self.null(out);
-                }
-            }
             Node::Command(command) => {
-                let string = json::open(out);
-                if !command.write(self.exchange, out) {
-                    json::abandon(string, out);
+                if !command.write_json(self.exchange, out) {
                     return self.null(out);
                 }
-                json::close(string, out);
             }
             Node::Text(template) => {
                 let string = json::open(out);

@@ -22,6 +22,7 @@ use super::virtual_cluster::VirtualClusters;
 use super::weighted::Weighted;
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known, Name};
+use crate::metadata::StaticMetadata;
 use crate::observe::format::BodyFormat;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
@@ -35,6 +36,10 @@ pub struct Route {
     pub name: Option<Arc<str>>,
     /// `VirtualHost.name`.
     pub virtual_host: Arc<str>,
+    /// `metadata`.
+    pub metadata: Option<Arc<StaticMetadata>>,
+    /// `VirtualHost.metadata`.
+    pub virtual_host_metadata: Option<Arc<StaticMetadata>>,
     /// What happens to a request.
     pub action: Action,
     /// Which configuration each filter of the chain has; a weighted cluster may have others.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::action::Priority;
 use super::mutation::AppendAction;
 use crate::limits;
+use crate::metadata::StaticMetadata;
 use crate::observe::format::{BodyFormat, Format};
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
@@ -102,6 +103,8 @@ pub struct VirtualHostSpec {
     pub variants: Variants,
     /// What it says about attempts.
     pub tries: HostTriesSpec,
+    /// `metadata`.
+    pub metadata: Option<Arc<StaticMetadata>>,
 }
 
 /// `VirtualCluster`.
@@ -140,6 +143,8 @@ pub struct RouteSpec {
     pub request_headers: MutationSpec,
     /// `response_headers_to_add` and `response_headers_to_remove`.
     pub response_headers: MutationSpec,
+    /// `metadata`.
+    pub metadata: Option<Arc<StaticMetadata>>,
 }
 
 /// `RouteMatch`.

@@ -24,6 +24,7 @@ use super::tree::Tree;
 use super::tries::Tries;
 use super::virtual_cluster::VirtualClusters;
 use crate::headers::{Headers, Known, Name};
+use crate::metadata::StaticMetadata;
 
 /// `RouteConfiguration`, compiled. Immutable.
 #[derive(Debug)]
@@ -247,6 +248,15 @@ struct Shared<'a> {
     most_specific_wins: bool,
 }
 
+/// What the building of all routes of a virtual host shares.
+struct Host<'a> {
+    name: &'a Arc<str>,
+    metadata: Option<&'a Arc<StaticMetadata>>,
+    groups: &'a Arc<VirtualClusters>,
+    level: &'a Level,
+    context: &'a Context<'a>,
+}
+
 impl VirtualHost {
     fn build(spec: &VirtualHostSpec, shared: &Shared<'_>, report: &mut Report) -> Self {
         if spec.name.is_empty() {
@@ -259,13 +269,22 @@ impl VirtualHost {
             tries: Tries::of_host(&spec.tries, &shared.context, report),
             ..shared.context.clone()
         };
+        let host_metadata = spec.metadata.as_ref();
         let routes = report.items("routes", &spec.routes, |report, spec| {
-            let host = (&name, &groups, &level, &context);
-            build_route(spec, host, shared, report)
+            let host = Host {
+                name: &name,
+                metadata: host_metadata,
+                groups: &groups,
+                level: &level,
+                context: &context,
+            };
+            build_route(spec, &host, shared, report)
         });
         let to_https = Arc::new(Route {
             name: None,
             virtual_host: name,
+            metadata: None,
+            virtual_host_metadata: spec.metadata.clone(),
             action: Action::Redirect(Redirect::to_https()),
             variants: spec.variants.clone(),
             levels: Levels::default(),
@@ -294,28 +313,25 @@ impl VirtualHost {
 
 fn build_route(
     spec: &RouteSpec,
-    (virtual_host, groups, level, context): (
-        &Arc<str>,
-        &Arc<VirtualClusters>,
-        &Level,
-        &Context<'_>,
-    ),
+    host: &Host<'_>,
     shared: &Shared<'_>,
     report: &mut Report,
 ) -> Option<Entry> {
     let matcher = report.field("match", |report| RouteMatcher::build(&spec.matches, report));
     let path = matcher.as_ref().map(RouteMatcher::path);
-    let action = Action::build(&spec.action, path, context, report);
+    let action = Action::build(&spec.action, path, host.context, report);
     let mutations = [&spec.request_headers, &spec.response_headers];
     let wins = shared.most_specific_wins;
-    let levels = route_levels(mutations, level, &shared.level, wins, report);
+    let levels = route_levels(mutations, host.level, &shared.level, wins, report);
     let route = Route {
         name: (!spec.name.is_empty()).then(|| (*spec.name).into()),
-        virtual_host: Arc::clone(virtual_host),
+        virtual_host: Arc::clone(host.name),
+        metadata: spec.metadata.clone(),
+        virtual_host_metadata: host.metadata.cloned(),
         action: action?,
         variants: spec.variants.clone(),
         levels,
-        virtual_clusters: Arc::clone(groups),
+        virtual_clusters: Arc::clone(host.groups),
     };
     Some((matcher?, Arc::new(route)))
 }

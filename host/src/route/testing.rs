@@ -94,6 +94,7 @@ pub(super) fn route(matches: MatchSpec, action: ActionSpec) -> RouteSpec {
         request_headers: MutationSpec::default(),
         response_headers: MutationSpec::default(),
         variants: None,
+        metadata: None,
     }
 }
 

@@ -12,6 +12,7 @@ use super::{ConnectionManager, Service};
 use crate::address::Address;
 use crate::limits;
 use crate::log_filter::LogFilter;
+use crate::metadata::StaticMetadata;
 use crate::observe::metrics::ListenerStats;
 use crate::observe::stats::Sharded;
 use crate::socket_option::{KeepAlive, SocketOption};
@@ -43,6 +44,8 @@ pub struct Listener {
     pub inspection: Inspection,
     /// What becomes of its connections.
     pub chains: FilterChains,
+    /// `Listener.metadata`.
+    pub metadata: Option<Arc<StaticMetadata>>,
 }
 
 impl Listener {
@@ -171,6 +174,8 @@ impl FilterChains {
 pub struct FilterChain {
     /// `FilterChain.name`, empty where it has none.
     pub name: Arc<str>,
+    /// `FilterChain.metadata`.
+    pub metadata: Option<Arc<StaticMetadata>>,
     /// `transport_socket`: what comes before the first byte; nothing over clear text.
     pub handshake: Option<Handshake>,
     /// The network filters in front of the terminal one, in the order of the file.

@@ -101,7 +101,9 @@ impl Session<'_> {
             self.stats.downstream_cx_no_route.inc();
             return Ending::Closed;
         };
-        self.desk.exchange.upstream.cluster = Some(Arc::clone(&target.cluster.name));
+        let upstream = &mut self.desk.exchange.upstream;
+        upstream.cluster = Some(Arc::clone(&target.cluster.name));
+        upstream.cluster_metadata = cluster.spec().metadata.clone();
         let criteria = target
             .criteria
             .and_then(|index| snapshot.criteria.get(index));

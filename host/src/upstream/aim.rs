@@ -133,6 +133,7 @@ pub fn note_endpoint(exchange: &mut Exchange, cluster: &Cluster, endpoint: &Endp
     }
     exchange.upstream.host = Some(address);
     exchange.upstream.hostname.clone_from(&endpoint.hostname);
+    exchange.upstream.host_metadata = endpoint.described().cloned();
 }
 
 /// The subset that is asked for: as in Envoy, what filters have left as metadata of load balancing is added to

@@ -19,6 +19,7 @@ use super::spec::{ClusterSpec, Locality, StatedHealth, Traits};
 use crate::address::Address;
 use crate::clock;
 use crate::limits;
+use crate::metadata::StaticMetadata;
 
 /// Distinguishes endpoints in the workers' tables.
 static NEXT_ENDPOINT: AtomicU64 = AtomicU64::new(0);
@@ -186,6 +187,12 @@ impl Endpoint {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.traits.metadata
+    }
+
+    /// All of its `metadata`, for logs and the changes of heads.
+    #[must_use]
+    pub fn described(&self) -> Option<&Arc<StaticMetadata>> {
+        self.traits.described.as_ref()
     }
 
     /// Whether its metadata says that it runs a version which is being tried.

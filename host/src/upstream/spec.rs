@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::headers::NameFormat;
 use crate::keepalive::Keepalive;
 use crate::limits;
+use crate::metadata::StaticMetadata;
 use crate::values::Share;
 
 mod balancing;
@@ -97,6 +98,8 @@ pub struct ClusterSpec {
     pub buffer_limit: u32,
     /// How connections are made.
     pub dial: Dial,
+    /// `metadata`.
+    pub metadata: Option<Arc<StaticMetadata>>,
 }
 
 impl ClusterSpec {
@@ -131,6 +134,7 @@ impl ClusterSpec {
             counts_endpoints: false,
             buffer_limit: limits::CONNECTION_BUFFER_BYTES,
             dial: Dial::default(),
+            metadata: None,
         }
     }
 }
@@ -240,6 +244,8 @@ pub struct Traits {
     pub metadata: Metadata,
     /// `metadata`, its `envoy.transport_socket_match` part.
     pub transport_match: Metadata,
+    /// `metadata`, all of it.
+    pub described: Option<Arc<StaticMetadata>>,
     /// `metadata`, what it adds to a header of the PROXY protocol.
     pub proxy_tlvs: Vec<Tlv>,
     /// `endpoint.additional_addresses`.
@@ -262,6 +268,7 @@ impl Traits {
             locality_weight,
             metadata,
             transport_match,
+            described,
             proxy_tlvs,
             other_addresses,
             stated: _,
@@ -273,6 +280,7 @@ impl Traits {
             && *locality_weight == other.locality_weight
             && *metadata == other.metadata
             && *transport_match == other.transport_match
+            && *described == other.described
             && *proxy_tlvs == other.proxy_tlvs
             && *other_addresses == other.other_addresses
             && *health_check == other.health_check
@@ -289,6 +297,7 @@ impl Default for Traits {
             locality_weight: 0,
             metadata: Metadata::new(),
             transport_match: Metadata::new(),
+            described: None,
             proxy_tlvs: Vec::new(),
             other_addresses: Vec::new(),
             stated: StatedHealth::Healthy,

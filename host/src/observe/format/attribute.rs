@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::headers::{Known, Name};
 use crate::nearest::nearest;
 
+use super::described::{Extent, Part as Described};
 use super::operator::{
     Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
 };
@@ -168,10 +169,22 @@ const ATTRIBUTES: &[Entry] = &[
         upstream(Fact::Uri(Whose::Peer))
     }),
     ("xds.cluster_name", || Operator::Text(Text::UpstreamCluster)),
+    ("xds.cluster_metadata", || described(Described::Cluster)),
+    ("xds.filter_chain_metadata", || {
+        described(Described::FilterChain)
+    }),
     ("xds.filter_chain_name", || {
         Operator::Text(Text::FilterChainName)
     }),
+    ("xds.listener_metadata", || described(Described::Listener)),
+    ("xds.route_metadata", || described(Described::Route)),
     ("xds.route_name", || Operator::Text(Text::RouteName)),
+    ("xds.upstream_host_metadata", || {
+        described(Described::Endpoint)
+    }),
+    ("xds.virtual_host_metadata", || {
+        described(Described::VirtualHost)
+    }),
     ("xds.virtual_host_name", || {
         Operator::Text(Text::VirtualHost)
     }),
@@ -219,6 +232,11 @@ const fn downstream(fact: Fact) -> Operator {
 const fn upstream(fact: Fact) -> Operator {
     let side = Side::Upstream;
     Operator::Session { side, fact }
+}
+
+const fn described(part: Described) -> Operator {
+    let extent = Extent::Whole;
+    Operator::Described { part, extent }
 }
 
 const fn header(block: Block, name: Known) -> Operator {

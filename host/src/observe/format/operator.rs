@@ -7,6 +7,7 @@
 
 use crate::headers::Name;
 
+use super::described;
 use super::error::Problem;
 use super::session::{Fact, Side};
 use super::time::TimeFormat;
@@ -42,6 +43,11 @@ pub(super) enum Operator {
     Metadata {
         namespace: Box<str>,
         key: Option<Box<str>>,
+    },
+    /// Metadata that a part of the configuration has.
+    Described {
+        part: described::Part,
+        extent: described::Extent,
     },
     /// The request's path.
     Path { query: bool, source: PathSource },

@@ -7,6 +7,7 @@ use crate::exchange::Exchange;
 
 use super::error::Problem;
 use super::operator::Operator;
+use super::{described, json};
 
 /// A compiled text.
 #[derive(Clone, Debug)]
@@ -38,8 +39,25 @@ impl Command {
         found
     }
 
-    /// Whether a JSON log shows the value without quotes.
-    pub(super) const fn is_bare(&self) -> bool {
+    /// The same as JSON.
+    pub(super) fn write_json(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
+        if let Operator::Described { part, extent } = &self.operator {
+            return described::write_json(exchange, *part, extent, self.limit, out);
+        }
+        if self.is_bare() {
+            return self.write(exchange, out);
+        }
+        let string = json::open(out);
+        if !self.write(exchange, out) {
+            json::abandon(string, out);
+            return false;
+        }
+        json::close(string, out);
+        true
+    }
+
+    /// Whether JSON has the value without quotes.
+    const fn is_bare(&self) -> bool {
         self.limit.is_none() && (self.operator.is_numeric() || self.operator.is_object())
     }
 }

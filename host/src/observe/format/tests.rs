@@ -428,6 +428,67 @@ fn metadata_is_shown_by_key_or_whole() {
     assert_eq!(text("%METADATA(DYNAMIC:ns:user)%", &exchange), "a\"b");
 }
 
+/// What a real Envoy printed for the same metadata of a route.
+#[test]
+fn metadata_of_the_configuration_is_text_or_json() {
+    let of = |name: &str| {
+        let fields = json!({
+            "k": name, "n": 1, "b": true, "z": null, "l": [1, "a", null], "e": "", "big": 300_000,
+            "o": {"x": {"y": "deep", "q": "a\"b"}},
+        });
+        crate::metadata::StaticMetadata::new([("f".to_owned(), fields)])
+    };
+    let mut exchange = started();
+    exchange.route_metadata = of("route");
+    exchange.virtual_host_metadata = of("host");
+    exchange.upstream.cluster_metadata = of("cluster");
+    exchange.upstream.host_metadata = of("endpoint");
+    let mut connection = Connection::clone(&exchange.connection);
+    connection.listener_metadata = of("listener");
+    connection.filter_chain_metadata = of("chain");
+    exchange.connection = Arc::new(connection);
+    let whole = r#"{"b":true,"big":3e+05,"e":"","k":"route","l":[1,"a",null],"n":1,"o":{"x":{"q":"a\"b","y":"deep"}},"z":null}"#;
+    let object = r#"{"x":{"q":"a\"b","y":"deep"}}"#;
+    for (operator, as_text, as_json) in [
+        ("METADATA(ROUTE:f:k)", "route", r#""route""#),
+        ("METADATA(VIRTUAL_HOST:f:k)", "host", r#""host""#),
+        ("METADATA(CLUSTER:f:k)", "cluster", r#""cluster""#),
+        ("CLUSTER_METADATA(f:k)", "cluster", r#""cluster""#),
+        ("METADATA(UPSTREAM_HOST:f:k)", "endpoint", r#""endpoint""#),
+        ("UPSTREAM_METADATA(f:k)", "endpoint", r#""endpoint""#),
+        (r#"UPSTREAM_METADATA(["f","k"])"#, "-", "null"),
+        ("METADATA(LISTENER:f:k)", "listener", r#""listener""#),
+        ("METADATA(LISTENER_FILTER_CHAIN:f:k)", "chain", r#""chain""#),
+        ("METADATA(ROUTE:f:n)", "1", "1"),
+        ("METADATA(ROUTE:f:b)", "true", "true"),
+        ("METADATA(ROUTE:f:z)", "-", "null"),
+        ("METADATA(ROUTE:f:l)", r#"[1,"a",null]"#, r#"[1,"a",null]"#),
+        ("METADATA(ROUTE:f:big)", "3e+05", "3e+05"),
+        ("METADATA(ROUTE:f:e)", "", r#""""#),
+        ("METADATA(ROUTE:f:o)", object, object),
+        ("METADATA(ROUTE:f:o):3", r#"{"x"#, object),
+        ("METADATA(ROUTE:f:o:x:q)", "a\"b", r#""a\"b""#),
+        ("METADATA(ROUTE:f:k):2", "ro", r#""ro""#),
+        ("METADATA(ROUTE:f)", whole, whole),
+        ("METADATA(ROUTE:f:k:x)", "-", "null"),
+        ("METADATA(ROUTE:nope)", "-", "null"),
+        ("METADATA(ROUTE)", "-", "null"),
+    ] {
+        assert_eq!(
+            text(&format!("%{operator}%"), &exchange),
+            as_text,
+            "{operator}"
+        );
+        let format = json!({"v": format!("%{operator}%")});
+        let line = json_line(&format, false, &exchange);
+        assert_eq!(line, format!("{{\"v\":{as_json}}}\n"), "{operator}");
+    }
+    let mut out = Vec::new();
+    let attribute = Attribute::parse("xds.virtual_host_metadata").unwrap();
+    assert!(attribute.value(&exchange, &mut out));
+    assert!(out.starts_with(br#"{"f":{"b":true"#));
+}
+
 #[test]
 fn names_of_endpoints() {
     let mut exchange = proxied();

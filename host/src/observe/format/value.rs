@@ -17,6 +17,7 @@ use crate::clock;
 use crate::exchange::{Connection, Exchange, Flags, Protocol, Timing, grpc_status_of};
 use crate::headers::{Headers, Known, Name};
 
+use super::described;
 use super::digits::{push_address, push_ip, push_u64};
 use super::json;
 use super::operator::{
@@ -72,6 +73,9 @@ impl Operator {
                 namespace,
                 key: None,
             } => return write_namespace(exchange, namespace, out),
+            Self::Described { part, extent } => {
+                return described::write(exchange, *part, extent, out);
+            }
             Self::Path { query, source } => {
                 let Some(path) = path_of(exchange, *source) else {
                     return false;

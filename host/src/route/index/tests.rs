@@ -13,6 +13,8 @@ fn entries(specs: &[MatchSpec]) -> Vec<Entry> {
     let route = Arc::new(Route {
         name: None,
         virtual_host: "v".into(),
+        metadata: None,
+        virtual_host_metadata: None,
         action: Action::Redirect(Redirect::to_https()),
         variants: None,
         levels: Default::default(),

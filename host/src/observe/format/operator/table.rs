@@ -5,6 +5,7 @@
 
 use crate::headers::{InvalidName, Name};
 
+use super::super::described::{Extent, Part as Described};
 use super::super::error::Problem;
 use super::super::session::{Fact, Side, Whose};
 use super::super::time::{TimeFormat, Zone};
@@ -140,8 +141,8 @@ specs! {
     "GRPC_STATUS_NUMBER" Nothing |_| Ok(Operator::GrpcStatus(GrpcStyle::Number));
     "DYNAMIC_METADATA" RequiredAndLength |p| Ok(dynamic_metadata(p));
     "METADATA" OptionalAndLength metadata;
-    "CLUSTER_METADATA" RequiredAndLength missing;
-    "UPSTREAM_METADATA" RequiredAndLength missing;
+    "CLUSTER_METADATA" RequiredAndLength |p| Ok(described(Described::Cluster, p));
+    "UPSTREAM_METADATA" RequiredAndLength |p| Ok(described(Described::Endpoint, p));
     "FILTER_STATE" OptionalAndLength filter_state;
     "UPSTREAM_FILTER_STATE" OptionalAndLength filter_state;
     "LOCAL_REPLY_BODY" Nothing |_| Ok(Operator::Text(Text::LocalReplyBody));
@@ -228,14 +229,6 @@ pub(super) const MISSING: &[&str] = &[
     "UPSTREAM_WIRE_BYTES_SENT",
     "VIRTUAL_CLUSTER_NAME",
 ];
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "it stands in the table of operators"
-)]
-const fn missing(_: &str) -> Result<Operator, Problem> {
-    Ok(Operator::Missing)
-}
 
 fn header(block: Block, parameters: &str) -> Result<Operator, Problem> {
     let mut names = parameters.split('?');
@@ -375,20 +368,28 @@ fn dynamic_metadata(parameters: &str) -> Operator {
 
 fn metadata(parameters: &str) -> Result<Operator, Problem> {
     let (kind, path) = parameters.split_once(':').unwrap_or((parameters, ""));
-    match kind {
-        "DYNAMIC" => Ok(dynamic_metadata(path)),
-        "CLUSTER"
-        | "ROUTE"
-        | "UPSTREAM_HOST"
-        | "LISTENER"
-        | "VIRTUAL_HOST"
-        | "LISTENER_FILTER_CHAIN" => Ok(Operator::Missing),
-        _ => Err(Problem::parameter(
-            kind,
-            "one of DYNAMIC, CLUSTER, ROUTE, UPSTREAM_HOST, LISTENER, VIRTUAL_HOST, \
+    let part = match kind {
+        "DYNAMIC" => return Ok(dynamic_metadata(path)),
+        "CLUSTER" => Described::Cluster,
+        "ROUTE" => Described::Route,
+        "UPSTREAM_HOST" => Described::Endpoint,
+        "LISTENER" => Described::Listener,
+        "VIRTUAL_HOST" => Described::VirtualHost,
+        "LISTENER_FILTER_CHAIN" => Described::FilterChain,
+        _ => {
+            return Err(Problem::parameter(
+                kind,
+                "one of DYNAMIC, CLUSTER, ROUTE, UPSTREAM_HOST, LISTENER, VIRTUAL_HOST, \
              LISTENER_FILTER_CHAIN",
-        )),
-    }
+            ));
+        }
+    };
+    Ok(described(part, path))
+}
+
+fn described(part: Described, path: &str) -> Operator {
+    let extent = Extent::at(path);
+    Operator::Described { part, extent }
 }
 
 fn filter_state(parameters: &str) -> Result<Operator, Problem> {
