@@ -18,7 +18,7 @@ use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::{Sink, Sinks};
 use crate::observe::metrics::ServerStats;
 use crate::observe::registry::{Registry, Scope};
-use crate::runtime::Snapshot;
+use crate::runtime::{Room, Snapshot};
 use crate::tls::Contexts;
 use crate::upstream::balance::zone::Home;
 use crate::upstream::spec::{BindSpec, ResolverSpec};
@@ -114,6 +114,8 @@ struct Workshop<'a> {
     default_resolver: Arc<ResolverSpec>,
     /// `cluster_manager.upstream_bind_config`.
     bind: BindSpec,
+    /// How many connections all listeners may have together.
+    room_of_all: Arc<Room>,
 }
 
 /// What this proxy is called, the command line heeded.
@@ -183,6 +185,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         home: None,
         default_resolver: Arc::default(),
         bind: BindSpec::default(),
+        room_of_all: Arc::new(Room::of_all(&values)),
         criteria: Vec::new(),
     };
     shop.take_defaults_of_clusters(&bootstrap, root);

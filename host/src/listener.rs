@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
 use crate::http::connection;
-use crate::runtime::{Handshake, Listener, Service};
+use crate::runtime::{Admitted, Handshake, Listener, Service};
 use crate::socket;
 use crate::tcp;
 use crate::tcp::gate::{Pass, Verdict};
@@ -77,8 +77,12 @@ fn accept_queued(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: Acceptor
 }
 
 fn start(worker: &Rc<Worker>, listener: &Arc<Listener>, stream: Incoming, ends: Ends) {
+    let Some(admitted) = listener.admit(worker.index) else {
+        return;
+    };
     let (local, remote) = ends;
     let arrival = Arrival {
+        admitted,
         stream,
         facts: Facts::new(local, remote),
     };
@@ -120,7 +124,11 @@ async fn inspected(
 
 /// Gives a connection its filter chain.
 fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
-    let Arrival { stream, facts } = arrival;
+    let Arrival {
+        admitted,
+        stream,
+        facts,
+    } = arrival;
     let started = clock::now();
     let chain = listener.chains.choose(&facts.arriving());
     let connection = Connection {
@@ -147,7 +155,7 @@ fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
         }
         return;
     };
-    let mut open = Open::new(worker, listener);
+    let mut open = Open::new(worker, listener, admitted);
     let socket = socket::Socket::from(stream);
     for gate in &chain.gates {
         match gate.admit(open.started) {
@@ -237,13 +245,14 @@ struct Open {
     started: Instant,
     /// Its places under limits.
     passes: Vec<Pass>,
+    _admitted: [Admitted; 2],
     /// What the listener's access logs have of it; none where there are none.
     logged: Option<Arc<Connection>>,
     _tracked: Tracked,
 }
 
 impl Open {
-    fn new(worker: &Rc<Worker>, listener: &Arc<Listener>) -> Self {
+    fn new(worker: &Rc<Worker>, listener: &Arc<Listener>, admitted: [Admitted; 2]) -> Self {
         let stats = listener.stats.shard(worker.index);
         stats.downstream_cx_total.inc();
         stats.downstream_cx_active.inc();
@@ -252,6 +261,7 @@ impl Open {
             listener: Arc::clone(listener),
             started: clock::now(),
             passes: Vec::new(),
+            _admitted: admitted,
             logged: None,
             _tracked: worker.track(),
         }

@@ -33,9 +33,12 @@ pub mod chains;
 mod draining;
 pub mod inspection;
 mod listener;
+mod room;
 
 pub use draining::Draining;
 pub use listener::{FilterChain, FilterChains, Handshake, ListenAddress, Listener, SocketSettings};
+pub(crate) use room::Admitted;
+pub use room::Room;
 
 /// One whole configuration, running.
 pub struct Snapshot {

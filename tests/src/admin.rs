@@ -2,7 +2,7 @@
 //!
 //! Called by the suites. The interface is `@PORT:admin@` of the configuration.
 
-use crate::client;
+use crate::client::{self, Connection};
 use crate::process::Proxy;
 
 /// The text of a page.
@@ -20,6 +20,17 @@ pub fn stat(proxy: &Proxy, name: &str) -> u64 {
     let mut lines = text.lines().filter_map(|line| line.split_once(": "));
     let value = lines.find(|(found, _)| *found == name);
     value.map_or(0, |(_, value)| value.parse().expect("a counter or a gauge"))
+}
+
+/// Sets runtime values; an empty one is taken out.
+pub fn modify(proxy: &Proxy, changes: &str) {
+    let path = format!("/runtime_modify?{changes}");
+    let request = format!("POST {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n");
+    let answer = Connection::open(proxy.address("admin")).exchange(request.as_bytes());
+    assert_eq!(
+        (answer.status(), answer.body.as_slice()),
+        (200, &b"OK\n"[..])
+    );
 }
 
 /// Several of them, whose names begin with `prefix`.

@@ -1,6 +1,7 @@
 //! Load balancing over many requests, beside Envoy where that is there: shares of zones, runtime values that
 //! change while the proxy runs, and sessions that both kinds of proxies keep.
 
+use nuncio_tests::admin;
 use nuncio_tests::client::Connection;
 use nuncio_tests::compare::case::request;
 use nuncio_tests::eventually;
@@ -169,14 +170,6 @@ fn zones_have_the_shares_that_envoy_gives_them() {
     }
 }
 
-/// Sets runtime values; an empty one is taken out.
-fn modify(proxy: &Proxy, changes: &str) {
-    let mut connection = Connection::open(proxy.address("admin"));
-    let path = format!("/runtime_modify?{changes}");
-    let answer = connection.exchange(&request("POST", &path, "", ""));
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-}
-
 #[test]
 fn runtime_values_count_at_once() {
     let home = [zone("here", "a", 1, 0), zone("there", "b", 1, 0)];
@@ -200,7 +193,7 @@ fn runtime_values_count_at_once() {
         Setup::for_template(&template(&clusters)).concurrency(1),
     );
     let becomes = |changes: &str, path: &str, expected: [usize; 3]| {
-        modify(&proxy, changes);
+        admin::modify(&proxy, changes);
         eventually(changes, || shares(&proxy, path, 12) == expected);
     };
     assert_eq!(shares(&proxy, "/sick", 12), [4, 4, 4], "a panic");
@@ -223,7 +216,7 @@ fn runtime_values_count_at_once() {
 
     let key = "upstream.zone_routing.force_local_zone.min_size";
     assert_eq!(shares(&proxy, "/forced", 12), [12, 0, 0]);
-    modify(&proxy, &format!("{key}=3"));
+    admin::modify(&proxy, &format!("{key}=3"));
     eventually(key, || shares(&proxy, "/forced", 50)[1] > 0);
     becomes(&format!("{key}="), "/forced", [12, 0, 0]);
 }

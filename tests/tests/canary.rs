@@ -30,12 +30,7 @@ fn start() -> Proxy {
 fn set(proxy: &Proxy, split: &str, canary: u32) {
     let stable = 100 - canary;
     let query = format!("split.{split}.canary={canary}&split.{split}.stable={stable}");
-    let request = format!("POST /runtime_modify?{query} HTTP/1.1\r\nHost: admin\r\n\r\n");
-    let answer = Connection::open(proxy.address("admin")).exchange(request.as_bytes());
-    assert_eq!(
-        (answer.status(), answer.body.as_slice()),
-        (200, &b"OK\n"[..])
-    );
+    admin::modify(proxy, &query);
 }
 
 /// Whether the canary answers.

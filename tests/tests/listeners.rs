@@ -1,4 +1,5 @@
-//! Listeners on Unix sockets, the same in Envoy where there is one.
+//! Listeners on Unix sockets, and how many connections there may be: the same in Envoy where there is
+//! one.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,6 +9,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -151,4 +153,86 @@ fn a_name_without_a_file_is_listened_on_and_looked_at() {
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"hello");
     });
+}
+
+const LIMITED: &str = "admin:
+  address: { socket_address: { address: 127.0.0.1, port_value: @PORT:admin@ } }
+  ignore_global_conn_limit: true
+layered_runtime:
+  layers:
+  - name: base
+    static_layer:
+      envoy.resource_limits.listener.one.connection_limit: 2
+      overload.global_downstream_max_connections: 3
+  - name: admin
+    admin_layer: {}
+static_resources:
+  listeners:
+  - name: one
+    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:one@ } }
+    filter_chains: [ filters: [ &echo { name: echo, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo } } ] ]
+  - name: other
+    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:other@ } }
+    filter_chains: [ filters: [ *echo ] ]
+  - name: free
+    ignore_global_conn_limit: true
+    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:free@ } }
+    filter_chains: [ filters: [ *echo ] ]
+";
+
+/// A connection that was let in, or none.
+fn enter(proxy: &Proxy, listener: &str) -> Option<TcpStream> {
+    let mut client = TcpStream::connect(proxy.address(listener)).unwrap();
+    let mut echo = [0];
+    let entered = client
+        .write_all(b"x")
+        .and_then(|()| client.read_exact(&mut echo));
+    entered.is_ok().then_some(client)
+}
+
+#[test]
+fn connections_above_a_limit_are_closed_and_counted() {
+    for binary in [Some(Binary::nuncio()), Binary::envoy()]
+        .into_iter()
+        .flatten()
+    {
+        let setup = Setup::for_template(LIMITED).concurrency(2);
+        let proxy = Proxy::start_with(&binary, LIMITED, setup);
+        let counted = |listener: &str| {
+            let address = proxy.address(listener).to_string().replace(':', "_");
+            let names = [
+                "downstream_cx_total",
+                "downstream_cx_overflow",
+                "downstream_global_cx_overflow",
+            ];
+            admin::stats(&proxy, &format!("listener.{address}."), names)
+        };
+        let mut held: Vec<TcpStream> = Vec::new();
+        held.extend((0..2).map(|_| enter(&proxy, "one").expect("a place")));
+        assert!(enter(&proxy, "one").is_none());
+        // Who was turned away by the listener holds no place of all for long.
+        eventually("there is a last place", || {
+            held.extend(enter(&proxy, "other"));
+            held.len() == 3
+        });
+        assert!(enter(&proxy, "other").is_none());
+        held.push(enter(&proxy, "free").expect("a listener that does not care"));
+        assert_eq!(counted("one"), [2, 1, 0]);
+        let [entered, overflow, overflow_of_all] = counted("other");
+        assert_eq!((entered, overflow), (1, 0));
+        assert!(overflow_of_all >= 1);
+        assert_eq!(counted("free"), [1, 0, 0]);
+        // A place is free again when its connection is over.
+        held.truncate(1);
+        eventually("a place is free", || enter(&proxy, "other").is_some());
+        // Limits may change.
+        let of_all = "overload.global_downstream_max_connections=9";
+        let of_one = "envoy.resource_limits.listener.one.connection_limit=3";
+        admin::modify(&proxy, &format!("{of_all}&{of_one}"));
+        eventually("there is more room", || {
+            held.extend(enter(&proxy, "one"));
+            held.len() == 3
+        });
+        assert!(enter(&proxy, "one").is_none());
+    }
 }

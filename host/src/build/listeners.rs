@@ -28,7 +28,7 @@ use crate::observe::stats::Sharded;
 use crate::route::{EnvoyHeaders, Seat};
 use crate::runtime::{
     Cidr, Codec, ConnectionManager, Draining, FilterChain, HttpListener, ListenAddress, Listener,
-    ServerHeader, Service, SocketSettings, Upgrade,
+    Room, ServerHeader, Service, SocketSettings, Upgrade,
 };
 use crate::socket_option::SocketOption;
 use crate::tcp::gate::Gate;
@@ -88,7 +88,11 @@ impl Workshop<'_> {
             "" => address.to_string(),
             name => name.to_owned(),
         };
+        let room = Room::of_listener(&self.values, &name);
         Some(Listener {
+            room: Arc::new(room),
+            room_of_all: Arc::clone(&self.room_of_all),
+            ignores_others: written.ignore_global_conn_limit,
             name: name.into(),
             address,
             sockets: sockets?,

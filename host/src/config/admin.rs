@@ -14,4 +14,7 @@ pub struct Admin {
     /// No effect: there is no page that profiles.
     #[serde(default)]
     pub profile_path: String,
+    /// No effect: limits on connections never keep anybody from the admin server.
+    #[serde(default)]
+    pub ignore_global_conn_limit: bool,
 }

@@ -79,7 +79,7 @@ pub struct Listener {
     /// No effect: connections are accepted one by one.
     #[serde(default)]
     pub max_connections_to_accept_per_socket_event: Option<u32>,
-    /// No effect: there is no limit on the connections of all listeners.
+    /// Whether its connections come in although those of all listeners are too many.
     #[serde(default)]
     pub ignore_global_conn_limit: bool,
     /// No effect: there is no overload manager.

@@ -34,6 +34,7 @@ known_names! {
     AccessControlAllowHeaders = "access-control-allow-headers",
     AccessControlAllowMethods = "access-control-allow-methods",
     AccessControlAllowOrigin = "access-control-allow-origin",
+    AccessControlAllowPrivateNetwork = "access-control-allow-private-network",
     AccessControlExposeHeaders = "access-control-expose-headers",
     AccessControlMaxAge = "access-control-max-age",
     AccessControlRequestHeaders = "access-control-request-headers",
@@ -222,6 +223,7 @@ impl Known {
                 | Self::AccessControlAllowHeaders
                 | Self::AccessControlAllowMethods
                 | Self::AccessControlAllowOrigin
+                | Self::AccessControlAllowPrivateNetwork
                 | Self::AccessControlExposeHeaders
                 | Self::AccessControlMaxAge
                 | Self::Age

@@ -19,15 +19,17 @@ use crate::clock;
 use crate::exchange::Metadata;
 use crate::limits;
 use crate::observe::metrics::ListenerStats;
-use crate::runtime::Listener;
 use crate::runtime::chains::{Arriving, RAW_BUFFER, TLS};
 use crate::runtime::inspection::{ListenerFilter, ProxyProtocol, TlsInspector};
+use crate::runtime::{Admitted, Listener};
 use crate::tcp::gate::RateLimit;
 use crate::timer::{Timer, after};
 use crate::worker::Worker;
 
 /// A connection that has no filter chain yet.
 pub(super) struct Arrival {
+    /// Its places under the limits on connections.
+    pub(super) admitted: [Admitted; 2],
     pub(super) stream: Incoming,
     pub(super) facts: Facts,
 }

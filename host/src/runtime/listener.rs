@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::chains::{Arriving, Matcher};
 use super::inspection::Inspection;
+use super::room::{Admitted, Room};
 use super::{ConnectionManager, Service};
 use crate::address::Address;
 use crate::limits;
@@ -40,6 +41,12 @@ pub struct Listener {
     pub stats: Arc<Sharded<ListenerStats>>,
     /// Whether it is for what comes to a service (`traffic_direction`).
     pub is_inbound: bool,
+    /// How many connections it may have.
+    pub room: Arc<Room>,
+    /// How many it and others may have.
+    pub room_of_all: Arc<Room>,
+    /// Whether it may have one although those are too many (`ignore_global_conn_limit`).
+    pub ignores_others: bool,
     /// What is found out about its connections first.
     pub inspection: Inspection,
     /// What becomes of its connections.
@@ -49,6 +56,25 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Lets one more connection of a worker in; not where there are too many, which is counted.
+    pub(crate) fn admit(&self, worker: usize) -> Option<[Admitted; 2]> {
+        let stats = self.stats.shard(worker);
+        let of_all = if self.ignores_others {
+            Some(self.room_of_all.enter_anyway())
+        } else {
+            self.room_of_all.enter()
+        };
+        let Some(of_all) = of_all else {
+            stats.downstream_global_cx_overflow.inc();
+            return None;
+        };
+        let Some(own) = self.room.enter() else {
+            stats.downstream_cx_overflow.inc();
+            return None;
+        };
+        Some([of_all, own])
+    }
+
     /// Sends its clients away from `since` on, the last of them `time` later. It goes on accepting.
     pub fn start_drain(&self, since: Instant, time: Duration) {
         for chain in self.chains.iter() {

@@ -366,7 +366,7 @@ pub(crate) fn h2_to_h2() -> Group {
 /// Names of fields that the two may know, and some that they do not.
 const NAMES: &str = "\
     accept accept-encoding accept-language accept-ranges access-control-allow-credentials \
-    access-control-allow-headers access-control-allow-methods access-control-allow-origin \
+    access-control-allow-headers access-control-allow-methods access-control-allow-origin access-control-allow-private-network \
     access-control-expose-headers access-control-max-age access-control-request-headers \
     access-control-request-method access-control-request-private-network age allow alt-svc \
     authentication authorization baggage cache-control cdn-loop connect-accept-encoding \
