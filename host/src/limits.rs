@@ -133,6 +133,9 @@ pub const HTTP2_PRIORITY_FRAMES: u32 = 100;
 pub const HTTP2_WINDOW_UPDATES: u32 = 10;
 /// `hpack_table_size` of HTTP/2: 4096 bytes, Envoy's default and the protocol's.
 pub const HTTP2_HEADER_TABLE_BYTES: u32 = 4096;
+/// A head of HTTP/2 that is larger than `max_request_headers_kb` by no more than this is logged and counted
+/// like other requests that are refused.
+pub const HTTP2_TOLD_BYTES: u32 = 64 * 1024;
 /// Targets with bytes that no URL has, of streams of an HTTP/2 connection that wait to be served or that
 /// the codec has refused since the last one was: in number, and in bytes together.
 pub const HTTP2_ODD_TARGETS: usize = 2048;

@@ -40,6 +40,9 @@ pub enum Reject {
     /// More bytes than [`super::HeadLimits::bytes`].
     #[error("head of the request is too large")]
     HeadTooLarge,
+    /// The same over HTTP/2, where fields count for more than their bytes (RFC 9113 §6.5.2).
+    #[error("head of the request is too large")]
+    FieldsTooLarge,
     /// More field lines than [`super::HeadLimits::fields`].
     #[error("request has too many header fields")]
     TooManyFields,
@@ -73,7 +76,7 @@ impl Reject {
         match self {
             Self::TransferEncoding => 501,
             Self::LowVersion => 426,
-            Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::HeadTooLarge | Self::FieldsTooLarge | Self::TooManyFields => 431,
             Self::Malformed
             | Self::InvalidCharacters
             | Self::InvalidAuthority
@@ -114,6 +117,7 @@ impl Reject {
             Self::BodyOfConnect => "http1.body_disallowed",
             Self::LowVersion => "low_version",
             Self::HeadTooLarge => "http1.headers_too_large",
+            Self::FieldsTooLarge => "http2.header_list_size_too_large",
             Self::TooManyFields => "http1.too_many_headers",
             Self::Underscore => "http1.unexpected_underscore",
             Self::ConnectionHeader => "http1.connection_header_rejected",

@@ -175,12 +175,15 @@ async fn handshake(
 ) -> Result<H2<Prefixed, Bytes>, h2::Error> {
     let manager = &listener.manager;
     let settings = manager.http2;
+    // The codec answers what is larger by itself, where no log sees it.
+    let limit = manager.rules.limits.bytes;
+    let most = limit.saturating_add(limits::HTTP2_TOLD_BYTES);
     let mut codec = h2::server::Builder::new();
     codec
         .max_concurrent_streams(settings.max_concurrent_streams)
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
-        .max_header_list_size(manager.rules.limits.bytes)
+        .max_header_list_size(most)
         .max_send_buffer_size(listener.buffer_limit.min(limits::HTTP2_SEND_BUFFER_BYTES))
         .header_table_size(settings.header_table);
     if settings.allow_connect {
@@ -190,7 +193,7 @@ async fn handshake(
         .handshake(Prefixed {
             watch: FrameWatch::new(settings.frames),
             head_since,
-            heads: Heads::new(manager.rules.limits.bytes as usize, Rc::clone(&streams.odd)),
+            heads: Heads::new(limit as usize, Rc::clone(&streams.odd)),
             ready: BytesMut::new(),
             prefix,
             socket,
@@ -399,7 +402,9 @@ async fn stream(
         headers.retain(|field| !field.name.contains(&b'_'));
     }
     // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
-    let verdict = if let Err(malformed) = read {
+    let verdict = if head_size(&parts) >= manager.rules.limits.bytes as usize {
+        Err(Reject::FieldsTooLarge.into())
+    } else if let Err(malformed) = read {
         tracing::debug!(target: "http", connection = connection.id, "malformed request of {}: {malformed}", connection.direct_remote);
         Err(Kind::Malformed.into())
     } else if headers.len() > manager.rules.limits.fields as usize + 3 {
@@ -441,6 +446,27 @@ async fn stream(
         && lifetime.is_some_and(|lifetime| lifetime.as_secs() <= limits::PREMATURE_RESET_SECONDS);
     worker.put_desk(desk);
     premature
+}
+
+/// How large a head is, as `SETTINGS_MAX_HEADER_LIST_SIZE` counts it (RFC 9113 §6.5.2).
+fn head_size(parts: &http::request::Parts) -> usize {
+    const FIELD: usize = 32;
+    let uri = &parts.uri;
+    let fields = parts.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    let pseudo = [
+        (":method", Some(parts.method.as_str())),
+        (":scheme", uri.scheme_str()),
+        (
+            ":authority",
+            uri.authority().map(|authority| authority.as_str()),
+        ),
+        (":path", uri.path_and_query().map(|target| target.as_str())),
+    ];
+    let pseudo = pseudo
+        .into_iter()
+        .filter_map(|(name, value)| Some(name.len() + value?.len() + FIELD));
+    fields.sum::<usize>() + pseudo.sum::<usize>()
 }
 
 #[cfg(test)]
