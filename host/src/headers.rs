@@ -302,7 +302,7 @@ impl Headers {
     }
 
     /// Makes one field of each known name that `joins` and that was sent several times: the values
-    /// joined by a comma (RFC 9110 §5.3), where the first of them stood.
+    /// joined by a comma (RFC 9110 §5.3) but for empty ones, where the first of them stood.
     pub fn join_repeated(&mut self, joins: impl Fn(Known) -> bool) {
         let (mut seen, mut repeated) = (0_u128, 0_u128);
         for known in self.entries.iter().filter_map(|entry| entry.known) {
@@ -318,7 +318,8 @@ impl Headers {
             .filter(|known| repeated & known.bit() != 0)
         {
             if joins(known) {
-                let values: Vec<&[u8]> = self.known_all(known).collect();
+                let values = self.known_all(known).filter(|value| !value.is_empty());
+                let values: Vec<&[u8]> = values.collect();
                 let joined = values.join(&b","[..]);
                 self.set_known(known, &joined);
             }
