@@ -179,6 +179,7 @@ impl Reply {
             .grpc_status
             .unwrap_or_else(|| grpc_status_of(self.status));
         exchange.status = 200;
+        let is_head = exchange.request.known(Known::Method) == Some(b"HEAD");
         let response = &mut exchange.response;
         response.set_known(Known::Status, b"200");
         response.set_known(Known::ContentType, b"application/grpc");
@@ -191,7 +192,8 @@ impl Reply {
             .strip_suffix(b"\n")
             .filter(|_| !self.type_first && *self.content_type == *b"application/json");
         let message = object.unwrap_or(&self.body);
-        if !message.is_empty() && !response.has(Known::GrpcMessage) {
+        // Envoy has it from the content, which nobody gets who asks for a head.
+        if !message.is_empty() && !is_head && !response.has(Known::GrpcMessage) {
             response.append_known(Known::GrpcMessage, &percent_encode(message));
         }
         response.remove_known(Known::ContentLength);

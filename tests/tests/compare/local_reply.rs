@@ -97,6 +97,7 @@ pub(crate) fn group() -> Group {
             "Content-Type: application/grpc-web\r\n",
             "",
         ),
+        Case::request("gRPC with HEAD", "HEAD", "/refused", GRPC, ""),
         Case::request(
             "gRPC with GET",
             "GET",
