@@ -140,7 +140,7 @@ impl Default for RequestRules {
 }
 
 /// Parses `1*DIGIT` without overflow: no sign, no space, no list.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

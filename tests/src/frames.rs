@@ -77,13 +77,13 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A field block: each field as it is, neither indexed nor Huffman-coded (RFC 7541 §6.2.2).
 #[must_use]
-pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub fn block<N: AsRef<[u8]>, V: AsRef<[u8]>>(fields: &[(N, V)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         bytes.push(0);
-        for text in [name, value] {
+        for text in [name.as_ref(), value.as_ref()] {
             integer(text.len(), 0, 7, &mut bytes);
-            bytes.extend(text.as_bytes());
+            bytes.extend(text);
         }
     }
     bytes
@@ -107,7 +107,11 @@ fn integer(value: usize, first: u8, prefix: u32, bytes: &mut Vec<u8>) {
 
 /// HEADERS in one frame.
 #[must_use]
-pub fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+pub fn headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    stream: u32,
+    flags: u8,
+    fields: &[(N, V)],
+) -> Vec<u8> {
     frame(
         kind::HEADERS,
         flags | flag::END_HEADERS,

@@ -32,6 +32,7 @@ pub mod config;
 mod der;
 pub mod dns;
 pub mod frames;
+pub mod frames_origin;
 pub mod guests;
 pub mod h2_client;
 pub mod h2_origin;

@@ -27,6 +27,8 @@ mod csrf;
 mod described;
 #[path = "compare/destinations.rs"]
 mod destinations;
+#[path = "compare/differential_h2.rs"]
+mod differential_h2;
 #[path = "compare/documentation.rs"]
 mod documentation;
 #[path = "compare/expressions.rs"]
@@ -116,6 +118,8 @@ fn main() -> ExitCode {
         admin::group(),
         filter_values::group(),
         frames::group(),
+        differential_h2::requests(),
+        differential_h2::answers(),
         syntax::headers(),
         syntax::request_lines(),
         responses::group(),

@@ -500,10 +500,11 @@ impl Conversation<'_> {
             let worker = self.around.worker;
             worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
         }
-        let end = answer.body.is_empty() || stream.is_bodiless();
+        let end = answer.is_empty || stream.is_bodiless();
         match stream.chain.response(stream.chain.len(), end, None)? {
             Walk::Done => {
-                begin_response(stream, still(answer.body, &stream.chain.exchange.response))?;
+                let body = still(answer.body, &stream.chain.exchange.response);
+                begin_response(stream, body, answer.is_empty)?;
                 // What comes behind a head that has no body is nobody's; a filter may have made it
                 // such a head.
                 Ok(Download::Body(body_pump(end || stream.is_bodiless())))
@@ -532,7 +533,7 @@ impl Conversation<'_> {
             } else {
                 BodyLength::Length(length)
             };
-        begin_response(stream, source)?;
+        begin_response(stream, source, source.is_empty())?;
         let bodiless = stream.is_bodiless();
         let Chain { exchange, .. } = &mut stream.chain;
         if let Some(writer) = stream.down.writer()
@@ -576,8 +577,8 @@ fn flush_interim(cx: &mut Context<'_>, stream: &mut Stream<'_, '_>) -> Result<()
     Ok(())
 }
 
-/// Sends the response's head downstream.
-fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength) -> Result<(), Error> {
+/// Sends the response's head downstream, and with it the end where it is `empty`.
+fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength, empty: bool) -> Result<(), Error> {
     let close = stream.must_close();
     stream.ended = if close {
         stream::Ended::Close
@@ -587,7 +588,7 @@ fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength) -> Result<(), E
     let framing = stream.framing(body);
     // A tunnel is not announced to be closed.
     let says_close = close && !stream.opens_tunnel();
-    stream.send_head(framing, says_close, body.is_empty())
+    stream.send_head(framing, says_close, empty)
 }
 
 /// What a client gets for a WebSocket that the upstream has answered as any other request: Envoy

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::h2 as h2_glue;
 use super::io::{ReadError, WriteError};
 use super::pump::Direction;
 use super::reply::Reply;
@@ -182,14 +183,18 @@ impl Error {
             ReadError::Closed | ReadError::Stream(_) => Kind::DownstreamClosed,
             ReadError::Framing(framing) => Kind::DownstreamFraming(framing.reject()),
             ReadError::TooManyTrailers => Kind::Reset(TOO_MANY_FIELDS),
+            ReadError::Trailers => Kind::Malformed,
         }
         .into()
     }
 
     /// The error of a response body that could not be read.
-    pub(crate) const fn of_response_body(error: &ReadError) -> Self {
+    pub(crate) fn of_response_body(error: &ReadError) -> Self {
         let kind = match error {
-            ReadError::Closed | ReadError::Framing(_) => Kind::UpstreamProtocol,
+            ReadError::Closed | ReadError::Framing(_) | ReadError::Trailers => {
+                Kind::UpstreamProtocol
+            }
+            ReadError::Stream(error) if h2_glue::breaks_rules(error) => Kind::UpstreamProtocol,
             ReadError::Stream(_) | ReadError::TooManyTrailers => Kind::UpstreamReset,
         };
         Self { kind }

@@ -3,13 +3,15 @@
 //! Owns the translation both ways and nothing of the protocol, which is the crate's.
 
 use std::fmt::Write as _;
+use std::io;
 
 use bytes::Bytes;
 use h2::ext::Protocol as ExtendedProtocol;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 
+use crate::h1::decimal;
 use crate::h1::head::is_host;
 use crate::headers::{Headers, Known, is_valid_value};
 
@@ -22,25 +24,57 @@ pub(crate) enum End {
     Trailers(HeaderMap),
 }
 
-/// Adds the fields of `map` to `block`.
-pub(crate) fn fields_from(map: &HeaderMap, block: &mut Headers) {
-    for (name, value) in map {
-        block.append_bytes(name.as_str().as_bytes(), value.as_bytes());
-    }
+/// Whether it is this side that ends the stream or the connection, because of what the peer sent.
+pub(crate) fn breaks_rules(error: &h2::Error) -> bool {
+    let is_malformed = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+    error.is_library() || error.get_io().is_some_and(is_malformed)
 }
 
-/// Why a request is malformed (RFC 9113 §8.1.1) in a way that the crate does not look for.
+/// Why a message is malformed (RFC 9113 §8.1.1) in a way that the crate does not look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
+    /// `:scheme` is nothing that could be one.
+    #[error("its scheme is none")]
+    Scheme,
+    /// `:path` does not begin with a slash, and it is no OPTIONS of the whole server.
+    #[error("its target is none")]
+    Target,
     /// It is for no host, for one that is none, or for several.
     #[error("its host is none")]
     Host,
     /// `:protocol` is nothing that could be a field's value, which it becomes.
     #[error("its protocol is none")]
     Protocol,
-    /// It says more than once how long it is.
-    #[error("it has more than one length")]
+    /// It is a 101, which HTTP/2 has not (RFC 9113 §8.6).
+    #[error("its status is none")]
+    Status,
+    /// It has a field that nothing can be called.
+    #[error("a name is none")]
+    Name,
+    /// It says more than once how long it is, or what is no length, or one that it cannot have.
+    #[error("it has more than one length, or none that it could have")]
     Length,
+}
+
+/// Adds the fields of `map` to `block`.
+///
+/// # Errors
+/// When one is malformed.
+pub(crate) fn fields_from(map: &HeaderMap, block: &mut Headers) -> Result<(), Malformed> {
+    for (name, value) in map {
+        append(name, value, block)?;
+    }
+    Ok(())
+}
+
+fn append(name: &HeaderName, value: &HeaderValue, block: &mut Headers) -> Result<(), Malformed> {
+    let name = name.as_str().as_bytes();
+    // The crate takes it for a letter of names.
+    if memchr::memchr(b'"', name).is_some() {
+        return Err(Malformed::Name);
+    }
+    block.append_bytes(name, value.as_bytes());
+    Ok(())
 }
 
 /// Fills `block` with the head of a request, pseudo-header fields first. Cookie fields, which
@@ -62,14 +96,16 @@ pub(crate) fn request_from(
         block.append_known(Known::Protocol, protocol);
     }
     if let Some(path) = request.uri.path_and_query() {
-        block.append_known(Known::Path, path.as_str().as_bytes());
+        let path = path.as_str();
+        let is_server = path == "*" && request.method == Method::OPTIONS;
+        if !path.starts_with('/') && !is_server {
+            return Err(Malformed::Target);
+        }
+        block.append_known(Known::Path, path.as_bytes());
     }
     let authority = match request.uri.authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),
-        None => request
-            .headers
-            .get(http::header::HOST)
-            .map(HeaderValue::as_bytes),
+        None => request.headers.get(HOST).map(HeaderValue::as_bytes),
     };
     let is_named = |host: &[u8]| !host.is_empty() && is_host(host);
     if let Some(authority) = authority {
@@ -79,11 +115,14 @@ pub(crate) fn request_from(
         block.append_known(Known::Authority, authority);
     }
     let scheme = request.uri.scheme_str().unwrap_or("http");
-    block.append_known(Known::Scheme, scheme.as_bytes());
+    if !is_scheme(scheme.as_bytes()) {
+        return Err(Malformed::Scheme);
+    }
+    block.append_known(Known::Scheme, scheme_in_lower_case(scheme).as_bytes());
     let mut cookie: Vec<u8> = Vec::new();
     let (mut hosts, mut lengths) = (0, 0);
     for (name, value) in &request.headers {
-        if name == http::header::HOST {
+        if name == HOST {
             // Beside `:authority` it does not count, but has to be one.
             hosts += 1;
             if hosts > 1 || !is_named(value.as_bytes()) {
@@ -91,10 +130,10 @@ pub(crate) fn request_from(
             }
             continue;
         }
-        if name == http::header::CONTENT_LENGTH {
+        if name == CONTENT_LENGTH {
             // Parties that differ on which of two counts must not differ on whether there are two.
             lengths += 1;
-            if lengths > 1 {
+            if lengths > 1 || decimal(value.as_bytes()).is_none() {
                 return Err(Malformed::Length);
             }
         }
@@ -103,20 +142,62 @@ pub(crate) fn request_from(
                 cookie.extend_from_slice(b"; ");
             }
             cookie.extend_from_slice(value.as_bytes());
-            block.set_known(Known::Cookie, &cookie);
             continue;
         }
-        block.append_bytes(name.as_str().as_bytes(), value.as_bytes());
+        append(name, value, block)?;
+    }
+    if !cookie.is_empty() {
+        block.append_known(Known::Cookie, &cookie);
     }
     Ok(())
 }
 
+/// Schemes are the same in any letters (RFC 3986 §3.1); two are known everywhere.
+fn scheme_in_lower_case(scheme: &str) -> &str {
+    let same = |known: &&&str| known.eq_ignore_ascii_case(scheme);
+    ["http", "https"]
+        .iter()
+        .find(same)
+        .copied()
+        .unwrap_or(scheme)
+}
+
+/// Whether it is what a URL may begin with (RFC 3986 §3.1). The crate takes more.
+fn is_scheme(scheme: &[u8]) -> bool {
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.iter().all(goes_on)
+}
+
 /// Fills `block` with the head of a response, where each field that Envoy has one line of is one.
-pub(crate) fn response_from(response: &http::response::Parts, block: &mut Headers) {
+///
+/// # Errors
+/// When it is malformed.
+pub(crate) fn response_from(
+    response: &http::response::Parts,
+    block: &mut Headers,
+) -> Result<(), Malformed> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Malformed::Status);
+    }
     block.clear();
     block.append_known(Known::Status, response.status.as_str().as_bytes());
-    fields_from(&response.headers, block);
+    fields_from(&response.headers, block)?;
     block.join_repeated(Known::joins_in_response);
+    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else {
+        return Ok(());
+    };
+    match decimal(length.as_bytes()) {
+        Some(_) if lengths.next().is_some() || response.status.is_informational() => {
+            Err(Malformed::Length)
+        }
+        Some(_) if response.status != StatusCode::NO_CONTENT => Ok(()),
+        Some(0) => {
+            block.remove_known(Known::ContentLength);
+            Ok(())
+        }
+        _ => Err(Malformed::Length),
+    }
 }
 
 /// Makes an extended CONNECT (RFC 8441 §5) what it would be over HTTP/1, so that filters and routes
@@ -196,7 +277,7 @@ pub(crate) fn request_to(block: &Headers) -> Option<Request<()>> {
     if request.uri().authority().is_none() && !host.is_empty() {
         // Its place where it comes from HTTP/1 (RFC 9113 §8.3.1).
         let host = HeaderValue::from_bytes(host).ok()?;
-        request.headers_mut().insert(http::header::HOST, host);
+        request.headers_mut().insert(HOST, host);
     }
     Some(request)
 }
@@ -325,6 +406,72 @@ mod tests {
     }
 
     #[test]
+    fn schemes_targets_and_names_are_what_they_may_be() {
+        let scheme = |scheme: &str| {
+            let uri = format!("{scheme}://a/");
+            let (parts, ()) = Request::builder().uri(uri).body(()).unwrap().into_parts();
+            let mut block = Headers::new();
+            request_from(&parts, &mut block)?;
+            Ok(block.known(Known::Scheme).unwrap().to_vec())
+        };
+        assert_eq!(scheme("HTTPS"), Ok(b"https".to_vec()));
+        assert_eq!(scheme("a+b-c.1"), Ok(b"a+b-c.1".to_vec()));
+        for odd in ["1a", "+a", "-", ".", "a~"] {
+            assert_eq!(scheme(odd), Err(Malformed::Scheme), "{odd}");
+        }
+        for (method, target, expected) in [
+            ("OPTIONS", "*", Ok(())),
+            ("GET", "*", Err(Malformed::Target)),
+            ("GET", "/?", Ok(())),
+            ("GET", "?", Err(Malformed::Target)),
+        ] {
+            let request = Request::builder().method(method);
+            let request = request.uri(Uri::from(PathAndQuery::from_static(target)));
+            let request = request.header("host", "a").body(()).unwrap();
+            let read = request_from(&request.into_parts().0, &mut Headers::new());
+            assert_eq!(read, expected, "{method} {target}");
+        }
+        let quoted = HeaderName::from_lowercase(b"a\"b").unwrap();
+        let request = Request::builder().uri("http://a/").header(quoted, "c");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let read = request_from(&parts, &mut Headers::new());
+        assert_eq!(read, Err(Malformed::Name));
+    }
+
+    #[test]
+    fn a_response_has_a_length_that_it_can_have() {
+        let read = |status: u16, lengths: &[&str]| {
+            let mut response = Response::builder().status(status);
+            for length in lengths {
+                response = response.header("content-length", *length);
+            }
+            let mut block = Headers::new();
+            let (parts, ()) = response.body(()).unwrap().into_parts();
+            response_from(&parts, &mut block)?;
+            Ok(block.has(Known::ContentLength))
+        };
+        assert_eq!(read(200, &[]), Ok(false));
+        assert_eq!(read(200, &["3"]), Ok(true));
+        assert_eq!(read(304, &["3"]), Ok(true));
+        assert_eq!(read(204, &["0"]), Ok(false));
+        assert_eq!(read(101, &[]), Err(Malformed::Status));
+        for (status, lengths) in [
+            (200, &["3", "3"][..]),
+            (200, &[""]),
+            (200, &["+3"]),
+            (200, &["3,3"]),
+            (204, &["3"]),
+            (103, &["0"]),
+        ] {
+            assert_eq!(
+                read(status, lengths),
+                Err(Malformed::Length),
+                "{status} {lengths:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_protocol_is_a_value_and_a_length_is_one() {
         let of = |protocol| read("http://a/", Some(protocol), &[]);
         for protocol in ["websocket", "a/1", "web socket"] {
@@ -337,6 +484,8 @@ mod tests {
         assert_eq!(read("http://a/", None, &[length]), Ok(()));
         let two = read("http://a/", None, &[length, length]);
         assert_eq!(two, Err(Malformed::Length));
+        let none = read("http://a/", None, &[("content-length", "")]);
+        assert_eq!(none, Err(Malformed::Length));
     }
 
     #[test]

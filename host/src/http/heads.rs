@@ -2,8 +2,10 @@
 //!
 //! Owns holding back a head until it is whole, and the targets that the codec has no place for: it
 //! gets another one in their stead, and who serves the stream takes the true one from here. Does not
-//! own whether frames and blocks are good: the codec gets them as they came, and refuses them. Called
-//! by `http2`.
+//! own whether frames and blocks are good: the codec gets them as they came, and refuses them, but for
+//! what it does not see. It forgets what it saw in a frame that ends inside of a field, and so gets heads
+//! cut between fields; and it drops pseudo-header fields in trailers, and so gets another that it
+//! refuses. Called by `http2`.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -16,11 +18,13 @@ use bytes::BytesMut;
 
 use super::connection::PREFACE;
 use super::frames::{FrameHead, HEAD};
-use super::hpack::{Odd, Targets};
+use super::hpack::{self, Odd, Targets};
 use crate::limits;
 
 /// `SETTINGS_MAX_FRAME_SIZE` where nobody says otherwise, and the proxy does not (RFC 9113 §6.5.2).
 const FRAME_BYTES: usize = 16_384;
+/// A field that the codec refuses: `connection` without a value, in no table.
+const REFUSED: &[u8] = b"\0\x0aconnection\0";
 
 /// Why a client is not read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +97,8 @@ pub(super) struct Heads {
     /// In a head that is too long to be held: what has come of the field that is next.
     long: Option<Vec<u8>>,
     targets: Targets,
+    /// The highest stream that the client has opened.
+    last_stream: u32,
     /// Whether a block came that cannot be read. The codec has its turn to say so.
     is_lost: bool,
     odd: Rc<OddTargets>,
@@ -107,6 +113,7 @@ impl Heads {
             most: most.saturating_add(FRAME_BYTES + HEAD),
             long: None,
             targets: Targets::new(),
+            last_stream: 0,
             is_lost: false,
             odd,
         }
@@ -200,7 +207,17 @@ impl Heads {
         let (mut fields, mut odd) = (&*block, Odd::default());
         self.targets.read(&mut fields, &mut odd);
         self.is_lost = !fields.is_empty();
-        let veiled = (!odd.strings.is_empty()).then(|| frames(first, &odd.veil(&block)));
+        let is_cut = matches!(block, Cow::Owned(_));
+        let are_trailers = first.stream <= self.last_stream;
+        self.last_stream = self.last_stream.max(first.stream);
+        let is_refused = are_trailers && odd.has_pseudo;
+        let veiled = (is_cut || is_refused || !odd.strings.is_empty()).then(|| {
+            let mut block = odd.veil(&block);
+            if is_refused {
+                block.extend_from_slice(REFUSED);
+            }
+            frames(first, &block)
+        });
         if let Some(target) = odd.target {
             self.odd.add(first.stream, target)?;
         }
@@ -222,6 +239,7 @@ impl Heads {
         let (mut fields, mut odd) = (&**before, Odd::default());
         self.targets.read(&mut fields, &mut odd);
         let left = fields.to_vec();
+        self.last_stream = self.last_stream.max(head.stream);
         if head.ends_head() {
             self.is_lost = !left.is_empty();
             self.long = None;
@@ -301,7 +319,7 @@ fn frame(bytes: &[u8]) -> Option<(FrameHead, &[u8], &[u8])> {
 /// priority, which the codec reads over.
 fn frames(first: FrameHead, block: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(block.len() + HEAD);
-    let mut parts = block.chunks(FRAME_BYTES).peekable();
+    let mut parts = parts(block).into_iter().peekable();
     let (mut kind, mut flags) = (FrameHead::HEADERS, first.flags & FrameHead::END_STREAM);
     while let Some(part) = parts.next() {
         if parts.peek().is_none() {
@@ -318,6 +336,33 @@ fn frames(first: FrameHead, block: &[u8]) -> Vec<u8> {
         (kind, flags) = (FrameHead::CONTINUATION, 0);
     }
     bytes
+}
+
+/// The payloads of a head's frames, which end between fields. One that is larger than a frame has frames
+/// of its own.
+fn parts(block: &[u8]) -> Vec<&[u8]> {
+    let (mut parts, mut rest) = (Vec::new(), block);
+    while rest.len() > FRAME_BYTES {
+        let mut end = 0;
+        let field = loop {
+            let fields = rest.get(end..).unwrap_or_default();
+            let field = hpack::extent(fields).unwrap_or(fields.len());
+            if end + field > FRAME_BYTES {
+                break field;
+            }
+            end += field;
+        };
+        let at = if end > 0 { end } else { field };
+        let Some((part, behind)) = rest.split_at_checked(at) else {
+            break;
+        };
+        parts.extend(part.chunks(FRAME_BYTES));
+        rest = behind;
+    }
+    if !rest.is_empty() || parts.is_empty() {
+        parts.push(rest);
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -396,13 +441,13 @@ mod tests {
         #[test]
         fn what_has_no_odd_target_goes_on_as_it_is(
             frames in prop::collection::vec(
-                (0u8..10, 0u8..6, 0u32..4, prop::sample::select(vec!["", "/", "/a?b", "/ccccccccc"])),
+                (0u8..9, 0u8..6, prop::sample::select(vec!["", "/", "/a?b", "/ccccccccc"])),
                 0..30,
             ),
             cut in 1usize..70,
         ) {
             let mut bytes = Vec::new();
-            for (kind, flags, stream, target) in frames {
+            for (stream, (kind, flags, target)) in (1..).zip(frames) {
                 bytes.extend(framed(kind, flags, stream, &block(target)));
             }
             let mut heads = heads(0);
@@ -466,6 +511,63 @@ mod tests {
     }
 
     #[test]
+    fn pseudo_header_fields_in_trailers_are_refused() {
+        let indexed = [&[0x40, 2][..], b":x", &[1, b'y']].concat();
+        let coded = [0, 0x82, 0xb9, 0xe7, 1, b'y'];
+        for (trailers, is_refused) in [
+            (&[0, 1, b't', 1, b':'][..], false),
+            (&[0x84], true),
+            (&[0x88], true),
+            (&[0x8f], false),
+            (&[0x04, 1, b'/'], true),
+            (&[0x0f, 0, 1, b'x'], false),
+            (&indexed, true),
+            (&coded, true),
+            // The target of the request, in the table.
+            (&[0, 1, b't', 1, b'v', 0xbe], true),
+        ] {
+            let mut heads = heads(0);
+            let request = head(4, 1, &block("/a"));
+            assert_eq!(pass(&mut heads, &request, 99), Ok(request));
+            let expected = match is_refused {
+                true => head(5, 1, &[trailers, REFUSED].concat()),
+                false => head(5, 1, trailers),
+            };
+            let passed = pass(&mut heads, &head(5, 1, trailers), 99);
+            assert_eq!(passed, Ok(expected), "{trailers:x?}");
+        }
+    }
+
+    #[test]
+    fn frames_of_a_head_end_between_fields() {
+        let field = |length: usize| {
+            let mut field = vec![0, 1, b'x', 0x7f];
+            let mut rest = length - 127;
+            while rest >= 0x80 {
+                field.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            field.push(rest as u8);
+            field.extend(vec![b'v'; length]);
+            field
+        };
+        let (small, half, large) = (field(200), field(9000), field(40_000));
+        let block = [&*small, &half, &half, &large, &small].concat();
+        let lengths: Vec<usize> = parts(&block).iter().map(|part| part.len()).collect();
+        let expected = [
+            small.len() + half.len(),
+            half.len(),
+            FRAME_BYTES,
+            FRAME_BYTES,
+            large.len() - 2 * FRAME_BYTES,
+            small.len(),
+        ];
+        assert_eq!(lengths, expected);
+        assert_eq!(parts(&block).concat(), block);
+        assert_eq!(parts(&small), [&*small]);
+    }
+
+    #[test]
     fn a_block_larger_than_a_frame_is_written_in_several() {
         let mut long = block("/<");
         long.extend([0x0f, 17, 0x7f, 0xa1, 0x9b, 0x01]);
@@ -473,12 +575,13 @@ mod tests {
         let (first, second) = long.split_at(12_000);
         let bytes = [head(1, 1, first), continuation(4, 1, second)].concat();
         let passed = pass(&mut heads(60_000), &bytes, bytes.len()).unwrap();
-        let veiled = [&block("/_"), &long[block("/<").len()..]].concat();
-        let (first, second) = veiled.split_at(FRAME_BYTES);
-        assert_eq!(
-            passed,
-            [head(1, 1, first), continuation(4, 1, second)].concat()
-        );
+        let (second, third) = long[block("/<").len()..].split_at(FRAME_BYTES);
+        let expected = [
+            head(1, 1, &block("/_")),
+            continuation(0, 1, second),
+            continuation(4, 1, third),
+        ];
+        assert_eq!(passed, expected.concat());
     }
 
     #[test]

@@ -30,6 +30,8 @@ const STATIC: [u8; 61] = [
 ];
 /// Those that are `:path`, counted from 1.
 const STATIC_PATHS: [usize; 2] = [4, 5];
+/// The last of those that begin with a colon.
+const STATIC_PSEUDO: usize = 14;
 
 /// Whether the codec has no place for it in a target.
 const fn is_odd(byte: u8) -> bool {
@@ -43,12 +45,15 @@ pub(super) struct Odd {
     pub(super) target: Option<Rc<[u8]>>,
     /// Where in the block there are such strings, with their lengths, and what they are.
     pub(super) strings: Vec<(Range<usize>, Rc<[u8]>)>,
+    /// Whether there is a pseudo-header field.
+    pub(super) has_pseudo: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Name {
     length: usize,
     is_path: bool,
+    is_pseudo: bool,
 }
 
 /// An indexed field.
@@ -96,7 +101,9 @@ impl Targets {
         // The position of the first bit that is set says what it is (RFC 7541 §6).
         match rest.0.first()?.leading_zeros() {
             0 => {
-                let entry = self.entry(rest.integer(7)?)?;
+                let index = rest.integer(7)?;
+                let entry = self.entry(index)?;
+                odd.has_pseudo |= self.name(index)?.is_pseudo;
                 if let Some(target) = entry.and_then(|entry| entry.odd.clone()) {
                     odd.target = Some(target);
                 }
@@ -125,6 +132,7 @@ impl Targets {
             0 => rest.text()?.as_name()?,
             index => self.name(index)?,
         };
+        odd.has_pseudo |= name.is_pseudo;
         let from = whole - rest.0.len();
         let value = rest.text()?;
         let to = whole - rest.0.len();
@@ -166,6 +174,7 @@ impl Targets {
         Some(Name {
             length: usize::from(*length),
             is_path: STATIC_PATHS.contains(&index),
+            is_pseudo: index <= STATIC_PSEUDO,
         })
     }
 
@@ -206,6 +215,23 @@ impl Odd {
         veiled.extend_from_slice(block.get(copied..).unwrap_or_default());
         veiled
     }
+}
+
+/// How many bytes the field at the front of `block` has, if all of it is there.
+pub(super) fn extent(block: &[u8]) -> Option<usize> {
+    let mut rest = Rest(block);
+    match block.first()?.leading_zeros() {
+        0 => drop(rest.integer(7)?),
+        2 => drop(rest.integer(5)?),
+        zeros => {
+            let prefix = if zeros == 1 { 6 } else { 4 };
+            if rest.integer(prefix)? == 0 {
+                rest.text()?;
+            }
+            rest.text()?;
+        }
+    }
+    Some(block.len() - rest.0.len())
 }
 
 /// Writes an integer with a prefix of so many bits, the others of whose byte are 0 (RFC 7541 §5.1).
@@ -293,15 +319,21 @@ impl Text<'_> {
             return Some(Name {
                 length: self.bytes.len(),
                 is_path: self.bytes == PATH,
+                is_pseudo: self.bytes.starts_with(b":"),
             });
         }
-        let (mut length, mut is_path) = (0, true);
+        let (mut length, mut is_path, mut is_pseudo) = (0, true, false);
         huffman::decode(self.bytes, |byte| {
             is_path &= PATH.get(length) == Some(&byte);
+            is_pseudo |= length == 0 && byte == b':';
             length += 1;
         })?;
         is_path &= length == PATH.len();
-        Some(Name { length, is_path })
+        Some(Name {
+            length,
+            is_path,
+            is_pseudo,
+        })
     }
 }
 

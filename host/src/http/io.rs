@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap};
 use tokio::io::AsyncWrite;
 
 use super::h2 as h2_glue;
@@ -58,6 +59,9 @@ pub(crate) enum ReadError {
     /// An HTTP/2 stream has more trailers than a head may have fields.
     #[error("there are too many trailers")]
     TooManyTrailers,
+    /// Those of an HTTP/2 stream are malformed, or say what only a head may say: a length or a host.
+    #[error("a trailer is malformed, or a field of a head")]
+    Trailers,
 }
 
 /// Why a body could not be written.
@@ -104,7 +108,15 @@ pub(crate) struct H2Reader {
     stream: h2::RecvStream,
     /// How many trailers there may be; the codec bounds their bytes.
     fields: u32,
+    of: Message,
     data_ended: bool,
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy)]
+enum Message {
+    Request,
+    Response,
 }
 
 impl<'a> H1Reader<'a> {
@@ -183,12 +195,29 @@ impl<'a> H1Reader<'a> {
 }
 
 impl H2Reader {
+    /// Of a request.
     pub(crate) const fn new(stream: h2::RecvStream, fields: u32) -> Self {
         Self {
             stream,
             fields,
+            of: Message::Request,
             data_ended: false,
         }
+    }
+
+    /// Of a response.
+    pub(crate) fn of_response(stream: h2::RecvStream, fields: u32) -> Self {
+        Self {
+            of: Message::Response,
+            ..Self::new(stream, fields)
+        }
+    }
+
+    /// Whether trailers have a field that frames the message, or says for whom it is: parties that count
+    /// it and parties that do not would differ on what the message is (RFC 9110 §6.5.1).
+    fn is_of_a_head(&self, trailers: &HeaderMap) -> bool {
+        let names_host = matches!(self.of, Message::Request) && trailers.contains_key(HOST);
+        names_host || trailers.contains_key(CONTENT_LENGTH)
     }
 
     fn poll_frame(
@@ -216,7 +245,10 @@ impl H2Reader {
             }
             Some(map) => {
                 trailers.clear();
-                h2_glue::fields_from(&map, trailers);
+                let read = h2_glue::fields_from(&map, trailers);
+                if read.is_err() || self.is_of_a_head(&map) {
+                    return Poll::Ready(Err(ReadError::Trailers));
+                }
                 Poll::Ready(Ok(Frame::Trailers))
             }
             None => Poll::Ready(Ok(Frame::End)),

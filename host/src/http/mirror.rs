@@ -369,7 +369,7 @@ fn poll_down(
         let answer = ready!(upstream.poll_final_head(cx, response)).map_err(Error::from)?;
         progress.answer = Some(answer);
         progress.status = status_of(response);
-        if answer.is_empty() {
+        if answer.is_empty {
             return Poll::Ready(Ok(progress.status));
         }
         response.clear();

@@ -49,15 +49,12 @@ pub(super) enum Await {
 #[derive(Clone, Copy)]
 pub(super) struct Answer {
     pub(super) body: BodyLength,
+    /// Whether nothing follows the head. Over HTTP/2 the length does not tell: the end is a flag.
+    pub(super) is_empty: bool,
     pub(super) keep_alive: bool,
 }
 
 impl Answer {
-    /// Whether nothing follows the head.
-    pub(super) const fn is_empty(self) -> bool {
-        self.body.is_empty()
-    }
-
     /// Whether the upstream's end of the connection is that of the body.
     pub(super) const fn ends_with_connection(self) -> bool {
         matches!(self.body, BodyLength::UntilClose)
@@ -106,7 +103,8 @@ impl UpstreamSide<'_> {
             Await::Http2(response) => {
                 if let Some(interim) = ready!(response.poll_informational(cx)) {
                     let (parts, ()) = interim.map_err(|error| before_head(&error))?.into_parts();
-                    h2_glue::response_from(&parts, into);
+                    h2_glue::response_from(&parts, into)
+                        .map_err(|_malformed| Kind::UpstreamProtocol)?;
                     if into.len() > limits.fields as usize + 1 {
                         return Poll::Ready(Err(Kind::UpstreamReset));
                     }
@@ -115,12 +113,13 @@ impl UpstreamSide<'_> {
                 }
                 let response = ready!(Pin::new(response).poll(cx));
                 let (parts, body) = response.map_err(|error| before_head(&error))?.into_parts();
-                h2_glue::response_from(&parts, into);
+                h2_glue::response_from(&parts, into)
+                    .map_err(|_malformed| Kind::UpstreamProtocol)?;
                 if into.len() > limits.fields as usize + 1 {
                     return Poll::Ready(Err(Kind::UpstreamReset));
                 }
                 let ended = body.is_end_stream();
-                self.reader = Some(Reader::H2(H2Reader::new(body, limits.fields)));
+                self.reader = Some(Reader::H2(H2Reader::of_response(body, limits.fields)));
                 self.head = Await::Done;
                 let body = if ended {
                     BodyLength::None
@@ -129,6 +128,7 @@ impl UpstreamSide<'_> {
                 };
                 Poll::Ready(Ok(Came::Final(Answer {
                     body,
+                    is_empty: ended,
                     keep_alive: true,
                 })))
             }
@@ -138,6 +138,7 @@ impl UpstreamSide<'_> {
                 into.append_known(Known::Status, b"200");
                 Poll::Ready(Ok(Came::Final(Answer {
                     body: BodyLength::UntilClose,
+                    is_empty: false,
                     keep_alive: false,
                 })))
             }
@@ -239,6 +240,7 @@ fn poll_http1_head(
                     reader.begin_tunnel(true);
                     return Poll::Ready(Ok(Came::Final(Answer {
                         body: BodyLength::UntilClose,
+                        is_empty: false,
                         keep_alive: false,
                     })));
                 }
@@ -251,6 +253,7 @@ fn poll_http1_head(
                 reader.expect(head.body, limits);
                 return Poll::Ready(Ok(Came::Final(Answer {
                     body: head.body,
+                    is_empty: head.body.is_empty(),
                     keep_alive: head.keep_alive,
                 })));
             }
@@ -277,9 +280,10 @@ pub(super) fn before_head(error: &h2::Error) -> Kind {
     } else if error.is_go_away() && error.is_remote() {
         // The stream is above the last one that the peer will look at (RFC 9113 §6.8).
         Kind::UpstreamRefused
-    } else if error.is_io() || error.is_go_away() {
+    } else if error.is_io() && !h2_glue::breaks_rules(error) {
         Kind::UpstreamClosed
     } else {
+        // What came, on this stream or another, was not HTTP/2.
         Kind::UpstreamProtocol
     }
 }

@@ -12,6 +12,7 @@
 //! `host::Host::acquire` → an idle connection, or a place in the host's queue.
 
 mod account;
+mod answers;
 mod cluster;
 mod grow;
 mod host;

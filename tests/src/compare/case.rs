@@ -157,6 +157,8 @@ pub struct Case {
     pub replies: Vec<(&'static str, Reply)>,
     /// What the HTTP/2 upstreams answer, by their names; plain 200 after that.
     pub h2_replies: Vec<(&'static str, H2Reply)>,
+    /// What the upstream `frames` answers, frame by frame; plain 200 after that.
+    pub frame_replies: Vec<Vec<u8>>,
     /// Opened by [`Step::OpenGate`].
     pub gate: Option<Gate>,
     /// Whether the order of headers is left out of the comparison.
@@ -178,6 +180,7 @@ impl Case {
             tls: None,
             replies: Vec::new(),
             h2_replies: Vec::new(),
+            frame_replies: Vec::new(),
             gate: None,
             any_order: false,
             partial_requests: false,
@@ -348,6 +351,13 @@ impl Case {
     #[must_use]
     pub fn h2_reply_from(mut self, upstream: &'static str, reply: H2Reply) -> Self {
         self.h2_replies.push((upstream, reply));
+        self
+    }
+
+    /// The reply of the upstream `frames`, which is for stream 1.
+    #[must_use]
+    pub fn frames_reply(mut self, frames: Vec<u8>) -> Self {
+        self.frame_replies.push(frames);
         self
     }
 

@@ -91,6 +91,30 @@ fn attribute(
     }
 }
 
+/// The lines with those of a stream's `DATA` frames as one: where a body is cut is up to each proxy.
+fn with_whole_bodies(lines: Vec<String>) -> Vec<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for line in lines {
+        let parts = |line: &str| {
+            let (stream, rest) = line.strip_prefix("DATA ")?.split_once(' ')?;
+            let (end, body) = match rest.strip_prefix("end ") {
+                Some(body) => ("end ", body),
+                None => ("", rest),
+            };
+            Some((stream.to_owned(), end, body.to_owned()))
+        };
+        let before = whole.last().and_then(|last| parts(last));
+        match (before, parts(&line)) {
+            (Some((first, _, begun)), Some((second, end, more))) if first == second => {
+                whole.pop();
+                whole.push(format!("DATA {first} {end}{begun}{more}"));
+            }
+            _ => whole.push(line),
+        }
+    }
+    whole
+}
+
 /// One case in progress.
 struct Run<'a> {
     proxy: &'a Proxy,
@@ -279,6 +303,7 @@ impl Run<'_> {
         if !lives || lines.iter().any(refuses) {
             lines = vec!["refused".to_owned()];
         }
+        let lines = with_whole_bodies(lines);
         let lines = lines.iter().map(|line| format!("client: {line}"));
         self.lines.extend(lines);
         vec![connection.local_port()]

@@ -6,31 +6,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::frames_origin::FramesOrigin;
 use crate::h2_origin::H2Origin;
 use crate::message::Message;
 use crate::origin::{BlackHole, Origin};
 use crate::process::Setup;
 use crate::tls_origin::TlsOrigin;
 
-use super::case::Case;
+use super::case::{Action, Case};
 use super::side::STILL_OPEN;
 
 /// The servers, by the names of their ports.
 pub(super) struct Upstreams {
     http1: BTreeMap<String, Origin>,
     http2: BTreeMap<String, H2Origin>,
+    frames: Option<FramesOrigin>,
     tls: BTreeMap<String, TlsOrigin>,
     _black_holes: Vec<BlackHole>,
 }
 
 impl Upstreams {
     /// What a port is, by how its name begins: `origin` and `second` speak HTTP/1.1, `h2origin`
-    /// HTTP/2, `tls_…` speaks TLS in front of `origin` and `h2origin`, `blackhole` never accepts. Nobody
+    /// HTTP/2, `frames` too, with any frames, `tls_…` speaks TLS in front of `origin` and `h2origin`, `blackhole` never accepts. Nobody
     /// listens on others.
     pub(super) fn start(setup: &Setup) -> Self {
         let mut upstreams = Self {
             http1: BTreeMap::new(),
             http2: BTreeMap::new(),
+            frames: None,
             tls: BTreeMap::new(),
             _black_holes: Vec::new(),
         };
@@ -45,6 +48,8 @@ impl Upstreams {
                 upstreams.http1.insert(name, origin);
             } else if is("h2origin") {
                 upstreams.http2.insert(name, H2Origin::start_on(port));
+            } else if name == "frames" {
+                upstreams.frames = Some(FramesOrigin::start_on(port));
             } else if let Some(kind) = name.strip_prefix("tls_") {
                 let inside = ["origin", "h2origin"].map(|inner| {
                     let port = setup.port(inner).expect("a server behind one of TLS");
@@ -68,6 +73,10 @@ impl Upstreams {
         for (name, origin) in &self.http2 {
             let replies = case.h2_replies.iter().filter(|(of, _)| of == name);
             origin.reply_with(replies.map(|(_, reply)| reply.clone()));
+        }
+        match &self.frames {
+            Some(origin) => origin.reply_with(case.frame_replies.iter().cloned()),
+            None => assert!(case.frame_replies.is_empty(), "no upstream is \"frames\""),
         }
         let named = case.replies.iter().map(|(name, _)| name);
         for name in named {
@@ -130,6 +139,11 @@ impl Upstreams {
                     continue;
                 }
                 let mut text = request.lines;
+                let is_cut = |line: &String| line.starts_with("[body] stream error");
+                if matches!(case.action, Action::Frames(_)) && text.iter().any(is_cut) {
+                    // How much arrives of what is refused is up to each proxy.
+                    continue;
+                }
                 if case.any_order {
                     text.sort();
                 }

@@ -13,6 +13,8 @@ pub(crate) fn group() -> Group {
     cases.extend(targets());
     cases.extend(lengths());
     cases.extend(trailers());
+    cases.extend(odd_trailers());
+    cases.extend(answers());
     cases.extend(connection());
     cases.extend(heads());
     Group::new("frames", include_str!("../../cases/frames.yaml"), cases)
@@ -28,6 +30,7 @@ fn request(without: &[&str], with: &[(&'static str, &'static str)]) -> Fields {
 
 fn fields() -> Vec<Case> {
     let path = |path| request(&[":path"], &[(":path", path)]);
+    let scheme = |scheme| request(&[":scheme"], &[(":scheme", scheme)]);
     let with = |name, value| request(&[], &[(name, value)]);
     let table = [
         ("a request", request(&[], &[])),
@@ -44,7 +47,56 @@ fn fields() -> Vec<Case> {
             "a pseudo-header behind a field",
             request(&[":path"], &[("x", "y"), (":path", "/direct")]),
         ),
+        ("a scheme that begins with a digit", scheme("1a")),
+        ("a scheme with a tilde", scheme("ht~tp")),
+        ("a scheme of its own", scheme("a+b-c.1")),
+        ("the target of OPTIONS", path("*")),
+        ("a query without a path", path("?")),
+        (
+            "an empty cookie",
+            request(&[":path"], &[(":path", "/up"), ("cookie", "")]),
+        ),
+        (
+            "an empty cookie in front",
+            request(
+                &[":path"],
+                &[
+                    (":path", "/up"),
+                    ("cookie", ""),
+                    ("x", "y"),
+                    ("cookie", "a"),
+                ],
+            ),
+        ),
+        (
+            "a field twice, once empty",
+            request(
+                &[":path"],
+                &[(":path", "/up"), ("expect", "x"), ("expect", "")],
+            ),
+        ),
+        (
+            "a field three times, twice empty",
+            request(
+                &[":path"],
+                &[
+                    (":path", "/up"),
+                    ("referer", ""),
+                    ("referer", "x"),
+                    ("referer", ""),
+                ],
+            ),
+        ),
         ("a name in upper case", with("X-A", "y")),
+        ("a quote in a name", with("x\"a", "y")),
+        ("an empty length", with("content-length", "")),
+        (
+            "https in upper case",
+            request(
+                &[":scheme", ":path"],
+                &[(":scheme", "HTTPS"), (":path", "/h2")],
+            ),
+        ),
         ("connection", with("connection", "close")),
         ("keep-alive", with("keep-alive", "5")),
         ("proxy-connection", with("proxy-connection", "close")),
@@ -142,6 +194,126 @@ fn trailers() -> Vec<Case> {
     [100, 101].map(case).into()
 }
 
+/// Trailers that say what only a head may say.
+fn odd_trailers() -> Vec<Case> {
+    let table = [
+        ("a trailer", ("t", "v")),
+        (
+            "a length that is another, in a trailer",
+            ("content-length", "2"),
+        ),
+        ("a length in a trailer", ("content-length", "3")),
+        ("a host that is none, in a trailer", ("host", "a/b")),
+        ("a host in a trailer", ("host", "a")),
+        ("connection in a trailer", ("connection", "x")),
+        ("te in a trailer", ("te", "gzip")),
+        ("a target in a trailer", (":path", "/direct")),
+        ("a status in a trailer", (":status", "200")),
+    ];
+    let case = |(name, trailer)| {
+        let bytes = [
+            frames::headers(1, flag::NONE, &frames::request("POST", "/up")),
+            frames::data(1, flag::NONE, b"abc"),
+            frames::headers(1, flag::END_STREAM, &[trailer]),
+        ];
+        Case::frames(name, bytes.concat(), Some(1))
+    };
+    table.map(case).into()
+}
+
+/// What an upstream answers to a GET.
+fn answers() -> Vec<Case> {
+    let status = |status| vec![(":status", status)];
+    let with = |name, value| vec![(":status", "200"), (name, value)];
+    let bodies = [
+        ("an answer", with("x", "y")),
+        ("an answer without a status", vec![("x", "y")]),
+        ("a status of two digits", status("20")),
+        ("a status of four digits", status("2000")),
+        ("a status below 100", status("099")),
+        ("a status that is no number", status("abc")),
+        ("a name in upper case, answered", with("X", "y")),
+        ("connection, answered", with("connection", "x")),
+        ("a target, answered", with(":path", "/")),
+        ("an unknown pseudo-header, answered", with(":x", "y")),
+        ("a length, answered", with("content-length", "3")),
+        (
+            "a body that is too short, answered",
+            with("content-length", "4"),
+        ),
+        (
+            "a body that is too long, answered",
+            with("content-length", "2"),
+        ),
+        (
+            "a body in place of none, answered",
+            with("content-length", "0"),
+        ),
+        ("an empty length, answered", with("content-length", "")),
+        (
+            "a length that is no number, answered",
+            with("content-length", "+3"),
+        ),
+        (
+            "two lengths, answered",
+            vec![
+                (":status", "200"),
+                ("content-length", "3"),
+                ("content-length", "3"),
+            ],
+        ),
+        (
+            "a length of what has no body",
+            vec![(":status", "204"), ("content-length", "3")],
+        ),
+    ];
+    let mut cases: Vec<Case> = Vec::new();
+    let mut answer = |name: &str, bytes: Vec<u8>| {
+        let request = frames::get(1, "/frames");
+        cases.push(Case::frames(name, request, Some(1)).frames_reply(bytes));
+    };
+    for (name, fields) in bodies {
+        let head = frames::headers(1, flag::NONE, &fields);
+        answer(
+            name,
+            [head, frames::data(1, flag::END_STREAM, b"abc")].concat(),
+        );
+    }
+    let ok = frames::headers(1, flag::NONE, &status("200"));
+    let body = frames::data(1, flag::NONE, b"abc");
+    for (name, trailer) in [
+        ("a trailer, answered", ("t", "v")),
+        (
+            "a length that is another, in a trailer, answered",
+            ("content-length", "2"),
+        ),
+        ("a host in a trailer, answered", ("host", "a")),
+        ("connection in a trailer, answered", ("connection", "x")),
+        ("a status in a trailer, answered", (":status", "200")),
+        ("a target in a trailer, answered", (":path", "/")),
+    ] {
+        let trailers = frames::headers(1, flag::END_STREAM, &[trailer]);
+        answer(name, [ok.clone(), body.clone(), trailers].concat());
+    }
+    let empty = vec![(":status", "204"), ("content-length", "0")];
+    answer(
+        "no length of what has no body",
+        frames::headers(1, flag::END_STREAM, &empty),
+    );
+    let switch = frames::headers(1, flag::NONE, &status("101"));
+    let end = frames::data(1, flag::END_STREAM, b"abc");
+    answer("another protocol, answered", [switch, ok, end].concat());
+    answer(
+        "data in front of an answer",
+        frames::data(1, flag::END_STREAM, b"abc"),
+    );
+    answer(
+        "an answer that is no frame",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(),
+    );
+    cases
+}
+
 /// A length, and a body of three bytes.
 fn lengths() -> Vec<Case> {
     let table = [
@@ -220,10 +392,21 @@ fn heads() -> Vec<Case> {
     let begun = frames::frame(kind::HEADERS, flag::END_STREAM, 1, first);
     let more = |flags, part| frames::frame(kind::CONTINUATION, flags, 1, part);
     let whole = |block: &[u8]| frames::frame(kind::HEADERS, 5, 1, block);
+    let malformed = frames::block(&request(&[], &[("connection", "x"), ("x", "abc")]));
+    let (before, behind) = malformed.split_at(malformed.len() - 2);
     vec![
         Case::frames(
             "a head in continuations",
             [begun.clone(), more(0, second), more(4, third)].concat(),
+            Some(1),
+        ),
+        Case::frames(
+            "a malformed head that is cut inside of a field",
+            [
+                frames::frame(kind::HEADERS, flag::END_STREAM, 1, before),
+                more(4, behind),
+            ]
+            .concat(),
             Some(1),
         ),
         Case::frames(

@@ -17,13 +17,13 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 
 use super::account::Account;
+use super::answers::Watched;
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
 use crate::exchange::Tls;
 use crate::keepalive::{Keepalive, until_silent};
 use crate::limits;
-use crate::socket::Socket;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
 use crate::upstream::endpoint::Endpoint;
@@ -32,7 +32,7 @@ use crate::upstream::spec::{ClusterSpec, Http2Settings, Priority};
 /// A connection whose preface was sent.
 pub(super) struct Handshaken {
     sender: SendRequest<Bytes>,
-    connection: Box<Connection<Socket, Bytes>>,
+    connection: Box<Connection<Watched, Bytes>>,
     local: Option<SocketAddr>,
     tls: Option<Arc<Tls>>,
     max_concurrent_streams: u32,
@@ -53,7 +53,7 @@ pub(super) async fn handshake(link: Link, settings: &Http2Settings) -> io::Resul
         .max_header_list_size(settings.max_header_list)
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
-        .handshake(stream)
+        .handshake(Watched::new(stream, settings.max_header_list))
         .await
         .map_err(into_io)?;
     let max_concurrent_streams = settings.max_concurrent_streams;
@@ -176,7 +176,7 @@ pub(super) fn start(
 }
 
 async fn drive(
-    mut connection: Box<Connection<Socket, Bytes>>,
+    mut connection: Box<Connection<Watched, Bytes>>,
     keepalive: Option<Keepalive>,
     priority: Priority,
     mut account: Account,
@@ -199,7 +199,8 @@ async fn drive(
     account.by_peer = by_peer;
     state.is_draining.set(true);
     if let Err(error) = result {
-        if error.is_library() {
+        let is_malformed = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+        if error.is_library() || error.get_io().is_some_and(is_malformed) {
             account
                 .host
                 .common()

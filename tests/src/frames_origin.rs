@@ -1,0 +1,91 @@
+//! An HTTP/2 upstream that answers frame by frame: with what no library sends.
+//!
+//! Owns a listener, one thread for each connection and the queue of replies. It looks at no head and
+//! keeps no state of streams: a reply is for stream 1, so a connection is for one request
+//! (`max_requests_per_connection: 1`). Called by [`crate::compare`].
+
+use std::collections::VecDeque;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::client::PATIENCE;
+use crate::frames::{self, FrameConnection, Next, flag, kind};
+
+type Replies = Arc<Mutex<VecDeque<Vec<u8>>>>;
+
+/// The server; it takes no more connections when this value is dropped.
+#[derive(Debug)]
+pub struct FramesOrigin {
+    address: SocketAddr,
+    replies: Replies,
+    stopped: Arc<AtomicBool>,
+}
+
+impl FramesOrigin {
+    /// Listens on a port; 0 lets the system choose.
+    #[must_use]
+    pub fn start_on(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .unwrap_or_else(|error| panic!("listening on port {port}: {error}"));
+        let origin = Self {
+            address: listener.local_addr().unwrap(),
+            replies: Replies::default(),
+            stopped: Arc::default(),
+        };
+        let (replies, stopped) = (Arc::clone(&origin.replies), Arc::clone(&origin.stopped));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let replies = Arc::clone(&replies);
+                thread::spawn(move || serve(stream, &replies));
+            }
+        });
+        origin
+    }
+
+    /// Answers the next requests with these frames, in order. Requests after them get a plain 200.
+    pub fn reply_with(&self, replies: impl IntoIterator<Item = Vec<u8>>) {
+        *self.replies.lock().unwrap() = replies.into_iter().collect();
+    }
+}
+
+impl Drop for FramesOrigin {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the accepting thread so that the listener is closed.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+/// Answers each request when its stream has ended.
+fn serve(mut stream: TcpStream, replies: &Replies) {
+    let mut preface = [0; frames::PREFACE.len()];
+    drop(stream.set_read_timeout(Some(PATIENCE)));
+    if stream.read_exact(&mut preface).is_err() || preface != frames::PREFACE {
+        return;
+    }
+    let mut connection = FrameConnection::over(stream);
+    connection.send(&frames::settings(&[]));
+    while let Next::Frame(frame) = connection.next() {
+        let acknowledges = frame.flags & flag::ACK != 0;
+        match frame.kind {
+            kind::SETTINGS if !acknowledges => {
+                connection.send(&frames::frame(kind::SETTINGS, flag::ACK, 0, b""));
+            }
+            kind::PING if !acknowledges => {
+                connection.send(&frames::frame(kind::PING, flag::ACK, 0, &frame.payload));
+            }
+            kind::HEADERS | kind::DATA if frame.ends(frame.stream) => {
+                let reply = replies.lock().unwrap().pop_front();
+                let ordinary = || frames::headers(1, flag::END_STREAM, &[(":status", "200")]);
+                connection.send(&reply.unwrap_or_else(ordinary));
+            }
+            _ => {}
+        }
+    }
+}

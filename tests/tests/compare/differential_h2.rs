@@ -1,0 +1,281 @@
+//! HTTP/2 that is made up: requests and answers of upstreams that are odd in a place or two, from a
+//! seed. Compared is whether they are taken, and what of them arrives. What Nuncio refuses or changes on
+//! purpose (`docs/differences.md`) is not among them.
+//!
+//! `NUNCIO_DIFFERENTIAL="SEED COUNT"` compares as many others.
+
+use std::env;
+
+use nuncio_tests::compare::case::{Case, Group};
+use nuncio_tests::frames::{self, flag, kind};
+
+/// What is compared where nobody asks for more: a second for each proxy.
+const USUAL: (u64, usize) = (1, 200);
+
+type Field = (Vec<u8>, Vec<u8>);
+
+pub(crate) fn requests() -> Group {
+    group("made-up requests", request)
+}
+
+pub(crate) fn answers() -> Group {
+    group("made-up answers", answer)
+}
+
+fn group(name: &'static str, made_up: fn(&mut Chance, usize) -> Case) -> Group {
+    let (seed, count) = wanted();
+    let mut chance = Chance(seed);
+    let cases = (0..count).map(|at| made_up(&mut chance, at)).collect();
+    Group::new(name, include_str!("../../cases/frames.yaml"), cases)
+}
+
+fn wanted() -> (u64, usize) {
+    let Ok(text) = env::var("NUNCIO_DIFFERENTIAL") else {
+        return USUAL;
+    };
+    let numbers = text.split_once(' ');
+    let numbers = numbers.and_then(|(seed, count)| Some((seed.parse().ok()?, count.parse().ok()?)));
+    numbers.unwrap_or_else(|| panic!("NUNCIO_DIFFERENTIAL is no seed and count: {text:?}"))
+}
+
+/// Numbers that look random, the same for a seed (splitmix64).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+
+    fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
+    fn of<'a>(&mut self, texts: &[&'a str]) -> &'a str {
+        texts[self.below(texts.len())]
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.below(256) as u8
+    }
+
+    /// Puts a byte somewhere into a text.
+    fn spoil(&mut self, text: &mut Vec<u8>, byte: u8) {
+        let at = self.below(text.len() + 1);
+        text.insert(at, byte);
+    }
+}
+
+fn field(name: &str, value: &str) -> Field {
+    (name.into(), value.into())
+}
+
+/// Names and values that mean something, to somebody, or that nothing may have.
+const FIELDS: [(&str, &[&str]); 16] = [
+    (
+        "x",
+        &[
+            "",
+            "y",
+            " y ",
+            "a\tb",
+            "a\nb",
+            "a\rb",
+            "a\0b",
+            "\u{e9}",
+            "a\r\nb: c",
+        ],
+    ),
+    ("X", &["y"]),
+    ("", &["y"]),
+    ("x y", &["z"]),
+    ("x_y", &["z"]),
+    ("x\r\ny", &["z"]),
+    ("te", &["trailers", "gzip", "trailers, gzip", ""]),
+    ("connection", &["close", "x"]),
+    ("keep-alive", &["5"]),
+    ("proxy-connection", &["close"]),
+    ("transfer-encoding", &["chunked", "identity", ""]),
+    ("upgrade", &["h2c", "websocket"]),
+    ("cookie", &["a=1", "", "b"]),
+    ("trailer", &["x"]),
+    ("via", &["1.1 x"]),
+    ("x-forwarded-for", &["1.2.3.4", "x"]),
+];
+
+fn any_field(chance: &mut Chance) -> Field {
+    let (name, values) = FIELDS[chance.below(FIELDS.len())];
+    let (mut name, mut value) = field(name, chance.of(values));
+    if chance.one_in(6) {
+        let byte = chance.byte();
+        let text = if chance.one_in(2) {
+            &mut name
+        } else {
+            &mut value
+        };
+        chance.spoil(text, byte);
+    }
+    (name, value)
+}
+
+/// What one side of a stream sends, and how a case is called by it.
+#[derive(Default)]
+struct Made {
+    bytes: Vec<u8>,
+    told: Vec<String>,
+}
+
+impl Made {
+    /// A head in one frame, or cut somewhere.
+    fn head(&mut self, chance: &mut Chance, flags: u8, fields: &[Field]) {
+        let text = |text: &[u8]| text.escape_ascii().to_string();
+        let told = fields.iter();
+        let told = told.map(|(name, value)| format!("{}: {}", text(name), text(value)));
+        self.told.push(told.collect::<Vec<_>>().join(", "));
+        let block = frames::block(fields);
+        if !chance.one_in(5) {
+            let flags = flags | flag::END_HEADERS;
+            self.bytes
+                .extend(frames::frame(kind::HEADERS, flags, 1, &block));
+            return;
+        }
+        let at = chance.below(block.len() + 1);
+        let (first, second) = block.split_at(at);
+        self.told.push(format!("cut at {at}"));
+        self.bytes
+            .extend(frames::frame(kind::HEADERS, flags, 1, first));
+        let end = flag::END_HEADERS;
+        self.bytes
+            .extend(frames::frame(kind::CONTINUATION, end, 1, second));
+    }
+
+    fn data(&mut self, flags: u8) {
+        self.told.push("a body".to_owned());
+        self.bytes.extend(frames::data(1, flags, b"abc"));
+    }
+
+    /// A head, a body of three bytes, what the head says of it, and how the stream ends.
+    fn message(&mut self, chance: &mut Chance, mut fields: Vec<Field>, has_body: bool) {
+        if !has_body {
+            return self.head(chance, flag::END_STREAM, &fields);
+        }
+        match chance.below(4) {
+            // What of it arrives before it turns out too short or too long is up to each proxy.
+            0 => {
+                let length = chance.of(&LENGTHS);
+                fields.push(field("content-length", length));
+                if chance.one_in(4) {
+                    fields.push(field("content-length", length));
+                }
+                self.head(chance, flag::NONE, &fields);
+                self.data(flag::END_STREAM);
+            }
+            1 => {
+                let name = chance.of(&["t", "t", "T", ":path", ":x", "connection", "te", "a\"b"]);
+                let mut trailers = vec![field(name, "200")];
+                if chance.one_in(2) {
+                    trailers.insert(0, field("u", "v"));
+                }
+                let ends = if chance.one_in(8) {
+                    flag::NONE
+                } else {
+                    flag::END_STREAM
+                };
+                self.head(chance, flag::NONE, &fields);
+                self.data(flag::NONE);
+                self.head(chance, ends, &trailers);
+            }
+            _ => {
+                self.head(chance, flag::NONE, &fields);
+                self.data(flag::END_STREAM);
+            }
+        }
+    }
+
+    fn name(&self, at: usize, path: &str) -> String {
+        format!("{at} {path} {}", self.told.join(" / "))
+    }
+}
+
+/// Lengths of three bytes, or not.
+const LENGTHS: [&str; 11] = [
+    "3",
+    "2",
+    "4",
+    "+3",
+    "-3",
+    "3,3",
+    "3 ",
+    "0x3",
+    "",
+    "x",
+    "99999999999999999999",
+];
+
+/// Puts something odd among the fields that begin a head; `own` are the names that it may have.
+fn spoil_head(chance: &mut Chance, fields: &mut Vec<Field>, own: &[&str]) {
+    let at = chance.below(fields.len());
+    match chance.below(6) {
+        0 => drop(fields.remove(at)),
+        1 => {
+            let again = fields[at].clone();
+            let to = chance.below(fields.len() + 1);
+            fields.insert(to, again);
+        }
+        2 => {
+            let to = chance.below(fields.len());
+            fields.swap(at, to);
+        }
+        3 => {
+            let other = chance.of(&[":path", ":status", ":method", ":x", ":", ":protocol"]);
+            fields.push(field(other, "/x"));
+        }
+        4 if own.contains(&&*String::from_utf8_lossy(&fields[at].0)) => {
+            let byte = chance.byte();
+            chance.spoil(&mut fields[at].1, byte);
+        }
+        _ => {
+            let to = chance.below(fields.len() + 1);
+            let added = any_field(chance);
+            fields.insert(to, added);
+        }
+    }
+}
+
+fn request(chance: &mut Chance, at: usize) -> Case {
+    let path = chance.of(&["/up", "/h2"]);
+    let method = chance.of(&["GET", "POST", "PUT", "DELETE", "OPTIONS", "FOO", "get"]);
+    let fields = frames::request(method, path).into_iter();
+    let mut fields: Vec<Field> = fields.map(|(name, value)| field(name, value)).collect();
+    for _ in 0..=chance.below(2) {
+        // The bytes of targets and hosts have cases of their own.
+        spoil_head(chance, &mut fields, &[":method", ":scheme"]);
+    }
+    let has_body = chance.one_in(2);
+    let mut made = Made::default();
+    made.message(chance, fields, has_body);
+    Case::frames(&made.name(at, path), made.bytes, Some(1)).any_order()
+}
+
+fn answer(chance: &mut Chance, at: usize) -> Case {
+    let mut made = Made::default();
+    if chance.one_in(4) {
+        let status = field(":status", chance.of(&["100", "103", "101", "199"]));
+        let interim = [status, any_field(chance)];
+        made.head(chance, flag::NONE, &interim);
+    }
+    let mut status = chance.of(&["200", "206", "299", "600", "204", "304"]);
+    if chance.one_in(8) {
+        status = chance.of(&["1000", "20", "", "+20", "2e2", "abc"]);
+    }
+    let mut fields = vec![field(":status", status)];
+    if chance.one_in(2) {
+        spoil_head(chance, &mut fields, &[]);
+    }
+    let has_body = !matches!(status, "204" | "304") && !chance.one_in(4);
+    made.message(chance, fields, has_body);
+    let request = frames::get(1, "/frames");
+    Case::frames(&made.name(at, "/frames"), request, Some(1)).frames_reply(made.bytes)
+}
