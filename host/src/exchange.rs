@@ -14,6 +14,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::address::Address;
 use crate::certificate::Certificate;
+use crate::clock;
 use crate::headers::{Headers, NameFormat};
 use crate::metadata::StaticMetadata;
 
@@ -376,6 +377,26 @@ pub const fn http_status_of(grpc: u32) -> u16 {
     }
 }
 
+/// How fast the body of a response may go on, from a moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub bytes_per_second: u64,
+    /// Since when.
+    pub since: Instant,
+}
+
+impl Rate {
+    /// That many bytes in a second, at least one, from now on.
+    #[must_use]
+    pub fn from_now(bytes_per_second: u64) -> Self {
+        Self {
+            bytes_per_second: bytes_per_second.max(1),
+            since: clock::now(),
+        }
+    }
+}
+
 /// What a route does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
@@ -498,6 +519,8 @@ pub struct Exchange {
     pub termination_details: Option<Cow<'static, str>>,
     /// `%RESPONSE_FLAGS%`.
     pub flags: Flags,
+    /// How fast the response's body may go on, until it does; none where no filter has said so.
+    pub response_rate: Option<Rate>,
     /// Bytes of the request's body received.
     pub bytes_received: u64,
     /// Bytes of the response's body sent.
@@ -544,6 +567,7 @@ impl Exchange {
             details: None,
             termination_details: None,
             flags: Flags::NONE,
+            response_rate: None,
             bytes_received: 0,
             bytes_sent: 0,
             local_reply_body: None,
@@ -576,6 +600,7 @@ impl Exchange {
         self.details = None;
         self.termination_details = None;
         self.flags = Flags::NONE;
+        self.response_rate = None;
         self.bytes_received = 0;
         self.bytes_sent = 0;
         self.local_reply_body = None;

@@ -35,6 +35,7 @@ mod interim;
 mod io;
 mod kept;
 mod mirror;
+mod pace;
 pub mod path;
 mod phases;
 pub mod proxy_status;

@@ -77,6 +77,12 @@ impl Exchange<'_> {
         Current.set_response_flag(short_name);
     }
 
+    /// Slows the response down: its body is sent on at that many bytes in a second, in pieces 50 ms apart.
+    /// Of several rates the lowest counts. In the hooks of the request and of the response's headers.
+    pub fn limit_response_rate(&mut self, bytes_per_second: u64) {
+        Current.limit_response_rate(bytes_per_second);
+    }
+
     /// Says what this filter wants of the current stream from the next hook on, in place of what its
     /// configuration said: less, because the stream is none of its business, or more. Whether a body
     /// comes, and how, is settled once the hook for its headers is over: then it can only be done without.

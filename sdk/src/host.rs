@@ -116,6 +116,7 @@ pub(crate) trait Host {
     fn clear(&self, at: Block) -> Result<(), HostError>;
     fn add_body(&self, body: &[u8]) -> Result<(), HostError>;
     fn set_response_flag(&self, short_name: &str);
+    fn limit_response_rate(&self, bytes_per_second: u64);
     fn set_interest(&self, interest: Interest);
     fn route(&self) -> Option<RouteKind>;
     fn clear_route_cache(&self) -> Result<(), HostError>;

@@ -56,6 +56,10 @@ enum Speaks {
 }
 
 fn config(upstream: Speaks) -> String {
+    config_of(Config::new(), upstream)
+}
+
+fn config_of(config: Config, upstream: Speaks) -> String {
     let more = if upstream == Speaks::Http2 { HTTP2 } else { "" };
     let breakers = ", circuit_breakers: { thresholds: [ { max_connections: 4096, \
                     max_pending_requests: 4096, max_requests: 4096 } ] }";
@@ -64,7 +68,7 @@ fn config(upstream: Speaks) -> String {
         &[endpoint("origin", "")],
         &format!("{more}{breakers}"),
     );
-    let text = Config::new().cluster(origin).text();
+    let text = config.cluster(origin).text();
     let tcp = "  - name: tcp\n    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:tcp@ } }\n    \
                filter_chains: [ { filters: [ { name: tcp, typed_config: { \
                \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
@@ -74,12 +78,15 @@ fn config(upstream: Speaks) -> String {
 
 /// Runs a case: `upload` says which side sends.
 fn case(downstream: Speaks, upstream: Speaks, upload: bool) {
-    let text = config(upstream);
-    let setup = Setup::for_template(&text);
+    case_with(&config(upstream), downstream, upstream, upload);
+}
+
+fn case_with(text: &str, downstream: Speaks, upstream: Speaks, upload: bool) {
+    let setup = Setup::for_template(text);
     let (stopped, all) = channel();
     let port = setup.port("origin").unwrap();
     origin(upstream, port, (!upload).then(|| stopped.clone()));
-    let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+    let proxy = Proxy::start_with(&Binary::nuncio(), text, setup);
     let listener = proxy.address(if downstream == Speaks::Tcp {
         "tcp"
     } else {
@@ -325,4 +332,19 @@ fn http2_to_http2_holds_a_stalled_upload_back() {
 #[test]
 fn http2_to_http2_holds_a_stalled_download_back() {
     case(Speaks::Http2, Speaks::Http2, false);
+}
+
+#[test]
+fn what_a_filter_slows_down_holds_its_upstream_back() {
+    let fault = nuncio_tests::config::filter(
+        "http.fault.v3.HTTPFault",
+        "response_rate_limit: { fixed_limit: { limit_kbps: 1 }, percentage: { numerator: 100 } }",
+    );
+    for upstream in [Speaks::Http1, Speaks::Http2] {
+        let text = config_of(Config::new().filter(fault.clone()), upstream);
+        let main = "  - name: main\n";
+        let limited = format!("{main}    per_connection_buffer_limit_bytes: 65536\n");
+        let text = text.replace(main, &limited);
+        case_with(&text, Speaks::Http1, upstream, false);
+    }
 }

@@ -19,5 +19,7 @@ mod loading;
 mod methods;
 #[path = "filters/per_route.rs"]
 mod per_route;
+#[path = "filters/slow.rs"]
+mod slow;
 #[path = "filters/waits.rs"]
 mod waits;

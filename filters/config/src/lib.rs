@@ -17,5 +17,5 @@ pub use header::{AppendAction, HeaderValue, HeaderValueOption, Value, changeable
 pub use header_matcher::{HeaderMatch, HeaderMatcher};
 pub use matcher::{Match, RegexMatcher, StringMatcher};
 pub use sampler::Sampler;
-pub use scalar::{Duration, Fraction, RuntimeFraction, UInt32};
+pub use scalar::{Duration, Fraction, RuntimeFraction, UInt32, UInt64};
 pub use status::Status;

@@ -2,6 +2,8 @@
 //! or numbers.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
 use std::time;
 
 use serde::Deserialize;
@@ -11,33 +13,50 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UInt32(pub u32);
 
+/// `uint64`: a number, or a number in a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UInt64(pub u64);
+
 impl<'de> Deserialize<'de> for UInt32 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Number;
+        number(deserializer, "a number from 0 to 4294967295").map(Self)
+    }
+}
 
-        impl Visitor<'_> for Number {
-            type Value = UInt32;
+impl<'de> Deserialize<'de> for UInt64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        number(deserializer, "a number from 0 to 18446744073709551615").map(Self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number from 0 to 4294967295")
-            }
+/// What protobuf's JSON allows for a number without a sign.
+fn number<'de, D, N>(deserializer: D, expected: &'static str) -> Result<N, D::Error>
+where
+    D: Deserializer<'de>,
+    N: TryFrom<u64> + FromStr,
+{
+    struct Number<N>(&'static str, PhantomData<N>);
 
-            fn visit_u64<E: Error>(self, value: u64) -> Result<UInt32, E> {
-                u32::try_from(value)
-                    .map(UInt32)
-                    .map_err(|_cause| E::invalid_value(Unexpected::Unsigned(value), &self))
-            }
+    impl<N: TryFrom<u64> + FromStr> Visitor<'_> for Number<N> {
+        type Value = N;
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<UInt32, E> {
-                value
-                    .parse()
-                    .map(UInt32)
-                    .map_err(|_cause| E::invalid_value(Unexpected::Str(value), &self))
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
         }
 
-        deserializer.deserialize_any(Number)
+        fn visit_u64<E: Error>(self, value: u64) -> Result<N, E> {
+            N::try_from(value)
+                .map_err(|_cause| E::invalid_value(Unexpected::Unsigned(value), &self))
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> Result<N, E> {
+            value
+                .parse()
+                .map_err(|_cause| E::invalid_value(Unexpected::Str(value), &self))
+        }
     }
+
+    deserializer.deserialize_any(Number(expected, PhantomData))
 }
 
 /// `google.protobuf.Duration`: seconds with at most nine decimals, such as `0.25s`.

@@ -1,6 +1,6 @@
-//! `envoy.extensions.filters.http.fault.v3.HTTPFault`, of which delays and aborts are there.
+//! `envoy.extensions.filters.http.fault.v3.HTTPFault`, but for `filter_metadata`.
 
-use nuncio_filter_config::{Duration, Fraction, HeaderMatcher, UInt32};
+use nuncio_filter_config::{Duration, Fraction, HeaderMatcher, UInt32, UInt64};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -15,6 +15,8 @@ pub struct Config {
     pub delay: Option<Delay>,
     /// Requests that are answered with an error.
     pub abort: Option<Abort>,
+    /// Responses that are slowed down.
+    pub response_rate_limit: Option<RateLimit>,
     /// The cluster whose requests this is about; all where it is empty.
     pub upstream_cluster: String,
     /// What a request must have.
@@ -37,6 +39,8 @@ pub struct Config {
     pub abort_grpc_status_runtime: String,
     /// Of `max_active_faults`.
     pub max_active_faults_runtime: String,
+    /// Of `response_rate_limit`.
+    pub response_rate_limit_percent_runtime: String,
 }
 
 /// `FaultDelay`.
@@ -65,4 +69,25 @@ pub struct Abort {
     /// How many requests; none where it is absent.
     #[serde(default)]
     pub percentage: Fraction,
+}
+
+/// `FaultRateLimit`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// At that rate.
+    pub fixed_limit: Option<FixedLimit>,
+    /// The request says at which.
+    pub header_limit: Option<IgnoredAny>,
+    /// How many responses; none where it is absent.
+    #[serde(default)]
+    pub percentage: Fraction,
+}
+
+/// `FaultRateLimit.FixedLimit`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedLimit {
+    /// KiB in a second; at least 1.
+    pub limit_kbps: UInt64,
 }

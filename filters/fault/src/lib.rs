@@ -1,5 +1,5 @@
-//! `envoy.filters.http.fault`: holds some requests up or answers them with an error, to see what comes
-//! of it.
+//! `envoy.filters.http.fault`: holds some requests up, answers them with an error, or slows their
+//! responses down, to see what comes of it.
 
 mod config;
 mod key;
@@ -15,7 +15,7 @@ use nuncio_sdk::{
     RequestHeaders, Result, Setup, runtime,
 };
 
-pub use config::{Abort, Config, Delay};
+pub use config::{Abort, Config, Delay, FixedLimit, RateLimit};
 use key::Key;
 
 /// The filter.
@@ -23,9 +23,11 @@ use key::Key;
 pub struct Fault {
     delay: Option<Wait>,
     abort: Option<Injection>,
+    slowdown: Option<Slowdown>,
     concerned: Concerned,
     delays: Count,
     aborts: Count,
+    slowed: Counter,
     active: Active,
     /// The field that says which service a request comes from.
     service: HeaderName,
@@ -117,17 +119,38 @@ struct Names {
     percentage: HeaderName,
 }
 
+/// A response that is slowed down: to what, and how often.
+#[derive(Debug)]
+struct Slowdown {
+    limit: Limit,
+    percentage: Fraction,
+    sampler: Sampler,
+    /// The runtime value of the share; services have none of their own.
+    share: String,
+}
+
+#[derive(Debug)]
+enum Limit {
+    /// KiB in a second.
+    Fixed(u64),
+    OfRequest {
+        /// The field that says how many KiB in a second.
+        limit: HeaderName,
+        /// The field that lowers the share.
+        percentage: HeaderName,
+    },
+}
+
 impl Filter for Fault {
     type Config = Config;
     type Stream = ();
 
     fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
         let prefix = format!("{}fault.", setup.stat_prefix());
-        // Envoy shows this one too; it counts what is not there.
-        setup.counter(&format!("{prefix}response_rl_injected"))?;
         let has_values = runtime::has_layers();
         let delay = config.delay.as_ref();
         let abort = config.abort.as_ref();
+        let slowdown = config.response_rate_limit.as_ref();
         Ok(Self {
             delay: delay
                 .map(|delay| Wait::look_up(delay, &config, setup))
@@ -135,6 +158,10 @@ impl Filter for Fault {
             abort: abort
                 .map(|abort| Injection::look_up(abort, &config, setup))
                 .transpose()?,
+            slowdown: slowdown
+                .map(|limit| Slowdown::look_up(limit, &config, setup))
+                .transpose()?,
+            slowed: setup.counter(&format!("{prefix}response_rl_injected"))?,
             delays: Count::open(&prefix, "delays_injected", setup)?,
             aborts: Count::open(&prefix, "aborts_injected", setup)?,
             active: Active {
@@ -162,7 +189,11 @@ impl Filter for Fault {
             .abort
             .as_ref()
             .is_some_and(|abort| may(abort.percentage));
-        if delays || aborts {
+        let slowdowns = self
+            .slowdown
+            .as_ref()
+            .is_some_and(|slowdown| may(slowdown.percentage));
+        if delays || aborts || slowdowns {
             Interest::new().request_headers()
         } else {
             Interest::new()
@@ -178,6 +209,14 @@ impl Filter for Fault {
             are_there: self.has_values,
             service: service.as_deref(),
         };
+        let rate = self
+            .slowdown
+            .as_ref()
+            .and_then(|slowdown| slowdown.rate(cx, values));
+        if let Some(rate) = rate.filter(|_| self.active.has_room(values)) {
+            self.slowed.inc();
+            cx.limit_response_rate(rate);
+        }
         let time = self.delay.as_ref().and_then(|delay| delay.time(cx, values));
         if let Some(time) = time.filter(|_| self.active.has_room(values)) {
             self.count(&self.delays, service.as_deref(), cx);
@@ -420,6 +459,48 @@ impl Injection {
                 _ => (http, None),
             },
         }
+    }
+}
+
+impl Slowdown {
+    fn look_up(limit: &RateLimit, config: &Config, setup: &mut Setup) -> Result<Self> {
+        let share = match config.response_rate_limit_percent_runtime.as_str() {
+            "" => "fault.http.rate_limit.response_percent",
+            written => written,
+        };
+        Ok(Self {
+            percentage: limit.percentage,
+            sampler: Sampler::new(limit.percentage),
+            share: share.to_owned(),
+            limit: match (&limit.fixed_limit, &limit.header_limit) {
+                (Some(fixed), None) if fixed.limit_kbps.0 > 0 => Limit::Fixed(fixed.limit_kbps.0),
+                (None, Some(_)) => Limit::OfRequest {
+                    limit: setup.header_name("x-envoy-fault-throughput-response")?,
+                    percentage: setup
+                        .header_name("x-envoy-fault-throughput-response-percentage")?,
+                },
+                _ => {
+                    return Err(Error::msg(
+                        "`response_rate_limit` has one of `fixed_limit`, whose `limit_kbps` is above 0, \
+                         and `header_limit`",
+                    ));
+                }
+            },
+        })
+    }
+
+    /// To how many bytes in a second the response of this request is slowed down, where it is.
+    fn rate(&self, cx: &RequestHeaders<'_>, values: Values<'_>) -> Option<u64> {
+        let (limit, percentage) = match self.limit {
+            Limit::Fixed(limit) => (limit, self.percentage),
+            Limit::OfRequest { limit, percentage } => (
+                number(cx, limit).filter(|limit| *limit > 0)?,
+                share(cx, percentage, self.percentage),
+            ),
+        };
+        let key = values.are_there.then_some(self.share.as_str());
+        let is_picked = self.sampler.sample_keyed(percentage, key);
+        is_picked.then(|| limit.saturating_mul(1024))
     }
 }
 

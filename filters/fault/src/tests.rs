@@ -137,6 +137,105 @@ fn a_request_says_how_long() {
     }
 }
 
+/// At how many KiB in a second the response to a request goes on.
+fn slowed(filter: &Configured<Fault>, headers: &[(&str, &str)]) -> Option<u64> {
+    let head = [&[(":method", "GET"), (":path", "/")], headers].concat();
+    let mut stream = filter.stream();
+    let flow = stream.on_request_headers(&head, true);
+    assert_eq!(flow, Ok(Flow::Next));
+    assert!(stream.response_flags().is_empty());
+    stream.response_rate().map(|rate| rate / 1024)
+}
+
+#[test]
+fn responses_are_slowed_down() {
+    let host = Host::new();
+    let all = json!({ "numerator": 100 });
+    let fixed = json!({ "fixed_limit": { "limit_kbps": 7 }, "percentage": all });
+    let fixed = filter(&host, &json!({ "response_rate_limit": fixed }));
+    assert_eq!(slowed(&fixed, &[]), Some(7));
+    assert_eq!(
+        host.counter("http.test.fault.response_rl_injected"),
+        Some(1)
+    );
+    let text =
+        json!({ "fixed_limit": { "limit_kbps": "18446744073709551615" }, "percentage": all });
+    let most = filter(&host, &json!({ "response_rate_limit": text }));
+    assert_eq!(slowed(&most, &[]), Some(u64::MAX / 1024));
+    let asked = json!({ "header_limit": {}, "percentage": { "numerator": 100 } });
+    let asked = filter(&host, &json!({ "response_rate_limit": asked }));
+    let limit = "x-envoy-fault-throughput-response";
+    let share = "x-envoy-fault-throughput-response-percentage";
+    for (headers, expected) in [
+        (&[][..], None),
+        (&[(limit, "40")], Some(40)),
+        (&[(limit, "0")], None),
+        (&[(limit, "no")], None),
+        (&[(limit, "40"), (share, "0")], None),
+        (&[(limit, "40"), (share, "200")], Some(40)),
+    ] {
+        assert_eq!(slowed(&asked, headers), expected, "{headers:?}");
+    }
+    let none = json!({ "response_rate_limit": { "fixed_limit": { "limit_kbps": 7 } } });
+    let none = filter(&host, &none);
+    assert_eq!(none.interest(), Interest::new());
+    assert_eq!(
+        host.counter("http.test.fault.response_rl_injected"),
+        Some(4)
+    );
+}
+
+#[test]
+fn a_slow_response_is_one_fault_with_the_others() {
+    let host = Host::new();
+    let mut document = all("http_status", 503);
+    document["response_rate_limit"] =
+        json!({ "fixed_limit": { "limit_kbps": 1 }, "percentage": { "numerator": 100 } });
+    document["max_active_faults"] = json!(1);
+    let filter = filter(&host, &document);
+    let head = [(":method", "GET")];
+    let mut first = filter.stream();
+    assert!(matches!(
+        first.on_request_headers(&head, true),
+        Ok(Flow::Reply(_))
+    ));
+    assert_eq!(first.response_rate(), Some(1024));
+    let mut second = filter.stream();
+    assert_eq!(second.on_request_headers(&head, true), Ok(Flow::Next));
+    assert_eq!(second.response_rate(), None);
+    assert_eq!(
+        host.counter("http.test.fault.response_rl_injected"),
+        Some(1)
+    );
+    assert_eq!(host.counter("http.test.fault.faults_overflow"), Some(2));
+}
+
+#[test]
+fn a_runtime_value_says_how_many_responses_are_slow() {
+    let host = Host::new();
+    let set = |key: &str, value: u64| {
+        host.set_runtime(key, Some(RuntimeValue::Integer(value)));
+    };
+    // With it there are layers.
+    set("other", 1);
+    let mut document = json!({ "response_rate_limit": { "fixed_limit": { "limit_kbps": 7 } } });
+    let named = filter(&host, &document);
+    assert_eq!(slowed(&named, &[]), None);
+    set("fault.http.rate_limit.response_percent", 100);
+    assert_eq!(slowed(&named, &[]), Some(7));
+    let shop = ("x-envoy-downstream-service-cluster", "shop");
+    assert_eq!(
+        slowed(&named, &[shop]),
+        Some(7),
+        "services have none of their own"
+    );
+    document["response_rate_limit_percent_runtime"] = json!("mine");
+    let own = filter(&host, &document);
+    assert_eq!(slowed(&own, &[]), None);
+    set("mine", 100);
+    assert_eq!(slowed(&own, &[]), Some(7));
+}
+
 #[test]
 fn faults_are_counted_by_service() {
     for (by_service, expected) in [(true, Some(1)), (false, None)] {
@@ -260,7 +359,9 @@ fn what_is_not_a_fault_is_refused() {
         json!({ "delay": {} }),
         json!({ "delay": { "fixed_delay": "0s" } }),
         json!({ "delay": { "fixed_delay": "1s", "header_delay": {} } }),
-        json!({ "response_rate_limit": { "fixed_limit": { "limit_kbps": 1 } } }),
+        json!({ "response_rate_limit": {} }),
+        json!({ "response_rate_limit": { "fixed_limit": { "limit_kbps": 0 } } }),
+        json!({ "response_rate_limit": { "fixed_limit": { "limit_kbps": 1 }, "header_limit": {} } }),
         json!({ "headers": [{ "exact_match": "x" }] }),
     ] {
         assert!(

@@ -18,7 +18,7 @@ use super::forward::{count_response, count_time};
 use super::h2 as h2_glue;
 use super::hygiene;
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
-use super::phases::{Chain, Walk};
+use super::phases::Walk;
 use super::pump::{Direction, Pump, PumpError};
 use super::redirect::Followed;
 use super::reply::{Reply, decimal};
@@ -143,7 +143,7 @@ fn begin_upload(stream: &mut Stream<'_, '_>, attempts: &mut Attempts) -> Pump {
     }
     if stream.incoming.has_body {
         attempts.kept.settle();
-        Pump::new(Direction::Request)
+        Pump::request()
     } else {
         Pump::flushing(Direction::Request)
     }
@@ -191,7 +191,7 @@ impl Conversation<'_> {
             return Ok(());
         }
         if let Upload::Running(pump) = &mut self.upload {
-            let before = pump.frames();
+            let before = pump.moved();
             let had_read_all = pump.has_read_all();
             let polled = pump.pump(
                 cx,
@@ -207,7 +207,7 @@ impl Conversation<'_> {
             if given_up > 0 {
                 self.stats.retry_or_shadow_abandoned.add(given_up.into());
             }
-            if pump.frames() != before {
+            if pump.moved() != before {
                 let now = clock::now();
                 limits.active(now);
                 if pump.has_read_all() && !had_read_all {
@@ -322,9 +322,9 @@ impl Conversation<'_> {
                 let Some(writer) = stream.down.writer() else {
                     return Ok(Poll::Pending);
                 };
-                let before = pump.frames();
+                let before = pump.moved();
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
-                if pump.frames() != before {
+                if pump.moved() != before {
                     let now = clock::now();
                     if pump.has_read_all() {
                         limits.response_ended(now);
@@ -405,7 +405,7 @@ impl Conversation<'_> {
             }
             // Its bytes are nothing that could be sent again.
             self.attempts.kept.forget();
-            self.upload = Upload::Running(Pump::new(Direction::Request));
+            self.upload = Upload::Running(Pump::request());
             self.poll_upload(cx, stream, limits, upstream)?;
         }
         Ok(Poll::Ready(()))
@@ -507,7 +507,12 @@ impl Conversation<'_> {
                 begin_response(stream, body, answer.is_empty)?;
                 // What comes behind a head that has no body is nobody's; a filter may have made it
                 // such a head.
-                Ok(Download::Body(body_pump(end || stream.is_bodiless())))
+                let bodiless = end || stream.is_bodiless();
+                Ok(Download::Body(if bodiless {
+                    Pump::flushing(Direction::Response)
+                } else {
+                    Pump::response(&mut stream.chain, self.around.listener.buffer_limit)
+                }))
             }
             Walk::NeedBody { slot } => Ok(Download::Whole {
                 slot,
@@ -535,17 +540,11 @@ impl Conversation<'_> {
             };
         begin_response(stream, source, source.is_empty())?;
         let bodiless = stream.is_bodiless();
-        let Chain { exchange, .. } = &mut stream.chain;
-        if let Some(writer) = stream.down.writer()
-            && !bodiless
-        {
-            exchange.bytes_sent += length;
-            if !whole.content.is_empty() {
-                writer.push(whole.content);
-            }
-            writer.push_end(whole.has_trailers.then_some(&exchange.response_trailers));
-        }
-        Ok(Download::Body(Pump::flushing(Direction::Response)))
+        let pump = match stream.down.writer() {
+            Some(writer) if !bodiless => Pump::whole(whole, writer, &mut stream.chain),
+            _ => Pump::flushing(Direction::Response),
+        };
+        Ok(Download::Body(pump))
     }
 }
 
@@ -555,15 +554,6 @@ fn still(body: BodyLength, response: &Headers) -> BodyLength {
     match body {
         BodyLength::Length(1..) if !response.has(Known::ContentLength) => BodyLength::Chunked,
         body => body,
-    }
-}
-
-/// The pump of a response's body; without one there is only the head to flush.
-const fn body_pump(end: bool) -> Pump {
-    if end {
-        Pump::flushing(Direction::Response)
-    } else {
-        Pump::new(Direction::Response)
     }
 }
 

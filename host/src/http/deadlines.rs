@@ -90,6 +90,10 @@ impl Deadlines {
 
     /// A tunnel is open: what limits requests was for its opening.
     pub(super) fn tunnel_opened(&mut self) {
+        self.end_total();
+    }
+
+    fn end_total(&mut self) {
         self.times.total = None;
         self.route = None;
         self.attempt = Attempt::default();
@@ -119,8 +123,10 @@ impl Deadlines {
         self.attempt.limit = None;
     }
 
-    /// All of the response has come; its client may have more to receive.
+    /// All of the response has come; its client may have more to receive, and takes the time that it
+    /// takes.
     pub(super) fn response_ended(&mut self, now: Instant) {
+        self.end_total();
         self.idle_after = self.flush_after.unwrap_or(self.idle_after);
         self.active(now);
     }

@@ -2,16 +2,20 @@
 //!
 //! Owns the order of things: read while the writer has room, let the filters see each frame, flush
 //! when nothing more can be read at once. So a head and a short body leave in one write, and a slow
-//! peer on either side stops the other. Does not own what filters do ([`super::phases`]).
+//! peer on either side stops the other. Does not own what filters do ([`super::phases`]), nor how fast
+//! what they slow down may go ([`super::pace`]).
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use super::error::Error;
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::kept::Kept;
+use super::pace::Paced;
 use super::phases::Chain;
+use super::whole::Whole;
+use crate::exchange::Rate;
 
 /// Which way a body goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,43 +38,91 @@ pub(crate) enum PumpError {
 }
 
 /// A body on its way.
-#[derive(Debug)]
 pub(crate) struct Pump {
     direction: Direction,
     read_all: bool,
-    frames: u64,
+    moved: u64,
     /// How many frames of what was kept have gone again.
     replayed: usize,
     /// Why the upstream ended early; told once all that came before was passed on.
     failed: Option<ReadError>,
+    slow: Option<Box<Slow>>,
+}
+
+/// A response whose body goes no faster than a filter says.
+struct Slow {
+    paced: Paced,
+    /// How much may wait before no more is read.
+    most: usize,
+    /// What is to be told once all of it has gone.
+    end: Option<End>,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Plain,
+    Trailers,
+}
+
+impl Slow {
+    fn new(rate: Rate, most: usize) -> Self {
+        Self {
+            paced: Paced::new(rate),
+            most: most.max(1),
+            end: None,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.paced.len() < self.most
+    }
 }
 
 impl Pump {
-    /// A body that is about to be read.
-    pub(crate) const fn new(direction: Direction) -> Self {
+    const fn idle(direction: Direction, read_all: bool) -> Self {
         Self {
             direction,
-            read_all: false,
-            frames: 0,
+            read_all,
+            moved: 0,
             replayed: 0,
             failed: None,
+            slow: None,
         }
+    }
+
+    /// A request's body, about to be read.
+    pub(crate) const fn request() -> Self {
+        Self::idle(Direction::Request, false)
+    }
+
+    /// A response's body, about to be read, which goes as fast as filters let it; about `most` bytes
+    /// wait meanwhile.
+    pub(super) fn response(chain: &mut Chain<'_>, most: usize) -> Self {
+        let rate = chain.exchange.response_rate.take();
+        Self {
+            slow: rate.map(|rate| Box::new(Slow::new(rate, most))),
+            ..Self::idle(Direction::Response, false)
+        }
+    }
+
+    /// A response's body that is there as a whole, behind its head.
+    pub(super) fn whole(whole: Whole, writer: &mut Writer<'_>, chain: &mut Chain<'_>) -> Self {
+        let mut pump = Self::response(chain, 0);
+        pump.put(whole.content, writer, chain);
+        pump.end(whole.has_trailers, writer, chain);
+        pump
     }
 
     /// A body that was read before and pushed to the writer: it has only to be flushed.
     pub(crate) const fn flushing(direction: Direction) -> Self {
-        Self {
-            direction,
-            read_all: true,
-            frames: 0,
-            replayed: 0,
-            failed: None,
-        }
+        Self::idle(direction, true)
     }
 
-    /// How many frames were read; tells a watcher whether something happened.
-    pub(crate) const fn frames(&self) -> u64 {
-        self.frames
+    /// How many frames were read, and how many pieces of what waited have gone; tells a watcher whether
+    /// something happened.
+    pub(crate) const fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// Whether the sender has sent everything.
@@ -90,7 +142,7 @@ impl Pump {
     ) -> Poll<Result<(), PumpError>> {
         loop {
             let mut starved = false;
-            while !self.read_all && writer.has_room() {
+            while !self.read_all && self.has_room(writer) {
                 if let Some(frame) = kept.as_ref().and_then(|kept| kept.frame(self.replayed)) {
                     self.replayed += 1;
                     self.replay(frame, writer, chain);
@@ -99,7 +151,7 @@ impl Pump {
                 let trailers = chain.trailers_mut(self.direction);
                 match reader.poll_frame(cx, trailers) {
                     Poll::Ready(Ok(frame)) => {
-                        self.frames += 1;
+                        self.moved += 1;
                         self.take(frame, writer, chain, kept.as_deref_mut())
                             .map_err(PumpError::Filter)?;
                     }
@@ -120,7 +172,7 @@ impl Pump {
                     }
                 }
             }
-            match writer.poll_flush(cx) {
+            match self.poll_send(cx, writer, chain) {
                 Poll::Ready(Ok(())) if self.read_all => {
                     let failed = self.failed.take().map(PumpError::Read);
                     return Poll::Ready(failed.map_or(Ok(()), Err));
@@ -130,6 +182,66 @@ impl Pump {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Write(error))),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    /// Whether more may be read.
+    fn has_room(&self, writer: &Writer<'_>) -> bool {
+        match &self.slow {
+            Some(slow) => slow.has_room(),
+            None => writer.has_room(),
+        }
+    }
+
+    /// Hands what has been read to the transport. Ready when all of it has gone, what waits for its time
+    /// included.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer<'_>,
+        chain: &mut Chain<'_>,
+    ) -> Poll<Result<(), WriteError>> {
+        while let Some(slow) = &mut self.slow {
+            if !writer.has_room() {
+                ready!(writer.poll_flush(cx))?;
+                continue;
+            }
+            let Poll::Ready(piece) = slow.paced.poll_piece(cx) else {
+                ready!(writer.poll_flush(cx))?;
+                return Poll::Pending;
+            };
+            if piece.is_empty() {
+                if let Some(end) = slow.end.take() {
+                    self.slow = None;
+                    self.end(end == End::Trailers, writer, chain);
+                }
+                break;
+            }
+            self.moved += 1;
+            send(piece, writer, chain, self.direction);
+        }
+        writer.poll_flush(cx)
+    }
+
+    /// Sends some content, or has it wait for its time.
+    fn put(&mut self, content: Bytes, writer: &mut Writer<'_>, chain: &mut Chain<'_>) {
+        if content.is_empty() {
+            return;
+        }
+        match &mut self.slow {
+            Some(slow) => slow.paced.hold(&content),
+            None => send(content, writer, chain, self.direction),
+        }
+    }
+
+    /// Ends the body, behind what waits of it.
+    fn end(&mut self, has_trailers: bool, writer: &mut Writer<'_>, chain: &Chain<'_>) {
+        self.read_all = true;
+        let trailers = chain.forwarded_trailers(self.direction);
+        match &mut self.slow {
+            Some(slow) if has_trailers => slow.end = Some(End::Trailers),
+            Some(slow) => slow.end = Some(End::Plain),
+            None => writer.push_end(trailers.filter(|_| has_trailers)),
         }
     }
 
@@ -170,28 +282,28 @@ impl Pump {
                 chain.trailers(self.direction)?
             }
         };
-        if !content.is_empty() {
-            chain.count_sent(self.direction, content.len());
-        }
-        let trailers = chain.forwarded_trailers(self.direction);
-        let trailers = trailers.filter(|_| has_trailers);
         if let Some(kept) = kept {
             if !content.is_empty() {
                 kept.push(&content);
             }
             if self.read_all {
-                kept.finish(trailers);
+                let trailers = chain.forwarded_trailers(self.direction);
+                kept.finish(trailers.filter(|_| has_trailers));
             }
             self.replayed = kept.frames();
         }
-        if !content.is_empty() {
-            push(writer, content, chain, self.direction);
-        }
+        self.put(content, writer, chain);
         if self.read_all {
-            writer.push_end(trailers);
+            self.end(has_trailers, writer, chain);
         }
         Ok(())
     }
+}
+
+/// Sends content that has not been sent before.
+fn send(content: Bytes, writer: &mut Writer<'_>, chain: &mut Chain<'_>, direction: Direction) {
+    chain.count_sent(direction, content.len());
+    push(writer, content, chain, direction);
 }
 
 /// Hands content to the writer, which has to be told where filters may have changed it.

@@ -23,6 +23,7 @@ use super::forward;
 use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
+use super::pump::{Direction, Pump};
 use super::reply::{Reply, decimal, is_grpc};
 use super::timer::{Timer, after};
 use super::whole::Whole;
@@ -588,22 +589,24 @@ impl<'a, 'io> Stream<'a, 'io> {
         let Some(writer) = self.down.writer() else {
             return Ok(());
         };
-        if !bodiless && (!whole.content.is_empty() || whole.has_trailers) {
-            self.chain.exchange.bytes_sent += whole.content.len() as u64;
-            if !whole.content.is_empty() {
-                writer.push(whole.content);
-            }
-            let trailers = &self.chain.exchange.response_trailers;
-            writer.push_end(whole.has_trailers.then_some(trailers));
+        let mut pump = if !bodiless && (!whole.content.is_empty() || whole.has_trailers) {
+            Pump::whole(whole, writer, &mut self.chain)
         } else if is_http2 {
             return Ok(());
-        }
-        let idle = after(clock::now(), self.around.manager.stream_idle_timeout);
+        } else {
+            Pump::flushing(Direction::Response)
+        };
+        let patience = self.around.manager.stream_idle_timeout;
+        let mut idle = after(clock::now(), patience);
         let (chain, timer) = (&mut self.chain, &mut *self.timer);
         poll_fn(|cx| {
-            if let Poll::Ready(flushed) = writer.poll_flush(cx) {
-                let flushed = flushed.map_err(|error| Error::of_response_write(&error));
-                return Poll::Ready(flushed);
+            let before = pump.moved();
+            if let Poll::Ready(sent) = pump.poll_send(cx, writer, chain) {
+                let sent = sent.map_err(|error| Error::of_response_write(&error));
+                return Poll::Ready(sent);
+            }
+            if pump.moved() != before {
+                idle = after(clock::now(), patience);
             }
             let over = chain.poll_deadline(cx, timer, idle);
             over.map(|()| Err(Kind::StreamIdle.into()))

@@ -54,6 +54,14 @@ impl Hook {
             Self::Done => "on-done",
         }
     }
+
+    /// Whether it is about the request.
+    pub(super) const fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            Self::RequestHeaders | Self::Resume | Self::RequestBody | Self::RequestTrailers
+        )
+    }
 }
 
 /// The data of a store.

@@ -115,6 +115,8 @@ impl Host for Current {
 
     fn set_response_flag(&self, _: &str) {}
 
+    fn limit_response_rate(&self, _: u64) {}
+
     fn set_interest(&self, _: Interest) {}
 
     fn route(&self) -> Option<RouteKind> {

@@ -155,6 +155,10 @@ impl Host for Current {
         with(|world| world.set_response_flag(short_name));
     }
 
+    fn limit_response_rate(&self, bytes_per_second: u64) {
+        with(|world| world.limit_response_rate(bytes_per_second));
+    }
+
     fn set_interest(&self, interest: Interest) {
         with(|world| world.set_interest(interest));
     }

@@ -135,6 +135,10 @@ impl Host for Current {
         http_stream::set_response_flag(short_name);
     }
 
+    fn limit_response_rate(&self, bytes_per_second: u64) {
+        http_stream::limit_response_rate(bytes_per_second);
+    }
+
     fn set_interest(&self, interest: Interest) {
         http_stream::set_interest(interest.into());
     }

@@ -248,6 +248,12 @@ impl<F: Filter> Stream<F> {
         &self.exchange.response_flags
     }
 
+    /// At how many bytes in a second the response's body is sent on; none where the filter has not said so.
+    #[must_use]
+    pub const fn response_rate(&self) -> Option<u64> {
+        self.exchange.response_rate
+    }
+
     /// Whether the filter has said that the request is about nothing but health.
     #[must_use]
     pub const fn is_health_check(&self) -> bool {

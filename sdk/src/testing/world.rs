@@ -95,6 +95,8 @@ pub(crate) struct Exchange {
     /// What the filter wants of this stream in place of what its configuration says.
     pub(crate) interest: Option<Interest>,
     pub(crate) response_flags: Vec<String>,
+    /// At how many bytes in a second the response's body is sent on.
+    pub(crate) response_rate: Option<u64>,
     pub(crate) route: Option<RouteKind>,
     pub(crate) route_cache_cleared: bool,
     pub(crate) is_health_check: bool,
@@ -408,6 +410,14 @@ impl World {
     pub(crate) fn set_response_flag(&mut self, short_name: &str) {
         if let Some(exchange) = &mut self.current {
             exchange.response_flags.push(short_name.to_owned());
+        }
+    }
+
+    pub(crate) fn limit_response_rate(&mut self, bytes_per_second: u64) {
+        if let Some(exchange) = &mut self.current {
+            let rate = bytes_per_second.max(1);
+            let lower = exchange.response_rate.map_or(rate, |old| old.min(rate));
+            exchange.response_rate = Some(lower);
         }
     }
 

@@ -50,6 +50,14 @@ fn faults() -> Vec<Case> {
         set("POST /runtime_modify?fault.http.max_active_faults=1"),
         set("POST /runtime_modify?fault.http.abort.abort_percent=100&more"),
         asked("held up and aborted is one fault"),
+        set("POST /runtime_modify?fault.http.max_active_faults=9"),
+        set("POST /runtime_modify?fault.http.abort.abort_percent=0"),
+        set("POST /runtime_modify?fault.http.delay.fixed_delay_percent=0"),
+        set("POST /runtime_modify?fault.http.rate_limit.response_percent=100"),
+        asked("slow"),
+        of_shop("slow, of a service"),
+        set("POST /runtime_modify?fault.http.rate_limit.response_percent=0"),
+        of_shop("slow no more"),
         Case::admin("GET /stats?filter=^http.faults.fault", counted)
             .once("http.faults.fault.active_faults: 0"),
     ]

@@ -3,6 +3,7 @@
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::h2_origin::H2Reply;
+use nuncio_tests::origin::Reply;
 
 const FILTERS: &str = include_str!("../../cases/filters.yaml");
 
@@ -104,6 +105,68 @@ fn fault() -> Vec<Case> {
         ));
     }
     cases.extend(delays());
+    cases.extend(slow());
+    cases
+}
+
+fn slow() -> Vec<Case> {
+    let content = "0123456789abcdef".repeat(40);
+    let sized = || {
+        let length = content.len();
+        Reply::bytes(format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{content}"
+        ))
+    };
+    let chunked = || {
+        let length = content.len();
+        Reply::bytes(format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{content}\r\n0\r\n\r\n"
+        ))
+    };
+    let asked = |name: &str, path: &str, headers: &str| {
+        Case::get(name, &format!("/fault/slow/{path}"), headers)
+    };
+    let mut cases = vec![
+        asked("slow, a length", "fixed", "").reply(sized()),
+        asked("slow, chunks", "fixed", "").reply(chunked()),
+        asked("slow, no content", "fixed", "").reply_bytes("HTTP/1.1 204 No Content\r\n\r\n"),
+        asked("slow, no chunk", "fixed", "")
+            .reply_bytes("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        Case::request("slow, HEAD", "HEAD", "/fault/slow/fixed", "", ""),
+        asked("slow and aborted", "abort", ""),
+        asked("slow and held up", "delay", "").reply(chunked()),
+        asked("slow, none of them", "never", "").reply(sized()),
+        asked("slow, direct response", "direct", ""),
+        asked("slow, none may have a fault", "none", "").reply(sized()),
+        asked("slower than its timeouts", "timeout", "").reply(sized()),
+        Case::http2("slow over HTTP/2", H2Send::new("GET", "/fault/slow/fixed")).reply(chunked()),
+        Case::http2(
+            "slow over HTTP/2 from HTTP/2, trailers",
+            H2Send::new("GET", "/fault/slow/h2"),
+        )
+        .h2_reply(H2Reply::status(200).body(&content).trailer("x-last", "yes")),
+    ];
+    let limit = "x-envoy-fault-throughput-response";
+    for headers in [
+        String::new(),
+        format!("{limit}: 2\r\n"),
+        format!("{limit}: 0\r\n"),
+        format!("{limit}: -1\r\n"),
+        format!("{limit}: nonsense\r\n"),
+        format!("{limit}: 18446744073709551615\r\n"),
+        format!("{limit}: 18446744073709551616\r\n"),
+        format!("{limit}: 2\r\n{limit}: 0\r\n"),
+        format!("{limit}: 2\r\n{limit}-percentage: 0\r\n"),
+        format!("{limit}: 2\r\n{limit}-percentage: 101\r\n"),
+    ] {
+        let name = format!("said how slow, {headers:?}");
+        cases.push(asked(&name, "header", &headers).reply(sized()));
+    }
+    cases.push(Case::admin(
+        "GET /stats?filter=fault.response_rl_injected",
+        &[],
+    ));
+    cases.push(Case::admin("GET /stats?filter=fault.active_faults", &[]));
     cases
 }
 

@@ -1,4 +1,4 @@
-//! `envoy.filters.http.fault`: delays and aborts.
+//! `envoy.filters.http.fault`: delays, aborts and slow responses.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ pub struct HttpFault {
     /// Requests that are answered with an error.
     #[serde(default)]
     pub abort: Option<FaultAbort>,
+    /// Responses that are slowed down.
+    #[serde(default)]
+    pub response_rate_limit: Option<FaultRateLimit>,
     /// The cluster whose requests this is about; all by default.
     #[serde(default)]
     pub upstream_cluster: String,
@@ -48,6 +51,9 @@ pub struct HttpFault {
     /// That of `max_active_faults`; `fault.http.max_active_faults` by default.
     #[serde(default)]
     pub max_active_faults_runtime: String,
+    /// That of `response_rate_limit.percentage`; `fault.http.rate_limit.response_percent` by default.
+    #[serde(default)]
+    pub response_rate_limit_percent_runtime: String,
 }
 
 /// `envoy.extensions.filters.common.fault.v3.FaultDelay`.
@@ -105,3 +111,38 @@ pub enum FaultError {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort")]
 pub struct HeaderAbort {}
+
+/// `envoy.extensions.filters.common.fault.v3.FaultRateLimit`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.common.fault.v3.FaultRateLimit")]
+pub struct FaultRateLimit {
+    /// To what.
+    #[serde(rename = "oneof:limit_type")]
+    pub limit: FaultLimit,
+    /// How many responses; none by default.
+    #[serde(default)]
+    pub percentage: Option<FractionalPercent>,
+}
+
+/// `FaultRateLimit.limit_type`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultLimit {
+    /// This rate.
+    FixedLimit(FixedLimit),
+    /// As many KiB in a second as `x-envoy-fault-throughput-response` says.
+    HeaderLimit(HeaderLimit),
+}
+
+/// `FaultRateLimit.FixedLimit`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit")]
+pub struct FixedLimit {
+    /// KiB in a second; at least 1.
+    pub limit_kbps: u64,
+}
+
+/// `FaultRateLimit.HeaderLimit`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit")]
+pub struct HeaderLimit {}

@@ -15,7 +15,7 @@ use super::super::outcome::flag_named;
 use super::super::state::{Hook, State};
 use super::fields::{self, Change};
 use super::look_up;
-use crate::exchange::{self, Exchange};
+use crate::exchange::{self, Exchange, Rate};
 use crate::headers::Headers;
 use crate::limits;
 
@@ -64,6 +64,13 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             if let Some(exchange) = &mut cx.data_mut().exchange {
                 exchange.flags.insert_early(flag_named(&short));
             }
+            Ok(())
+        },
+    )?;
+    interface.func_wrap(
+        "limit-response-rate",
+        |mut cx: Context<'_>, (bytes_per_second,): (u64,)| {
+            limit_response_rate(cx.data_mut(), bytes_per_second);
             Ok(())
         },
     )?;
@@ -311,6 +318,18 @@ fn add_body(mut cx: Context<'_>, (body,): (WasmList<u8>,)) -> Answer {
     }
     cx.data_mut().added = added;
     Ok((fits.then_some(()).ok_or(Error::TooLarge),))
+}
+
+fn limit_response_rate(state: &mut State, bytes_per_second: u64) {
+    let holds = state.hook.is_of_request() || state.hook == Hook::ResponseHeaders;
+    let Some(exchange) = state.exchange.as_mut().filter(|_| holds) else {
+        return;
+    };
+    let rate = Rate::from_now(bytes_per_second);
+    match &mut exchange.response_rate {
+        Some(set) if set.bytes_per_second <= rate.bytes_per_second => {}
+        set => *set = Some(rate),
+    }
 }
 
 fn clear_route_cache(state: &mut State) -> Result<(), Error> {

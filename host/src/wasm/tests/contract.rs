@@ -168,6 +168,32 @@ fn a_filter_waits_and_is_called_again() {
 }
 
 #[test]
+fn the_lowest_rate_of_a_response_counts_until_its_head_has_gone() {
+    let slot = script(&[
+        "wants on-request-headers on-response-headers on-response-trailers",
+        "on-request-headers limit-response-rate 3000",
+        "on-response-headers limit-response-rate 2000",
+        "on-response-headers limit-response-rate 4000",
+        "on-response-trailers limit-response-rate 1",
+    ]);
+    let exchange = run(&slot, stream("/", &[]));
+    let rate = exchange.response_rate.map(|rate| rate.bytes_per_second);
+    assert_eq!(rate, Some(2000));
+    let slot = script(&[
+        "wants on-request-headers",
+        "on-request-headers limit-response-rate 0",
+    ]);
+    let exchange = run(&slot, stream("/", &[]));
+    let rate = exchange.response_rate.map(|rate| rate.bytes_per_second);
+    assert_eq!(rate, Some(1), "less than one is one");
+    let slot = script(&[
+        "wants on-request-headers",
+        "on-request-headers set-response-flag DI",
+    ]);
+    assert_eq!(run(&slot, stream("/", &[])).response_rate, None);
+}
+
+#[test]
 fn an_answer_that_says_nothing_is_a_failure() {
     for (operation, says) in [
         ("bare-reply", "answered `reply` without one"),

@@ -41,6 +41,7 @@ enum Operation {
     Route,
     ClearRouteCache,
     SetResponseFlag(String),
+    LimitResponseRate(u64),
     Take(u32, u32),
     Add(u32, u64),
     Write(u32, String),
@@ -214,6 +215,7 @@ fn read(text: &str) -> Result<Operation, String> {
         })),
         "fail" => Operation::Then(Flow::Fail(word().to_owned())),
         "wait" => Operation::Then(Flow::Wait(number(word())?.into())),
+        "limit-response-rate" => Operation::LimitResponseRate(number(word())?.into()),
         "set-response-flag" => Operation::SetResponseFlag(word().to_owned()),
         "bare-reply" => Operation::Then(Flow::Bare(support::types::Flow::Reply)),
         "bare-fail" => Operation::Then(Flow::Bare(support::types::Flow::Fail)),
@@ -326,6 +328,10 @@ fn perform(operation: &Operation, chunk: &[u8], end: bool) -> String {
         Operation::SetResponseFlag(flag) => {
             stream::set_response_flag(flag);
             "set".to_owned()
+        }
+        Operation::LimitResponseRate(rate) => {
+            stream::limit_response_rate(*rate);
+            "limited".to_owned()
         }
         Operation::Matches(pattern, text) => match text.strip_prefix("bytes:") {
             Some(length) => {
