@@ -61,7 +61,7 @@ pub fn format(data: &[u8]) {
 }
 
 /// A request with something in every place that a format can name.
-fn exchange() -> Exchange {
+pub(crate) fn exchange() -> Exchange {
     let connection = Arc::new(Connection {
         id: 1,
         remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into(),

@@ -2,19 +2,25 @@
 
 use bytes::{Bytes, BytesMut};
 use nuncio::exchange::Protocol;
-use nuncio::headers::{Headers, Known};
 use nuncio::h1::body::{BodyError, Decoded, Decoder};
 use nuncio::h1::head::{BadResponse, HeadParser, Reject, RequestHead, ResponseHead};
-use nuncio::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, encode};
+use nuncio::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, Underscores, encode};
+use nuncio::headers::{Headers, Known, NameCase, NameFormat};
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Takes `data` as a request. Its verdict may not depend on reads; and if it is taken, what is sent
-/// upstream in its place must be one message, be taken too, and mean the same.
+/// Takes `data` as a request, by rules that the first byte chooses. Its verdict may not depend on reads;
+/// and if it is taken, what is sent upstream in its place must be one message, be taken too, and mean the
+/// same.
 pub fn request(data: &[u8]) {
     let (step, data) = step(data);
-    let whole = read_request(data, data.len().max(1));
-    assert_eq!(read_request(data, step), whole, "read in steps of {step}");
+    let rules = rules(step);
+    let whole = read_request(data, data.len().max(1), &rules);
+    assert_eq!(
+        read_request(data, step, &rules),
+        whole,
+        "read in steps of {step}"
+    );
     let Ok(Some((head, headers))) = whole else {
         return;
     };
@@ -31,7 +37,16 @@ pub fn request(data: &[u8]) {
         );
         return;
     }
-    let (again, reread) = read_request(&wire, wire.len())
+    let more = RequestRules {
+        // A length may be written that was none.
+        limits: HeadLimits {
+            fields: HeadLimits::REQUEST.fields + 1,
+            ..HeadLimits::REQUEST
+        },
+        allow_custom_methods: true,
+        ..RequestRules::default()
+    };
+    let (again, reread) = read_request(&wire, wire.len(), &more)
         .expect("it is taken")
         .expect("it is whole");
     assert_eq!(again.consumed, wire.len(), "one message");
@@ -117,6 +132,32 @@ pub fn chunked(data: &[u8]) {
     );
 }
 
+/// What is taken, by the highest bits of the first byte.
+fn rules(step: usize) -> RequestRules {
+    let bit = |bit: usize| (step - 1) >> bit & 1 != 0;
+    RequestRules {
+        underscores: if bit(5) {
+            Underscores::Drop
+        } else {
+            Underscores::Allow
+        },
+        accept_http_10: bit(5),
+        default_host_for_http_10: if bit(6) {
+            (*b"ten.example").into()
+        } else {
+            Box::default()
+        },
+        allow_chunked_length: bit(6),
+        allow_custom_methods: bit(7),
+        names: if bit(7) {
+            NameFormat::Kept(NameCase::default())
+        } else {
+            NameFormat::default()
+        },
+        ..RequestRules::default()
+    }
+}
+
 /// The first byte says how large the reads are.
 fn step(data: &[u8]) -> (usize, &[u8]) {
     data.split_first()
@@ -131,11 +172,14 @@ fn prefixes(data: &[u8], step: usize) -> impl Iterator<Item = &[u8]> {
         .filter_map(|end| data.get(..end))
 }
 
-fn read_request(data: &[u8], step: usize) -> Result<Option<(RequestHead, Fields)>, Reject> {
+fn read_request(
+    data: &[u8],
+    step: usize,
+    rules: &RequestRules,
+) -> Result<Option<(RequestHead, Fields)>, Reject> {
     let (mut parser, mut headers) = (HeadParser::new(), Headers::new());
-    let rules = RequestRules::default();
     for seen in prefixes(data, step) {
-        if let Some(head) = parser.request(seen, &rules, &mut headers)? {
+        if let Some(head) = parser.request(seen, rules, &mut headers)? {
             return Ok(Some((head, fields(&headers))));
         }
     }

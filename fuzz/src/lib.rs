@@ -6,6 +6,7 @@
 //! in `corpus/`.
 
 pub mod configuration;
+pub mod filters;
 pub mod h1;
 pub mod hygiene;
 pub mod proxy;
@@ -30,6 +31,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("proxy_header", sniff::proxy),
     ("http1", proxy::http1),
     ("http2", proxy::http2),
+    ("upstream_http1", proxy::upstream_http1),
+    ("upstream_http2", proxy::upstream_http2),
+    ("grpc_web", filters::grpc_web),
+    ("sessions", filters::sessions),
 ];
 
 /// Runs a target over the files named on the command line, as to reproduce what a fuzzer found.

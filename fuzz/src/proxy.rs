@@ -1,7 +1,11 @@
 //! The whole proxy: bytes into a listener, and a look at what comes out on either side.
 //!
-//! One proxy with one worker serves all runs of the process. Its upstream reads HTTP/1.1 without
-//! forgiving anything, so a request that was smuggled, or made ambiguous on the way, is found there.
+//! One proxy with one worker serves all runs of the process. It has two listeners: one that leaves
+//! requests alone as far as it may, and an edge that does to them what there is to do. Its upstream reads
+//! HTTP/1.1 without forgiving anything, so a request that was smuggled, or made ambiguous on the way, is
+//! found there. What upstreams of two other clusters answer is up to a run ([`upstream`]).
+
+mod upstream;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +17,8 @@ use nuncio::build::{self, Settings};
 use nuncio::config::{self, Source};
 use nuncio::server::{self, Options};
 
+pub use upstream::{upstream_http1, upstream_http2};
+
 /// Longest wait for an end that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// So long without an answer, and the client has nothing to wait for.
@@ -23,21 +29,24 @@ const LAST: &[u8] =
 /// What a client of HTTP/2 begins with: the preface and empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// Sends `data` as an HTTP/1 client would, and one more request behind it.
+/// Sends `data` as an HTTP/1 client would, and one more request behind it. The highest bit of the first
+/// byte chooses the edge, the others say where the bytes are cut in two.
 pub fn http1(data: &[u8]) {
-    let Some((cut, data)) = data.split_first() else {
+    let Some((form, data)) = data.split_first() else {
         return;
     };
-    let (first, second) = data.split_at(data.len().min(usize::from(*cut)));
-    let answer = talk(&[first, second, LAST]);
-    // The answer to HEAD has a length and no body, and only its client knows.
-    if !data.windows(4).any(|four| four == b"HEAD") {
+    let (first, second) = data.split_at(data.len().min(usize::from(form & 0x7f)));
+    let answer = talk(usize::from(form >> 7), &[first, second, LAST]);
+    // The answer to HEAD has a length and no body, one to HTTP/1.0 may have no length: only their clients
+    // know.
+    let is_told = |part: &[u8]| part == b"HEAD" || part == b"/1.0";
+    if !data.windows(4).any(is_told) {
         check_responses(&answer);
     }
 }
 
 /// Sends `data` behind the preface of HTTP/2: as it is, or, where its first byte is odd, as frames
-/// whose lengths are right.
+/// whose lengths are right; where the next bit is set to the edge.
 pub fn http2(data: &[u8]) {
     let Some((form, data)) = data.split_first() else {
         return;
@@ -49,7 +58,7 @@ pub fn http2(data: &[u8]) {
     } else {
         data
     };
-    let answer = talk(&[PREFACE, data]);
+    let answer = talk(usize::from(form >> 1 & 1), &[PREFACE, data]);
     let mut rest = &answer[..];
     while let [a, b, c, _, _, _, _, _, _, behind @ ..] = rest {
         let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
@@ -80,10 +89,10 @@ fn frames(mut data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends the parts on a connection of their own; all that comes back. The proxy must end it.
-fn talk(parts: &[&[u8]]) -> Vec<u8> {
+/// Sends the parts on a connection of their own to a listener; all that comes back. The proxy must end it.
+fn talk(listener: usize, parts: &[&[u8]]) -> Vec<u8> {
     let proxy = proxy();
-    let mut stream = TcpStream::connect(proxy.listener).expect("the proxy accepts");
+    let mut stream = TcpStream::connect(proxy.listeners[listener]).expect("the proxy accepts");
     stream.set_nodelay(true).expect("it is a TCP socket");
     for part in parts {
         // An end is an answer as well.
@@ -114,7 +123,7 @@ fn read_to_end(stream: &mut TcpStream, answer: &mut Vec<u8>) -> bool {
 /// Responses one after the other, the last of which may be cut off.
 fn check_responses(mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        match message(bytes) {
+        match message(bytes, true) {
             Ok(Some((head, used))) => {
                 assert!(head.starts_with(b"HTTP/1.1 "), "{}", head.escape_ascii());
                 bytes = &bytes[used..];
@@ -126,7 +135,7 @@ fn check_responses(mut bytes: &[u8]) {
 }
 
 struct Proxy {
-    listener: SocketAddr,
+    listeners: [SocketAddr; 2],
     complaints: Mutex<Vec<String>>,
 }
 
@@ -134,24 +143,37 @@ struct Proxy {
 fn proxy() -> &'static Proxy {
     static PROXY: OnceLock<Proxy> = OnceLock::new();
     PROXY.get_or_init(|| {
-        let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = upstream.local_addr().expect("it is bound").port();
-        thread::spawn(move || {
-            for stream in upstream.incoming().flatten() {
-                thread::spawn(move || serve(stream));
-            }
-        });
-        let listener = start(port);
+        let strict = listen(serve);
+        let ports = [
+            ("@UPSTREAM@", strict),
+            ("@FUZZED1@", listen(upstream::serve_http1)),
+            ("@FUZZED2@", listen(upstream::serve_http2)),
+        ];
         Proxy {
-            listener,
+            listeners: start(&ports),
             complaints: Mutex::default(),
         }
     })
 }
 
+/// Has every connection to a port of its own served by a thread of its own.
+fn listen(serve: fn(TcpStream)) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || serve(stream));
+        }
+    });
+    port
+}
+
 /// Starts the proxy in threads of its own; where it listens.
-fn start(upstream: u16) -> SocketAddr {
-    let text = include_str!("proxy.yaml").replace("@UPSTREAM@", &upstream.to_string());
+fn start(ports: &[(&str, u16)]) -> [SocketAddr; 2] {
+    let mut text = include_str!("proxy.yaml").to_owned();
+    for (name, port) in ports {
+        text = text.replace(name, &port.to_string());
+    }
     let (sender, started) = mpsc::channel();
     thread::spawn(move || {
         let loaded = config::load(vec![Source::inline("proxy.yaml", text)]);
@@ -171,11 +193,13 @@ fn start(upstream: u16) -> SocketAddr {
         };
         let ready = |admin: &nuncio::admin::Admin| {
             let listeners = admin.listeners();
-            let first = listeners.first().and_then(|of| of.first());
-            let listener = first
-                .and_then(|address| address.ip())
-                .expect("there is one");
-            sender.send(listener).expect("somebody waits");
+            let [main, edge] = [0, 1].map(|index| {
+                let first = listeners.get(index).and_then(|of| of.first());
+                first
+                    .and_then(|address| address.ip())
+                    .expect("there are two")
+            });
+            sender.send([main, edge]).expect("somebody waits");
         };
         server::run(built, &options, ready).expect("it runs");
     });
@@ -187,7 +211,7 @@ fn serve(mut stream: TcpStream) {
     let mut buffer = Vec::new();
     let mut bytes = [0; 16 * 1024];
     loop {
-        match message(&buffer) {
+        match message(&buffer, true) {
             Ok(Some((head, used))) => {
                 let to_head = head.starts_with(b"HEAD ");
                 buffer.drain(..used);
@@ -215,9 +239,9 @@ fn serve(mut stream: TcpStream) {
     }
 }
 
-/// The head of the first message and the bytes of all of it, if they are there. Nothing is forgiven
-/// that two readers could take differently.
-fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
+/// The head of the first message and the bytes of all of it, if they are there; no content where it is not
+/// to have any. Nothing is forgiven that two readers could take differently.
+fn message(bytes: &[u8], has_content: bool) -> Result<Option<(&[u8], usize)>, &'static str> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -265,7 +289,7 @@ fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
                 }
                 chunked = true;
             }
-            b"host" => {
+            b"host" if !start.starts_with(b"HTTP/") => {
                 if hosted || !value.iter().all(|byte| is_host_byte(*byte)) {
                     return Err("a host that is none, or a second one");
                 }
@@ -275,10 +299,11 @@ fn message(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
         }
     }
     let bodiless = [&b"HTTP/1.1 1"[..], b"HTTP/1.1 204", b"HTTP/1.1 304"];
-    let bodiless = bodiless.iter().any(|status| start.starts_with(status));
+    let bodiless = !has_content || bodiless.iter().any(|status| start.starts_with(status));
     let behind = end + 4;
     match (length.flatten(), chunked) {
         (Some(_), true) => Err("both framings"),
+        (None, true) if !has_content => Ok(Some((head, behind))),
         (None, true) => Ok(chunks(&bytes[behind..])?.map(|used| (head, behind + used))),
         (length, false) => {
             let used = behind + length.filter(|_| !bodiless).unwrap_or_default();

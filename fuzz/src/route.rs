@@ -2,23 +2,29 @@
 //!
 //! A text is a line for each virtual host (`d` and its domain) and for each of its routes, a letter
 //! and what the path is: `p`refix, `e`xact, `s`eparated prefix, `r`egex, URI `t`emplate, `c`onnect; in
-//! upper case without regard to case. `h name value` adds a header to the route before, `x` a rewrite
-//! of its template. Behind an empty line come requests: method, host, path, and fields as
-//! `name: value`.
+//! upper case without regard to case. To the route before `h name value` adds a header, `x` a rewrite
+//! of its template, `w` one of its prefix, `v expression replacement` one by an expression, and
+//! `a name format` a field for its upstream. Behind an empty line come requests: method, host, path, and
+//! fields as `name: value`.
 
 use std::sync::Arc;
 
 use nuncio::exchange::Metadata;
 use nuncio::headers::{Headers, Known, Name, is_valid_value};
+use nuncio::observe::format::Format;
 use nuncio::route::spec::{
-    ActionSpec, ClustersSpec, ForwardSpec, HeaderMatchSpec, HeaderTestSpec, MatchSpec,
-    MutationSpec, PathSpec, RouteSpec, StringMatchSpec, StringPatternSpec, TableSpec,
-    VirtualHostSpec,
+    ActionSpec, ClustersSpec, ForwardSpec, HeaderAddSpec, HeaderMatchSpec, HeaderTestSpec,
+    MatchSpec, MutationSpec, PathSpec, RegexRewriteSpec, RouteSpec, StringMatchSpec,
+    StringPatternSpec, TableSpec, VirtualHostSpec,
 };
-use nuncio::route::{Facts, Table};
+use nuncio::route::{AppendAction, EnvoyHeaders, Facts, Pick, Route, Scratch, Table};
+
+use crate::configuration::exchange;
 
 /// Routes of one table; more only make a run slow.
 const ROUTES: usize = 200;
+/// Of those, regular expressions and templates, which take the time of a run to compile.
+const PATTERNS: usize = 12;
 
 /// Builds a table and asks it for what its own routes are about.
 pub fn build(data: &[u8]) {
@@ -63,6 +69,25 @@ fn compare(table: &Table, head: &Headers) {
     let found = table.find(&facts);
     let walked = table.trace(&facts).route;
     assert_eq!(found.map(Arc::as_ptr), walked.map(Arc::as_ptr), "{head:?}");
+    if let Some(route) = found {
+        rewrite(route, head);
+    }
+}
+
+/// What a route makes of a head can be sent.
+fn rewrite(route: &Route, head: &Headers) {
+    let mut exchange = exchange();
+    exchange.request = head.clone();
+    let mut scratch = Scratch::default();
+    route.finalize_request(
+        &mut exchange,
+        Pick::default(),
+        EnvoyHeaders::Add,
+        &mut scratch,
+    );
+    for field in exchange.request.iter() {
+        assert!(is_valid_value(field.value), "{:?}", exchange.request);
+    }
 }
 
 fn head(method: &str, host: &str, path: &str, field: &str) -> Headers {
@@ -85,7 +110,7 @@ fn head(method: &str, host: &str, path: &str, field: &str) -> Headers {
 }
 
 fn table<'t>(lines: impl Iterator<Item = &'t str>) -> TableSpec {
-    let mut hosts = Vec::new();
+    let (mut hosts, mut patterns) = (Vec::new(), 0);
     for line in lines.take(ROUTES) {
         let (kind, text) = line.split_at_checked(1).unwrap_or_default();
         let text = text.strip_prefix(' ').unwrap_or(text).to_owned();
@@ -103,6 +128,12 @@ fn table<'t>(lines: impl Iterator<Item = &'t str>) -> TableSpec {
         let Some(host) = hosts.last_mut() else {
             continue;
         };
+        if matches!(kind, "r" | "R" | "t" | "T" | "v") {
+            patterns += 1;
+            if patterns > PATTERNS {
+                continue;
+            }
+        }
         let path = match kind.to_ascii_lowercase().as_str() {
             "p" => PathSpec::Prefix(text),
             "e" => PathSpec::Path(text),
@@ -137,13 +168,30 @@ fn table<'t>(lines: impl Iterator<Item = &'t str>) -> TableSpec {
 }
 
 fn change(route: &mut RouteSpec, kind: &str, text: String) {
+    let (first, second) = text.split_once(' ').unwrap_or((&text, ""));
     match (kind, &mut route.action) {
         ("x", ActionSpec::Forward(forward)) => forward.path_template_rewrite = text,
+        ("w", ActionSpec::Forward(forward)) => forward.prefix_rewrite = text,
+        ("v", ActionSpec::Forward(forward)) => {
+            forward.regex_rewrite = Some(RegexRewriteSpec {
+                pattern: first.to_owned(),
+                substitution: second.to_owned(),
+            });
+        }
+        ("a", _) => {
+            if let Ok(value) = Format::text(second, false) {
+                route.request_headers.add.push(HeaderAddSpec {
+                    name: first.to_owned(),
+                    value,
+                    action: AppendAction::AppendIfExistsOrAdd,
+                    keep_empty_value: second.is_empty(),
+                });
+            }
+        }
         ("h", _) => {
-            let (name, value) = text.split_once(' ').unwrap_or((&text, ""));
-            let pattern = StringPatternSpec::Exact(value.to_owned());
+            let pattern = StringPatternSpec::Exact(second.to_owned());
             route.matches.headers.push(HeaderMatchSpec {
-                name: name.to_owned(),
+                name: first.to_owned(),
                 test: HeaderTestSpec::String(StringMatchSpec {
                     pattern,
                     ignore_case: false,

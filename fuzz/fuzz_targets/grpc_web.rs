@@ -1,0 +1,10 @@
+//! See [`nuncio_fuzz::filters::grpc_web`].
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nuncio_fuzz::filters::grpc_web(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    nuncio_fuzz::replay(nuncio_fuzz::filters::grpc_web)
+}
