@@ -1,8 +1,8 @@
 //! Files that change while the process runs: telling one state of a file from another.
 //!
-//! Owns what is looked at, so that all who watch files see a symbolic link that now leads elsewhere
-//! (`ln -s` and `mv -T`, or what Kubernetes does with its volumes) and a file that was replaced or
-//! written anew. Does not own when it is looked at, nor what is done about it.
+//! Owns what is looked at, so that all who watch files see a symbolic link that was put in place of
+//! another (`ln -s` and `mv -T`, or what Kubernetes does with its volumes), if only to say that what it leads
+//! to has changed, and a file that was replaced or written anew. Does not own when it is looked at, nor what is done about it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// A state of what a path leads to. One that does not exist has a state too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Where the path leads, if it is a symbolic link itself.
-    link: Option<PathBuf>,
+    /// Where the path leads, if it is a symbolic link itself, and which link that is: its number, and when
+    /// it was put there.
+    link: Option<(PathBuf, u64, [i64; 2])>,
     /// Device and number of what it leads to in the end.
     file: Option<(u64, u64)>,
     /// Of a file, not of a folder: when it was written last, and what is known of it changed last (which
@@ -27,7 +28,10 @@ impl Stamp {
         let data = fs::metadata(path).ok();
         let file = data.as_ref().filter(|data| data.is_file());
         Self {
-            link: fs::read_link(path).ok(),
+            link: fs::read_link(path).ok().and_then(|target| {
+                let link = fs::symlink_metadata(path).ok()?;
+                Some((target, link.ino(), [link.ctime(), link.ctime_nsec()]))
+            }),
             file: data.as_ref().map(|data| (data.dev(), data.ino())),
             written: file.map(|data| {
                 let (written, changed) = (data.mtime(), data.ctime());
@@ -96,6 +100,20 @@ mod tests {
         fs::remove_file(at("v2").join("cert")).unwrap();
         step("it goes", true);
         step("nothing", false);
+    }
+
+    #[test]
+    fn a_link_that_leads_where_another_did_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("v1")).unwrap();
+        symlink(at("v1"), at("current")).unwrap();
+        let before = Stamp::of(&at("current"));
+        fs::write(at("v1").join("key"), "1").unwrap();
+        assert_eq!(Stamp::of(&at("current")), before, "nobody has said so");
+        symlink(at("v1"), at("next")).unwrap();
+        fs::rename(at("next"), at("current")).unwrap();
+        assert_ne!(Stamp::of(&at("current")), before);
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Layers {
         self.directories().next().is_some()
     }
 
-    /// Whether a link leads elsewhere than when its directory was read.
+    /// Whether a link is another than when its directory was read, or leads elsewhere.
     pub(super) fn is_outdated(&self) -> bool {
         self.directories()
             .any(|(disk, read_from)| read_from != Some(&disk.target()))

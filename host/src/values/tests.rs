@@ -207,6 +207,13 @@ async fn a_swapped_link_is_noticed() {
     fs::rename(at("next"), at("current")).unwrap();
     becomes(&key, 2).await;
     watching.abort();
+    // A link to the same folder says that what is in there has changed.
+    fs::write(at("2").join("key"), "3").unwrap();
+    symlink(at("2"), at("next")).unwrap();
+    fs::rename(at("next"), at("current")).unwrap();
+    let watching = tokio::spawn(watch(Arc::clone(&values)));
+    becomes(&key, 3).await;
+    watching.abort();
     // A change before anybody watches is noticed too.
     symlink(at("1"), at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
