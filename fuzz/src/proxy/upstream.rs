@@ -80,7 +80,12 @@ pub fn upstream_http1(data: &[u8]) {
     if let Some(second) = responses.nth(1) {
         let lines = second.split(|byte| *byte == b'\n');
         let is_last = lines.into_iter().any(|line| line == b"x-last: yes\r");
-        assert!(is_last, "another's answer: {}", got.escape_ascii());
+        // Nobody may have answered in time.
+        assert!(
+            is_last || second.starts_with(b"HTTP/1.1 50"),
+            "another's answer: {}",
+            got.escape_ascii()
+        );
     }
     assert!(responses.next().is_none(), "a response too many");
 }
