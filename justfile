@@ -39,9 +39,10 @@ tlsfuzzer DIR *ARGS:
 bench *ARGS:
     tests/bench/run {{ ARGS }}
 
-# Fuzz TARGET for SECONDS
+# Fuzz TARGET for SECONDS; see CONTRIBUTING.md
 fuzz TARGET SECONDS="60":
-    cargo +nightly fuzz run {{ TARGET }} -- -max_total_time={{ SECONDS }}
+    mkdir -p fuzz/target/corpus/{{ TARGET }}
+    cargo fuzz run --sanitizer none {{ TARGET }} fuzz/target/corpus/{{ TARGET }} fuzz/corpus/{{ TARGET }} -- -max_total_time={{ SECONDS }} -rss_limit_mb=1024 -timeout=5
 
 # Everything that CI runs
 ci:
