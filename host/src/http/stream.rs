@@ -11,9 +11,7 @@
 //! nor the conversation with the upstream ([`super::forward`]).
 
 use std::borrow::Cow;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::choice::{duration, match_route, variants};
@@ -23,7 +21,6 @@ use super::forward;
 use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
-use super::pump::{Direction, Pump};
 use super::reply::{Reply, decimal, is_grpc};
 use super::timer::{Timer, after};
 use super::whole::Whole;
@@ -580,38 +577,6 @@ impl<'a, 'io> Stream<'a, 'io> {
             .down
             .send_head(self.chain.exchange, framing, close, end);
         sent.map_err(|error| Error::of_response_write(&error))
-    }
-
-    /// Sends a body that is there as a whole, behind its head.
-    pub(crate) async fn send_whole(&mut self, whole: Whole) -> Result<(), Error> {
-        let bodiless = self.is_bodiless();
-        let is_http2 = self.down.is_http2();
-        let Some(writer) = self.down.writer() else {
-            return Ok(());
-        };
-        let mut pump = if !bodiless && (!whole.content.is_empty() || whole.has_trailers) {
-            Pump::whole(whole, writer, &mut self.chain)
-        } else if is_http2 {
-            return Ok(());
-        } else {
-            Pump::flushing(Direction::Response)
-        };
-        let patience = self.around.manager.stream_idle_timeout;
-        let mut idle = after(clock::now(), patience);
-        let (chain, timer) = (&mut self.chain, &mut *self.timer);
-        poll_fn(|cx| {
-            let before = pump.moved();
-            if let Poll::Ready(sent) = pump.poll_send(cx, writer, chain) {
-                let sent = sent.map_err(|error| Error::of_response_write(&error));
-                return Poll::Ready(sent);
-            }
-            if pump.moved() != before {
-                idle = after(clock::now(), patience);
-            }
-            let over = chain.poll_deadline(cx, timer, idle);
-            over.map(|()| Err(Kind::StreamIdle.into()))
-        })
-        .await
     }
 
     /// Turns an error into what the client still can be told, and into what the log shows.

@@ -1,7 +1,8 @@
 //! Bodies that are there as a whole, and waiting for them and for time.
 //!
-//! Owns reading the whole body of a request, the length that a head says of one, and how a request
-//! waits while its client is there. Called by the walk through the filters ([`super::phases`]).
+//! Owns reading the whole body of a request, sending the whole of a response, the length that a head says of
+//! one, and how a request waits while its client is there. Called by the walk through the filters
+//! ([`super::phases`]) and by [`super::stream`].
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -14,6 +15,8 @@ use super::downstream::Downstream;
 use super::error::{Error, Kind};
 use super::io::{Frame, Reader};
 use super::phases::Chain;
+use super::pump::{Direction, Pump};
+use super::stream::Stream;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::headers::{Headers, Known};
@@ -115,6 +118,40 @@ impl Chain<'_> {
                 return Poll::Ready(Err(Kind::DownstreamClosed.into()));
             }
             self.poll_deadline(cx, &mut timer, until).map(Ok)
+        })
+        .await
+    }
+}
+
+impl Stream<'_, '_> {
+    /// Sends a body that is there as a whole, behind its head.
+    pub(crate) async fn send_whole(&mut self, whole: Whole) -> Result<(), Error> {
+        let bodiless = self.is_bodiless();
+        let is_http2 = self.down.is_http2();
+        let Some(writer) = self.down.writer() else {
+            return Ok(());
+        };
+        let mut pump = if !bodiless && (!whole.content.is_empty() || whole.has_trailers) {
+            Pump::whole(whole, writer, &mut self.chain)
+        } else if is_http2 {
+            return Ok(());
+        } else {
+            Pump::flushing(Direction::Response)
+        };
+        let patience = self.around.manager.stream_idle_timeout;
+        let mut idle = after(clock::now(), patience);
+        let (chain, timer) = (&mut self.chain, &mut *self.timer);
+        poll_fn(|cx| {
+            let before = pump.moved();
+            if let Poll::Ready(sent) = pump.poll_send(cx, writer, chain) {
+                let sent = sent.map_err(|error| Error::of_response_write(&error));
+                return Poll::Ready(sent);
+            }
+            if pump.moved() != before {
+                idle = after(clock::now(), patience);
+            }
+            let over = chain.poll_deadline(cx, timer, idle);
+            over.map(|()| Err(Kind::StreamIdle.into()))
         })
         .await
     }
