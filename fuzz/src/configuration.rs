@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use nuncio::config::{self, Source};
-use nuncio::exchange::{Connection, Exchange, Metadata, Protocol, Timing};
+use nuncio::exchange::{Connection, Exchange, Protocol, Timing};
 use nuncio::observe::format::Format;
 
 /// Takes `data` as a configuration. Its errors can be shown; without errors its canonical form says the
@@ -62,18 +62,10 @@ pub fn format(data: &[u8]) {
 
 /// A request with something in every place that a format can name.
 pub(crate) fn exchange() -> Exchange {
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let connection = Arc::new(Connection {
-        id: 1,
-        remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into(),
-        direct_remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into(),
-        local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into(),
-        direct_local: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)).into(),
-        local_is_restored: false,
-        server_name: None,
-        metadata: Metadata::default(),
         listener: "main".into(),
-        filter_chain: "".into(),
-        tls: None,
+        ..Connection::between(address(1), address(2))
     });
     let timing = Timing::starting(Instant::now(), SystemTime::UNIX_EPOCH);
     let mut exchange = Exchange::new(connection, Protocol::Http11, timing, 1);
