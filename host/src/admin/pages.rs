@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Admin, Page, certificates, drain, logging};
 use crate::address::Address;
 use crate::clock;
-use crate::observe::expose::{self, Selection};
+use crate::observe::expose::{self, Buckets, Selection};
 use crate::observe::metrics::{Memory, ServerState};
 use crate::server::report;
 
@@ -79,6 +79,7 @@ const SELECTS: &[&str] = &[
     "filter",
     "format",
     "hidden",
+    "histogram_buckets",
     "invert_filter",
     "text_readouts",
     "type",
@@ -114,6 +115,12 @@ pub(super) const PAGES: &[Entry] = &[
         healthcheck_ok,
     ),
     shows("/help", "print out list of admin commands", help),
+    shows(
+        "/hot_restart_version",
+        "print the hot restart compatibility version",
+        hot_restart_version,
+    ),
+    shows("/init_dump", "dump current Envoy init manager information", init_dump),
     shows("/listeners", "print listener info", listeners).taking(&["format"]),
     Entry {
         takes_form: true,
@@ -201,6 +208,7 @@ impl Query {
             inverts: self.has("invert_filter"),
             used_only: self.has("usedonly"),
             kind: self.get("type"),
+            buckets: self.get("histogram_buckets"),
         })
     }
 
@@ -306,6 +314,16 @@ const fn name_of(state: ServerState) -> &'static str {
         ServerState::PreInitializing => "PRE_INITIALIZING",
         ServerState::Initializing => "INITIALIZING",
     }
+}
+
+/// There is no hot restart: what listens is handed on by the kernel, or by who starts the process.
+fn hot_restart_version(_: &Admin, _: &Query) -> Page {
+    Page::text("disabled".to_owned())
+}
+
+/// What is not ready yet: nothing, once there are pages.
+fn init_dump(_: &Admin, _: &Query) -> Page {
+    Page::json(&json!({}))
 }
 
 fn quit(admin: &Admin, _: &Query) -> Page {
@@ -485,8 +503,18 @@ fn stats(admin: &Admin, query: &Query) -> Page {
 }
 
 fn prometheus(admin: &Admin, query: &Query) -> Page {
+    let unsupported = |selection: &Selection, openmetrics: bool| match selection.buckets() {
+        None | Some(Buckets::Cumulative) => false,
+        Some(Buckets::Summary) => openmetrics,
+        Some(Buckets::Disjoint) => true,
+    };
+    let openmetrics = query.get("format") == Some("openmetrics");
     match query.selection() {
-        Ok(selection) if query.get("format") == Some("openmetrics") => Page {
+        Ok(selection) if unsupported(&selection, openmetrics) => {
+            let message = "unsupported prometheus histogram bucket mode\n".to_owned();
+            Page::text(message).with(StatusCode::BAD_REQUEST)
+        }
+        Ok(selection) if openmetrics => Page {
             content_type: expose::OPENMETRICS_CONTENT_TYPE,
             ..Page::text(expose::openmetrics(&admin.registry, &selection))
         },
@@ -504,11 +532,8 @@ mod tests {
         let page = |path: &str| PAGES.iter().find(|page| page.path == path).unwrap();
         for (path, query, objection) in [
             ("/stats", "filter=a&usedonly", None),
-            (
-                "/stats",
-                "histogram_buckets=cumulative",
-                Some("histogram_buckets"),
-            ),
+            ("/stats", "histogram_buckets=cumulative", None),
+            ("/stats", "buckets=cumulative", Some("buckets")),
             ("/config_dump", "resource=static_clusters", None),
             ("/config_dump", "mask=x", Some("mask")),
             ("/clusters", "filter=a&format=json", None),

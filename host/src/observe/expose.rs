@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 use super::registry::{Registry, Sample};
 use super::stats::{Distribution, QUANTILES, Reading};
 
+mod buckets;
 mod family;
 mod openmetrics;
 mod prometheus;
 
+pub use buckets::Buckets;
 pub use openmetrics::{CONTENT_TYPE as OPENMETRICS_CONTENT_TYPE, openmetrics};
 pub use prometheus::prometheus;
 
@@ -38,6 +40,7 @@ pub struct Selection {
     inverts: bool,
     used_only: bool,
     kind: Option<Kind>,
+    buckets: Option<Buckets>,
 }
 
 /// A selection as it is asked for.
@@ -51,6 +54,8 @@ pub struct Words<'a> {
     pub used_only: bool,
     /// `type=`: `Counters`, `Gauges`, `Histograms`, `TextReadouts`, of which there are none, or `All`.
     pub kind: Option<&'a str>,
+    /// `histogram_buckets=`: `summary`, `cumulative` or `disjoint`; what is usual without it.
+    pub buckets: Option<&'a str>,
 }
 
 impl Selection {
@@ -89,7 +94,14 @@ impl Selection {
             inverts: words.inverts,
             used_only: words.used_only,
             kind,
+            buckets: Buckets::parse(words.buckets)?,
         })
+    }
+
+    /// How histograms are to be shown, where that was said.
+    #[must_use]
+    pub const fn buckets(&self) -> Option<Buckets> {
+        self.buckets
     }
 
     fn read(&self, registry: &Registry) -> BTreeMap<String, Sample> {
@@ -128,7 +140,11 @@ pub fn text(registry: &Registry, selection: &Selection) -> String {
             Reading::Histogram(all) => {
                 histograms.push_str(&name);
                 histograms.push(':');
-                quantiles_text(&mut histograms, sample.interval.as_ref(), all);
+                let interval = sample.interval.as_ref();
+                match selection.buckets {
+                    None | Some(Buckets::Summary) => quantiles_text(&mut histograms, interval, all),
+                    Some(buckets) => buckets.write(&mut histograms, interval, all),
+                }
                 histograms.push('\n');
                 Ok(())
             }
@@ -175,6 +191,11 @@ pub fn json(registry: &Registry, selection: &Selection) -> Value {
                 stats.push(json!({ "name": name, "value": level(*value) }));
             }
             Reading::Histogram(all) => {
+                if let Some(buckets @ (Buckets::Cumulative | Buckets::Disjoint)) = selection.buckets
+                {
+                    computed.push(buckets.json(&name, &sample, all));
+                    continue;
+                }
                 let interval = sample.interval.as_ref();
                 let values: Vec<Value> = QUANTILES
                     .iter()
@@ -190,7 +211,10 @@ pub fn json(registry: &Registry, selection: &Selection) -> Value {
             }
         }
     }
-    if !computed.is_empty() {
+    let has_buckets = !matches!(selection.buckets, None | Some(Buckets::Summary));
+    if has_buckets && !computed.is_empty() {
+        stats.push(json!({ "histograms": computed }));
+    } else if !computed.is_empty() {
         let supported: Vec<Value> = QUANTILES
             .iter()
             .map(|quantile| number(Some(percent(*quantile))))

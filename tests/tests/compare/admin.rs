@@ -35,6 +35,21 @@ pub(crate) fn group() -> Group {
         Case::admin("GET /memory", NOTHING),
         Case::admin("POST /memory", NOTHING),
         Case::admin("GET /logging", &[]),
+        Case::admin("GET /hot_restart_version", &[]),
+        Case::admin("GET /init_dump", &[]),
+        Case::admin("GET /init_dump?mask=listeners", &[]),
+        Case::admin(
+            "GET /stats?filter=^cluster.origin.upstream_cx_(length|connect)_ms&histogram_buckets=summary",
+            &["cluster.origin.upstream_cx_length_ms"],
+        ),
+        Case::admin(
+            "GET /stats?filter=^cluster.origin.upstream_cx_length_ms&histogram_buckets=cumulative",
+            &[],
+        ),
+        Case::admin("GET /stats?histogram_buckets=disjoint", NOTHING),
+        Case::admin("GET /stats?histogram_buckets=native", NOTHING),
+        Case::admin("GET /stats/prometheus?histogram_buckets=disjoint", &[]),
+        Case::admin("GET /stats/prometheus?histogram_buckets=summary", NOTHING),
     ];
     for request in [
         "POST /logging?level=info",

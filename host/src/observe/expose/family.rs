@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::super::registry::{Namespace, Registry, Scope};
-use super::super::stats::{Name, Reading};
+use super::super::stats::{Distribution, Name, Reading};
 use super::Selection;
 
 /// All samples of one metric name.
@@ -22,6 +22,8 @@ pub(super) struct Family {
 pub(super) struct Labelled {
     pub(super) labels: Vec<(&'static str, String)>,
     pub(super) reading: Reading,
+    /// Of a histogram: the last interval alone.
+    pub(super) interval: Option<Distribution>,
 }
 
 /// The families of one kind each, in Envoy's order.
@@ -52,6 +54,7 @@ impl Families {
             family.entry(key).or_default().push(Labelled {
                 labels,
                 reading: sample.reading,
+                interval: sample.interval,
             });
         }
         let named = |sorted: Sorted| {

@@ -80,7 +80,10 @@ fn write(
     let help = help(&family.name);
     let is_counter = matches!(kind, MetricType::Counter);
     let mut metric = encoder.encode_descriptor(name, &help, None, kind)?;
-    for Labelled { labels, reading } in &family.samples {
+    for Labelled {
+        labels, reading, ..
+    } in &family.samples
+    {
         let sample = metric.encode_family(labels)?;
         write_sample(sample, reading, is_counter)?;
     }

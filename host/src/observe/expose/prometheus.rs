@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::super::registry::Registry;
 use super::super::stats::{Distribution, Reading};
+use super::buckets::{Buckets, write_summary};
 use super::family::{Families, Family, Labelled};
 use super::{Selection, level};
 
@@ -12,11 +13,15 @@ use super::{Selection, level};
 #[must_use]
 pub fn prometheus(registry: &Registry, selection: &Selection) -> String {
     let families = Families::read(registry, selection);
+    let histogram = match selection.buckets() {
+        Some(Buckets::Summary) => "summary",
+        _ => "histogram",
+    };
     let mut out = String::new();
     for (kind, families) in [
         ("counter", families.counters),
         ("gauge", families.gauges),
-        ("histogram", families.histograms),
+        (histogram, families.histograms),
     ] {
         for family in families {
             write_family(&mut out, &family, kind);
@@ -29,12 +34,21 @@ fn write_family(out: &mut String, family: &Family, kind: &str) {
     let name = &family.name;
     // Writing to a string does not fail, here and below.
     let _written = writeln!(out, "# TYPE {name} {kind}");
-    for Labelled { labels, reading } in &family.samples {
+    for Labelled {
+        labels,
+        reading,
+        interval,
+    } in &family.samples
+    {
         let labels = joined(labels);
         let _written = match reading {
             Reading::Counter(value) => writeln!(out, "{name}{{{labels}}} {value}"),
             Reading::Gauge { value, .. } | Reading::Moment(value) => {
                 writeln!(out, "{name}{{{labels}}} {}", level(*value))
+            }
+            Reading::Histogram(all) if kind == "summary" => {
+                write_summary(out, (name, &labels), interval.as_ref(), all);
+                Ok(())
             }
             Reading::Histogram(all) => {
                 write_histogram(out, name, &labels, all);

@@ -94,6 +94,7 @@ fn selected(filter: &str, used_only: bool, kind: Option<&str>) -> Selection {
         used_only,
         kind,
         inverts: false,
+        buckets: None,
     };
     Selection::parse(&words).unwrap()
 }
@@ -360,6 +361,7 @@ fn selections() {
             kind,
             inverts,
             used_only: false,
+            buckets: None,
         };
         Selection::parse(&words)
     };
@@ -386,4 +388,55 @@ fn a_label_cannot_break_the_text() {
         "# TYPE envoy_cluster_membership_total gauge\n\
          envoy_cluster_membership_total{envoy_cluster_name=\"a\\\"b\\\\c\\nd\"} 0\n"
     );
+}
+
+#[test]
+fn histograms_are_shown_by_their_buckets_where_asked_for() {
+    let fixture = fixture();
+    let shown = |buckets| {
+        let words = Words {
+            filter: Some("cluster.c0.upstream_rq_time"),
+            buckets: Some(buckets),
+            ..Words::default()
+        };
+        Selection::parse(&words).unwrap()
+    };
+    let text = |buckets| text(&fixture.registry, &shown(buckets));
+    let cumulative = text("cumulative");
+    assert!(
+        cumulative.starts_with(
+            "cluster.c0.upstream_rq_time: B0.5(1,1) B1(1,1) B5(1,1) B10(1,1) B25(1,1) B50(6,6)"
+        ),
+        "{cumulative}"
+    );
+    assert!(
+        cumulative.ends_with("B600000(6,6) B1.8e+06(6,6) B3.6e+06(6,6)\n"),
+        "{cumulative}"
+    );
+    assert!(text("disjoint").contains(" B25(0,0) B50(5,5) B100(0,0)"));
+    assert_eq!(text("summary"), text("none"));
+    let json = json(&fixture.registry, &shown("disjoint"));
+    let histogram = &json["stats"][0]["histograms"][0];
+    assert_eq!(histogram["name"], "cluster.c0.upstream_rq_time");
+    assert_eq!(
+        histogram["buckets"][5],
+        json!({ "upper_bound": 50, "interval": 5, "cumulative": 5 })
+    );
+    let summary = prometheus(&fixture.registry, &shown("summary"));
+    let labels = "envoy_cluster_name=\"c0\"";
+    for line in [
+        "# TYPE envoy_cluster_upstream_rq_time summary".to_owned(),
+        format!("envoy_cluster_upstream_rq_time{{{labels},quantile=\"0\"}} 0"),
+        format!("envoy_cluster_upstream_rq_time_count{{{labels}}} 6"),
+    ] {
+        assert!(
+            summary.lines().any(|shown| shown == line),
+            "{line}\n{summary}"
+        );
+    }
+    let unknown = Words {
+        buckets: Some("native"),
+        ..Words::default()
+    };
+    assert!(Selection::parse(&unknown).is_err());
 }
