@@ -3,6 +3,7 @@
 //! Owns `internal_redirect_policy` of a route and the reading of `location`; pure. Called by `http`
 //! with the head of a response. Does not own the request that follows.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use super::error::{Problem, Report};
@@ -39,7 +40,7 @@ enum Predicate {
 /// Why a redirect is not followed, and so passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotFollowed {
-    /// `location` is not there, or no absolute URL.
+    /// `location` is not there, or no absolute URL of a host.
     BadLocation,
     /// It leads to another scheme, or to one that is neither `http` nor `https`.
     UnsafeScheme,
@@ -104,13 +105,41 @@ fn parts(url: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let end = rest
         .iter()
         .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-    let (host, target) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
-    if host.is_empty() || host.contains(&b'@') {
+    let (authority, target) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+    if !target.iter().all(u8::is_ascii_graphic) {
         return None;
     }
     let fragment = target.iter().position(|byte| *byte == b'#');
     let target = target.get(..fragment.unwrap_or(target.len()))?;
-    Some((scheme, host, target))
+    Some((scheme, host_of(authority)?, target))
+}
+
+/// The host and port of an authority, without a user: a name, or an address, of which a request can be
+/// made.
+fn host_of(authority: &[u8]) -> Option<&[u8]> {
+    let at = authority.iter().rposition(|byte| *byte == b'@');
+    let (user, host) = match at {
+        Some(at) => authority.split_at_checked(at + 1)?,
+        None => (&[][..], authority),
+    };
+    let (is_name, port) = match host.strip_prefix(b"[") {
+        Some(rest) => {
+            let end = rest.iter().position(|byte| *byte == b']')?;
+            let address = std::str::from_utf8(rest.get(..end)?).ok()?;
+            (address.parse::<Ipv6Addr>().is_ok(), rest.get(end + 1..)?)
+        }
+        None => {
+            let colon = host.iter().position(|byte| *byte == b':');
+            let (name, port) = host.split_at_checked(colon.unwrap_or(host.len()))?;
+            let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.".contains(byte);
+            (!name.is_empty() && name.iter().all(of_name), port)
+        }
+    };
+    let is_port = port.strip_prefix(b":").is_some_and(|digits| {
+        let digits = std::str::from_utf8(digits).unwrap_or_default();
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+    });
+    (is_name && user.is_ascii() && (port.is_empty() || is_port)).then_some(host)
 }
 
 impl InternalRedirects {
@@ -141,6 +170,10 @@ impl InternalRedirects {
                 "response_headers_to_copy",
                 &spec.copied_headers,
                 |report, name| {
+                    let is_host = name.eq_ignore_ascii_case("host");
+                    if is_host || name.starts_with(':') {
+                        return report.error(Problem::PseudoHeader);
+                    }
                     report.take(Name::parse(name.as_bytes()).map_err(Problem::HeaderName))
                 },
             ),
@@ -223,7 +256,26 @@ mod tests {
             ("", Err(NotFollowed::BadLocation)),
             ("ftp://a.example/", Err(NotFollowed::UnsafeScheme)),
             ("http:///p", Err(NotFollowed::BadLocation)),
-            ("http://u@a.example/", Err(NotFollowed::BadLocation)),
+            ("http://u:p@a.example/", Ok((false, "a.example", "/"))),
+            ("http://A-1.b.:00080/x", Ok((false, "A-1.b.:00080", "/x"))),
+            ("http://a/<x>\"", Ok((false, "a", "/<x>\""))),
+            ("http://a b/p", Err(NotFollowed::BadLocation)),
+            ("http://a%20b/", Err(NotFollowed::BadLocation)),
+            ("http://a_b/", Err(NotFollowed::BadLocation)),
+            ("http://é/", Err(NotFollowed::BadLocation)),
+            ("http://*/", Err(NotFollowed::BadLocation)),
+            ("http://a:/", Err(NotFollowed::BadLocation)),
+            ("http://a:+1/", Err(NotFollowed::BadLocation)),
+            ("http://a:65536/", Err(NotFollowed::BadLocation)),
+            ("http://a:065536/", Err(NotFollowed::BadLocation)),
+            ("http://a:80:80/", Err(NotFollowed::BadLocation)),
+            ("http://u@/", Err(NotFollowed::BadLocation)),
+            ("http://[::1/", Err(NotFollowed::BadLocation)),
+            ("http://[zz]/", Err(NotFollowed::BadLocation)),
+            ("http://[::1]x/", Err(NotFollowed::BadLocation)),
+            ("http://a]/", Err(NotFollowed::BadLocation)),
+            ("http://a/p q", Err(NotFollowed::BadLocation)),
+            ("http://a/é", Err(NotFollowed::BadLocation)),
             ("1http://a.example/p", Err(NotFollowed::BadLocation)),
             ("//a.example/p", Err(NotFollowed::BadLocation)),
         ];

@@ -49,6 +49,41 @@ fn locations() -> Vec<Case> {
             "/follow",
             &[(302, "http://a.example/target#there")],
         ),
+        get(
+            "to a host that is none",
+            "/follow",
+            &[(302, "http://a b/target")],
+        ),
+        get(
+            "to an encoded host",
+            "/follow",
+            &[(302, "http://a%20b/target")],
+        ),
+        get(
+            "to a port that is none",
+            "/follow",
+            &[(302, "http://a.example:99999/target")],
+        ),
+        get(
+            "to an address",
+            "/follow",
+            &[(302, "http://[::1]:8080/target")],
+        ),
+        get(
+            "to half an address",
+            "/follow",
+            &[(302, "http://[::1/target")],
+        ),
+        get(
+            "with a user",
+            "/follow",
+            &[(302, "http://u:p@a.example/target")],
+        ),
+        get(
+            "to a path that is none",
+            "/follow",
+            &[(302, "http://a.example/target q")],
+        ),
         get("a relative one", "/follow", &[(302, "/target")]),
         get("an empty one", "/follow", &[(302, "")]),
         Case::get("none at all", "/follow", "")
