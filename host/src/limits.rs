@@ -31,6 +31,11 @@ pub const INTERIM_RESPONSES: u32 = 64;
 pub const RELAY_BYTES: usize = 64 * 1024;
 /// Pieces of a request's body that wait for a copy of it, beside the limit on their bytes.
 pub const MIRROR_PIECES: usize = 1024;
+/// How long a request waits in all for copies of it that have its whole buffer limit before them, 1 s.
+pub const MIRROR_HOLD: Duration = Duration::from_secs(1);
+/// How long copies wait for more of a request's body whose upstream has failed: so long may the client
+/// pause before it gets its answer, 50 ms.
+pub const MIRROR_PAUSE: Duration = Duration::from_millis(50);
 /// What a header of the PROXY protocol tells beyond the addresses: 32 KiB, half of what it has room for.
 pub const PROXY_HEADER_TLV_BYTES: usize = 32 * 1024;
 /// Servers whose last TLS sessions a cluster keeps to resume them, where `max_session_keys` does not say.

@@ -4,10 +4,12 @@
 //! more. What large pieces are made of is shared with whoever else has them. Filled and read by
 //! [`super::pump`].
 
+use std::task::{Context, Poll};
+
 use bytes::{Bytes, BytesMut};
 
+use super::copies::{Copies, Copy};
 use super::io::Frame;
-use super::mirror::Copy;
 use super::whole::Whole;
 use crate::headers::Headers;
 
@@ -16,7 +18,7 @@ use crate::headers::Headers;
 const SMALL: usize = 1024;
 
 /// See the module's page.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Kept {
     pieces: Vec<Bytes>,
     /// Small pieces, behind those.
@@ -24,11 +26,8 @@ pub(super) struct Kept {
     length: usize,
     state: State,
     is_too_long: bool,
-    /// Who else gets what goes upstream, with at most that many bytes waiting for each.
-    copies: Vec<Copy>,
-    copy_limit: usize,
-    /// Copies that fell behind.
-    given_up: u32,
+    /// Who else gets what goes upstream.
+    copies: Copies,
     /// Whether the body has ended, and if so, whether with trailers.
     end: Option<bool>,
 }
@@ -54,17 +53,28 @@ impl Kept {
         };
     }
 
-    /// Hands what goes upstream from now on to these as well; one that has more than `limit` bytes
-    /// waiting is given up.
+    /// Hands what goes upstream from now on to these as well, with `limit` bytes before each.
     pub(super) fn copy_to(&mut self, copies: Vec<Copy>, limit: usize) {
-        self.copies = copies;
-        self.copy_limit = limit;
+        self.copies = Copies::new(copies, limit);
+    }
+
+    /// Ready where more may be taken, as far as copies are concerned.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.copies.is_empty() {
+            return Poll::Ready(());
+        }
+        self.copies.poll_room(cx)
+    }
+
+    /// Whether anybody still waits for what goes upstream.
+    pub(super) const fn has_copies(&self) -> bool {
+        !self.copies.is_empty()
     }
 
     /// Takes a body that was read before as a whole, with the block that its trailers are in.
     pub(super) fn put_whole(&mut self, whole: Whole, trailers: &Headers) {
-        self.copy(&whole.content);
-        self.end_copies(whole.has_trailers.then_some(trailers));
+        self.copies.push(&whole.content);
+        self.copies.finish(whole.has_trailers.then_some(trailers));
         self.length = whole.content.len();
         if !whole.content.is_empty() {
             self.pieces.push(whole.content);
@@ -85,35 +95,14 @@ impl Kept {
         self.state = State::Lost;
     }
 
-    fn copy(&mut self, data: &Bytes) {
-        if self.copies.is_empty() || data.is_empty() {
-            return;
-        }
-        let before = self.copies.len();
-        let limit = self.copy_limit;
-        self.copies.retain(|copy| copy.push(data, limit));
-        let lost = before - self.copies.len();
-        self.given_up = self
-            .given_up
-            .saturating_add(u32::try_from(lost).unwrap_or(u32::MAX));
-    }
-
-    fn end_copies(&mut self, trailers: Option<&Headers>) {
-        for copy in self.copies.drain(..) {
-            if !copy.finish(trailers) {
-                self.given_up = self.given_up.saturating_add(1);
-            }
-        }
-    }
-
     /// How many copies were given up since this was asked.
     pub(super) const fn take_given_up(&mut self) -> u32 {
-        std::mem::replace(&mut self.given_up, 0)
+        self.copies.take_given_up()
     }
 
     /// Takes a piece that goes upstream now.
     pub(super) fn push(&mut self, data: &Bytes) {
-        self.copy(data);
+        self.copies.push(data);
         match self.state {
             State::Off => self.state = State::Lost,
             State::On(limit) if self.length + data.len() > limit => {
@@ -140,7 +129,7 @@ impl Kept {
 
     /// The body has ended.
     pub(super) fn finish(&mut self, trailers: Option<&Headers>) {
-        self.end_copies(trailers);
+        self.copies.finish(trailers);
         self.end = Some(trailers.is_some());
         if self.state == State::Off {
             // There was no content: an end can be said again.

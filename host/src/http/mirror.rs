@@ -1,13 +1,11 @@
 //! Copies of requests for other clusters (`request_mirror_policies`).
 //!
 //! Owns a copy from its head to the end of the response, which nobody gets to see: it is read and
-//! counted. A copy is a task of its own and gets the body as it goes to the upstream; it never holds
-//! the request up and never fails it. What it has not sent yet is bounded by the request's buffer
-//! limit: a copy that falls behind further is given up. How many there are at once is up to the
-//! circuit breakers of their cluster. Called by [`super::forward`]. Does not own which requests are
-//! copied (`route`).
+//! counted. A copy is a task of its own and gets the body as it goes to the upstream; it never fails the
+//! request. How many there are at once is up to the circuit breakers of their cluster. Called by
+//! [`super::forward`]. Does not own which requests are copied (`route`), nor how far a copy may fall
+//! behind ([`super::copies`]).
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -15,14 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-
+use super::copies::{self, Copy, Intake, Piece};
 use super::demand;
 use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
 use super::hygiene::append_list;
 use super::io::{Frame, WriteError};
+use super::kept::Kept;
 use super::pump::Direction;
 use super::side::{Answer, UpstreamSide, status_of, stream_end};
 use super::stream::Stream;
@@ -37,38 +34,8 @@ use crate::upstream::{
 
 /// What is added to the host of a copy.
 const SUFFIX: &[u8] = b"-shadow";
-
-/// A piece of a body on its way to a copy.
-#[derive(Debug)]
-enum Piece {
-    Data(Bytes),
-    /// The end, with trailers where there are any.
-    End(Option<Box<Headers>>),
-}
-
-/// The sending end of a copy's body. Dropping it before the end gives the copy up.
-#[derive(Debug)]
-pub(super) struct Copy {
-    pieces: Sender<Piece>,
-    /// Bytes that the copy has not taken yet.
-    waiting: Rc<Cell<usize>>,
-}
-
-impl Copy {
-    /// Hands a piece on. Answers whether the copy can still be made, with `limit` bytes waiting at
-    /// most.
-    pub(super) fn push(&self, data: &Bytes, limit: usize) -> bool {
-        let waiting = self.waiting.get() + data.len();
-        self.waiting.set(waiting);
-        waiting <= limit && self.pieces.try_send(Piece::Data(data.clone())).is_ok()
-    }
-
-    /// Hands the end on. Answers whether the copy can still be made.
-    pub(super) fn finish(&self, trailers: Option<&Headers>) -> bool {
-        let trailers = trailers.map(|block| Box::new(block.clone()));
-        self.pieces.try_send(Piece::End(trailers)).is_ok()
-    }
-}
+/// Pieces of a body that are handed to copies before they have a turn.
+const FRAMES_AT_ONCE: usize = 4;
 
 /// Starts the copies of a request whose head is the upstream's. What comes of the body goes to those
 /// in the answer.
@@ -98,9 +65,8 @@ pub(super) fn start(
                 continue;
             }
         };
-        let waiting = Rc::new(Cell::new(0));
         let has_body = stream.incoming.has_body;
-        let (pieces, body) = channel(limits::MIRROR_PIECES);
+        let (copy, body) = copies::body();
         let errand = Errand {
             pools: Rc::clone(&stream.around.worker.pools),
             worker: stream.around.worker.index,
@@ -111,17 +77,60 @@ pub(super) fn start(
             head: head_of(stream, mirror),
             has_body,
             body,
-            waiting: Rc::clone(&waiting),
             timeout,
+            sent_at: clock::now(),
             deadline: None,
             timer: Timer::default(),
         };
         tokio::task::spawn_local(errand.run());
         if has_body {
-            copies.push(Copy { pieces, waiting });
+            copies.push(copy);
         }
     }
     copies
+}
+
+/// Lets the copies of a request have the rest of its body for as long as it keeps coming: that the
+/// upstream has failed is nothing to them.
+pub(super) async fn finish(stream: &mut Stream<'_, '_>, kept: &mut Kept) {
+    if !kept.has_copies() {
+        return;
+    }
+    // Nobody else needs it any more.
+    kept.forget();
+    let whole = stream.chain.take_request_body();
+    let exchange = &mut *stream.chain.exchange;
+    if let Some(whole) = whole {
+        kept.put_whole(whole, &exchange.request_trailers);
+    }
+    let (reader, timer) = (&mut stream.reader, &mut *stream.timer);
+    let mut until = after(clock::now(), Some(limits::MIRROR_PAUSE));
+    poll_fn(|cx| {
+        for _ in 0..FRAMES_AT_ONCE {
+            if !kept.has_copies() {
+                return Poll::Ready(());
+            }
+            ready!(kept.poll_room(cx));
+            let trailers = &mut exchange.request_trailers;
+            match reader.poll_frame(cx, trailers) {
+                Poll::Ready(Ok(Frame::Data(data))) => {
+                    exchange.bytes_received += data.len() as u64;
+                    kept.push(&data);
+                    until = after(clock::now(), Some(limits::MIRROR_PAUSE));
+                }
+                Poll::Ready(Ok(end @ (Frame::End | Frame::Trailers))) => {
+                    kept.finish(matches!(end, Frame::Trailers).then_some(&*trailers));
+                    exchange.timing.request_received = Some(clock::now());
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return timer.poll(cx, until),
+            }
+        }
+        // The copies are to send it meanwhile.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The head of a copy: it says that it is one, and comes from this proxy.
@@ -184,9 +193,10 @@ struct Errand {
     destination: Option<SocketAddr>,
     head: Headers,
     has_body: bool,
-    body: Receiver<Piece>,
-    waiting: Rc<Cell<usize>>,
+    body: Intake,
     timeout: Option<Duration>,
+    /// When all of the request was there, from which on the upstream's time is counted.
+    sent_at: Instant,
     /// When the response has to be over, once the request is.
     deadline: Option<Instant>,
     timer: Timer,
@@ -212,12 +222,18 @@ impl Progress {
 impl Errand {
     async fn run(mut self) {
         if !self.has_body {
-            self.deadline = after(clock::now(), self.timeout);
+            self.deadline = after(self.sent_at, self.timeout);
         }
         let result = self.send().await;
         let stats = self.cluster.stats(self.worker);
         match result {
-            Ok(status) => count(stats, status),
+            Ok(status) => {
+                count(stats, status);
+                let took = clock::now().saturating_duration_since(self.sent_at);
+                let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                stats.upstream_rq_time.record(took);
+                stats.internal_upstream_rq_time.record(took);
+            }
             Err(error) => {
                 match error.kind {
                     // The request itself has ended early.
@@ -314,15 +330,12 @@ impl Errand {
         while !progress.sent_all {
             let mut starved = false;
             while !progress.read_all && writer.has_room() {
-                match self.body.poll_recv(cx) {
-                    Poll::Ready(Some(Piece::Data(data))) => {
-                        self.waiting
-                            .set(self.waiting.get().saturating_sub(data.len()));
-                        writer.push_changed(data);
-                    }
+                match self.body.poll_next(cx) {
+                    Poll::Ready(Some(Piece::Data(data))) => writer.push_changed(data),
                     Poll::Ready(Some(Piece::End(trailers))) => {
                         progress.read_all = true;
-                        self.deadline = after(clock::now(), self.timeout);
+                        self.sent_at = clock::now();
+                        self.deadline = after(self.sent_at, self.timeout);
                         writer.push_end(trailers.as_deref());
                     }
                     Poll::Ready(None) => return Err(Kind::DownstreamClosed.into()),

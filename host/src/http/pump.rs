@@ -148,6 +148,12 @@ impl Pump {
                     self.replay(frame, writer, chain);
                     continue;
                 }
+                if let Some(kept) = &mut kept
+                    && kept.poll_room(cx).is_pending()
+                {
+                    starved = true;
+                    break;
+                }
                 let trailers = chain.trailers_mut(self.direction);
                 match reader.poll_frame(cx, trailers) {
                     Poll::Ready(Ok(frame)) => {

@@ -75,6 +75,24 @@ pub(crate) fn group() -> Group {
             "Transfer-Encoding: chunked\r\n",
             "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
         ),
+        post(
+            "a body although the upstream refuses",
+            "/refused-first",
+            "Content-Length: 5\r\n",
+            "hello",
+        ),
+        post(
+            "chunks although the upstream refuses",
+            "/refused-first",
+            "Transfer-Encoding: chunked\r\n",
+            "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
+        ),
+        post(
+            "a body although all tries are refused",
+            "/refused-twice",
+            "Content-Length: 5\r\n",
+            "hello",
+        ),
         post("an empty body", "/copy", "Content-Length: 0\r\n", ""),
         post(
             "a body for two tries",
