@@ -128,7 +128,7 @@ impl Times {
 
     /// How long the stream may last from its first byte on; `manager` is the limit of the connection
     /// manager. What `grpc-timeout` asks for counts where the route says so; where the route limits
-    /// streams, it is brought up to date in `request`.
+    /// streams, upstreams of gRPC are told.
     pub fn stream_duration(
         &self,
         request: &mut Headers,
@@ -151,7 +151,7 @@ impl Times {
             (None, None) => manager,
         };
         if self.stream.is_some()
-            && asked.is_some()
+            && is_grpc(request)
             && let Some(limit) = limit
         {
             set_grpc_timeout(request, limit);

@@ -143,11 +143,26 @@ fn streams_have_a_duration_by_route_manager_or_request() {
     assert_eq!(plain(route(Some(ms(70)), None, None)), Some(ms(70)));
     assert_eq!(plain(route(Some(ms(0)), None, None)), None);
     assert_eq!(plain(route(Some(ms(70)), Some(ms(5)), None)), Some(ms(70)));
-    let grpc = |times: Times, asked: &str| {
-        let mut request = head(&[("grpc-timeout", asked)]);
+    let told = |times: Times, fields: &[(&str, &str)]| {
+        let mut request = head(fields);
         let limit = times.stream_duration(&mut request, manager);
-        (limit, text(&request, Known::GrpcTimeout).unwrap())
+        (limit, text(&request, Known::GrpcTimeout))
     };
+    let content_type = ("content-type", "application/grpc");
+    let grpc = |times: Times, asked: &str| {
+        let (limit, told) = told(times, &[content_type, ("grpc-timeout", asked)]);
+        (limit, told.unwrap())
+    };
+    let short = route(Some(ms(70)), None, None);
+    let untold = (Some(ms(70)), Some("70m".into()));
+    assert_eq!(told(short, &[content_type]), untold);
+    assert_eq!(told(short, &[]), (Some(ms(70)), None), "it is no gRPC");
+    let asked = ("grpc-timeout", "9S");
+    let endless = route(Some(ms(0)), None, None);
+    let as_asked = (None, Some("9S".into()));
+    assert_eq!(told(endless, &[content_type, asked]), as_asked);
+    let of_manager = (Some(ms(500)), Some("500m".into()));
+    assert_eq!(told(route(None, None, None), &[content_type]), of_manager);
     let any = Some(ms(0));
     assert_eq!(
         grpc(route(None, any, None), "9S"),
