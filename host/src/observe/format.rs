@@ -19,6 +19,7 @@ mod described;
 mod digits;
 mod error;
 pub(super) mod json;
+mod older;
 mod operator;
 mod query;
 mod session;
@@ -98,6 +99,14 @@ impl Format {
                 problem,
             }),
         }
+    }
+
+    /// Compiles the value of a header mutation, which may have operators in older forms.
+    ///
+    /// # Errors
+    /// As [`Format::text`].
+    pub fn header(text: &str) -> Result<Self, FormatError> {
+        Self::text(&older::translate(text), false)
     }
 
     /// Compiles a JSON format (`json_format`). With `omit_empty` (`omit_empty_values`) members

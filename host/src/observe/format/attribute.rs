@@ -130,7 +130,9 @@ const ATTRIBUTES: &[Entry] = &[
         address(Address::UpstreamHost, Part::Whole)
     }),
     ("upstream.cipher_suite", || upstream(Fact::Cipher)),
-    ("upstream.cluster", || Operator::Text(Text::UpstreamCluster)),
+    ("upstream.cluster", || {
+        Operator::Text(Text::UpstreamClusterRaw)
+    }),
     ("upstream.dns_san_local_certificate", || {
         upstream(Fact::Dns(Whose::Local))
     }),
@@ -168,7 +170,9 @@ const ATTRIBUTES: &[Entry] = &[
     ("upstream.uri_san_peer_certificate", || {
         upstream(Fact::Uri(Whose::Peer))
     }),
-    ("xds.cluster_name", || Operator::Text(Text::UpstreamCluster)),
+    ("xds.cluster_name", || {
+        Operator::Text(Text::UpstreamClusterRaw)
+    }),
     ("xds.cluster_metadata", || described(Described::Cluster)),
     ("xds.filter_chain_metadata", || {
         described(Described::FilterChain)

@@ -16,6 +16,8 @@ mod table;
 
 use table::{MISSING, SPECS, Takes, UNSUPPORTED};
 
+pub(super) use table::CLOSE_TYPE;
+
 /// An operator with its parameters.
 #[derive(Clone, Debug)]
 pub(super) enum Operator {
@@ -29,6 +31,8 @@ pub(super) enum Operator {
     Time { clock: Clock, format: TimeFormat },
     /// The time between two points of the stream.
     Duration { from: Point, to: Point, unit: Unit },
+    /// How long the last attempt waited for a connection, in ms.
+    UpstreamWait,
     /// A number.
     Number(Number),
     /// A text.
@@ -125,11 +129,17 @@ pub(super) enum Text {
     FlagsLong,
     UpstreamHostName,
     UpstreamHostNameWithoutPort,
+    AttemptedHostName,
+    AttemptedHostNameWithoutPort,
+    UpstreamCloseType,
+    UpstreamEndpointId,
     UpstreamConnectionIds,
     UpstreamCluster,
+    UpstreamClusterRaw,
     UpstreamFailure,
     RouteName,
     VirtualHost,
+    VirtualCluster,
     ListenerName,
     FilterChainName,
     LocalReplyBody,
@@ -226,6 +236,7 @@ impl Operator {
             self,
             Self::Number(_)
                 | Self::Duration { .. }
+                | Self::UpstreamWait
                 | Self::Address {
                     part: Part::Port,
                     ..

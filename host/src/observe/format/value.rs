@@ -21,7 +21,8 @@ use super::described;
 use super::digits::{push_address, push_ip, push_u64};
 use super::json;
 use super::operator::{
-    Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
+    Address, Block, CLOSE_TYPE, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text,
+    Unit,
 };
 use super::query;
 use super::session;
@@ -49,6 +50,12 @@ impl Operator {
                     return false;
                 };
                 push_duration(out, duration, *unit);
+            }
+            Self::UpstreamWait => {
+                let Some(waited) = exchange.upstream.waited else {
+                    return false;
+                };
+                push_duration(out, waited, Unit::Milliseconds);
             }
             Self::Number(number) => push_u64(out, number_of(exchange, *number)),
             Self::Text(text) => return write_text(exchange, *text, out),
@@ -190,17 +197,22 @@ fn number_of(exchange: &Exchange, number: Number) -> u64 {
 /// A text as it is kept, for the operators that need no work.
 fn kept_text(exchange: &Exchange, text: Text) -> Option<&str> {
     let upstream = &exchange.upstream;
+    let cluster = upstream.cluster.as_deref();
     match text {
         Text::Protocol => exchange.protocol.as_str(),
         Text::UpstreamProtocol => upstream.protocol.and_then(Protocol::as_str),
         Text::DetailsWithWhitespace => exchange.details.as_deref(),
         Text::TerminationDetails => exchange.termination_details.as_deref(),
-        Text::UpstreamCluster => upstream.cluster.as_deref(),
+        Text::UpstreamCluster => upstream.cluster_alias.as_deref().or(cluster),
+        Text::UpstreamClusterRaw => cluster,
+        // No endpoint has one that is not an internal listener.
+        Text::UpstreamEndpointId => upstream.connection_id.map(|_| ""),
         Text::RouteName => exchange
             .route_name
             .as_deref()
             .filter(|name| !name.is_empty()),
         Text::VirtualHost => exchange.virtual_host.as_deref(),
+        Text::VirtualCluster => exchange.virtual_cluster.as_deref(),
         Text::ListenerName => Some(&*exchange.connection.listener).filter(|name| !name.is_empty()),
         Text::FilterChainName => {
             Some(&*exchange.connection.filter_chain).filter(|name| !name.is_empty())
@@ -241,6 +253,14 @@ fn write_text(exchange: &Exchange, text: Text, out: &mut Vec<u8>) -> bool {
             Some(HostName::Address(Socket::Unix(path))) => out.extend_from_slice(path.as_bytes()),
             None => return false,
         },
+        Text::AttemptedHostName => return attempted(exchange, Text::UpstreamHostName, out),
+        Text::AttemptedHostNameWithoutPort => {
+            return attempted(exchange, Text::UpstreamHostNameWithoutPort, out);
+        }
+        Text::UpstreamCloseType => match exchange.upstream.waited {
+            Some(_) => out.extend_from_slice(CLOSE_TYPE),
+            None => return false,
+        },
         Text::UpstreamConnectionIds => match exchange.upstream.connection_id {
             Some(id) => push_u64(out, id),
             None => return false,
@@ -255,6 +275,11 @@ fn write_text(exchange: &Exchange, text: Text, out: &mut Vec<u8>) -> bool {
         },
     }
     true
+}
+
+/// What is known of an endpoint that there was a connection to.
+fn attempted(exchange: &Exchange, text: Text, out: &mut Vec<u8>) -> bool {
+    exchange.upstream.connection_id.is_some() && write_text(exchange, text, out)
 }
 
 fn push_flags(

@@ -49,6 +49,9 @@ const fn spec(name: &'static str, takes: Takes, make: Make) -> Spec {
     Spec { name, takes, make }
 }
 
+/// How connections end, as Envoy shows it for HTTP: of a reset too.
+pub(in super::super) const CLOSE_TYPE: &[u8] = b"Normal";
+
 /// Operators that Envoy has and that this proxy refuses, because their value would be wrong.
 pub(super) const UNSUPPORTED: [&str; 2] = ["CEL", "COALESCE"];
 
@@ -103,10 +106,17 @@ specs! {
     "UPSTREAM_HOST_NAME_WITHOUT_PORT" Nothing
         |_| Ok(Operator::Text(Text::UpstreamHostNameWithoutPort));
     "UPSTREAM_HOSTS_ATTEMPTED" Nothing |_| Ok(address(Address::UpstreamRemote, Part::Whole));
-    "UPSTREAM_HOST_NAMES_ATTEMPTED" Nothing |_| Ok(Operator::Text(Text::UpstreamHostName));
+    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT" Nothing
+        |_| Ok(address(Address::UpstreamRemote, Part::Ip));
+    "UPSTREAM_HOST_NAMES_ATTEMPTED" Nothing |_| Ok(Operator::Text(Text::AttemptedHostName));
+    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT" Nothing
+        |_| Ok(Operator::Text(Text::AttemptedHostNameWithoutPort));
     "UPSTREAM_CONNECTION_IDS_ATTEMPTED" Nothing |_| Ok(Operator::Text(Text::UpstreamConnectionIds));
+    "UPSTREAM_CONNECTION_POOL_READY_DURATION" Nothing |_| Ok(Operator::UpstreamWait);
+    "UPSTREAM_DETECTED_CLOSE_TYPE" Nothing |_| Ok(Operator::Text(Text::UpstreamCloseType));
+    "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" Nothing |_| Ok(Operator::Text(Text::UpstreamEndpointId));
     "UPSTREAM_CLUSTER" Nothing |_| Ok(Operator::Text(Text::UpstreamCluster));
-    "UPSTREAM_CLUSTER_RAW" Nothing |_| Ok(Operator::Text(Text::UpstreamCluster));
+    "UPSTREAM_CLUSTER_RAW" Nothing |_| Ok(Operator::Text(Text::UpstreamClusterRaw));
     "UPSTREAM_TRANSPORT_FAILURE_REASON" Nothing |_| Ok(Operator::Text(Text::UpstreamFailure));
     "UPSTREAM_LOCAL_ADDRESS" Nothing |_| Ok(address(Address::UpstreamLocal, Part::Whole));
     "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" Optional |p| Ok(network(Address::UpstreamLocal, p));
@@ -133,6 +143,7 @@ specs! {
         |p| Ok(network(Address::DownstreamDirectLocal, p));
     "DOWNSTREAM_DIRECT_LOCAL_PORT" Nothing
         |_| Ok(address(Address::DownstreamDirectLocal, Part::Port));
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE" Nothing |_| Ok(Operator::Constant(CLOSE_TYPE.into()));
     "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" Nothing |_| Ok(Operator::Constant(Box::default()));
     "REQUESTED_SERVER_NAME" Nothing |_| Ok(Operator::Text(Text::ServerName));
     "CONNECTION_ID" Nothing |_| Ok(Operator::Number(Number::ConnectionId));
@@ -149,6 +160,7 @@ specs! {
     "LISTENER_NAME" Nothing |_| Ok(Operator::Text(Text::ListenerName));
     "FILTER_CHAIN_NAME" Nothing |_| Ok(Operator::Text(Text::FilterChainName));
     "ROUTE_NAME" Nothing |_| Ok(Operator::Text(Text::RouteName));
+    "VIRTUAL_CLUSTER_NAME" Nothing |_| Ok(Operator::Text(Text::VirtualCluster));
     "ACCESS_LOG_TYPE" Nothing |_| Ok(Operator::AccessLogType);
     "UNIQUE_ID" Nothing |_| Ok(Operator::UniqueId);
     "STREAM_ID" Nothing |_| Ok(Operator::Text(Text::RequestId));
@@ -201,7 +213,6 @@ specs! {
 pub(super) const MISSING: &[&str] = &[
     "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
     "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
-    "DOWNSTREAM_DETECTED_CLOSE_TYPE",
     "DOWNSTREAM_HANDSHAKE_DURATION",
     "DOWNSTREAM_HEADER_BYTES_RECEIVED",
     "DOWNSTREAM_HEADER_BYTES_SENT",
@@ -217,17 +228,14 @@ pub(super) const MISSING: &[&str] = &[
     "TLS_JA3_FINGERPRINT",
     "TLS_JA4_FINGERPRINT",
     "TRACE_ID",
-    "UPSTREAM_CONNECTION_POOL_READY_DURATION",
     "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
     "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
-    "UPSTREAM_DETECTED_CLOSE_TYPE",
     "UPSTREAM_HEADER_BYTES_RECEIVED",
     "UPSTREAM_HEADER_BYTES_SENT",
     "UPSTREAM_LOCAL_CLOSE_REASON",
     "UPSTREAM_TLS_SESSION_ID",
     "UPSTREAM_WIRE_BYTES_RECEIVED",
     "UPSTREAM_WIRE_BYTES_SENT",
-    "VIRTUAL_CLUSTER_NAME",
 ];
 
 fn header(block: Block, parameters: &str) -> Result<Operator, Problem> {
