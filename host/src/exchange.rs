@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::Address;
 use crate::certificate::Certificate;
@@ -284,6 +284,8 @@ pub struct Upstream {
     pub cluster: Option<Arc<str>>,
     /// `Cluster.metadata`.
     pub cluster_metadata: Option<Arc<StaticMetadata>>,
+    /// `Cluster.alt_stat_name`, where it has one: logs show it in place of the name.
+    pub cluster_alias: Option<Arc<str>>,
     /// The endpoint that was picked.
     pub host: Option<Address>,
     /// The endpoint's name as configured: a DNS name or the address.
@@ -298,6 +300,8 @@ pub struct Upstream {
     pub tls: Option<Arc<Tls>>,
     /// Unique in the life of the process.
     pub connection_id: Option<u64>,
+    /// How long that waited for a connection, or to hear that it gets none; `None` without an endpoint.
+    pub waited: Option<Duration>,
     /// How often the request was sent, or tried to be.
     pub attempts: u32,
     /// Why the transport failed, where it did.
@@ -507,6 +511,8 @@ pub struct Exchange {
     pub route_metadata: Option<Arc<StaticMetadata>>,
     /// `VirtualHost.metadata`.
     pub virtual_host_metadata: Option<Arc<StaticMetadata>>,
+    /// `VirtualCluster.name` of the group that the request is counted in, where it has one.
+    pub virtual_cluster: Option<Arc<str>>,
     /// What the chosen route does; none where no route matches.
     pub route_kind: Option<RouteKind>,
     /// Whether a filter has changed what the route is matched on since it was last matched.
@@ -561,6 +567,7 @@ impl Exchange {
             virtual_host: None,
             route_metadata: None,
             virtual_host_metadata: None,
+            virtual_cluster: None,
             route_kind: None,
             route_cache_cleared: false,
             status: 0,
@@ -594,6 +601,7 @@ impl Exchange {
         self.virtual_host = None;
         self.route_metadata = None;
         self.virtual_host_metadata = None;
+        self.virtual_cluster = None;
         self.route_kind = None;
         self.route_cache_cleared = false;
         self.status = 0;

@@ -8,8 +8,8 @@
 //! (`wasm`), or how anything is shown (`observe`).
 //!
 //! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
-//! `walk` and `phases` (the chain), `forward`, `attempts`, `side` and `conversation` (the upstream),
-//! `interim`, `hedge` and `relay` (attempts beside each other), `redirect` and `mirror`, `pump`, `kept` and
+//! `walk` and `phases` (the chain), `forward`, `attempts`, `side`, `counts` and `conversation` (the upstream),
+//! `interim`, `hedge` and `relay` (attempts beside each other), `redirect`, `mirror` and `copies`, `pump`, `kept` and
 //! `io` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply` and `deadlines`.
 //! The HTTP/1 codec is `h1`.
 
@@ -19,6 +19,8 @@ pub mod client_address;
 pub mod client_cert;
 pub(crate) mod connection;
 mod conversation;
+mod copies;
+mod counts;
 mod deadlines;
 mod demand;
 mod downstream;

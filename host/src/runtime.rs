@@ -22,7 +22,7 @@ use crate::keepalive::Keepalive;
 use crate::log_filter::LogFilter;
 use crate::observe::metrics::{HttpStats, ListenerHttpStats, TcpStats};
 use crate::observe::stats::Sharded;
-use crate::route::{ClusterRef, EnvoyHeaders, Seat};
+use crate::route::{ClusterRef, EnvoyHeaders, Retries, Seat};
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
@@ -40,6 +40,32 @@ pub use listener::{FilterChain, FilterChains, Handshake, ListenAddress, Listener
 pub(crate) use room::Admitted;
 pub use room::Room;
 
+/// Runtime values about the retries of all routes.
+#[derive(Debug)]
+pub struct RetryValues {
+    /// `upstream.use_retry`: how many percent of them are made.
+    share: Integer,
+    /// `upstream.base_retry_backoff_ms`, where a policy does not say how long to wait.
+    base: Integer,
+}
+
+impl RetryValues {
+    fn new(values: &Arc<Values>) -> Self {
+        Self {
+            share: Integer::new(100, values, "upstream.use_retry"),
+            base: Integer::new(25, values, "upstream.base_retry_backoff_ms"),
+        }
+    }
+
+    /// Applies them to a request's retries; `random` is any number.
+    pub fn steer(&self, retries: &mut Retries, random: u64) {
+        if random % 100 >= self.share.get() {
+            retries.switch_off();
+        }
+        retries.begin_with(Duration::from_millis(self.base.get()));
+    }
+}
+
 /// One whole configuration, running.
 pub struct Snapshot {
     /// In the order of the file.
@@ -51,6 +77,8 @@ pub struct Snapshot {
     pub criteria: Vec<Criteria>,
     /// `upstream.maintenance_mode.<cluster>` in percent, in the order of `clusters`.
     maintenance: Box<[Integer]>,
+    /// What is said about the retries of all routes.
+    pub retries: RetryValues,
     /// How the proxy says that it is.
     pub vitals: Arc<Vitals>,
 }
@@ -76,6 +104,7 @@ impl Snapshot {
         Self {
             cluster_names: cluster_names.collect(),
             maintenance,
+            retries: RetryValues::new(values),
             criteria,
             vitals,
             listeners,

@@ -57,7 +57,7 @@ pub struct LocalReply {
     pub grpc_status: Option<u32>,
     /// A flag for `%RESPONSE_FLAGS%`, by Envoy's short name, such as `RL`.
     pub response_flag: Option<String>,
-    /// Whether the route's changes of response headers apply to it.
+    /// Whether it gets the changes of response headers of a route that leads to an upstream.
     pub of_route: bool,
 }
 
@@ -72,7 +72,7 @@ impl LocalReply {
             details: "filter_local_reply".to_owned(),
             grpc_status: None,
             response_flag: None,
-            of_route: false,
+            of_route: true,
         }
     }
 
@@ -104,10 +104,10 @@ impl LocalReply {
         self
     }
 
-    /// With the changes of response headers that the route says. Only in the request's hooks.
+    /// Without the changes of response headers that the route says.
     #[must_use]
-    pub const fn as_route_says(mut self) -> Self {
-        self.of_route = true;
+    pub const fn whatever_route_says(mut self) -> Self {
+        self.of_route = false;
         self
     }
 

@@ -53,6 +53,31 @@ fn it_is_tried_once_more_and_not_twice() {
 }
 
 #[test]
+fn a_policy_that_applies_decides_alone() {
+    for words in [
+        "reset-before-request",
+        "retriable-4xx",
+        "refused-stream",
+        "retriable-status-codes",
+    ] {
+        let route = format!(
+            "{{ match: {{ prefix: / }}, route: {{ cluster: backend, \
+             retry_policy: {{ retry_on: {words}, num_retries: 2 }} }} }}"
+        );
+        let config =
+            Config::new()
+                .route(route)
+                .cluster(cluster("backend", &[endpoint("origin", "")], ""));
+        let scene = Scene::start(&config);
+        assert_eq!(scene.get("/warm", "").status(), 200);
+        assert_eq!(arrived(&scene), ["GET"]);
+        scene.origin.reply_with([cut()]);
+        assert_eq!(scene.get("/again", "").status(), 503, "{words}");
+        assert_eq!(arrived(&scene), ["GET"], "{words}");
+    }
+}
+
+#[test]
 fn a_connection_that_is_new_is_not_to_blame() {
     let scene = Scene::start(&Config::new());
     scene.origin.reply_with([cut()]);
@@ -92,13 +117,18 @@ fn an_answer_that_has_begun_is_not_asked_for_again() {
 
 /// A proxy that copies each request, with more fields of its route, and where the copies go.
 fn copied(more: &str) -> (Scene, Origin) {
+    copied_at("origin", more)
+}
+
+/// The same where the upstream is at that port.
+fn copied_at(port: &str, more: &str) -> (Scene, Origin) {
     let route = format!(
         "{{ match: {{ prefix: / }}, route: {{ cluster: backend, \
          request_mirror_policies: [{{ cluster: second }}]{more} }} }}"
     );
     let config = Config::new()
         .route(route)
-        .cluster(cluster("backend", &[endpoint("origin", "")], ""))
+        .cluster(cluster("backend", &[endpoint(port, "")], ""))
         .cluster(cluster("second", &[endpoint("second", "")], ""));
     let scene = Scene::start(&config);
     let is_second = |(name, port)| (name == "second").then_some(port);
@@ -106,8 +136,34 @@ fn copied(more: &str) -> (Scene, Origin) {
     (scene, Origin::start_on(port.unwrap_or_default()))
 }
 
+fn copy_ended(scene: &Scene) {
+    eventually("the copy is answered", || {
+        admin::stat(&scene.proxy, "cluster.second.upstream_rq_completed") == 1
+    });
+}
+
 #[test]
-fn a_copy_that_nobody_reads_holds_nothing_up() {
+fn a_body_of_any_length_is_copied_whole() {
+    let (scene, second) = copied("");
+    let body = "0123456789abcdef".repeat(512 * 1024);
+    assert_eq!(scene.post("/large", "", &body).status(), 200);
+    copy_ended(&scene);
+    let requests = second.take_requests();
+    assert_eq!(requests.first().unwrap().body.len(), body.len());
+}
+
+#[test]
+fn a_copy_gets_the_whole_body_although_the_upstream_refuses() {
+    let (scene, second) = copied_at("nobody", "");
+    let body = "0123456789abcdef".repeat(256 * 1024);
+    assert_eq!(scene.post("/refused", "", &body).status(), 503);
+    copy_ended(&scene);
+    let requests = second.take_requests();
+    assert_eq!(requests.first().unwrap().body.len(), body.len());
+}
+
+#[test]
+fn a_copy_that_nobody_reads_is_given_up() {
     let (scene, second) = copied("");
     let gate = Gate::default();
     second.reply_with([Reply::nothing().at_head().then(Act::Wait(gate.clone()))]);

@@ -85,6 +85,8 @@ mod policies;
 mod pools;
 #[path = "compare/redirects.rs"]
 mod redirects;
+#[path = "compare/replies.rs"]
+mod replies;
 #[path = "compare/responses.rs"]
 mod responses;
 #[path = "compare/retries.rs"]
@@ -126,6 +128,7 @@ fn main() -> ExitCode {
         connection::group(),
         local_reply::group(),
         filtered_replies::group(),
+        replies::group(),
         routing::group(),
         matching::group(),
         matchers::group(),

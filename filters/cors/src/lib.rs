@@ -204,7 +204,9 @@ impl Rules {
 
     /// The answer to a preflight, which the upstream does not see; `origin` is one that is allowed.
     fn answer(&self, origin: Option<&[u8]>, cx: &RequestHeaders<'_>) -> LocalReply {
-        let mut reply = LocalReply::new(200).with_details("cors_response");
+        let mut reply = LocalReply::new(200)
+            .with_details("cors_response")
+            .whatever_route_says();
         if let Some(origin) = origin {
             reply = reply.with_header("access-control-allow-origin", origin);
         }

@@ -527,8 +527,7 @@ fn reply((http, grpc): (u16, Option<u32>)) -> LocalReply {
     let mut reply = LocalReply::new(http)
         .with_body("fault filter abort")
         .with_details("fault_filter_abort")
-        .with_response_flag("FI")
-        .as_route_says();
+        .with_response_flag("FI");
     reply.grpc_status = grpc;
     reply
 }

@@ -184,9 +184,7 @@ impl HealthCheck {
                 (status, false, details)
             }
         };
-        let mut reply = LocalReply::new(status)
-            .with_details(details)
-            .as_route_says();
+        let mut reply = LocalReply::new(status).with_details(details);
         if is_degraded {
             reply = reply.with_header("x-envoy-degraded", "");
         }

@@ -165,6 +165,7 @@ impl Workshop<'_> {
                 .virtual_clusters
                 .iter()
                 .map(|group| VirtualClusterSpec {
+                    name: group.name.clone(),
                     headers: group.headers.iter().map(header).collect(),
                     stats: self.group_stats(written, &group.name),
                 })
@@ -275,7 +276,7 @@ impl Workshop<'_> {
                 let message = "not supported by nuncio: a header's 'raw_value'";
                 self.diagnostics.error(header.field("raw_value"), message);
             }
-            match Format::text(&option.header.value, false) {
+            match Format::header(&option.header.value) {
                 Ok(value) => built.push(HeaderAddSpec {
                     name: option.header.key.clone(),
                     value,

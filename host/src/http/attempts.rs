@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::Ended;
+use super::copies::Copy;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::hedge::{Beside, Jury, Late, Winner};
 use super::kept::Kept;
-use super::mirror::Copy;
 use super::reply::{decimal, is_grpc};
 use crate::address::Address;
 use crate::clock;
@@ -62,8 +62,11 @@ pub(super) struct Attempts {
     /// How much of the body is kept, in bytes.
     buffer_limit: usize,
     last: Last,
-    /// Whether the one attempt was made that needs no policy.
+    /// Whether the one attempt that needs no policy was made, or is not to be: a policy that applies
+    /// decides alone.
     raced: bool,
+    /// Whether an attempt has begun.
+    begun: bool,
     /// What the answer's head says about the endpoint; that it was left, where there is none yet.
     pub(super) judged: Outcome,
 }
@@ -137,6 +140,8 @@ impl Attempts {
             group: None,
             kept: Kept::default(),
             beside: None,
+            raced: retries.is_some(),
+            begun: false,
             retries: retries.map(Box::new),
             permit: None,
             tried: Tried::default(),
@@ -144,7 +149,6 @@ impl Attempts {
             redirects: None,
             buffer_limit: 0,
             last: Last::default(),
-            raced: false,
             judged: Outcome::Abandoned,
         }
     }
@@ -242,10 +246,10 @@ impl Attempts {
         self.kept.copy_to(copies, self.buffer_limit);
     }
 
-    /// Begins an attempt. The head of the first was announced before the route's changes.
+    /// Begins an attempt. The first was counted, and its head announced, before the route's changes.
     pub(super) fn begin(&mut self, exchange: &mut Exchange, limits: &Deadlines) {
         let upstream = &mut exchange.upstream;
-        upstream.attempts += 1;
+        upstream.attempts += u32::from(std::mem::replace(&mut self.begun, true));
         let attempts = upstream.attempts;
         if attempts > 1 {
             upstream.host = None;
@@ -254,6 +258,7 @@ impl Attempts {
             upstream.local = None;
             upstream.protocol = None;
             upstream.connection_id = None;
+            upstream.waited = None;
             upstream.failure = None;
             // What the last one said is nothing that the next can be counted by.
             exchange.response.clear();

@@ -66,6 +66,7 @@ pub(super) fn match_route(
     exchange.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.name));
     exchange.upstream.cluster_metadata =
         cluster.and_then(|cluster| cluster.spec().metadata.clone());
+    exchange.upstream.cluster_alias = cluster.and_then(|c| c.spec().alt_stat_name.clone());
     exchange.virtual_host = route.map(|route| Arc::clone(&route.virtual_host));
     exchange.route_metadata = route.and_then(|route| route.metadata.clone());
     exchange.virtual_host_metadata = route.and_then(|route| route.virtual_host_metadata.clone());

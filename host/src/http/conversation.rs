@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::attempts::Attempts;
+use super::counts::{count_response, count_time};
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
-use super::forward::{count_response, count_time};
 use super::h2 as h2_glue;
 use super::hygiene;
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
@@ -491,7 +491,6 @@ impl Conversation<'_> {
                 .response
                 .set_known(Known::XEnvoyUpstreamServiceTime, took);
         }
-        self.attempts.tell_client(exchange);
         for cookie in &stream.cookies {
             exchange.response.append_known(Known::SetCookie, cookie);
         }
@@ -500,6 +499,8 @@ impl Conversation<'_> {
             let worker = self.around.worker;
             worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
         }
+        // As in Envoy the route's changes leave it alone.
+        self.attempts.tell_client(exchange);
         let end = answer.is_empty || stream.is_bodiless();
         match stream.chain.response(stream.chain.len(), end, None)? {
             Walk::Done => {

@@ -15,13 +15,14 @@ use bytes::BytesMut;
 
 use super::attempts::Attempts;
 use super::conversation::{Ended, converse};
+use super::counts::count_response;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind, Side, UNCERTIFIABLE_HOST};
 use super::h2 as h2_glue;
 use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
 use super::side::{Asked, Await, UpstreamSide, before_head, stream_end};
-use super::stream::{Acted, Stream, Tunnel};
+use super::stream::{Acted, Stream, Surroundings, Tunnel};
 use super::timer::after;
 use super::{demand, mirror, refusal};
 use crate::clock;
@@ -30,12 +31,11 @@ use crate::h1::encode::TargetForm;
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, encode};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
-use crate::observe::metrics::VirtualClusterStats;
-use crate::route::{self, Action, Forward, RequestTimes, Retries, Route, Times};
+use crate::route::{self, Action, Forward, RequestTimes, Retries, RetryPolicy, Route, Times};
 use crate::socket::Socket;
 use crate::upstream::{
-    self, Aim, Avoid, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease, Http2Lease,
-    Lease, Outcome, Priority, RawLease, Release, Resource, StreamEnd, Wish, note_endpoint,
+    self, Aim, Avoid, Cluster, ClusterSpec, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease,
+    Outcome, Priority, RawLease, Release, Resource, StreamEnd, Wish, note_endpoint,
 };
 use crate::wasm;
 
@@ -65,6 +65,11 @@ pub(crate) async fn proxy(
 ) -> Result<Acted, Error> {
     note_received(stream);
     let (mut attempts, mut limits) = plan(stream, &choice)?;
+    if stream.duration == Some(Duration::ZERO) {
+        // However quick the upstream is, it would be too late.
+        let received = stream.has_whole_request();
+        return Err(Kind::MaxDuration { received }.into());
+    }
     loop {
         let winner = attempts.beside.as_mut().and_then(|b| b.take_winner());
         let result = match winner {
@@ -92,7 +97,7 @@ pub(crate) async fn proxy(
                 note_failure(stream, &attempts, &error);
                 let wait = after_failure(stream, &mut attempts, &error);
                 if wait.is_none() && !gives_way(stream, &attempts, &error) {
-                    give_up(stream, &attempts, &error).await;
+                    give_up(stream, &mut attempts, &error).await;
                     return Err(error);
                 }
                 wait
@@ -182,6 +187,8 @@ async fn acquire(
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
     let chain = &mut stream.chain;
     let mut host = None;
+    // The clock is only looked at by those that have to wait.
+    let mut since = None;
     let acquired = poll_fn(|cx| {
         if let Some(beside) = &mut beside {
             let jury = attempts.jury(stats, group, chain.exchange);
@@ -190,11 +197,15 @@ async fn acquire(
             }
         }
         if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
+            let has_endpoint = lease.as_ref().err().is_none_or(|e| e.endpoint.is_some());
+            let waited = since.map_or(Duration::ZERO, |since| clock::now() - since);
+            chain.exchange.upstream.waited = has_endpoint.then_some(waited);
             return Poll::Ready(lease.map(Some).map_err(|error| {
                 host = led_to(&error);
                 Error::of_acquire(error, aim.status(cluster))
             }));
         }
+        since.get_or_insert_with(clock::now);
         if down.poll_closed(cx, reader).is_ready() {
             return Poll::Ready(Err(Kind::DownstreamClosed.into()));
         }
@@ -295,7 +306,7 @@ async fn rest(
 }
 
 /// Ends the last attempt with what the client is to be told.
-async fn give_up(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error) {
+async fn give_up(stream: &mut Stream<'_, '_>, attempts: &mut Attempts, error: &Error) {
     if !stream.responding && !stream.has_interim && error.side() == Side::Upstream {
         let stats = attempts.cluster.stats(stream.around.worker.index);
         let jury = attempts.jury(stats, stream.group(), stream.chain.exchange);
@@ -308,6 +319,9 @@ async fn give_up(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error
         if let Some(beside) = &attempts.beside {
             beside.time_out();
         }
+        mirror::finish(stream, &mut attempts.kept).await;
+        let given_up = attempts.kept.take_given_up();
+        stats.retry_or_shadow_abandoned.add(given_up.into());
     }
     if matches!(
         error.kind,
@@ -369,11 +383,12 @@ fn plan(
         return Err(Kind::NoCluster(not_found).into());
     };
     let exchange = &mut *stream.chain.exchange;
-    exchange.upstream.cluster = Some(Arc::clone(&cluster.name));
-    exchange.upstream.cluster_metadata = cluster.spec().metadata.clone();
+    note_cluster(exchange, cluster);
     let group = route
         .as_ref()
         .and_then(|route| route.virtual_cluster(&exchange.request));
+    exchange.virtual_cluster = group.and_then(|(name, _)| name.cloned());
+    let group = group.map(|(_, counts)| counts);
     stream.group = group.map(Arc::clone);
     if let Some(why) = refusal::of_cluster(around, index, cluster) {
         let stats = cluster.stats(around.worker.index);
@@ -384,7 +399,7 @@ fn plan(
     let hashing = route.as_ref().filter(|_| cluster.wants_hash());
     let hash = hashing.and_then(|route| route.hash(exchange, &mut stream.cookies));
     let policy = forward.and_then(|forward| forward.tries.retry.as_ref());
-    let retries = Retries::of(policy, &exchange.request);
+    let retries = retries(around, policy, &exchange.request);
     let times = forward.map_or_else(Times::of_no_route, |forward| forward.times);
     let times = times.of_request(
         &mut exchange.request,
@@ -411,6 +426,7 @@ fn plan(
     );
     stream.tells_attempts = attempts.tells_client();
     let exchange = &mut *stream.chain.exchange;
+    exchange.upstream.attempts = 1;
     attempts.announce(&mut exchange.request, 1, Duration::ZERO);
     if let Some(route) = &route {
         around.worker.with_scratch(|scratch| {
@@ -428,6 +444,26 @@ fn plan(
     let late_status = if alternative { 204 } else { 504 };
     let limits = bound(stream, &mut attempts, times, (late_status, hedges));
     Ok((attempts, limits))
+}
+
+/// Notes in the exchange which cluster the request goes to.
+fn note_cluster(exchange: &mut Exchange, cluster: &Cluster) {
+    let (upstream, spec) = (&mut exchange.upstream, cluster.spec());
+    upstream.cluster = Some(Arc::clone(&cluster.name));
+    upstream.cluster_metadata.clone_from(&spec.metadata);
+    upstream.cluster_alias.clone_from(&spec.alt_stat_name);
+}
+
+/// The retries that `policy` and the head of a request ask for, as far as runtime values let them.
+fn retries(
+    around: Surroundings<'_>,
+    policy: Option<&Arc<RetryPolicy>>,
+    request: &Headers,
+) -> Option<Retries> {
+    let mut retries = Retries::of(policy, request)?;
+    let random = around.worker.random();
+    around.snapshot.retries.steer(&mut retries, random);
+    Some(retries)
 }
 
 /// Whether a try that takes too long goes on beside the next: the request's own word counts.
@@ -527,78 +563,6 @@ fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error)
         Kind::PerTryIdle(_) => stats.upstream_rq_per_try_idle_timeout.inc(),
         _ => {}
     }
-}
-
-/// Counts a response of the cluster, or one made in its place: `internal.` or `external.` by who
-/// asked, `canary.` where the upstream says that it is one, and in the group of the virtual host.
-pub(super) fn count_response(
-    stats: &ClusterStats,
-    group: Option<&VirtualClusterStats>,
-    exchange: &Exchange,
-    status: u16,
-) {
-    count_failure(stats, group, exchange, status);
-    if exchange.is_health_check {
-        return;
-    }
-    if is_canary(exchange) {
-        stats.canary_upstream_rq_completed.inc();
-        stats.canary_upstream_rq_by_code.record(status);
-    }
-}
-
-/// Counts a response that was made in the place of one, whose head is not there.
-pub(super) fn count_failure(
-    stats: &ClusterStats,
-    group: Option<&VirtualClusterStats>,
-    exchange: &Exchange,
-    status: u16,
-) {
-    if exchange.is_health_check {
-        return;
-    }
-    stats.upstream_rq_completed.inc();
-    stats.upstream_rq_by_code.record(status);
-    if exchange.request.has(Known::XEnvoyInternal) {
-        stats.internal_upstream_rq_completed.inc();
-        stats.internal_upstream_rq_by_code.record(status);
-    } else {
-        stats.external_upstream_rq_completed.inc();
-        stats.external_upstream_rq_by_code.record(status);
-    }
-    if let Some(group) = group {
-        group.upstream_rq_completed.inc();
-        group.upstream_rq_by_code.record(status);
-    }
-}
-
-/// Counts how long the upstream took, in ms.
-pub(super) fn count_time(
-    stats: &ClusterStats,
-    group: Option<&VirtualClusterStats>,
-    exchange: &Exchange,
-    took: u64,
-) {
-    if exchange.is_health_check {
-        return;
-    }
-    stats.upstream_rq_time.record(took);
-    if exchange.request.has(Known::XEnvoyInternal) {
-        stats.internal_upstream_rq_time.record(took);
-    } else {
-        stats.external_upstream_rq_time.record(took);
-    }
-    if is_canary(exchange) {
-        stats.canary_upstream_rq_time.record(took);
-    }
-    if let Some(group) = group {
-        group.upstream_rq_time.record(took);
-    }
-}
-
-/// Whether the response comes from a version that is being tried.
-fn is_canary(exchange: &Exchange) -> bool {
-    exchange.response.known(Known::XEnvoyUpstreamCanary) == Some(b"true")
 }
 
 async fn over_http1(

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 
 use super::attempts::Attempts;
 use super::conversation::{Ended, converse};
+use super::counts::count_failure;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind, Side};
-use super::forward::count_failure;
 use super::relay::{self, Errand};
 use super::side::{Came, UpstreamSide, status_of};
 use super::stream::Stream;

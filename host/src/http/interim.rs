@@ -5,8 +5,8 @@
 //! them, and filters do not see them. Called by [`super::stream`] and [`super::conversation`]. Does not
 //! own how they are read ([`super::side`]).
 
+use super::counts::count_response;
 use super::error::{Error, Kind};
-use super::forward::count_response;
 use super::hygiene;
 use super::stream::Stream;
 use super::timer::after;

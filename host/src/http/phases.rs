@@ -17,7 +17,7 @@ use super::downstream::Downstream;
 use super::error::{Error, Kind};
 use super::io::Reader;
 use super::pump::Direction;
-use super::reply::Reply;
+use super::reply::{ChangedBy, Reply};
 use super::timer::{Timer, after};
 use super::whole::{Whole, joined, set_length};
 use crate::clock;
@@ -782,6 +782,8 @@ fn from_filter(reply: LocalReply) -> Reply {
     made.headers = reply.headers;
     made.body = reply.body.into();
     made.grpc_status = reply.grpc_status;
-    made.of_route = reply.of_route;
+    if !reply.of_route {
+        made.changed_by = ChangedBy::None;
+    }
     made.flag(reply.flags)
 }

@@ -11,7 +11,7 @@ use crate::exchange::{Exchange, Flags, grpc_status_of};
 use crate::headers::{Known, Name, NameFormat};
 use crate::log_filter::LogFilter;
 use crate::observe::format::BodyFormat;
-use crate::route::ResponseChanges;
+use crate::route::{Action, ResponseChanges, Route};
 use crate::worker::Worker;
 
 /// How local replies look (`local_reply_config`).
@@ -57,8 +57,31 @@ pub(crate) struct Reply {
     pub(crate) close: bool,
     /// Whether `content-type` stands in front of the length, as where Envoy formats a body.
     type_first: bool,
-    /// Whether the route's changes of response headers apply.
-    pub(crate) of_route: bool,
+    /// Which routes change its fields.
+    pub(crate) changed_by: ChangedBy,
+}
+
+/// The routes whose changes of response headers a reply gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChangedBy {
+    /// One that leads to an upstream, as every reply in an upstream's place in Envoy: in front of the
+    /// reply's own fields, which they leave alone.
+    Forwarding,
+    /// The one that answers itself: behind the reply's own fields, which they may change.
+    Answering,
+    /// None: it is no reply in an upstream's place.
+    None,
+}
+
+impl ChangedBy {
+    /// Whether `route` is one of these.
+    pub(crate) const fn is_by(self, route: &Route) -> bool {
+        match self {
+            Self::Forwarding => matches!(route.action, Action::Forward(_)),
+            Self::Answering => true,
+            Self::None => false,
+        }
+    }
 }
 
 impl Reply {
@@ -73,7 +96,7 @@ impl Reply {
             grpc_status: None,
             close: false,
             type_first: false,
-            of_route: false,
+            changed_by: ChangedBy::Forwarding,
         }
     }
 
@@ -121,12 +144,12 @@ impl Reply {
 
     /// Puts the reply into the exchange: status, flags, details and the head without `date` and
     /// `server`. Gives back the content that follows the head, for a method that wants one.
-    /// `mutate` may change the head before the fields are added that describe the content;
-    /// `replies` says how local replies look.
+    /// `change` makes the route's changes of the head, before the fields are added that describe the
+    /// content; `replies` says how local replies look.
     pub(crate) fn compose(
         mut self,
         exchange: &mut Exchange,
-        mutate: impl FnOnce(&mut Exchange),
+        change: impl FnOnce(&mut Exchange),
         replies: Option<(&LocalReplies, &Worker)>,
     ) -> Bytes {
         // Envoy's codecs reply before they say what was wrong.
@@ -142,10 +165,15 @@ impl Reply {
         let grpc = exchange.is_grpc;
         let response = &mut exchange.response;
         response.append_known(Known::Status, decimal(u64::from(self.status), &mut [0; 20]));
-        for (name, value) in &self.headers {
-            response.append(name, value);
+        // There is no response yet, whatever an upstream has said.
+        exchange.status = 0;
+        if self.changed_by == ChangedBy::Answering {
+            self.append_headers(exchange);
+            change(exchange);
+        } else {
+            change(exchange);
+            self.append_headers(exchange);
         }
-        mutate(exchange);
         if self.type_first && !self.body.is_empty() {
             let response = &mut exchange.response;
             response.set_known(Known::ContentType, &self.content_type);
@@ -171,6 +199,12 @@ impl Reply {
             }
         }
         self.body
+    }
+
+    fn append_headers(&self, exchange: &mut Exchange) {
+        for (name, value) in &self.headers {
+            exchange.response.append(name, value);
+        }
     }
 
     /// Makes a gRPC status of the reply: all of it is in the head.

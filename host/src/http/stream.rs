@@ -21,17 +21,17 @@ use super::forward;
 use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
-use super::reply::{Reply, decimal, is_grpc};
+use super::reply::{ChangedBy, Reply, decimal, is_grpc};
 use super::timer::{Timer, after};
 use super::whole::Whole;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, LogType, Protocol};
 use crate::h1::head::Reject;
 use crate::h1::{BodyLength, MethodKind};
-use crate::headers::{Headers, Known, NameCase, NameFormat};
+use crate::headers::{Headers, Known, Name, NameCase, NameFormat};
 use crate::observe::metrics::{HttpStats, VirtualClusterStats};
 use crate::observe::stats::Sharded;
-use crate::route::{self, Action, Followed, NewCookies, Pick, Route, Table};
+use crate::route::{self, Action, EnvoyHeaders, Followed, NewCookies, Pick, Route, Table};
 use crate::runtime::{ConnectionManager, HttpListener, Snapshot};
 use crate::wasm::Upstream;
 use crate::worker::Worker;
@@ -229,10 +229,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             self.chain_started = true;
             let choice = match self.filter_request().await? {
                 Ok(choice) => choice,
-                Err(reply) => {
-                    let route = self.route.clone().filter(|_| reply.of_route);
-                    return self.reply_with(*reply, route.as_deref()).await;
-                }
+                Err(reply) => return self.reply(*reply).await,
             };
             match self.act(choice).await? {
                 Acted::Answered => return Ok(()),
@@ -402,14 +399,16 @@ impl<'a, 'io> Stream<'a, 'io> {
                 self.around.worker.with_scratch(|scratch| {
                     redirect.apply(exchange, envoy_headers, scratch, &mut location);
                 });
-                let reply = Reply::new(redirect.status(), "direct_response");
+                let mut reply = Reply::new(redirect.status(), "direct_response");
+                reply.changed_by = ChangedBy::Answering;
                 let reply = reply.header(Known::Location.into(), &location);
-                self.around.stats.rq_redirect.inc();
-                self.reply_with(reply, Some(&route)).await?;
+                self.around.stats.rq_direct_response.inc();
+                self.reply(reply).await?;
                 Ok(Acted::Answered)
             }
             Action::Direct(direct) => {
                 let mut reply = Reply::new(direct.status, "direct_response");
+                reply.changed_by = ChangedBy::Answering;
                 reply.body = direct.body.clone();
                 if let Some(body) = &direct.format {
                     reply = reply.format(self.chain.exchange, body);
@@ -420,7 +419,7 @@ impl<'a, 'io> Stream<'a, 'io> {
                     reply = reply.header(Known::Location.into(), &location);
                 }
                 self.around.stats.rq_direct_response.inc();
-                self.reply_with(reply, Some(&route)).await?;
+                self.reply(reply).await?;
                 Ok(Acted::Answered)
             }
         }
@@ -428,13 +427,8 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Answers in the upstream's place.
     pub(crate) async fn reply(&mut self, reply: Reply) -> Result<(), Error> {
-        self.reply_with(reply, None).await
-    }
-
-    /// `route` is the one whose changes of response headers the reply gets: those that the route or
-    /// the way to its upstream is the reason of.
-    async fn reply_with(&mut self, reply: Reply, route: Option<&Route>) -> Result<(), Error> {
         let (worker, pick) = (self.around.worker, self.pick);
+        let route = self.route.clone();
         let manager = self.around.manager;
         // A client that sends what is no request is not asked for another, as in Envoy.
         let must_close = reply.close || (reply.status == 400 && !manager.http1_stream_errors);
@@ -442,12 +436,17 @@ impl<'a, 'io> Stream<'a, 'io> {
             .local_replies
             .as_ref()
             .map(|replies| (replies, worker));
-        let finalize = |exchange: &mut Exchange| {
-            if let Some(route) = route {
-                worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
-            }
+        let compose = |reply: Reply, exchange: &mut Exchange| {
+            let route = route.as_deref();
+            let route = route.filter(|route| reply.changed_by.is_by(route));
+            let change = |exchange: &mut Exchange| {
+                if let Some(route) = route {
+                    worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
+                }
+            };
+            reply.compose(exchange, change, looks)
         };
-        let content = reply.compose(self.chain.exchange, finalize, looks);
+        let content = compose(reply, self.chain.exchange);
         let mut whole = Whole {
             content,
             has_trailers: false,
@@ -467,7 +466,7 @@ impl<'a, 'io> Stream<'a, 'io> {
                 Err(error) => Some(error.reply()),
             };
             if let Some(reply) = instead {
-                whole.content = reply.compose(self.chain.exchange, |_| {}, looks);
+                whole.content = compose(reply, self.chain.exchange);
             }
         }
         let close = must_close || self.must_close();
@@ -613,6 +612,10 @@ impl<'a, 'io> Stream<'a, 'io> {
         if self.has_interim {
             reply.details = reply.details.replace(BEFORE_START, AFTER_START).into();
         }
+        if self.around.manager.envoy_headers != EnvoyHeaders::Add {
+            let overloaded = Name::from(Known::XEnvoyOverloaded);
+            reply.headers.retain(|(name, _)| *name != overloaded);
+        }
         if self.tells_attempts && attempts > 0 && error.side() == Side::Upstream {
             let mut room = [0; 20];
             let text = decimal(attempts.into(), &mut room);
@@ -628,16 +631,11 @@ impl<'a, 'io> Stream<'a, 'io> {
             reply.status = 408;
             reply.close = true;
         }
-        let route = match error.side() {
-            Side::Upstream => self.route.clone(),
-            Side::Downstream | Side::Proxy => None,
-            Side::Filter => {
-                // Nor does the filter that failed, or any other, get to see what comes of it.
-                self.chain_failed = true;
-                None
-            }
-        };
-        if self.reply_with(reply, route.as_deref()).await.is_err() {
+        if error.side() == Side::Filter {
+            // Neither the filter that failed nor any other gets to see what comes of it.
+            self.chain_failed = true;
+        }
+        if self.reply(reply).await.is_err() {
             self.cut(&Kind::DownstreamClosed.into());
         }
     }

@@ -18,14 +18,12 @@ use super::spec::{ActionSpec, ClustersSpec, DirectSpec, ForwardSpec, MutationSpe
 use super::times::Times;
 use super::tries::Tries;
 use super::upgrade::{CONNECT, Upgrade, Upgrades};
-use super::virtual_cluster::VirtualClusters;
+use super::virtual_cluster::{Group, VirtualClusters};
 use super::weighted::Weighted;
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known, Name};
 use crate::metadata::StaticMetadata;
 use crate::observe::format::BodyFormat;
-use crate::observe::metrics::VirtualClusterStats;
-use crate::observe::stats::Sharded;
 use crate::proxy_header::ProxyHeader;
 use crate::variant::Variants;
 
@@ -235,9 +233,10 @@ impl Route {
         }
     }
 
-    /// What counts the request beside its cluster (`virtual_clusters`).
+    /// What counts the request beside its cluster (`virtual_clusters`), and the name of that, which
+    /// the group of all that are in no other does not have.
     #[must_use]
-    pub fn virtual_cluster(&self, request: &Headers) -> Option<&Arc<Sharded<VirtualClusterStats>>> {
+    pub fn virtual_cluster(&self, request: &Headers) -> Option<Group<'_>> {
         self.virtual_clusters.find(request)
     }
 

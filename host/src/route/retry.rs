@@ -127,7 +127,8 @@ pub struct RetryPolicy {
     pub per_try_timeout: Option<Duration>,
     /// `per_try_idle_timeout`.
     pub per_try_idle_timeout: Option<Duration>,
-    back_off: BackOff,
+    /// `retry_back_off`, where it is set.
+    back_off: Option<BackOff>,
     rate_limited: Option<RateLimited>,
     status_codes: Box<[u16]>,
     headers: Box<[HeaderMatcher]>,
@@ -195,7 +196,7 @@ impl RetryPolicy {
     pub(super) fn build(spec: &RetrySpec, report: &mut Report) -> Option<Self> {
         let (on, _) = RetryOn::parse(&spec.retry_on);
         let back_off = match spec.back_off {
-            None => BackOff::DEFAULT,
+            None => None,
             Some((base, max)) => {
                 let max = max.unwrap_or_else(|| base.saturating_mul(MAX_INTERVALS));
                 if max < base {
@@ -203,7 +204,7 @@ impl RetryPolicy {
                         report.field("max_interval", |r| r.error(Problem::BackOffMax))
                     });
                 }
-                BackOff { base, max }
+                Some(BackOff { base, max })
             }
         };
         let rate_limited = match &spec.rate_limited {
@@ -355,7 +356,8 @@ impl Retries {
         {
             return None;
         }
-        let back_off = policy.map_or(BackOff::DEFAULT, |policy| policy.back_off);
+        let back_off = policy.and_then(|policy| policy.back_off);
+        let back_off = back_off.unwrap_or(BackOff::DEFAULT);
         Some(Self {
             on,
             left: number(request.known(Known::XEnvoyMaxRetries))
@@ -370,6 +372,23 @@ impl Retries {
             max: back_off.max,
             policy: policy.map(Arc::clone),
         })
+    }
+
+    /// Has no retries made: what runtime values say goes before every policy.
+    pub const fn switch_off(&mut self) {
+        self.on = RetryOn::NONE;
+    }
+
+    /// Lets the first wait be below `base` where the policy does not say how long it is.
+    pub fn begin_with(&mut self, base: Duration) {
+        if self
+            .policy
+            .as_ref()
+            .is_none_or(|policy| policy.back_off.is_none())
+        {
+            self.interval = base;
+            self.max = base.saturating_mul(MAX_INTERVALS);
+        }
     }
 
     /// The policy behind them, where it is not the request alone that asks.
@@ -464,12 +483,12 @@ fn below(bound: Duration, random: u64) -> Duration {
 
 /// The word of `retry_on` for the gRPC status in a head.
 fn grpc_word(head: &Headers) -> RetryOn {
-    match head.known(Known::GrpcStatus) {
-        Some(b"1") => RetryOn::CANCELLED,
-        Some(b"4") => RetryOn::DEADLINE_EXCEEDED,
-        Some(b"8") => RetryOn::RESOURCE_EXHAUSTED,
-        Some(b"13") => RetryOn::INTERNAL,
-        Some(b"14") => RetryOn::UNAVAILABLE,
+    match number::<u32>(head.known(Known::GrpcStatus)) {
+        Some(1) => RetryOn::CANCELLED,
+        Some(4) => RetryOn::DEADLINE_EXCEEDED,
+        Some(8) => RetryOn::RESOURCE_EXHAUSTED,
+        Some(13) => RetryOn::INTERNAL,
+        Some(14) => RetryOn::UNAVAILABLE,
         _ => RetryOn::NONE,
     }
 }

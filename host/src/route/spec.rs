@@ -110,6 +110,8 @@ pub struct VirtualHostSpec {
 /// `VirtualCluster`.
 #[derive(Clone, Debug)]
 pub struct VirtualClusterSpec {
+    /// `name`.
+    pub name: String,
     /// `headers`: all of them match.
     pub headers: Vec<HeaderMatchSpec>,
     /// What counts its requests.

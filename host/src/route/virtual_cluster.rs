@@ -15,10 +15,21 @@ use crate::observe::stats::Sharded;
 /// Statistics that all workers count into.
 type Counts = Arc<Sharded<VirtualClusterStats>>;
 
+/// The name of a group, where it has one, and what counts its requests.
+pub(super) type Group<'a> = (Option<&'a Arc<str>>, &'a Counts);
+
+/// A group, and which requests are in it.
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    headers: Box<[HeaderMatcher]>,
+    counts: Counts,
+}
+
 /// The groups of a virtual host, in order; the first that matches is taken.
 #[derive(Debug, Default)]
 pub(super) struct VirtualClusters {
-    groups: Box<[(Box<[HeaderMatcher]>, Counts)]>,
+    groups: Box<[Entry]>,
     /// For requests that none of them takes.
     other: Option<Counts>,
 }
@@ -29,8 +40,11 @@ impl VirtualClusters {
             "virtual_clusters",
             &spec.virtual_clusters,
             |report, spec| {
-                let headers = report.items("headers", &spec.headers, HeaderMatcher::build_in);
-                Some((headers, Arc::clone(&spec.stats)))
+                Some(Entry {
+                    name: (*spec.name).into(),
+                    headers: report.items("headers", &spec.headers, HeaderMatcher::build_in),
+                    counts: Arc::clone(&spec.stats),
+                })
             },
         );
         Self {
@@ -40,9 +54,10 @@ impl VirtualClusters {
     }
 
     /// What counts a request; `None` where the virtual host has no groups.
-    pub(super) fn find(&self, request: &Headers) -> Option<&Counts> {
+    pub(super) fn find(&self, request: &Headers) -> Option<Group<'_>> {
         let mut groups = self.groups.iter();
-        let found = groups.find(|(headers, _)| headers.iter().all(|h| h.matches(request)));
-        found.map(|(_, counts)| counts).or(self.other.as_ref())
+        let found = groups.find(|group| group.headers.iter().all(|h| h.matches(request)));
+        let found = found.map(|group| (Some(&group.name), &group.counts));
+        found.or_else(|| self.other.as_ref().map(|counts| (None, counts)))
     }
 }

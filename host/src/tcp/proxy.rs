@@ -104,6 +104,9 @@ impl Session<'_> {
         let upstream = &mut self.desk.exchange.upstream;
         upstream.cluster = Some(Arc::clone(&target.cluster.name));
         upstream.cluster_metadata = cluster.spec().metadata.clone();
+        upstream
+            .cluster_alias
+            .clone_from(&cluster.spec().alt_stat_name);
         let criteria = target
             .criteria
             .and_then(|index| snapshot.criteria.get(index));

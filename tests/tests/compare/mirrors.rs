@@ -1,5 +1,7 @@
 //! Copies of requests, as the other cluster and the client see them.
 
+#![expect(clippy::too_many_lines, reason = "a table of cases")]
+
 use nuncio_tests::compare::case::{Case, Group, Step, request};
 use nuncio_tests::origin::{Act, Reply};
 

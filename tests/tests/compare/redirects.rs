@@ -1,5 +1,7 @@
 //! Redirects that the proxy follows: which, where to, and with what.
 
+#![expect(clippy::too_many_lines, reason = "a table of cases")]
+
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::origin::{Act, Reply};

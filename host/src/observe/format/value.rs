@@ -46,16 +46,11 @@ impl Operator {
                 format.write(moment, out);
             }
             Self::Duration { from, to, unit } => {
-                let Some(duration) = between(&exchange.timing, *from, *to) else {
-                    return false;
-                };
-                push_duration(out, duration, *unit);
+                let lasted = between(&exchange.timing, *from, *to);
+                return write_duration(lasted, *unit, out);
             }
             Self::UpstreamWait => {
-                let Some(waited) = exchange.upstream.waited else {
-                    return false;
-                };
-                push_duration(out, waited, Unit::Milliseconds);
+                return write_duration(exchange.upstream.waited, Unit::Milliseconds, out);
             }
             Self::Number(number) => push_u64(out, number_of(exchange, *number)),
             Self::Text(text) => return write_text(exchange, *text, out),
@@ -169,13 +164,17 @@ fn moment(timing: &Timing, point: Point) -> Option<Instant> {
     }
 }
 
-fn push_duration(out: &mut Vec<u8>, duration: Duration, unit: Unit) {
+fn write_duration(duration: Option<Duration>, unit: Unit, out: &mut Vec<u8>) -> bool {
+    let Some(duration) = duration else {
+        return false;
+    };
     let count = match unit {
         Unit::Milliseconds => duration.as_millis(),
         Unit::Microseconds => duration.as_micros(),
         Unit::Nanoseconds => duration.as_nanos(),
     };
     push_u64(out, u64::try_from(count).unwrap_or(u64::MAX));
+    true
 }
 
 fn number_of(exchange: &Exchange, number: Number) -> u64 {

@@ -66,6 +66,8 @@ fn heads_that_are_tried_again() {
         ("resource-exhausted", 200, &[("grpc-status", "8")], true),
         ("internal", 200, &[("grpc-status", "13")], true),
         ("unavailable", 200, &[("grpc-status", "14")], true),
+        ("unavailable", 200, &[("grpc-status", "014")], true),
+        ("unavailable", 200, &[("grpc-status", "14x")], false),
         ("unavailable", 200, &[("grpc-status", "13")], false),
         ("unavailable,internal", 200, &[("grpc-status", "13")], true),
         ("unavailable", 200, &[("grpc-status", "0")], false),
@@ -248,4 +250,28 @@ fn a_longest_wait_below_the_first_is_refused() {
     let errors = report.finish(()).unwrap_err();
     let error = errors.iter().next().unwrap();
     assert_eq!(error.path.to_string(), "retry_back_off.max_interval");
+}
+
+#[test]
+fn runtime_values_switch_retries_off_and_say_how_long_the_first_wait_is() {
+    let mut retries = retries("5xx").unwrap();
+    retries.switch_off();
+    assert_eq!(retries.after_head(503, &head(&[])), Verdict::Pass);
+    let waits = |spec: RetrySpec| {
+        let mut retries = Retries::of(Some(&policy(spec)), &head(&[])).unwrap();
+        retries.begin_with(Duration::from_millis(400));
+        // The largest number below each bound.
+        let mut wait = || retries.wait(None, UNIX_EPOCH, 400 * 1024 - 1).get();
+        [wait(), wait(), wait()].map(|wait| wait.as_millis())
+    };
+    let words = RetrySpec {
+        retry_on: "5xx".into(),
+        ..RetrySpec::default()
+    };
+    assert_eq!(waits(words.clone()), [399, 799, 1599]);
+    let own = RetrySpec {
+        back_off: Some((Duration::from_millis(100), None)),
+        ..words
+    };
+    assert_eq!(waits(own), [99, 199, 399], "the policy's own counts");
 }
