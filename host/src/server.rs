@@ -21,9 +21,9 @@ use crate::build::Built;
 use crate::limits;
 use crate::listener::{self, Listening};
 use crate::observe::access_log::Sinks;
-use crate::observe::metrics::{ListenerOfWorker, ServerState};
+use crate::observe::metrics::{HttpStats, ListenerOfWorker, OpenConnections, ServerState};
 use crate::observe::registry::{Registry, Scope};
-use crate::observe::stats::Stats;
+use crate::observe::stats::{Sharded, Stats};
 use crate::runtime::{FilterChain, ListenAddress, Listener, Service, Snapshot};
 use crate::tls::{self, Expiry, FirstToExpire, TlsContext};
 use crate::upstream::dns::Resolvers;
@@ -156,6 +156,7 @@ async fn control(
     let snapshot = Arc::clone(&built.snapshot);
     let (sockets, addresses) = listen(&snapshot, options.workers)?;
     let _listed = register(&built, &addresses, options.workers);
+    count_parts(&built, options.workers);
     let admin = Rc::new(Admin::new(&built, options, addresses));
     let admin_address = match &built.admin {
         Some(address) => {
@@ -190,6 +191,10 @@ async fn control(
         })
         .collect();
     let mut workers = start_workers(&built, options, sockets).map_err(system("start a worker"))?;
+    built
+        .registry
+        .gauge("listener_manager.workers_started")
+        .set(1);
     admin.set_state(ServerState::Initializing);
     let is_warm = tokio::select! {
         () = warm(&snapshot) => true,
@@ -230,7 +235,7 @@ async fn drain(
     let stopped = tokio::select! {
         biased;
         () = all_gone(&workers) => Stopped::Drained,
-        () = tokio::time::sleep(options.drain_time) => Stopped::Cut,
+        () = tokio::time::sleep(options.drain_time) => when_time_is_over(&built.snapshot),
         () = signals.end(&built.sinks) => Stopped::Forced,
     };
     say_how(stopped, &built.snapshot);
@@ -295,7 +300,15 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
         .register(Scope::nuncio("tls."), &built.contexts);
     let first = Arc::new(FirstToExpire(Arc::clone(&built.contexts)));
     built.registry.register(Scope::new("server."), &first);
-    let mut listed: Vec<Arc<dyn Stats>> = vec![first];
+    let listeners = built.snapshot.listeners.iter();
+    let open = OpenConnections(
+        listeners
+            .map(|listener| Arc::clone(&listener.stats))
+            .collect(),
+    );
+    let open = Arc::new(open);
+    built.registry.register(Scope::new("server."), &open);
+    let mut listed: Vec<Arc<dyn Stats>> = vec![first, open];
     for cluster in &built.snapshot.clusters {
         let scope = Scope::cluster(cluster.observability_name());
         let contexts = cluster.spec().dial.contexts();
@@ -339,6 +352,46 @@ fn register(built: &Built, addresses: &[Vec<Address>], workers: usize) -> Vec<Ar
         }
     }
     listed
+}
+
+/// Counts clusters and listeners as Envoy's managers of them do. The configuration alone makes them, so
+/// that none is ever changed, removed or waited for later.
+fn count_parts(built: &Built, workers: usize) {
+    let (clusters, listeners) = (
+        built.snapshot.clusters.len(),
+        built.snapshot.listeners.len(),
+    );
+    for (name, count) in [
+        ("cluster_manager.active_clusters", clusters),
+        ("cluster_manager.warming_clusters", 0),
+        ("listener_manager.total_filter_chains_draining", 0),
+        ("listener_manager.total_listeners_active", listeners),
+        ("listener_manager.total_listeners_draining", 0),
+        ("listener_manager.total_listeners_warming", 0),
+    ] {
+        let gauge = built.registry.gauge(name);
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    for (name, count) in [
+        ("cluster_manager.cluster_added", clusters),
+        ("cluster_manager.cluster_modified", 0),
+        ("cluster_manager.cluster_removed", 0),
+        ("cluster_manager.cluster_updated", 0),
+        ("cluster_manager.cluster_updated_via_merge", 0),
+        ("cluster_manager.update_merge_cancelled", 0),
+        ("cluster_manager.update_out_of_merge_window", 0),
+        ("listener_manager.listener_added", listeners),
+        ("listener_manager.listener_create_failure", 0),
+        (
+            "listener_manager.listener_create_success",
+            listeners * workers,
+        ),
+        ("listener_manager.listener_in_place_updated", 0),
+        ("listener_manager.listener_modified", 0),
+        ("listener_manager.listener_removed", 0),
+    ] {
+        built.registry.counter(name).add(count as u64);
+    }
 }
 
 /// Lists when the certificates of a listener or cluster end, if it has any.
@@ -385,10 +438,36 @@ fn say_how(stopped: Stopped, snapshot: &Snapshot) {
         Stopped::Cut => "the drain time is over",
         Stopped::Forced => "another signal came",
     };
+    let open = open_connections(snapshot);
+    tracing::warn!(target: "main", "{why}: {open} connections are still open");
+}
+
+/// How it ends when the drain time is over: clients that only keep connections lose nothing with them.
+fn when_time_is_over(snapshot: &Snapshot) -> Stopped {
+    let mut managers: Vec<&Arc<Sharded<HttpStats>>> = Vec::new();
+    let chains = snapshot.listeners.iter();
+    for chain in chains.flat_map(|listener| listener.chains.iter()) {
+        if let Service::Http(http) = &chain.service {
+            let stats = &http.manager.stats;
+            if !managers.iter().any(|known| Arc::ptr_eq(known, stats)) {
+                managers.push(stats);
+            }
+        }
+    }
+    let shards = || managers.iter().flat_map(|stats| stats.workers());
+    let requests: i64 = shards().map(|stats| stats.downstream_rq_active.get()).sum();
+    let of_http: i64 = shards().map(|stats| stats.downstream_cx_active.get()).sum();
+    if requests == 0 && open_connections(snapshot) <= of_http {
+        Stopped::Drained
+    } else {
+        Stopped::Cut
+    }
+}
+
+fn open_connections(snapshot: &Snapshot) -> i64 {
     let listeners = snapshot.listeners.iter();
     let workers = listeners.flat_map(|listener| listener.stats.workers());
-    let open: i64 = workers.map(|stats| stats.downstream_cx_active.get()).sum();
-    tracing::warn!(target: "main", "{why}: {open} connections are still open");
+    workers.map(|stats| stats.downstream_cx_active.get()).sum()
 }
 
 /// Runs until a signal or the admin server asks for the end. Gives the signals back.

@@ -127,6 +127,16 @@ fn idle_connections_do_not_hold_up_the_end() {
 }
 
 #[test]
+fn who_only_keeps_a_connection_loses_nothing_at_the_end() {
+    let scene = Scene::start(&["--drain-time-s", "1"], 1);
+    let mut idle = Connection::open(scene.listener);
+    assert_eq!(idle.exchange(GET).status(), 200);
+    scene.signal(Signal::TERM);
+    let ended = scene.proxy.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+}
+
+#[test]
 fn readiness_says_draining() {
     let scene = Scene::start(&[], 1);
     let gate = scene.hold();

@@ -272,8 +272,6 @@ pub enum ServerState {
 pub struct ServerStats {
     started: Instant,
     concurrency: usize,
-    /// Accepted connections that are open, over all listeners.
-    pub total_connections: SharedGauge,
     state: SharedGauge,
 }
 
@@ -284,7 +282,6 @@ impl ServerStats {
         let stats = Arc::new(Self {
             started: clock::now(),
             concurrency,
-            total_connections: SharedGauge::default(),
             state: SharedGauge::default(),
         });
         stats.set_state(ServerState::PreInitializing);
@@ -295,6 +292,19 @@ impl ServerStats {
     /// Says what the process is doing.
     pub fn set_state(&self, state: ServerState) {
         self.state.set(state as i64);
+    }
+}
+
+/// The connections that are open, over all listeners (`server.total_connections`).
+#[derive(Debug)]
+pub struct OpenConnections(pub Vec<Arc<Sharded<ListenerStats>>>);
+
+impl Stats for OpenConnections {
+    fn visit(&self, visit: &mut dyn FnMut(Name, Reading)) {
+        let workers = self.0.iter().flat_map(|listener| listener.workers());
+        let value = workers.map(|stats| stats.downstream_cx_active.get()).sum();
+        let name = "total_connections".into();
+        visit(name, Reading::Gauge { value, used: true });
     }
 }
 
@@ -314,10 +324,13 @@ impl Stats for ServerStats {
             ("memory_physical_size", memory.resident),
             ("parent_connections", 0),
             ("state", state),
-            ("total_connections", self.total_connections.get()),
             ("uptime", signed(uptime)),
         ] {
             visit(name.into(), Reading::Gauge { value, used: true });
+        }
+        // What is unknown is refused.
+        for name in ["dynamic_unknown_fields", "static_unknown_fields"] {
+            visit(name.into(), Reading::Counter(0));
         }
     }
 }
@@ -374,11 +387,23 @@ mod tests {
         assert_eq!(gauge(&registry, "server.state"), 2);
         assert_eq!(gauge(&registry, "server.live"), 0);
         stats.set_state(ServerState::Live);
-        stats.total_connections.inc();
         assert_eq!(gauge(&registry, "server.live"), 1);
-        assert_eq!(gauge(&registry, "server.total_connections"), 1);
         assert_eq!(gauge(&registry, "server.concurrency"), 2);
         assert!(gauge(&registry, "server.memory_physical_size") > 1 << 20);
+    }
+
+    #[test]
+    fn open_connections_are_those_of_all_listeners_and_workers() {
+        let registry = Registry::new(2);
+        let listeners = [Arc::new(Sharded::new(2)), Arc::new(Sharded::new(2))];
+        let stats = Arc::new(OpenConnections(listeners.to_vec()));
+        registry.register(Scope::new("server."), &stats);
+        for (listener, worker) in [(0, 0), (0, 1), (1, 1)] {
+            let listener: &Arc<Sharded<ListenerStats>> = &listeners[listener];
+            listener.shard(worker).downstream_cx_active.inc();
+        }
+        listeners[0].shard(0).downstream_cx_active.dec();
+        assert_eq!(gauge(&registry, "server.total_connections"), 2);
     }
 
     #[test]
