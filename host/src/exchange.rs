@@ -327,7 +327,9 @@ pub struct Timing {
     pub upstream_received: Option<Instant>,
     /// First byte of the response sent downstream.
     pub response_sent_first: Option<Instant>,
-    /// Last byte of the response sent downstream; the end of the stream.
+    /// Last byte of the response sent downstream, where all of it was.
+    pub response_sent: Option<Instant>,
+    /// The end of the stream.
     pub ended: Option<Instant>,
 }
 
@@ -344,6 +346,7 @@ impl Timing {
             upstream_received_first: None,
             upstream_received: None,
             response_sent_first: None,
+            response_sent: None,
             ended: None,
         }
     }
@@ -531,6 +534,8 @@ pub struct Exchange {
     pub bytes_received: u64,
     /// Bytes of the response's body sent.
     pub bytes_sent: u64,
+    /// Bytes of the field with which a response over HTTP/1 says what becomes of its connection.
+    pub connection_bytes: u8,
     /// The body of a local reply, where the response is one.
     pub local_reply_body: Option<Cow<'static, str>>,
     /// The entry of access logs that is made now.
@@ -577,6 +582,7 @@ impl Exchange {
             response_rate: None,
             bytes_received: 0,
             bytes_sent: 0,
+            connection_bytes: 0,
             local_reply_body: None,
             log_type: LogType::NotSet,
             metadata: Metadata::default(),
@@ -611,6 +617,7 @@ impl Exchange {
         self.response_rate = None;
         self.bytes_received = 0;
         self.bytes_sent = 0;
+        self.connection_bytes = 0;
         self.local_reply_body = None;
         self.log_type = LogType::NotSet;
         self.metadata.clear();

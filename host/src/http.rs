@@ -48,6 +48,7 @@ mod relay;
 pub mod reply;
 mod side;
 mod stream;
+mod tally;
 mod walk;
 mod whole;
 

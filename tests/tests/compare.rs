@@ -21,6 +21,8 @@ mod connect;
 mod connection;
 #[path = "compare/cors.rs"]
 mod cors;
+#[path = "compare/counts.rs"]
+mod counts;
 #[path = "compare/csrf.rs"]
 mod csrf;
 #[path = "compare/described.rs"]
@@ -170,6 +172,7 @@ fn main() -> ExitCode {
         actions::group(),
         per_route::group(),
         cors::group(),
+        counts::group(),
         csrf::group(),
         grpc_web::group(),
         grpc_bridge::group(),

@@ -124,6 +124,9 @@ impl Workshop<'_> {
             spec.max_connection_duration = common
                 .max_connection_duration
                 .and_then(WrittenDuration::non_zero);
+            spec.max_stream_duration = common
+                .max_stream_duration
+                .and_then(WrittenDuration::non_zero);
             if let Some(count) = common.max_headers_count {
                 spec.response_fields = count;
             }

@@ -22,6 +22,7 @@ use crate::config::scalar::RuntimeFractionalPercent;
 use crate::config::{Place, json as config_json};
 use crate::filters;
 use crate::observe::access_log::Target;
+use crate::observe::format::Format;
 use crate::wasm::{self, Component, FilterSlot, Grants, SlotBuilder, SlotSpec};
 
 impl Workshop<'_> {
@@ -326,8 +327,13 @@ impl Workshop<'_> {
             .map(Value::take)
             .unwrap_or_default();
         self.resolve_format(written, &mut configuration, place);
+        let configuration = configuration.to_string();
+        for name in Format::without_value(&configuration) {
+            let message = format!("'%{name}%' has no value here: each entry has '-' in its place");
+            self.diagnostics.warning(place, message);
+        }
         let component = self.embedded("access_log", filters::ACCESS_LOG, place)?;
-        let mut spec = SlotSpec::new(&*written.name, configuration.to_string());
+        let mut spec = SlotSpec::new(&*written.name, configuration);
         spec.grants = Grants {
             log_sinks: vec![target],
         };

@@ -58,6 +58,9 @@ pub struct UpstreamHttpProtocolOptions {
     /// For how long a connection gets new requests; without limit by default.
     #[serde(default)]
     pub max_connection_duration: Option<Duration>,
+    /// How long a request may be with an endpoint; without limit by default.
+    #[serde(default)]
+    pub max_stream_duration: Option<Duration>,
     /// Fields of a response's head; 100 by default.
     #[serde(default)]
     pub max_headers_count: Option<u32>,

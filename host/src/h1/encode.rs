@@ -175,10 +175,8 @@ pub fn encode_response(
             host: true,
         },
     );
-    if close {
-        put_field(out, headers, b"connection", b"close");
-    } else if version == Protocol::Http10 {
-        put_field(out, headers, b"connection", b"keep-alive");
+    if let Some(value) = connection_field(version, close) {
+        put_field(out, headers, CONNECTION, value);
     }
     match body {
         _ if bodiless => {}
@@ -187,6 +185,20 @@ pub fn encode_response(
         BodyLength::None | BodyLength::Length(_) | BodyLength::UntilClose => {}
     }
     out.put_slice(b"\r\n");
+}
+
+/// The name of the field that says what becomes of a connection.
+pub const CONNECTION: &[u8] = b"connection";
+
+/// What a response says of its connection, where it does: that it is closed, or to HTTP/1.0 that it is
+/// not.
+#[must_use]
+pub const fn connection_field(version: Protocol, close: bool) -> Option<&'static [u8]> {
+    match (close, version) {
+        (true, _) => Some(b"close"),
+        (false, Protocol::Http10) => Some(b"keep-alive"),
+        (false, _) => None,
+    }
 }
 
 /// Appends the line in front of a chunk of `len` bytes. Nothing for zero, which would end the body.

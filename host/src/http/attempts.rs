@@ -499,6 +499,7 @@ impl Attempts {
                 sent: self.last.sent,
             },
             Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => Failure::PerTryTimeout,
+            Kind::UpstreamDuration { .. } => Failure::Reset { sent: true },
             _ => return None,
         })
     }

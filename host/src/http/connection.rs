@@ -20,11 +20,13 @@ use super::error::{Error, Kind};
 use super::http2;
 use super::io::{H1Reader, H1Writer, Reader};
 use super::phases::Chain;
-use super::stream::{Ended, Incoming, Stream, Surroundings, count_start};
+use super::stream::{Ended, Incoming, Stream, Surroundings};
+use super::tally::count_start;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
 use crate::h1::head::{HeadParser, RequestHead};
+use crate::observe::metrics::HttpStats;
 use crate::route::Seen;
 use crate::runtime::{Codec, HttpListener};
 use crate::socket::Socket;
@@ -54,16 +56,17 @@ pub(crate) async fn serve(
     let old_at = after(started, listener.manager.max_connection_duration);
     let mut socket = socket;
     let mut buf = worker.take_buffer();
-    match sniff(&worker, &listener, &mut socket, &mut buf, old_at).await {
-        Some(Codec::Http2) => {
+    let over = match sniff(&worker, &listener, &mut socket, &mut buf, old_at).await {
+        Ok(Codec::Http2) => {
             http.downstream_cx_http2_total.inc();
             http.downstream_cx_http2_active.inc();
             let served = http2::serve(&worker, &listener, socket, buf, &connection, old_at);
             // Apart, so that the task of an HTTP/1 connection is not as large.
-            Box::pin(served).await;
+            let over = Box::pin(served).await;
             http.downstream_cx_http2_active.dec();
+            over
         }
-        Some(Codec::Http1 | Codec::Auto) => {
+        Ok(Codec::Http1 | Codec::Auto) => {
             http.downstream_cx_http1_total.inc();
             http.downstream_cx_http1_active.inc();
             let http1 = Http1 {
@@ -74,19 +77,30 @@ pub(crate) async fn serve(
                 timer: Timer::default(),
                 served: 0,
                 old_at,
+                counted_old: false,
                 buf,
                 desk: None,
                 seen: listener.manager.routes.look(),
             };
-            let ended = http1.serve(&mut socket).await;
-            let delayed = listener.manager.delayed_close_timeout;
-            if close(&mut socket, ended, delayed, &mut Timer::default()).await {
-                http.downstream_cx_delayed_close_timeout.inc();
+            let mut over = http1.serve(&mut socket).await;
+            if let Over::Ours { ended, .. } = over {
+                let delayed = listener.manager.delayed_close_timeout;
+                match close(&mut socket, ended, delayed, &mut Timer::default()).await {
+                    Closed::AtOnce => {}
+                    Closed::ByClient => {
+                        over = Over::Left {
+                            with_requests: false,
+                        }
+                    }
+                    Closed::Late => http.downstream_cx_delayed_close_timeout.inc(),
+                }
             }
             http.downstream_cx_http1_active.dec();
+            over
         }
-        None => {}
-    }
+        Err(over) => over,
+    };
+    count_end(http, over);
     let lasted = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     http.downstream_cx_active.dec();
     if connection.tls.is_some() {
@@ -96,30 +110,78 @@ pub(crate) async fn serve(
     http.downstream_cx_length_ms.record(lasted);
 }
 
-/// Finds out what the connection speaks. None when it ended before that was clear.
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The client has closed it.
+    Left {
+        /// Whether there were requests that had no whole response.
+        with_requests: bool,
+    },
+    /// It is to be closed.
+    Ours {
+        /// In which way, over HTTP/1.
+        ended: Ended,
+        /// Whether there were requests that had no whole response.
+        with_requests: bool,
+    },
+}
+
+impl Over {
+    /// It is closed at once, and nothing is under way.
+    const EXPIRED: Self = Self::Ours {
+        ended: Ended::Cut,
+        with_requests: false,
+    };
+}
+
+/// Counts who has ended a connection.
+fn count_end(stats: &HttpStats, over: Over) {
+    let (plain, active, with_requests) = match over {
+        Over::Left { with_requests } => (
+            &stats.downstream_cx_destroy_remote,
+            &stats.downstream_cx_destroy_remote_active_rq,
+            with_requests,
+        ),
+        Over::Ours { with_requests, .. } => (
+            &stats.downstream_cx_destroy_local,
+            &stats.downstream_cx_destroy_local_active_rq,
+            with_requests,
+        ),
+    };
+    plain.inc();
+    if with_requests {
+        stats.downstream_cx_destroy_active_rq.inc();
+        active.inc();
+    }
+}
+
+/// Finds out what the connection speaks; where it ended before that was clear, how.
 async fn sniff(
     worker: &Worker,
     listener: &HttpListener,
     socket: &mut Socket,
     buf: &mut BytesMut,
     old_at: Option<Instant>,
-) -> Option<Codec> {
+) -> Result<Codec, Over> {
     match listener.manager.codec {
         Codec::Auto => {}
-        fixed => return Some(fixed),
+        fixed => return Ok(fixed),
     }
     let mut timer = Timer::default();
     let idle = after(clock::now(), listener.manager.idle_timeout);
     let deadline = [idle, old_at].into_iter().flatten().min();
     let (read_half, _) = socket.split();
-    let mut reader = H1Reader::new(read_half, buf, false);
+    let stats = listener.manager.stats.shard(worker.index);
+    let mut reader =
+        H1Reader::new(read_half, buf, false).counted_by(&stats.downstream_cx_rx_bytes_total);
     loop {
         let seen = reader.buf.len().min(PREFACE.len());
         if PREFACE.get(..seen) != reader.buf.get(..seen) {
-            return Some(Codec::Http1);
+            return Ok(Codec::Http1);
         }
         if seen == PREFACE.len() {
-            return Some(Codec::Http2);
+            return Ok(Codec::Http2);
         }
         let fill = poll_fn(|cx| reader.poll_fill(cx));
         let drained = async {
@@ -132,7 +194,6 @@ async fn sniff(
             biased;
             read = timer.limit(deadline, fill) => {
                 if read.is_none() {
-                    let stats = listener.manager.stats.shard(worker.index);
                     if deadline == idle {
                         stats.downstream_cx_idle_timeout.inc();
                     } else {
@@ -145,7 +206,12 @@ async fn sniff(
         };
         match read {
             Some(Ok(1..)) => {}
-            Some(Ok(0) | Err(_)) | None => return None,
+            Some(Ok(0) | Err(_)) => {
+                return Err(Over::Left {
+                    with_requests: false,
+                });
+            }
+            None => return Err(Over::EXPIRED),
         }
     }
 }
@@ -161,6 +227,8 @@ struct Http1<'a> {
     served: u32,
     /// When `max_connection_duration` is over.
     old_at: Option<Instant>,
+    /// Whether that was counted.
+    counted_old: bool,
     buf: BytesMut,
     desk: Option<Desk>,
     /// The routing table that was seen last.
@@ -196,23 +264,41 @@ fn earliest<const N: usize>(times: [(Option<Instant>, Late); N]) -> Option<(Inst
 enum Next {
     Request(RequestHead),
     Refused(Error),
-    Closed,
+    /// None: the client has closed the connection.
+    Left,
+    /// None: the connection is to be closed.
+    Expired,
 }
 
 impl Http1<'_> {
-    async fn serve(mut self, socket: &mut Socket) -> Ended {
+    async fn serve(mut self, socket: &mut Socket) -> Over {
         let mut drained = std::pin::pin!(self.worker.drain().started());
         loop {
             let next = self.next(socket, drained.as_mut()).await;
             let head = match next {
-                Next::Closed => return Ended::Gone,
+                Next::Left => {
+                    return Over::Left {
+                        with_requests: false,
+                    };
+                }
+                Next::Expired => return Over::EXPIRED,
                 Next::Request(head) => Ok(head),
                 Next::Refused(error) => Err(error),
             };
             // What a request needs while it is served is much, and an idle connection does not keep it.
-            let ended = Box::pin(self.request(socket, head)).await;
-            if ended != Ended::Reusable {
-                return ended;
+            match Box::pin(self.request(socket, head)).await {
+                Ended::Reusable => {}
+                Ended::Gone => {
+                    return Over::Left {
+                        with_requests: true,
+                    };
+                }
+                ended => {
+                    return Over::Ours {
+                        ended,
+                        with_requests: false,
+                    };
+                }
             }
         }
     }
@@ -238,7 +324,7 @@ impl Http1<'_> {
                         }
                         return Poll::Ready(Next::Refused(Kind::DownstreamClosed.into()));
                     }
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Left),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
                 }
@@ -297,13 +383,21 @@ impl Http1<'_> {
             Late::Stream => Next::Refused(Kind::StreamIdle.into()),
             Late::Idle => {
                 stats.downstream_cx_idle_timeout.inc();
-                Next::Closed
+                Next::Expired
             }
             Late::Old => {
-                stats.downstream_cx_max_duration_reached.inc();
-                Next::Closed
+                self.count_old();
+                Next::Expired
             }
-            Late::Drained => Next::Closed,
+            Late::Drained => Next::Expired,
+        }
+    }
+
+    /// Counts that the connection has become too old, once.
+    fn count_old(&mut self) {
+        if !std::mem::replace(&mut self.counted_old, true) {
+            let stats = self.listener.manager.stats.shard(self.worker.index);
+            stats.downstream_cx_max_duration_reached.inc();
         }
     }
 
@@ -313,7 +407,10 @@ impl Http1<'_> {
             self.buf = self.worker.take_buffer();
         }
         let (read_half, _) = socket.split();
-        let polled = H1Reader::new(read_half, &mut self.buf, false).poll_fill(cx);
+        let stats = self.listener.manager.stats.shard(self.worker.index);
+        let polled = H1Reader::new(read_half, &mut self.buf, false)
+            .counted_by(&stats.downstream_cx_rx_bytes_total)
+            .poll_fill(cx);
         if polled.is_pending() && self.buf.is_empty() {
             self.worker.put_buffer(std::mem::take(&mut self.buf));
         }
@@ -356,7 +453,7 @@ impl Http1<'_> {
 
     async fn request(&mut self, socket: &mut Socket, head: Result<RequestHead, Error>) -> Ended {
         let Some(mut desk) = self.desk.take() else {
-            return Ended::Gone;
+            return Ended::Cut;
         };
         let snapshot = self.worker.snapshot();
         let manager = &*self.listener.manager;
@@ -378,11 +475,13 @@ impl Http1<'_> {
         };
         let (read_half, write_half) = socket.split();
         let mut out = self.worker.take_buffer();
-        let mut reader = H1Reader::new(read_half, &mut self.buf, manager.http1_trailers);
+        let mut reader = H1Reader::new(read_half, &mut self.buf, manager.http1_trailers)
+            .counted_by(&stats.downstream_cx_rx_bytes_total);
         if let Ok(head) = &head {
             reader.expect(head.body, manager.rules.limits);
         }
-        let writer = H1Writer::new(write_half, &mut out, manager.http1_trailers);
+        let writer = H1Writer::new(write_half, &mut out, manager.http1_trailers)
+            .counted_by(&stats.downstream_cx_tx_bytes_total);
         let routes = manager.routes.current(&mut self.seen);
         let around = Surroundings {
             worker: self.worker,
@@ -403,6 +502,9 @@ impl Http1<'_> {
         if last {
             stats.downstream_cx_max_requests_reached.inc();
         }
+        if self.old_at.is_some_and(|at| clock::now() >= at) {
+            self.count_old();
+        }
         let is_told = self.worker.drain().since().is_some() || snapshot.vitals.is_told_to_fail();
         if is_told && ended != Ended::Reusable {
             stats.downstream_cx_drain_close.inc();
@@ -414,22 +516,23 @@ impl Http1<'_> {
 /// Ends a connection so that the client gets all that was sent: first our end (FIN, over TLS behind
 /// its own word for it), then what it still sends is read and dropped until it ends its own or
 /// `delayed_close_timeout` is over. A socket closed with unread data would be reset, and the response
-/// lost. Whether the client was waited for in vain.
+/// lost.
 async fn close(
     socket: &mut Socket,
     ended: Ended,
     delayed: Option<Duration>,
     timer: &mut Timer,
-) -> bool {
-    if ended == Ended::Gone {
-        return false;
+) -> Closed {
+    if matches!(ended, Ended::Gone | Ended::Cut) {
+        return Closed::AtOnce;
     }
     let now = clock::now();
     let deadline = after(now, delayed);
     let told = timer.limit(deadline.or(Some(now)), socket.shutdown());
     let deadline = match (told.await, deadline) {
         (Some(Ok(())), Some(deadline)) => deadline,
-        (told, deadline) => return told.is_none() && deadline.is_some(),
+        (None, Some(_)) => return Closed::Late,
+        _ => return Closed::AtOnce,
     };
     let mut dropped = 0;
     // Not in the connection's task, which would be larger for it all of its life.
@@ -437,11 +540,22 @@ async fn close(
     while dropped < LINGER_BYTES {
         match timer.limit(Some(deadline), socket.read(&mut room)).await {
             Some(Ok(read @ 1..)) => dropped += read,
-            Some(Ok(0) | Err(_)) => return false,
-            None => return true,
+            Some(Ok(0) | Err(_)) => return Closed::ByClient,
+            None => return Closed::Late,
         }
     }
-    false
+    Closed::AtOnce
+}
+
+/// How a connection was closed behind its last response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    /// Without waiting for the client.
+    AtOnce,
+    /// The client has ended it as well.
+    ByClient,
+    /// The client was waited for in vain.
+    Late,
 }
 
 #[cfg(test)]

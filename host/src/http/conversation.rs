@@ -26,7 +26,7 @@ use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Stream, Surroundings, Tunnel};
 use super::whole::Whole;
 use crate::clock;
-use crate::exchange::LogType;
+use crate::exchange::{Exchange, LogType};
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
@@ -113,10 +113,13 @@ pub(super) async fn converse(
     };
     let result = poll_fn(|cx| talk.poll(cx, stream, limits, upstream)).await;
     let read_all = upstream.reader.as_ref().is_some_and(Reader::is_at_end);
+    let lost = upstream.reader.as_ref().is_some_and(Reader::has_lost_peer);
     let kept = match (&result, &talk.upload, talk.answer) {
         (Ok(()), Upload::Done, Some(answer)) if answer.keep_alive && read_all => Release::Reuse,
         (Ok(()), _, Some(answer)) if answer.ends_with_connection() => Release::ClosedByPeer,
-        (Ok(()), ..) => Release::Close,
+        (Ok(()), Upload::Done, _) if read_all => Release::Close,
+        (Ok(()), ..) => Release::Cut,
+        (Err(_), ..) if lost => Release::CutByPeer,
         (
             Err(Error {
                 kind: Kind::UpstreamClosed,
@@ -126,6 +129,9 @@ pub(super) async fn converse(
         ) => Release::CutByPeer,
         (Err(_), ..) => Release::Cut,
     };
+    if is_misspoken(&result, upstream) {
+        stats.upstream_cx_protocol_error.inc();
+    }
     talk.attempts.note_sent(upstream.writer.has_written());
     talk.attempts.note_interim(upstream.interim);
     let result = result.map(|()| match talk.download {
@@ -133,6 +139,17 @@ pub(super) async fn converse(
         _ => Ended::Whole,
     });
     (result, kept)
+}
+
+/// Whether the upstream has said over HTTP/1 what is none. Connections of HTTP/2 look after that.
+const fn is_misspoken(result: &Result<(), Error>, upstream: &UpstreamSide<'_>) -> bool {
+    matches!(upstream.writer, Writer::H1(_))
+        && matches!(
+            result,
+            Err(Error {
+                kind: Kind::UpstreamProtocol
+            })
+        )
 }
 
 /// The request's body from its beginning on; the head is in the writer already.
@@ -216,7 +233,13 @@ impl Conversation<'_> {
                 }
             }
             match polled {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    let timing = &mut stream.chain.exchange.timing;
+                    if timing.upstream_sent_first.is_none() && upstream.writer.has_written() {
+                        timing.upstream_sent_first = Some(clock::now());
+                    }
+                    return Ok(());
+                }
                 Poll::Ready(Ok(())) => {
                     let now = clock::now();
                     let timing = &mut stream.chain.exchange.timing;
@@ -313,6 +336,7 @@ impl Conversation<'_> {
                     has_trailers,
                 };
                 let slot = *slot;
+                self.response_came(stream, clock::now());
                 self.download = Self::body_came(stream, slot, whole)?;
             }
             Download::Body(pump) => {
@@ -322,14 +346,19 @@ impl Conversation<'_> {
                 let Some(writer) = stream.down.writer() else {
                     return Ok(Poll::Pending);
                 };
-                let before = pump.moved();
+                let (before, was_whole) = (pump.moved(), pump.is_whole());
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
+                let is_cut = matches!(polled, Poll::Ready(Err(PumpError::Read(_))));
+                let became_whole = !was_whole && pump.is_whole() && !is_cut;
                 if pump.moved() != before {
                     let now = clock::now();
                     if pump.has_read_all() {
                         limits.response_ended(now);
                     } else {
                         limits.active(now);
+                    }
+                    if became_whole {
+                        self.response_came(stream, now);
                     }
                 }
                 match polled {
@@ -392,6 +421,9 @@ impl Conversation<'_> {
         limits.active(now);
         limits.answered();
         self.answer = Some(answer);
+        let timing = &mut stream.chain.exchange.timing;
+        timing.upstream_received_first = Some(now);
+        timing.upstream_received = answer.is_empty.then_some(now);
         if let Some(instead) = self.instead(stream, upstream.interim) {
             self.download = Download::Over(instead);
             return Ok(Poll::Ready(()));
@@ -463,7 +495,6 @@ impl Conversation<'_> {
         now: Instant,
     ) -> Result<Download, Error> {
         let exchange = &mut *stream.chain.exchange;
-        exchange.timing.upstream_received_first = Some(now);
         exchange.details = Some("via_upstream".into());
         hygiene::upstream_response(&mut exchange.response, exchange.status == 101);
         let refused = stream.tunnel == Some(Tunnel::WebSocket)
@@ -476,13 +507,7 @@ impl Conversation<'_> {
         let index = self.around.worker.index;
         let group = stream.group.as_ref().map(|group| group.shard(index));
         count_response(self.stats, group, exchange, exchange.status);
-        let since = exchange
-            .timing
-            .request_received
-            .unwrap_or(exchange.timing.started)
-            .max(stream.begun);
-        let took = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX);
-        count_time(self.stats, group, exchange, took);
+        let took = took(exchange, stream.begun, now);
         let mut room = [0; 20];
         let took = decimal(took, &mut room);
         let shown = self.around.manager.envoy_headers == EnvoyHeaders::Add;
@@ -502,6 +527,9 @@ impl Conversation<'_> {
         // As in Envoy the route's changes leave it alone.
         self.attempts.tell_client(exchange);
         let end = answer.is_empty || stream.is_bodiless();
+        if end {
+            self.response_came(stream, now);
+        }
         match stream.chain.response(stream.chain.len(), end, None)? {
             Walk::Done => {
                 let body = still(answer.body, &stream.chain.exchange.response);
@@ -520,6 +548,19 @@ impl Conversation<'_> {
                 content: BytesMut::new(),
             }),
             Walk::Reply(reply) => Ok(Download::Over(Ended::Replaced(reply))),
+        }
+    }
+
+    /// All of the response is there: how long it took is known. Envoy does not say so of one that came
+    /// before the request's end.
+    fn response_came(&self, stream: &mut Stream<'_, '_>, now: Instant) {
+        let exchange = &mut *stream.chain.exchange;
+        exchange.timing.upstream_received = Some(now);
+        if exchange.timing.request_received.is_some() {
+            let index = self.around.worker.index;
+            let group = stream.group.as_ref().map(|group| group.shard(index));
+            let took = took(exchange, stream.begun, now);
+            count_time(self.stats, group, exchange, took);
         }
     }
 
@@ -547,6 +588,13 @@ impl Conversation<'_> {
         };
         Ok(Download::Body(pump))
     }
+}
+
+/// How long the upstream has taken until now, in ms, for the request that began then.
+fn took(exchange: &Exchange, begun: Instant, now: Instant) -> u64 {
+    let timing = &exchange.timing;
+    let since = timing.request_received.unwrap_or(timing.started).max(begun);
+    u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How a body is framed once the filters have seen the head: one that took the length out is going to

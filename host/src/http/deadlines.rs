@@ -39,6 +39,8 @@ struct Attempt {
     /// Gone once there is a response: the rest is up to the other deadlines.
     limit: Option<Instant>,
     idle: Option<Instant>,
+    /// The cluster's `max_stream_duration`.
+    duration: Option<Instant>,
 }
 
 /// Which of the deadlines it was.
@@ -50,6 +52,7 @@ pub(super) enum Late {
     Duration,
     Try,
     TryIdle,
+    TryDuration,
 }
 
 impl Deadlines {
@@ -96,12 +99,19 @@ impl Deadlines {
     fn end_total(&mut self) {
         self.times.total = None;
         self.route = None;
-        self.attempt = Attempt::default();
+        self.attempt = Attempt {
+            duration: self.attempt.duration,
+            ..Attempt::default()
+        };
     }
 
-    /// A connection is there: those of a try run from here, where the request has ended.
-    pub(super) fn connected(&mut self) {
+    /// A connection is there: those of a try run from here, where the request has ended, and how long
+    /// it may take at most in any case.
+    pub(super) fn connected(&mut self, most: Option<Duration>) {
         self.attempt.connected = true;
+        if most.is_some() {
+            self.attempt.duration = after(clock::now(), most);
+        }
         let has_limit = self.times.per_try.is_some() || self.times.per_try_idle.is_some();
         if has_limit && self.received.is_some() {
             self.start_try(clock::now());
@@ -154,6 +164,7 @@ impl Deadlines {
             (self.duration, Late::Duration),
             (self.attempt.limit, Late::Try),
             (self.attempt.idle, Late::TryIdle),
+            (self.attempt.duration, Late::TryDuration),
         ] {
             if let Some(at) = deadline
                 && first.0.is_none_or(|first| at < first)
@@ -175,6 +186,9 @@ impl Deadlines {
             },
             Late::Try => Kind::PerTryTimeout(self.late_status),
             Late::TryIdle => Kind::PerTryIdle(self.late_status),
+            Late::TryDuration => Kind::UpstreamDuration {
+                received: self.received.is_some(),
+            },
         }
         .into()
     }

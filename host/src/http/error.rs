@@ -97,6 +97,11 @@ pub(crate) enum Kind {
     PerTryTimeout(u16),
     /// `per_try_idle_timeout` of the last try; the status of the reply.
     PerTryIdle(u16),
+    /// The request was with an endpoint for as long as the cluster allows (`max_stream_duration`).
+    UpstreamDuration {
+        /// Whether all of the request had come.
+        received: bool,
+    },
     /// `max_stream_duration`.
     MaxDuration {
         /// Whether the client had sent all of its request.
@@ -242,7 +247,8 @@ impl Error {
             | Kind::Dropped { .. }
             | Kind::RequestTimeout(_)
             | Kind::PerTryTimeout(_)
-            | Kind::PerTryIdle(_) => Side::Upstream,
+            | Kind::PerTryIdle(_)
+            | Kind::UpstreamDuration { .. } => Side::Upstream,
             Kind::FilterFailed
             | Kind::LengthChanged(_)
             | Kind::Unencodable
@@ -275,6 +281,7 @@ impl Error {
             Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => {
                 Flags::UPSTREAM_REQUEST_TIMEOUT
             }
+            Kind::UpstreamDuration { .. } => Flags::UPSTREAM_MAX_STREAM_DURATION_REACHED,
             Kind::StreamIdle => Flags::STREAM_IDLE_TIMEOUT,
             Kind::UpgradeRefused
             | Kind::AbsolutePath
@@ -352,6 +359,7 @@ impl Error {
             Kind::RequestTimeout(status) => too_late(*status, "response_timeout"),
             Kind::PerTryTimeout(status) => too_late(*status, "upstream_per_try_timeout"),
             Kind::PerTryIdle(status) => too_late(*status, "upstream_per_try_idle_timeout"),
+            Kind::UpstreamDuration { received } => too_long(*received),
             Kind::MaxDuration { received } => {
                 let mut reply =
                     Reply::new(if *received { 504 } else { 408 }, "max_duration_timeout")
@@ -416,6 +424,13 @@ fn too_late(status: u16, details: &'static str) -> Reply {
     } else {
         reply
     }
+}
+
+/// The reply to a request that was with an endpoint for too long; whether all of it had come.
+fn too_long(received: bool) -> Reply {
+    let status = if received { 504 } else { 408 };
+    Reply::new(status, "upstream_max_stream_duration_reached")
+        .body("upstream max stream duration reached")
 }
 
 /// Envoy's reply to a reset before the response's head: the reason in the body with spaces, in the

@@ -34,13 +34,19 @@ use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::route::{self, Action, Forward, RequestTimes, Retries, RetryPolicy, Route, Times};
 use crate::socket::Socket;
 use crate::upstream::{
-    self, Aim, Avoid, Cluster, ClusterSpec, Endpoint, ErrorKind, Http1Lease, Http2Lease, Lease,
-    Outcome, Priority, RawLease, Release, Resource, StreamEnd, Wish, note_endpoint,
+    self, Aim, Avoid, Cluster, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease,
+    Http2Lease, Lease, Outcome, Priority, RawLease, Release, Resource, StreamEnd, Wish,
+    note_endpoint,
 };
 use crate::wasm;
 
-/// A connection, the buffer to read into and the one to write from.
-type Http1Parts<'io> = (&'io mut Socket, &'io mut BytesMut, &'io mut BytesMut);
+/// A connection, the buffer to read into and the one to write from, and what counts its bytes.
+type Http1Parts<'io> = (
+    &'io mut Socket,
+    &'io mut BytesMut,
+    &'io mut BytesMut,
+    &'io ClusterStats,
+);
 
 /// Control headers about attempts: they are for this proxy alone.
 const CONTROL: [Known; 6] = [
@@ -126,7 +132,7 @@ async fn attempt(
     note_connection(stream.chain.exchange, &lease);
     for_endpoint(stream, lease.endpoint().hostname.as_deref());
     attempts.connected(stream.chain.exchange, &lease);
-    limits.connected();
+    limits.connected(attempts.cluster.spec().max_stream_duration);
     match lease {
         lease if attempts.beside.is_some() => over_relay(stream, attempts, limits, lease).await,
         Lease::Http1(lease) => over_http1(stream, attempts, limits, lease).await,
@@ -307,7 +313,9 @@ async fn rest(
 
 /// Ends the last attempt with what the client is to be told.
 async fn give_up(stream: &mut Stream<'_, '_>, attempts: &mut Attempts, error: &Error) {
-    if !stream.responding && !stream.has_interim && error.side() == Side::Upstream {
+    // What the cluster itself sets an end to is no answer of it, as in Envoy.
+    let is_answer = !matches!(error.kind, Kind::UpstreamDuration { .. });
+    if is_answer && !stream.responding && !stream.has_interim && error.side() == Side::Upstream {
         let stats = attempts.cluster.stats(stream.around.worker.index);
         let jury = attempts.jury(stats, stream.group(), stream.chain.exchange);
         jury.failed(error);
@@ -561,6 +569,7 @@ fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error)
         }
         Kind::PerTryTimeout(_) => stats.upstream_rq_per_try_timeout.inc(),
         Kind::PerTryIdle(_) => stats.upstream_rq_per_try_idle_timeout.inc(),
+        Kind::UpstreamDuration { .. } => stats.upstream_rq_max_duration_reached.inc(),
         _ => {}
     }
 }
@@ -597,7 +606,7 @@ async fn over_http1(
 /// The upstream's side of a stream on an HTTP/1 connection, its head on the way; none where the head
 /// cannot be said in HTTP/1.
 pub(super) fn open_http1<'io>(
-    (socket, read_buf, write_buf): Http1Parts<'io>,
+    (socket, read_buf, write_buf, stats): Http1Parts<'io>,
     request: &mut Headers,
     (has_body, tunnel): (bool, Option<Tunnel>),
     spec: &ClusterSpec,
@@ -616,7 +625,10 @@ pub(super) fn open_http1<'io>(
     encode::encode_request_to(write_buf, request, framing, form).ok()?;
     let trailers = spec.http1_trailers;
     let (read_half, write_half) = socket.split();
-    let mut writer = H1Writer::new(write_half, write_buf, trailers);
+    let mut writer = H1Writer::new(write_half, write_buf, trailers)
+        .counted_by(&stats.upstream_cx_tx_bytes_total);
+    let reader =
+        H1Reader::new(read_half, read_buf, trailers).counted_by(&stats.upstream_cx_rx_bytes_total);
     if tunnel.is_some() {
         writer.begin_tunnel();
     } else {
@@ -625,7 +637,7 @@ pub(super) fn open_http1<'io>(
     Some(UpstreamSide {
         asked: Asked::of(request, tunnel),
         limits: response_limits(spec),
-        reader: Some(Reader::H1(H1Reader::new(read_half, read_buf, trailers))),
+        reader: Some(Reader::H1(reader)),
         writer: Writer::H1(writer),
         head: Await::Http1(HeadParser::new()),
         interim: false,
@@ -701,10 +713,13 @@ async fn over_tcp(
         write_buf.extend_from_slice(&header.bytes(ends, &[]));
     }
     let (read_half, write_half) = lease.socket().split();
-    let mut reader = H1Reader::new(read_half, &mut read_buf, false);
+    let stats = cluster.stats(stream.around.worker.index);
+    let mut reader = H1Reader::new(read_half, &mut read_buf, false)
+        .counted_by(&stats.upstream_cx_rx_bytes_total);
     // A peer that speaks no HTTP may well mean its end.
     reader.begin_tunnel(false);
-    let mut writer = H1Writer::new(write_half, &mut write_buf, false);
+    let mut writer = H1Writer::new(write_half, &mut write_buf, false)
+        .counted_by(&stats.upstream_cx_tx_bytes_total);
     writer.begin_tunnel();
     let mut upstream = UpstreamSide {
         asked: Asked::of(&stream.chain.exchange.request, stream.tunnel),
@@ -714,7 +729,6 @@ async fn over_tcp(
         head: Await::Accepted,
         interim: false,
     };
-    let stats = cluster.stats(stream.around.worker.index);
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
     let (result, kept) = talk.await;
     drop(upstream);
@@ -743,6 +757,9 @@ const fn outcome(attempts: &Attempts, result: &Result<Ended, Error>) -> Outcome 
             kind: Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
             ..
         }) => Outcome::Timeout,
+        Err(Error {
+            kind: Kind::UpstreamDuration { .. },
+        }) => attempts.judged,
         Err(error) if !matches!(error.side(), Side::Upstream) => attempts.judged,
         Err(_) => Outcome::Reset,
     }

@@ -18,6 +18,7 @@ use h2::server::{Connection as H2, SendResponse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use super::connection::Over;
 use super::downstream::Downstream;
 use super::error::{Kind, TOO_MANY_FIELDS};
 use super::frames::FrameWatch;
@@ -25,7 +26,8 @@ use super::h2 as h2_glue;
 use super::heads::{Heads, OddTargets};
 use super::io::{H2Reader, Reader};
 use super::phases::Chain;
-use super::stream::{Incoming, Stream, Surroundings, count_start};
+use super::stream::{Ended, Incoming, Stream, Surroundings};
+use super::tally::count_start;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
@@ -35,6 +37,7 @@ use crate::headers::Known;
 use crate::keepalive::until_silent;
 use crate::limits;
 use crate::observe::metrics::HttpStats;
+use crate::observe::stats::Sharded;
 use crate::route::Seen;
 use crate::runtime::HttpListener;
 use crate::socket::Socket;
@@ -51,6 +54,9 @@ struct Prefixed {
     ready: BytesMut,
     prefix: BytesMut,
     socket: Socket,
+    /// This worker's part of what counts.
+    stats: Arc<Sharded<HttpStats>>,
+    worker: usize,
 }
 
 impl Prefixed {
@@ -69,6 +75,13 @@ impl Prefixed {
     }
 }
 
+impl Prefixed {
+    fn count_sent(&self, wrote: usize) {
+        let stats = self.stats.shard(self.worker);
+        stats.downstream_cx_tx_bytes_total.add(wrote as u64);
+    }
+}
+
 impl AsyncRead for Prefixed {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -84,6 +97,9 @@ impl AsyncRead for Prefixed {
             let before = into.filled().len();
             if self.prefix.is_empty() {
                 ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+                let read = into.filled().len() - before;
+                let stats = self.stats.shard(self.worker);
+                stats.downstream_cx_rx_bytes_total.add(read as u64);
             } else {
                 let part = self.prefix.len().min(into.remaining());
                 into.put_slice(&self.prefix.split_to(part));
@@ -105,6 +121,7 @@ impl AsyncWrite for Prefixed {
     ) -> Poll<io::Result<usize>> {
         let wrote = ready!(Pin::new(&mut self.socket).poll_write(cx, from))?;
         self.watch.sent(from.get(..wrote).unwrap_or_default());
+        self.count_sent(wrote);
         Poll::Ready(Ok(wrote))
     }
 
@@ -120,6 +137,7 @@ impl AsyncWrite for Prefixed {
             self.watch.sent(slice.get(..part).unwrap_or_default());
             left -= part;
         }
+        self.count_sent(wrote);
         Poll::Ready(Ok(wrote))
     }
 
@@ -167,7 +185,7 @@ impl Resets {
 
 /// Reads the rest of the preface and sends our settings.
 async fn handshake(
-    listener: &HttpListener,
+    (listener, worker): (&HttpListener, usize),
     socket: Socket,
     prefix: BytesMut,
     head_since: Option<Rc<Cell<Option<Instant>>>>,
@@ -197,6 +215,8 @@ async fn handshake(
             ready: BytesMut::new(),
             prefix,
             socket,
+            stats: Arc::clone(&manager.stats),
+            worker,
         })
         .await
 }
@@ -209,7 +229,7 @@ pub(super) async fn serve(
     prefix: BytesMut,
     connection: &Arc<Connection>,
     old_at: Option<Instant>,
-) {
+) -> Over {
     let manager = &listener.manager;
     let settings = manager.http2;
     let stats = manager.stats.shard(worker.index);
@@ -218,12 +238,12 @@ pub(super) async fn serve(
     let idle = after(clock::now(), manager.idle_timeout);
     let head_since = manager.request_headers_timeout.map(|_| Rc::default());
     let streams = Rc::new(Streams::default());
-    let shaking = handshake(listener, socket, prefix, head_since.clone(), &streams);
+    let at = (&**listener, worker.index);
+    let shaking = handshake(at, socket, prefix, head_since.clone(), &streams);
     let shaken = timer.limit(idle, shaking).await;
-    let mut http2 = match shaken {
-        Some(Ok(http2)) => http2,
-        Some(Err(_)) => return stats.downstream_cx_protocol_error.inc(),
-        None => return stats.downstream_cx_idle_timeout.inc(),
+    let mut http2 = match opened(shaken, stats, connection) {
+        Ok(http2) => http2,
+        Err(left) => return over(&streams, left),
     };
     let mut seen = manager.routes.look();
     let mut old = std::pin::pin!(wait_until(old_at));
@@ -234,7 +254,7 @@ pub(super) async fn serve(
     let mut head_timer = Timer::default();
     // When the first GOAWAY was sent. A client without streams may take a while to answer it.
     let mut closing: Option<Instant> = None;
-    loop {
+    let left = loop {
         let idle = match closing {
             _ if streams.active.get() > 0 => None,
             Some(since) => after(since, Some(manager.drain_timeout)),
@@ -254,25 +274,25 @@ pub(super) async fn serve(
                 }
                 Some(Err(error)) => {
                     note_failure(&error, stats, connection);
-                    break;
+                    break is_lost(&error);
                 }
-                None => break,
+                None => break closing.is_none(),
             },
             // Behind what reads, which knows since when.
             () = poll_fn(|cx| poll_late_head(cx, &mut head_timer, head_since.as_deref(), manager.request_headers_timeout)), if head_since.is_some() => {
                 stats.downstream_rq_header_timeout.inc();
-                break;
+                break false;
             }
             () = streams.ended.notified(), if streams.active.get() > 0 => {
                 if streams.resets.get().too_many() {
                     stats.downstream_rq_too_many_premature_resets.inc();
                     tracing::debug!(target: "http", connection = connection.id, "too many streams of {} were reset early", connection.direct_remote);
-                    return;
+                    return over(&streams, false);
                 }
             }
             () = timer.wait(idle), if idle.is_some() => {
                 if closing.is_some() {
-                    break;
+                    break false;
                 }
                 stats.downstream_cx_idle_timeout.inc();
                 go_away(&mut http2, &mut closing);
@@ -281,16 +301,55 @@ pub(super) async fn serve(
                 stats.downstream_cx_max_duration_reached.inc();
                 go_away(&mut http2, &mut closing);
             }
-            () = &mut silent => return,
+            () = &mut silent => return over(&streams, false),
+        }
+    };
+    let over = over(&streams, left);
+    flush_end(http2, &mut timer, listener, stats).await;
+    over
+}
+
+/// What came of a handshake; where it is no connection, whether the client has left.
+fn opened(
+    shaken: Option<Result<H2<Prefixed, Bytes>, h2::Error>>,
+    stats: &HttpStats,
+    connection: &Connection,
+) -> Result<H2<Prefixed, Bytes>, bool> {
+    match shaken {
+        Some(Ok(http2)) => Ok(http2),
+        Some(Err(error)) => {
+            note_failure(&error, stats, connection);
+            Err(is_lost(&error))
+        }
+        None => {
+            stats.downstream_cx_idle_timeout.inc();
+            Err(false)
         }
     }
-    flush_end(http2, &mut timer, listener).await;
+}
+
+/// How the connection ended with the streams that are under way; `left` says that it was the client.
+fn over(streams: &Streams, left: bool) -> Over {
+    let with_requests = streams.active.get() > 0;
+    if left {
+        Over::Left { with_requests }
+    } else {
+        Over::Ours {
+            ended: Ended::Cut,
+            with_requests,
+        }
+    }
+}
+
+/// Whether the connection failed because the client has left, rather than for what it said.
+fn is_lost(error: &h2::Error) -> bool {
+    let is_flood = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+    error.is_io() && !error.get_io().is_some_and(is_flood)
 }
 
 /// Counts the end of a connection that does not come from the network.
 fn note_failure(error: &h2::Error, stats: &HttpStats, connection: &Connection) {
-    let is_flood = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
-    if error.is_io() && !error.get_io().is_some_and(is_flood) {
+    if is_lost(error) {
         return;
     }
     stats.downstream_cx_protocol_error.inc();
@@ -332,12 +391,18 @@ async fn wait_until(at: Option<Instant>) {
 }
 
 /// Lets the last frames (a GOAWAY above all) out, for no longer than `delayed_close_timeout`.
-async fn flush_end(mut http2: H2<Prefixed, Bytes>, timer: &mut Timer, listener: &HttpListener) {
+async fn flush_end(
+    mut http2: H2<Prefixed, Bytes>,
+    timer: &mut Timer,
+    listener: &HttpListener,
+    stats: &HttpStats,
+) {
     let deadline = after(clock::now(), listener.manager.delayed_close_timeout);
     if deadline.is_some() {
-        let _closed = timer
-            .limit(deadline, poll_fn(|cx| http2.poll_closed(cx)))
-            .await;
+        let closed = timer.limit(deadline, poll_fn(|cx| http2.poll_closed(cx)));
+        if closed.await.is_none() {
+            stats.downstream_cx_delayed_close_timeout.inc();
+        }
     }
 }
 

@@ -574,6 +574,15 @@ pub(crate) fn upstream_response(headers: &mut Headers, switches: bool) {
     });
 }
 
+/// Gives a response, an interim one too, the request's identifier, where that is wanted.
+pub(crate) fn tell_request_id(manager: &ConnectionManager, exchange: &mut Exchange) {
+    let wanted =
+        manager.always_set_request_id_in_response || exchange.request.has(Known::XEnvoyForceTrace);
+    if wanted && let Some(id) = exchange.request.known(Known::XRequestId) {
+        exchange.response.set_known(Known::XRequestId, id);
+    }
+}
+
 /// The last touches of every response, local ones included: `date`, `server`, `via`,
 /// `x-request-id`.
 pub(crate) fn response(manager: &ConnectionManager, exchange: &mut Exchange, date: &[u8]) {
@@ -588,13 +597,9 @@ pub(crate) fn response(manager: &ConnectionManager, exchange: &mut Exchange, dat
         }
         ServerHeader::AppendIfAbsent | ServerHeader::PassThrough => {}
     }
+    tell_request_id(manager, exchange);
     if let Some(via) = &manager.via {
-        append_list(headers, Known::Via, via, b", ");
-    }
-    let wanted =
-        manager.always_set_request_id_in_response || exchange.request.has(Known::XEnvoyForceTrace);
-    if wanted && let Some(id) = exchange.request.known(Known::XRequestId) {
-        headers.set_known(Known::XRequestId, id);
+        append_list(&mut exchange.response, Known::Via, via, b", ");
     }
     if let Some(proxy_status) = &manager.proxy_status {
         proxy_status.apply(exchange);

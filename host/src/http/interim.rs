@@ -50,12 +50,17 @@ impl Stream<'_, '_> {
         }
         let around = self.around;
         let exchange = &mut *self.chain.exchange;
-        let group = self.group.as_ref();
-        let group = group.map(|group| group.shard(around.worker.index));
-        count_response(stats, group, exchange, status);
         // A client that does not read is not waited for: more may come than anybody wants to hold.
-        if around.manager.passes_interim && self.down.has_room() {
+        let is_passed = around.manager.passes_interim && self.down.has_room();
+        // Envoy knows of no other than the first.
+        if is_passed || number == 1 {
+            let group = self.group.as_ref();
+            let group = group.map(|group| group.shard(around.worker.index));
+            count_response(stats, group, exchange, status);
+        }
+        if is_passed {
             hygiene::upstream_response(&mut exchange.response, false);
+            hygiene::tell_request_id(around.manager, exchange);
             let sent = self
                 .down
                 .send_interim(exchange.protocol, status, &exchange.response);

@@ -19,6 +19,7 @@ use super::relay::{RelayReader, RelayWriter};
 use crate::h1::body::{BodyError, Decoded, Decoder};
 use crate::h1::{BodyLength, HeadLimits, encode};
 use crate::headers::Headers;
+use crate::observe::stats::Counter;
 use crate::socket::{ReadHalf, WriteHalf};
 
 /// A read with less room than this would be wasteful.
@@ -97,6 +98,10 @@ pub(crate) struct H1Reader<'a> {
     decoder: Decoder,
     /// How much room the next read gets.
     room: usize,
+    /// Whether the peer has ended its side, or the whole connection.
+    ended: bool,
+    /// What counts the bytes that come.
+    received: Option<&'a Counter>,
     /// Whether the end of the connection comes too early, whatever was read before it.
     endless: bool,
     /// Whether trailers are passed on: `enable_trailers`. Otherwise they are dropped, as in Envoy.
@@ -127,9 +132,17 @@ impl<'a> H1Reader<'a> {
             buf,
             decoder,
             room: READ_FIRST,
+            ended: false,
+            received: None,
             endless: false,
             trailers,
         }
+    }
+
+    /// Lets the bytes that come be counted.
+    pub(crate) const fn counted_by(mut self, received: &'a Counter) -> Self {
+        self.received = Some(received);
+        self
     }
 
     /// Takes all that comes as the bytes of a tunnel. `endless` says that the end of the connection is
@@ -154,7 +167,12 @@ impl<'a> H1Reader<'a> {
             Pin::new(&mut self.io),
             cx,
             self.buf
-        ))?;
+        ));
+        self.ended = !matches!(read, Ok(1..));
+        let read = read?;
+        if let Some(received) = self.received {
+            received.add(read as u64);
+        }
         if read == spare {
             // The peer had at least that much: the next read may take more at once.
             self.room = (self.room * 2).min(READ_MAX);
@@ -278,12 +296,28 @@ impl Reader<'_> {
         }
     }
 
+    /// How much has come over HTTP/1 that nobody has taken.
+    pub(crate) fn waiting(&self) -> u64 {
+        match self {
+            Self::H1(reader) => reader.buf.len() as u64,
+            Self::H2(_) | Self::Relayed(_) => 0,
+        }
+    }
+
     /// Whether nothing more will come.
     pub(crate) fn is_at_end(&self) -> bool {
         match self {
             Self::H1(reader) => reader.decoder.is_finished(),
             Self::H2(reader) => reader.stream.is_end_stream(),
             Self::Relayed(reader) => reader.is_at_end(),
+        }
+    }
+
+    /// Whether it is known that the peer has ended an HTTP/1 connection.
+    pub(crate) const fn has_lost_peer(&self) -> bool {
+        match self {
+            Self::H1(reader) => reader.ended,
+            Self::H2(_) | Self::Relayed(_) => false,
         }
     }
 
@@ -322,6 +356,8 @@ pub(crate) struct H1Writer<'a> {
     held: Bytes,
     /// Whether the transport took any of it.
     written: bool,
+    /// What counts the bytes that go.
+    sent: Option<&'a Counter>,
     /// Whether the end of the body is the end of this half of the connection.
     closes: bool,
     /// Whether that end is due.
@@ -400,10 +436,17 @@ impl<'a> H1Writer<'a> {
             promised: Promised::default(),
             held: Bytes::new(),
             written: false,
+            sent: None,
             closes: false,
             closing: false,
             trailers,
         }
+    }
+
+    /// Lets the bytes that go be counted.
+    pub(crate) const fn counted_by(mut self, sent: &'a Counter) -> Self {
+        self.sent = Some(sent);
+        self
     }
 
     /// Begins the bytes of a tunnel, whose end is that of this half of the connection.
@@ -465,6 +508,9 @@ impl<'a> H1Writer<'a> {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
             self.written = true;
+            if let Some(sent) = self.sent {
+                sent.add(wrote as u64);
+            }
             let head = wrote.min(self.out.len());
             self.out.advance(head);
             if wrote > head {

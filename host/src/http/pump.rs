@@ -130,6 +130,11 @@ impl Pump {
         self.read_all
     }
 
+    /// Whether all of it has come, rather than that there will be no more.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.read_all && self.failed.is_none()
+    }
+
     /// Moves what can be moved. Ready when all has been read and flushed. What `kept` has goes
     /// first, and what comes from the reader is put into it.
     pub(super) fn pump(

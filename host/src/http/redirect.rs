@@ -5,7 +5,8 @@
 //! other. Does not own which responses are followed (`route::InternalRedirects`).
 
 use super::choice::{duration, match_route};
-use super::stream::{Stream, count_start};
+use super::stream::Stream;
+use super::tally::count_start;
 use super::whole::Whole;
 use crate::clock;
 use crate::exchange::Timing;

@@ -22,10 +22,12 @@ use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
 use super::reply::{ChangedBy, Reply, decimal, is_grpc};
+use super::tally::{Short, is_read_whole};
 use super::timer::{Timer, after};
 use super::whole::Whole;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, LogType, Protocol};
+use crate::h1::encode::{self, CONNECTION};
 use crate::h1::head::Reject;
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name, NameCase, NameFormat};
@@ -118,7 +120,9 @@ pub(crate) enum Ended {
     Close,
     /// To be closed behind a local reply: the client may still be sending (`delayed_close_timeout`).
     CloseDelayed,
-    /// Gone, or in the middle of a response: close at once.
+    /// In the middle of a response, or without one: to be closed at once.
+    Cut,
+    /// The client has left.
     Gone,
 }
 
@@ -166,6 +170,8 @@ pub(crate) struct Stream<'a, 'io> {
     pub(super) has_interim: bool,
     /// Whether the response's head was sent.
     pub(crate) responding: bool,
+    /// What it is short of.
+    pub(super) short: Short,
     pub(crate) ended: Ended,
 }
 
@@ -199,6 +205,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             chain_failed: false,
             has_interim: false,
             responding: false,
+            short: Short::Nothing,
             ended: Ended::Gone,
         }
     }
@@ -209,7 +216,12 @@ impl<'a, 'io> Stream<'a, 'io> {
         exchange.is_grpc = is_grpc(exchange.request.known(Known::ContentType));
         let result = match head {
             Ok(()) => self.run().await,
-            Err(error) => Err(error),
+            Err(error) => {
+                if !self.down.is_http2() && !is_read_whole(&error) {
+                    self.short = Short::Request;
+                }
+                Err(error)
+            }
         };
         if let Err(error) = result {
             self.fail(&error).await;
@@ -236,20 +248,6 @@ impl<'a, 'io> Stream<'a, 'io> {
                 Acted::Redirected(body) => self.begin_again(body),
             }
         }
-    }
-
-    /// Counts a response to the client, interim ones too.
-    pub(super) fn count_response(&self, status: u16) {
-        let stats = self.around.stats;
-        stats.downstream_rq_completed.inc();
-        stats.downstream_rq_by_class.record(status);
-        let twin = self
-            .around
-            .listener
-            .http_stats
-            .shard(self.around.worker.index);
-        twin.downstream_rq_completed.inc();
-        twin.downstream_rq_by_class.record(status);
     }
 
     /// Cleans the head and matches the route for the first time.
@@ -571,11 +569,20 @@ impl<'a, 'io> Stream<'a, 'io> {
             exchange.response.spell_unkept(case);
         }
         self.responding = true;
+        if !self.down.is_http2() {
+            let closes = close || framing == BodyLength::UntilClose;
+            exchange.connection_bytes = encode::connection_field(exchange.protocol, closes)
+                .map_or(0, |value| {
+                    u8::try_from(CONNECTION.len() + value.len()).unwrap_or(u8::MAX)
+                });
+        }
         let end = empty || is_emptied || self.is_bodiless();
         let sent = self
             .down
             .send_head(self.chain.exchange, framing, close, end);
-        sent.map_err(|error| Error::of_response_write(&error))
+        sent.map_err(|error| Error::of_response_write(&error))?;
+        self.count_head();
+        Ok(())
     }
 
     /// Turns an error into what the client still can be told, and into what the log shows.
@@ -586,6 +593,15 @@ impl<'a, 'io> Stream<'a, 'io> {
             Kind::RequestTooLarge => stats.downstream_rq_too_large.inc(),
             Kind::ResponseTooLarge => stats.rs_too_large.inc(),
             Kind::LengthChanged(direction) => self.chain.tell_changed_length(direction),
+            Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),
+            Kind::RequestOverdue => stats.downstream_rq_timeout.inc(),
+            Kind::StreamIdle => stats.downstream_rq_idle_timeout.inc(),
+            Kind::Rejected(_) | Kind::ConnectionHeader | Kind::DownstreamFraming(_)
+                if !self.down.is_http2() && !is_read_whole(error) =>
+            {
+                self.short = Short::Request;
+                stats.downstream_cx_protocol_error.inc();
+            }
             _ => {}
         }
         let is_reset = matches!(error.kind, Kind::Reset(_) | Kind::Malformed);
@@ -600,12 +616,6 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
             self.cut(error);
             return;
-        }
-        match &error.kind {
-            Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),
-            Kind::RequestOverdue => stats.downstream_rq_timeout.inc(),
-            Kind::StreamIdle => stats.downstream_rq_idle_timeout.inc(),
-            _ => {}
         }
         let attempts = self.chain.exchange.upstream.attempts;
         let mut reply = error.reply_after(attempts);
@@ -646,8 +656,10 @@ impl<'a, 'io> Stream<'a, 'io> {
         // A tunnel has no end that the client would know: it gets what came, and then the end.
         self.ended = match error.kind {
             Kind::UpstreamClosed | Kind::StreamIdle if self.tunnel.is_some() => Ended::Close,
-            _ => Ended::Gone,
+            Kind::DownstreamClosed => Ended::Gone,
+            _ => Ended::Cut,
         };
+        self.short = Short::Response;
         let http2 = self.down.is_http2();
         let is_lost = self.down.has_lost_connection();
         self.down.abort(match error.kind {
@@ -673,48 +685,14 @@ impl<'a, 'io> Stream<'a, 'io> {
             exchange.status = 0;
         }
         if self.responding && !matches!(error.kind, Kind::DownstreamClosed) {
-            self.around
-                .stats
-                .rq_reset_after_downstream_response_started
-                .inc();
+            let stats = self.around.stats;
+            stats.downstream_rq_tx_reset.inc();
+            // Envoy counts those alone whose outcome would have stood in what was missing.
+            if error.side() == Side::Upstream && is_grpc(exchange.request.known(Known::ContentType))
+            {
+                stats.rq_reset_after_downstream_response_started.inc();
+            }
         }
-    }
-
-    /// Counts, logs, and ends the filters' states.
-    fn finish(mut self) -> Ended {
-        self.end();
-        self.ended
-    }
-
-    /// The end of a request, or of one that is followed by another.
-    pub(super) fn end(&mut self) {
-        let now = clock::now();
-        let stats = self.around.stats;
-        let exchange = &mut *self.chain.exchange;
-        exchange.timing.ended = Some(now);
-        if self.tunnel.is_some() {
-            stats.downstream_cx_upgrades_active.dec();
-        }
-        stats.downstream_rq_active.dec();
-        let lasted = now.duration_since(self.begun);
-        stats
-            .downstream_rq_time
-            .record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
-        if exchange.status == 0 {
-            stats.downstream_rq_rx_reset.inc();
-        }
-        if exchange.flags.contains(Flags::NO_ROUTE_FOUND) {
-            stats.no_route.inc();
-        }
-        if exchange.flags.contains(Flags::NO_CLUSTER_FOUND) {
-            stats.no_cluster.inc();
-        }
-        if !self.chain.exchange.is_health_check {
-            self.count_response(self.chain.exchange.status);
-        }
-        // Only the reply itself may speak of its body, as in Envoy.
-        self.chain.exchange.local_reply_body = None;
-        self.chain.finish();
     }
 }
 
@@ -753,15 +731,4 @@ const AFTER_START: &str = "upstream_reset_after_response_started";
 
 fn after_start(reason: &str) -> Cow<'static, str> {
     Cow::Owned(format!("{AFTER_START}{{{reason}}}"))
-}
-
-/// What is counted when a request's head is there.
-pub(crate) fn count_start(stats: &HttpStats, protocol: Protocol) {
-    stats.downstream_rq_total.inc();
-    stats.downstream_rq_active.inc();
-    match protocol {
-        Protocol::Http10 | Protocol::Http11 => stats.downstream_rq_http1_total.inc(),
-        Protocol::Http2 => stats.downstream_rq_http2_total.inc(),
-        Protocol::Raw => {}
-    }
 }

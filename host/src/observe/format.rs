@@ -129,6 +129,11 @@ impl Format {
         }
     }
 
+    /// Operators in a format, as it is written, that are accepted and have no value here.
+    pub fn without_value(written: &str) -> impl Iterator<Item = &'static str> {
+        operator::without_value(written)
+    }
+
     /// Appends one log entry. A JSON one ends with a line break, a text one as its format does.
     pub fn render(&self, exchange: &Exchange, out: &mut Vec<u8>) {
         let missing: &[u8] = if self.omit_empty { b"" } else { b"-" };

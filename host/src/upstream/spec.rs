@@ -83,6 +83,8 @@ pub struct ClusterSpec {
     /// `common_http_protocol_options.max_connection_duration`: for how long a connection gets new
     /// requests.
     pub max_connection_duration: Option<Duration>,
+    /// `common_http_protocol_options.max_stream_duration`: how long a request may be with an endpoint.
+    pub max_stream_duration: Option<Duration>,
     /// `drop_overloads`: which part of the requests is turned away.
     pub drop_overload: Option<Share>,
     /// `preconnect_policy`.
@@ -127,6 +129,7 @@ impl ClusterSpec {
             idle_timeout: Some(Duration::from_hours(1)),
             max_requests_per_connection: None,
             max_connection_duration: None,
+            max_stream_duration: None,
             drop_overload: None,
             preconnect: Preconnect::default(),
             closes_on_failure: false,

@@ -150,6 +150,22 @@ fn others() -> Vec<Case> {
         ];
         cases.extend(of_listener.map(|case| case.at(listener)));
     }
+    cases.extend(
+        [
+            Case::get("with the request's identifier", "/a", "").reply_bytes(interim(103) + FINAL),
+            Case::http2(
+                "with the request's identifier, h2",
+                H2Send::new("GET", "/h2"),
+            )
+            .h2_reply(h2_reply(103)),
+            Case::get(
+                "the identifier in a reply of the proxy's own",
+                "/direct",
+                "",
+            ),
+        ]
+        .map(|case| case.at("told")),
+    );
     cases.push(Case::admin(
         "GET /stats?filter=(rq_1|completed|_started)",
         &[

@@ -150,6 +150,8 @@ pub(super) enum Text {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     UpstreamHost,
+    /// Of a TCP stream where it was tried to connect to, else as `UpstreamRemote`.
+    UpstreamTried,
     UpstreamRemote,
     UpstreamLocal,
     DownstreamRemote,
@@ -187,6 +189,18 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|spec| spec.name)
         .chain(MISSING.iter().copied())
+}
+
+/// The operators of `written` that no stream of this proxy has a value for.
+pub(super) fn without_value(written: &str) -> impl Iterator<Item = &'static str> {
+    MISSING.iter().copied().filter(move |name| {
+        let mut found = written.match_indices(*name);
+        found.any(|(at, _)| {
+            let before = written.get(..at).is_some_and(|text| text.ends_with('%'));
+            let behind = written.get(at + name.len()..);
+            before && behind.is_some_and(|text| text.starts_with('%'))
+        })
+    })
 }
 
 impl Operator {

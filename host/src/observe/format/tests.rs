@@ -51,6 +51,7 @@ fn proxied() -> Exchange {
     exchange.timing.upstream_received = at(3200);
     exchange.timing.response_sent_first = at(3300);
     exchange.log_type = LogType::DownstreamEnd;
+    exchange.timing.response_sent = at(4321);
     exchange.timing.ended = at(4321);
     exchange.request = headers(&[
         (":authority", b"127.0.0.1:21841"),

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::address::Address as Socket;
@@ -159,7 +160,7 @@ fn moment(timing: &Timing, point: Point) -> Option<Instant> {
         Point::UpstreamReceiveBegin => timing.upstream_received_first,
         Point::UpstreamReceiveEnd => timing.upstream_received,
         Point::DownstreamSendBegin => timing.response_sent_first,
-        Point::DownstreamSendEnd => timing.ended,
+        Point::DownstreamSendEnd => timing.response_sent,
         Point::EndOrNow => Some(timing.ended.unwrap_or_else(clock::now)),
     }
 }
@@ -187,7 +188,9 @@ fn number_of(exchange: &Exchange, number: Number) -> u64 {
         Number::ConnectionId => exchange.connection.id,
         Number::UpstreamConnectionId => exchange.upstream.connection_id.unwrap_or(0),
         Number::RequestHeaderBytes => bytes(&exchange.request),
-        Number::ResponseHeaderBytes => bytes(&exchange.response),
+        Number::ResponseHeaderBytes => {
+            bytes(&exchange.response) + u64::from(exchange.connection_bytes)
+        }
         Number::ResponseTrailerBytes => bytes(&exchange.response_trailers),
         Number::Zero => 0,
     }
@@ -266,6 +269,7 @@ fn write_text(exchange: &Exchange, text: Text, out: &mut Vec<u8>) -> bool {
         },
         Text::RequestId => match exchange.request.known(Known::XRequestId) {
             Some(id) => out.extend_from_slice(id),
+            None if exchange.protocol == Protocol::Raw => push_stream_id(exchange.stream_id, out),
             None => return false,
         },
         text => match kept_text(exchange, text) {
@@ -336,7 +340,10 @@ fn address_of(exchange: &Exchange, address: Address) -> Option<Cow<'_, Socket>> 
     let address = match address {
         Address::UpstreamHost => return host(),
         // The endpoint that was picked, once there was a connection to it.
-        Address::UpstreamRemote => return upstream.connection_id.and_then(|_| host()),
+        Address::UpstreamTried if exchange.protocol == Protocol::Raw => return host(),
+        Address::UpstreamTried | Address::UpstreamRemote => {
+            return upstream.connection_id.and_then(|_| host());
+        }
         Address::UpstreamLocal => return Some(Cow::Owned(Socket::Ip(upstream.local?))),
         Address::DownstreamRemote => &exchange.remote,
         Address::DownstreamDirectRemote => &exchange.connection.direct_remote,
@@ -497,7 +504,16 @@ fn grpc_status(exchange: &Exchange) -> Option<i64> {
 fn push_uuid(out: &mut Vec<u8>) {
     // Each `RandomState` has keys of its own; a hash of nothing under them is a random number.
     let random = || RandomState::new().build_hasher().finish();
-    let (high, low) = (random(), random());
+    push_uuid_of(random(), random(), out);
+}
+
+/// The UUID of a stream that has no identifier of its own: the same for as long as it lasts.
+fn push_stream_id(number: u64, out: &mut Vec<u8>) {
+    static KEYS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
+    push_uuid_of(KEYS.0.hash_one(number), KEYS.1.hash_one(number), out);
+}
+
+fn push_uuid_of(high: u64, low: u64, out: &mut Vec<u8>) {
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0b11 << 62) | 1 << 63;
     for (index, byte) in high

@@ -135,6 +135,12 @@ impl Account {
         })
     }
 
+    /// Notes that the peer has said what is no answer to anything.
+    pub(super) fn misspoken(&self) {
+        let stats = self.host.common().stats();
+        stats.upstream_cx_protocol_error.inc();
+    }
+
     /// Notes that the connection did not open; without a cause it took too long.
     pub(super) fn failed(&mut self, cause: Option<&io::Error>) {
         let timed_out = cause.is_none();

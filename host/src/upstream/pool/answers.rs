@@ -3,15 +3,18 @@
 //! The codec leaves pseudo-header fields of requests out of a response, and forgets what it saw in a frame
 //! that ends inside of a field; such a response would be served. Owns the look at field blocks on their
 //! way to the codec, as far as that needs no table: a field that is in one was written out before, and
-//! ended the connection. Does not own what the codec refuses itself. Called by `http2`.
+//! ended the connection; and the counting of a connection's bytes. Does not own what the codec refuses itself.
+//! Called by `http2`.
 
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::host::Host;
 use crate::socket::Socket;
 
 /// Bytes in front of a frame (RFC 9113 §4.1).
@@ -27,20 +30,28 @@ const PRIORITIZED: u8 = 0x20;
 #[error("a malformed field block")]
 struct Malformed;
 
-/// A connection to an upstream, whose answers are looked at. It fails with
+/// A connection to an upstream, whose answers are looked at and whose bytes are counted. It fails with
 /// [`io::ErrorKind::InvalidData`] at one that is malformed.
 pub(super) struct Watched {
     socket: Socket,
     answers: Answers,
+    /// Whose statistics count.
+    host: Rc<Host>,
 }
 
 impl Watched {
     /// `most` are the bytes that a head may have.
-    pub(super) fn new(socket: Socket, most: u32) -> Self {
+    pub(super) fn new(socket: Socket, most: u32, host: &Rc<Host>) -> Self {
         Self {
             socket,
             answers: Answers::new(most as usize),
+            host: Rc::clone(host),
         }
+    }
+
+    fn sent(&self, wrote: usize) {
+        let stats = self.host.common().stats();
+        stats.upstream_cx_tx_bytes_total.add(wrote as u64);
     }
 }
 
@@ -53,6 +64,8 @@ impl AsyncRead for Watched {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
         let read = into.filled().get(before..).unwrap_or_default();
+        let stats = self.host.common().stats();
+        stats.upstream_cx_rx_bytes_total.add(read.len() as u64);
         let looked = self.answers.received(read);
         Poll::Ready(
             looked.map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed)),
@@ -66,7 +79,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, from)
+        let wrote = ready!(Pin::new(&mut self.socket).poll_write(cx, from))?;
+        self.sent(wrote);
+        Poll::Ready(Ok(wrote))
     }
 
     fn poll_write_vectored(
@@ -74,7 +89,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, from)
+        let wrote = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, from))?;
+        self.sent(wrote);
+        Poll::Ready(Ok(wrote))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -115,7 +115,9 @@ pub(super) async fn open(host: Rc<Host>, priority: Priority, permit: Permit) {
             host.has_chosen(link.speaks_http2());
         }
         match settings.filter(|_| inside == Inside::Http2 || link.speaks_http2()) {
-            Some(settings) => http2::handshake(link, settings).await.map(Transport::Http2),
+            Some(settings) => http2::handshake(&host, link, settings)
+                .await
+                .map(Transport::Http2),
             None => Ok(Transport::Http1(link)),
         }
     };

@@ -20,6 +20,7 @@ use crate::socket::Socket;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::stats::ClusterStats;
 
 /// An open HTTP/1 connection.
 pub(super) struct Http1Connection {
@@ -63,7 +64,10 @@ impl Http1Connection {
         match self.stream.try_read(&mut [0]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
             // Bytes that nobody asked for: whose answer would they be?
-            Ok(1..) => false,
+            Ok(1..) => {
+                self.account.misspoken();
+                false
+            }
             Ok(0) | Err(_) => {
                 self.account.by_peer = true;
                 false
@@ -102,14 +106,15 @@ impl Http1Lease {
         Self { connection, grant }
     }
 
-    /// The socket, the buffer to read into and the one to write from. The buffers live with the
-    /// connection, so that they need not be made for each request.
-    pub fn parts(&mut self) -> (&mut Socket, &mut BytesMut, &mut BytesMut) {
+    /// The socket, the buffer to read into and the one to write from, and this worker's statistics of
+    /// the cluster. The buffers live with the connection, so that they need not be made for each request.
+    pub fn parts(&mut self) -> (&mut Socket, &mut BytesMut, &mut BytesMut, &ClusterStats) {
         let connection = &mut *self.connection;
         (
             &mut connection.stream,
             &mut connection.read,
             &mut connection.write,
+            self.grant.host().common().stats(),
         )
     }
 
@@ -124,7 +129,12 @@ impl Http1Lease {
         let (host, priority) = (Rc::clone(grant.host()), grant.priority());
         drop(grant);
         match end {
-            Release::Reuse => host.give_back(priority, connection),
+            Release::Reuse => {
+                if !connection.read.is_empty() {
+                    connection.account.misspoken();
+                }
+                host.give_back(priority, connection);
+            }
             Release::Close | Release::Cut => drop(connection),
             Release::ClosedByPeer | Release::CutByPeer => {
                 connection.account.by_peer = true;

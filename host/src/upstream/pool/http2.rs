@@ -40,7 +40,11 @@ pub(super) struct Handshaken {
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
-pub(super) async fn handshake(link: Link, settings: &Http2Settings) -> io::Result<Handshaken> {
+pub(super) async fn handshake(
+    host: &Rc<Host>,
+    link: Link,
+    settings: &Http2Settings,
+) -> io::Result<Handshaken> {
     let Link {
         socket: stream,
         tls,
@@ -53,7 +57,7 @@ pub(super) async fn handshake(link: Link, settings: &Http2Settings) -> io::Resul
         .max_header_list_size(settings.max_header_list)
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
-        .handshake(Watched::new(stream, settings.max_header_list))
+        .handshake(Watched::new(stream, settings.max_header_list, host))
         .await
         .map_err(into_io)?;
     let max_concurrent_streams = settings.max_concurrent_streams;

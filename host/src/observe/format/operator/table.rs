@@ -105,9 +105,9 @@ specs! {
     "UPSTREAM_HOST_NAME" Nothing |_| Ok(Operator::Text(Text::UpstreamHostName));
     "UPSTREAM_HOST_NAME_WITHOUT_PORT" Nothing
         |_| Ok(Operator::Text(Text::UpstreamHostNameWithoutPort));
-    "UPSTREAM_HOSTS_ATTEMPTED" Nothing |_| Ok(address(Address::UpstreamRemote, Part::Whole));
+    "UPSTREAM_HOSTS_ATTEMPTED" Nothing |_| Ok(address(Address::UpstreamTried, Part::Whole));
     "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT" Nothing
-        |_| Ok(address(Address::UpstreamRemote, Part::Ip));
+        |_| Ok(address(Address::UpstreamTried, Part::Ip));
     "UPSTREAM_HOST_NAMES_ATTEMPTED" Nothing |_| Ok(Operator::Text(Text::AttemptedHostName));
     "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT" Nothing
         |_| Ok(Operator::Text(Text::AttemptedHostNameWithoutPort));

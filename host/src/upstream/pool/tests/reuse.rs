@@ -12,7 +12,7 @@ fn a_released_connection_is_used_again_with_its_buffers() {
         let first = lease.facts().clone();
         assert_eq!((first.reused, first.local), (false, Some(peer)));
         assert_eq!(lease.endpoint().address, address);
-        let (stream, read, write) = lease.parts();
+        let (stream, read, write, _) = lease.parts();
         let Socket::Tcp(tcp) = &*stream else {
             panic!("{stream:?}");
         };
@@ -36,7 +36,7 @@ fn a_released_connection_is_used_again_with_its_buffers() {
             (second.reused, second.connection_id),
             (true, first.connection_id)
         );
-        let (_, read, write) = lease.parts();
+        let (_, read, write, _) = lease.parts();
         assert_eq!((read.len(), write.len(), read.capacity()), (0, 0, capacity));
         let stats = cluster.stats(0);
         assert_eq!(

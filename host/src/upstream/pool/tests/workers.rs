@@ -50,7 +50,7 @@ fn workers_share_one_connection_without_starving() {
                     let request = async || {
                         for _ in 0..EACH / 2 {
                             let mut lease = http1(&pools, cluster).await;
-                            let (stream, _, _) = lease.parts();
+                            let (stream, ..) = lease.parts();
                             stream.write_all(b"x").await.unwrap();
                             stream.read_exact(&mut [0]).await.unwrap();
                             lease.release(Release::Reuse);
@@ -131,7 +131,7 @@ fn nobody_is_forgotten_whatever_others_do() {
                             let Some(mut lease) = impatient(patience, acquire).await else {
                                 continue;
                             };
-                            let (stream, _, _) = lease.parts();
+                            let (stream, ..) = lease.parts();
                             stream.write_all(b"x").await.unwrap();
                             stream.read_exact(&mut [0]).await.unwrap();
                             match random.below(8) {

@@ -1,0 +1,112 @@
+//! What is counted of a client's request.
+//!
+//! Owns when its response counts, which is when the head goes, what a request that falls short counts as,
+//! and how all of it ends. Does not own the statistics (`observe::metrics`), nor what is counted of clusters
+//! ([`super::counts`]). Called by [`super::stream`].
+
+use super::error::{Error, Kind};
+use super::stream::{Ended, Stream};
+use crate::clock;
+use crate::exchange::{Flags, Protocol};
+use crate::h1::head::Reject;
+use crate::observe::metrics::HttpStats;
+
+/// What a request is short of at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Short {
+    /// Of nothing that would be known.
+    Nothing,
+    /// Of its own end: the codec has stopped reading.
+    Request,
+    /// Of the end of its response, or of all of it.
+    Response,
+}
+
+impl Stream<'_, '_> {
+    /// Counts a response to the client, interim ones too: when its head goes.
+    pub(super) fn count_response(&self, status: u16) {
+        if self.chain.exchange.is_health_check {
+            return;
+        }
+        let stats = self.around.stats;
+        stats.downstream_rq_completed.inc();
+        stats.downstream_rq_by_class.record(status);
+        let twin = self
+            .around
+            .listener
+            .http_stats
+            .shard(self.around.worker.index);
+        twin.downstream_rq_completed.inc();
+        twin.downstream_rq_by_class.record(status);
+    }
+
+    /// Counts the head of the response that goes.
+    pub(super) fn count_head(&self) {
+        self.count_response(self.chain.exchange.status);
+        if self.short != Short::Nothing || !self.has_whole_request() {
+            let stats = self.around.stats;
+            stats.downstream_rq_response_before_rq_complete.inc();
+        }
+    }
+
+    /// Counts, logs, and ends the filters' states.
+    pub(super) fn finish(mut self) -> Ended {
+        if self.short != Short::Nothing || !self.has_whole_request() {
+            self.around.stats.downstream_rq_rx_reset.inc();
+        }
+        if self.tunnel.is_some() && !self.opens_tunnel() {
+            // What its client has sent ahead.
+            self.chain.exchange.bytes_received += self.reader.waiting();
+        }
+        self.end();
+        self.ended
+    }
+
+    /// The end of a request, or of one that is followed by another.
+    pub(super) fn end(&mut self) {
+        let now = clock::now();
+        let stats = self.around.stats;
+        let exchange = &mut *self.chain.exchange;
+        exchange.timing.ended = Some(now);
+        if self.responding && self.short != Short::Response {
+            exchange.timing.response_sent = Some(now);
+        }
+        if self.tunnel.is_some() {
+            stats.downstream_cx_upgrades_active.dec();
+        }
+        stats.downstream_rq_active.dec();
+        let lasted = now.duration_since(self.begun);
+        stats
+            .downstream_rq_time
+            .record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+        if exchange.flags.contains(Flags::NO_ROUTE_FOUND) {
+            stats.no_route.inc();
+        }
+        if exchange.flags.contains(Flags::NO_CLUSTER_FOUND) {
+            stats.no_cluster.inc();
+        }
+        // Only the reply itself may speak of its body, as in Envoy.
+        self.chain.exchange.local_reply_body = None;
+        self.chain.finish();
+    }
+}
+
+/// Whether the codec has read all of a request that it is told of this way: what it lacks or has too
+/// much of is nothing that HTTP/1 itself forbids.
+pub(super) const fn is_read_whole(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        Kind::Rejected(Reject::MissingHost | Reject::Fragment)
+    )
+}
+
+/// What is counted when a request's head is there.
+pub(crate) fn count_start(stats: &HttpStats, protocol: Protocol) {
+    stats.downstream_rq_total.inc();
+    stats.downstream_rq_active.inc();
+    match protocol {
+        Protocol::Http10 | Protocol::Http11 => stats.downstream_rq_http1_total.inc(),
+        Protocol::Http2 => stats.downstream_rq_http2_total.inc(),
+        Protocol::Raw => {}
+    }
+}

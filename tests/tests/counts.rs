@@ -1,0 +1,109 @@
+//! Statistics while what they are about goes on.
+
+use nuncio_tests::admin;
+use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
+use nuncio_tests::eventually;
+use nuncio_tests::h2_client::{self, H2Send};
+use nuncio_tests::h2_origin::{H2Origin, H2Reply};
+use nuncio_tests::message::Kind;
+use nuncio_tests::origin::{Act, Gate, Reply};
+use nuncio_tests::process::{Binary, Proxy, Setup};
+use nuncio_tests::scene::{self, Scene};
+
+/// The fields of a log's lines: `n` for a number.
+fn shapes(log: &str) -> Vec<String> {
+    let shape = |field: &str| match field.parse::<u64>() {
+        Ok(_) => "n".to_owned(),
+        Err(_) => field.to_owned(),
+    };
+    let lines = log.lines();
+    let fields = lines.map(|line| line.split(' ').map(shape).collect::<Vec<_>>());
+    fields.map(|fields| fields.join(" ")).collect()
+}
+
+#[test]
+fn logs_tell_how_far_a_response_came() {
+    let to = |prefix: &str, more: &str| {
+        format!("{{ match: {{ prefix: {prefix} }}, route: {{ cluster: origin{more} }} }}")
+    };
+    let config = Config::new()
+        .route(to("/followed", ", internal_redirect_policy: {}"))
+        .route(to("/", ""))
+        .log(
+            "%UPSTREAM_CONNECTION_POOL_READY_DURATION% %COMMON_DURATION(US_RX_BEG:US_RX_END:us)% \
+             %RESPONSE_DURATION% %RESPONSE_TX_DURATION% %COMMON_DURATION(DS_TX_BEG:DS_TX_END:us)%",
+        );
+    let scene = Scene::start(&config);
+    assert_eq!(scene.get("/whole", "").status(), 200);
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut";
+    scene.origin.reply_with([Reply::bytes(cut).close()]);
+    let mut client = scene.connect();
+    client.send(scene::get("/cut", "").as_bytes());
+    let (came, _) = client.receive_to_end();
+    assert!(came.ends_with(b"cut"), "{}", came.escape_ascii());
+    let moved = "HTTP/1.1 302 Found\r\nLocation: http://a.example/\r\nContent-Length: 0\r\n\r\n";
+    scene.origin.reply_with([Reply::bytes(moved)]);
+    assert_eq!(scene.get("/followed", "").status(), 200);
+    let ended = scene.stop();
+    assert_eq!(
+        shapes(&ended.log),
+        ["n n n n n", "n - n - -", "n n n - -", "n n n n n"]
+    );
+}
+
+#[test]
+fn connections_over_all_listeners_are_counted() {
+    let scene = Scene::start(&Config::new());
+    let open = || admin::stat(&scene.proxy, "server.total_connections");
+    let clients = [scene.connect(), scene.connect()];
+    eventually("both are counted", || open() == 2);
+    drop(clients);
+    eventually("neither is", || open() == 0);
+}
+
+#[test]
+fn bytes_of_http2_are_counted_on_both_sides() {
+    let config = Config::new().cluster(cluster("origin", &[endpoint("h2origin", "")], HTTP2));
+    let text = config.text();
+    let setup = Setup::for_template(&text);
+    let origin = H2Origin::start_on(setup.port("h2origin").unwrap_or(0));
+    origin.reply_with([H2Reply::status(200).body("0123456789")]);
+    let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+    let said = h2_client::send(proxy.address("listener"), &H2Send::new("GET", "/"));
+    assert!(
+        said.iter().any(|line| line.contains("0123456789")),
+        "{said:?}"
+    );
+    for name in [
+        "http.ingress.downstream_cx_rx_bytes_total",
+        "http.ingress.downstream_cx_tx_bytes_total",
+        "cluster.origin.upstream_cx_rx_bytes_total",
+        "cluster.origin.upstream_cx_tx_bytes_total",
+    ] {
+        eventually(name, || admin::stat(&proxy, name) > 50);
+    }
+}
+
+#[test]
+fn a_response_counts_as_soon_as_its_head_goes() {
+    let scene = Scene::start(&Config::new());
+    let gate = Gate::default();
+    scene.origin.reply_with([
+        Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhe")
+            .then(Act::Wait(gate.clone()))
+            .then(Act::Send(b"re".to_vec())),
+    ]);
+    let mut client = scene.connect();
+    client.send(scene::get("/long", "").as_bytes());
+    client.wait_for(b"\r\n\r\nhe");
+    let counted = || {
+        let names = ["downstream_rq_completed", "downstream_rq_2xx"];
+        admin::stats(&scene.proxy, "http.ingress.", names)
+    };
+    eventually("the response is counted", || counted() == [1, 1]);
+    let active = admin::stat(&scene.proxy, "http.ingress.downstream_rq_active");
+    assert_eq!(active, 1);
+    gate.open();
+    assert_eq!(client.receive(Kind::Response).message().status(), 200);
+    assert_eq!(counted(), [1, 1]);
+}
