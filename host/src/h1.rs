@@ -100,6 +100,16 @@ pub enum Underscores {
     Drop,
 }
 
+impl Underscores {
+    /// What to do with a field of that name.
+    fn on(self, name: &[u8]) -> Self {
+        match self {
+            Self::Reject | Self::Drop if memchr::memchr(b'_', name).is_some() => self,
+            Self::Allow | Self::Reject | Self::Drop => Self::Allow,
+        }
+    }
+}
+
 /// What a listener's configuration says about the requests that it takes.
 #[derive(Clone, Debug)]
 pub struct RequestRules {

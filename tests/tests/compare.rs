@@ -33,6 +33,8 @@ mod destinations;
 mod differential_h2;
 #[path = "compare/documentation.rs"]
 mod documentation;
+#[path = "compare/edges.rs"]
+mod edges;
 #[path = "compare/expressions.rs"]
 mod expressions;
 #[path = "compare/filter_values.rs"]
@@ -124,6 +126,7 @@ fn main() -> ExitCode {
         frames::group(),
         differential_h2::requests(),
         differential_h2::answers(),
+        edges::group(),
         syntax::headers(),
         syntax::request_lines(),
         responses::group(),

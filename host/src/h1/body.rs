@@ -11,7 +11,7 @@ use crate::headers::{Headers, Known};
 use crate::limits;
 
 use super::field;
-use super::{BodyLength, HeadLimits};
+use super::{BodyLength, HeadLimits, Underscores};
 
 pub use super::reject::BodyError;
 
@@ -54,6 +54,7 @@ pub struct Decoder {
     overhead: u64,
     trailer_bytes: usize,
     trailer_lines: u32,
+    underscores: Underscores,
 }
 
 impl Decoder {
@@ -73,7 +74,13 @@ impl Decoder {
             overhead: 0,
             trailer_bytes: 0,
             trailer_lines: 0,
+            underscores: Underscores::Allow,
         }
+    }
+
+    /// Treats trailer fields whose names have underscores like such fields of a head.
+    pub const fn mind_underscores(&mut self, action: Underscores) {
+        self.underscores = action;
     }
 
     /// Whether the body has ended. True from the start where there is none.
@@ -280,12 +287,15 @@ impl Decoder {
         if self.trailer_lines > self.limits.fields {
             return Err(BodyError::TooManyTrailers);
         }
+        let underscores = self.underscores;
         field::read(content, |name, value| {
-            let known = Known::find(name);
-            if !known.is_some_and(is_forbidden) {
-                field::append(trailers, known, name, value);
+            match (Known::find(name), underscores.on(name)) {
+                (Some(known), _) if is_forbidden(known) => {}
+                (_, Underscores::Reject) => return Err(BodyError::Underscore),
+                (_, Underscores::Drop) => {}
+                (known, Underscores::Allow) => field::append(trailers, known, name, value),
             }
-            Ok::<(), BodyError>(())
+            Ok(())
         })?;
         Ok(Some(line.len()))
     }

@@ -39,7 +39,7 @@ pub enum Unencodable {
 ///
 /// `content-length` stands where the block has it, with the number of `body`. At the end come, where
 /// they are needed, `transfer-encoding: chunked`, `content-length`, and for a request without a body
-/// `content-length: 0`, which `GET`, `HEAD`, `DELETE`, `TRACE` and `CONNECT` do not get.
+/// `content-length: 0`, which `GET`, `HEAD`, `DELETE`, `TRACE`, `CONNECT` and upgrades do not get.
 ///
 /// # Errors
 /// Where the request line cannot be written.
@@ -121,7 +121,10 @@ pub fn encode_request_to(
         BodyLength::Chunked | BodyLength::UntilClose => {
             put_field(out, headers, b"transfer-encoding", b"chunked");
         }
-        BodyLength::None if announces_no_body(method) => put_length(out, headers, 0),
+        // What follows an upgrade is no body, nor none.
+        BodyLength::None if announces_no_body(method) && !headers.has(Known::Upgrade) => {
+            put_length(out, headers, 0);
+        }
         BodyLength::None | BodyLength::Length(_) => {}
     }
     out.put_slice(b"\r\n");

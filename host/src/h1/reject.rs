@@ -203,6 +203,9 @@ pub enum BodyError {
     /// The trailer section has more lines than [`super::HeadLimits::fields`].
     #[error("trailer section has too many fields")]
     TooManyTrailers,
+    /// A trailer field's name has an underscore, where that is configured to be refused.
+    #[error("trailer field has an underscore in its name")]
+    Underscore,
     /// The peer closed before the end.
     #[error("connection was closed before the end of the body")]
     Truncated,
@@ -225,6 +228,7 @@ impl BodyError {
             Self::TrailersTooLarge => Reject::HeadTooLarge,
             Self::TooManyTrailers => Reject::TooManyFields,
             Self::TrailerCharacters => Reject::InvalidCharacters,
+            Self::Underscore => Reject::Underscore,
             Self::ChunkSize
             | Self::ChunkExtension
             | Self::ChunkEnd

@@ -479,6 +479,7 @@ impl Http1<'_> {
             .counted_by(&stats.downstream_cx_rx_bytes_total);
         if let Ok(head) = &head {
             reader.expect(head.body, manager.rules.limits);
+            reader.mind_underscores(manager.rules.underscores);
         }
         let writer = H1Writer::new(write_half, &mut out, manager.http1_trailers)
             .counted_by(&stats.downstream_cx_tx_bytes_total);

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Rejected(Reject),
     /// `connection` names what it may not.
     ConnectionHeader,
+    /// A proxy for UDP is asked for by a path that does not say to whom.
+    UdpPath,
     /// An upgrade that is not configured.
     UpgradeRefused,
     /// The client closed the connection or reset the stream.
@@ -219,6 +221,7 @@ impl Error {
         match self.kind {
             Kind::Rejected(_)
             | Kind::ConnectionHeader
+            | Kind::UdpPath
             | Kind::UpgradeRefused
             | Kind::DownstreamClosed
             | Kind::Reset(_)
@@ -284,6 +287,7 @@ impl Error {
             Kind::UpstreamDuration { .. } => Flags::UPSTREAM_MAX_STREAM_DURATION_REACHED,
             Kind::StreamIdle => Flags::STREAM_IDLE_TIMEOUT,
             Kind::UpgradeRefused
+            | Kind::UdpPath
             | Kind::AbsolutePath
             | Kind::PathRefused
             | Kind::PathRedirect(_)
@@ -313,6 +317,9 @@ impl Error {
             Kind::ConnectionHeader => Reply::new(400, "http1.connection_header_rejected")
                 .body("Bad Request")
                 .close(),
+            Kind::UdpPath => {
+                Reply::new(404, "invalid_path").body("The path is incorrect for CONNECT-UDP")
+            }
             Kind::UpgradeRefused => Reply::new(403, "upgrade_failed").close(),
             Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
             Kind::Reset(details) => Reply::new(0, *details),

@@ -766,15 +766,13 @@ const fn outcome(attempts: &Attempts, result: &Result<Ended, Error>) -> Outcome 
 }
 
 /// How the request's body is framed for an HTTP/1 upstream. What follows the opening of a tunnel is
-/// no body.
+/// no body, whatever the client said: its length stays in the head, as in Envoy.
 fn request_framing(request: &Headers, has_body: bool, tunnel: Option<Tunnel>) -> BodyLength {
     let length = request.known(Known::ContentLength);
-    if !has_body || tunnel.is_some() {
-        return match length {
-            Some(b"0") => BodyLength::Length(0),
-            _ => BodyLength::None,
-        };
-    }
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    length.map_or(BodyLength::Chunked, BodyLength::Length)
+    match length {
+        Some(length) if has_body || length == 0 => BodyLength::Length(length),
+        None if has_body && tunnel.is_none() => BodyLength::Chunked,
+        _ => BodyLength::None,
+    }
 }

@@ -17,8 +17,10 @@ use crate::headers::{Headers, Known, Name};
 use crate::route::{RequestChanges, TextCondition};
 use crate::runtime::{Cidr, ConnectionManager, ServerHeader};
 
-/// Envoy refuses a `connection` header that names more fields than this.
-const NOMINATED_MAX: usize = 10;
+/// Envoy refuses a `connection` header that has this many members, whatever they are.
+const CONNECTION_MEMBERS: usize = 10;
+/// Envoy refuses a `te` of this many bytes where `connection` names it.
+const NAMED_TE_BYTES: usize = 256;
 
 /// What a connection manager does to the heads of requests.
 #[derive(Clone, Debug)]
@@ -100,6 +102,11 @@ pub struct UserAgent {
 pub(crate) enum Refusal {
     /// `connection` names a field that may not be removed, or too many: 400.
     ConnectionHeader,
+    /// A proxy for UDP is asked for by a path that does not say to whom: 404.
+    UdpPath {
+        /// Whether the client waits for that protocol.
+        upgrades: bool,
+    },
     /// `connection` names `host`, without which the request is none: 400.
     MissingHost,
 }
@@ -129,6 +136,17 @@ pub(crate) fn end_of_hop(
         headers.remove_known(Known::Referer);
     }
     Ok(asks)
+}
+
+/// Whether the path says whom to speak UDP to (RFC 9298 §3, the default template).
+fn names_udp_peer(headers: &Headers) -> bool {
+    let path = headers.known(Known::Path).unwrap_or_default();
+    let mut parts = path
+        .strip_prefix(b"/.well-known/masque/udp/")
+        .unwrap_or_default()
+        .split(|byte| *byte == b'/');
+    let mut named = || parts.next().is_some_and(|part| !part.is_empty());
+    named() && named() && parts.next() == Some(b"") && parts.next().is_none()
 }
 
 /// Whether `text` is a URL or a part of one (RFC 3986 §4.1), without a fragment and without anybody's
@@ -329,50 +347,93 @@ fn introduce(agent: &UserAgent, headers: &mut Headers) {
     }
 }
 
+/// What `connection` says, beside the fields that it names.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    upgrade: bool,
+    http2_settings: bool,
+    te: bool,
+    /// Its members. White space between two commas is one.
+    members: usize,
+}
+
+impl Said {
+    /// Reads `connection`, and takes the fields that it names out.
+    fn read(headers: &mut Headers) -> Result<Self, Refusal> {
+        let mut said = Self::default();
+        let mut nominated: Vec<Name> = Vec::new();
+        for value in headers.known_all(Known::Connection) {
+            let members = value.split(|byte| *byte == b',');
+            said.members += members.filter(|member| !member.is_empty()).count();
+            // Two may not count: see below. Nobody looks at any number of names.
+            if said.members >= CONNECTION_MEMBERS + 2 {
+                return Err(Refusal::ConnectionHeader);
+            }
+            for token in tokens(value) {
+                if token.eq_ignore_ascii_case(b"upgrade") {
+                    said.upgrade = true;
+                } else if token.eq_ignore_ascii_case(b"http2-settings") {
+                    said.http2_settings = true;
+                } else if token.eq_ignore_ascii_case(b"te") {
+                    said.te = true;
+                } else if !token.eq_ignore_ascii_case(b"close")
+                    && !token.eq_ignore_ascii_case(b"keep-alive")
+                {
+                    nominated.push(nominate(token)?);
+                }
+            }
+        }
+        for name in &nominated {
+            headers.remove(name);
+        }
+        Ok(said)
+    }
+}
+
 /// Takes hop-by-hop fields out.
 fn remove_hop_by_hop(
     headers: &mut Headers,
     ignored: Option<&[TextCondition]>,
 ) -> Result<Asks, Refusal> {
-    let mut upgrade = false;
+    let said = if headers.has(Known::Connection) {
+        Said::read(headers)?
+    } else {
+        Said::default()
+    };
+    let mut upgrade = said.upgrade && headers.has(Known::Upgrade);
     let mut h2c = false;
-    if headers.has(Known::Connection) {
-        let mut nominated: Vec<Name> = Vec::new();
-        for token in headers.known_all(Known::Connection).flat_map(tokens) {
-            if token.eq_ignore_ascii_case(b"upgrade") {
-                upgrade = true;
-            } else if token.eq_ignore_ascii_case(b"http2-settings") {
-                h2c = true;
-            } else if !token.eq_ignore_ascii_case(b"close")
-                && !token.eq_ignore_ascii_case(b"keep-alive")
-                && !token.eq_ignore_ascii_case(b"te")
-            {
-                nominated.push(nominate(token)?);
-            }
-        }
-        if nominated.len() > NOMINATED_MAX {
-            return Err(Refusal::ConnectionHeader);
-        }
-        for name in &nominated {
-            headers.remove(name);
-        }
-    }
-    upgrade &= headers.has(Known::Upgrade);
+    let value = headers.known(Known::Upgrade).unwrap_or_default();
+    let udp = value.eq_ignore_ascii_case(b"connect-udp");
     if upgrade && let Some(ignored) = ignored {
-        let value = headers.known(Known::Upgrade).unwrap_or_default();
         // An offer of h2c may be ignored (RFC 9110 §7.8); the request goes on as HTTP/1.1.
-        h2c |= value.eq_ignore_ascii_case(b"h2c");
+        h2c = value.eq_ignore_ascii_case(b"h2c");
         upgrade = !h2c && !ignored.iter().any(|ignored| ignored.matches(value));
+    }
+    // What makes such an offer does not count.
+    let offers = if h2c {
+        1 + usize::from(said.http2_settings)
+    } else {
+        0
+    };
+    let te = headers.known(Known::Te).map_or(0, <[u8]>::len);
+    let members = said.members.saturating_sub(offers);
+    if members >= CONNECTION_MEMBERS || (said.te && te >= NAMED_TE_BYTES) {
+        return Err(Refusal::ConnectionHeader);
+    }
+    // `connection` may well be missing: not every server looks there.
+    if udp && !names_udp_peer(headers) {
+        return Err(Refusal::UdpPath { upgrades: upgrade });
     }
     let trailers = headers
         .known_all(Known::Te)
         .flat_map(tokens)
-        .any(|t| t == b"trailers");
+        .any(|token| token == b"trailers" || (said.te && token.eq_ignore_ascii_case(b"trailers")));
+    let settings = !h2c && (upgrade || !said.http2_settings);
     headers.retain(|field| match field.known {
         Some(Known::Connection | Known::Upgrade) => upgrade,
         Some(Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding) => false,
         Some(Known::Te) => trailers,
-        Some(Known::Http2Settings) => !h2c,
+        Some(Known::Http2Settings) => settings,
         _ => true,
     });
     if trailers {
@@ -662,6 +723,48 @@ mod tests {
     }
 
     #[test]
+    fn connection_has_few_members() {
+        let refused = |lines: &[(&str, &str)]| {
+            let refused = remove_hop_by_hop(&mut head(lines), Some(&[]));
+            refused == Err(Refusal::ConnectionHeader)
+        };
+        for (value, expected) in [
+            ("a,b,c,d,e,f,g,h,i", false),
+            ("a,b,c,d,e,f,g,h,i,close", true),
+            ("a,b,c,d,e,f,g,h,i,te", true),
+            (",,,,,,,,,,,,,,", false),
+            (" , , , , , , , , , ,", true),
+        ] {
+            assert_eq!(refused(&[("connection", value)]), expected, "{value}");
+        }
+        let members = "upgrade,http2-settings,a,b,c,d,e,f,g,h,i";
+        assert!(!refused(&[("connection", members), ("upgrade", "h2c")]));
+        assert!(refused(&[("connection", members), ("upgrade", "a")]));
+        let te = "trailers".repeat(32);
+        assert!(refused(&[("connection", "te"), ("te", &te)]));
+        assert!(!refused(&[("connection", "a"), ("te", &te)]));
+    }
+
+    #[test]
+    fn who_asks_for_udp_says_to_whom() {
+        for (path, expected) in [
+            ("/.well-known/masque/udp/a/1/", true),
+            ("/.well-known/masque/udp/a/1", false),
+            ("/.well-known/masque/udp/a/1/b", false),
+            ("/.well-known/masque/udp//1/", false),
+            ("/.well-known/masque/udp/", false),
+            ("/", false),
+        ] {
+            assert_eq!(
+                names_udp_peer(&head(&[(":path", path)])),
+                expected,
+                "{path}"
+            );
+        }
+        assert!(!names_udp_peer(&head(&[])));
+    }
+
+    #[test]
     fn upgrades_are_seen_and_h2c_is_ignored() {
         let mut websocket = head(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(
@@ -676,6 +779,9 @@ mod tests {
         let mut h2c = head(&fields);
         assert_eq!(remove_hop_by_hop(&mut h2c, Some(&[])), Ok(Asks::Nothing));
         assert!(h2c.is_empty());
+        let mut other = head(&[fields[0], ("upgrade", "websocket"), fields[2]]);
+        assert_eq!(remove_hop_by_hop(&mut other, Some(&[])), Ok(Asks::Upgrade));
+        assert_eq!(other.len(), 3);
         // Of an extended CONNECT nothing would be left.
         let mut h2c = head(&fields[..2]);
         assert_eq!(remove_hop_by_hop(&mut h2c, None), Ok(Asks::Upgrade));

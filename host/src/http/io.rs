@@ -17,7 +17,7 @@ use tokio::io::AsyncWrite;
 use super::h2 as h2_glue;
 use super::relay::{RelayReader, RelayWriter};
 use crate::h1::body::{BodyError, Decoded, Decoder};
-use crate::h1::{BodyLength, HeadLimits, encode};
+use crate::h1::{BodyLength, HeadLimits, Underscores, encode};
 use crate::headers::Headers;
 use crate::observe::stats::Counter;
 use crate::socket::{ReadHalf, WriteHalf};
@@ -155,6 +155,14 @@ impl<'a> H1Reader<'a> {
     /// Begins a body of that length.
     pub(crate) const fn expect(&mut self, length: BodyLength, trailers: HeadLimits) {
         self.decoder = Decoder::new(length, trailers);
+    }
+
+    /// Treats underscores in the names of the body's trailers so; those that are dropped anyway may have
+    /// them, as in Envoy.
+    pub(crate) const fn mind_underscores(&mut self, action: Underscores) {
+        if self.trailers {
+            self.decoder.mind_underscores(action);
+        }
     }
 
     /// Reads what there is. 0 is the end of the connection.

@@ -75,6 +75,9 @@ impl PathRules {
             current = Some(unescaped);
         }
         if self.normalize {
+            if let Some(bare) = without_dot_parameters(current.as_deref().unwrap_or(path)) {
+                current = Some(bare);
+            }
             let path = current.as_deref().unwrap_or(path);
             if !is_canonical(path) {
                 match canonical(path) {
@@ -101,6 +104,40 @@ impl PathRules {
             }
         }
     }
+}
+
+/// `path` with the parameters of its dot segments taken out, where it has any: servers that know
+/// parameters (RFC 3986 §3.3) read `/..;a` as `/..`.
+fn without_dot_parameters(path: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr(b';', path)?;
+    let mut out = Vec::with_capacity(path.len());
+    let mut changed = false;
+    let mut rest = path;
+    while let [byte, tail @ ..] = rest {
+        out.push(*byte);
+        rest = tail;
+        if matches!(byte, b'/' | b'\\')
+            && let Some(parameters) = behind_dots(rest)
+        {
+            let (dots, _) = rest.split_at_checked(rest.len() - parameters.len())?;
+            out.extend_from_slice(dots);
+            let end = memchr::memchr(b'/', parameters).unwrap_or(parameters.len());
+            rest = parameters.get(end..).unwrap_or_default();
+            changed = true;
+        }
+    }
+    changed.then_some(out)
+}
+
+/// The parameters of the dot segment that `text` begins with, where they follow.
+fn behind_dots(text: &[u8]) -> Option<&[u8]> {
+    let first = after_dot(text)?;
+    let behind = if first.starts_with(b";") {
+        first
+    } else {
+        after_dot(first)?
+    };
+    behind.starts_with(b";").then_some(behind)
 }
 
 /// `path` with its escaped slashes and backslashes unescaped, where it has any.
@@ -372,6 +409,15 @@ mod tests {
             ("/a\\..\\b", "/b"),
             ("\\a", "/a"),
             ("/a;b/../c", "/c"),
+            ("/a/..;b/c", "/c"),
+            ("/a/..;;b/./.;c/d?e/..;f", "/d?e/..;f"),
+            ("/a/..;", "/"),
+            ("/a/.;%00/b", "/a/b"),
+            ("/a/..;\\b", "/"),
+            ("/a\\..;/b", "/b"),
+            ("/a/%2e.;/b/...;/c;/.a;", "/b/...;/c;/.a;"),
+            ("/a/.%2E;b/.%2e", "/"),
+            ("/a/..%3b/b", "/a/..%3b/b"),
             ("/%zz", "/%zz"),
             ("/%", "/%"),
             ("/%4", "/%4"),

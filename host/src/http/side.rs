@@ -12,6 +12,7 @@ use bytes::Buf;
 
 use super::error::Kind;
 use super::h2 as h2_glue;
+use super::hygiene::tokens;
 use super::io::{H1Reader, H2Reader, Reader, Writer};
 use super::relay::Relay;
 use super::stream::Tunnel;
@@ -215,6 +216,12 @@ impl Asked {
     }
 }
 
+/// Whether a 101 says that this connection changes its protocol, and to which one (RFC 9110 §7.8).
+fn switches(response: &Headers) -> bool {
+    let mut said = response.known_all(Known::Connection).flat_map(tokens);
+    response.has(Known::Upgrade) && said.any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+}
+
 /// The length that an HTTP/2 response declares.
 fn length_of(headers: &Headers) -> BodyLength {
     let declared = headers.known(Known::ContentLength);
@@ -234,7 +241,7 @@ fn poll_http1_head(
             Ok(Some(head)) => {
                 reader.buf.advance(head.consumed);
                 if asked.is_opened_by(head.status) {
-                    if head.status == 101 && !into.has(Known::Upgrade) {
+                    if head.status == 101 && !switches(into) {
                         return Poll::Ready(Err(Kind::UpstreamProtocol));
                     }
                     reader.begin_tunnel(true);

@@ -18,9 +18,10 @@ use super::choice::{duration, match_route, variants};
 use super::downstream::Downstream;
 use super::error::{Error, Kind, Side};
 use super::forward;
-use super::hygiene::{self, Asks, PathVerdict, Refusal};
+use super::hygiene::{self, Asks, PathVerdict};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
+use super::refusal;
 use super::reply::{ChangedBy, Reply, decimal, is_grpc};
 use super::tally::{Short, is_read_whole};
 use super::timer::{Timer, after};
@@ -28,7 +29,6 @@ use super::whole::Whole;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, LogType, Protocol};
 use crate::h1::encode::{self, CONNECTION};
-use crate::h1::head::Reject;
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name, NameCase, NameFormat};
 use crate::observe::metrics::{HttpStats, VirtualClusterStats};
@@ -257,14 +257,11 @@ impl<'a, 'io> Stream<'a, 'io> {
         let manager = self.around.manager;
         let rules = &manager.hygiene;
         let ignored = (!self.incoming.extended_connect).then_some(&*rules.ignored_upgrades);
-        let asks = hygiene::end_of_hop(&mut exchange.request, ignored);
-        let asks = asks.map_err(|refusal| match refusal {
-            Refusal::ConnectionHeader => Kind::ConnectionHeader,
-            Refusal::MissingHost => {
-                exchange.request.remove_known(Known::Authority);
-                Kind::Rejected(Reject::MissingHost)
-            }
-        })?;
+        let asks = hygiene::end_of_hop(&mut exchange.request, ignored)
+            .map_err(|why| refusal::of_head(why, &mut exchange.request, &mut self.incoming))?;
+        let opens = asks == Asks::Upgrade || self.incoming.method == MethodKind::Connect;
+        // The client may be sending something else than HTTP already.
+        self.incoming.keep_alive &= !opens;
         let request = &mut exchange.request;
         if request.known(Known::Method) == Some(b"QUERY") && !request.has(Known::ContentType) {
             return Err(Kind::QueryWithoutType.into());
@@ -288,7 +285,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             self.duration = duration(self.around, self.route.as_deref(), exchange);
         }
         cleaned.map_err(Kind::NoClientAddress)?;
-        if asks == Asks::Upgrade || self.incoming.method == MethodKind::Connect {
+        if opens {
             self.admit_tunnel(asks)?;
         }
         let exchange = &mut *self.chain.exchange;
@@ -300,8 +297,6 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// Looks whether route and connection manager allow what is asked for.
     fn admit_tunnel(&mut self, asks: Asks) -> Result<(), Error> {
-        // The client may be sending something else than HTTP already.
-        self.incoming.keep_alive = false;
         let request = &self.chain.exchange.request;
         let kind = match asks {
             Asks::Upgrade => request.known(Known::Upgrade).unwrap_or_default(),

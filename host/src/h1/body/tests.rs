@@ -230,6 +230,21 @@ fn trailers_are_given_without_the_fields_that_frame() {
 }
 
 #[test]
+fn underscores_in_trailers_are_minded() {
+    let wire = b"0\r\nX_T: 1\r\nX-T: 2\r\n\r\n";
+    let after = |action| {
+        let mut decoder = Decoder::new(BodyLength::Chunked, LIMITS);
+        decoder.mind_underscores(action);
+        let mut trailers = Headers::new();
+        let decoded = decoder.decode(&mut BytesMut::from(&wire[..]), &mut trailers);
+        (decoded, trailers.len())
+    };
+    assert_eq!(after(Underscores::Allow), (Ok(Decoded::Trailers), 2));
+    assert_eq!(after(Underscores::Drop), (Ok(Decoded::Trailers), 1));
+    assert_eq!(after(Underscores::Reject).0, Err(BodyError::Underscore));
+}
+
+#[test]
 fn chunk_lines_are_bounded_alone_and_together() {
     let line = |length: usize| [b"1;".to_vec(), vec![b'x'; length - 4], b"\r\n".to_vec()].concat();
     let body = |line: Vec<u8>, count: usize| {

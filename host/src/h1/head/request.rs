@@ -203,14 +203,10 @@ impl HeadParser {
                 Ok(())
             }
             None => {
-                let underscore =
-                    rules.underscores != Underscores::Allow && memchr::memchr(b'_', name).is_some();
-                match rules.underscores {
-                    Underscores::Reject if underscore => return Err(Reject::Underscore),
-                    Underscores::Drop if underscore => {}
-                    Underscores::Allow | Underscores::Reject | Underscores::Drop => {
-                        headers.append_other(name, value);
-                    }
+                match rules.underscores.on(name) {
+                    Underscores::Allow => headers.append_other(name, value),
+                    Underscores::Reject => return Err(Reject::Underscore),
+                    Underscores::Drop => {}
                 }
                 Ok(())
             }

@@ -79,8 +79,11 @@ impl HeadParser {
         else {
             return Err(BadResponse::Malformed);
         };
-        if *minor == b'0' {
-            self.facts.set_http_10();
+        match minor {
+            b'0' => self.facts.set_http_10(),
+            b'1' => {}
+            // It may mean something by that which is not known here.
+            _ => self.facts.set_close(),
         }
         // Many origins leave the space out when they have no reason phrase.
         let (code, reason) = match rest {

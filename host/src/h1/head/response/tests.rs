@@ -49,7 +49,7 @@ const RESPONSES: &[Taken] = &[
     (b"HTTP/1.1 200 \r\nTransfer-Encoding: Chunked\r\n\r\n", 200, &[], BodyLength::Chunked, true),
     (b"HTTP/1.1 200  \xffn\tk\r\n\r\nrest", 200, &[], BodyLength::UntilClose, false),
     (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n", 200, &["connection=close", "content-length=2"], BodyLength::Length(2), false),
-    (b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\n", 200, &["content-length=2"], BodyLength::Length(2), true),
+    (b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\n", 200, &["content-length=2"], BodyLength::Length(2), false),
     (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n", 200, &["content-length=2"], BodyLength::Length(2), false),
     (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n", 200, &["connection=keep-alive", "content-length=2"], BodyLength::Length(2), true),
     (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", 200, &["connection=keep-alive"], BodyLength::Chunked, false),
