@@ -4,6 +4,12 @@
 //!
 //! `NUNCIO_DIFFERENTIAL="SEED COUNT"` compares as many others.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "cases are made from tables, within their lengths"
+)]
+
 use std::env;
 
 use nuncio_tests::compare::case::{Case, Group};

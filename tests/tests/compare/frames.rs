@@ -2,6 +2,8 @@
 //! whether they are taken: nuncio refuses a request that is malformed and keeps the connection, where
 //! Envoy ends it (`stream_error_on_invalid_http_message`).
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::frames::{self, flag, kind};
 
