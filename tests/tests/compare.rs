@@ -35,6 +35,8 @@ mod differential_h2;
 mod documentation;
 #[path = "compare/edges.rs"]
 mod edges;
+#[path = "compare/endings.rs"]
+mod endings;
 #[path = "compare/expressions.rs"]
 mod expressions;
 #[path = "compare/filter_values.rs"]
@@ -123,6 +125,7 @@ fn main() -> ExitCode {
         framing::group(),
         admin::group(),
         filter_values::group(),
+        endings::group(),
         frames::group(),
         differential_h2::requests(),
         differential_h2::answers(),

@@ -1,8 +1,11 @@
 //! What HTTP/2 clients meet that send frames of their own making: pings that must be answered, and
 //! limits on frames that cost and bring nothing.
 
+use h2::Reason;
 use nuncio_tests::admin::stats;
+use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::frames::{self, Frame, FrameConnection, Next, flag, kind};
+use nuncio_tests::h2_origin::{H2Origin, H2Reply};
 use nuncio_tests::origin::{Act, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Setup};
 
@@ -197,4 +200,21 @@ fn a_client_that_only_resets_is_let_go() {
         raw.send(&frames::reset(stream, 8));
     }
     panic!("300 streams were reset and the connection goes on");
+}
+
+#[test]
+fn an_upstream_that_gives_up_is_noticed_while_its_client_takes_nothing() {
+    let upstream = cluster("origin", &[endpoint("origin", "")], HTTP2);
+    let template = Config::new().cluster(upstream).text();
+    let setup = Setup::for_template(&template);
+    let origin = H2Origin::start_on(setup.port("origin").unwrap());
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let reply = H2Reply::status(200).body("part");
+    origin.reply_with([reply.reset(Reason::INTERNAL_ERROR)]);
+    let mut client = open(&proxy);
+    // Its streams have no window.
+    client.send(&frames::settings(&[(4, 0)]));
+    client.send(&frames::get(1, "/"));
+    let (lines, came) = client.read_until(|frame| frame.kind == kind::RST_STREAM);
+    assert!(came, "{lines:?}");
 }

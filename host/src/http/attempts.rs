@@ -495,7 +495,10 @@ impl Attempts {
             Kind::Overflow => Failure::Overflow,
             Kind::ConnectFailure(_) | Kind::ConnectTimeout => Failure::Connect,
             Kind::UpstreamRefused => Failure::Refused,
-            Kind::UpstreamClosed | Kind::UpstreamReset | Kind::UpstreamProtocol => Failure::Reset {
+            Kind::UpstreamClosed
+            | Kind::UpstreamReset
+            | Kind::UpstreamConnectError
+            | Kind::UpstreamProtocol => Failure::Reset {
                 sent: self.last.sent,
             },
             Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => Failure::PerTryTimeout,

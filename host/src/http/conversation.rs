@@ -197,9 +197,8 @@ impl Conversation<'_> {
     ) -> Result<(), Error> {
         if matches!(self.upload, Upload::Held) {
             let flushed = upstream.writer.poll_flush(cx);
-            let gone = stream.down.poll_closed(cx, &mut stream.reader);
-            if gone.is_ready() {
-                return Err(Kind::DownstreamClosed.into());
+            if let Poll::Ready(kind) = stream.down.poll_closed(cx, &mut stream.reader) {
+                return Err(kind.into());
             }
             if let Poll::Ready(Ok(())) = flushed {
                 let timing = &mut stream.chain.exchange.timing;
@@ -238,6 +237,9 @@ impl Conversation<'_> {
                     if timing.upstream_sent_first.is_none() && upstream.writer.has_written() {
                         timing.upstream_sent_first = Some(clock::now());
                     }
+                    if pump.has_read_all() || pump.is_stopped(&upstream.writer) {
+                        left_by_client(cx, stream)?;
+                    }
                     return Ok(());
                 }
                 Poll::Ready(Ok(())) => {
@@ -262,9 +264,9 @@ impl Conversation<'_> {
             }
         }
         if matches!(self.upload, Upload::Done | Upload::Broken)
-            && stream.down.poll_closed(cx, &mut stream.reader).is_ready()
+            && let Poll::Ready(kind) = stream.down.poll_closed(cx, &mut stream.reader)
         {
-            return Err(Kind::DownstreamClosed.into());
+            return Err(kind.into());
         }
         Ok(())
     }
@@ -348,6 +350,7 @@ impl Conversation<'_> {
                 };
                 let (before, was_whole) = (pump.moved(), pump.is_whole());
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
+                let is_stopped = pump.is_stopped(writer);
                 let is_cut = matches!(polled, Poll::Ready(Err(PumpError::Read(_))));
                 let became_whole = !was_whole && pump.is_whole() && !is_cut;
                 if pump.moved() != before {
@@ -362,15 +365,14 @@ impl Conversation<'_> {
                     }
                 }
                 match polled {
+                    Poll::Pending if is_stopped => {
+                        left_by_upstream(cx, stream, upstream)?;
+                        return Ok(Poll::Pending);
+                    }
                     Poll::Pending => return Ok(Poll::Pending),
                     Poll::Ready(Ok(())) => self.download = Download::Ended,
-                    Poll::Ready(Err(PumpError::Read(ReadError::Closed)))
-                        if stream.opens_tunnel() =>
-                    {
-                        return Err(Kind::UpstreamClosed.into());
-                    }
                     Poll::Ready(Err(PumpError::Read(error))) => {
-                        return Err(Error::of_response_body(&error));
+                        return Err(broken_off(stream, &error));
                     }
                     Poll::Ready(Err(PumpError::Write(error))) => {
                         return Err(Error::of_response_write(&error));
@@ -437,7 +439,7 @@ impl Conversation<'_> {
             }
             // Its bytes are nothing that could be sent again.
             self.attempts.kept.forget();
-            self.upload = Upload::Running(Pump::request());
+            self.upload = Upload::Running(begin_upload(stream, self.attempts));
             self.poll_upload(cx, stream, limits, upstream)?;
         }
         Ok(Poll::Ready(()))
@@ -595,6 +597,40 @@ fn took(exchange: &Exchange, begun: Instant, now: Instant) -> u64 {
     let timing = &exchange.timing;
     let since = timing.request_received.unwrap_or(timing.started).max(begun);
     u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Looks whether an HTTP/2 client is gone that nothing is read from, because the upstream takes nothing.
+/// That of an HTTP/1 client shows when more can be read.
+fn left_by_client(cx: &mut Context<'_>, stream: &mut Stream<'_, '_>) -> Result<(), Error> {
+    if let Poll::Ready(()) = stream.down.poll_reset(cx) {
+        let fault = stream.reader.fault(cx);
+        let error = fault.map(|fault| Error::of_request_body(&fault));
+        return Err(error.unwrap_or_else(|| Kind::DownstreamClosed.into()));
+    }
+    Ok(())
+}
+
+/// Looks whether an HTTP/2 upstream has given up a stream that nothing is read from, because the client
+/// takes nothing. Where all of its response has come before that, the client gets it.
+fn left_by_upstream(
+    cx: &mut Context<'_>,
+    stream: &Stream<'_, '_>,
+    upstream: &mut UpstreamSide<'_>,
+) -> Result<(), Error> {
+    if let Poll::Ready(()) = upstream.writer.poll_reset(cx)
+        && let Some(fault) = upstream.reader.as_mut().and_then(|reader| reader.fault(cx))
+    {
+        return Err(broken_off(stream, &fault));
+    }
+    Ok(())
+}
+
+/// The error of a response that has no end.
+fn broken_off(stream: &Stream<'_, '_>, error: &ReadError) -> Error {
+    match error {
+        ReadError::Closed if stream.opens_tunnel() => Kind::UpstreamClosed.into(),
+        error => Error::of_response_body(error),
+    }
 }
 
 /// How a body is framed once the filters have seen the head: one that took the length out is going to

@@ -4,11 +4,12 @@
 //! stream, up to the first byte of the body, and how a client that goes away is noticed. Behind the
 //! head both are a [`Writer`].
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::error::{Error, Kind};
 use super::h2 as h2_glue;
 use super::io::{H1Writer, H2Writer, Reader, WriteError, Writer};
 use crate::exchange::{Exchange, Protocol};
@@ -149,28 +150,35 @@ impl<'io> Downstream<'io> {
         matches!(reset, Poll::Ready(Err(_)))
     }
 
-    /// Ready when the client has gone away. On HTTP/1 that shows when it is read from: what comes, of
+    /// Ready when the client has gone away: what it has done. On HTTP/1 that shows when it is read from: what comes, of
     /// this request or the next, waits in the connection's buffer, and beyond [`READ_AHEAD`] nothing is
     /// read, nor seen.
     pub(crate) fn poll_closed(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut Reader<'_>,
-    ) -> Poll<()> {
-        match (reader, &mut self.respond, &mut self.writer) {
-            (Reader::H1(reader), _, _) => {
-                while reader.buf.len() < READ_AHEAD {
-                    match reader.poll_fill(cx) {
-                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                        Poll::Ready(Ok(_)) => {}
-                        Poll::Pending => return Poll::Pending,
-                    }
+    ) -> Poll<Kind> {
+        if let Reader::H1(reader) = reader {
+            while reader.buf.len() < READ_AHEAD {
+                match ready!(reader.poll_fill(cx)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Kind::DownstreamClosed),
+                    Ok(_) => {}
                 }
-                Poll::Pending
             }
-            (Reader::H2(_), _, Some(Writer::H2(writer))) => writer.poll_reset(cx).map(|_reason| ()),
-            (Reader::H2(_), Some(respond), _) => respond.poll_reset(cx).map(|_reason| ()),
-            (Reader::H2(_), None, _) | (Reader::Relayed(_), _, _) => Poll::Pending,
+            return Poll::Pending;
+        }
+        ready!(self.poll_reset(cx));
+        let fault = reader.fault(cx);
+        let kind = fault.map(|fault| Error::of_request_body(&fault).kind);
+        Poll::Ready(kind.unwrap_or(Kind::DownstreamClosed))
+    }
+
+    /// Ready when an HTTP/2 client has reset the stream, or its connection is lost.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match (&mut self.writer, &mut self.respond) {
+            (Some(Writer::H2(writer)), _) => writer.poll_reset(cx).map(|_reason| ()),
+            (_, Some(respond)) => respond.poll_reset(cx).map(|_reason| ()),
+            (_, None) => Poll::Pending,
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Reset(&'static str),
     /// An HTTP/2 request that breaks the protocol's rules, which is answered so too.
     Malformed,
+    /// The same of what follows its head.
+    BrokenBody,
     /// The path may not be served.
     PathRefused,
     /// The path is served under another spelling, which is in the head.
@@ -89,6 +91,8 @@ pub(crate) enum Kind {
     UpstreamReset,
     /// The upstream refused the stream without looking at it (RFC 9113 §8.7).
     UpstreamRefused,
+    /// The upstream reset the stream with the error of a CONNECT, whatever was asked for.
+    UpstreamConnectError,
     /// What the upstream sent is not HTTP.
     UpstreamProtocol,
     /// The head cannot be said in the upstream's protocol.
@@ -174,6 +178,24 @@ impl From<crate::upstream::Error> for Error {
     }
 }
 
+/// What the failure of an HTTP/2 upstream's stream means, or of its connection.
+pub(super) fn of_http2(error: &h2::Error) -> Kind {
+    if h2_glue::breaks_rules(error) {
+        // It has broken the rules, and was told so.
+        return Kind::UpstreamProtocol;
+    }
+    match error.reason() {
+        // The stream is above the last one that the peer will look at (RFC 9113 §6.8).
+        _ if error.is_go_away() && error.is_remote() => Kind::UpstreamRefused,
+        Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => Kind::UpstreamRefused,
+        Some(h2::Reason::CONNECT_ERROR) if error.is_remote() => Kind::UpstreamConnectError,
+        Some(h2::Reason::PROTOCOL_ERROR) if error.is_remote() => Kind::UpstreamProtocol,
+        Some(_) if error.is_remote() => Kind::UpstreamReset,
+        _ if error.is_io() || error.is_go_away() => Kind::UpstreamClosed,
+        _ => Kind::UpstreamProtocol,
+    }
+}
+
 impl Error {
     /// The error of a request that gets no connection; where it has no endpoint it is answered with `status`.
     pub(crate) fn of_acquire(error: crate::upstream::Error, status: Option<u16>) -> Self {
@@ -187,6 +209,7 @@ impl Error {
     /// The error of a request body that could not be read.
     pub(crate) fn of_request_body(error: &ReadError) -> Self {
         match error {
+            ReadError::Stream(error) if h2_glue::breaks_rules(error) => Kind::BrokenBody,
             ReadError::Closed | ReadError::Stream(_) => Kind::DownstreamClosed,
             ReadError::Framing(framing) => Kind::DownstreamFraming(framing.reject()),
             ReadError::TooManyTrailers => Kind::Reset(TOO_MANY_FIELDS),
@@ -201,8 +224,8 @@ impl Error {
             ReadError::Closed | ReadError::Framing(_) | ReadError::Trailers => {
                 Kind::UpstreamProtocol
             }
-            ReadError::Stream(error) if h2_glue::breaks_rules(error) => Kind::UpstreamProtocol,
-            ReadError::Stream(_) | ReadError::TooManyTrailers => Kind::UpstreamReset,
+            ReadError::Stream(error) => of_http2(error),
+            ReadError::TooManyTrailers => Kind::UpstreamReset,
         };
         Self { kind }
     }
@@ -226,6 +249,7 @@ impl Error {
             | Kind::DownstreamClosed
             | Kind::Reset(_)
             | Kind::Malformed
+            | Kind::BrokenBody
             | Kind::PathRefused
             | Kind::PathRedirect(_)
             | Kind::NoClientAddress(_)
@@ -243,6 +267,7 @@ impl Error {
             | Kind::UpstreamClosed
             | Kind::UpstreamReset
             | Kind::UpstreamRefused
+            | Kind::UpstreamConnectError
             | Kind::UpstreamProtocol
             | Kind::NoCluster(_)
             | Kind::Overflow
@@ -266,7 +291,9 @@ impl Error {
     pub(crate) const fn flags(&self) -> Flags {
         match &self.kind {
             Kind::Rejected(reject) | Kind::DownstreamFraming(reject) => reject.flags(),
-            Kind::ConnectionHeader | Kind::Malformed => Flags::DOWNSTREAM_PROTOCOL_ERROR,
+            Kind::ConnectionHeader | Kind::Malformed | Kind::BrokenBody => {
+                Flags::DOWNSTREAM_PROTOCOL_ERROR
+            }
             Kind::DownstreamClosed => Flags::DOWNSTREAM_CONNECTION_TERMINATION,
             Kind::Reset(_) => Flags::DOWNSTREAM_REMOTE_RESET,
             Kind::NoRoute => Flags::NO_ROUTE_FOUND,
@@ -279,7 +306,9 @@ impl Error {
                 Flags::UPSTREAM_CONNECTION_FAILURE
             }
             Kind::UpstreamClosed => Flags::UPSTREAM_CONNECTION_TERMINATION,
-            Kind::UpstreamReset | Kind::UpstreamRefused => Flags::UPSTREAM_REMOTE_RESET,
+            Kind::UpstreamReset | Kind::UpstreamRefused | Kind::UpstreamConnectError => {
+                Flags::UPSTREAM_REMOTE_RESET
+            }
             Kind::UpstreamProtocol => Flags::UPSTREAM_PROTOCOL_ERROR,
             Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => {
                 Flags::UPSTREAM_REQUEST_TIMEOUT
@@ -324,6 +353,7 @@ impl Error {
             Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
             Kind::Reset(details) => Reply::new(0, *details),
             Kind::Malformed => Reply::new(0, "http2.invalid.header.field"),
+            Kind::BrokenBody => Reply::new(0, "http2.remote_reset"),
             Kind::QueryWithoutType => Reply::new(400, "query_missing_content_type").close(),
             Kind::PathRefused => Reply::new(400, "path_normalization_failed"),
             Kind::PathRedirect(path) => {
@@ -359,6 +389,9 @@ impl Error {
             Kind::UpstreamClosed => before_headers(503, "connection termination", None),
             Kind::UpstreamReset => before_headers(503, "remote reset", None),
             Kind::UpstreamRefused => before_headers(503, "remote refused stream reset", None),
+            Kind::UpstreamConnectError => {
+                before_headers(503, "remote error with CONNECT request", None)
+            }
             Kind::UpstreamProtocol => before_headers(502, "protocol error", None),
             Kind::Unencodable => {
                 Reply::new(500, "request_headers_invalid").body("Internal Server Error")
@@ -367,13 +400,7 @@ impl Error {
             Kind::PerTryTimeout(status) => too_late(*status, "upstream_per_try_timeout"),
             Kind::PerTryIdle(status) => too_late(*status, "upstream_per_try_idle_timeout"),
             Kind::UpstreamDuration { received } => too_long(*received),
-            Kind::MaxDuration { received } => {
-                let mut reply =
-                    Reply::new(if *received { 504 } else { 408 }, "max_duration_timeout")
-                        .body("downstream duration timeout");
-                reply.grpc_status = Some(DEADLINE_EXCEEDED);
-                reply
-            }
+            Kind::MaxDuration { received } => lasts_too_long(*received),
             Kind::StreamIdle => Reply::new(504, "stream_idle_timeout").body("stream timeout"),
             Kind::RequestTooLarge => Reply::new(413, "request_payload_too_large")
                 .body("Payload Too Large")
@@ -438,6 +465,14 @@ fn too_long(received: bool) -> Reply {
     let status = if received { 504 } else { 408 };
     Reply::new(status, "upstream_max_stream_duration_reached")
         .body("upstream max stream duration reached")
+}
+
+/// The reply to a request whose stream has lasted too long; whether all of it had come.
+fn lasts_too_long(received: bool) -> Reply {
+    let mut reply = Reply::new(if received { 504 } else { 408 }, "max_duration_timeout")
+        .body("downstream duration timeout");
+    reply.grpc_status = Some(DEADLINE_EXCEEDED);
+    reply
 }
 
 /// Envoy's reply to a reset before the response's head: the reason in the body with spaces, in the

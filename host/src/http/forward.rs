@@ -17,11 +17,11 @@ use super::attempts::Attempts;
 use super::conversation::{Ended, converse};
 use super::counts::count_response;
 use super::deadlines::Deadlines;
-use super::error::{Error, Kind, Side, UNCERTIFIABLE_HOST};
+use super::error::{Error, Kind, Side, UNCERTIFIABLE_HOST, of_http2};
 use super::h2 as h2_glue;
 use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
-use super::side::{Asked, Await, UpstreamSide, before_head, stream_end};
+use super::side::{Asked, Await, UpstreamSide, stream_end};
 use super::stream::{Acted, Stream, Surroundings, Tunnel};
 use super::timer::after;
 use super::{demand, mirror, refusal};
@@ -212,8 +212,8 @@ async fn acquire(
             }));
         }
         since.get_or_insert_with(clock::now);
-        if down.poll_closed(cx, reader).is_ready() {
-            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+        if let Poll::Ready(kind) = down.poll_closed(cx, reader) {
+            return Poll::Ready(Err(kind.into()));
         }
         let (deadline, late) = limits.next();
         let over = chain.poll_deadline(cx, timer, deadline);
@@ -281,8 +281,8 @@ async fn rest(
                 return Poll::Ready(won);
             }
         }
-        if down.poll_closed(cx, reader).is_ready() {
-            return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+        if let Poll::Ready(kind) = down.poll_closed(cx, reader) {
+            return Poll::Ready(Err(kind.into()));
         }
         let (at, result) = if in_time {
             (until, Ok(()))
@@ -361,7 +361,7 @@ async fn take_ready_body(stream: &mut Stream<'_, '_>) {
 /// Notes that all of the request is there, where no upload will: what limits the wait for an answer
 /// runs from then on.
 fn note_received(stream: &mut Stream<'_, '_>) {
-    if stream.tunnel.is_none() && stream.has_whole_request() {
+    if stream.has_whole_request() {
         let timing = &mut stream.chain.exchange.timing;
         timing.request_received.get_or_insert_with(clock::now);
     }
@@ -685,7 +685,7 @@ pub(super) fn open_http2(
         return Err(Kind::Unencodable.into());
     };
     let sent = lease.sender().send_request(head, !has_body);
-    let (response, body) = sent.map_err(|error| before_head(&error))?;
+    let (response, body) = sent.map_err(|error| of_http2(&error))?;
     lease.note_end(StreamEnd::Left);
     Ok(UpstreamSide {
         asked: Asked::of(request, tunnel),

@@ -163,6 +163,14 @@ struct Streams {
     odd: Rc<OddTargets>,
 }
 
+impl Streams {
+    /// Whether the next is the last of `most`, or one beyond them.
+    fn is_last(&self, most: Option<u32>) -> bool {
+        let number = self.resets.get().closed + self.active.get() as u64 + 1;
+        most.is_some_and(|most| number >= most.into())
+    }
+}
+
 /// How many streams have ended, and how many of those were reset early and without an answer: a
 /// client that does little else costs more than it is worth.
 #[derive(Clone, Copy, Default)]
@@ -268,6 +276,7 @@ pub(super) async fn serve(
             accepted = http2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
                     if vitals.is_told_to_fail() || listener.draining.ends(worker.random()) { drain(&mut http2, &mut closing, stats); }
+                    if streams.is_last(manager.max_requests_per_connection) { end_of_turn(&mut http2, &mut closing, stats); }
                     let routes = manager.routes.current(&mut seen);
                     let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection), routes);
                     start(served, &streams, request, respond);
@@ -362,6 +371,13 @@ fn go_away(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>) {
         http2.graceful_shutdown();
         *closing = Some(clock::now());
     }
+}
+
+/// Says so because the connection has had as many streams as it may. Envoy counts each that comes all
+/// the same.
+fn end_of_turn(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
+    stats.downstream_cx_max_requests_reached.inc();
+    go_away(http2, closing);
 }
 
 /// Says so because the proxy is to have fewer clients.

@@ -111,6 +111,8 @@ pub(crate) struct H1Reader<'a> {
 /// An HTTP/2 stream's receiving half.
 pub(crate) struct H2Reader {
     stream: h2::RecvStream,
+    /// What was taken in before anybody asked for it.
+    ahead: VecDeque<Bytes>,
     /// How many trailers there may be; the codec bounds their bytes.
     fields: u32,
     of: Message,
@@ -225,10 +227,28 @@ impl H2Reader {
     pub(crate) const fn new(stream: h2::RecvStream, fields: u32) -> Self {
         Self {
             stream,
+            ahead: VecDeque::new(),
             fields,
             of: Message::Request,
             data_ended: false,
         }
+    }
+
+    /// Takes in all that has come, of which the codec holds no more than its windows: whether that is
+    /// the whole of the content. For a stream whose peer is known to be done with it, one way or the other.
+    fn take_in(&mut self, cx: &mut Context<'_>) -> Result<bool, ReadError> {
+        while !self.data_ended {
+            match self.stream.poll_data(cx) {
+                Poll::Ready(Some(data)) => {
+                    let data = data?;
+                    self.stream.flow_control().release_capacity(data.len())?;
+                    self.ahead.push_back(data);
+                }
+                Poll::Ready(None) => self.data_ended = true,
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Of a response.
@@ -251,6 +271,11 @@ impl H2Reader {
         cx: &mut Context<'_>,
         trailers: &mut Headers,
     ) -> Poll<Result<Frame, ReadError>> {
+        while let Some(data) = self.ahead.pop_front() {
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Frame::Data(data)));
+            }
+        }
         while !self.data_ended {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
@@ -312,11 +337,28 @@ impl Reader<'_> {
         }
     }
 
+    /// Why there is less of an HTTP/2 stream than its whole body; none where all of it has come, or where
+    /// more still may. What has come stays to be read.
+    pub(crate) fn fault(&mut self, cx: &mut Context<'_>) -> Option<ReadError> {
+        match self {
+            Self::H2(reader) => reader.take_in(cx).err(),
+            Self::H1(_) | Self::Relayed(_) => None,
+        }
+    }
+
+    /// Whether the peer has sent all of the body, be it read or not.
+    pub(crate) fn has_come_whole(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::H2(reader) => reader.take_in(cx).unwrap_or(false),
+            Self::H1(_) | Self::Relayed(_) => self.is_at_end(),
+        }
+    }
+
     /// Whether nothing more will come.
     pub(crate) fn is_at_end(&self) -> bool {
         match self {
             Self::H1(reader) => reader.decoder.is_finished(),
-            Self::H2(reader) => reader.stream.is_end_stream(),
+            Self::H2(reader) => reader.ahead.is_empty() && reader.stream.is_end_stream(),
             Self::Relayed(reader) => reader.is_at_end(),
         }
     }
@@ -656,6 +698,15 @@ impl Writer<'_> {
             Self::H1(writer) => writer.direct.is_empty() && writer.out.len() < BACKLOG,
             Self::H2(writer) => writer.queue.is_empty(),
             Self::Relayed(writer) => writer.has_room(),
+        }
+    }
+
+    /// Ready when the peer has reset the HTTP/2 stream, or its connection is lost, even while nothing can
+    /// be sent.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::H2(writer) => writer.stream.poll_reset(cx).map(|_reason| ()),
+            Self::H1(_) | Self::Relayed(_) => Poll::Pending,
         }
     }
 

@@ -135,6 +135,11 @@ impl Pump {
         self.read_all && self.failed.is_none()
     }
 
+    /// Whether nothing is read because the receiver takes nothing.
+    pub(super) fn is_stopped(&self, writer: &Writer<'_>) -> bool {
+        !self.read_all && self.slow.is_none() && !writer.has_room()
+    }
+
     /// Moves what can be moved. Ready when all has been read and flushed. What `kept` has goes
     /// first, and what comes from the reader is put into it.
     pub(super) fn pump(

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
+use http::StatusCode;
 
-use super::error::Kind;
+use super::error::{Kind, of_http2};
 use super::h2 as h2_glue;
 use super::hygiene::tokens;
 use super::io::{H1Reader, H2Reader, Reader, Writer};
@@ -103,7 +104,11 @@ impl UpstreamSide<'_> {
             }
             Await::Http2(response) => {
                 if let Some(interim) = ready!(response.poll_informational(cx)) {
-                    let (parts, ()) = interim.map_err(|error| before_head(&error))?.into_parts();
+                    let (parts, ()) = interim.map_err(|error| of_http2(&error))?.into_parts();
+                    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+                        // HTTP/2 has none (RFC 9113 §8.6).
+                        return Poll::Ready(Err(Kind::UpstreamProtocol));
+                    }
                     h2_glue::response_from(&parts, into)
                         .map_err(|_malformed| Kind::UpstreamProtocol)?;
                     if into.len() > limits.fields as usize + 1 {
@@ -113,7 +118,7 @@ impl UpstreamSide<'_> {
                     return Poll::Ready(Ok(Came::Interim(parts.status.as_u16())));
                 }
                 let response = ready!(Pin::new(response).poll(cx));
-                let (parts, body) = response.map_err(|error| before_head(&error))?.into_parts();
+                let (parts, body) = response.map_err(|error| of_http2(&error))?.into_parts();
                 h2_glue::response_from(&parts, into)
                     .map_err(|_malformed| Kind::UpstreamProtocol)?;
                 if into.len() > limits.fields as usize + 1 {
@@ -277,29 +282,12 @@ fn poll_http1_head(
     }
 }
 
-/// What an HTTP/2 failure before the head means.
-pub(super) fn before_head(error: &h2::Error) -> Kind {
-    if error.is_reset() && error.is_remote() {
-        match error.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => Kind::UpstreamRefused,
-            _ => Kind::UpstreamReset,
-        }
-    } else if error.is_go_away() && error.is_remote() {
-        // The stream is above the last one that the peer will look at (RFC 9113 §6.8).
-        Kind::UpstreamRefused
-    } else if error.is_io() && !h2_glue::breaks_rules(error) {
-        Kind::UpstreamClosed
-    } else {
-        // What came, on this stream or another, was not HTTP/2.
-        Kind::UpstreamProtocol
-    }
-}
-
 /// How a stream over HTTP/2 ended that failed for that reason.
 pub(super) const fn stream_end(kind: &Kind) -> StreamEnd {
     match kind {
         Kind::UpstreamReset => StreamEnd::ResetByPeer,
-        Kind::UpstreamClosed | Kind::UpstreamRefused => StreamEnd::Lost,
+        Kind::UpstreamClosed => StreamEnd::Lost,
+        Kind::UpstreamRefused | Kind::UpstreamConnectError => StreamEnd::Refused,
         _ => StreamEnd::Left,
     }
 }

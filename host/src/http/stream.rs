@@ -12,6 +12,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::choice::{duration, match_route, variants};
@@ -170,6 +171,8 @@ pub(crate) struct Stream<'a, 'io> {
     pub(super) has_interim: bool,
     /// Whether the response's head was sent.
     pub(crate) responding: bool,
+    /// Whether its end was logged.
+    pub(super) is_over: bool,
     /// What it is short of.
     pub(super) short: Short,
     pub(crate) ended: Ended,
@@ -205,6 +208,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             chain_failed: false,
             has_interim: false,
             responding: false,
+            is_over: false,
             short: Short::Nothing,
             ended: Ended::Gone,
         }
@@ -365,6 +369,12 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// Whether the client has sent all of its request, and it was read.
     pub(crate) fn has_whole_request(&self) -> bool {
         !self.incoming.has_body || self.reader.is_at_end()
+    }
+
+    /// Whether the client has sent all of its request, be it read or not.
+    fn has_come_whole(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
+        !self.incoming.has_body || self.reader.has_come_whole(cx)
     }
 
     /// When all of the request has to be there (`request_timeout`); none where it is.
@@ -599,7 +609,10 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
             _ => {}
         }
-        let is_reset = matches!(error.kind, Kind::Reset(_) | Kind::Malformed);
+        let is_reset = matches!(
+            error.kind,
+            Kind::Reset(_) | Kind::Malformed | Kind::BrokenBody
+        );
         if (is_reset && !self.chain_started) || matches!(error.kind, Kind::ConnectionHeader) {
             // Envoy's codec refuses these: its log knows nothing of the request.
             self.chain.exchange.request.clear();
@@ -629,8 +642,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         if self.incoming.method == MethodKind::Connect {
             reply.close = true;
         }
-        if matches!(error.kind, Kind::StreamIdle)
-            && (!self.chain_started || !self.reader.is_finished())
+        if matches!(error.kind, Kind::StreamIdle) && (!self.chain_started || !self.has_come_whole())
         {
             // The client, not the upstream, is the one that was waited for.
             reply.status = 408;
@@ -659,7 +671,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let is_lost = self.down.has_lost_connection();
         self.down.abort(match error.kind {
             Kind::UpstreamClosed if self.tunnel.is_some() => h2::Reason::CONNECT_ERROR,
-            Kind::Malformed => h2::Reason::PROTOCOL_ERROR,
+            Kind::Malformed | Kind::BrokenBody => h2::Reason::PROTOCOL_ERROR,
             _ => h2::Reason::INTERNAL_ERROR,
         });
         let exchange = &mut *self.chain.exchange;
@@ -671,12 +683,14 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
             Kind::DownstreamClosed => Cow::Borrowed("downstream_remote_disconnect"),
             Kind::UpstreamProtocol => after_start("protocol_error"),
-            Kind::UpstreamReset | Kind::UpstreamRefused => after_start("remote_reset"),
+            Kind::UpstreamReset => after_start("remote_reset"),
+            Kind::UpstreamRefused => after_start("remote_refused_stream_reset"),
+            Kind::UpstreamConnectError => after_start("remote_error_with_CONNECT_request"),
             Kind::UpstreamClosed => after_start("connection_termination"),
             _ => error.reply().details,
         };
         exchange.details = Some(details);
-        if matches!(error.kind, Kind::DownstreamClosed) && !self.responding {
+        if matches!(error.kind, Kind::DownstreamClosed | Kind::BrokenBody) && !self.responding {
             exchange.status = 0;
         }
         if self.responding && !matches!(error.kind, Kind::DownstreamClosed) {

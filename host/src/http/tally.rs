@@ -51,6 +51,7 @@ impl Stream<'_, '_> {
 
     /// Counts, logs, and ends the filters' states.
     pub(super) fn finish(mut self) -> Ended {
+        self.is_over = true;
         if self.short != Short::Nothing || !self.has_whole_request() {
             self.around.stats.downstream_rq_rx_reset.inc();
         }
@@ -88,6 +89,25 @@ impl Stream<'_, '_> {
         // Only the reply itself may speak of its body, as in Envoy.
         self.chain.exchange.local_reply_body = None;
         self.chain.finish();
+    }
+}
+
+impl Drop for Stream<'_, '_> {
+    /// A stream that the end of the process cuts, with its drain, has its log entry too.
+    fn drop(&mut self) {
+        if self.is_over || std::thread::panicking() {
+            return;
+        }
+        self.short = Short::Response;
+        let exchange = &mut *self.chain.exchange;
+        exchange
+            .flags
+            .insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+        exchange.details = Some("downstream_local_disconnect".into());
+        if !self.responding {
+            exchange.status = 0;
+        }
+        self.end();
     }
 }
 

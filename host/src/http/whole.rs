@@ -114,8 +114,8 @@ impl Chain<'_> {
         let until = after(clock::now(), Some(time));
         let mut timer = Timer::default();
         poll_fn(|cx| {
-            if down.poll_closed(cx, reader).is_ready() {
-                return Poll::Ready(Err(Kind::DownstreamClosed.into()));
+            if let Poll::Ready(kind) = down.poll_closed(cx, reader) {
+                return Poll::Ready(Err(kind.into()));
             }
             self.poll_deadline(cx, &mut timer, until).map(Ok)
         })

@@ -64,11 +64,17 @@ pub(crate) async fn serve(
     if !connection.metadata.is_empty() {
         desk.exchange.metadata.clone_from(&connection.metadata);
     }
+    let mut entry = Entry {
+        worker: &worker,
+        proxy: &proxy,
+        desk: Some(desk),
+    };
+    let Some(desk) = &mut entry.desk else { return };
     let session = Session {
         worker: &worker,
         proxy: &proxy,
         stats,
-        desk: &mut desk,
+        desk,
         timer: Timer::default(),
         last_moment: after(started, longest(&proxy, &worker)),
     };
@@ -76,10 +82,27 @@ pub(crate) async fn serve(
         socket.reset_on_drop();
     }
     drop(socket);
-    desk.exchange.timing.ended = Some(clock::now());
-    let kind = LogType::TcpConnectionEnd;
-    worker.log(&proxy.loggers, &proxy.log_filters, &mut desk, kind);
-    worker.put_desk(desk);
+}
+
+/// The entry that logs get at the end of a connection: in its order, or with the end of the process.
+struct Entry<'a> {
+    worker: &'a Worker,
+    proxy: &'a TcpProxy,
+    /// Always there before that.
+    desk: Option<Desk>,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        let Some(mut desk) = self.desk.take().filter(|_| !std::thread::panicking()) else {
+            return;
+        };
+        desk.exchange.timing.ended = Some(clock::now());
+        let (loggers, filters) = (&self.proxy.loggers, &self.proxy.log_filters);
+        let kind = LogType::TcpConnectionEnd;
+        self.worker.log(loggers, filters, &mut desk, kind);
+        self.worker.put_desk(desk);
+    }
 }
 
 /// How long a connection may last.
@@ -277,6 +300,7 @@ impl Session<'_> {
             if relay.moved() != moved {
                 moved = relay.moved();
                 idle = after(clock::now(), self.proxy.idle_timeout);
+                self.note_moved(&relay);
             }
             let (deadline, is_idle) = match (idle, self.last_moment) {
                 (Some(idle), Some(last)) if idle < last => (Some(idle), true),

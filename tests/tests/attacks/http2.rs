@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::thread;
 use std::time::Duration;
 
-use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, FrameConnection, flag, kind};
-use nuncio_tests::origin::{Act, Reply};
+use nuncio_tests::origin::{Act, Gate, Reply};
+use nuncio_tests::{admin, eventually};
 use socket2::SockRef;
 
 use crate::{SMALL, Target};
@@ -291,6 +291,52 @@ fn windows_that_never_open_hold_back_the_upstreams() {
         });
         assert!(came, "{:?}", lines.last());
     });
+}
+
+/// An upload that its upstream does not read: what the proxy takes of it has come, and nothing more goes
+/// on. The upstream reads when the gate opens.
+fn held_upload(target: &Target) -> (FrameConnection, Gate) {
+    // More than sockets hold, and less than the stream's window.
+    const FRAMES: usize = 15 * 64;
+    let gate = Gate::default();
+    let reply = Reply::nothing().at_head().then(Act::Wait(gate.clone()));
+    target.scene.origin.reply_with([reply]);
+    let mut connection = FrameConnection::open(target.scene.listener);
+    let head = frames::request("POST", "/held");
+    connection.send(&frames::headers(1, flag::NONE, &head));
+    let part = frames::data(1, flag::NONE, &[b'x'; 16 * 1024]);
+    for _ in 0..FRAMES {
+        assert!(connection.send(&part), "the window is not used up");
+    }
+    let (lines, lives) = connection.sync();
+    assert!(lives, "{lines:?}");
+    (connection, gate)
+}
+
+#[test]
+fn a_client_that_resets_an_upload_that_is_held_back_is_noticed() {
+    let target = Target::start(&["stream_idle_timeout: 0s"]);
+    let (mut connection, _gate) = held_upload(&target);
+    connection.send(&frames::reset(1, 8));
+    let gauge = "cluster.origin.upstream_rq_active";
+    eventually("the request is let go of", || {
+        admin::stat(&target.scene.proxy, gauge) == 0
+    });
+    // The others of its connection go on.
+    connection.send(&frames::get(3, "/direct"));
+    let (lines, came) = connection.read_until(|frame| frame.ends(3));
+    assert!(came, "{lines:?}");
+    drop(connection);
+    target.expect_idle();
+    assert_eq!(target.counter("downstream_rq_rx_reset"), 1);
+}
+
+#[test]
+fn a_client_whose_connection_ends_in_an_upload_that_is_held_back_is_noticed() {
+    let target = Target::start(&["stream_idle_timeout: 0s"]);
+    let (connection, _gate) = held_upload(&target);
+    drop(connection);
+    target.expect_idle();
 }
 
 #[test]

@@ -316,7 +316,9 @@ pub enum StreamEnd {
     Whole,
     /// The peer has reset it.
     ResetByPeer,
-    /// The peer has not looked at it, or its connection was lost.
+    /// The peer has refused it, or could not make the connection that it asked for.
+    Refused,
+    /// Its connection was lost.
     Lost,
     /// It is left here, before its end.
     Left,
@@ -380,7 +382,8 @@ impl Drop for Http2Lease {
         match self.end {
             Some(StreamEnd::Left) => stats.upstream_rq_tx_reset.inc(),
             Some(StreamEnd::ResetByPeer) => stats.upstream_rq_rx_reset.inc(),
-            Some(StreamEnd::Whole | StreamEnd::Lost) | None => {}
+            Some(StreamEnd::Lost) => stats.upstream_rq_pending_failure_eject.inc(),
+            Some(StreamEnd::Whole | StreamEnd::Refused) | None => {}
         }
     }
 }
