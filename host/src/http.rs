@@ -7,9 +7,10 @@
 //! Does not own: which route or endpoint a request takes (`route`, `upstream`), what a filter does
 //! (`wasm`), or how anything is shown (`observe`).
 //!
-//! In reading order: `connection` and `http2` (the codec edge), `stream` (the request function),
-//! `walk` and `phases` (the chain), `forward`, `attempts`, `side`, `counts` and `conversation` (the upstream),
-//! `interim`, `hedge` and `relay` (attempts beside each other), `redirect`, `mirror` and `copies`, `pump`, `kept` and
+//! In reading order: `connection` and `http2` (the codec edge; `frames`, `heads` and `hpack` look at what the
+//! HTTP/2 codec does not tell), `stream` (the request function), `walk` and `phases` (the chain), `forward`,
+//! `attempts`, `side`, `counts` and `conversation` (the upstream), `interim`, `hedge` and `relay` (attempts beside
+//! each other), `redirect`, `mirror` and `copies`, `pump`, `kept` and
 //! `io` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply` and `deadlines`.
 //! The HTTP/1 codec is `h1`.
 
