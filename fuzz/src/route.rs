@@ -157,6 +157,7 @@ fn table<'t>(lines: impl Iterator<Item = &'t str>) -> TableSpec {
             action: ActionSpec::Forward(ForwardSpec::to(ClustersSpec::Cluster("c".to_owned()))),
             variants: None,
             metadata: None,
+            stats: None,
             request_headers: MutationSpec::default(),
             response_headers: MutationSpec::default(),
         });

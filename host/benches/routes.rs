@@ -132,6 +132,7 @@ fn route(matches: MatchSpec) -> RouteSpec {
         response_headers: MutationSpec::default(),
         variants: None,
         metadata: None,
+        stats: None,
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::address::{Address, SocketAddress};
+use crate::config::admin::Admin;
+use crate::config::bootstrap::Watchdog;
 use crate::config::tls::Secret;
 use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::{Sink, Sinks};
@@ -188,7 +190,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
         room_of_all: Arc::new(Room::of_all(&values)),
         criteria: Vec::new(),
     };
-    shop.take_defaults_of_clusters(&bootstrap, root);
+    shop.take_defaults(&bootstrap, root);
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
@@ -222,8 +224,53 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
 }
 
 impl Workshop<'_> {
-    /// Takes what the bootstrap says for all clusters.
-    fn take_defaults_of_clusters(&mut self, bootstrap: &Bootstrap, root: Place<'_>) {
+    /// Checks what is said about the process as a whole.
+    fn check_process(&mut self, bootstrap: &Bootstrap, root: Place<'_>) {
+        if !matches!(bootstrap.header_prefix.as_str(), "" | "x-envoy") {
+            let message =
+                "not supported by nuncio: control fields that begin with anything but 'x-envoy'";
+            self.diagnostics.error(root.field("header_prefix"), message);
+        }
+        if bootstrap.stats_flush_interval.is_some() && bootstrap.stats_flush.is_some() {
+            let message = "'stats_flush_interval' and 'stats_flush_on_admin' exclude each other";
+            self.diagnostics
+                .error(root.field("stats_flush_on_admin"), message);
+        }
+        let stats = bootstrap.stats_config.as_ref();
+        if stats.is_some_and(|stats| stats.use_all_default_tags == Some(false)) {
+            let message = "no effect: statistics have the tags that Envoy's have by default";
+            let place = root.field("stats_config");
+            self.diagnostics
+                .warning(place.field("use_all_default_tags"), message);
+        }
+        if let Some(field) = bootstrap.admin.as_ref().and_then(Admin::log_field) {
+            let message = "no effect: nuncio writes no access log of the admin pages";
+            self.diagnostics
+                .warning(root.field("admin").field(field), message);
+        }
+        let watchdogs = bootstrap.watchdogs.as_ref();
+        let here = root.field("watchdogs");
+        for (watchdog, place) in [
+            (bootstrap.watchdog.as_ref(), root.field("watchdog")),
+            (
+                watchdogs.and_then(|both| both.main_thread_watchdog.as_ref()),
+                here.field("main_thread_watchdog"),
+            ),
+            (
+                watchdogs.and_then(|both| both.worker_watchdog.as_ref()),
+                here.field("worker_watchdog"),
+            ),
+        ] {
+            if let Some(field) = watchdog.and_then(Watchdog::kills) {
+                let message = "no effect: nuncio does not kill itself when a thread hangs";
+                self.diagnostics.warning(place.field(field), message);
+            }
+        }
+    }
+
+    /// Takes what the bootstrap says for all clusters, and checks what it says of the process.
+    fn take_defaults(&mut self, bootstrap: &Bootstrap, root: Place<'_>) {
+        self.check_process(bootstrap, root);
         let place = root.field("cluster_manager");
         self.outlier_log = self.outlier_log(bootstrap, place);
         self.home = self.home(bootstrap, place);

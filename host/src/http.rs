@@ -19,6 +19,7 @@ mod choice;
 pub mod client_address;
 pub mod client_cert;
 pub(crate) mod connection;
+mod control;
 mod conversation;
 mod copies;
 mod counts;

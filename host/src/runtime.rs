@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::address::Address;
 use crate::h1::RequestRules;
+use crate::headers::Known;
 use crate::http::frames::FrameLimits;
 use crate::http::hygiene::HygieneRules;
 use crate::http::proxy_status::ProxyStatus;
@@ -393,6 +394,10 @@ pub struct ConnectionManager {
     pub rules: RequestRules,
     /// `suppress_envoy_headers` of the router.
     pub envoy_headers: EnvoyHeaders,
+    /// `respect_expected_rq_timeout` of the router: what a proxy before this one says about the time counts.
+    pub respects_expected_timeout: bool,
+    /// `strict_check_headers` of the router: requests whose fields say nonsense are refused.
+    pub strict_headers: Box<[Known]>,
     /// `http_protocol_options.enable_trailers`.
     pub http1_trailers: bool,
     /// `stream_error_on_invalid_http_message`: a 400 does not end an HTTP/1 connection.

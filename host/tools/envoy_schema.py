@@ -48,6 +48,12 @@ WRAPPERS = {
 # What Envoy 1.40 has and the package has not yet: fields of known messages, and messages.
 NEWER_FIELDS = {
     "envoy.config.route.v3.RouteMatch": ["cookies"],
+    "envoy.extensions.filters.http.router.v3.Router": ["reject_connect_request_early_data"],
+    "envoy.config.route.v3.RedirectAction": ["path_rewrite|path_rewrite_specifier"],
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": [
+        "forward_proto_config",
+        "record_route_resolution_stats",
+    ],
     "envoy.config.core.v3.HealthCheck": ["name"],
     "envoy.extensions.clusters.dns.v3.DnsCluster": ["dns_min_refresh_rate{>=1s}"],
     "envoy.config.listener.v3.Listener": ["tcp_keepalive"],
@@ -57,6 +63,8 @@ NEWER_FIELDS = {
     ],
 }
 NEWER_MESSAGES = [
+    "envoy.extensions.filters.network.http_connection_manager.v3.ForwardProtoConfig"
+    " https_destination_ports http_destination_ports",
     "envoy.config.route.v3.CookieMatcher name{len>=1} string_match invert_match",
     "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster use_http_header http_header_name"
     " upstream_port_override=w{<=65535} metadata_key",

@@ -111,6 +111,137 @@ fn what_would_be_ignored_is_an_error() {
     ran.says("later.yaml:33:5");
 }
 
+/// What control planes write, as static resources: Envoy 1.40 takes these files too.
+#[test]
+fn files_of_control_planes_are_taken() {
+    for (name, text) in [
+        ("istio.yaml", include_str!("../fixtures/planes/istio.yaml")),
+        (
+            "contour.yaml",
+            include_str!("../fixtures/planes/contour.yaml"),
+        ),
+        (
+            "emissary.yaml",
+            include_str!("../fixtures/planes/emissary.yaml"),
+        ),
+        ("gloo.yaml", include_str!("../fixtures/planes/gloo.yaml")),
+        (
+            "consul.yaml",
+            include_str!("../fixtures/planes/consul.yaml"),
+        ),
+        (
+            "appmesh.yaml",
+            include_str!("../fixtures/planes/appmesh.yaml"),
+        ),
+    ] {
+        let ran = validate(name, text);
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.stderr);
+    }
+}
+
+/// A file, whether it is refused, and what is said about it.
+type Said = (String, i32, &'static str);
+
+/// Fields of the process.
+fn of_the_process() -> Vec<Said> {
+    let top = |fields: &str| format!("{fields}\n{ENVOY}");
+    vec![
+        (
+            top("header_prefix: x-foo"),
+            1,
+            "begin with anything but 'x-envoy'",
+        ),
+        (top("header_prefix: x-envoy"), 0, ""),
+        (
+            top("stats_flush_interval: 5s\nstats_flush_on_admin: true"),
+            1,
+            "'stats_flush_interval' and 'stats_flush_on_admin' exclude each other",
+        ),
+        (
+            top("watchdogs: { worker_watchdog: { kill_timeout: 1s } }"),
+            0,
+            "does not kill itself",
+        ),
+        (top("watchdog: { miss_timeout: 1s }"), 0, ""),
+        (top("admin: { access_log_path: /dev/null }"), 0, ""),
+        (
+            top("admin: { access_log_path: /tmp/admin.log }"),
+            0,
+            "no access log of the admin pages",
+        ),
+        (
+            top("stats_config: { stats_tags: [ { tag_name: a, fixed_value: b } ] }"),
+            1,
+            "tags of your own of statistics",
+        ),
+        (
+            top("stats_config: { use_all_default_tags: false }"),
+            0,
+            "the tags that Envoy's have by default",
+        ),
+    ]
+}
+
+/// Fields of the router, of routes and of clusters.
+fn of_its_parts() -> Vec<Said> {
+    let router = "\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+    let route = "                route:\n                  cluster: backend_service";
+    let policy = "    lb_policy: ROUND_ROBIN";
+    let typed = "    typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
+                 \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+                 common_http_protocol_options: { max_requests_per_connection: 1 }, \
+                 explicit_http_config: { http_protocol_options: {} } } }\n";
+    let in_router = |field: &str| changed(router, &format!("{router}\n              {field}"));
+    let in_route = |field: &str| changed(route, &format!("{route}\n                  {field}"));
+    let in_cluster = |fields: &str| changed(policy, &format!("{fields}{policy}"));
+    vec![
+        (
+            in_router("strict_check_headers: [ x-nobody ]"),
+            1,
+            "'x-nobody' cannot be checked",
+        ),
+        (
+            in_router("dynamic_stats: false"),
+            0,
+            "counted by their status in any case",
+        ),
+        (
+            in_route("rate_limits: [ { actions: [ { remote_address: {} } ] } ]"),
+            1,
+            "descriptors of rate limits",
+        ),
+        (in_route("rate_limits: []"), 0, ""),
+        (
+            in_cluster("    http_protocol_options: {}\n    http2_protocol_options: {}\n"),
+            1,
+            "exclude each other without 'USE_DOWNSTREAM_PROTOCOL'",
+        ),
+        (
+            in_cluster(&format!("{typed}    max_requests_per_connection: 2\n")),
+            1,
+            "not in both",
+        ),
+        (
+            in_cluster(&format!("{typed}    common_http_protocol_options: {{}}\n")),
+            0,
+            "'typed_extension_protocol_options' counts alone",
+        ),
+    ]
+}
+
+#[test]
+fn what_has_no_effect_is_said_and_what_would_have_one_is_an_error() {
+    for (text, code, says) in of_the_process().into_iter().chain(of_its_parts()) {
+        let ran = validate("file.yaml", &text);
+        assert_eq!(ran.code, Some(code), "{says}: {}", ran.stderr);
+        if says.is_empty() {
+            assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+        } else {
+            ran.says(says);
+        }
+    }
+}
+
 #[test]
 fn layers_of_runtime_values_are_checked() {
     let layers = "layered_runtime:\n  layers:\n  \

@@ -83,6 +83,8 @@ mod matching;
 mod mirrors;
 #[path = "compare/mutation.rs"]
 mod mutation;
+#[path = "compare/older.rs"]
+mod older;
 #[path = "compare/per_route.rs"]
 mod per_route;
 #[path = "compare/policies.rs"]
@@ -170,6 +172,7 @@ fn main() -> ExitCode {
         attempts::group(),
         mirrors::group(),
         redirects::group(),
+        older::group(),
         logs::group(),
         described::heads(),
         described::logs(),

@@ -14,6 +14,17 @@ pub struct Config {
     /// What the proxy itself does not add, so it reads this too.
     #[serde(default, rename = "suppress_envoy_headers")]
     _suppress_envoy_headers: bool,
+    /// The proxy itself reads these as well.
+    #[serde(default, rename = "start_child_span")]
+    _start_child_span: bool,
+    #[serde(default, rename = "respect_expected_rq_timeout")]
+    _respect_expected_rq_timeout: bool,
+    #[serde(default, rename = "strict_check_headers")]
+    _strict_check_headers: Vec<String>,
+    #[serde(default, rename = "dynamic_stats")]
+    _dynamic_stats: Option<bool>,
+    #[serde(default, rename = "suppress_grpc_request_failure_code_stats")]
+    _suppress_grpc_request_failure_code_stats: bool,
 }
 
 /// The filter.
@@ -65,8 +76,8 @@ mod tests {
         });
         assert!(host.configure::<Router>(typed).is_ok());
         let refused = host
-            .configure::<Router>(json!({ "start_child_span": true }))
+            .configure::<Router>(json!({ "upstream_log": true }))
             .err();
-        assert!(refused.is_some_and(|error| error.to_string().contains("start_child_span")));
+        assert!(refused.is_some_and(|error| error.to_string().contains("upstream_log")));
     }
 }

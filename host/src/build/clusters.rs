@@ -14,7 +14,8 @@ use crate::config::Place;
 use crate::config::address::{Address as WrittenAddress, AddressKind};
 use crate::config::circuit_breaker::{CircuitBreakers, RetryBudget as WrittenBudget};
 use crate::config::cluster::{
-    Cluster as Written, ClusterDiscovery, DiscoveryType, ProtocolConfig, UpstreamProtocolOptions,
+    Cluster as Written, ClusterDiscovery, ClusterProtocolSelection, DiscoveryType, ProtocolConfig,
+    UpstreamProtocolOptions,
 };
 use crate::config::dns::ClusterExtension;
 use crate::config::endpoint::Endpoint as WrittenEndpoint;
@@ -47,6 +48,8 @@ impl Workshop<'_> {
                 continue;
             }
             self.clusters.insert(cluster.name.clone(), built.len());
+            self.check_older_options(cluster, here);
+            let cluster = &*cluster.modern();
             if let Some(spec) = self.cluster(cluster, here) {
                 let name = spec.alt_stat_name.as_ref().unwrap_or(&spec.name);
                 let mut outlets = self.outlets(&spec, &Scope::cluster(name));
@@ -58,6 +61,50 @@ impl Workshop<'_> {
             }
         }
         built
+    }
+
+    /// What older fields about HTTP may not say together, and where they say nothing.
+    fn check_older_options(&mut self, written: &Written, place: Place<'_>) {
+        let typed = written.http_options();
+        let common = match typed {
+            Some(options) => &options.common_http_protocol_options,
+            None => &written.common_http_protocol_options,
+        };
+        let newer = common
+            .as_ref()
+            .and_then(|common| common.max_requests_per_connection);
+        if newer.is_some() && written.max_requests_per_connection.is_some() {
+            let message = "'max_requests_per_connection' may be in the cluster or in its options for HTTP, not in both";
+            self.diagnostics
+                .error(place.field("max_requests_per_connection"), message);
+        }
+        let downstream =
+            written.protocol_selection == ClusterProtocolSelection::UseDownstreamProtocol;
+        let http1 = written.http_protocol_options.is_some();
+        let http2 = written.http2_protocol_options.is_some();
+        if http1 && http2 && !downstream {
+            let message = "'http_protocol_options' and 'http2_protocol_options' exclude each other without 'USE_DOWNSTREAM_PROTOCOL'";
+            self.diagnostics
+                .error(place.field("http2_protocol_options"), message);
+        }
+        for (field, is_set) in [
+            ("http_protocol_options", http1),
+            ("http2_protocol_options", http2),
+            ("protocol_selection", downstream),
+            (
+                "common_http_protocol_options",
+                written.common_http_protocol_options.is_some(),
+            ),
+            (
+                "upstream_http_protocol_options",
+                written.upstream_http_protocol_options.is_some(),
+            ),
+        ] {
+            if is_set && typed.is_some() {
+                let message = "no effect: 'typed_extension_protocol_options' counts alone";
+                self.diagnostics.warning(place.field(field), message);
+            }
+        }
     }
 
     /// Where a cluster counts and writes.
@@ -91,11 +138,6 @@ impl Workshop<'_> {
         }
         spec.balancing = self.balancing(written, place);
         spec.outlier_detection = self.outlier_detection(written, place.field("outlier_detection"));
-        if written.http_options().is_some() && written.http2_protocol_options.is_some() {
-            let message = "'http2_protocol_options' and 'typed_extension_protocol_options' exclude each other";
-            self.diagnostics
-                .error(place.field("http2_protocol_options"), message);
-        }
         spec.dial = self.dial(written, place)?;
         spec.protocol = protocol(written, &spec.dial);
         spec.auto_names = self.auto_names(written, place);

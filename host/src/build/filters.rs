@@ -16,7 +16,7 @@ use crate::config::access_log::{
 };
 use crate::config::filter::health_check::HttpHealthFilter;
 use crate::config::filter::{
-    FailurePolicy, HttpFilter, HttpFilterConfig, Isolation, LocalRateLimit, Wasm,
+    FailurePolicy, HttpFilter, HttpFilterConfig, Isolation, LocalRateLimit, Router, Wasm,
 };
 use crate::config::scalar::RuntimeFractionalPercent;
 use crate::config::{Place, json as config_json};
@@ -79,6 +79,7 @@ impl Workshop<'_> {
     ) -> Option<SlotBuilder> {
         let (name, bytes, configuration) = match &written.typed_config {
             HttpFilterConfig::Router(config) => {
+                self.check_router(config, place);
                 ("router", filters::ROUTER, config_json::to_string(config))
             }
             HttpFilterConfig::LocalRateLimit(config) => {
@@ -147,6 +148,22 @@ impl Workshop<'_> {
         let mut spec = SlotSpec::new(&*written.name, configuration);
         spec.stat_prefix = statistics_of(stat_prefix);
         self.slot(&component, spec, place)
+    }
+
+    /// Statistics that are there although they are switched off.
+    fn check_router(&mut self, written: &Router, place: Place<'_>) {
+        let message = "no effect: responses are counted by their status in any case";
+        for (field, is_set) in [
+            ("dynamic_stats", written.dynamic_stats == Some(false)),
+            (
+                "suppress_grpc_request_failure_code_stats",
+                written.suppress_grpc_request_failure_code_stats,
+            ),
+        ] {
+            if is_set {
+                self.diagnostics.warning(place.field(field), message);
+            }
+        }
     }
 
     /// Clusters are not asked where the upstream is.
@@ -341,7 +358,7 @@ impl Workshop<'_> {
     }
 }
 
-/// What the statistics of a connection manager begin with.
+/// What the statistics of a connection manager's filters begin with.
 fn statistics_of(stat_prefix: &str) -> String {
-    format!("http.{stat_prefix}.")
+    format!("http.{}.", stat_prefix.replace(':', "_"))
 }

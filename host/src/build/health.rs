@@ -292,7 +292,7 @@ impl Workshop<'_> {
         written: &GrpcHealthCheck,
         place: Place<'_>,
     ) -> Option<GrpcProbe> {
-        if cluster.http_options().is_none() && cluster.http2_protocol_options.is_none() {
+        if !cluster.may_speak_http2() {
             self.diagnostics.error(
                 place,
                 "a gRPC health check needs a cluster whose endpoints speak HTTP/2",

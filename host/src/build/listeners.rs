@@ -13,7 +13,7 @@ use super::socket_options::keep_alive;
 use crate::address::Address;
 use crate::config::Place;
 use crate::config::address::{Address as WrittenAddress, AddressKind, CidrRange};
-use crate::config::filter::HttpFilterConfig;
+use crate::config::filter::{HttpFilterConfig, Router};
 use crate::config::http_connection_manager::{
     CodecType, HttpConnectionManager, ServerHeaderTransformation,
 };
@@ -22,6 +22,7 @@ use crate::config::listener::{
     TrafficDirection,
 };
 use crate::config::scalar::Duration as WrittenDuration;
+use crate::headers::Known;
 use crate::limits;
 use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
@@ -181,9 +182,10 @@ impl Workshop<'_> {
             all.push(listen_address(&more.address, address, options));
         }
         let all = all.into_iter().collect::<Option<Box<[_]>>>();
-        match written.bind_to_port {
-            Some(false) => Some(Box::default()),
-            _ => all,
+        if written.binds() {
+            all
+        } else {
+            Some(Box::default())
         }
     }
 
@@ -332,6 +334,9 @@ impl Workshop<'_> {
             delayed_close_timeout: or_off(written.delayed_close_timeout, Duration::from_secs(1)),
             rules: request_rules(written, &common, &http1),
             envoy_headers: envoy_headers(written),
+            strict_headers: self.strict_headers(written, place),
+            respects_expected_timeout: router(written)
+                .is_some_and(|router| router.respect_expected_rq_timeout),
             http1_trailers: http1.enable_trailers,
             http1_stream_errors: http1
                 .override_stream_error_on_invalid_http_message
@@ -351,6 +356,34 @@ impl Workshop<'_> {
             stat_prefix: written.stat_prefix.clone(),
             stats,
         })
+    }
+
+    fn strict_headers(
+        &mut self,
+        written: &HttpConnectionManager,
+        place: Place<'_>,
+    ) -> Box<[Known]> {
+        const CHECKED: [Known; 5] = [
+            Known::XEnvoyUpstreamRqTimeoutMs,
+            Known::XEnvoyUpstreamRqPerTryTimeoutMs,
+            Known::XEnvoyMaxRetries,
+            Known::XEnvoyRetryGrpcOn,
+            Known::XEnvoyRetryOn,
+        ];
+        let names =
+            router(written).map_or(&[][..], |router| router.strict_check_headers.as_slice());
+        let known = names.iter().filter_map(|name| {
+            let found = CHECKED.into_iter().find(|known| known.as_str() == name);
+            if found.is_none() {
+                let names = CHECKED.map(Known::as_str).join(", ");
+                let message = format!("'{name}' cannot be checked");
+                self.diagnostics
+                    .error(place.field("http_filters"), message)
+                    .hint(format!("what can be: {names}"));
+            }
+            found
+        });
+        known.collect()
     }
 
     /// The upgrades, those with filters of their own with a place for these, which are added to `chain`.
@@ -468,30 +501,21 @@ const fn server_header(written: ServerHeaderTransformation) -> ServerHeader {
 }
 
 fn envoy_headers(written: &HttpConnectionManager) -> EnvoyHeaders {
-    let suppressed = written
+    match router(written) {
+        Some(router) if router.suppress_envoy_headers => EnvoyHeaders::Suppress,
+        Some(_) | None => EnvoyHeaders::Add,
+    }
+}
+
+/// What ends the chain of filters, where that is Envoy's filter.
+fn router(written: &HttpConnectionManager) -> Option<&Router> {
+    written
         .http_filters
         .iter()
-        .any(|filter| match &filter.typed_config {
-            HttpFilterConfig::Router(router) => router.suppress_envoy_headers,
-            HttpFilterConfig::LocalRateLimit(_)
-            | HttpFilterConfig::HeaderMutation(_)
-            | HttpFilterConfig::Cors(_)
-            | HttpFilterConfig::Csrf(_)
-            | HttpFilterConfig::GrpcWeb(_)
-            | HttpFilterConfig::GrpcHttp1Bridge(_)
-            | HttpFilterConfig::Buffer(_)
-            | HttpFilterConfig::Fault(_)
-            | HttpFilterConfig::HeaderToMetadata(_)
-            | HttpFilterConfig::StatefulSession(_)
-            | HttpFilterConfig::GrpcStats(_)
-            | HttpFilterConfig::HealthCheck(_)
-            | HttpFilterConfig::Wasm(_) => false,
-        });
-    if suppressed {
-        EnvoyHeaders::Suppress
-    } else {
-        EnvoyHeaders::Add
-    }
+        .find_map(|filter| match &filter.typed_config {
+            HttpFilterConfig::Router(router) => Some(router),
+            _ => None,
+        })
 }
 
 /// `server_name`; Envoy's default, so that clients and tests that look for it go on.

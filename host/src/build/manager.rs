@@ -14,8 +14,8 @@ use crate::config::access_log::{AccessLog, SubstitutionFormat, SubstitutionForma
 use crate::config::address::CidrRange;
 use crate::config::client_address::{OriginalIpDetection, OriginalIpDetectionConfig};
 use crate::config::http_connection_manager::{
-    ForwardClientCertDetails, HttpConnectionManager, PathWithEscapedSlashesAction, RequestIdConfig,
-    SchemeTransformation, StripPortMode,
+    ForwardClientCertDetails, ForwardProtoConfig, HttpConnectionManager,
+    PathWithEscapedSlashesAction, RequestIdConfig, SchemeTransformation, StripPortMode,
 };
 use crate::config::local_reply::{LocalReplyConfig, ResponseMapper};
 use crate::config::log_filter::{
@@ -33,7 +33,7 @@ use crate::headers::{Name, NameCase, NameFormat};
 use crate::http::client_address::{ClientAddress, Detection};
 use crate::http::client_cert::Details;
 use crate::http::frames::FrameLimits;
-use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, UserAgent};
+use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, ToldPorts, UserAgent};
 use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http::reply::{LocalReplies, Mapper};
 use crate::keepalive::Keepalive;
@@ -94,6 +94,7 @@ impl Workshop<'_> {
             preserve_external_request_id: written.preserve_external_request_id,
             early: self.early_changes(written, place),
             ignored_upgrades: self.ignored_upgrades(written, place),
+            told_ports: written.forward_proto_config.as_ref().map(told_ports),
             pack_trace_reason: written.request_id_extension.as_ref().is_none_or(|written| {
                 let RequestIdConfig::Uuid(uuid) = &written.typed_config;
                 uuid.pack_trace_reason.unwrap_or(true)
@@ -454,6 +455,18 @@ impl Workshop<'_> {
         }
         None
     }
+}
+
+fn told_ports(written: &ForwardProtoConfig) -> Box<ToldPorts> {
+    // No address has a port above the range.
+    let ports = |written: &[u32]| {
+        let ports = written.iter();
+        ports.filter_map(|port| u16::try_from(*port).ok()).collect()
+    };
+    Box::new(ToldPorts {
+        https: ports(&written.https_destination_ports),
+        http: ports(&written.http_destination_ports),
+    })
 }
 
 /// Runtime values harden what the configuration leaves open; they are read once, as in Envoy. A share of

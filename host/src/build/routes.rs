@@ -145,14 +145,16 @@ impl Workshop<'_> {
             self.route(route, (&mut *chain, &filters), place)
         });
         let routes: Vec<RouteSpec> = routes.collect();
+        let mut routes = if matcher.is_some() {
+            led_to.specs
+        } else {
+            routes
+        };
+        self.count_routes(written, &mut routes, place);
         let spec = VirtualHostSpec {
             name: written.name.clone(),
             domains: written.domains.clone(),
-            routes: if matcher.is_some() {
-                led_to.specs
-            } else {
-                routes
-            },
+            routes,
             matcher,
             request_headers,
             response_headers,
@@ -200,9 +202,16 @@ impl Workshop<'_> {
         self.check_match(&written.r#match, place.field("match"));
         let action = match &written.action {
             RouteActionKind::Route(action) => {
-                ActionSpec::Forward(self.forward(action, (chain, &filters), place.field("route")))
+                let limits = (
+                    written.request_body_buffer_limit,
+                    written.per_request_buffer_limit_bytes,
+                );
+                let here = place.field("route");
+                ActionSpec::Forward(self.forward(action, limits, (chain, &filters), here))
             }
-            RouteActionKind::Redirect(action) => ActionSpec::Redirect(actions::redirect(action)),
+            RouteActionKind::Redirect(action) => {
+                ActionSpec::Redirect(self.redirect(action, place.field("redirect")))
+            }
             RouteActionKind::DirectResponse(action) => {
                 ActionSpec::Direct(self.direct(action, place.field("direct_response")))
             }
@@ -215,6 +224,24 @@ impl Workshop<'_> {
             response_headers,
             variants: filters.variants(),
             metadata: static_metadata(written.metadata.as_ref()),
+            stats: None,
+        }
+    }
+
+    /// Counts the requests of routes that want it. A request is counted in one place beside its cluster.
+    fn count_routes(&mut self, host: &VirtualHost, routes: &mut [RouteSpec], place: Place<'_>) {
+        for (index, (written, built)) in host.all_routes().into_iter().zip(routes).enumerate() {
+            if written.stat_prefix.is_empty() {
+                continue;
+            }
+            if !host.virtual_clusters.is_empty() {
+                let message = "not supported by nuncio: 'stat_prefix' of a route beside \
+                               'virtual_clusters' of its virtual host";
+                let place = place.field("routes").index(index);
+                self.diagnostics.error(place.field("stat_prefix"), message);
+            }
+            let scope = Scope::route(&host.name, &written.stat_prefix);
+            built.stats = Some(self.registry.sharded(scope));
         }
     }
 
@@ -273,8 +300,8 @@ impl Workshop<'_> {
             let header = place.index(index).field("header");
             let here = header.field("value");
             if !option.header.raw_value.is_empty() {
-                let message = "not supported by nuncio: a header's 'raw_value'";
-                self.diagnostics.error(header.field("raw_value"), message);
+                let message = "no effect: Envoy takes it and adds nothing, and so does nuncio";
+                self.diagnostics.warning(header.field("raw_value"), message);
             }
             match Format::header(&option.header.value) {
                 Ok(value) => built.push(HeaderAddSpec {

@@ -10,7 +10,7 @@ use crate::config::retry::{
     RequestMirrorPolicy, ResetHeaderFormat, RetryHostPredicateConfig, RetryPolicy,
     RetryPriorityConfig,
 };
-use crate::config::route::{RouteAction, VirtualHost};
+use crate::config::route::{InternalRedirectAction, RouteAction, VirtualHost};
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::route::spec::{
     AvoidSpec, HostTriesSpec, InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec,
@@ -59,29 +59,42 @@ impl Workshop<'_> {
     }
 
     /// What a route itself says about attempts; `None` where that is nothing.
-    pub(super) fn tries(&mut self, written: &RouteAction, place: Place<'_>) -> Option<TriesSpec> {
+    pub(super) fn tries(
+        &mut self,
+        written: &RouteAction,
+        limits: (Option<u64>, Option<u32>),
+        place: Place<'_>,
+    ) -> Option<TriesSpec> {
         let says_something = written.retry_policy.is_some()
             || written.hedge_policy.is_some()
             || !written.request_mirror_policies.is_empty()
-            || written.internal_redirect_policy.is_some();
+            || written.internal_redirect_policy.is_some()
+            || follows_redirects(written)
+            || buffer_limit(limits).is_some();
         says_something.then(|| TriesSpec {
             retry: self.retries(written.retry_policy.as_ref(), place),
             hedges: written
                 .hedge_policy
                 .map(|policy| policy.hedge_on_per_try_timeout),
             mirrors: self.mirrors(&written.request_mirror_policies, place),
-            internal_redirects: written
-                .internal_redirect_policy
-                .as_ref()
-                .map(|policy| self.internal_redirects(policy, place)),
+            internal_redirects: match &written.internal_redirect_policy {
+                Some(policy) => Some(self.internal_redirects(policy, place)),
+                None => follows_redirects(written).then(|| InternalRedirectSpec {
+                    max_redirects: written.max_internal_redirects,
+                    ..internal_redirects(&InternalRedirectPolicy::default())
+                }),
+            },
+            buffer_limit: buffer_limit(limits),
         })
     }
 
     /// What a virtual host says about attempts, for its routes.
     pub(super) fn host_tries(&mut self, written: &VirtualHost, place: Place<'_>) -> HostTriesSpec {
-        if written.per_request_buffer_limit_bytes.is_some()
-            && written.request_body_buffer_limit.is_some()
-        {
+        let limits = (
+            written.request_body_buffer_limit,
+            written.per_request_buffer_limit_bytes,
+        );
+        if limits.0.is_some() && limits.1.is_some() {
             let message = "'request_body_buffer_limit' and 'per_request_buffer_limit_bytes' exclude each other";
             self.diagnostics
                 .error(place.field("request_body_buffer_limit"), message);
@@ -94,7 +107,7 @@ impl Workshop<'_> {
             count_in_request: written.include_request_attempt_count,
             count_in_response: written.include_attempt_count_in_response,
             timeout_retry_header: written.include_is_timeout_retry_header,
-            buffer_limit: buffer_limit(written),
+            buffer_limit: buffer_limit(limits),
         }
     }
 
@@ -264,6 +277,11 @@ impl Workshop<'_> {
     }
 }
 
+/// Whether the older form says so.
+fn follows_redirects(written: &RouteAction) -> bool {
+    written.internal_redirect_action == InternalRedirectAction::HandleInternalRedirect
+}
+
 fn internal_redirects(written: &InternalRedirectPolicy) -> InternalRedirectSpec {
     let predicate = |predicate: &RedirectPredicate| match &predicate.typed_config {
         RedirectPredicateConfig::AllowListedRoutes(config) => {
@@ -281,9 +299,9 @@ fn internal_redirects(written: &InternalRedirectPolicy) -> InternalRedirectSpec 
     }
 }
 
-fn buffer_limit(written: &VirtualHost) -> Option<u64> {
-    let older = written.per_request_buffer_limit_bytes.map(u64::from);
-    written.request_body_buffer_limit.or(older)
+/// Of two forms the newer counts.
+fn buffer_limit((newer, older): (Option<u64>, Option<u32>)) -> Option<u64> {
+    newer.or_else(|| older.map(u64::from))
 }
 
 fn stream_duration(written: MaxStreamDuration) -> StreamDurationSpec {

@@ -91,6 +91,18 @@ pub struct SubstitutionFormatString {
     /// The `content-type` of a body; `text/plain` by default, `application/json` for an object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub content_type: String,
+    /// How JSON is written. No effect: members are sorted in any case.
+    #[serde(default, skip_serializing)]
+    pub json_format_options: Option<JsonFormatOptions>,
+}
+
+/// `envoy.config.core.v3.JsonFormatOptions`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.JsonFormatOptions")]
+pub struct JsonFormatOptions {
+    /// Whether members are sorted by name.
+    #[serde(default)]
+    pub sort_properties: bool,
 }
 
 /// `SubstitutionFormatString.format`.

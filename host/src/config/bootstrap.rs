@@ -7,7 +7,7 @@ use crate::config::cluster::Cluster;
 use crate::config::dns::{DnsResolutionConfig, ResolverExtension};
 use crate::config::endpoint::Locality;
 use crate::config::listener::Listener;
-use crate::config::scalar::Struct;
+use crate::config::scalar::{Duration, Percent, Struct};
 use crate::config::tls::Secret;
 use crate::config::upstream_connection::BindConfig;
 
@@ -39,6 +39,198 @@ pub struct Bootstrap {
     /// Who resolves names for clusters that do not say so themselves.
     #[serde(default)]
     pub typed_dns_resolver_config: Option<ResolverExtension>,
+    /// No effect: statistics are sent to nobody.
+    #[serde(default)]
+    pub stats_flush_interval: Option<Duration>,
+    /// The same.
+    #[serde(default, rename = "oneof:stats_flush")]
+    pub stats_flush: Option<StatsFlush>,
+    /// Older form of `watchdogs`.
+    #[serde(default)]
+    pub watchdog: Option<Watchdog>,
+    /// What happens when a thread hangs. No effect but for a warning: no thread is killed.
+    #[serde(default)]
+    pub watchdogs: Option<Watchdogs>,
+    /// No effect: there is no event dispatcher of Envoy's.
+    #[serde(default)]
+    pub enable_dispatcher_stats: bool,
+    /// What control fields begin with; `x-envoy`, which is all that there is.
+    #[serde(default)]
+    pub header_prefix: String,
+    /// The engine of regular expressions; there is one.
+    #[serde(default)]
+    pub default_regex_engine: Option<RegexEngineExtension>,
+    /// Extensions of the process.
+    #[serde(default)]
+    pub bootstrap_extensions: Vec<BootstrapExtension>,
+    /// No effect: the allocator gives memory back by itself.
+    #[serde(default)]
+    pub memory_allocator_manager: Option<MemoryAllocatorManager>,
+    /// No effect, as in Envoy: where older versions looked for flags.
+    #[serde(default)]
+    pub flags_path: String,
+    /// The number that `server.version` shows in Envoy, where there is none here. No effect.
+    #[serde(default)]
+    pub stats_server_version_override: Option<u64>,
+    /// No effect, as in Envoy: the sockets are those of the system.
+    #[serde(default)]
+    pub default_socket_interface: String,
+    /// No effect: nothing is traced.
+    #[serde(default)]
+    pub perf_tracing_file_path: String,
+    /// Parameters that management servers get. No effect: there is none.
+    #[serde(default)]
+    pub node_context_params: Vec<String>,
+    /// How statistics are named.
+    #[serde(default)]
+    pub stats_config: Option<StatsConfig>,
+    /// When statistics are made. No effect: when they are first needed.
+    #[serde(default)]
+    pub deferred_stat_options: Option<DeferredStatOptions>,
+}
+
+/// `envoy.config.metrics.v3.StatsConfig`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.metrics.v3.StatsConfig")]
+pub struct StatsConfig {
+    /// Whether they have the tags that Envoy's have by default; true by default. No effect but for a
+    /// warning: they have.
+    #[serde(default)]
+    pub use_all_default_tags: Option<bool>,
+}
+
+/// `envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions")]
+pub struct DeferredStatOptions {
+    /// Whether they are made late.
+    #[serde(default)]
+    pub enable_deferred_creation_stats: bool,
+}
+
+/// `Bootstrap.stats_flush`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatsFlush {
+    /// Whether they are sent when the admin page is asked for.
+    StatsFlushOnAdmin(bool),
+}
+
+/// `envoy.config.bootstrap.v3.Watchdogs`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.Watchdogs")]
+pub struct Watchdogs {
+    /// For the main thread.
+    #[serde(default)]
+    pub main_thread_watchdog: Option<Watchdog>,
+    /// For workers.
+    #[serde(default)]
+    pub worker_watchdog: Option<Watchdog>,
+}
+
+/// `envoy.config.bootstrap.v3.Watchdog`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.Watchdog")]
+pub struct Watchdog {
+    /// After which time without a sign of life a thread is counted.
+    #[serde(default)]
+    pub miss_timeout: Option<Duration>,
+    /// The same, for long ones.
+    #[serde(default)]
+    pub megamiss_timeout: Option<Duration>,
+    /// After which time the process is killed; never by default.
+    #[serde(default)]
+    pub kill_timeout: Option<Duration>,
+    /// How much is added to that by chance.
+    #[serde(default)]
+    pub max_kill_timeout_jitter: Option<Duration>,
+    /// After which time it is where several threads hang; never by default.
+    #[serde(default)]
+    pub multikill_timeout: Option<Duration>,
+    /// How many percent of the threads that are.
+    #[serde(default)]
+    pub multikill_threshold: Option<Percent>,
+}
+
+impl Watchdog {
+    /// The field by which the process would be killed, where there is one.
+    #[must_use]
+    pub fn kills(&self) -> Option<&'static str> {
+        let is_set =
+            |after: Option<Duration>| after.is_some_and(|after| after.non_zero().is_some());
+        if is_set(self.kill_timeout) {
+            return Some("kill_timeout");
+        }
+        is_set(self.multikill_timeout).then_some("multikill_timeout")
+    }
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of an engine of regular expressions.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct RegexEngineExtension {
+    /// Any name.
+    #[serde(default)]
+    pub name: String,
+    /// The engine.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: RegexEngine,
+}
+
+/// The engines.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:engine of regular expressions")]
+pub enum RegexEngine {
+    /// RE2, whose syntax is that of all expressions here.
+    #[serde(rename = "envoy.extensions.regex_engines.v3.GoogleRE2")]
+    GoogleRe2(GoogleRe2Engine),
+}
+
+/// `envoy.extensions.regex_engines.v3.GoogleRE2`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.regex_engines.v3.GoogleRE2")]
+pub struct GoogleRe2Engine {}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of the process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct BootstrapExtension {
+    /// Any name.
+    #[serde(default)]
+    pub name: String,
+    /// The extension.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: BootstrapExtensionConfig,
+}
+
+/// The extensions of the process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:bootstrap extension")]
+pub enum BootstrapExtensionConfig {
+    /// Listeners inside of the process. There are none, so this changes nothing.
+    #[serde(rename = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener")]
+    InternalListener(InternalListener),
+}
+
+/// `envoy.extensions.bootstrap.internal_listener.v3.InternalListener`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener")]
+pub struct InternalListener {
+    /// How much a connection inside of the process holds.
+    #[serde(default)]
+    pub buffer_size_kb: Option<u32>,
+}
+
+/// `envoy.config.bootstrap.v3.MemoryAllocatorManager`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.MemoryAllocatorManager")]
+pub struct MemoryAllocatorManager {
+    /// How much is given back at a time.
+    #[serde(default)]
+    pub bytes_to_release: u64,
+    /// How often.
+    #[serde(default)]
+    pub memory_release_interval: Option<Duration>,
 }
 
 /// `envoy.config.bootstrap.v3.LayeredRuntime`.
@@ -107,6 +299,9 @@ pub struct ClusterManager {
     /// Where connections come from of clusters that do not say it themselves.
     #[serde(default)]
     pub upstream_bind_config: Option<BindConfig>,
+    /// Whether clusters are made when they are first needed. No effect: a cluster costs little.
+    #[serde(default)]
+    pub enable_deferred_cluster_creation: bool,
 }
 
 /// `envoy.config.bootstrap.v3.ClusterManager.OutlierDetection`.

@@ -1,5 +1,7 @@
 //! Upstreams: `envoy.config.cluster.v3`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
@@ -61,6 +63,21 @@ pub struct Cluster {
     /// Older way to say that the upstream speaks HTTP/2.
     #[serde(default)]
     pub http2_protocol_options: Option<UpstreamHttp2ProtocolOptions>,
+    /// Older form of the same in `typed_extension_protocol_options`, as those that follow.
+    #[serde(default)]
+    pub http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    /// Limits that all versions of HTTP have.
+    #[serde(default)]
+    pub common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
+    /// Which names servers are asked for over TLS.
+    #[serde(default)]
+    pub upstream_http_protocol_options: Option<UpstreamNames>,
+    /// Older form of `common_http_protocol_options.max_requests_per_connection`.
+    #[serde(default)]
+    pub max_requests_per_connection: Option<u32>,
+    /// Whether the version is the client's.
+    #[serde(default)]
+    pub protocol_selection: ClusterProtocolSelection,
     /// Which HTTP the upstream speaks, and how.
     #[serde(default)]
     pub typed_extension_protocol_options: TypedExtensionProtocolOptions,
@@ -154,7 +171,86 @@ pub struct TrackClusterStats {
     pub per_endpoint_stats: bool,
 }
 
+/// `envoy.config.cluster.v3.Cluster.ClusterProtocolSelection`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.cluster.v3.Cluster.ClusterProtocolSelection",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum ClusterProtocolSelection {
+    /// What the options are of.
+    #[default]
+    UseConfiguredProtocol,
+    /// The client's.
+    UseDownstreamProtocol,
+}
+
 impl Cluster {
+    /// The same with what older fields say in `typed_extension_protocol_options`, where it counts: as in
+    /// Envoy, what stands there already counts alone, but for `max_requests_per_connection`.
+    #[must_use]
+    pub fn modern(&self) -> Cow<'_, Self> {
+        let has_older = self.http_protocol_options.is_some()
+            || self.http2_protocol_options.is_some()
+            || self.common_http_protocol_options.is_some()
+            || self.upstream_http_protocol_options.is_some()
+            || self.protocol_selection == ClusterProtocolSelection::UseDownstreamProtocol;
+        let options = match self.http_options() {
+            Some(options) => options.clone(),
+            None if !has_older && self.max_requests_per_connection.is_none() => {
+                return Cow::Borrowed(self);
+            }
+            None => HttpProtocolOptions {
+                common_http_protocol_options: self.common_http_protocol_options.clone(),
+                upstream_http_protocol_options: self.upstream_http_protocol_options.clone(),
+                protocol: self.older_protocol(),
+            },
+        };
+        let mut modern = self.clone();
+        let mut options = options;
+        if let Some(most) = self.max_requests_per_connection {
+            let common = options.common_http_protocol_options.get_or_insert_default();
+            common.max_requests_per_connection.get_or_insert(most);
+        }
+        modern.typed_extension_protocol_options.http = Some(UpstreamOptions::Http(options));
+        Cow::Owned(modern)
+    }
+
+    /// What older fields say about the version.
+    fn older_protocol(&self) -> UpstreamProtocolOptions {
+        let (http1, http2) = (
+            self.http_protocol_options.clone(),
+            self.http2_protocol_options.clone(),
+        );
+        if self.protocol_selection == ClusterProtocolSelection::UseDownstreamProtocol {
+            return UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
+                http_protocol_options: http1,
+                // As in Envoy HTTP/2 is spoken here whether anything is said about it or not.
+                http2_protocol_options: Some(http2.unwrap_or_default()),
+            });
+        }
+        let protocol = match http2 {
+            Some(http2) => ProtocolConfig::Http2ProtocolOptions(http2),
+            None => ProtocolConfig::HttpProtocolOptions(http1.unwrap_or_default()),
+        };
+        UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol })
+    }
+
+    /// Whether the endpoints may speak HTTP/2.
+    #[must_use]
+    pub fn may_speak_http2(&self) -> bool {
+        match self.http_options().map(|options| &options.protocol) {
+            Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => {
+                matches!(explicit.protocol, ProtocolConfig::Http2ProtocolOptions(_))
+            }
+            Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(options)) => {
+                options.http2_protocol_options.is_some()
+            }
+            Some(UpstreamProtocolOptions::AutoConfig(_)) => true,
+            None => self.http2_protocol_options.is_some(),
+        }
+    }
+
     /// The entry of `typed_extension_protocol_options` for HTTP, where there is one.
     #[must_use]
     pub const fn http_options(&self) -> Option<&HttpProtocolOptions> {

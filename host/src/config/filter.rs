@@ -94,6 +94,23 @@ pub struct Router {
     /// Whether the `x-envoy-` fields are not added to requests and responses.
     #[serde(default)]
     pub suppress_envoy_headers: bool,
+    /// No effect: nothing is traced.
+    #[serde(default)]
+    pub start_child_span: bool,
+    /// Whether the time that a proxy before this one gives in `x-envoy-expected-rq-timeout-ms` counts in
+    /// place of what the client says in `x-envoy-upstream-rq-timeout-ms`.
+    #[serde(default)]
+    pub respect_expected_rq_timeout: bool,
+    /// Control fields of requests that are refused where their value would be ignored.
+    #[serde(default)]
+    pub strict_check_headers: Vec<String>,
+    /// Whether responses are counted by their status; true by default. No effect: they are.
+    #[serde(default)]
+    pub dynamic_stats: Option<bool>,
+    /// Whether the proxy's own replies to gRPC requests are not counted by their status. No effect: they
+    /// are.
+    #[serde(default)]
+    pub suppress_grpc_request_failure_code_stats: bool,
 }
 
 /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.

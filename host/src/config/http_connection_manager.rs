@@ -171,7 +171,35 @@ pub struct HttpConnectionManager {
     /// The protocols that clients may change to; none by default.
     #[serde(default)]
     pub upgrade_configs: Vec<UpgradeConfig>,
+    /// For which ports `x-forwarded-proto` says what.
+    #[serde(default)]
+    pub forward_proto_config: Option<ForwardProtoConfig>,
+    /// No effect: only an overload manager refuses requests so that they would say it.
+    #[serde(default)]
+    pub append_local_overload: bool,
+    /// No effect, as in Envoy, which has no rules for it.
+    #[serde(default)]
+    pub path_normalization_options: Option<PathNormalizationOptions>,
 }
+
+/// `ForwardProtoConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.http_connection_manager.v3.ForwardProtoConfig")]
+pub struct ForwardProtoConfig {
+    /// The ports of this side whose clients speak `https`, whatever comes in.
+    #[serde(default)]
+    pub https_destination_ports: Vec<u32>,
+    /// Those whose clients speak `http`.
+    #[serde(default)]
+    pub http_destination_ports: Vec<u32>,
+}
+
+/// `HttpConnectionManager.PathNormalizationOptions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathNormalizationOptions"
+)]
+pub struct PathNormalizationOptions {}
 
 impl HttpConnectionManager {
     /// The one kind of `route_specifier` that there is.

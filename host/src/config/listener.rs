@@ -85,6 +85,12 @@ pub struct Listener {
     /// No effect: there is no overload manager.
     #[serde(default)]
     pub bypass_overload_manager: bool,
+    /// Older form of `enable_reuse_port`. No effect: each worker has a socket.
+    #[serde(default)]
+    pub reuse_port: bool,
+    /// Older form of `bind_to_port`.
+    #[serde(default)]
+    pub deprecated_v1: Option<DeprecatedV1>,
     /// For who reads the configuration.
     #[serde(default)]
     pub traffic_direction: TrafficDirection,
@@ -97,10 +103,26 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Whether it listens at all, by either form.
+    #[must_use]
+    pub fn binds(&self) -> bool {
+        let older = self.deprecated_v1.and_then(|older| older.bind_to_port);
+        self.bind_to_port != Some(false) && older != Some(false)
+    }
+
     /// All filter chains, the default one last.
     pub fn chains(&self) -> impl Iterator<Item = &FilterChain> {
         self.filter_chains.iter().chain(&self.default_filter_chain)
     }
+}
+
+/// `envoy.config.listener.v3.Listener.DeprecatedV1`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.listener.v3.Listener.DeprecatedV1")]
+pub struct DeprecatedV1 {
+    /// Whether it listens at all; true by default.
+    #[serde(default)]
+    pub bind_to_port: Option<bool>,
 }
 
 /// `envoy.config.listener.v3.Listener.DrainType`.

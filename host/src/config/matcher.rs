@@ -44,7 +44,11 @@ pub struct RegexMatcher {
 /// `envoy.type.matcher.v3.RegexMatcher.GoogleRE2`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.type.matcher.v3.RegexMatcher.GoogleRE2")]
-pub struct GoogleRe2 {}
+pub struct GoogleRe2 {
+    /// No effect: an expression of any size takes time in proportion to the text.
+    #[serde(default)]
+    pub max_program_size: Option<u32>,
+}
 
 /// `envoy.type.matcher.v3.RegexMatchAndSubstitute`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -103,6 +103,9 @@ pub struct Http1ProtocolOptions {
     /// Whether methods may be any; by default only those that are registered or widely used.
     #[serde(default)]
     pub allow_custom_methods: bool,
+    /// No effect: it is about requests to upstreams.
+    #[serde(default)]
+    pub send_fully_qualified_url: bool,
 }
 
 /// `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat`.

@@ -207,6 +207,16 @@ pub struct Route {
     /// What happens with them.
     #[serde(rename = "oneof:action")]
     pub action: RouteActionKind,
+    /// What statistics of its requests are called after; there are none by default.
+    #[serde(default)]
+    pub stat_prefix: String,
+    /// How much of a request's body is kept to be sent again, in bytes; as much as the virtual host
+    /// says by default.
+    #[serde(default)]
+    pub request_body_buffer_limit: Option<u64>,
+    /// Older form of `request_body_buffer_limit`.
+    #[serde(default)]
+    pub per_request_buffer_limit_bytes: Option<u32>,
     /// What traces call the operation. Without tracing it has no effect.
     #[serde(default)]
     pub decorator: Option<Decorator>,
@@ -409,7 +419,56 @@ pub struct RouteAction {
     /// Which redirects of the upstream are followed.
     #[serde(default)]
     pub internal_redirect_policy: Option<InternalRedirectPolicy>,
+    /// Older form of `internal_redirect_policy`, which wins.
+    #[serde(default)]
+    pub internal_redirect_action: InternalRedirectAction,
+    /// With it: how many redirects are followed; 1 by default.
+    #[serde(default)]
+    pub max_internal_redirects: Option<u32>,
+    /// Which requests go upstream before the handshake is over. No effect: none does.
+    #[serde(default)]
+    pub early_data_policy: Option<EarlyDataPolicy>,
 }
+
+/// `RouteAction.InternalRedirectAction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.route.v3.RouteAction.InternalRedirectAction",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum InternalRedirectAction {
+    /// Redirects go to the client.
+    #[default]
+    PassThroughInternalRedirect,
+    /// They are followed.
+    HandleInternalRedirect,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of `early_data_policy`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct EarlyDataPolicy {
+    /// Any name.
+    #[serde(default)]
+    pub name: String,
+    /// The policy.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: EarlyDataPolicyConfig,
+}
+
+/// The policies for early data.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:policy for early data")]
+pub enum EarlyDataPolicyConfig {
+    /// Safe requests.
+    #[serde(rename = "envoy.extensions.early_data.v3.DefaultEarlyDataPolicy")]
+    Default(DefaultEarlyDataPolicy),
+}
+
+/// `envoy.extensions.early_data.v3.DefaultEarlyDataPolicy`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.early_data.v3.DefaultEarlyDataPolicy")]
+pub struct DefaultEarlyDataPolicy {}
 
 /// `RouteAction.UpgradeConfig`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -610,6 +669,8 @@ pub enum PathRewriteSpecifier {
     PrefixRewrite(String),
     /// What is replaced in it.
     RegexRewrite(RegexMatchAndSubstitute),
+    /// A format for it.
+    PathRewrite(String),
 }
 
 /// `RedirectAction.RedirectResponseCode`.

@@ -36,6 +36,13 @@ pub(crate) enum Kind {
     ConnectionHeader,
     /// A proxy for UDP is asked for by a path that does not say to whom.
     UdpPath,
+    /// `strict_check_headers`: a control field that Envoy would ignore.
+    ControlField {
+        /// Which field.
+        name: Known,
+        /// What it says.
+        value: Box<str>,
+    },
     /// An upgrade that is not configured.
     UpgradeRefused,
     /// The client closed the connection or reset the stream.
@@ -245,6 +252,7 @@ impl Error {
             Kind::Rejected(_)
             | Kind::ConnectionHeader
             | Kind::UdpPath
+            | Kind::ControlField { .. }
             | Kind::UpgradeRefused
             | Kind::DownstreamClosed
             | Kind::Reset(_)
@@ -296,6 +304,7 @@ impl Error {
             }
             Kind::DownstreamClosed => Flags::DOWNSTREAM_CONNECTION_TERMINATION,
             Kind::Reset(_) => Flags::DOWNSTREAM_REMOTE_RESET,
+            Kind::ControlField { .. } => Flags::INVALID_ENVOY_REQUEST_HEADERS,
             Kind::NoRoute => Flags::NO_ROUTE_FOUND,
             Kind::NoCluster(_) => Flags::NO_CLUSTER_FOUND,
             Kind::NoHealthyUpstream(_) => Flags::NO_HEALTHY_UPSTREAM,
@@ -349,6 +358,7 @@ impl Error {
             Kind::UdpPath => {
                 Reply::new(404, "invalid_path").body("The path is incorrect for CONNECT-UDP")
             }
+            Kind::ControlField { name, value } => nonsense(name.as_str(), value),
             Kind::UpgradeRefused => Reply::new(403, "upgrade_failed").close(),
             Kind::DownstreamClosed => Reply::new(0, "downstream_remote_disconnect"),
             Kind::Reset(details) => Reply::new(0, *details),
@@ -429,6 +439,12 @@ impl Error {
             _ => reply,
         }
     }
+}
+
+/// The reply to a request with a control field that says nonsense.
+fn nonsense(name: &str, value: &str) -> Reply {
+    let details = format!("request_headers_failed_strict_check{{{name}}}");
+    Reply::new(400, details).body(format!("invalid header '{name}' with value '{value}'"))
 }
 
 /// The reply to a request that its cluster turns away for overload.

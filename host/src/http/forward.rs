@@ -24,7 +24,7 @@ use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
 use super::side::{Asked, Await, UpstreamSide, stream_end};
 use super::stream::{Acted, Stream, Surroundings, Tunnel};
 use super::timer::after;
-use super::{demand, mirror, refusal};
+use super::{control, demand, mirror, refusal};
 use crate::clock;
 use crate::exchange::{Exchange, Protocol};
 use crate::h1::encode::TargetForm;
@@ -398,6 +398,7 @@ fn plan(
     exchange.virtual_cluster = group.and_then(|(name, _)| name.cloned());
     let group = group.map(|(_, counts)| counts);
     stream.group = group.map(Arc::clone);
+    control::check(around, &exchange.request)?;
     if let Some(why) = refusal::of_cluster(around, index, cluster) {
         let stats = cluster.stats(around.worker.index);
         let group = group.map(|group| group.shard(around.worker.index));
@@ -411,7 +412,7 @@ fn plan(
     let times = forward.map_or_else(Times::of_no_route, |forward| forward.times);
     let times = times.of_request(
         &mut exchange.request,
-        choice.timeout,
+        (choice.timeout, around.manager.respects_expected_timeout),
         policy.map(|policy| &**policy),
     );
     let alternative = exchange

@@ -56,8 +56,29 @@ pub struct HygieneRules {
     pub early: RequestChanges,
     /// `http_protocol_options.ignore_http_11_upgrade`.
     pub ignored_upgrades: Box<[TextCondition]>,
+    /// `forward_proto_config`.
+    pub told_ports: Option<Box<ToldPorts>>,
     /// `request_id_extension.pack_trace_reason`: an identifier says whether its request is traced.
     pub pack_trace_reason: bool,
+}
+
+/// `ForwardProtoConfig`: what a client speaks, by the port that a proxy before this one says that it came
+/// to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToldPorts {
+    /// `https_destination_ports`.
+    pub https: Box<[u16]>,
+    /// `http_destination_ports`.
+    pub http: Box<[u16]>,
+}
+
+impl ToldPorts {
+    fn scheme(&self, port: u16) -> Option<&'static [u8]> {
+        if self.https.contains(&port) {
+            return Some(b"https");
+        }
+        self.http.contains(&port).then_some(b"http")
+    }
 }
 
 /// What happens to the port in `host`.
@@ -297,9 +318,21 @@ pub(crate) fn request(
             headers.remove(name);
         }
     }
-    let scheme: &[u8] = if tls.is_some() { b"https" } else { b"http" };
+    let told = rules.told_ports.as_ref().and_then(|ports| {
+        let local = local
+            .ip()
+            .filter(|_| exchange.connection.local_is_restored)?;
+        ports.scheme(local.port())
+    });
+    let spoken: &[u8] = if tls.is_some() { b"https" } else { b"http" };
+    let scheme = told.unwrap_or(spoken);
     forward_headers(rules, headers, (peer, local), client.appends, scheme);
-    if tls.is_some() && exchange.protocol != Protocol::Http2 {
+    if let Some(told) = told
+        && exchange.protocol != Protocol::Http2
+        && headers.known(Known::XForwardedProto) == Some(told)
+    {
+        headers.set_known(Known::Scheme, told);
+    } else if tls.is_some() && exchange.protocol != Protocol::Http2 {
         // HTTP/1 does not say it: what the hop before says counts, or else what is spoken here.
         let said = headers.known(Known::XForwardedProto);
         let scheme: &[u8] = if said == Some(b"http") {
@@ -479,7 +512,7 @@ pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Envoy's control headers: a client that is not internal may not steer the proxy with them.
 fn remove_control_headers(headers: &mut Headers, keep_cert: bool, internal: bool, edge: bool) {
     headers.retain(|field| match field.known {
-        Some(Known::XEnvoyInternal | Known::XEnvoyExpectedRqTimeoutMs) => false,
+        Some(Known::XEnvoyInternal) => false,
         Some(Known::XForwardedClientCert) => keep_cert,
         Some(
             Known::XEnvoyRetryOn
@@ -489,6 +522,7 @@ fn remove_control_headers(headers: &mut Headers, keep_cert: bool, internal: bool
             | Known::XEnvoyRetriableHeaderNames
             | Known::XEnvoyHedgeOnPerTryTimeout
             | Known::XEnvoyUpstreamAltStatName
+            | Known::XEnvoyExpectedRqTimeoutMs
             | Known::XEnvoyUpstreamRqTimeoutMs
             | Known::XEnvoyUpstreamRqPerTryTimeoutMs
             | Known::XEnvoyUpstreamRqTimeoutAltResponse
@@ -852,6 +886,7 @@ mod tests {
             user_agent: None,
             generate_request_id: true,
             preserve_external_request_id: false,
+            told_ports: None,
             pack_trace_reason: true,
             early: RequestChanges::default(),
             ignored_upgrades: Box::default(),

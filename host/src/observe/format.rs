@@ -216,6 +216,12 @@ impl Path {
         let node = match value {
             Value::Null => Node::Null,
             Value::Bool(_) => Node::Constant(value.to_string().into_bytes().into()),
+            // As Envoy reads YAML, where only whole numbers are numbers.
+            Value::Number(number) if number.is_f64() => {
+                let mut quoted = Vec::new();
+                json::push_quoted(&mut quoted, number.to_string().as_bytes());
+                Node::Constant(quoted.into())
+            }
             Value::Number(number) => {
                 let mut constant = Vec::new();
                 json::push_f64(&mut constant, number.as_f64().unwrap_or(f64::NAN));

@@ -6,10 +6,11 @@
 use super::error::{Problem, Report, value_bytes};
 use super::matcher::{PathMatcher, Uri};
 use super::mutation::Scratch;
-use super::rewrite::{EnvoyHeaders, PathRewrite};
+use super::rewrite::{EnvoyHeaders, PathRewrite, keep_valid};
 use super::spec::{RedirectPathSpec, RedirectSpec, SchemeSpec};
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known};
+use crate::observe::format::Format;
 
 /// Statuses of `RedirectAction.response_code`.
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
@@ -39,8 +40,13 @@ enum Port {
 #[derive(Clone, Debug)]
 enum NewPath {
     Keep,
-    Replace { path: Box<[u8]>, has_query: bool },
+    Replace {
+        path: Box<[u8]>,
+        has_query: bool,
+    },
     Rewrite(PathRewrite),
+    /// The format of the path, with a query or without.
+    Format(Box<Format>),
 }
 
 impl Redirect {
@@ -65,6 +71,7 @@ impl Redirect {
             RedirectPathSpec::Prefix(prefix) => {
                 PathRewrite::build(prefix, None, path, report).map(NewPath::Rewrite)
             }
+            RedirectPathSpec::Format(format) => Some(NewPath::Format(Box::new(format.clone()))),
             RedirectPathSpec::Regex(regex) => {
                 PathRewrite::build("", Some(regex), path, report).map(NewPath::Rewrite)
             }
@@ -125,10 +132,19 @@ impl Redirect {
         if let NewPath::Rewrite(rewrite) = &self.path {
             rewrite.apply(exchange, envoy_headers, scratch);
         }
-        self.write(&exchange.request, location);
+        if let NewPath::Format(format) = &self.path {
+            let path = &mut scratch.bytes;
+            path.clear();
+            format.render_header(exchange, path);
+            keep_valid(path);
+            self.write(&exchange.request, Some(path.as_slice()), location);
+            return;
+        }
+        self.write(&exchange.request, None, location);
     }
 
-    fn write(&self, request: &Headers, out: &mut Vec<u8>) {
+    /// `formatted` is what a format came to, where there is one; an empty one changes nothing.
+    fn write(&self, request: &Headers, formatted: Option<&[u8]>, out: &mut Vec<u8>) {
         let forwarded = request.known(Known::XForwardedProto);
         let scheme = request.known(Known::Scheme);
         let old_scheme = forwarded.or(scheme).unwrap_or(b"http");
@@ -161,14 +177,16 @@ impl Redirect {
         }
         self.write_path(
             Uri::new(request.known(Known::Path).unwrap_or_default()),
+            formatted.filter(|path| !path.is_empty()),
             out,
         );
     }
 
-    fn write_path(&self, uri: Uri<'_>, out: &mut Vec<u8>) {
-        let (path, keeps_query) = match &self.path {
-            NewPath::Replace { path, has_query } => (&**path, !has_query),
-            NewPath::Keep | NewPath::Rewrite(_) => (uri.path, true),
+    fn write_path(&self, uri: Uri<'_>, formatted: Option<&[u8]>, out: &mut Vec<u8>) {
+        let (path, keeps_query) = match (&self.path, formatted) {
+            (_, Some(path)) => (path, !path.contains(&b'?')),
+            (NewPath::Replace { path, has_query }, None) => (&**path, !has_query),
+            (NewPath::Keep | NewPath::Rewrite(_) | NewPath::Format(_), None) => (uri.path, true),
         };
         if !path.starts_with(b"/") {
             out.push(b'/');
@@ -190,7 +208,7 @@ impl NewPath {
 /// Appends the URL that the request went to: the `location` of a direct response whose status
 /// wants one.
 pub(super) fn write_url(request: &Headers, out: &mut Vec<u8>) {
-    Redirect::here().write(request, out);
+    Redirect::here().write(request, None, out);
 }
 
 /// Parts a host from its port, which begins with the colon and may be empty. The colons of an

@@ -79,6 +79,19 @@ impl RetryOn {
         (found, unknown)
     }
 
+    /// Whether a field has words of its own kind alone: those of gRPC, or the others.
+    #[must_use]
+    pub fn has_only_words(text: &str, grpc: bool) -> bool {
+        let vocabulary = if grpc {
+            Vocabulary::Grpc
+        } else {
+            Vocabulary::Http
+        };
+        let mut unknown = false;
+        Self::read(text, vocabulary, |_| unknown = true);
+        !unknown
+    }
+
     fn read<'a>(text: &'a str, vocabulary: Vocabulary, mut unknown: impl FnMut(&'a str)) -> Self {
         let mut all = Self::NONE;
         let words = text.split(',').map(str::trim);

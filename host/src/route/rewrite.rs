@@ -154,7 +154,7 @@ impl PathRewrite {
 }
 
 /// Empties a text that cannot stand in a head: a format may show whatever a filter left.
-fn keep_valid(text: &mut Vec<u8>) {
+pub(super) fn keep_valid(text: &mut Vec<u8>) {
     if !headers::is_valid_value(text) {
         text.clear();
     }

@@ -147,6 +147,8 @@ pub struct RouteSpec {
     pub response_headers: MutationSpec,
     /// `metadata`.
     pub metadata: Option<Arc<StaticMetadata>>,
+    /// What counts its requests, where it has a `stat_prefix`; in place of the virtual host's groups.
+    pub stats: Option<Arc<Sharded<VirtualClusterStats>>>,
 }
 
 /// `RouteMatch`.
@@ -594,7 +596,7 @@ pub enum SchemeSpec {
 }
 
 /// `RedirectAction.path_rewrite_specifier`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum RedirectPathSpec {
     /// None is set.
     Keep,
@@ -604,6 +606,8 @@ pub enum RedirectPathSpec {
     Prefix(String),
     /// `regex_rewrite`.
     Regex(RegexRewriteSpec),
+    /// `path_rewrite`.
+    Format(Format),
 }
 
 /// `DirectResponseAction`.

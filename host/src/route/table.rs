@@ -331,7 +331,10 @@ fn build_route(
         action: action?,
         variants: spec.variants.clone(),
         levels,
-        virtual_clusters: Arc::clone(host.groups),
+        virtual_clusters: match &spec.stats {
+            Some(stats) => Arc::new(VirtualClusters::of_route(Arc::clone(stats))),
+            None => Arc::clone(host.groups),
+        },
     };
     Some((matcher?, Arc::new(route)))
 }

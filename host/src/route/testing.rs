@@ -95,6 +95,7 @@ pub(super) fn route(matches: MatchSpec, action: ActionSpec) -> RouteSpec {
         response_headers: MutationSpec::default(),
         variants: None,
         metadata: None,
+        stats: None,
     }
 }
 

@@ -77,11 +77,12 @@ impl Times {
     }
 
     /// The times of a request; takes the headers out that say them. `chosen` is a filter's in place
-    /// of the route's.
+    /// of the route's, and where it is so told `x-envoy-expected-rq-timeout-ms` counts before what the
+    /// client asks for, both of which stay then.
     pub fn of_request(
         &self,
         request: &mut Headers,
-        chosen: Option<Duration>,
+        (chosen, heeds_expected): (Option<Duration>, bool),
         retry: Option<&RetryPolicy>,
     ) -> RequestTimes {
         let grpc = self.max_grpc.filter(|_| is_grpc(request));
@@ -98,10 +99,19 @@ impl Times {
             per_try_idle: retry.and_then(|policy| policy.per_try_idle_timeout),
             tells_grpc: grpc.is_some() && self.stream.is_none(),
         };
-        if let Some(ms) = number(request.known(Known::XEnvoyUpstreamRqTimeoutMs)) {
+        let expected = Known::XEnvoyExpectedRqTimeoutMs;
+        let is_told = heeds_expected && request.has(expected);
+        let said = if is_told {
+            expected
+        } else {
+            Known::XEnvoyUpstreamRqTimeoutMs
+        };
+        if let Some(ms) = number(request.known(said)) {
             times.total = non_zero(Duration::from_millis(ms));
         }
-        request.remove_known(Known::XEnvoyUpstreamRqTimeoutMs);
+        if !is_told {
+            request.remove_known(Known::XEnvoyUpstreamRqTimeoutMs);
+        }
         if let Some(ms) = number(request.known(Known::XEnvoyUpstreamRqPerTryTimeoutMs)) {
             times.per_try = non_zero(Duration::from_millis(ms));
         }

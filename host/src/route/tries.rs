@@ -67,9 +67,7 @@ impl Tries {
             count_in_request: spec.count_in_request,
             count_in_response: spec.count_in_response,
             timeout_retry_header: spec.timeout_retry_header,
-            buffer_limit: spec
-                .buffer_limit
-                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            buffer_limit: spec.buffer_limit.map(bytes),
         })
     }
 
@@ -98,9 +96,16 @@ impl Tries {
             mirrors: first_of(mirrors, &host.mirrors),
             redirects: redirects.map(Arc::new),
             hedges: spec.hedges.unwrap_or(host.hedges),
+            buffer_limit: spec
+                .buffer_limit
+                .map_or(host.buffer_limit, |limit| Some(bytes(limit))),
             ..(**host).clone()
         }))
     }
+}
+
+fn bytes(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 fn build_retry(spec: &RetrySpec, report: &mut Report) -> Option<Arc<RetryPolicy>> {

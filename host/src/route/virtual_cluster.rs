@@ -1,4 +1,5 @@
-//! Groups of a virtual host's requests that are counted apart (`virtual_clusters`).
+//! Groups of a virtual host's requests that are counted apart (`virtual_clusters`), and routes that are
+//! (`stat_prefix`).
 //!
 //! Owns which group a request belongs to. Called by `http` once a request is forwarded. Does not own
 //! what is counted (`observe::metrics`).
@@ -50,6 +51,14 @@ impl VirtualClusters {
         Self {
             groups,
             other: spec.other_requests.clone(),
+        }
+    }
+
+    /// All requests of a route.
+    pub(super) fn of_route(stats: Counts) -> Self {
+        Self {
+            groups: Box::default(),
+            other: Some(stats),
         }
     }
 

@@ -24,6 +24,7 @@ impl Workshop<'_> {
     pub(super) fn forward(
         &mut self,
         written: &RouteAction,
+        limits: (Option<u64>, Option<u32>),
         filters: Filters<'_>,
         place: Place<'_>,
     ) -> ForwardSpec {
@@ -53,7 +54,7 @@ impl Workshop<'_> {
         spec.append_x_forwarded_host = written.append_x_forwarded_host;
         spec.hash_policy = written.hash_policy.iter().filter_map(hash_policy).collect();
         spec.times = self.times(written, place);
-        spec.tries = self.tries(written, place).map(Box::new);
+        spec.tries = self.tries(written, limits, place).map(Box::new);
         spec.priority = match written.priority {
             RoutingPriority::Default => Priority::Default,
             RoutingPriority::High => Priority::High,
@@ -108,6 +109,39 @@ impl Workshop<'_> {
                 self.diagnostics.error(place, chain(&error));
                 None
             }
+        }
+    }
+
+    pub(super) fn redirect(&mut self, written: &RedirectAction, place: Place<'_>) -> RedirectSpec {
+        RedirectSpec {
+            scheme: match &written.scheme {
+                None | Some(SchemeRewriteSpecifier::HttpsRedirect(false)) => SchemeSpec::Keep,
+                Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => SchemeSpec::Https,
+                Some(SchemeRewriteSpecifier::SchemeRedirect(name)) => {
+                    SchemeSpec::Named(name.clone())
+                }
+            },
+            host: written.host_redirect.clone(),
+            port: u16::try_from(written.port_redirect)
+                .ok()
+                .filter(|port| *port != 0),
+            path: match &written.path {
+                None => RedirectPathSpec::Keep,
+                Some(PathRewriteSpecifier::PathRedirect(path)) => {
+                    RedirectPathSpec::Path(path.clone())
+                }
+                Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
+                    RedirectPathSpec::Prefix(prefix.clone())
+                }
+                Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => {
+                    RedirectPathSpec::Regex(regex_rewrite(rewrite))
+                }
+                Some(PathRewriteSpecifier::PathRewrite(format)) => self
+                    .format(format, place.field("path_rewrite"))
+                    .map_or(RedirectPathSpec::Keep, RedirectPathSpec::Format),
+            },
+            status: written.response_code.get(),
+            strip_query: written.strip_query,
         }
     }
 
@@ -262,32 +296,6 @@ fn hash_policy(written: &HashPolicy) -> Option<HashPolicySpec> {
         source,
         terminal: written.terminal,
     })
-}
-
-pub(super) fn redirect(written: &RedirectAction) -> RedirectSpec {
-    RedirectSpec {
-        scheme: match &written.scheme {
-            None | Some(SchemeRewriteSpecifier::HttpsRedirect(false)) => SchemeSpec::Keep,
-            Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => SchemeSpec::Https,
-            Some(SchemeRewriteSpecifier::SchemeRedirect(name)) => SchemeSpec::Named(name.clone()),
-        },
-        host: written.host_redirect.clone(),
-        port: u16::try_from(written.port_redirect)
-            .ok()
-            .filter(|port| *port != 0),
-        path: match &written.path {
-            None => RedirectPathSpec::Keep,
-            Some(PathRewriteSpecifier::PathRedirect(path)) => RedirectPathSpec::Path(path.clone()),
-            Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
-                RedirectPathSpec::Prefix(prefix.clone())
-            }
-            Some(PathRewriteSpecifier::RegexRewrite(rewrite)) => {
-                RedirectPathSpec::Regex(regex_rewrite(rewrite))
-            }
-        },
-        status: written.response_code.get(),
-        strip_query: written.strip_query,
-    }
 }
 
 fn regex_rewrite(written: &RegexMatchAndSubstitute) -> RegexRewriteSpec {

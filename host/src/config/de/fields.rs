@@ -220,6 +220,9 @@ impl Reader<'_, '_> {
 
     /// A key that the model does not have.
     fn refuse(&self, entry: &Entry, known: Option<Field>) {
+        if known.is_some_and(|known| self.says_nothing(known, entry.value)) {
+            return;
+        }
         let session = self.value.session;
         session.remove(entry.value);
         if session.is_full() {
@@ -253,6 +256,24 @@ impl Reader<'_, '_> {
             near.map(|name| format!("did you mean '{name}'?"))
         };
         session.report_key(entry.value, text, hint.or_else(|| self.all_fields()));
+    }
+
+    /// Whether a field of Envoy's is written with what it has anyway. A wrapper and a member of a oneof
+    /// say something whatever their value is.
+    fn says_nothing(&self, known: Field, value: NodeId) -> bool {
+        if known.is_wrapper || known.oneof.is_some() {
+            return false;
+        }
+        match self.value.session.document.value(value) {
+            Value::Null => true,
+            Value::List(items) => items.is_empty(),
+            Value::Scalar { text, quoted } => match &**text {
+                "" => *quoted,
+                "false" | "0" => !quoted,
+                _ => false,
+            },
+            Value::Map(_) => false,
+        }
     }
 
     fn model_names(&self) -> impl Iterator<Item = &'static str> {

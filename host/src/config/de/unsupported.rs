@@ -54,18 +54,6 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
-        "bootstrap.v3.Admin",
-        "access_log",
-        "an access log of the admin server",
-        "leave it out",
-    ),
-    (
-        "bootstrap.v3.Admin",
-        "access_log_path",
-        "an access log of the admin server",
-        "leave it out",
-    ),
-    (
         "TypedEndpointMetadata",
         ANY,
         "typed metadata of other names",
@@ -93,6 +81,36 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "HttpConnectionManager",
         "ratelimit",
         "global rate limiting",
+        RATELIMIT,
+    ),
+    (
+        "metrics.v3.StatsConfig",
+        "stats_tags",
+        "tags of your own of statistics",
+        "leave it out: statistics have the tags that Envoy's have by default",
+    ),
+    (
+        "route.v3.RouteAction",
+        "include_vh_rate_limits",
+        "descriptors of rate limits",
+        RATELIMIT,
+    ),
+    (
+        "route.v3.VirtualHost",
+        "rate_limits",
+        "descriptors of rate limits",
+        RATELIMIT,
+    ),
+    (
+        "route.v3.RouteAction",
+        "rate_limits",
+        "descriptors of rate limits",
+        RATELIMIT,
+    ),
+    (
+        "LocalRateLimit",
+        "descriptors",
+        "descriptors of rate limits",
         RATELIMIT,
     ),
     (
@@ -164,4 +182,5 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
 ];
 
 const RATELIMIT: &str = "for limits of this proxy alone, add the HTTP filter \
-                         'envoy.filters.http.local_ratelimit' to 'http_filters'";
+                         'envoy.filters.http.local_ratelimit' to 'http_filters'; routes can have \
+                         buckets of their own in 'typed_per_filter_config'";

@@ -12,6 +12,9 @@ pub struct GrpcStats {
     /// Whether points in names of services become underscores.
     #[serde(default)]
     pub replace_dots_in_grpc_service_name: bool,
+    /// Whether logs can show how many messages there were. No effect: nothing shows a filter's state.
+    #[serde(default, skip_serializing)]
+    pub emit_filter_state: bool,
 }
 
 /// `FilterConfig.per_method_stat_specifier`.

@@ -106,10 +106,11 @@ impl Scope {
         Self::labelled("tcp", stat_prefix, "envoy_tcp_prefix")
     }
 
-    /// `vhost.<name>.vcluster.<name>.`, a group of requests of a virtual host.
+    /// `vhost.<name>.vcluster.<name>.`, a group of requests of a virtual host. As in Envoy both names stand
+    /// as they are.
     #[must_use]
     pub fn virtual_cluster(virtual_host: &str, name: &str) -> Self {
-        let (host, name) = (segment(virtual_host), segment(name));
+        let (host, name) = (virtual_host, name);
         Self {
             prefix: format!("vhost.{host}.vcluster.{name}.").into(),
             family: "vhost.vcluster.".into(),
@@ -117,6 +118,22 @@ impl Scope {
             labels: [
                 ("envoy_virtual_host", host.into()),
                 ("envoy_virtual_cluster", name.into()),
+            ]
+            .into(),
+        }
+    }
+
+    /// `vhost.<name>.route.<stat_prefix>.`, the requests of a route.
+    #[must_use]
+    pub fn route(virtual_host: &str, stat_prefix: &str) -> Self {
+        let (host, name) = (virtual_host, stat_prefix);
+        Self {
+            prefix: format!("vhost.{host}.route.{name}.").into(),
+            family: "vhost.route.".into(),
+            namespace: Namespace::Envoy,
+            labels: [
+                ("envoy_virtual_host", host.into()),
+                ("envoy_route", name.into()),
             ]
             .into(),
         }
@@ -291,6 +308,18 @@ mod tests {
                 "rl.http_local_rate_limit.",
                 "http_local_rate_limit.",
                 vec!["envoy_local_http_ratelimit_prefix=rl"],
+            ),
+            (
+                Scope::virtual_cluster("a.ns:80|x", "v:c"),
+                "vhost.a.ns:80|x.vcluster.v:c.",
+                "vhost.vcluster.",
+                vec!["envoy_virtual_host=a.ns:80|x", "envoy_virtual_cluster=v:c"],
+            ),
+            (
+                Scope::route("a.ns:80|x", "r"),
+                "vhost.a.ns:80|x.route.r.",
+                "vhost.route.",
+                vec!["envoy_virtual_host=a.ns:80|x", "envoy_route=r"],
             ),
             (Scope::of_name("my.counter"), "", "", vec![]),
             (Scope::of_name(".http_local_rate_limit.ok"), "", "", vec![]),

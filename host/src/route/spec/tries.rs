@@ -57,6 +57,8 @@ pub struct TriesSpec {
     pub mirrors: Vec<MirrorSpec>,
     /// `internal_redirect_policy`.
     pub internal_redirects: Option<InternalRedirectSpec>,
+    /// `request_body_buffer_limit` in bytes, in place of the virtual host's.
+    pub buffer_limit: Option<u64>,
 }
 
 /// What a virtual host says about attempts, for those of its routes that say nothing themselves.

@@ -28,7 +28,7 @@ fn the_timeout_is_the_routes_unless_the_request_says_another() {
     };
     let total = |times: Times, fields: &[(&str, &str)], chosen| {
         let mut request = head(fields);
-        let times = times.of_request(&mut request, chosen, None);
+        let times = times.of_request(&mut request, (chosen, false), None);
         assert!(!request.has(Known::XEnvoyUpstreamRqTimeoutMs));
         times.total
     };
@@ -51,7 +51,7 @@ fn a_try_has_a_limit_only_below_that_of_all() {
             ..TimesSpec::UNSET
         });
         let mut request = head(&[("x-envoy-upstream-rq-per-try-timeout-ms", per_try)]);
-        let times = route.of_request(&mut request, None, None);
+        let times = route.of_request(&mut request, (None, false), None);
         assert!(!request.has(Known::XEnvoyUpstreamRqPerTryTimeoutMs));
         times.per_try
     };
@@ -92,7 +92,7 @@ fn a_grpc_request_may_set_its_timeout() {
     };
     let told = |times: Times, kind: &str, timeout: &str| {
         let mut request = head(&[("content-type", kind), ("grpc-timeout", timeout)]);
-        let of = times.of_request(&mut request, None, None);
+        let of = times.of_request(&mut request, (None, false), None);
         if let Some(expected) = of.expected(ms(0)) {
             of.tell_grpc(&mut request, expected);
         }
@@ -184,8 +184,35 @@ fn streams_have_a_duration_by_route_manager_or_request() {
         grpc(route(Some(ms(70)), None, None), "9S"),
         (Some(ms(70)), "70m".into())
     );
-    let without = route(Some(ms(70)), None, None).of_request(&mut head(&[]), None, None);
+    let without = route(Some(ms(70)), None, None).of_request(&mut head(&[]), (None, false), None);
     assert_eq!(without.total, None, "it takes the place of the timeout");
+}
+
+#[test]
+fn a_proxys_time_counts_before_the_clients_where_it_is_heeded() {
+    let client = ("x-envoy-upstream-rq-timeout-ms", "5");
+    let proxy = ("x-envoy-expected-rq-timeout-ms", "7");
+    for (fields, heeds, total, stays) in [
+        (&[client, proxy][..], true, 7, true),
+        (&[client, proxy], false, 5, false),
+        (&[client], true, 5, false),
+        (&[proxy], true, 7, false),
+        (
+            &[client, ("x-envoy-expected-rq-timeout-ms", "soon")],
+            true,
+            15_000,
+            true,
+        ),
+    ] {
+        let mut request = head(fields);
+        let times = Times::of_no_route().of_request(&mut request, (None, heeds), None);
+        assert_eq!(times.total, Some(ms(total)), "{fields:?} {heeds}");
+        assert_eq!(
+            request.has(Known::XEnvoyUpstreamRqTimeoutMs),
+            stays,
+            "{fields:?} {heeds}"
+        );
+    }
 }
 
 #[test]
