@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh64::xxh64;
 
-use super::relay::{Failed, Last, Relay};
+use super::relay::{Failed, Last, Relay, Tally};
 use crate::clock;
 use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
 use crate::observe::metrics::TcpStats;
@@ -22,8 +22,8 @@ use crate::runtime::TcpProxy;
 use crate::socket::Socket;
 use crate::timer::{Timer, after};
 use crate::upstream::{
-    Aim, Client, Cluster, Criteria, Demand, Error, ErrorKind, Priority, RawLease, Wish,
-    note_endpoint,
+    Aim, Client, Cluster, ClusterStats, Criteria, Demand, Error, ErrorKind, Priority, RawLease,
+    Wish, note_endpoint,
 };
 use crate::worker::{Desk, Worker};
 
@@ -265,21 +265,9 @@ impl Session<'_> {
             .closes_on_failure
             .then(|| Box::pin(lease.ended_by_health()));
         let ended = poll_fn(|cx| {
-            let (up, down) = (relay.up.read, relay.down.written);
-            let (sent, came) = (relay.up.written, relay.down.read);
+            let before = relay.tally();
             let polled = relay.poll(cx, self.worker, downstream, lease.socket());
-            self.stats
-                .downstream_cx_rx_bytes_total
-                .add(relay.up.read - up);
-            self.stats
-                .downstream_cx_tx_bytes_total
-                .add(relay.down.written - down);
-            cluster
-                .upstream_cx_tx_bytes_total
-                .add(relay.up.written - sent);
-            cluster
-                .upstream_cx_rx_bytes_total
-                .add(relay.down.read - came);
+            self.count_moved(cluster, before, relay.tally());
             if relay.is_flushing_up() && !flushing {
                 flushing = true;
                 self.stats.upstream_flush_total.inc();
@@ -332,6 +320,35 @@ impl Session<'_> {
             Err(Late::Duration) => self.out_of_time(),
         }
         Ending::Closed
+    }
+
+    /// Counts what one turn of the relay has moved.
+    fn count_moved(&self, cluster: &ClusterStats, before: Tally, now: Tally) {
+        let (of_client, of_upstream) = (self.stats, cluster);
+        for (counter, before, now) in [
+            (
+                &of_client.downstream_cx_rx_bytes_total,
+                before.came_up,
+                now.came_up,
+            ),
+            (
+                &of_client.downstream_cx_tx_bytes_total,
+                before.went_down,
+                now.went_down,
+            ),
+            (
+                &of_upstream.upstream_cx_tx_bytes_total,
+                before.went_up,
+                now.went_up,
+            ),
+            (
+                &of_upstream.upstream_cx_rx_bytes_total,
+                before.came_down,
+                now.came_down,
+            ),
+        ] {
+            counter.add(now - before);
+        }
     }
 
     /// Notes what has been moved so far.

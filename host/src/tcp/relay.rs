@@ -38,6 +38,15 @@ pub(super) enum Last {
     Upstream,
 }
 
+/// Bytes of both directions, as they were read and written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tally {
+    pub(super) came_up: u64,
+    pub(super) went_up: u64,
+    pub(super) came_down: u64,
+    pub(super) went_down: u64,
+}
+
 /// Both directions.
 pub(super) struct Relay {
     /// From the client to the endpoint.
@@ -109,6 +118,16 @@ impl Relay {
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(self.last)),
             (Poll::Pending, _) | (_, Poll::Pending) => Poll::Pending,
+        }
+    }
+
+    /// Bytes so far, by where they came from and went to.
+    pub(super) const fn tally(&self) -> Tally {
+        Tally {
+            came_up: self.up.read,
+            went_up: self.up.written,
+            came_down: self.down.read,
+            went_down: self.down.written,
         }
     }
 
