@@ -242,7 +242,7 @@ fn with_two_chains(config: &Config) -> String {
 fn statistics_of_a_listener_are_under_its_name_and_of_a_certificate_once() {
     let config = Config::new().tls(&of_folder("server"), "");
     let proxy = Proxy::start(&Binary::nuncio(), &with_two_chains(&config));
-    let stats = admin::page(&proxy, "/stats?filter=^listener");
+    let stats = admin::page(&proxy, "/stats?filter=^listener[.]");
     let ends = |proxy: &Proxy| {
         let text = admin::page(proxy, "/stats?filter=expiration");
         let (_, ends) = text.trim_end().rsplit_once(": ").unwrap();

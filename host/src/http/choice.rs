@@ -69,6 +69,9 @@ pub(super) fn match_route(
     exchange.upstream.cluster_alias = cluster.and_then(|c| c.spec().alt_stat_name.clone());
     exchange.virtual_host = route.map(|route| Arc::clone(&route.virtual_host));
     exchange.route_metadata = route.and_then(|route| route.metadata.clone());
-    exchange.virtual_host_metadata = route.and_then(|route| route.virtual_host_metadata.clone());
+    exchange.virtual_host_metadata = match route {
+        Some(route) => route.virtual_host_metadata.clone(),
+        None => around.routes.host_metadata(&exchange.request).cloned(),
+    };
     (route.map(Arc::clone), pick)
 }

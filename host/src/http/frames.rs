@@ -50,6 +50,8 @@ pub(super) struct FrameWatch {
     priorities: u64,
     window_updates: u64,
     data_sent: u64,
+    /// A frame whose padding is not known yet.
+    padded: Option<FrameHead>,
     /// Whether a head has begun whose last frame has not.
     head_open: bool,
     /// Whether the frame that came last is a part of a head.
@@ -69,6 +71,7 @@ impl FrameWatch {
             priorities: 0,
             window_updates: 0,
             data_sent: 0,
+            padded: None,
             head_open: false,
             is_head: false,
         }
@@ -85,10 +88,20 @@ impl FrameWatch {
     /// # Errors
     /// When it has gone beyond a limit.
     pub(super) fn received(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
-        while let Some(frame) = self.received.next(&mut bytes) {
+        loop {
+            if let Some(frame) = self.padded {
+                let Some(padding) = bytes.first() else {
+                    return Ok(());
+                };
+                self.padded = None;
+                let content = frame.length.saturating_sub(1 + u32::from(*padding));
+                self.count_content(frame, content)?;
+            }
+            let Some(frame) = self.received.next(&mut bytes) else {
+                return Ok(());
+            };
             self.count(frame)?;
         }
-        Ok(())
     }
 
     /// Takes note of bytes that the proxy sent.
@@ -98,6 +111,19 @@ impl FrameWatch {
                 self.data_sent += 1;
             }
         }
+    }
+
+    /// Counts a frame by what is in it beside padding.
+    fn count_content(&mut self, frame: FrameHead, length: u32) -> Result<(), Flood> {
+        if length > 0 || frame.ends_stream() {
+            self.empty = 0;
+            return Ok(());
+        }
+        self.empty += 1;
+        if self.empty > self.limits.empty_in_a_row {
+            return Err(Flood::Empty);
+        }
+        Ok(())
     }
 
     fn count(&mut self, frame: FrameHead) -> Result<(), Flood> {
@@ -111,13 +137,10 @@ impl FrameWatch {
                     self.last_stream = frame.stream;
                     self.opened += 1;
                 }
-                if frame.length > 0 || frame.ends_stream() {
-                    self.empty = 0;
-                    return Ok(());
-                }
-                self.empty += 1;
-                if self.empty > self.limits.empty_in_a_row {
-                    return Err(Flood::Empty);
+                if frame.is_padded() {
+                    self.padded = Some(frame);
+                } else {
+                    self.count_content(frame, frame.length)?;
                 }
             }
             FrameHead::PRIORITY => {
@@ -160,7 +183,7 @@ impl FrameHead {
     pub(super) const END_STREAM: u8 = 1;
     /// A flag of `HEADERS` and `CONTINUATION`: the block's last frame.
     pub(super) const END_HEADERS: u8 = 4;
-    /// A flag of `HEADERS`: the payload begins with the length of what is behind the block.
+    /// A flag of `DATA` and `HEADERS`: the payload begins with the length of what is behind the content.
     const PADDED: u8 = 8;
     /// A flag of `HEADERS`: five bytes in front of the block are about priority.
     const PRIORITIZED: u8 = 0x20;
@@ -212,6 +235,11 @@ impl FrameHead {
         let [_, a, b, c] = self.length.to_be_bytes();
         let [d, e, f, g] = self.stream.to_be_bytes();
         [a, b, c, self.kind, self.flags, d, e, f, g]
+    }
+
+    /// Whether the first byte of its payload says how long the padding is at the end (RFC 9113 §6.1).
+    const fn is_padded(self) -> bool {
+        self.kind != Self::CONTINUATION && self.flags & Self::PADDED != 0 && self.length > 0
     }
 
     /// Whether it is the last of its stream.
@@ -295,6 +323,25 @@ mod tests {
         watch.received(&frame(FrameHead::DATA, 0, 1, 5)).unwrap();
         watch.received(&empty).unwrap();
         assert_eq!(watch.received(&empty), Err(Flood::Empty));
+    }
+
+    #[test]
+    fn padding_is_nothing() {
+        let padded = |content: usize| {
+            let mut bytes = frame(FrameHead::DATA, FrameHead::PADDED, 1, 1 + content + 3);
+            bytes[HEAD] = 3;
+            bytes
+        };
+        let mut watch = watch();
+        watch.received(&frame(FrameHead::HEADERS, 4, 1, 9)).unwrap();
+        for _ in 0..3 {
+            watch.received(&padded(0)).unwrap();
+            watch.received(&padded(1)).unwrap();
+        }
+        watch.received(&padded(0)).unwrap();
+        let again = padded(0);
+        watch.received(&again[..HEAD]).unwrap();
+        assert_eq!(watch.received(&again[HEAD..]), Err(Flood::Empty));
     }
 
     #[test]

@@ -35,7 +35,7 @@ const STATIC_PSEUDO: usize = 14;
 
 /// Whether the codec has no place for it in a target.
 const fn is_odd(byte: u8) -> bool {
-    matches!(byte, b'#' | b'<' | b'>' | b'"' | b'`')
+    matches!(byte, b'#' | b'<' | b'>' | b'"' | b'`' | 0x80..)
 }
 
 /// What a block has for the codec to be kept from.

@@ -160,6 +160,12 @@ impl Table {
         virtual_host.routes.find(facts, path.as_deref())
     }
 
+    /// The metadata of the virtual host that a request is for, whether or not it has a route for it.
+    pub(crate) fn host_metadata(&self, request: &Headers) -> Option<&Arc<StaticMetadata>> {
+        let host = self.virtual_hosts.get(self.host(request)?)?;
+        host.to_https.virtual_host_metadata.as_ref()
+    }
+
     /// How [`Table::find`] comes to its choice. Looks at one route after another.
     #[must_use]
     pub fn trace(&self, facts: &Facts<'_>) -> Trace<'_> {

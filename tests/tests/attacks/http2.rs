@@ -302,6 +302,8 @@ fn held_upload(target: &Target) -> (FrameConnection, Gate) {
     let reply = Reply::nothing().at_head().then(Act::Wait(gate.clone()));
     target.scene.origin.reply_with([reply]);
     let mut connection = FrameConnection::open(target.scene.listener);
+    // The window of the connection is larger from then on.
+    connection.sync();
     let head = frames::request("POST", "/held");
     connection.send(&frames::headers(1, flag::NONE, &head));
     let part = frames::data(1, flag::NONE, &[b'x'; 16 * 1024]);
