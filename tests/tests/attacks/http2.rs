@@ -302,8 +302,9 @@ fn held_upload(target: &Target) -> (FrameConnection, Gate) {
     let reply = Reply::nothing().at_head().then(Act::Wait(gate.clone()));
     target.scene.origin.reply_with([reply]);
     let mut connection = FrameConnection::open(target.scene.listener);
-    // The window of the connection is larger from then on.
+    // The windows are those of the configuration from then on.
     connection.sync();
+    connection.send(&frames::frame(kind::SETTINGS, flag::ACK, 0, b""));
     let head = frames::request("POST", "/held");
     connection.send(&frames::headers(1, flag::NONE, &head));
     let part = frames::data(1, flag::NONE, &[b'x'; 16 * 1024]);
@@ -312,6 +313,8 @@ fn held_upload(target: &Target) -> (FrameConnection, Gate) {
     }
     let (lines, lives) = connection.sync();
     assert!(lives, "{lines:?}");
+    let gauge = "cluster.origin.upstream_rq_active";
+    assert_eq!(admin::stat(&target.scene.proxy, gauge), 1, "it waits");
     (connection, gate)
 }
 
