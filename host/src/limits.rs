@@ -138,6 +138,8 @@ pub const HTTP2_PRIORITY_FRAMES: u32 = 100;
 pub const HTTP2_WINDOW_UPDATES: u32 = 10;
 /// `hpack_table_size` of HTTP/2: 4096 bytes, Envoy's default and the protocol's.
 pub const HTTP2_HEADER_TABLE_BYTES: u32 = 4096;
+/// Responses of an HTTP/2 upstream's connection that are followed from their head to their trailers.
+pub const HTTP2_FOLLOWED_RESPONSES: usize = 1024;
 /// A head of HTTP/2 that is larger than `max_request_headers_kb` by no more than this is logged and counted
 /// like other requests that are refused.
 pub const HTTP2_TOLD_BYTES: u32 = 64 * 1024;

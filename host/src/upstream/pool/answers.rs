@@ -1,11 +1,12 @@
 //! What an upstream may not answer over HTTP/2, and the codec takes all the same.
 //!
-//! The codec leaves pseudo-header fields of requests out of a response, and forgets what it saw in a frame
-//! that ends inside of a field; such a response would be served. Owns the look at field blocks on their
+//! The codec leaves pseudo-header fields of requests out of a response, and `:status` out of trailers, and
+//! forgets what it saw in a frame that ends inside of a field; such a response would be served. Owns the look at field blocks on their
 //! way to the codec, as far as that needs no table: a field that is in one was written out before, and
 //! ended the connection; and the counting of a connection's bytes. Does not own what the codec refuses itself.
 //! Called by `http2`.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
@@ -15,12 +16,17 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::host::Host;
+use crate::limits;
 use crate::socket::Socket;
 
 /// Bytes in front of a frame (RFC 9113 §4.1).
 const HEAD: usize = 9;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
+/// A flag of `DATA` and `HEADERS`.
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITIZED: u8 = 0x20;
@@ -120,6 +126,11 @@ struct Answers {
     payload: Vec<u8>,
     /// The parts of a block whose last is to come; none where it has not begun.
     block: Option<Vec<u8>>,
+    /// Whether the stream ends with the block that has begun.
+    is_last: bool,
+    /// Streams whose response has begun and not ended: what comes are trailers. The oldest go where there
+    /// are many, which this side has reset.
+    begun: VecDeque<u32>,
 }
 
 impl Answers {
@@ -131,6 +142,8 @@ impl Answers {
             left: 0,
             payload: Vec::new(),
             block: None,
+            is_last: false,
+            begun: VecDeque::new(),
         }
     }
 
@@ -165,48 +178,82 @@ impl Answers {
 
     /// Takes a part of this frame's payload.
     fn payload(&mut self, part: &[u8]) -> Result<(), Malformed> {
-        let [_, _, _, kind, flags, ..] = self.head;
+        let [_, _, _, kind, flags, stream @ ..] = self.head;
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
         let is_whole = self.left == 0;
         if is_whole {
             self.filled = 0;
         }
         if !matches!(kind, HEADERS | CONTINUATION) {
+            if is_whole && (kind == RST_STREAM || (kind == DATA && flags & END_STREAM != 0)) {
+                self.ended(stream);
+            }
             return Ok(());
         }
         if is_whole && self.payload.is_empty() {
-            return self.fragment(kind, flags, part);
+            return self.fragment((kind, flags, stream), part);
         }
         self.payload.extend_from_slice(part);
         if is_whole {
             let payload = mem::take(&mut self.payload);
-            self.fragment(kind, flags, &payload)?;
+            self.fragment((kind, flags, stream), &payload)?;
         }
         Ok(())
     }
 
+    fn ended(&mut self, stream: u32) {
+        self.begun.retain(|begun| *begun != stream);
+    }
+
     /// Takes the whole payload of a frame that has a part of a block.
-    fn fragment(&mut self, kind: u8, flags: u8, payload: &[u8]) -> Result<(), Malformed> {
+    fn fragment(
+        &mut self,
+        (kind, flags, stream): (u8, u8, u32),
+        payload: &[u8],
+    ) -> Result<(), Malformed> {
         // The codec does not read it either, and ends the connection.
         let Some(part) = block_of(kind, flags, payload) else {
             return Ok(());
         };
+        if kind == HEADERS {
+            self.is_last = flags & END_STREAM != 0;
+        }
         let ends = flags & END_HEADERS != 0;
-        let is_malformed = match &mut self.block {
-            None if ends => is_malformed(part, false),
+        match self.block.take() {
+            None if ends => self.block(stream, part, false),
             None => {
                 self.block = Some(part.to_vec());
-                false
+                Ok(())
             }
-            Some(block) => {
+            Some(mut block) => {
                 block.extend_from_slice(part);
-                let is_malformed = block.len() > 2 * self.most || is_malformed(block, true);
-                if ends {
-                    self.block = None;
+                if block.len() > 2 * self.most || read(&block, true).is_err() {
+                    return Err(Malformed);
                 }
-                is_malformed
+                if ends {
+                    return self.block(stream, &block, true);
+                }
+                self.block = Some(block);
+                Ok(())
             }
-        };
-        if is_malformed { Err(Malformed) } else { Ok(()) }
+        }
+    }
+
+    /// Takes a whole block.
+    fn block(&mut self, stream: u32, block: &[u8], is_cut: bool) -> Result<(), Malformed> {
+        let status = read(block, is_cut)?;
+        if status != Status::None && self.begun.contains(&stream) {
+            return Err(Malformed);
+        }
+        if self.is_last {
+            self.ended(stream);
+        } else if status == Status::Final {
+            self.begun.push_back(stream);
+            if self.begun.len() > limits::HTTP2_FOLLOWED_RESPONSES {
+                self.begun.pop_front();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -290,34 +337,55 @@ impl Named {
     }
 }
 
-/// Whether a response, or its trailers, has what it may not have. Of one that `is_cut` into frames the
-/// codec may have forgotten everything. What cannot be read it refuses.
-fn is_malformed(block: &[u8], is_cut: bool) -> bool {
+/// What a block says of `:status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// Nothing, or what an earlier field said.
+    None,
+    Interim,
+    Final,
+}
+
+/// Reads the head of a response, or its trailers. Of one that `is_cut` into frames the codec may have
+/// forgotten everything. What cannot be read it refuses.
+///
+/// # Errors
+/// When it has what it may not have.
+fn read(block: &[u8], is_cut: bool) -> Result<Status, Malformed> {
     let mut rest = Rest(block);
-    let (mut has_status, mut has_field) = (false, false);
-    while let Some(named) = rest.field() {
+    let (mut status, mut has_field) = (Status::None, false);
+    while let Some((named, value)) = rest.field() {
         match named {
-            Named::Request => return true,
-            Named::Hop if is_cut => return true,
-            Named::Status if is_cut && (has_status || has_field) => return true,
-            Named::Status => has_status = true,
+            Named::Request => return Err(Malformed),
+            Named::Hop if is_cut => return Err(Malformed),
+            Named::Status if is_cut && (status != Status::None || has_field) => {
+                return Err(Malformed);
+            }
+            Named::Status => status = value,
             Named::Hop | Named::Otherwise => has_field = true,
             Named::Unknown => {}
         }
     }
-    false
+    Ok(status)
 }
 
 /// What is left of a block.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// Reads a field, or a change of the table's size (RFC 7541 §6).
-    fn field(&mut self) -> Option<Named> {
+    /// Reads a field, or a change of the table's size (RFC 7541 §6), and the status that its value is if it
+    /// is one. Those of the static table are final.
+    fn field(&mut self) -> Option<(Named, Status)> {
         let prefix = match self.0.first()?.leading_zeros() {
-            0 => return self.integer(7).map(Named::at),
+            0 => {
+                return self
+                    .integer(7)
+                    .map(|index| (Named::at(index), Status::Final));
+            }
             1 => 6,
-            2 => return self.integer(5).map(|_size| Named::Unknown),
+            2 => {
+                return self.integer(5).map(|_size| (Named::Unknown, Status::None));
+            }
             _ => 4,
         };
         let named = match self.integer(prefix)? {
@@ -327,8 +395,18 @@ impl<'a> Rest<'a> {
             }
             index => Named::at(index),
         };
-        self.text()?;
-        Some(named)
+        let (value, is_coded) = self.text()?;
+        // The code of `1` is 00001.
+        let is_interim = value.first().is_some_and(|first| match is_coded {
+            true => first >> 3 == 1,
+            false => *first == b'1',
+        });
+        let status = if is_interim {
+            Status::Interim
+        } else {
+            Status::Final
+        };
+        Some((named, status))
     }
 
     /// An integer with a prefix of so many bits (RFC 7541 §5.1).
@@ -450,6 +528,47 @@ mod tests {
                     assert_eq!(look(&bytes, cut), expected, "{block:x?} at {at}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn trailers_have_no_status() {
+        let field = field("grpc-status", "0");
+        let cases: [(&[&[u8]], _); 8] = [
+            (&[&[0x88], &field], Ok(())),
+            (&[b"\x48\x03103", &[0x88], &field], Ok(())),
+            (&[&[0x48, 0x82, 0x08, 0x19], &[0x88]], Ok(())),
+            (&[&[0x88], &[0x88]], Err(Malformed)),
+            (&[b"\x48\x03418", &[0x8d]], Err(Malformed)),
+            (&[&[0x88], b"\x08\x03103"], Err(Malformed)),
+            (
+                &[&[0x48, 0x82, 0x10, 0x01], b"\x00\x07:status\x03200"],
+                Err(Malformed),
+            ),
+            // Nobody knows here what the head said.
+            (&[&[0xbe], &[0x88]], Ok(())),
+        ];
+        for (blocks, expected) in cases {
+            let frames = blocks
+                .iter()
+                .map(|block| frame(HEADERS, END_HEADERS, block));
+            let bytes = frames.collect::<Vec<_>>().join(&frame(DATA, 0, b"x")[..]);
+            for cut in [1, 99] {
+                assert_eq!(look(&bytes, cut), expected, "{blocks:x?}");
+            }
+        }
+        let head = frame(HEADERS, END_HEADERS, &[0x88]);
+        for last in [
+            frame(DATA, END_STREAM, b"x"),
+            frame(DATA, END_STREAM, b""),
+            frame(HEADERS, END_STREAM | END_HEADERS, &field),
+            frame(RST_STREAM, 0, &[0; 4]),
+        ] {
+            assert_eq!(
+                look(&[&*head, &last, &head].concat(), 99),
+                Ok(()),
+                "{last:x?}"
+            );
         }
     }
 
