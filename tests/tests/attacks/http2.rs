@@ -299,7 +299,10 @@ fn held_upload(target: &Target) -> (FrameConnection, Gate) {
     // More than sockets hold, and less than the stream's window.
     const FRAMES: usize = 15 * 64;
     let gate = Gate::default();
-    let reply = Reply::nothing().at_head().then(Act::Wait(gate.clone()));
+    // Longer than anybody waits for the proxy.
+    let wait = || Act::Wait(gate.clone());
+    let reply = Reply::nothing().at_head();
+    let reply = reply.then(wait()).then(wait()).then(wait());
     target.scene.origin.reply_with([reply]);
     let mut connection = FrameConnection::open(target.scene.listener);
     // The windows are those of the configuration from then on.
@@ -321,7 +324,7 @@ fn held_upload(target: &Target) -> (FrameConnection, Gate) {
 #[test]
 fn a_client_that_resets_an_upload_that_is_held_back_is_noticed() {
     let target = Target::start(&["stream_idle_timeout: 0s"]);
-    let (mut connection, _gate) = held_upload(&target);
+    let (mut connection, gate) = held_upload(&target);
     connection.send(&frames::reset(1, 8));
     let gauge = "cluster.origin.upstream_rq_active";
     eventually("the request is let go of", || {
@@ -334,14 +337,16 @@ fn a_client_that_resets_an_upload_that_is_held_back_is_noticed() {
     drop(connection);
     target.expect_idle();
     assert_eq!(target.counter("downstream_rq_rx_reset"), 1);
+    gate.open();
 }
 
 #[test]
 fn a_client_whose_connection_ends_in_an_upload_that_is_held_back_is_noticed() {
     let target = Target::start(&["stream_idle_timeout: 0s"]);
-    let (connection, _gate) = held_upload(&target);
+    let (connection, gate) = held_upload(&target);
     drop(connection);
     target.expect_idle();
+    gate.open();
 }
 
 #[test]
