@@ -115,6 +115,16 @@ impl Socket {
         };
     }
 
+    /// Whether the event loop has been told so, whatever waits to be read. No system call is made.
+    fn was_told(&self, event: Event) -> bool {
+        let interest = event.interest();
+        match self {
+            Self::Tcp(stream) => stream.try_io(interest, || Ok(())).is_ok(),
+            Self::Tls(tls) => tls.was_told(event),
+            Self::Unix(stream) => stream.try_io(interest, || Ok(())).is_ok(),
+        }
+    }
+
     /// Makes the peer see a reset, not an end, when the socket is dropped.
     pub fn reset_on_drop(&self) {
         let socket = match self {
@@ -143,7 +153,38 @@ impl Socket {
     }
 }
 
+/// What a connection may come to behind bytes that nobody has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The peer has ended its side, or the connection is broken.
+    Ended,
+    /// The connection is broken, by a reset for example.
+    Broken,
+}
+
+impl Event {
+    const fn interest(self) -> Interest {
+        match self {
+            // Nothing here is out of band, and with that comes the end of what is read.
+            Self::Ended => Interest::PRIORITY,
+            Self::Broken => Interest::ERROR,
+        }
+    }
+}
+
 impl ReadHalf<'_> {
+    /// Whether the connection has come to that, as far as the event loop knows, whatever waits to be read.
+    /// Nothing wakes who asks.
+    #[must_use]
+    pub fn was_told(&self, event: Event) -> bool {
+        let interest = event.interest();
+        match self {
+            Self::Tcp(half) => half.as_ref().try_io(interest, || Ok(())).is_ok(),
+            Self::Tls(tls) => tls.was_told(event),
+            Self::Unix(half) => half.as_ref().try_io(interest, || Ok(())).is_ok(),
+        }
+    }
+
     /// Ready when a read would say something.
     ///
     /// # Errors

@@ -237,10 +237,7 @@ impl Conversation<'_> {
                     if timing.upstream_sent_first.is_none() && upstream.writer.has_written() {
                         timing.upstream_sent_first = Some(clock::now());
                     }
-                    if pump.has_read_all() || pump.is_stopped(&upstream.writer) {
-                        left_by_client(cx, stream)?;
-                    }
-                    return Ok(());
+                    return left_by_client(cx, stream, pump, &upstream.writer);
                 }
                 Poll::Ready(Ok(())) => {
                     let now = clock::now();
@@ -599,15 +596,24 @@ fn took(exchange: &Exchange, begun: Instant, now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Looks whether an HTTP/2 client is gone that nothing is read from, because the upstream takes nothing.
-/// That of an HTTP/1 client shows when more can be read.
-fn left_by_client(cx: &mut Context<'_>, stream: &mut Stream<'_, '_>) -> Result<(), Error> {
-    if let Poll::Ready(()) = stream.down.poll_reset(cx) {
-        let fault = stream.reader.fault(cx);
-        let error = fault.map(|fault| Error::of_request_body(&fault));
-        return Err(error.unwrap_or_else(|| Kind::DownstreamClosed.into()));
+/// Looks whether the client is gone before the upstream has taken what has come of the request.
+fn left_by_client(
+    cx: &mut Context<'_>,
+    stream: &mut Stream<'_, '_>,
+    pump: &Pump,
+    writer: &Writer<'_>,
+) -> Result<(), Error> {
+    let left = if pump.has_read_all() {
+        stream.down.poll_closed(cx, &mut stream.reader)
+    } else if pump.is_stopped(writer) {
+        stream.down.poll_broken(cx, &mut stream.reader)
+    } else {
+        Poll::Pending
+    };
+    match left {
+        Poll::Ready(kind) => Err(kind.into()),
+        Poll::Pending => Ok(()),
     }
-    Ok(())
 }
 
 /// Looks whether an HTTP/2 upstream has given up a stream that nothing is read from, because the client

@@ -5,25 +5,33 @@
 //! head both are a [`Writer`].
 
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::error::{Error, Kind};
 use super::h2 as h2_glue;
-use super::io::{H1Writer, H2Writer, Reader, WriteError, Writer};
+use super::io::{H1Reader, H1Writer, H2Writer, Reader, WriteError, Writer};
 use crate::exchange::{Exchange, Protocol};
 use crate::h1::{BodyLength, encode};
 use crate::headers::Headers;
+use crate::socket::Event;
 
 /// A connection that has this much unread data is not read any further while its request runs.
 const READ_AHEAD: usize = 16 * 1024;
+/// How often a client is looked after that has sent more than that, or more than an upstream takes: nothing
+/// tells of its end before what it has sent is read.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Where the response goes.
 pub(crate) struct Downstream<'io> {
     writer: Option<Writer<'io>>,
     /// An HTTP/2 stream, whose writer comes into being with the head.
     respond: Option<h2::server::SendResponse<Bytes>>,
+    /// When a client is looked after that is not read from; none before it was.
+    looks: Option<Box<Interval>>,
 }
 
 impl<'io> Downstream<'io> {
@@ -32,6 +40,7 @@ impl<'io> Downstream<'io> {
         Self {
             writer: Some(Writer::H1(writer)),
             respond: None,
+            looks: None,
         }
     }
 
@@ -40,6 +49,7 @@ impl<'io> Downstream<'io> {
         Self {
             writer: None,
             respond: Some(respond),
+            looks: None,
         }
     }
 
@@ -151,8 +161,8 @@ impl<'io> Downstream<'io> {
     }
 
     /// Ready when the client has gone away: what it has done. On HTTP/1 that shows when it is read from: what comes, of
-    /// this request or the next, waits in the connection's buffer, and beyond [`READ_AHEAD`] nothing is
-    /// read, nor seen.
+    /// this request or the next, waits in the connection's buffer. Beyond [`READ_AHEAD`] nothing is
+    /// read, and what the event loop knows is looked at.
     pub(crate) fn poll_closed(
         &mut self,
         cx: &mut Context<'_>,
@@ -165,12 +175,40 @@ impl<'io> Downstream<'io> {
                     Ok(_) => {}
                 }
             }
-            return Poll::Pending;
+            ready!(self.poll_told(cx, reader, Event::Ended));
+            return Poll::Ready(Kind::DownstreamClosed);
         }
         ready!(self.poll_reset(cx));
         let fault = reader.fault(cx);
         let kind = fault.map(|fault| Error::of_request_body(&fault).kind);
         Poll::Ready(kind.unwrap_or(Kind::DownstreamClosed))
+    }
+
+    /// [`Self::poll_closed`] of a client that is not read from, because nobody takes what it sends. An
+    /// end of what it sends is none of the rest that is to be read.
+    pub(crate) fn poll_broken(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Poll<Kind> {
+        match reader {
+            Reader::H1(reader) => self
+                .poll_told(cx, reader, Event::Broken)
+                .map(|()| Kind::DownstreamClosed),
+            Reader::H2(_) | Reader::Relayed(_) => self.poll_closed(cx, reader),
+        }
+    }
+
+    fn poll_told(&mut self, cx: &mut Context<'_>, reader: &H1Reader<'_>, event: Event) -> Poll<()> {
+        while !reader.was_told(event) {
+            let looks = self.looks.get_or_insert_with(|| {
+                let mut looks = interval(LOOK);
+                looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                Box::new(looks)
+            });
+            ready!(looks.poll_tick(cx));
+        }
+        Poll::Ready(())
     }
 
     /// Ready when an HTTP/2 client has reset the stream, or its connection is lost.

@@ -20,7 +20,7 @@ use crate::h1::body::{BodyError, Decoded, Decoder};
 use crate::h1::{BodyLength, HeadLimits, Underscores, encode};
 use crate::headers::Headers;
 use crate::observe::stats::Counter;
-use crate::socket::{ReadHalf, WriteHalf};
+use crate::socket::{Event, ReadHalf, WriteHalf};
 
 /// A read with less room than this would be wasteful.
 const READ_MIN: usize = 2 * 1024;
@@ -165,6 +165,11 @@ impl<'a> H1Reader<'a> {
         if self.trailers {
             self.decoder.mind_underscores(action);
         }
+    }
+
+    /// Whether the connection has come to that behind what waits to be read, as far as is known.
+    pub(crate) fn was_told(&self, event: Event) -> bool {
+        self.io.was_told(event)
     }
 
     /// Reads what there is. 0 is the end of the connection.

@@ -18,7 +18,7 @@ use rustls::{ClientConnection, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
-use super::Socket;
+use super::{Event, Socket};
 
 /// A TLS session and the socket under it.
 pub struct Tls {
@@ -65,6 +65,10 @@ impl Tls {
             TlsStream::Client(stream) => stream.get_mut().0,
             TlsStream::Server(stream) => stream.get_mut().0,
         }
+    }
+
+    pub(super) fn was_told(&self, event: Event) -> bool {
+        self.stream.borrow().get_ref().0.was_told(event)
     }
 
     pub(super) fn reset_on_drop(&self) {

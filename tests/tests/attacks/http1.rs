@@ -3,10 +3,10 @@
 use socket2::{Domain, Socket, Type};
 
 use nuncio_tests::client::{Connection, Received};
-use nuncio_tests::eventually;
 use nuncio_tests::message::Kind;
-use nuncio_tests::origin::{Act, Reply};
+use nuncio_tests::origin::{Act, Gate, Reply};
 use nuncio_tests::scene::get;
+use nuncio_tests::{admin, eventually};
 
 use crate::{SMALL, Target};
 
@@ -216,4 +216,57 @@ fn garbage_is_answered_with_400_or_not_at_all() {
             }
         }
     });
+}
+
+/// An origin that does not answer its next request, as long as anybody waits for the proxy and the gate is
+/// not opened.
+fn silent_origin(target: &Target) -> Gate {
+    let gate = Gate::default();
+    let wait = || Act::Wait(gate.clone());
+    let reply = Reply::nothing().at_head();
+    let reply = reply.then(wait()).then(wait()).then(wait());
+    target.scene.origin.reply_with([reply]);
+    gate
+}
+
+#[test]
+fn clients_that_leave_behind_what_they_have_sent_ahead_are_noticed() {
+    // More than is read ahead, and less than sockets take.
+    const AHEAD: usize = 64 * 1024;
+    for target in [Target::start(&[]), Target::start_over_tls()] {
+        for resets in [true, false] {
+            let gate = silent_origin(&target);
+            let before = target.counter("downstream_cx_rx_bytes_total");
+            let mut client = target.connect();
+            client.send(get("/up", "").as_bytes());
+            client.send(&[b'x'; AHEAD]);
+            eventually("as much is read as is read ahead", || {
+                target.counter("downstream_cx_rx_bytes_total") - before > 16 * 1024
+            });
+            let waiting = || admin::stat(&target.scene.proxy, "cluster.origin.upstream_rq_active");
+            eventually("the request is with the upstream", || waiting() == 1);
+            if resets {
+                client.reset();
+            } else {
+                client.half_close();
+                eventually("the request is let go of", || waiting() == 0);
+                drop(client);
+            }
+            target.expect_idle();
+            gate.open();
+        }
+    }
+}
+
+#[test]
+fn a_client_that_resets_its_connection_in_an_upload_that_is_held_back_is_noticed() {
+    for target in [Target::start(&[]), Target::start_over_tls()] {
+        let gate = silent_origin(&target);
+        let mut client = target.connect();
+        client.send(b"POST /up HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000000\r\n\r\n");
+        client.send_until_blocked(&[b'x'; 64 * 1024], 1_000_000_000);
+        client.reset();
+        target.expect_idle();
+        gate.open();
+    }
 }
