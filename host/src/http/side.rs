@@ -221,10 +221,13 @@ impl Asked {
     }
 }
 
-/// Whether a 101 says that this connection changes its protocol, and to which one (RFC 9110 §7.8).
+/// Whether a 101 says that this connection changes its protocol, and to which one (RFC 9110 §7.8). It
+/// does not become HTTP/2: that is asked of nobody, see [`crate::h1::head::RequestHead::upgrade`].
 fn switches(response: &Headers) -> bool {
     let mut said = response.known_all(Known::Connection).flat_map(tokens);
-    response.has(Known::Upgrade) && said.any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+    let mut to = response.known_all(Known::Upgrade);
+    said.any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+        && to.any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
 /// The length that an HTTP/2 response declares.
@@ -297,4 +300,26 @@ pub(super) fn status_of(response: &Headers) -> u16 {
         .known(Known::Status)
         .and_then(|text| std::str::from_utf8(text).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or(502)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_101_says_to_what_it_changes() {
+        for (connection, upgrade, expected) in [
+            (&b"upgrade"[..], &b"websocket"[..], true),
+            (b"keep-alive, Upgrade", b"other", true),
+            (b"keep-alive", b"websocket", false),
+            (b"upgrade", b"h2c", false),
+            (b"Upgrade", b"H2C", false),
+        ] {
+            let mut head = Headers::new();
+            head.append_known(Known::Connection, connection);
+            assert!(!switches(&head), "without upgrade");
+            head.append_known(Known::Upgrade, upgrade);
+            assert_eq!(switches(&head), expected, "{}", upgrade.escape_ascii());
+        }
+    }
 }

@@ -159,6 +159,9 @@ fn other_answers() -> Vec<Case> {
             .reply_bytes(format!("HTTP/1.1 {answer}"))
     });
     let mut cases: Vec<Case> = websocket.into();
+    cases.push(get("answered with 101 to HTTP/2", "/ws").reply_bytes(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ));
     cases.push(
         Case::get(
             "another protocol answered with 200",
