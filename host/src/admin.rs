@@ -16,7 +16,8 @@ use bytes::Bytes;
 use futures_util::future::{Ready, ready};
 use futures_util::stream::{Once, once};
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
@@ -32,6 +33,7 @@ use crate::limits::ADMIN_FORM_BYTES;
 use crate::listener::{self, Listening};
 use crate::observe::metrics::{ServerState, ServerStats};
 use crate::observe::registry::Registry;
+use crate::route::TextCondition;
 use crate::runtime::{ListenAddress, Snapshot, SocketSettings};
 use crate::server::Options;
 use crate::tls::Contexts;
@@ -55,6 +57,8 @@ pub struct Admin {
     registry: Arc<Registry>,
     listeners: Vec<Vec<Address>>,
     address: OnceCell<SocketAddr>,
+    /// `allow_paths`: which paths are answered; all where there is none.
+    allowed: Arc<[TextCondition]>,
     /// The configuration as the text of JSON, for `/config_dump`.
     config: Arc<str>,
     node: serde_json::Value,
@@ -77,6 +81,7 @@ impl Admin {
             registry: Arc::clone(&built.registry),
             listeners,
             address: OnceCell::new(),
+            allowed: Arc::clone(&built.admin_paths),
             config: Arc::clone(&built.config_dump),
             node: built.node.clone(),
             values: Arc::clone(&built.values),
@@ -130,6 +135,16 @@ impl Admin {
     /// Which listeners are to accept no more connections (`/drain_listeners`).
     pub(crate) fn stops(&self) -> &Stops {
         &self.stops
+    }
+
+    /// The path of a request, with its query, where it is not to be answered (`allow_paths`).
+    fn forbidden<'u>(&self, uri: &'u Uri) -> Option<&'u str> {
+        if self.allowed.is_empty() {
+            return None;
+        }
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let mut allowed = self.allowed.iter();
+        (!allowed.any(|allowed| allowed.matches(path.as_bytes()))).then_some(path)
     }
 
     /// Waits until somebody has asked for the end (`/quitquitquit`).
@@ -251,6 +266,10 @@ async fn answer(admin: &Admin, request: Request<Incoming>) -> Response<Chunked> 
 }
 
 async fn route(admin: &Admin, request: Request<Incoming>) -> Page {
+    if let Some(path) = admin.forbidden(request.uri()) {
+        let body = format!("request to path {path} not allowed");
+        return Page::text(body).with(StatusCode::FORBIDDEN);
+    }
     let path = request.uri().path();
     let Some(page) = pages::PAGES.iter().find(|page| page.path == path) else {
         let body = format!("invalid path. admin commands are:\n{}", pages::help_text());

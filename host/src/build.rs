@@ -20,6 +20,7 @@ use crate::config::{Bootstrap, Diagnostics, Loaded, Place, json as config_json};
 use crate::observe::access_log::{Sink, Sinks};
 use crate::observe::metrics::ServerStats;
 use crate::observe::registry::{Registry, Scope};
+use crate::route::TextCondition;
 use crate::runtime::{Room, Snapshot};
 use crate::tls::Contexts;
 use crate::upstream::balance::zone::Home;
@@ -73,6 +74,8 @@ pub struct Built {
     pub snapshot: Arc<Snapshot>,
     /// `admin.address`.
     pub admin: Option<SocketAddr>,
+    /// `admin.allow_paths`.
+    pub admin_paths: Arc<[TextCondition]>,
     /// All statistics.
     pub registry: Arc<Registry>,
     /// `server.`
@@ -196,6 +199,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
     let listeners = shop.listeners(&given.listeners, resources.field("listeners"));
     let admin = shop.admin(&bootstrap, root.field("admin"));
+    let admin_paths = shop.admin_paths(&bootstrap, root.field("admin"));
     let criteria = std::mem::take(&mut shop.criteria);
     if diagnostics.has_errors() {
         return Err(diagnostics);
@@ -204,21 +208,19 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     let snapshot = Snapshot::new(listeners, clusters, criteria, &values, vitals);
     let snapshot = Arc::new(snapshot);
     values.publish();
-    let config_dump = match admin {
-        Some(_) => config_json::to_string(&bootstrap),
-        None => String::new(),
-    };
+    let config_dump = admin.map(|_| config_json::to_string(&bootstrap));
     let server_stats = ServerStats::register(&registry, settings.workers);
     let built = Built {
         snapshot,
         admin,
+        admin_paths,
         registry,
         server_stats,
         sinks,
         values,
         contexts,
         node: node(&bootstrap, settings),
-        config_dump: config_dump.into(),
+        config_dump: config_dump.unwrap_or_default().into(),
     };
     Ok((built, diagnostics))
 }
@@ -317,6 +319,16 @@ impl Workshop<'_> {
         let at = place.field("address");
         let socket = self.not_a_pipe(address, at)?;
         self.literal(socket, at.field("socket_address"))
+    }
+
+    fn admin_paths(&mut self, bootstrap: &Bootstrap, place: Place<'_>) -> Arc<[TextCondition]> {
+        let written = bootstrap.admin.iter().flat_map(|admin| &admin.allow_paths);
+        let place = place.field("allow_paths");
+        let paths = written.enumerate().filter_map(|(index, written)| {
+            let built = TextCondition::new(&matching::string(written));
+            self.of_routes(built, place.index(index))
+        });
+        paths.collect()
     }
 
     /// The host and port of an address that may not be a Unix socket.

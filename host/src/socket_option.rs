@@ -37,6 +37,8 @@ mod level {
     pub(super) const IPV6: i64 = 41;
 }
 
+const TCP_FASTOPEN: i64 = 23;
+
 #[derive(Clone, Debug)]
 enum Set {
     Number(SetNumber, u32),
@@ -81,7 +83,7 @@ fn of_number(level: i64, name: i64) -> Option<SetNumber> {
         (level::IPV6, 75) => |socket, value| socket.set_ip_transparent_v6(on(value)),
         (level::IPV6, 78) => |socket, value| socket.set_freebind_v6(on(value)),
         // TCP_NODELAY, TCP_MAXSEG, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_QUICKACK,
-        // TCP_USER_TIMEOUT, TCP_NOTSENT_LOWAT.
+        // TCP_USER_TIMEOUT, TCP_FASTOPEN, TCP_NOTSENT_LOWAT.
         (level::TCP, 1) => |socket, value| socket.set_tcp_nodelay(on(value)),
         (level::TCP, 2) => |socket, value| socket.set_tcp_mss(value),
         (level::TCP, 4) => {
@@ -98,6 +100,10 @@ fn of_number(level: i64, name: i64) -> Option<SetNumber> {
             let time = Duration::from_millis(u64::from(value));
             socket.set_tcp_user_timeout(Some(time))
         },
+        (level::TCP, TCP_FASTOPEN) => |socket, value| {
+            let length = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+            set_number(socket, (libc::IPPROTO_TCP, libc::TCP_FASTOPEN), length)
+        },
         (level::TCP, 25) => |socket, value| socket.set_tcp_notsent_lowat(value),
         _ => return None,
     };
@@ -110,17 +116,26 @@ fn of_number(level: i64, name: i64) -> Option<SetNumber> {
 ///
 /// # Errors
 /// Those of the system.
-#[expect(unsafe_code, reason = "no crate has a safe form of this option")]
 pub fn set_port_late(socket: &SockRef<'_>, late: bool) -> io::Result<()> {
-    let value = libc::c_int::from(late);
+    let option = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
+    set_number(socket, option, libc::c_int::from(late))
+}
+
+/// Sets an option, by its level and number.
+#[expect(unsafe_code, reason = "no crate has a safe form of these options")]
+fn set_number(
+    socket: &SockRef<'_>,
+    (level, name): (libc::c_int, libc::c_int),
+    value: libc::c_int,
+) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
     // SAFETY: the system reads `size` bytes at `value`, which is as large and outlives the call; it checks
     // the descriptor, which `socket` keeps open.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
+            level,
+            name,
             (&raw const value).cast(),
             size,
         )
@@ -156,6 +171,12 @@ impl SocketOption {
     pub fn text(moment: Moment, level: i64, name: i64, value: &[u8]) -> Option<Self> {
         let set = Set::Text(of_text(level, name)?, value.into());
         Some(Self { moment, set })
+    }
+
+    /// So many connections may wait whose first bytes came with the first packet.
+    #[must_use]
+    pub fn fast_open(queue: u32) -> Option<Self> {
+        Self::number(Moment::Listening, level::TCP, TCP_FASTOPEN, queue)
     }
 
     /// Sets it.

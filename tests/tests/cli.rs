@@ -206,6 +206,38 @@ fn of_its_parts() -> Vec<Said> {
             "counted by their status in any case",
         ),
         (
+            in_route("hedge_policy: { initial_requests: 2 }"),
+            0,
+            "initial_requests",
+        ),
+        (in_route("hedge_policy: { initial_requests: 1 }"), 0, ""),
+        (
+            changed(
+                "- name: envoy.filters.http.router",
+                "- { name: a, is_optional: true, typed_config: { \"@type\": \
+                 type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua } }\n          \
+                 - { name: b, is_optional: true }\n          - name: envoy.filters.http.router",
+            ),
+            0,
+            "'envoy.extensions.filters.http.lua.v3.Lua' is not supported, and passed over",
+        ),
+        (
+            changed(
+                "stat_prefix: ingress_http",
+                "stat_prefix: a\n          tracing: {}",
+            ),
+            0,
+            "",
+        ),
+        (
+            changed(
+                "stat_prefix: ingress_http",
+                "stat_prefix: a\n          tracing: { provider: { name: envoy.tracers.zipkin } }",
+            ),
+            1,
+            "leave it out to run without traces",
+        ),
+        (
             in_route("rate_limits: [ { actions: [ { remote_address: {} } ] } ]"),
             1,
             "descriptors of rate limits",

@@ -39,6 +39,8 @@ mod edges;
 mod endings;
 #[path = "compare/expressions.rs"]
 mod expressions;
+#[path = "compare/fields.rs"]
+mod fields;
 #[path = "compare/filter_values.rs"]
 mod filter_values;
 #[path = "compare/filtered_replies.rs"]
@@ -126,6 +128,7 @@ fn main() -> ExitCode {
     let groups = vec![
         framing::group(),
         admin::group(),
+        fields::group(),
         filter_values::group(),
         endings::group(),
         frames::group(),

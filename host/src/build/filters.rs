@@ -65,6 +65,9 @@ impl Workshop<'_> {
         }
         chain.begin_part();
         for (index, filter) in written.iter().enumerate() {
+            if matches!(filter.typed_config, HttpFilterConfig::PassedOver(_)) {
+                continue;
+            }
             let place = place.index(index);
             let slot = self.http_filter(filter, stat_prefix, place.field("typed_config"));
             chain.push(filter, slot);
@@ -140,6 +143,8 @@ impl Workshop<'_> {
                     config_json::to_string(config),
                 )
             }
+            // It is in no chain.
+            HttpFilterConfig::PassedOver(_) => return None,
             HttpFilterConfig::Wasm(config) => {
                 return self.user(&written.name, config, stat_prefix, place);
             }

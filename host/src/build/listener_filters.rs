@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Workshop;
 use super::listeners::or_off;
 use crate::config::Place;
-use crate::config::listener::Listener as Written;
+use crate::config::listener::{FilterChain, Listener as Written};
 use crate::config::listener_filter::{
     ListenerFilterConfig, LocalRateLimit, PortPredicate, PortRule, ProxyProtocol as WrittenProxy,
     ProxyProtocolVersion, TlsInspector as WrittenInspector,
@@ -65,6 +65,7 @@ impl Workshop<'_> {
                 },
             );
         }
+        self.older_proxy_protocol(written, &mut steps, place);
         self.missing_inspector(written, &mut steps, place);
         Some(Inspection {
             steps: steps.into(),
@@ -72,6 +73,27 @@ impl Workshop<'_> {
             continue_on_timeout: written.continue_on_listener_filters_timeout,
             hands_over,
         })
+    }
+
+    /// Adds the PROXY protocol where the older field asks for it.
+    fn older_proxy_protocol(&mut self, written: &Written, steps: &mut Vec<Step>, place: Place<'_>) {
+        let asks = |chain: &FilterChain| chain.use_proxy_proto == Some(true);
+        let Some(index) = written.filter_chains.iter().position(asks) else {
+            return;
+        };
+        let here = place.field("filter_chains").index(index);
+        let is_there = |step: &Step| matches!(step.filter, ListenerFilter::Proxy(_));
+        if written.filter_chains.iter().all(asks) && !steps.iter().any(is_there) {
+            let filter = self.proxy_protocol(&WrittenProxy::default());
+            let filter = ListenerFilter::Proxy(Box::new(filter));
+            let disabled = None;
+            steps.insert(0, Step { filter, disabled });
+            return;
+        }
+        let message = "the PROXY protocol is for all filter chains of a listener, or none";
+        self.diagnostics
+            .error(here.field("use_proxy_proto"), message)
+            .hint("name envoy.filters.listener.proxy_protocol in listener_filters once instead");
     }
 
     /// Adds the TLS inspector where filter chains ask for what only it can tell.

@@ -79,6 +79,11 @@ impl Workshop<'_> {
         let at = place.field("address");
         let address = self.listen_on(&written.address, at);
         self.check_unix_sockets(written, place);
+        if written.connection_balance_config.is_some() {
+            let message = "no effect: the system spreads connections over the workers";
+            self.diagnostics
+                .warning(place.field("connection_balance_config"), message);
+        }
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
         let chains = self.filter_chains(written, buffer_limit, place);
@@ -127,6 +132,10 @@ impl Workshop<'_> {
             ("freebind", written.freebind == Some(true)),
             ("transparent", written.transparent == Some(true)),
             ("tcp_keepalive", written.tcp_keepalive.is_some()),
+            (
+                "tcp_fast_open_queue_length",
+                written.tcp_fast_open_queue_length.is_some(),
+            ),
         ] {
             if is_set {
                 let message = format!("'{field}' has no effect on a Unix socket");
@@ -167,6 +176,7 @@ impl Workshop<'_> {
     ) -> Option<Box<[ListenAddress]>> {
         let options = place.field("socket_options");
         let options = self.socket_options(&written.socket_options, options);
+        let options = options.map(|options| with_fast_open(options, written));
         let mut all = vec![listen_address(&written.address, first, options.clone())];
         let here = place.field("additional_addresses");
         for (index, more) in written.additional_addresses.iter().enumerate() {
@@ -175,7 +185,8 @@ impl Workshop<'_> {
             let options = match &more.socket_options {
                 Some(own) => {
                     let here = here.field("socket_options").field("socket_options");
-                    self.socket_options(&own.socket_options, here)
+                    let own = self.socket_options(&own.socket_options, here);
+                    own.map(|options| with_fast_open(options, written))
                 }
                 None => options.clone(),
             };
@@ -467,6 +478,13 @@ fn listen_address(
         takes_ipv4: socket.is_some_and(|socket| socket.ipv4_compat),
         options: options?,
     })
+}
+
+/// The options of a socket, and how many connections may wait whose first bytes came at once.
+fn with_fast_open(options: Box<[SocketOption]>, written: &Written) -> Box<[SocketOption]> {
+    let own = written.tcp_fast_open_queue_length;
+    let own = own.and_then(SocketOption::fast_open);
+    options.into_iter().chain(own).collect()
 }
 
 fn socket_settings(written: &Written) -> SocketSettings {

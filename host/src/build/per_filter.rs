@@ -60,6 +60,7 @@ impl Kind {
     const fn of(written: &HttpFilterConfig) -> Self {
         match written {
             HttpFilterConfig::Router(_)
+            | HttpFilterConfig::PassedOver(_)
             | HttpFilterConfig::GrpcWeb(_)
             | HttpFilterConfig::GrpcHttp1Bridge(_)
             | HttpFilterConfig::GrpcStats(_)

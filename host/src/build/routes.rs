@@ -23,8 +23,8 @@ use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::registry::Scope;
 use crate::observe::stats::Sharded;
 use crate::route::spec::{
-    ActionSpec, HeaderAddSpec, MutationSpec, RequireTls, RouteSpec, TableSpec, VirtualClusterSpec,
-    VirtualHostSpec,
+    ActionSpec, ClustersSpec, ForwardSpec, HeaderAddSpec, MutationSpec, RequireTls, RouteSpec,
+    RouteStatsSpec, TableSpec, VirtualClusterSpec, VirtualHostSpec,
 };
 use crate::route::{AppendAction, Problem, Step, Table};
 
@@ -150,7 +150,7 @@ impl Workshop<'_> {
         } else {
             routes
         };
-        self.count_routes(written, &mut routes, place);
+        self.count_routes(written, &mut routes);
         let spec = VirtualHostSpec {
             name: written.name.clone(),
             domains: written.domains.clone(),
@@ -194,7 +194,9 @@ impl Workshop<'_> {
     ) -> RouteSpec {
         let cors = match &written.action {
             RouteActionKind::Route(action) => action.cors.as_ref(),
-            RouteActionKind::Redirect(_) | RouteActionKind::DirectResponse(_) => None,
+            RouteActionKind::Redirect(_)
+            | RouteActionKind::DirectResponse(_)
+            | RouteActionKind::NonForwardingAction(_) => None,
         };
         let filters = self.cors_level(chain, outer, cors, place.field("route"));
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
@@ -215,6 +217,9 @@ impl Workshop<'_> {
             RouteActionKind::DirectResponse(action) => {
                 ActionSpec::Direct(self.direct(action, place.field("direct_response")))
             }
+            RouteActionKind::NonForwardingAction(_) => {
+                ActionSpec::Forward(ForwardSpec::to(ClustersSpec::Nowhere))
+            }
         };
         RouteSpec {
             name: written.name.clone(),
@@ -228,20 +233,33 @@ impl Workshop<'_> {
         }
     }
 
-    /// Counts the requests of routes that want it. A request is counted in one place beside its cluster.
-    fn count_routes(&mut self, host: &VirtualHost, routes: &mut [RouteSpec], place: Place<'_>) {
-        for (index, (written, built)) in host.all_routes().into_iter().zip(routes).enumerate() {
+    /// Counts the requests of routes that want it.
+    fn count_routes(&self, host: &VirtualHost, routes: &mut [RouteSpec]) {
+        for (written, built) in host.all_routes().into_iter().zip(routes) {
             if written.stat_prefix.is_empty() {
                 continue;
             }
-            if !host.virtual_clusters.is_empty() {
-                let message = "not supported by nuncio: 'stat_prefix' of a route beside \
-                               'virtual_clusters' of its virtual host";
-                let place = place.field("routes").index(index);
-                self.diagnostics.error(place.field("stat_prefix"), message);
-            }
-            let scope = Scope::route(&host.name, &written.stat_prefix);
-            built.stats = Some(self.registry.sharded(scope));
+            built.stats = Some(self.route_stats(host, &written.stat_prefix));
+        }
+    }
+
+    /// A request that is in a group of the virtual host as well counts in one block, which both show.
+    fn route_stats(&self, host: &VirtualHost, stat_prefix: &str) -> RouteStatsSpec {
+        let of_route = || Scope::route(&host.name, stat_prefix);
+        if host.virtual_clusters.is_empty() {
+            return RouteStatsSpec {
+                requests: self.registry.sharded(of_route()),
+                groups: Vec::new(),
+            };
+        }
+        let in_both = |group: &str| {
+            let of_group = Scope::virtual_cluster(&host.name, group);
+            self.registry.sharded_in_all([of_route(), of_group])
+        };
+        let groups = host.virtual_clusters.iter();
+        RouteStatsSpec {
+            requests: in_both(OTHER_REQUESTS),
+            groups: groups.map(|group| in_both(&group.name)).collect(),
         }
     }
 

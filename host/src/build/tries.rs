@@ -6,9 +6,9 @@ use super::Workshop;
 use super::matching::{fraction, header};
 use crate::config::Place;
 use crate::config::retry::{
-    InternalRedirectPolicy, MaxStreamDuration, RedirectPredicate, RedirectPredicateConfig,
-    RequestMirrorPolicy, ResetHeaderFormat, RetryHostPredicateConfig, RetryPolicy,
-    RetryPriorityConfig,
+    HedgePolicy, InternalRedirectPolicy, MaxStreamDuration, RedirectPredicate,
+    RedirectPredicateConfig, RequestMirrorPolicy, ResetHeaderFormat, RetryHostPredicateConfig,
+    RetryPolicy, RetryPriorityConfig,
 };
 use crate::config::route::{InternalRedirectAction, RouteAction, VirtualHost};
 use crate::config::scalar::Duration as WrittenDuration;
@@ -73,9 +73,7 @@ impl Workshop<'_> {
             || buffer_limit(limits).is_some();
         says_something.then(|| TriesSpec {
             retry: self.retries(written.retry_policy.as_ref(), place),
-            hedges: written
-                .hedge_policy
-                .map(|policy| policy.hedge_on_per_try_timeout),
+            hedges: self.hedges(written.hedge_policy, place),
             mirrors: self.mirrors(&written.request_mirror_policies, place),
             internal_redirects: match &written.internal_redirect_policy {
                 Some(policy) => Some(self.internal_redirects(policy, place)),
@@ -99,16 +97,36 @@ impl Workshop<'_> {
             self.diagnostics
                 .error(place.field("request_body_buffer_limit"), message);
         }
-        let hedges = written.hedge_policy;
+        let hedges = self.hedges(written.hedge_policy, place);
         HostTriesSpec {
             retry: self.retries(written.retry_policy.as_ref(), place),
-            hedges: hedges.is_some_and(|policy| policy.hedge_on_per_try_timeout),
+            hedges: hedges.unwrap_or(false),
             mirrors: self.mirrors(&written.request_mirror_policies, place),
             count_in_request: written.include_request_attempt_count,
             count_in_response: written.include_attempt_count_in_response,
             timeout_retry_header: written.include_is_timeout_retry_header,
             buffer_limit: buffer_limit(limits),
         }
+    }
+
+    /// Whether a try that takes too long goes on beside the next, where that is said.
+    fn hedges(&mut self, written: Option<HedgePolicy>, place: Place<'_>) -> Option<bool> {
+        let written = written?;
+        let place = place.field("hedge_policy");
+        let chance = written.additional_request_chance.unwrap_or_default();
+        for (field, asks) in [
+            (
+                "initial_requests",
+                written.initial_requests.is_some_and(|number| number > 1),
+            ),
+            ("additional_request_chance", chance.numerator > 0),
+        ] {
+            if asks {
+                let message = "no effect: Envoy takes it and sends one request, and so does nuncio";
+                self.diagnostics.warning(place.field(field), message);
+            }
+        }
+        Some(written.hedge_on_per_try_timeout)
     }
 
     fn retries(&mut self, written: Option<&RetryPolicy>, place: Place<'_>) -> Option<RetrySpec> {

@@ -91,6 +91,9 @@ pub struct SubstitutionFormatString {
     /// The `content-type` of a body; `text/plain` by default, `application/json` for an object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub content_type: String,
+    /// What adds operators. No effect: those are there in any case.
+    #[serde(default, skip_serializing)]
+    pub formatters: Vec<FormatterExtension>,
     /// How JSON is written. No effect: members are sorted in any case.
     #[serde(default, skip_serializing)]
     pub json_format_options: Option<JsonFormatOptions>,
@@ -104,6 +107,40 @@ pub struct JsonFormatOptions {
     #[serde(default)]
     pub sort_properties: bool,
 }
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of an entry of `formatters`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.TypedExtensionConfig")]
+pub struct FormatterExtension {
+    /// Any name.
+    #[serde(default)]
+    pub name: String,
+    /// The operators.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: FormatterConfig,
+}
+
+/// Operators that Envoy has only where they are asked for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:formatter")]
+pub enum FormatterConfig {
+    /// `%METADATA(…)%`.
+    #[serde(rename = "envoy.extensions.formatter.metadata.v3.Metadata")]
+    Metadata(MetadataFormatter),
+    /// `%REQ_WITHOUT_QUERY(…)%`.
+    #[serde(rename = "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery")]
+    ReqWithoutQuery(ReqWithoutQueryFormatter),
+}
+
+/// `envoy.extensions.formatter.metadata.v3.Metadata`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.formatter.metadata.v3.Metadata")]
+pub struct MetadataFormatter {}
+
+/// `envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery")]
+pub struct ReqWithoutQueryFormatter {}
 
 /// `SubstitutionFormatString.format`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

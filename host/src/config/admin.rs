@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::{AccessLog, AccessLogConfig};
 use crate::config::address::Address;
+use crate::config::matcher::StringMatcher;
 
 /// `envoy.config.bootstrap.v3.Admin`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -21,6 +22,9 @@ pub struct Admin {
     /// Older form of `access_log`.
     #[serde(default)]
     pub access_log_path: String,
+    /// Which paths, with their queries, are answered; all by default.
+    #[serde(default)]
+    pub allow_paths: Vec<StringMatcher>,
     /// No effect: limits on connections never keep anybody from the admin server.
     #[serde(default)]
     pub ignore_global_conn_limit: bool,

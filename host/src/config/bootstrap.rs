@@ -78,6 +78,12 @@ pub struct Bootstrap {
     /// No effect: nothing is traced.
     #[serde(default)]
     pub perf_tracing_file_path: String,
+    /// No effect: statistics stay.
+    #[serde(default)]
+    pub stats_eviction_interval: Option<Duration>,
+    /// Fields of heads that are found fast. No effect: all are.
+    #[serde(default)]
+    pub inline_headers: Vec<CustomInlineHeader>,
     /// Parameters that management servers get. No effect: there is none.
     #[serde(default)]
     pub node_context_params: Vec<String>,
@@ -87,6 +93,35 @@ pub struct Bootstrap {
     /// When statistics are made. No effect: when they are first needed.
     #[serde(default)]
     pub deferred_stat_options: Option<DeferredStatOptions>,
+}
+
+/// `envoy.config.bootstrap.v3.CustomInlineHeader`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.bootstrap.v3.CustomInlineHeader")]
+pub struct CustomInlineHeader {
+    /// The name of the field.
+    pub inline_header_name: String,
+    /// Of which heads.
+    #[serde(default)]
+    pub inline_header_type: InlineHeaderType,
+}
+
+/// `envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum InlineHeaderType {
+    /// Of requests.
+    #[default]
+    RequestHeader,
+    /// Trailers of requests.
+    RequestTrailer,
+    /// Of responses.
+    ResponseHeader,
+    /// Trailers of responses.
+    ResponseTrailer,
 }
 
 /// `envoy.config.metrics.v3.StatsConfig`.
@@ -329,6 +364,23 @@ pub struct Node {
     /// For management servers and who reads the configuration.
     #[serde(default)]
     pub metadata: Option<Struct>,
+    /// The same: what this proxy says that it is.
+    #[serde(default)]
+    pub user_agent_name: String,
+    /// The same.
+    #[serde(default, rename = "oneof:user_agent_version_type")]
+    pub user_agent_version: Option<UserAgentVersion>,
+    /// The same: what it understands.
+    #[serde(default)]
+    pub client_features: Vec<String>,
+}
+
+/// `Node.user_agent_version_type`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserAgentVersion {
+    /// As text.
+    UserAgentVersion(String),
 }
 
 /// `envoy.config.bootstrap.v3.Bootstrap.StaticResources`.

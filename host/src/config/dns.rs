@@ -58,6 +58,15 @@ pub struct CaresDnsResolverConfig {
     /// Whether they are asked in turn.
     #[serde(default)]
     pub rotate_nameservers: bool,
+    /// How many questions a socket is for. No effect: each has one of its own.
+    #[serde(default)]
+    pub udp_max_queries: Option<u32>,
+    /// How long a socket is used. No effect: the same.
+    #[serde(default)]
+    pub max_udp_channel_duration: Option<Duration>,
+    /// Whether a question that took too long makes new ones. No effect: the same.
+    #[serde(default)]
+    pub reinit_channel_on_timeout: bool,
 }
 
 /// `envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig`.
@@ -65,7 +74,11 @@ pub struct CaresDnsResolverConfig {
 #[serde(
     rename = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
 )]
-pub struct GetAddrInfoDnsResolverConfig {}
+pub struct GetAddrInfoDnsResolverConfig {
+    /// How many threads ask. No effect: asking holds none.
+    #[serde(default)]
+    pub num_resolver_threads: Option<u32>,
+}
 
 /// `envoy.config.core.v3.DnsResolutionConfig`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

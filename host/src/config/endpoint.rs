@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
 use crate::config::load_balancing::HealthStatus;
-use crate::config::scalar::{FractionalPercent, Struct};
+use crate::config::scalar::{FractionalPercent, Metadata, Struct};
 use crate::config::upstream_tls::TlvEntry;
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
@@ -65,6 +65,12 @@ pub struct LocalityLbEndpoints {
     /// Those of 0 are used before those of 1, and so on.
     #[serde(default)]
     pub priority: u32,
+    /// For who reads the configuration.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
+    /// No effect, as in Envoy.
+    #[serde(default)]
+    pub proximity: Option<u32>,
 }
 
 /// `envoy.config.endpoint.v3.LbEndpoint`.

@@ -19,6 +19,7 @@ use crate::config::filter::fault::HttpFault;
 use crate::config::filter::grpc_stats::GrpcStats;
 use crate::config::filter::header_to_metadata::HeaderToMetadata;
 use crate::config::filter::health_check::HttpHealthFilter;
+use crate::config::filter::per_route::Nothing;
 use crate::config::filter::stateful_session::StatefulSession;
 use crate::config::header::{HeaderMutation, HeaderValueOption};
 use crate::config::scalar::{
@@ -37,6 +38,9 @@ pub struct HttpFilter {
     /// Whether the filter is left out but for routes that enable it.
     #[serde(default)]
     pub disabled: bool,
+    /// Whether the chain can do without it, where there is no such filter.
+    #[serde(default)]
+    pub is_optional: bool,
 }
 
 /// The HTTP filters that there are.
@@ -85,6 +89,9 @@ pub enum HttpFilterConfig {
     /// A filter of the user.
     #[serde(rename = "nuncio.filters.http.wasm.v1.Wasm")]
     Wasm(Wasm),
+    /// A filter that there is not here, and that is optional.
+    #[serde(rename = "")]
+    PassedOver(Nothing),
 }
 
 /// `envoy.extensions.filters.http.router.v3.Router`.

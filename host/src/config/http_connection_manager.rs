@@ -10,7 +10,7 @@ use crate::config::header::HeadMutation;
 use crate::config::local_reply::LocalReplyConfig;
 use crate::config::protocol::{Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions};
 use crate::config::route::RouteConfiguration;
-use crate::config::scalar::Duration;
+use crate::config::scalar::{Duration, Percent};
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -180,6 +180,41 @@ pub struct HttpConnectionManager {
     /// No effect, as in Envoy, which has no rules for it.
     #[serde(default)]
     pub path_normalization_options: Option<PathNormalizationOptions>,
+    /// Which requests are traced. No effect: there is nobody who would be told.
+    #[serde(default)]
+    pub tracing: Option<Tracing>,
+}
+
+/// `HttpConnectionManager.Tracing`, without a `provider`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing"
+)]
+pub struct Tracing {
+    /// Of the requests whose client wants it; all by default.
+    #[serde(default)]
+    pub client_sampling: Option<Percent>,
+    /// Of the others; all by default.
+    #[serde(default)]
+    pub random_sampling: Option<Percent>,
+    /// Of all of these; all by default.
+    #[serde(default)]
+    pub overall_sampling: Option<Percent>,
+    /// Whether spans have events.
+    #[serde(default)]
+    pub verbose: bool,
+    /// How much of the path they have.
+    #[serde(default)]
+    pub max_path_tag_length: Option<u32>,
+    /// Whether what goes upstream is a span of its own.
+    #[serde(default)]
+    pub spawn_upstream_span: Option<bool>,
+    /// What traces call the operation.
+    #[serde(default)]
+    pub operation: String,
+    /// What they call it for the upstream.
+    #[serde(default)]
+    pub upstream_operation: String,
 }
 
 /// `ForwardProtoConfig`.

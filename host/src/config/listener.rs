@@ -64,6 +64,12 @@ pub struct Listener {
     /// Options of its sockets.
     #[serde(default)]
     pub socket_options: Vec<SocketOption>,
+    /// How many connections may wait whose first bytes came with the first packet; none by default.
+    #[serde(default)]
+    pub tcp_fast_open_queue_length: Option<u32>,
+    /// How connections are shared among workers.
+    #[serde(default)]
+    pub connection_balance_config: Option<ConnectionBalanceConfig>,
     /// Whether it speaks MPTCP, which falls back to TCP.
     #[serde(default)]
     pub enable_mptcp: bool,
@@ -125,6 +131,28 @@ pub struct DeprecatedV1 {
     pub bind_to_port: Option<bool>,
 }
 
+/// `envoy.config.listener.v3.Listener.ConnectionBalanceConfig`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.listener.v3.Listener.ConnectionBalanceConfig")]
+pub struct ConnectionBalanceConfig {
+    /// How.
+    #[serde(rename = "oneof:balance_type")]
+    pub balance: ConnectionBalance,
+}
+
+/// `ConnectionBalanceConfig.balance_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionBalance {
+    /// Each goes to the worker that has the fewest.
+    ExactBalance(ExactBalance),
+}
+
+/// `envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance")]
+pub struct ExactBalance {}
+
 /// `envoy.config.listener.v3.Listener.DrainType`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(
@@ -185,6 +213,9 @@ pub struct FilterChain {
     /// How long a handshake may take.
     #[serde(default)]
     pub transport_socket_connect_timeout: Option<Duration>,
+    /// Older form of the listener filter `proxy_protocol`, in front of all others.
+    #[serde(default)]
+    pub use_proxy_proto: Option<bool>,
     /// Envoy's v2 form of `transport_socket`, which examples still have.
     #[serde(default)]
     pub tls_context: Option<Box<DownstreamTlsContext>>,

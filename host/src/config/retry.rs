@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::header::{HeadMutation, HeaderMatcher};
-use crate::config::scalar::{Duration, Metadata, RuntimeFractionalPercent};
+use crate::config::scalar::{Duration, FractionalPercent, Metadata, RuntimeFractionalPercent};
 
 /// `envoy.config.route.v3.RetryPolicy`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -122,11 +122,16 @@ pub struct PreviousPrioritiesConfig {
     pub update_frequency: i32,
 }
 
-/// `envoy.config.route.v3.HedgePolicy`. Envoy 1.40 takes `initial_requests` and
-/// `additional_request_chance` without doing anything about them; they are not supported here.
+/// `envoy.config.route.v3.HedgePolicy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.route.v3.HedgePolicy")]
 pub struct HedgePolicy {
+    /// How many tries begin at once. No effect but for a warning, as in Envoy.
+    #[serde(default)]
+    pub initial_requests: Option<u32>,
+    /// How often one more does. No effect but for a warning, as in Envoy.
+    #[serde(default)]
+    pub additional_request_chance: Option<FractionalPercent>,
     /// Whether a try that takes too long goes on beside the next.
     #[serde(default)]
     pub hedge_on_per_try_timeout: bool,

@@ -10,7 +10,9 @@ use crate::config::matcher::{RegexMatchAndSubstitute, RegexMatcher, StringMatche
 use crate::config::retry::{
     HedgePolicy, InternalRedirectPolicy, MaxStreamDuration, RequestMirrorPolicy, RetryPolicy,
 };
-use crate::config::scalar::{DataSource, Duration, Metadata, RuntimeFractionalPercent};
+use crate::config::scalar::{
+    DataSource, Duration, FractionalPercent, Metadata, RuntimeFractionalPercent,
+};
 use crate::config::upstream_tls::ProxyProtocolConfig;
 
 mod hash_policy;
@@ -220,6 +222,9 @@ pub struct Route {
     /// What traces call the operation. Without tracing it has no effect.
     #[serde(default)]
     pub decorator: Option<Decorator>,
+    /// Which requests are traced. Without tracing it has no effect.
+    #[serde(default)]
+    pub tracing: Option<RouteTracing>,
     /// What is known about it, for who reads it: logs, the changes of heads, filters.
     #[serde(default)]
     pub metadata: Option<Metadata>,
@@ -261,6 +266,34 @@ pub enum RouteActionKind {
     Redirect(Box<RedirectAction>),
     /// The proxy itself answers.
     DirectResponse(DirectResponseAction),
+    /// To no cluster: for filters that answer themselves.
+    NonForwardingAction(NonForwardingAction),
+}
+
+/// `envoy.config.route.v3.NonForwardingAction`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.NonForwardingAction")]
+pub struct NonForwardingAction {}
+
+/// `envoy.config.route.v3.Tracing`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.Tracing")]
+pub struct RouteTracing {
+    /// Of the requests whose client wants it; all by default.
+    #[serde(default)]
+    pub client_sampling: Option<FractionalPercent>,
+    /// Of the others; all by default.
+    #[serde(default)]
+    pub random_sampling: Option<FractionalPercent>,
+    /// Of all of these; all by default.
+    #[serde(default)]
+    pub overall_sampling: Option<FractionalPercent>,
+    /// What traces call the operation.
+    #[serde(default)]
+    pub operation: String,
+    /// What they call it for the upstream.
+    #[serde(default)]
+    pub upstream_operation: String,
 }
 
 /// `envoy.config.route.v3.RouteMatch`: all that is set must match.

@@ -102,6 +102,21 @@ impl Registry {
         })
     }
 
+    /// A block of its own that is listed in several scopes, each of which shows it with what else it has.
+    #[must_use]
+    pub fn sharded_in_all<T: Stats + Default + 'static>(
+        &self,
+        scopes: impl IntoIterator<Item = Scope>,
+    ) -> Arc<Sharded<T>> {
+        let fresh = Arc::new(Sharded::<T>::new(self.workers));
+        let mut state = self.lock();
+        for scope in scopes {
+            let any: Weak<()> = Weak::new();
+            state.add_block(scope, &fresh, any);
+        }
+        fresh
+    }
+
     /// Lists a block that somebody else made, for as long as that holds it.
     pub fn register<T: Stats + 'static>(&self, scope: Scope, stats: &Arc<T>) {
         self.lock().add(scope, stats);
@@ -221,15 +236,25 @@ impl Registry {
 
 impl State {
     fn add<T: Stats + 'static>(&mut self, scope: Scope, stats: &Arc<T>) {
+        let any: Arc<dyn Any + Send + Sync> = Arc::clone(stats) as _;
+        self.add_block(scope, stats, Arc::downgrade(&any));
+    }
+
+    /// `any` is where the block can be had from, to hand it out again.
+    fn add_block<T: Stats + 'static>(
+        &mut self,
+        scope: Scope,
+        stats: &Arc<T>,
+        any: Weak<dyn Any + Send + Sync>,
+    ) {
         self.blocks.retain(|block| block.stats.strong_count() > 0);
         let stats: Arc<T> = Arc::clone(stats);
-        let any: Arc<dyn Any + Send + Sync> = stats.clone();
         let stats: Arc<dyn Stats> = stats;
         self.blocks.push(Block {
             scope: Arc::new(scope),
             kind: TypeId::of::<T>(),
             stats: Arc::downgrade(&stats),
-            any: Arc::downgrade(&any),
+            any,
         });
     }
 }

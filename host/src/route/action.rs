@@ -443,6 +443,13 @@ impl ClusterChoice {
             ClustersSpec::Header(name) => {
                 cluster_header(name, report).map(|name| Self::Single(Target::to(name)))
             }
+            ClustersSpec::Nowhere => {
+                let nowhere = ClusterRef {
+                    name: "".into(),
+                    index: None,
+                };
+                Some(Self::Single(Target::to(ClusterName::Fixed(nowhere))))
+            }
             ClustersSpec::Weighted(spec) => report
                 .field("weighted_clusters", |report| {
                     Weighted::build(spec, context, report)

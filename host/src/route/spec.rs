@@ -137,7 +137,7 @@ pub struct RouteSpec {
     pub name: String,
     /// `match`.
     pub matches: MatchSpec,
-    /// `route`, `redirect` or `direct_response`.
+    /// `route`, `redirect`, `direct_response` or `non_forwarding_action`.
     pub action: ActionSpec,
     /// What came of `typed_per_filter_config`, here and further out.
     pub variants: Variants,
@@ -148,7 +148,17 @@ pub struct RouteSpec {
     /// `metadata`.
     pub metadata: Option<Arc<StaticMetadata>>,
     /// What counts its requests, where it has a `stat_prefix`; in place of the virtual host's groups.
-    pub stats: Option<Arc<Sharded<VirtualClusterStats>>>,
+    pub stats: Option<RouteStatsSpec>,
+}
+
+/// What counts the requests of a route with a `stat_prefix`.
+#[derive(Clone, Debug)]
+pub struct RouteStatsSpec {
+    /// All of them, but for those of `groups`.
+    pub requests: Arc<Sharded<VirtualClusterStats>>,
+    /// Those in each of the virtual host's `virtual_clusters`, which count there as well; empty where it
+    /// has none.
+    pub groups: Vec<Arc<Sharded<VirtualClusterStats>>>,
 }
 
 /// `RouteMatch`.
@@ -446,6 +456,8 @@ pub enum ClustersSpec {
     Header(String),
     /// `weighted_clusters`.
     Weighted(Box<WeightedClustersSpec>),
+    /// None (`non_forwarding_action`): a request that no filter answers finds no cluster.
+    Nowhere,
 }
 
 /// `WeightedCluster`.

@@ -338,7 +338,7 @@ fn build_route(
         variants: spec.variants.clone(),
         levels,
         virtual_clusters: match &spec.stats {
-            Some(stats) => Arc::new(VirtualClusters::of_route(Arc::clone(stats))),
+            Some(stats) => Arc::new(host.groups.of_route(stats)),
             None => Arc::clone(host.groups),
         },
     };

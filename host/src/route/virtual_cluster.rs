@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::error::Report;
 use super::matcher::HeaderMatcher;
-use super::spec::VirtualHostSpec;
+use super::spec::{RouteStatsSpec, VirtualHostSpec};
 use crate::headers::Headers;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::observe::stats::Sharded;
@@ -23,7 +23,7 @@ pub(super) type Group<'a> = (Option<&'a Arc<str>>, &'a Counts);
 #[derive(Debug)]
 struct Entry {
     name: Arc<str>,
-    headers: Box<[HeaderMatcher]>,
+    headers: Arc<[HeaderMatcher]>,
     counts: Counts,
 }
 
@@ -41,9 +41,11 @@ impl VirtualClusters {
             "virtual_clusters",
             &spec.virtual_clusters,
             |report, spec| {
+                let headers: Box<[_]> =
+                    report.items("headers", &spec.headers, HeaderMatcher::build_in);
                 Some(Entry {
                     name: (*spec.name).into(),
-                    headers: report.items("headers", &spec.headers, HeaderMatcher::build_in),
+                    headers: headers.into(),
                     counts: Arc::clone(&spec.stats),
                 })
             },
@@ -54,11 +56,17 @@ impl VirtualClusters {
         }
     }
 
-    /// All requests of a route.
-    pub(super) fn of_route(stats: Counts) -> Self {
+    /// The requests of a route, which are in these groups as well.
+    pub(super) fn of_route(&self, stats: &RouteStatsSpec) -> Self {
+        let groups = self.groups.iter().zip(&stats.groups);
+        let groups = groups.map(|(group, counts)| Entry {
+            name: Arc::clone(&group.name),
+            headers: Arc::clone(&group.headers),
+            counts: Arc::clone(counts),
+        });
         Self {
-            groups: Box::default(),
-            other: Some(stats),
+            groups: groups.collect(),
+            other: Some(Arc::clone(&stats.requests)),
         }
     }
 

@@ -7,10 +7,11 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer as _, Visitor};
 use serde::forward_to_deserialize_any;
 
+use crate::config::de::Session;
 use crate::config::de::choice::Content;
 use crate::config::de::error::Error;
 use crate::config::de::value::{Form, ValueDe, shorten};
-use crate::config::document::{NodeId, Value};
+use crate::config::document::{Document, NodeId, Value};
 use crate::config::schema;
 use crate::nearest::nearest;
 
@@ -215,12 +216,9 @@ pub(super) fn any<'de, V: Visitor<'de>>(
         };
     }
     let Some(variant) = variants.iter().copied().find(|variant| *variant == name) else {
-        if may_be_empty && is_optional(value) {
-            let text = format!(
-                "'{}' is not supported, and passed over: it is optional",
-                shorten(name)
-            );
-            session.warn_once(at, "optional", text);
+        let holder = document.parent(value.node);
+        if may_be_empty && holder.is_some_and(|holder| is_optional(document, holder)) {
+            pass_over(session, at, name);
             return visitor.visit_enum(nothing);
         }
         let (text, hint) = refuse(name, what, variants);
@@ -230,11 +228,19 @@ pub(super) fn any<'de, V: Visitor<'de>>(
     visitor.visit_enum(AnyDe { variant, content })
 }
 
-/// Whether the message that holds the value says `is_optional: true`.
-fn is_optional(value: ValueDe<'_, '_>) -> bool {
-    let document = value.session.document;
-    let parent = document.parent(value.node);
-    let entry = parent.and_then(|parent| document.entry(parent, "is_optional"));
+fn pass_over(session: &Session<'_>, at: NodeId, name: &str) {
+    let text = format!(
+        "'{}' is not supported, and passed over: it is optional",
+        shorten(name)
+    );
+    session.warn_once(at, "optional", text);
+}
+
+/// Whether a message says `is_optional: true`.
+fn is_optional(document: &Document, holder: NodeId) -> bool {
+    let entry = document
+        .entry(holder, "is_optional")
+        .or_else(|| document.entry(holder, "isOptional"));
     entry.is_some_and(|entry| {
         matches!(document.value(entry.value), Value::Scalar { text, .. } if &**text == "true")
     })
@@ -343,6 +349,12 @@ impl<'de> Deserializer<'de> for NamedDe<'_, '_> {
             .string()
             .map_err(|error| error.or_at(self.name))?;
         let Some((_, type_name)) = NAMES.iter().find(|(name, _)| *name == given) else {
+            if variants.contains(&"") && is_optional(session.document, node) {
+                pass_over(session, self.name, given);
+                let content = ValueDe::new(session, node, Form::Empty);
+                let variant = "";
+                return visitor.visit_enum(AnyDe { variant, content });
+            }
             let hint = nearest(given, NAMES.iter().map(|(name, _)| *name))
                 .map(|name| format!("did you mean '{name}'?"));
             let text = format!(

@@ -114,8 +114,20 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         RATELIMIT,
     ),
     (
-        "HttpConnectionManager",
+        "HttpConnectionManager.Tracing",
+        "provider",
         "tracing",
+        "leave it out to run without traces",
+    ),
+    (
+        "HttpConnectionManager.Tracing",
+        "custom_tags",
+        "tracing",
+        "leave it out to run without traces",
+    ),
+    (
+        "route.v3.Tracing",
+        "custom_tags",
         "tracing",
         "leave it out to run without traces",
     ),

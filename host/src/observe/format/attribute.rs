@@ -11,7 +11,7 @@ use crate::nearest::nearest;
 
 use super::described::{Extent, Part as Described};
 use super::operator::{
-    Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
+    Address, Block, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
 };
 use super::session::{Fact, Side, Whose};
 use super::time::TimeFormat;
@@ -244,11 +244,12 @@ const fn described(part: Described) -> Operator {
 }
 
 const fn header(block: Block, name: Known) -> Operator {
-    Operator::Header {
+    Operator::Header(Field {
         block,
         name: Some(Name::Known(name)),
         alternative: None,
-    }
+        without_query: false,
+    })
 }
 
 const fn duration(from: Point, to: Point) -> Operator {

@@ -22,11 +22,7 @@ pub(super) use table::CLOSE_TYPE;
 #[derive(Clone, Debug)]
 pub(super) enum Operator {
     /// A field of a head or of trailers, or of the alternative name when it is not there.
-    Header {
-        block: Block,
-        name: Option<Name>,
-        alternative: Option<Name>,
-    },
+    Header(Field),
     /// The moment at which the request started, or the line is written.
     Time { clock: Clock, format: TimeFormat },
     /// The time between two points of the stream.
@@ -67,6 +63,16 @@ pub(super) enum Operator {
     Constant(Box<[u8]>),
     /// Something that no stream of this proxy has.
     Missing,
+}
+
+/// A field by its name, or by another one where that is not there.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) block: Block,
+    pub(super) name: Option<Name>,
+    pub(super) alternative: Option<Name>,
+    /// Whether its value ends where it has a question mark.
+    pub(super) without_query: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

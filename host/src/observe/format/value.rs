@@ -22,8 +22,8 @@ use super::described;
 use super::digits::{push_address, push_ip, push_u64};
 use super::json;
 use super::operator::{
-    Address, Block, CLOSE_TYPE, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text,
-    Unit,
+    Address, Block, CLOSE_TYPE, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point,
+    Text, Unit,
 };
 use super::query;
 use super::session;
@@ -32,13 +32,7 @@ impl Operator {
     /// Appends the value; false, with nothing appended, when there is none.
     pub(super) fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         match self {
-            Self::Header {
-                block,
-                name,
-                alternative,
-            } => {
-                return write_field(exchange, *block, [name.as_ref(), alternative.as_ref()], out);
-            }
+            Self::Header(field) => return write_field(exchange, field, out),
             Self::Time { clock, format } => {
                 let moment = match clock {
                     Clock::Start => exchange.timing.started_wall,
@@ -113,20 +107,20 @@ impl Operator {
     }
 }
 
-fn write_field(
-    exchange: &Exchange,
-    block: Block,
-    names: [Option<&Name>; 2],
-    out: &mut Vec<u8>,
-) -> bool {
-    if let Some(value) = names
+fn write_field(exchange: &Exchange, wanted: &Field, out: &mut Vec<u8>) -> bool {
+    let block = wanted.block;
+    let names = [wanted.name.as_ref(), wanted.alternative.as_ref()];
+    let found = names
         .into_iter()
-        .find_map(|name| field(exchange, block, name))
-    {
-        out.extend_from_slice(value);
+        .find_map(|name| field(exchange, block, name));
+    if let Some(value) = found {
+        out.extend_from_slice(match wanted.without_query {
+            true => query::without(value),
+            false => value,
+        });
         return true;
     }
-    let is_status = block == Block::Response && is_status(names.first().copied().flatten());
+    let is_status = block == Block::Response && is_status(wanted.name.as_ref());
     if is_status && exchange.status != 0 {
         push_u64(out, u64::from(exchange.status));
         return true;

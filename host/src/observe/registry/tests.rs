@@ -67,6 +67,19 @@ fn blocks_under_one_name_are_summed() {
 }
 
 #[test]
+fn a_block_in_several_scopes_is_shown_in_each_and_is_nobodys_else() {
+    let registry = Registry::new(1);
+    let both = registry.sharded_in_all::<Sample1>([Scope::http("a"), Scope::http("b")]);
+    let own = registry.sharded::<Sample1>(Scope::http("a"));
+    both.shard(0).total.inc();
+    own.shard(0).total.add(5);
+    assert_eq!(counter(&registry, "http.a.total"), Some(6));
+    assert_eq!(counter(&registry, "http.b.total"), Some(1));
+    drop(both);
+    assert_eq!(counter(&registry, "http.b.total"), None);
+}
+
+#[test]
 fn counters_by_name_are_kept() {
     let registry = Registry::new(1);
     registry.counter("rl.http_local_rate_limit.ok").inc();

@@ -10,7 +10,7 @@ use super::super::error::Problem;
 use super::super::session::{Fact, Side, Whose};
 use super::super::time::{TimeFormat, Zone};
 use super::{
-    Address, Block, Clock, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
+    Address, Block, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
 };
 
 /// How many parameters an operator takes and whether its value can be cut to a length.
@@ -65,6 +65,7 @@ macro_rules! specs {
 specs! {
     "REQ" RequiredAndLength |p| header(Block::Request, p);
     "REQUEST_HEADER" RequiredAndLength |p| header(Block::Request, p);
+    "REQ_WITHOUT_QUERY" RequiredAndLength without_query;
     "RESP" RequiredAndLength |p| header(Block::Response, p);
     "RESPONSE_HEADER" RequiredAndLength |p| header(Block::Response, p);
     "TRAILER" RequiredAndLength |p| header(Block::ResponseTrailers, p);
@@ -248,11 +249,21 @@ fn header(block: Block, parameters: &str) -> Result<Operator, Problem> {
             "a header name and at most one alternative",
         ));
     }
-    Ok(Operator::Header {
+    Ok(Operator::Header(Field {
         block,
         name,
         alternative,
-    })
+        without_query: false,
+    }))
+}
+
+/// A field of the request without its query, as the path is one.
+fn without_query(parameters: &str) -> Result<Operator, Problem> {
+    let mut operator = header(Block::Request, parameters)?;
+    if let Operator::Header(field) = &mut operator {
+        field.without_query = true;
+    }
+    Ok(operator)
 }
 
 /// A name that no head can have is `None`: an empty one, or an unknown pseudo-header field.
