@@ -434,8 +434,10 @@ fn start(
     let streams = Rc::clone(streams);
     let odd_target = streams.odd.take(respond.stream_id().as_u32());
     streams.active.set(streams.active.get() + 1);
+    // The runtime moves a task to its place and out of it again. What lies behind a pointer stays.
+    let served = Box::pin(stream(served, request, odd_target, respond));
     tokio::task::spawn_local(async move {
-        let premature = stream(served, request, odd_target, respond).await;
+        let premature = served.await;
         streams.active.set(streams.active.get().saturating_sub(1));
         let mut resets = streams.resets.get();
         resets.closed += 1;

@@ -476,7 +476,9 @@ impl Promised {
 pub(crate) struct H2Writer {
     promised: Promised,
     stream: h2::SendStream<Bytes>,
-    queue: VecDeque<Bytes>,
+    /// What goes next; empty where nothing waits.
+    front: Bytes,
+    behind: VecDeque<Bytes>,
     end: Option<h2_glue::End>,
 }
 
@@ -592,8 +594,17 @@ impl H2Writer {
         Self {
             promised: Promised::by(length),
             stream,
-            queue: VecDeque::new(),
+            front: Bytes::new(),
+            behind: VecDeque::new(),
             end: None,
+        }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.front.is_empty() {
+            self.front = data;
+        } else {
+            self.behind.push_back(data);
         }
     }
 
@@ -611,21 +622,21 @@ impl H2Writer {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        while let Some(front) = self.queue.front_mut() {
+        while !self.front.is_empty() {
             if self.stream.capacity() == 0 {
-                self.stream.reserve_capacity(front.len());
+                self.stream.reserve_capacity(self.front.len());
                 match ready!(self.stream.poll_capacity(cx)) {
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Poll::Ready(Err(error.into())),
                     None => return Poll::Ready(Err(h2::Error::from(h2::Reason::CANCEL).into())),
                 }
             }
-            let part = front.split_to(front.len().min(self.stream.capacity()));
-            let whole = front.is_empty();
-            if whole {
-                self.queue.pop_front();
+            let part = self.front.len().min(self.stream.capacity());
+            let part = self.front.split_to(part);
+            if self.front.is_empty() {
+                self.front = self.behind.pop_front().unwrap_or_default();
             }
-            let last = self.queue.is_empty() && matches!(self.end, Some(h2_glue::End::Plain));
+            let last = self.front.is_empty() && matches!(self.end, Some(h2_glue::End::Plain));
             if last {
                 self.end = None;
             }
@@ -648,7 +659,7 @@ impl Writer<'_> {
             Self::H1(writer) => writer.push(data),
             Self::H2(writer) => {
                 if writer.promised.allows(&data) {
-                    writer.queue.push_back(data);
+                    writer.push(data);
                 }
             }
             Self::Relayed(writer) => writer.push(data),
@@ -701,7 +712,7 @@ impl Writer<'_> {
     pub(crate) fn has_room(&self) -> bool {
         match self {
             Self::H1(writer) => writer.direct.is_empty() && writer.out.len() < BACKLOG,
-            Self::H2(writer) => writer.queue.is_empty(),
+            Self::H2(writer) => writer.front.is_empty(),
             Self::Relayed(writer) => writer.has_room(),
         }
     }
