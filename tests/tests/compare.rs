@@ -158,6 +158,7 @@ fn main() -> ExitCode {
         hcm_heads::runtime_paths(),
         hcm_heads::hosts(),
         hcm_heads::clients(),
+        hcm_heads::insiders(),
         hcm_heads::fields(),
         hcm_codecs::http10(),
         hcm_codecs::strictness(),

@@ -5,6 +5,7 @@
 //! `listeners`.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,29 @@ pub(super) use options::early_logs;
 const NO_ADDRESS_STATUS: u16 = 403;
 /// Envoy's share of the interval between two pings that is added at random.
 const PING_JITTER_PERCENT: f64 = 15.0;
+/// Who is internal where there is an `internal_address_config` without ranges, as in Envoy: RFC 1918,
+/// the half of RFC 4193 that is in use, and loopback.
+const PRIVATE: [Cidr; 6] = [
+    v4([10, 0, 0, 0], 8),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 168, 0, 0], 16),
+    v4([127, 0, 0, 1], 32),
+    Cidr {
+        address: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0)),
+        prefix: 8,
+    },
+    Cidr {
+        address: IpAddr::V6(Ipv6Addr::LOCALHOST),
+        prefix: 128,
+    },
+];
+
+const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Cidr {
+    Cidr {
+        address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        prefix,
+    }
+}
 
 impl Workshop<'_> {
     /// What is done to the heads of requests.
@@ -66,7 +90,12 @@ impl Workshop<'_> {
         let internal_unix_sockets = internal.is_some_and(|config| config.unix_sockets);
         let internal_ranges = internal.map_or_else(Box::default, |config| {
             let place = place.field("internal_address_config").field("cidr_ranges");
-            self.ranges(&config.cidr_ranges, place)
+            let ranges = self.ranges(&config.cidr_ranges, place);
+            if config.cidr_ranges.is_empty() {
+                PRIVATE.into()
+            } else {
+                ranges
+            }
         });
         let user_agent = written.add_user_agent.unwrap_or(false).then(|| UserAgent {
             cluster: self.node.cluster.as_bytes().into(),

@@ -49,13 +49,14 @@ type Http1Parts<'io> = (
 );
 
 /// Control headers about attempts: they are for this proxy alone.
-const CONTROL: [Known; 6] = [
+const CONTROL: [Known; 7] = [
     Known::XEnvoyRetryOn,
     Known::XEnvoyRetryGrpcOn,
     Known::XEnvoyMaxRetries,
     Known::XEnvoyHedgeOnPerTryTimeout,
     Known::XEnvoyRetriableHeaderNames,
     Known::XEnvoyRetriableStatusCodes,
+    Known::XEnvoyUpstreamAltStatName,
 ];
 /// How much of a request's body is read for nothing, to keep a connection.
 const DISCARDED_BODY_BYTES: u64 = 64 * 1024;
@@ -489,13 +490,11 @@ fn copy(
     stream: &mut Stream<'_, '_>,
     forward: &Forward,
     attempts: &mut Attempts,
-    timeout: Option<Duration>,
+    total: Option<Duration>,
 ) {
     let mirrors = &forward.tries.mirrors;
     if !mirrors.is_empty() {
-        // Without any limit a cluster that never answers would keep all its copies.
-        let timeout = timeout.or_else(|| stream.idle_timeout());
-        let copies = mirror::start(stream, mirrors, attempts.priority, timeout);
+        let copies = mirror::start(stream, mirrors, attempts.priority, total);
         attempts.copy_to(copies);
     }
 }

@@ -300,7 +300,10 @@ pub(crate) fn request(
     let client = rules.client.find(headers, peer)?;
     let client_ip = client.address.ip().map(|address| address.ip());
     exchange.remote = client.address;
-    let in_ranges = |ip| rules.internal_ranges.iter().any(|range| range.contains(ip));
+    let in_ranges = |ip: IpAddr| {
+        // What the hop before tells as an IPv4 address within IPv6 is none of its range, as in Envoy.
+        ip == ip.to_canonical() && rules.internal_ranges.iter().any(|range| range.contains(ip))
+    };
     let internal =
         client.may_be_internal && client_ip.map_or(rules.internal_unix_sockets, in_ranges);
     let edge = rules.client.is_edge() && !internal;

@@ -21,6 +21,7 @@ use super::hygiene::append_list;
 use super::io::{Frame, WriteError};
 use super::kept::Kept;
 use super::pump::Direction;
+use super::reply::decimal;
 use super::side::{Answer, UpstreamSide, status_of, stream_end};
 use super::stream::Stream;
 use crate::clock;
@@ -37,15 +38,17 @@ const SUFFIX: &[u8] = b"-shadow";
 /// Pieces of a body that are handed to copies before they have a turn.
 const FRAMES_AT_ONCE: usize = 4;
 
-/// Starts the copies of a request whose head is the upstream's. What comes of the body goes to those
-/// in the answer.
+/// Starts the copies of a request whose head is the upstream's, and which may take `total` with all its
+/// tries. What comes of the body goes to those in the answer.
 pub(super) fn start(
     stream: &mut Stream<'_, '_>,
     mirrors: &[Mirror],
     priority: Priority,
-    timeout: Option<Duration>,
+    total: Option<Duration>,
 ) -> Vec<Copy> {
     let mut copies = Vec::new();
+    // Without any limit a cluster that never answers would keep all its copies.
+    let timeout = total.or_else(|| stream.idle_timeout());
     let random = stream.random;
     for mirror in mirrors.iter().filter(|mirror| mirror.takes(random)) {
         let request = &stream.chain.exchange.request;
@@ -74,7 +77,7 @@ pub(super) fn start(
             priority,
             demand,
             destination: cluster.destination(stream.chain.exchange, stream.around.worker.index),
-            head: head_of(stream, mirror),
+            head: head_of(stream, mirror, total),
             has_body,
             body,
             timeout,
@@ -133,8 +136,9 @@ pub(super) async fn finish(stream: &mut Stream<'_, '_>, kept: &mut Kept) {
     .await;
 }
 
-/// The head of a copy: it says that it is one, and comes from this proxy.
-fn head_of(stream: &mut Stream<'_, '_>, mirror: &Mirror) -> Headers {
+/// The head of a copy: it says that it is one, and comes from this proxy. It is sent once, and may take
+/// as long as all tries of the request.
+fn head_of(stream: &mut Stream<'_, '_>, mirror: &Mirror, total: Option<Duration>) -> Headers {
     let worker = stream.around.worker;
     let exchange = &mut *stream.chain.exchange;
     let mut head = exchange.request.clone();
@@ -155,6 +159,11 @@ fn head_of(stream: &mut Stream<'_, '_>, mirror: &Mirror) -> Headers {
         head.set_known(Known::Authority, &host);
     }
     head.set_known(Known::XEnvoyInternal, b"true");
+    if let Some(total) = total {
+        let ms = u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
+        let mut room = [0; 20];
+        head.set_known(Known::XEnvoyExpectedRqTimeoutMs, decimal(ms, &mut room));
+    }
     let address = stream
         .around
         .manager

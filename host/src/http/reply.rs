@@ -267,12 +267,14 @@ impl Reply {
             format.format.render(exchange, &mut body);
             self.body = body.into();
             self.content_type = format.content_type.clone();
+            self.type_first = false;
         } else if self.body != body_before {
             self.content_type = Cow::Borrowed(b"text/plain");
         }
         let type_now = exchange.response.known(Known::ContentType);
-        if self.body != body_before && type_now == type_before.as_deref() {
-            exchange.response.remove_known(Known::ContentType);
+        if self.body != body_before && type_now.is_some() && type_now == type_before.as_deref() {
+            let response = &mut exchange.response;
+            response.set_known(Known::ContentType, &self.content_type);
         }
     }
 }

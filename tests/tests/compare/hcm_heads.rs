@@ -212,6 +212,10 @@ pub(crate) fn clients() -> Group {
         ("nothing", ""),
         ("one address", "X-Forwarded-For: 1.2.3.4\r\n"),
         ("a private address", "X-Forwarded-For: 10.0.0.1\r\n"),
+        (
+            "a private address within another",
+            "X-Forwarded-For: ::ffff:10.0.0.1\r\n",
+        ),
         ("two addresses", "X-Forwarded-For: 1.2.3.4, 10.0.0.1\r\n"),
         (
             "private addresses",
@@ -239,6 +243,50 @@ pub(crate) fn clients() -> Group {
         }
     }
     group("clients", &listeners, cases)
+}
+
+/// Who is internal where nobody says which addresses are.
+pub(crate) fn insiders() -> Group {
+    let listeners = [
+        with("listener", "internal_address_config: {}"),
+        with("sockets", "internal_address_config: { unix_sockets: true }"),
+        with("nobody", ""),
+    ];
+    let addresses = [
+        "9.255.255.255",
+        "10.0.0.0",
+        "10.255.255.255",
+        "11.0.0.0",
+        "100.64.0.1",
+        "127.0.0.1",
+        "127.0.0.2",
+        "169.254.0.1",
+        "172.15.255.255",
+        "172.16.0.0",
+        "172.31.255.255",
+        "172.32.0.0",
+        "192.167.255.255",
+        "192.168.0.0",
+        "192.168.255.255",
+        "192.169.0.0",
+        "::1",
+        "::2",
+        "fc00::1",
+        "fd00::",
+        "fdff:ffff::1",
+        "fe80::1",
+        "::ffff:10.0.0.1",
+        "::ffff:127.0.0.1",
+    ];
+    let mut cases = Vec::new();
+    for listener in &listeners {
+        for address in addresses {
+            let head = format!("X-Forwarded-For: {address}\r\nX-Envoy-Max-Retries: 1\r\n");
+            let name = format!("{}, {address}", listener.name);
+            cases.push(Case::get(&name, "/up", &head).at(listener.name));
+        }
+    }
+    group("insiders", &listeners, cases)
 }
 
 /// Certificates, identifiers, the agent, schemes, underscores.

@@ -54,7 +54,14 @@ pub(crate) fn local_replies() -> Group {
     let wants = ["", "json", "body", "type", "html", "nothing", "grpc"];
     let mut cases = Vec::new();
     for want in wants {
-        for path in ["/refused", "/direct", "/direct/400", "/empty", "/away"] {
+        for path in [
+            "/refused",
+            "/direct",
+            "/direct/400",
+            "/direct/json",
+            "/empty",
+            "/away",
+        ] {
             let head = format!("X-Want: {want}\r\n");
             cases.push(Case::get(&format!("{path} wants {want:?}"), path, &head));
         }
@@ -68,7 +75,14 @@ pub(crate) fn local_replies() -> Group {
         ));
     }
     for listener in ["listener", "formatted", "object", "empty"] {
-        for path in ["/refused", "/direct", "/empty", "/away"] {
+        for path in [
+            "/refused",
+            "/direct",
+            "/direct/json",
+            "/direct/text",
+            "/empty",
+            "/away",
+        ] {
             cases.extend([
                 Case::get(&format!("{listener} {path}"), path, "").at(listener),
                 Case::request(&format!("{listener} HEAD {path}"), "HEAD", path, "", "")

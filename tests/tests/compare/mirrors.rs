@@ -42,6 +42,13 @@ pub(crate) fn group() -> Group {
             "X-Forwarded-For: 1.2.3.4\r\n",
         ),
         copied("a host with a port", "/copy", "").replaced("a.example", "a.example:8080"),
+        copied("told the time of all tries", "/tries", ""),
+        copied("without such a time", "/endless", ""),
+        copied(
+            "with a time from before",
+            "/endless",
+            "X-Envoy-Expected-Rq-Timeout-Ms: 7\r\n",
+        ),
         copied("the host as it is", "/same-host", ""),
         copied("a host of its own", "/own-host", ""),
         copied("a host of its own without a suffix", "/own-bare-host", ""),
