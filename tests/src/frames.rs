@@ -44,6 +44,8 @@ pub mod flag {
     pub const ACK: u8 = 1;
     /// Of HEADERS and CONTINUATION: the block's last.
     pub const END_HEADERS: u8 = 4;
+    /// Of DATA and HEADERS: the payload begins with the length of the padding at its end.
+    pub const PADDED: u8 = 8;
 }
 
 /// The names of error codes, by their numbers (RFC 9113 §7).

@@ -355,6 +355,45 @@ fn wrong_destinations(
 }
 
 #[test]
+fn endpoints_choose_a_protocol_only_in_a_handshake() {
+    let tls = "{ name: t, typed_config: { '@type': \
+        type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext } }";
+    let clear = "{ name: r, typed_config: { '@type': \
+        type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }";
+    let matches = |socket: &str| {
+        format!(
+            "transport_socket_matches: [ {{ name: m, match: {{ a: b }}, \
+             transport_socket: {socket} }} ]"
+        )
+    };
+    let cluster = |fields: &str| {
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        let text = format!(
+            "static_resources:\n  clusters:\n  - name: c\n    typed_extension_protocol_options:\n      \
+             {options}: {{ '@type': type.googleapis.com/{options}, auto_config: {{}} }}\n{fields}\n"
+        );
+        validate("cluster.yaml", &text)
+    };
+    let socket = format!("    transport_socket: {tls}");
+    for fields in [&socket, &format!("{socket}\n    {}", matches(tls))] {
+        let ran = cluster(fields);
+        assert_eq!(ran.code, Some(0), "{fields}: {}", ran.stderr);
+    }
+    for fields in [
+        String::new(),
+        format!("    {}", matches(tls)),
+        format!("{socket}\n    {}", matches(clear)),
+    ] {
+        let ran = cluster(&fields);
+        assert_eq!(ran.code, Some(1), "{fields}: {}", ran.stderr);
+        ran.says("cluster.yaml:5:");
+        ran.says("auto_config");
+        ran.says("not all of these are reached over TLS");
+        ran.says("hint: give the cluster");
+    }
+}
+
+#[test]
 fn clusters_whose_endpoints_requests_name_are_checked() {
     let cluster = |fields: &str| {
         let text = format!("static_resources: {{ clusters: [ {{ name: c, {fields} }} ] }}\n");

@@ -107,6 +107,25 @@ impl Workshop<'_> {
         }
     }
 
+    /// `auto_config` has endpoints choose in the TLS handshake: one that is reached without has nothing to
+    /// choose by.
+    fn check_choice(&mut self, written: &Written, dial: &Dial, place: Place<'_>) {
+        let chosen = written.http_options().is_some_and(|options| {
+            matches!(options.protocol, UpstreamProtocolOptions::AutoConfig(_))
+        });
+        if !chosen || dial.is_always_tls() {
+            return;
+        }
+        let here = place
+            .field("typed_extension_protocol_options")
+            .field("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")
+            .field("auto_config");
+        let message = "endpoints choose the protocol in a TLS handshake, and not all of these are reached over TLS";
+        self.diagnostics.error(here, message).hint(
+            "give the cluster, and each entry of 'transport_socket_matches', a transport socket of TLS; or say what endpoints speak in 'explicit_http_config'",
+        );
+    }
+
     /// Where a cluster counts and writes.
     fn outlets(&self, spec: &ClusterSpec, scope: &Scope) -> Outlets {
         let policy = spec.balancing.policy;
@@ -139,7 +158,8 @@ impl Workshop<'_> {
         spec.balancing = self.balancing(written, place);
         spec.outlier_detection = self.outlier_detection(written, place.field("outlier_detection"));
         spec.dial = self.dial(written, place)?;
-        spec.protocol = protocol(written, &spec.dial);
+        self.check_choice(written, &spec.dial, place);
+        spec.protocol = protocol(written);
         spec.auto_names = self.auto_names(written, place);
         if let Some(http1) = written
             .http_options()
@@ -369,7 +389,7 @@ impl Workshop<'_> {
     }
 }
 
-fn protocol(written: &Written, dial: &Dial) -> Protocol {
+fn protocol(written: &Written) -> Protocol {
     let settings = |http2: &Option<UpstreamHttp2ProtocolOptions>| {
         http2_settings(&http2.clone().unwrap_or_default())
     };
@@ -387,11 +407,9 @@ fn protocol(written: &Written, dial: &Dial) -> Protocol {
                     None => Protocol::Http1,
                 }
             }
-            UpstreamProtocolOptions::AutoConfig(options) if dial.may_be_tls() => {
+            UpstreamProtocolOptions::AutoConfig(options) => {
                 Protocol::Negotiated(settings(&options.http2_protocol_options))
             }
-            // Nobody chooses without TLS.
-            UpstreamProtocolOptions::AutoConfig(_) => Protocol::Http1,
         };
     }
     match &written.http2_protocol_options {

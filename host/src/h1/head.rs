@@ -108,7 +108,7 @@ impl HeadParser {
     }
 
     /// Reads a request's head into `headers`: `:method`, `:path` (none for `CONNECT`), `:authority`,
-    /// `:scheme` (always `http`: a target's scheme proves nothing), then the fields as they came,
+    /// `:scheme` (empty where the target says none), then the fields as they came,
     /// names in lower case. `transfer-encoding` is not among them: [`RequestHead::body`] has it.
     /// `None`: the end has not come.
     ///

@@ -25,6 +25,10 @@ pub enum Reject {
     /// The target's scheme is neither `http` nor `https`.
     #[error("scheme of the request's target is neither http nor https")]
     InvalidScheme,
+    /// A target of `https` came in clear text to a proxy that trusts nobody before it. The parser itself never
+    /// says so.
+    #[error("target of the request is one of https, which is not spoken")]
+    HttpsInClear,
     /// Both `content-length` and `transfer-encoding`.
     #[error("request has both content-length and transfer-encoding")]
     LengthAndChunked,
@@ -75,6 +79,7 @@ impl Reject {
     pub const fn status(self) -> u16 {
         match self {
             Self::TransferEncoding => 501,
+            Self::HttpsInClear => 403,
             Self::LowVersion => 426,
             Self::HeadTooLarge | Self::FieldsTooLarge | Self::TooManyFields => 431,
             Self::Malformed
@@ -97,6 +102,7 @@ impl Reject {
         match self.status() {
             _ if self.head_is_known() => "",
             501 => "Not Implemented",
+            403 => "Forbidden",
             426 => "Upgrade Required",
             431 => "Request Header Fields Too Large",
             _ => "Bad Request",
@@ -112,6 +118,7 @@ impl Reject {
             Self::InvalidAuthority => "http.invalid_authority",
             Self::InvalidTarget => "http1.invalid_url",
             Self::InvalidScheme => "http1.invalid_scheme",
+            Self::HttpsInClear => "http1.https_url_on_plaintext_connection",
             Self::LengthAndChunked => "http1.content_length_and_chunked_not_allowed",
             Self::TransferEncoding => "http1.invalid_transfer_encoding",
             Self::BodyOfConnect => "http1.body_disallowed",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::stream::Surroundings;
 use crate::exchange::{Exchange, RouteKind};
+use crate::headers::Known;
 use crate::route::{Action, Facts, Pick, Route};
 use crate::variant::Variants;
 
@@ -47,13 +48,16 @@ pub(super) fn match_route(
     exchange: &mut Exchange,
 ) -> (Option<Arc<Route>>, Pick) {
     let snapshot = around.snapshot;
-    let picked = around
-        .routes
-        .find(&Facts::of(exchange, random))
-        .and_then(|route| {
-            let by_name = |name: &[u8]| snapshot.cluster_index(str::from_utf8(name).ok()?);
-            Some((route, route.pick(exchange, random, &by_name)?))
-        });
+    // As in Envoy there is no route for who does not say what the client speaks.
+    let spoken = exchange.request.known(Known::XForwardedProto);
+    let found = match spoken {
+        Some([_, ..]) => around.routes.find(&Facts::of(exchange, random)),
+        Some([]) | None => None,
+    };
+    let picked = found.and_then(|route| {
+        let by_name = |name: &[u8]| snapshot.cluster_index(str::from_utf8(name).ok()?);
+        Some((route, route.pick(exchange, random, &by_name)?))
+    });
     let route = picked.map(|(route, _)| route);
     let pick = picked.map(|(_, pick)| pick).unwrap_or_default();
     exchange.route_kind = route.map(|route| match route.action {

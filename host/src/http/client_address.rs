@@ -70,6 +70,18 @@ impl ClientAddress {
         matches!(self, Self::Edge { .. })
     }
 
+    /// Whether nothing counts that a request says of who sent it, and how.
+    #[must_use]
+    pub const fn trusts_nobody(&self) -> bool {
+        matches!(
+            self,
+            Self::Edge {
+                trusted_hops: 0,
+                ..
+            }
+        )
+    }
+
     /// Finds the client whose request came from `peer`.
     ///
     /// # Errors

@@ -25,7 +25,8 @@ use super::tally::count_start;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
-use crate::h1::head::{HeadParser, RequestHead};
+use crate::h1::head::{HeadParser, Reject, RequestHead};
+use crate::headers::Known;
 use crate::observe::metrics::HttpStats;
 use crate::route::Seen;
 use crate::runtime::{Codec, HttpListener};
@@ -429,11 +430,21 @@ impl Http1<'_> {
             // Empty lines came before: they are no part of the request.
             desk.exchange.timing = Timing::starting(clock::now(), clock::wall());
         }
-        let rules = &self.listener.manager.rules;
-        match self
+        let manager = &self.listener.manager;
+        let parsed = self
             .parser
-            .request(&self.buf, rules, &mut desk.exchange.request)
-        {
+            .request(&self.buf, &manager.rules, &mut desk.exchange.request);
+        let parsed = match parsed {
+            Ok(Some(_))
+                if connection.tls.is_none()
+                    && manager.hygiene.client.trusts_nobody()
+                    && desk.exchange.request.known(Known::Scheme) == Some(b"https") =>
+            {
+                Err(Reject::HttpsInClear)
+            }
+            parsed => parsed,
+        };
+        match parsed {
             Ok(Some(head)) => {
                 self.buf.advance(head.consumed);
                 desk.exchange.protocol = head.version;

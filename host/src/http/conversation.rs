@@ -23,7 +23,7 @@ use super::pump::{Direction, Pump, PumpError};
 use super::redirect::Followed;
 use super::reply::{Reply, decimal};
 use super::side::{Answer, Came, UpstreamSide, status_of};
-use super::stream::{self, Stream, Surroundings, Tunnel};
+use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
 use super::whole::Whole;
 use crate::clock;
 use crate::exchange::{Exchange, LogType};
@@ -129,8 +129,16 @@ pub(super) async fn converse(
         ) => Release::CutByPeer,
         (Err(_), ..) => Release::Cut,
     };
-    if is_misspoken(&result, upstream) {
-        stats.upstream_cx_protocol_error.inc();
+    if let Err(Error {
+        kind: Kind::UpstreamProtocol,
+    }) = &result
+    {
+        match &mut upstream.writer {
+            Writer::H1(_) => stats.upstream_cx_protocol_error.inc(),
+            // Its connection counts what concerns all of it.
+            Writer::H2(writer) => writer.reset(h2::Reason::PROTOCOL_ERROR),
+            Writer::Relayed(_) => {}
+        }
     }
     talk.attempts.note_sent(upstream.writer.has_written());
     talk.attempts.note_interim(upstream.interim);
@@ -139,17 +147,6 @@ pub(super) async fn converse(
         _ => Ended::Whole,
     });
     (result, kept)
-}
-
-/// Whether the upstream has said over HTTP/1 what is none. Connections of HTTP/2 look after that.
-const fn is_misspoken(result: &Result<(), Error>, upstream: &UpstreamSide<'_>) -> bool {
-    matches!(upstream.writer, Writer::H1(_))
-        && matches!(
-            result,
-            Err(Error {
-                kind: Kind::UpstreamProtocol
-            })
-        )
 }
 
 /// The request's body from its beginning on; the head is in the writer already.
@@ -525,21 +522,28 @@ impl Conversation<'_> {
         }
         // As in Envoy the route's changes leave it alone.
         self.attempts.tell_client(exchange);
-        let end = answer.is_empty || stream.is_bodiless();
+        // What comes behind a head that has no body is nobody's; where the upstream has said so it has to
+        // end there.
+        let end = answer.is_empty || (stream.is_bodiless() && !answer.is_bare);
         if end {
             self.response_came(stream, now);
         }
         match stream.chain.response(stream.chain.len(), end, None)? {
             Walk::Done => {
                 let body = still(answer.body, &stream.chain.exchange.response);
-                begin_response(stream, body, answer.is_empty)?;
-                // What comes behind a head that has no body is nobody's; a filter may have made it
-                // such a head.
-                let bodiless = end || stream.is_bodiless();
-                Ok(Download::Body(if bodiless {
-                    Pump::flushing(Direction::Response)
-                } else {
-                    Pump::response(&mut stream.chain, self.around.listener.buffer_limit)
+                // A filter may have made it such a head.
+                let behind = match (stream.is_bodiless(), answer.is_bare) {
+                    _ if end => Behind::Nothing,
+                    (false, _) => Behind::Content,
+                    (true, true) => Behind::End,
+                    (true, false) => Behind::Nothing,
+                };
+                begin_response(stream, body, behind)?;
+                Ok(Download::Body(match behind {
+                    Behind::Nothing => Pump::flushing(Direction::Response),
+                    Behind::End | Behind::Content => {
+                        Pump::response(&mut stream.chain, self.around.listener.buffer_limit)
+                    }
                 }))
             }
             Walk::NeedBody { slot } => Ok(Download::Whole {
@@ -579,8 +583,13 @@ impl Conversation<'_> {
             } else {
                 BodyLength::Length(length)
             };
-        begin_response(stream, source, source.is_empty())?;
         let bodiless = stream.is_bodiless();
+        let behind = if source.is_empty() {
+            Behind::Nothing
+        } else {
+            Behind::Content
+        };
+        begin_response(stream, source, behind)?;
         let pump = match stream.down.writer() {
             Some(writer) if !bodiless => Pump::whole(whole, writer, &mut stream.chain),
             _ => Pump::flushing(Direction::Response),
@@ -658,8 +667,12 @@ fn flush_interim(cx: &mut Context<'_>, stream: &mut Stream<'_, '_>) -> Result<()
     Ok(())
 }
 
-/// Sends the response's head downstream, and with it the end where it is `empty`.
-fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength, empty: bool) -> Result<(), Error> {
+/// Sends the response's head downstream, and with it the end where nothing is `behind` it.
+fn begin_response(
+    stream: &mut Stream<'_, '_>,
+    body: BodyLength,
+    behind: Behind,
+) -> Result<(), Error> {
     let close = stream.must_close();
     stream.ended = if close {
         stream::Ended::Close
@@ -669,7 +682,7 @@ fn begin_response(stream: &mut Stream<'_, '_>, body: BodyLength, empty: bool) ->
     let framing = stream.framing(body);
     // A tunnel is not announced to be closed.
     let says_close = close && !stream.opens_tunnel();
-    stream.send_head(framing, says_close, empty)
+    stream.send_head(framing, says_close, behind)
 }
 
 /// What a client gets for a WebSocket that the upstream has answered as any other request: Envoy

@@ -220,7 +220,7 @@ impl Error {
             ReadError::Closed | ReadError::Stream(_) => Kind::DownstreamClosed,
             ReadError::Framing(framing) => Kind::DownstreamFraming(framing.reject()),
             ReadError::TooManyTrailers => Kind::Reset(TOO_MANY_FIELDS),
-            ReadError::Trailers => Kind::Malformed,
+            ReadError::Trailers | ReadError::Content => Kind::Malformed,
         }
         .into()
     }
@@ -228,9 +228,10 @@ impl Error {
     /// The error of a response body that could not be read.
     pub(crate) fn of_response_body(error: &ReadError) -> Self {
         let kind = match error {
-            ReadError::Closed | ReadError::Framing(_) | ReadError::Trailers => {
-                Kind::UpstreamProtocol
-            }
+            ReadError::Closed
+            | ReadError::Framing(_)
+            | ReadError::Trailers
+            | ReadError::Content => Kind::UpstreamProtocol,
             ReadError::Stream(error) => of_http2(error),
             ReadError::TooManyTrailers => Kind::UpstreamReset,
         };

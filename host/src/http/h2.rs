@@ -114,8 +114,9 @@ pub(crate) fn request_from(
         }
         block.append_known(Known::Authority, authority);
     }
-    let scheme = request.uri.scheme_str().unwrap_or("http");
-    if !is_scheme(scheme.as_bytes()) {
+    // CONNECT has none.
+    let scheme = request.uri.scheme_str().unwrap_or_default();
+    if !scheme.is_empty() && !is_scheme(scheme.as_bytes()) {
         return Err(Malformed::Scheme);
     }
     block.append_known(Known::Scheme, scheme_in_lower_case(scheme).as_bytes());

@@ -11,7 +11,7 @@ use super::client_address::ClientAddress;
 use super::client_cert::{self, Details};
 use super::path::{Normalized, PathRules};
 use crate::address::Address;
-use crate::exchange::{Exchange, Protocol};
+use crate::exchange::Exchange;
 use crate::h1::head::is_host_and_port;
 use crate::headers::{Headers, Known, Name};
 use crate::route::{RequestChanges, TextCondition};
@@ -330,19 +330,12 @@ pub(crate) fn request(
     let spoken: &[u8] = if tls.is_some() { b"https" } else { b"http" };
     let scheme = told.unwrap_or(spoken);
     forward_headers(rules, headers, (peer, local), client.appends, scheme);
-    if let Some(told) = told
-        && exchange.protocol != Protocol::Http2
-        && headers.known(Known::XForwardedProto) == Some(told)
-    {
-        headers.set_known(Known::Scheme, told);
-    } else if tls.is_some() && exchange.protocol != Protocol::Http2 {
-        // HTTP/1 does not say it: what the hop before says counts, or else what is spoken here.
-        let said = headers.known(Known::XForwardedProto);
-        let scheme: &[u8] = if said == Some(b"http") {
-            b"http"
-        } else {
-            b"https"
-        };
+    if headers.known(Known::Scheme).is_none_or(<[u8]>::is_empty) {
+        // What the hop before says counts then, or else what is spoken here.
+        let said = headers.known(Known::XForwardedProto).unwrap_or_default();
+        let schemes: [&[u8]; 2] = [b"http", b"https"];
+        let known = schemes.iter().find(|one| one.eq_ignore_ascii_case(said));
+        let scheme = known.copied().unwrap_or(spoken);
         headers.set_known(Known::Scheme, scheme);
     }
     if internal {
@@ -545,7 +538,7 @@ fn remove_control_headers(headers: &mut Headers, keep_cert: bool, internal: bool
     });
 }
 
-/// `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-port`, and `:scheme`.
+/// `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-port`, and a `:scheme` that is configured.
 fn forward_headers(
     rules: &HygieneRules,
     headers: &mut Headers,
@@ -571,18 +564,8 @@ fn forward_headers(
         }
     }
     // What an untrusted hop says about itself is replaced.
-    let replace = matches!(
-        rules.client,
-        ClientAddress::Edge {
-            trusted_hops: 0,
-            ..
-        }
-    );
+    let replace = rules.client.trusts_nobody();
     match headers.known(Known::XForwardedProto) {
-        Some(b"https") if !rules.client.is_edge() => {
-            // The hop before knows what the client spoke.
-            headers.set_known(Known::Scheme, b"https");
-        }
         Some(_) if !replace => {}
         Some(_) | None => headers.set_known(Known::XForwardedProto, spoken),
     }

@@ -60,6 +60,9 @@ pub(crate) enum ReadError {
     /// An HTTP/2 stream has more trailers than a head may have fields.
     #[error("there are too many trailers")]
     TooManyTrailers,
+    /// There is content behind the head of an HTTP/2 response that has none (RFC 9110 §6.4.1).
+    #[error("there is content where there is none")]
+    Content,
     /// Those of an HTTP/2 stream are malformed, or say what only a head may say: a length or a host.
     #[error("a trailer is malformed, or a field of a head")]
     Trailers,
@@ -116,6 +119,8 @@ pub(crate) struct H2Reader {
     /// How many trailers there may be; the codec bounds their bytes.
     fields: u32,
     of: Message,
+    /// Whether there is none, only its end.
+    is_bare: bool,
     data_ended: bool,
 }
 
@@ -235,6 +240,7 @@ impl H2Reader {
             ahead: VecDeque::new(),
             fields,
             of: Message::Request,
+            is_bare: false,
             data_ended: false,
         }
     }
@@ -256,12 +262,21 @@ impl H2Reader {
         Ok(true)
     }
 
-    /// Of a response.
-    pub(crate) fn of_response(stream: h2::RecvStream, fields: u32) -> Self {
+    /// Of a response, to which content is not to follow where it `is_bare`.
+    pub(crate) fn of_response(stream: h2::RecvStream, fields: u32, is_bare: bool) -> Self {
         Self {
             of: Message::Response,
+            is_bare,
             ..Self::new(stream, fields)
         }
+    }
+
+    /// Some content, if there may be any.
+    fn content(&self, data: Bytes) -> Result<Frame, ReadError> {
+        if self.is_bare {
+            return Err(ReadError::Content);
+        }
+        Ok(Frame::Data(data))
     }
 
     /// Whether trailers have a field that frames the message, or says for whom it is: parties that count
@@ -278,7 +293,7 @@ impl H2Reader {
     ) -> Poll<Result<Frame, ReadError>> {
         while let Some(data) = self.ahead.pop_front() {
             if !data.is_empty() {
-                return Poll::Ready(Ok(Frame::Data(data)));
+                return Poll::Ready(self.content(data));
             }
         }
         while !self.data_ended {
@@ -288,7 +303,7 @@ impl H2Reader {
                     // by the writer's backlog and one window.
                     self.stream.flow_control().release_capacity(data.len())?;
                     if !data.is_empty() {
-                        return Poll::Ready(Ok(Frame::Data(data)));
+                        return Poll::Ready(self.content(data));
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(Err(error.into())),

@@ -16,7 +16,7 @@ use super::h2 as h2_glue;
 use super::hygiene::tokens;
 use super::io::{H1Reader, H2Reader, Reader, Writer};
 use super::relay::Relay;
-use super::stream::Tunnel;
+use super::stream::{Tunnel, has_content};
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, MethodKind};
 use crate::headers::{Headers, Known};
@@ -53,6 +53,8 @@ pub(super) struct Answer {
     pub(super) body: BodyLength,
     /// Whether nothing follows the head. Over HTTP/2 the length does not tell: the end is a flag.
     pub(super) is_empty: bool,
+    /// Whether nothing but its end follows the head, with trailers maybe. Over HTTP/2 that is waited for.
+    pub(super) is_bare: bool,
     pub(super) keep_alive: bool,
 }
 
@@ -125,7 +127,9 @@ impl UpstreamSide<'_> {
                     return Poll::Ready(Err(Kind::UpstreamReset));
                 }
                 let ended = body.is_end_stream();
-                self.reader = Some(Reader::H2(H2Reader::of_response(body, limits.fields)));
+                let has_none = asked.is_for_head_alone() || !has_content(parts.status.as_u16());
+                let reader = H2Reader::of_response(body, limits.fields, has_none);
+                self.reader = Some(Reader::H2(reader));
                 self.head = Await::Done;
                 let body = if ended {
                     BodyLength::None
@@ -135,6 +139,7 @@ impl UpstreamSide<'_> {
                 Poll::Ready(Ok(Came::Final(Answer {
                     body,
                     is_empty: ended,
+                    is_bare: has_none && !ended,
                     keep_alive: true,
                 })))
             }
@@ -145,6 +150,7 @@ impl UpstreamSide<'_> {
                 Poll::Ready(Ok(Came::Final(Answer {
                     body: BodyLength::UntilClose,
                     is_empty: false,
+                    is_bare: false,
                     keep_alive: false,
                 })))
             }
@@ -256,6 +262,7 @@ fn poll_http1_head(
                     return Poll::Ready(Ok(Came::Final(Answer {
                         body: BodyLength::UntilClose,
                         is_empty: false,
+                        is_bare: false,
                         keep_alive: false,
                     })));
                 }
@@ -269,6 +276,7 @@ fn poll_http1_head(
                 return Poll::Ready(Ok(Came::Final(Answer {
                     body: head.body,
                     is_empty: head.body.is_empty(),
+                    is_bare: false,
                     keep_alive: head.keep_alive,
                 })));
             }

@@ -112,6 +112,16 @@ impl Tunnel {
     }
 }
 
+/// What follows the head of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    Nothing,
+    /// No content, but its end has not come yet, with which trailers may.
+    End,
+    /// Some, where the status has any and the request asks for it.
+    Content,
+}
+
 /// How the stream left its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -480,7 +490,12 @@ impl<'a, 'io> Stream<'a, 'io> {
         };
         let length = whole.content.len() as u64;
         let framing = self.framing(BodyLength::Length(length));
-        self.send_head(framing, close, whole.content.is_empty())?;
+        let behind = if whole.content.is_empty() {
+            Behind::Nothing
+        } else {
+            Behind::Content
+        };
+        self.send_head(framing, close, behind)?;
         self.send_whole(whole).await
     }
 
@@ -542,7 +557,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         &mut self,
         framing: BodyLength,
         close: bool,
-        empty: bool,
+        behind: Behind,
     ) -> Result<(), Error> {
         let exchange = &mut *self.chain.exchange;
         // HTTP/1.0 finds the end of a response by its length or by the connection's end.
@@ -581,7 +596,12 @@ impl<'a, 'io> Stream<'a, 'io> {
                     u8::try_from(CONNECTION.len() + value.len()).unwrap_or(u8::MAX)
                 });
         }
-        let end = empty || is_emptied || self.is_bodiless();
+        let end = match behind {
+            Behind::Nothing => true,
+            // Over HTTP/1 there is nothing that would be one.
+            Behind::End => !self.down.is_http2(),
+            Behind::Content => is_emptied || self.is_bodiless(),
+        };
         let sent = self
             .down
             .send_head(self.chain.exchange, framing, close, end);
@@ -706,7 +726,7 @@ impl<'a, 'io> Stream<'a, 'io> {
 }
 
 /// Whether a response of that status has content (RFC 9110 §6.4.1).
-const fn has_content(status: u16) -> bool {
+pub(super) const fn has_content(status: u16) -> bool {
     !matches!(status, 100..=199 | 204 | 304)
 }
 

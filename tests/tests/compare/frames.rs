@@ -17,6 +17,7 @@ pub(crate) fn group() -> Group {
     cases.extend(trailers());
     cases.extend(odd_trailers());
     cases.extend(answers());
+    cases.extend(bare_answers());
     cases.extend(connection());
     cases.extend(heads());
     Group::new("frames", include_str!("../../cases/frames.yaml"), cases)
@@ -313,6 +314,80 @@ fn answers() -> Vec<Case> {
         "an answer that is no frame",
         b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(),
     );
+    cases
+}
+
+/// Answers of an upstream that have no content, and what may be behind them all the same.
+fn bare_answers() -> Vec<Case> {
+    let none = frames::data(1, flag::NONE, b"");
+    let end = frames::data(1, flag::END_STREAM, b"");
+    let padding = frames::frame(kind::DATA, flag::END_STREAM | flag::PADDED, 1, b"\x03abc");
+    let content = frames::data(1, flag::END_STREAM, b"abc");
+    let more = frames::data(1, flag::NONE, b"abc");
+    let trailer = frames::headers(1, flag::END_STREAM, &[("t", "v")]);
+    let behind = [
+        ("its end", end.clone()),
+        ("nothing and its end", [&*none, &*end].concat()),
+        ("padding", padding),
+        ("a trailer", trailer.clone()),
+        ("content", content),
+        ("content that goes on", more.clone()),
+        ("nothing and content", [&*none, &*more].concat()),
+        ("content and a trailer", [&*more, &*trailer].concat()),
+        ("a reset", frames::reset(1, 0)),
+    ];
+    let mut cases = Vec::new();
+    for (method, status, length) in [
+        ("GET", "204", None),
+        ("GET", "304", None),
+        ("GET", "304", Some("3")),
+        ("HEAD", "200", None),
+        ("HEAD", "200", Some("3")),
+        ("HEAD", "204", None),
+        ("POST", "204", None),
+    ] {
+        for (what, behind) in &behind {
+            let mut fields = vec![(":status", status)];
+            fields.extend(length.map(|length| ("content-length", length)));
+            let head = frames::headers(1, flag::NONE, &fields);
+            let said = length.map_or_else(String::new, |length| format!(" with length {length}"));
+            let request = frames::request(method, "/frames");
+            let request = frames::headers(1, flag::END_STREAM, &request);
+            let case = Case::frames(
+                &format!("{method} {status}{said}, {what}"),
+                request,
+                Some(1),
+            );
+            cases.push(case.frames_reply([&*head, behind].concat()));
+        }
+    }
+    let interim = frames::headers(1, flag::NONE, &[(":status", "103")]);
+    let whole = frames::headers(1, flag::END_STREAM, &[(":status", "200")]);
+    for (name, parts) in [
+        (
+            "content behind an interim answer",
+            [&*interim, &*more, &*whole],
+        ),
+        (
+            "an interim answer that ends",
+            [
+                &*frames::headers(1, flag::END_STREAM, &[(":status", "103")]),
+                b"",
+                b"",
+            ],
+        ),
+        (
+            "an interim answer behind the answer",
+            [
+                &*frames::headers(1, flag::NONE, &[(":status", "200")]),
+                &*interim,
+                &*end,
+            ],
+        ),
+    ] {
+        let request = frames::get(1, "/frames");
+        cases.push(Case::frames(name, request, Some(1)).frames_reply(parts.concat()));
+    }
     cases
 }
 

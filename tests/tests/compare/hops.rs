@@ -81,8 +81,68 @@ pub(crate) fn forwarding() -> Group {
             "GET https://a.example/up HTTP/1.1\r\nHost: a.example\r\n\r\n",
         )
         .at("edge"),
+        Case::http1(
+            "edge, absolute form with https in upper case",
+            "POST HTTPS://a.example HTTP/1.1\r\nContent-Length: 1\r\n\r\na",
+        )
+        .at("edge"),
+        Case::http1(
+            "edge, absolute form with http",
+            "GET http://a.example/up HTTP/1.1\r\n\r\n",
+        )
+        .at("edge"),
+        Case::get(
+            "inside, an empty proto, answered here",
+            "/direct",
+            "X-Forwarded-Proto:\r\n",
+        ),
+        Case::get(
+            "inside, an empty proto, a WebSocket",
+            "/up",
+            "X-Forwarded-Proto:\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
+        ),
+        Case::http2(
+            "inside, HTTP/2, an empty proto",
+            H2Send::new("GET", "/up").header("x-forwarded-proto", ""),
+        ),
     ]);
+    cases.extend(schemes());
     Group::new("forwarding", HOPS, cases)
+}
+
+/// What `:scheme` is, by the request and by what is said of it.
+fn schemes() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for listener in ["listener", "edge"] {
+        for said in ["", "http", "https", "HTTPS", "bogus"] {
+            let field = match said {
+                "" => String::new(),
+                said => format!("X-Forwarded-Proto: {said}\r\n"),
+            };
+            for path in ["/scheme", "/away", "/direct", "/h2"] {
+                for target in [path.to_owned(), format!("http://a.example{path}")] {
+                    let request =
+                        format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n{field}\r\n");
+                    let name = format!("{listener}, {target} of {said}");
+                    cases.push(Case::http1(&name, &request).at(listener));
+                }
+                for base in ["http://a.example", "https://a.example"] {
+                    let mut send = H2Send::new("GET", path).base(base);
+                    if !said.is_empty() {
+                        send = send.header("x-forwarded-proto", said);
+                    }
+                    let name = format!("{listener}, HTTP/2, {base}{path} of {said}");
+                    cases.push(Case::http2(&name, send).at(listener));
+                }
+            }
+        }
+    }
+    for path in ["/scheme", "/away", "/h2"] {
+        let request =
+            format!("GET https://a.example{path} HTTP/1.1\r\nX-Forwarded-Proto: http\r\n\r\n");
+        cases.push(Case::http1(&format!("inside, https {path}"), &request));
+    }
+    cases
 }
 
 /// HTTP/2 from the client, HTTP/1.1 to the upstream.

@@ -125,8 +125,17 @@ impl HeadParser {
         } else {
             self.target(method, target, rules, headers)?;
         }
-        headers.append_known(Known::Scheme, b"http");
+        headers.append_known(Known::Scheme, self.scheme_of(target));
         self.version(version.unwrap_or_default(), rules)
+    }
+
+    /// The scheme of a target; empty where it says none.
+    const fn scheme_of(&self, target: &[u8]) -> &'static [u8] {
+        match target {
+            _ if !self.facts.is_absolute() => b"",
+            [_, _, _, _, b's' | b'S', ..] => b"https",
+            _ => b"http",
+        }
     }
 
     fn version(&mut self, version: &[u8], rules: &RequestRules) -> Result<(), Reject> {
@@ -255,6 +264,7 @@ impl HeadParser {
         if !facts.has_host() && !facts.is_absolute() && !facts.is_connect() {
             if !facts.is_http_10() || rules.default_host_for_http_10.is_empty() {
                 headers.remove_known(Known::Authority);
+                headers.remove_known(Known::Scheme);
                 return Err(Reject::MissingHost);
             }
             headers.set_known(Known::Authority, &rules.default_host_for_http_10);

@@ -44,6 +44,12 @@ impl Dial {
         self.transports().any(|transport| transport.tls.is_some())
     }
 
+    /// Whether all endpoints are reached over TLS, whatever their metadata.
+    #[must_use]
+    pub fn is_always_tls(&self) -> bool {
+        self.transports().all(|transport| transport.tls.is_some())
+    }
+
     fn transports(&self) -> impl Iterator<Item = &Transport> {
         let matches = self.matches.iter().map(|entry| &entry.transport);
         std::iter::once(&self.transport).chain(matches)
