@@ -28,7 +28,6 @@ mod demand;
 mod downstream;
 mod error;
 mod forward;
-pub mod frames;
 mod h2;
 mod heads;
 mod hedge;

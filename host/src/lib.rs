@@ -22,7 +22,7 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`address`], [`headers`], [`h1`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`watched`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], [`metadata`], `timer`, `bucket`, `nearest`, `pattern`, `filters` | leaves |
+//! | [`address`], [`headers`], [`h1`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`watched`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], [`metadata`], `timer`, `bucket`, `nearest`, `pattern`, `filters`, `frames` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -39,6 +39,7 @@ pub mod clock;
 pub mod config;
 pub mod exchange;
 mod filters;
+mod frames;
 pub mod h1;
 pub mod headers;
 pub mod http;

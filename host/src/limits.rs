@@ -138,8 +138,11 @@ pub const HTTP2_PRIORITY_FRAMES: u32 = 100;
 pub const HTTP2_WINDOW_UPDATES: u32 = 10;
 /// `hpack_table_size` of HTTP/2: 4096 bytes, Envoy's default and the protocol's.
 pub const HTTP2_HEADER_TABLE_BYTES: u32 = 4096;
-/// Responses of an HTTP/2 upstream's connection that are followed from their head to their trailers.
-pub const HTTP2_FOLLOWED_RESPONSES: usize = 1024;
+/// Responses of an HTTP/2 upstream's connection that are followed from their head to their trailers beyond the
+/// streams that it may have: those whose head has crossed this side's reset.
+pub const HTTP2_CROSSED_RESPONSES: usize = 1024;
+/// Entries of one `SETTINGS` frame: 32, as in Envoy, whose codec has no field for it.
+pub const HTTP2_SETTINGS: usize = 32;
 /// A head of HTTP/2 that is larger than `max_request_headers_kb` by no more than this is logged and counted
 /// like other requests that are refused.
 pub const HTTP2_TOLD_BYTES: u32 = 64 * 1024;

@@ -13,9 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::address::Address;
+use crate::frames::watch::FrameLimits;
 use crate::h1::RequestRules;
 use crate::headers::Known;
-use crate::http::frames::FrameLimits;
 use crate::http::hygiene::HygieneRules;
 use crate::http::proxy_status::ProxyStatus;
 use crate::http::reply::LocalReplies;

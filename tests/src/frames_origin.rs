@@ -20,6 +20,7 @@ type Replies = Arc<Mutex<VecDeque<Vec<u8>>>>;
 #[derive(Debug)]
 pub struct FramesOrigin {
     address: SocketAddr,
+    first: Arc<Mutex<Vec<u8>>>,
     replies: Replies,
     stopped: Arc<AtomicBool>,
 }
@@ -32,20 +33,28 @@ impl FramesOrigin {
             .unwrap_or_else(|error| panic!("listening on port {port}: {error}"));
         let origin = Self {
             address: listener.local_addr().unwrap(),
+            first: Arc::new(Mutex::new(frames::settings(&[]))),
             replies: Replies::default(),
             stopped: Arc::default(),
         };
         let (replies, stopped) = (Arc::clone(&origin.replies), Arc::clone(&origin.stopped));
+        let first = Arc::clone(&origin.first);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
                 let replies = Arc::clone(&replies);
-                thread::spawn(move || serve(stream, &replies));
+                let first = first.lock().unwrap().clone();
+                thread::spawn(move || serve(stream, &first, &replies));
             }
         });
         origin
+    }
+
+    /// Says this first on each connection from now on, in place of empty settings.
+    pub fn begin_with(&self, first: Vec<u8>) {
+        *self.first.lock().unwrap() = first;
     }
 
     /// Answers the next requests with these frames, in order. Requests after them get a plain 200.
@@ -63,14 +72,14 @@ impl Drop for FramesOrigin {
 }
 
 /// Answers each request when its stream has ended.
-fn serve(mut stream: TcpStream, replies: &Replies) {
+fn serve(mut stream: TcpStream, first: &[u8], replies: &Replies) {
     let mut preface = [0; frames::PREFACE.len()];
     drop(stream.set_read_timeout(Some(PATIENCE)));
     if stream.read_exact(&mut preface).is_err() || preface != frames::PREFACE {
         return;
     }
     let mut connection = FrameConnection::over(stream);
-    connection.send(&frames::settings(&[]));
+    connection.send(first);
     while let Next::Frame(frame) = connection.next() {
         let acknowledges = frame.flags & flag::ACK != 0;
         match frame.kind {

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::dns::Placed;
-use super::manager::{keepalive, name_format};
+use super::manager::{frame_limits, keepalive, name_format};
 use super::metadata::static_metadata;
 use super::{Workshop, upstream_connection};
 use crate::address::Address;
@@ -430,6 +430,11 @@ fn http2_settings(written: &UpstreamHttp2ProtocolOptions) -> Http2Settings {
         initial_connection_window: connection.unwrap_or(default.initial_connection_window),
         header_table: written.hpack_table_size.unwrap_or(default.header_table),
         keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
+        frames: frame_limits(
+            written.max_consecutive_inbound_frames_with_empty_payload,
+            written.max_inbound_priority_frames_per_stream,
+            written.max_inbound_window_update_frames_per_data_frame_sent,
+        ),
         ..default
     }
 }

@@ -29,11 +29,11 @@ use crate::config::protocol::{
     StatefulFormatterConfig,
 };
 use crate::exchange::Flags;
+use crate::frames::watch::FrameLimits;
 use crate::h1::{HeadLimits, RequestRules, Underscores};
 use crate::headers::{Name, NameCase, NameFormat};
 use crate::http::client_address::{ClientAddress, Detection};
 use crate::http::client_cert::Details;
-use crate::http::frames::FrameLimits;
 use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, ToldPorts, UserAgent};
 use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http::reply::{LocalReplies, Mapper};
@@ -610,21 +610,26 @@ pub(super) fn http2_settings(written: &Http2ProtocolOptions) -> Http2Settings {
         connection_window: or(written.initial_connection_window_size, 24 * 1024 * 1024),
         header_table: or(written.hpack_table_size, limits::HTTP2_HEADER_TABLE_BYTES),
         allow_connect: written.allow_connect,
-        frames: FrameLimits {
-            empty_in_a_row: or(
-                written.max_consecutive_inbound_frames_with_empty_payload,
-                limits::HTTP2_EMPTY_FRAMES,
-            ),
-            priorities_per_stream: or(
-                written.max_inbound_priority_frames_per_stream,
-                limits::HTTP2_PRIORITY_FRAMES,
-            ),
-            window_updates_per_data: or(
-                written.max_inbound_window_update_frames_per_data_frame_sent,
-                limits::HTTP2_WINDOW_UPDATES,
-            ),
-        },
+        frames: frame_limits(
+            written.max_consecutive_inbound_frames_with_empty_payload,
+            written.max_inbound_priority_frames_per_stream,
+            written.max_inbound_window_update_frames_per_data_frame_sent,
+        ),
         keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
+    }
+}
+
+/// How many frames that bring nothing a peer may send, by the fields that say so on either side.
+pub(super) fn frame_limits(
+    empty: Option<u32>,
+    priorities: Option<u32>,
+    window_updates: Option<u32>,
+) -> FrameLimits {
+    let default = FrameLimits::default();
+    FrameLimits {
+        empty_in_a_row: empty.unwrap_or(default.empty_in_a_row),
+        priorities_per_stream: priorities.unwrap_or(default.priorities_per_stream),
+        window_updates_per_data: window_updates.unwrap_or(default.window_updates_per_data),
     }
 }
 

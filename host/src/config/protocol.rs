@@ -267,6 +267,15 @@ pub struct UpstreamHttp2ProtocolOptions {
     /// Pings that show whether the upstream is still there; none by default.
     #[serde(default)]
     pub connection_keepalive: Option<KeepaliveSettings>,
+    /// Frames with nothing in them in a row; 1 by default.
+    #[serde(default)]
+    pub max_consecutive_inbound_frames_with_empty_payload: Option<u32>,
+    /// `PRIORITY` frames for each stream; 100 by default.
+    #[serde(default)]
+    pub max_inbound_priority_frames_per_stream: Option<u32>,
+    /// `WINDOW_UPDATE` frames for each `DATA` frame that was sent; 10 by default.
+    #[serde(default)]
+    pub max_inbound_window_update_frames_per_data_frame_sent: Option<u32>,
     /// Which of Envoy's codecs; no effect.
     #[serde(default)]
     pub use_oghttp2_codec: Option<bool>,

@@ -25,6 +25,7 @@ use super::tally::count_start;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
+use crate::frames::PREFACE;
 use crate::h1::head::{HeadParser, Reject, RequestHead};
 use crate::headers::Known;
 use crate::observe::metrics::HttpStats;
@@ -33,8 +34,6 @@ use crate::runtime::{Codec, HttpListener};
 use crate::socket::Socket;
 use crate::worker::{Desk, Worker};
 
-/// What an HTTP/2 connection with prior knowledge begins with (RFC 9113 §3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a client that we are done with may still send before it is cut off.
 const LINGER_BYTES: usize = 1024 * 1024;
 

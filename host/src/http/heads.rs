@@ -16,9 +16,8 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::connection::PREFACE;
-use super::frames::{FrameHead, HEAD};
-use super::hpack::{self, Odd, Targets};
+use super::hpack::{Odd, Targets};
+use crate::frames::{FrameHead, HEAD, PREFACE, hpack};
 use crate::limits;
 
 /// `SETTINGS_MAX_FRAME_SIZE` where nobody says otherwise, and the proxy does not (RFC 9113 §6.5.2).
@@ -371,8 +370,8 @@ mod tests {
 
     use super::*;
 
-    const PADDED: u8 = 8;
-    const PRIORITIZED: u8 = 0x20;
+    const PADDED: u8 = FrameHead::PADDED;
+    const PRIORITIZED: u8 = FrameHead::PRIORITIZED;
 
     fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let length = payload.len() as u32;

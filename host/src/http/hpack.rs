@@ -2,22 +2,20 @@
 //!
 //! The codec keeps a target in a type that has no place for some bytes: it refuses those that RFC
 //! 3986 does not know, though clients send them, and leaves out a fragment, though the request must
-//! be refused for it. Owns the reading of field representations, and as much of the table of indexed
+//! be refused for it. Owns as much of the table of indexed
 //! fields as that takes: sizes and names, and of values such targets. Does not own whether a block
 //! is good: the codec refuses those that are not. Called by `heads`.
-
-mod huffman;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::frames::hpack::{Rest, Text, form, integer};
+
 /// The size of the table before anybody says otherwise (RFC 9113 §6.5.2).
 const TABLE_BYTES: usize = 4096;
 /// What a field counts above its name and its value (RFC 7541 §4.1).
 const FIELD_BYTES: usize = 32;
-/// Bytes of an integer: the codec takes no more.
-const INTEGER_BYTES: usize = 5;
 const PATH: &[u8] = b":path";
 
 /// The lengths of the names in the static table (RFC 7541 appendix A).
@@ -98,9 +96,8 @@ impl Targets {
 
     /// Reads one field of a block of `whole` bytes.
     fn field(&mut self, rest: &mut Rest<'_>, whole: usize, odd: &mut Odd) -> Option<()> {
-        // The position of the first bit that is set says what it is (RFC 7541 §6).
-        match rest.0.first()?.leading_zeros() {
-            0 => {
+        match rest.form()? {
+            form::INDEXED => {
                 let index = rest.integer(7)?;
                 let entry = self.entry(index)?;
                 odd.has_pseudo |= self.name(index)?.is_pseudo;
@@ -108,8 +105,8 @@ impl Targets {
                     odd.target = Some(target);
                 }
             }
-            1 => self.literal(rest, 6, whole, odd)?,
-            2 => {
+            form::INSERTED => self.literal(rest, 6, whole, odd)?,
+            form::RESIZED => {
                 self.room = rest.integer(5)?;
                 self.shrink(self.room);
             }
@@ -129,7 +126,7 @@ impl Targets {
     ) -> Option<()> {
         let is_indexed = prefix == 6;
         let name = match rest.integer(prefix)? {
-            0 => rest.text()?.as_name()?,
+            0 => as_name(rest.text()?)?,
             index => self.name(index)?,
         };
         odd.has_pseudo |= name.is_pseudo;
@@ -139,7 +136,7 @@ impl Targets {
         if !is_indexed && !name.is_path {
             return Some(());
         }
-        let (length, is_odd) = value.measure()?;
+        let (length, is_odd) = measure(value)?;
         let target = match name.is_path && is_odd {
             true => Some(value.read()?),
             false => None,
@@ -217,124 +214,40 @@ impl Odd {
     }
 }
 
-/// How many bytes the field at the front of `block` has, if all of it is there.
-pub(super) fn extent(block: &[u8]) -> Option<usize> {
-    let mut rest = Rest(block);
-    match block.first()?.leading_zeros() {
-        0 => drop(rest.integer(7)?),
-        2 => drop(rest.integer(5)?),
-        zeros => {
-            let prefix = if zeros == 1 { 6 } else { 4 };
-            if rest.integer(prefix)? == 0 {
-                rest.text()?;
-            }
-            rest.text()?;
-        }
+/// Its length, and whether there are odd bytes in it.
+fn measure(text: Text<'_>) -> Option<(usize, bool)> {
+    if !text.is_coded {
+        let has_odd = text.bytes.iter().any(|byte| is_odd(*byte));
+        return Some((text.bytes.len(), has_odd));
     }
-    Some(block.len() - rest.0.len())
+    let (mut length, mut has_odd) = (0, false);
+    text.each(|byte| {
+        length += 1;
+        has_odd |= is_odd(byte);
+    })?;
+    Some((length, has_odd))
 }
 
-/// Writes an integer with a prefix of so many bits, the others of whose byte are 0 (RFC 7541 §5.1).
-fn integer(value: usize, prefix: u32, into: &mut Vec<u8>) {
-    let full = (1 << prefix) - 1;
-    let Some(mut rest) = value.checked_sub(full) else {
-        return into.push(value as u8);
-    };
-    into.push(full as u8);
-    while rest >= 0x80 {
-        into.push(rest as u8 | 0x80);
-        rest >>= 7;
+fn as_name(text: Text<'_>) -> Option<Name> {
+    if !text.is_coded {
+        return Some(Name {
+            length: text.bytes.len(),
+            is_path: text.bytes == PATH,
+            is_pseudo: text.bytes.starts_with(b":"),
+        });
     }
-    into.push(rest as u8);
-}
-
-/// What is left of a block.
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    /// An integer with a prefix of so many bits (RFC 7541 §5.1).
-    fn integer(&mut self, prefix: u32) -> Option<usize> {
-        let full = (1 << prefix) - 1;
-        let mut value = usize::from(self.byte()?) & full;
-        if value < full {
-            return Some(value);
-        }
-        for at in 0..INTEGER_BYTES - 1 {
-            let byte = self.byte()?;
-            value += usize::from(byte & 0x7f) << (7 * at);
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn text(&mut self) -> Option<Text<'a>> {
-        let is_coded = *self.0.first()? >= 0x80;
-        let length = self.integer(7)?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Text { bytes, is_coded })
-    }
-}
-
-/// A string as it is written (RFC 7541 §5.2).
-struct Text<'a> {
-    bytes: &'a [u8],
-    is_coded: bool,
-}
-
-impl Text<'_> {
-    /// Its length, and whether there are odd bytes in it.
-    fn measure(&self) -> Option<(usize, bool)> {
-        if !self.is_coded {
-            let has_odd = self.bytes.iter().any(|byte| is_odd(*byte));
-            return Some((self.bytes.len(), has_odd));
-        }
-        let (mut length, mut has_odd) = (0, false);
-        huffman::decode(self.bytes, |byte| {
-            length += 1;
-            has_odd |= is_odd(byte);
-        })?;
-        Some((length, has_odd))
-    }
-
-    fn read(&self) -> Option<Rc<[u8]>> {
-        if !self.is_coded {
-            return Some(self.bytes.into());
-        }
-        let mut text = Vec::new();
-        huffman::decode(self.bytes, |byte| text.push(byte))?;
-        Some(text.into())
-    }
-
-    fn as_name(&self) -> Option<Name> {
-        if !self.is_coded {
-            return Some(Name {
-                length: self.bytes.len(),
-                is_path: self.bytes == PATH,
-                is_pseudo: self.bytes.starts_with(b":"),
-            });
-        }
-        let (mut length, mut is_path, mut is_pseudo) = (0, true, false);
-        huffman::decode(self.bytes, |byte| {
-            is_path &= PATH.get(length) == Some(&byte);
-            is_pseudo |= length == 0 && byte == b':';
-            length += 1;
-        })?;
-        is_path &= length == PATH.len();
-        Some(Name {
-            length,
-            is_path,
-            is_pseudo,
-        })
-    }
+    let (mut length, mut is_path, mut is_pseudo) = (0, true, false);
+    text.each(|byte| {
+        is_path &= PATH.get(length) == Some(&byte);
+        is_pseudo |= length == 0 && byte == b':';
+        length += 1;
+    })?;
+    is_path &= length == PATH.len();
+    Some(Name {
+        length,
+        is_path,
+        is_pseudo,
+    })
 }
 
 #[cfg(test)]
@@ -342,6 +255,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::frames::hpack::encode;
 
     /// A field as a peer may write it.
     #[derive(Clone, Debug)]
@@ -411,7 +325,7 @@ mod tests {
                 .chain([&*field.value])
             {
                 if field.coded {
-                    let code = huffman::encode(text.as_bytes());
+                    let code = encode(text.as_bytes());
                     number(code.len(), 0x80, 7, block);
                     block.extend(code);
                 } else {

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,13 +15,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use h2::server::{Connection as H2, SendResponse};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::Notify;
 
 use super::connection::Over;
 use super::downstream::Downstream;
 use super::error::{Kind, TOO_MANY_FIELDS};
-use super::frames::FrameWatch;
 use super::h2 as h2_glue;
 use super::heads::{Heads, OddTargets};
 use super::io::{H2Reader, Reader};
@@ -31,6 +30,8 @@ use super::tally::count_start;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
+use crate::frames::tapped::{Tap, Tapped};
+use crate::frames::watch::{FrameWatch, Peer};
 use crate::h1::head::Reject;
 use crate::h1::{MethodKind, Underscores};
 use crate::headers::Known;
@@ -43,9 +44,9 @@ use crate::runtime::HttpListener;
 use crate::socket::Socket;
 use crate::worker::Worker;
 
-/// A connection with the bytes in front that were read to find out what it speaks, and with an eye on
-/// its frames and heads.
-struct Prefixed {
+/// An eye on the frames and heads of a client, with the bytes in front that were read to find out what it
+/// speaks.
+struct Eye {
     watch: FrameWatch,
     /// Since when the client is in the middle of a head; not looked at where that may last.
     head_since: Option<Rc<Cell<Option<Instant>>>>,
@@ -53,38 +54,31 @@ struct Prefixed {
     /// What has been looked at, and not taken.
     ready: BytesMut,
     prefix: BytesMut,
-    socket: Socket,
     /// This worker's part of what counts.
     stats: Arc<Sharded<HttpStats>>,
     worker: usize,
 }
 
-impl Prefixed {
+impl Eye {
     /// Looks at what a client sent. Whether the codec gets it as it is.
     fn look(&mut self, read: &[u8]) -> io::Result<bool> {
-        let counted = self.watch.received(read);
+        let counted = self.watch.received(read, |_step| Ok(()));
         if let Some(since) = &self.head_since {
             let is_in_head = self.watch.is_in_head();
             since.set(is_in_head.then(|| since.get().unwrap_or_else(clock::now)));
         }
         // Not a failure of the transport, which the caller tells by this.
         let kind = io::ErrorKind::InvalidData;
-        counted.map_err(|flood| io::Error::new(kind, flood))?;
+        counted.map_err(|fault| io::Error::new(kind, fault))?;
         let passed = self.heads.receive(read, &mut self.ready);
         passed.map_err(|unreadable| io::Error::new(kind, unreadable))
     }
 }
 
-impl Prefixed {
-    fn count_sent(&self, wrote: usize) {
-        let stats = self.stats.shard(self.worker);
-        stats.downstream_cx_tx_bytes_total.add(wrote as u64);
-    }
-}
-
-impl AsyncRead for Prefixed {
+impl Tap for Eye {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        socket: &mut Socket,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -96,7 +90,7 @@ impl AsyncRead for Prefixed {
             }
             let before = into.filled().len();
             if self.prefix.is_empty() {
-                ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+                ready!(Pin::new(&mut *socket).poll_read(cx, into))?;
                 let read = into.filled().len() - before;
                 let stats = self.stats.shard(self.worker);
                 stats.downstream_cx_rx_bytes_total.add(read as u64);
@@ -111,48 +105,16 @@ impl AsyncRead for Prefixed {
             into.set_filled(before);
         }
     }
-}
 
-impl AsyncWrite for Prefixed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = ready!(Pin::new(&mut self.socket).poll_write(cx, from))?;
-        self.watch.sent(from.get(..wrote).unwrap_or_default());
-        self.count_sent(wrote);
-        Poll::Ready(Ok(wrote))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, from))?;
-        let mut left = wrote;
-        for slice in from {
-            let part = slice.len().min(left);
-            self.watch.sent(slice.get(..part).unwrap_or_default());
-            left -= part;
-        }
-        self.count_sent(wrote);
-        Poll::Ready(Ok(wrote))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    fn sent(&mut self, bytes: &[u8]) {
+        self.watch.sent(bytes, |_frame| {});
+        let stats = self.stats.shard(self.worker);
+        stats.downstream_cx_tx_bytes_total.add(bytes.len() as u64);
     }
 }
+
+/// A client's connection, as the codec has it.
+type Watched = Tapped<Eye>;
 
 /// The streams of a connection that are under way.
 #[derive(Default)]
@@ -198,12 +160,21 @@ async fn handshake(
     prefix: BytesMut,
     head_since: Option<Rc<Cell<Option<Instant>>>>,
     streams: &Streams,
-) -> Result<H2<Prefixed, Bytes>, h2::Error> {
+) -> Result<H2<Watched, Bytes>, h2::Error> {
     let manager = &listener.manager;
     let settings = manager.http2;
     // The codec answers what is larger by itself, where no log sees it.
     let limit = manager.rules.limits.bytes;
     let most = limit.saturating_add(limits::HTTP2_TOLD_BYTES);
+    let eye = Eye {
+        watch: FrameWatch::new(Peer::Client, settings.frames),
+        head_since,
+        heads: Heads::new(limit as usize, Rc::clone(&streams.odd)),
+        ready: BytesMut::new(),
+        prefix,
+        stats: Arc::clone(&manager.stats),
+        worker,
+    };
     let mut codec = h2::server::Builder::new();
     codec
         .max_concurrent_streams(settings.max_concurrent_streams)
@@ -215,18 +186,7 @@ async fn handshake(
     if settings.allow_connect {
         codec.enable_connect_protocol();
     }
-    codec
-        .handshake(Prefixed {
-            watch: FrameWatch::new(settings.frames),
-            head_since,
-            heads: Heads::new(limit as usize, Rc::clone(&streams.odd)),
-            ready: BytesMut::new(),
-            prefix,
-            socket,
-            stats: Arc::clone(&manager.stats),
-            worker,
-        })
-        .await
+    codec.handshake(Tapped::new(socket, eye)).await
 }
 
 /// Serves an HTTP/2 connection; `prefix` was read already.
@@ -320,10 +280,10 @@ pub(super) async fn serve(
 
 /// What came of a handshake; where it is no connection, whether the client has left.
 fn opened(
-    shaken: Option<Result<H2<Prefixed, Bytes>, h2::Error>>,
+    shaken: Option<Result<H2<Watched, Bytes>, h2::Error>>,
     stats: &HttpStats,
     connection: &Connection,
-) -> Result<H2<Prefixed, Bytes>, bool> {
+) -> Result<H2<Watched, Bytes>, bool> {
     match shaken {
         Some(Ok(http2)) => Ok(http2),
         Some(Err(error)) => {
@@ -366,7 +326,7 @@ fn note_failure(error: &h2::Error, stats: &HttpStats, connection: &Connection) {
 }
 
 /// Says that no more streams are wanted, if that was not said, and notes when.
-fn go_away(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>) {
+fn go_away(http2: &mut H2<Watched, Bytes>, closing: &mut Option<Instant>) {
     if closing.is_none() {
         http2.graceful_shutdown();
         *closing = Some(clock::now());
@@ -375,13 +335,13 @@ fn go_away(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>) {
 
 /// Says so because the connection has had as many streams as it may. Envoy counts each that comes all
 /// the same.
-fn end_of_turn(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
+fn end_of_turn(http2: &mut H2<Watched, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
     stats.downstream_cx_max_requests_reached.inc();
     go_away(http2, closing);
 }
 
 /// Says so because the proxy is to have fewer clients.
-fn drain(http2: &mut H2<Prefixed, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
+fn drain(http2: &mut H2<Watched, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
     if closing.is_none() {
         stats.downstream_cx_drain_close.inc();
         go_away(http2, closing);
@@ -408,7 +368,7 @@ async fn wait_until(at: Option<Instant>) {
 
 /// Lets the last frames (a GOAWAY above all) out, for no longer than `delayed_close_timeout`.
 async fn flush_end(
-    mut http2: H2<Prefixed, Bytes>,
+    mut http2: H2<Watched, Bytes>,
     timer: &mut Timer,
     listener: &HttpListener,
     stats: &HttpStats,

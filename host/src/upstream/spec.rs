@@ -13,6 +13,7 @@ use http::HeaderValue;
 use super::connect::Tlv;
 use super::metadata::Metadata;
 use crate::address::Address;
+use crate::frames::watch::FrameLimits;
 use crate::headers::NameFormat;
 use crate::keepalive::Keepalive;
 use crate::limits;
@@ -376,6 +377,8 @@ pub struct Http2Settings {
     pub header_table: u32,
     /// `connection_keepalive`: none.
     pub keepalive: Option<Keepalive>,
+    /// `max_consecutive_inbound_frames_with_empty_payload` and its kin.
+    pub frames: FrameLimits,
 }
 
 impl Default for Http2Settings {
@@ -387,6 +390,7 @@ impl Default for Http2Settings {
             max_header_list: 60 * 1024,
             header_table: limits::HTTP2_HEADER_TABLE_BYTES,
             keepalive: None,
+            frames: FrameLimits::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::frames;
 use crate::h2_client::{H2Send, H2Step};
 use crate::h2_origin::H2Reply;
 use crate::origin::{Gate, Reply};
@@ -92,7 +93,9 @@ pub enum Step {
 /// the stream is reset or answered with 4xx, or the connection ends.
 #[derive(Clone, Debug)]
 pub struct Frames {
-    /// Sent behind the preface and empty settings.
+    /// Sent behind the preface: settings, empty unless a case is about them.
+    pub first: Vec<u8>,
+    /// Sent behind that.
     pub bytes: Vec<u8>,
     /// The stream whose answer is waited for; none where nobody else is asked.
     pub answer: Option<u32>,
@@ -159,6 +162,8 @@ pub struct Case {
     pub h2_replies: Vec<(&'static str, H2Reply)>,
     /// What the upstream `frames` answers, frame by frame; plain 200 after that.
     pub frame_replies: Vec<Vec<u8>>,
+    /// What it says first.
+    pub frames_first: Vec<u8>,
     /// Opened by [`Step::OpenGate`].
     pub gate: Option<Gate>,
     /// Whether the order of headers is left out of the comparison.
@@ -181,6 +186,7 @@ impl Case {
             replies: Vec::new(),
             h2_replies: Vec::new(),
             frame_replies: Vec::new(),
+            frames_first: frames::settings(&[]),
             gate: None,
             any_order: false,
             partial_requests: false,
@@ -241,7 +247,22 @@ impl Case {
     /// compared.
     #[must_use]
     pub fn frames(name: &str, bytes: Vec<u8>, answer: Option<u32>) -> Self {
-        Self::new(name, Action::Frames(Frames { bytes, answer })).without_log()
+        let first = frames::settings(&[]);
+        let frames = Frames {
+            first,
+            bytes,
+            answer,
+        };
+        Self::new(name, Action::Frames(frames)).without_log()
+    }
+
+    /// What such a client says first, in place of empty settings.
+    #[must_use]
+    pub fn first(mut self, first: Vec<u8>) -> Self {
+        if let Action::Frames(frames) = &mut self.action {
+            frames.first = first;
+        }
+        self
     }
 
     /// A tunnel over HTTP/2.
@@ -358,6 +379,13 @@ impl Case {
     #[must_use]
     pub fn frames_reply(mut self, frames: Vec<u8>) -> Self {
         self.frame_replies.push(frames);
+        self
+    }
+
+    /// What the upstream `frames` says first, in place of empty settings.
+    #[must_use]
+    pub fn frames_first(mut self, first: Vec<u8>) -> Self {
+        self.frames_first = first;
         self
     }
 

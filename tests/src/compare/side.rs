@@ -285,7 +285,7 @@ impl Run<'_> {
     fn frames(&mut self, sent: &Frames) -> Vec<u16> {
         let mut connection = FrameConnection::over(self.connect());
         connection.send(frames::PREFACE);
-        connection.send(&frames::settings(&[]));
+        connection.send(&sent.first);
         connection.send(&sent.bytes);
         let (mut lines, mut lives) = match sent.answer {
             Some(stream) => connection.read_until(|frame| frame.ends(stream)),

@@ -75,7 +75,10 @@ impl Upstreams {
             origin.reply_with(replies.map(|(_, reply)| reply.clone()));
         }
         match &self.frames {
-            Some(origin) => origin.reply_with(case.frame_replies.iter().cloned()),
+            Some(origin) => {
+                origin.begin_with(case.frames_first.clone());
+                origin.reply_with(case.frame_replies.iter().cloned());
+            }
             None => assert!(case.frame_replies.is_empty(), "no upstream is \"frames\""),
         }
         let named = case.replies.iter().map(|(name, _)| name);

@@ -18,7 +18,11 @@ pub(crate) fn group() -> Group {
     cases.extend(odd_trailers());
     cases.extend(answers());
     cases.extend(bare_answers());
+    cases.extend(indexed_answers());
     cases.extend(connection());
+    cases.extend(settings());
+    cases.extend(settings_of_upstreams());
+    cases.extend(floods_of_upstreams());
     cases.extend(heads());
     Group::new("frames", include_str!("../../cases/frames.yaml"), cases)
 }
@@ -459,6 +463,152 @@ fn connection() -> Vec<Case> {
     ];
     let case = |(name, bytes)| Case::frames(name, bytes, None);
     table.map(case).into()
+}
+
+/// Settings that a client may say, or not: first, and behind that.
+fn settings() -> Vec<Case> {
+    let said = frames::settings;
+    let none = said(&[]);
+    let table = [
+        ("no priorities", said(&[(9, 1)]), Vec::new()),
+        ("no priorities by halves", said(&[(9, 2)]), Vec::new()),
+        ("no priorities, twice", said(&[(9, 1)]), said(&[(9, 1)])),
+        (
+            "no priorities, and not a word",
+            said(&[(9, 1)]),
+            none.clone(),
+        ),
+        ("no priorities any more", said(&[(9, 1)]), said(&[(9, 0)])),
+        ("priorities, said late", none.clone(), said(&[(9, 0)])),
+        ("no priorities, said late", none.clone(), said(&[(9, 1)])),
+        (
+            "priorities and none in one",
+            said(&[(9, 0), (9, 1)]),
+            Vec::new(),
+        ),
+        ("a client that is pushed to", said(&[(2, 1)]), Vec::new()),
+        (
+            "extended CONNECT taken back",
+            said(&[(8, 1)]),
+            said(&[(8, 0)]),
+        ),
+        ("32 settings", said(&[(3, 1); 32]), Vec::new()),
+        ("33 settings", said(&[(3, 1); 33]), Vec::new()),
+        ("33 unknown settings", none.clone(), said(&[(0x99, 1); 33])),
+        ("no settings", Vec::new(), Vec::new()),
+        (
+            "a ping in front of settings",
+            frames::ping(*b"12345678"),
+            none,
+        ),
+    ];
+    let case = |(name, first, then): (&str, Vec<u8>, Vec<u8>)| {
+        let bytes = [then, frames::get(1, "/direct")].concat();
+        Case::frames(name, bytes, Some(1)).first(first)
+    };
+    table.into_iter().map(case).collect()
+}
+
+/// Settings that an upstream may say, or not: first, and in front of an answer.
+fn settings_of_upstreams() -> Vec<Case> {
+    let said = frames::settings;
+    let none = said(&[]);
+    let table = [
+        ("no priorities", said(&[(9, 1)]), Vec::new()),
+        ("no priorities by halves", said(&[(9, 2)]), Vec::new()),
+        ("no priorities any more", said(&[(9, 1)]), said(&[(9, 0)])),
+        ("no priorities, said late", none.clone(), said(&[(9, 1)])),
+        ("nothing is pushed", said(&[(2, 0)]), Vec::new()),
+        ("a push", said(&[(2, 1)]), Vec::new()),
+        ("a push, said late", none.clone(), said(&[(2, 1)])),
+        ("extended CONNECT", said(&[(8, 1)]), said(&[(8, 1)])),
+        (
+            "extended CONNECT taken back",
+            said(&[(8, 1)]),
+            said(&[(8, 0)]),
+        ),
+        ("32 settings", said(&[(3, 1); 32]), Vec::new()),
+        ("33 settings", said(&[(3, 1); 33]), Vec::new()),
+        (
+            "33 settings, said late",
+            none.clone(),
+            said(&[(0x99, 1); 33]),
+        ),
+        ("no settings", Vec::new(), Vec::new()),
+        ("a window in front of settings", frames::window(0, 1), none),
+    ];
+    let case = |(name, first, then): (&str, Vec<u8>, Vec<u8>)| {
+        let answer = frames::headers(1, flag::END_STREAM, &[(":status", "200")]);
+        Case::frames(
+            &format!("of an upstream: {name}"),
+            frames::get(1, "/frames"),
+            Some(1),
+        )
+        .frames_first(first)
+        .frames_reply([then, answer].concat())
+    };
+    table.into_iter().map(case).collect()
+}
+
+/// Frames of an upstream that bring nothing, as many as it may send and one more.
+fn floods_of_upstreams() -> Vec<Case> {
+    let head = frames::headers(1, flag::NONE, &[(":status", "200")]);
+    let empty = frames::data(1, flag::NONE, b"");
+    let padding = frames::frame(kind::DATA, flag::PADDED, 1, b"\x02xx");
+    let table = [
+        ("empty frame", &head, empty, 1),
+        ("frame of padding", &head, padding, 1),
+        ("PRIORITY", &Vec::new(), frames::priority(1), 200),
+        ("WINDOW_UPDATE", &Vec::new(), frames::window(0, 1), 7),
+    ];
+    let mut cases = Vec::new();
+    for (name, before, frame, most) in table {
+        for count in [most, most + 1] {
+            let end = match before.is_empty() {
+                true => frames::headers(1, flag::END_STREAM, &[(":status", "200")]),
+                false => frames::data(1, flag::END_STREAM, b"abc"),
+            };
+            let name = format!("of an upstream: {count} times {name}");
+            let answer = [&**before, &frame.repeat(count), &end].concat();
+            let request = frames::get(1, "/frames");
+            cases.push(Case::frames(&name, request, Some(1)).frames_reply(answer));
+        }
+    }
+    cases
+}
+
+/// Answers whose fields are in the table.
+fn indexed_answers() -> Vec<Case> {
+    let whole = |flags: u8, block: &[u8]| frames::frame(kind::HEADERS, flags | 4, 1, block);
+    let (teapot, early) = (&b"\x48\x03418"[..], &b"\x48\x03103"[..]);
+    let other = b"\x40\x01x\x01y";
+    let table = [
+        (
+            "a status of the table",
+            vec![whole(0, early), whole(0, b"\xbe"), whole(1, teapot)],
+        ),
+        (
+            "a status of the table in a trailer",
+            vec![whole(0, teapot), whole(1, b"\xbe")],
+        ),
+        (
+            "another one in a trailer behind a status of the table",
+            vec![whole(0, early), whole(0, b"\x7e\x03418"), whole(1, b"\x88")],
+        ),
+        (
+            "a status of the table behind a field, in a trailer",
+            vec![whole(0, &[teapot, other].concat()), whole(1, b"\xbf")],
+        ),
+        (
+            "a field of the table in a trailer",
+            vec![whole(0, &[teapot, other].concat()), whole(1, b"\xbe")],
+        ),
+    ];
+    let case = |(name, parts): (&str, Vec<Vec<u8>>)| {
+        let request = frames::get(1, "/frames");
+        Case::frames(name, request, Some(1)).frames_reply(parts.concat())
+    };
+    table.into_iter().map(case).collect()
 }
 
 /// Heads in parts, and what may not be among them.

@@ -1,202 +1,145 @@
 //! What an upstream may not answer over HTTP/2, and the codec takes all the same.
 //!
 //! The codec leaves pseudo-header fields of requests out of a response, and `:status` out of trailers, and
-//! forgets what it saw in a frame that ends inside of a field; such a response would be served. Owns the look at field blocks on their
-//! way to the codec, as far as that needs no table: a field that is in one was written out before, and
-//! ended the connection; and the counting of a connection's bytes. Does not own what the codec refuses itself.
-//! Called by `http2`.
+//! forgets what it saw in a frame that ends inside of a field; such a response would be served. Owns the look
+//! at field blocks on their way to the codec, with as much of the table of indexed fields as that takes: where in it
+//! there are fields that may not stand anywhere. Does not own what the codec refuses itself, nor the limits on
+//! frames (`frames::watch`). Called by `http2`.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::host::Host;
+use crate::frames::hpack::{Rest, Text, form};
+use crate::frames::tapped::Tap;
+use crate::frames::watch::{Fault, FrameWatch, Peer};
+use crate::frames::{FrameHead, Step};
 use crate::limits;
 use crate::socket::Socket;
+use crate::upstream::spec::Http2Settings;
 
-/// Bytes in front of a frame (RFC 9113 §4.1).
-const HEAD: usize = 9;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const CONTINUATION: u8 = 9;
-/// A flag of `DATA` and `HEADERS`.
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-const PRIORITIZED: u8 = 0x20;
-
-/// A response breaks a rule that the codec does not hold it to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a malformed field block")]
-struct Malformed;
-
-/// A connection to an upstream, whose answers are looked at and whose bytes are counted. It fails with
-/// [`io::ErrorKind::InvalidData`] at one that is malformed.
+/// Looks at what an upstream says on a connection, and counts its bytes. The connection fails with
+/// [`io::ErrorKind::InvalidData`] where that may not be said.
 pub(super) struct Watched {
-    socket: Socket,
+    watch: FrameWatch,
     answers: Answers,
     /// Whose statistics count.
     host: Rc<Host>,
 }
 
 impl Watched {
-    /// `most` are the bytes that a head may have.
-    pub(super) fn new(socket: Socket, most: u32, host: &Rc<Host>) -> Self {
+    pub(super) fn new(settings: &Http2Settings, host: &Rc<Host>) -> Self {
         Self {
-            socket,
-            answers: Answers::new(most as usize),
+            watch: FrameWatch::new(Peer::Server, settings.frames),
+            answers: Answers::new(
+                settings.max_header_list,
+                settings.header_table,
+                settings.max_concurrent_streams,
+            ),
             host: Rc::clone(host),
         }
     }
-
-    fn sent(&self, wrote: usize) {
-        let stats = self.host.common().stats();
-        stats.upstream_cx_tx_bytes_total.add(wrote as u64);
-    }
 }
 
-impl AsyncRead for Watched {
+impl Tap for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        socket: &mut Socket,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+        ready!(Pin::new(socket).poll_read(cx, into))?;
         let read = into.filled().get(before..).unwrap_or_default();
         let stats = self.host.common().stats();
         stats.upstream_cx_rx_bytes_total.add(read.len() as u64);
-        let looked = self.answers.received(read);
-        Poll::Ready(
-            looked.map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed)),
-        )
+        let answers = &mut self.answers;
+        let looked = self.watch.received(read, |step| answers.look(step));
+        Poll::Ready(looked.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault)))
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        let stats = self.host.common().stats();
+        stats.upstream_cx_tx_bytes_total.add(bytes.len() as u64);
+        let answers = &mut self.answers;
+        self.watch.sent(bytes, |frame| {
+            if frame.kind == FrameHead::RST_STREAM {
+                answers.ended(frame.stream);
+            }
+        });
     }
 }
 
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = ready!(Pin::new(&mut self.socket).poll_write(cx, from))?;
-        self.sent(wrote);
-        Poll::Ready(Ok(wrote))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, from))?;
-        self.sent(wrote);
-        Poll::Ready(Ok(wrote))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-/// Follows the frames of one connection.
+/// Follows the answers of one connection.
 #[derive(Debug)]
 struct Answers {
     most: usize,
-    head: [u8; HEAD],
-    /// How much of the head of the next frame is there.
-    filled: usize,
-    /// How much of the payload of this frame is to come.
-    left: usize,
-    /// What has come of it, where it has a part of a block and did not come at once.
+    /// What has come of the payload of this frame, where it has a part of a block and did not come at once.
     payload: Vec<u8>,
     /// The parts of a block whose last is to come; none where it has not begun.
     block: Option<Vec<u8>>,
     /// Whether the stream ends with the block that has begun.
     is_last: bool,
     /// Streams whose response has begun and not ended: what comes are trailers. The oldest go where there
-    /// are many, which this side has reset.
+    /// are more than there can be: a response that has crossed this side's reset never ends.
     begun: VecDeque<u32>,
+    most_begun: usize,
+    table: Table,
 }
 
 impl Answers {
-    const fn new(most: usize) -> Self {
+    /// For heads of at most `most` bytes, a table of indexed fields of so many, and that many streams.
+    fn new(most: u32, table: u32, streams: u32) -> Self {
+        let room = limits::HTTP2_CROSSED_RESPONSES;
         Self {
-            most,
-            head: [0; HEAD],
-            filled: 0,
-            left: 0,
+            most: most as usize,
+            most_begun: (streams as usize).saturating_add(room),
             payload: Vec::new(),
             block: None,
             is_last: false,
             begun: VecDeque::new(),
+            table: Table::new(table),
         }
     }
 
-    /// Takes note of bytes that the upstream sent.
-    fn received(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
-        loop {
-            if self.filled < HEAD {
-                let room = self.head.get_mut(self.filled..).unwrap_or_default();
-                let taken = room.len().min(bytes.len());
-                for (place, byte) in room.iter_mut().zip(bytes) {
-                    *place = *byte;
+    /// Takes note of what the upstream sent.
+    fn look(&mut self, step: Step<'_>) -> Result<(), Fault> {
+        match step {
+            Step::Head(frame) => {
+                let ends = match frame.kind {
+                    FrameHead::RST_STREAM => true,
+                    FrameHead::DATA => frame.ends_stream(),
+                    _ => false,
+                };
+                if ends {
+                    self.ended(frame.stream);
                 }
-                bytes = bytes.get(taken..).unwrap_or_default();
-                self.filled += taken;
-                if self.filled < HEAD {
-                    return Ok(());
-                }
-                let [a, b, c, ..] = self.head;
-                self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+                Ok(())
             }
-            let Some((part, behind)) = bytes.split_at_checked(self.left.min(bytes.len())) else {
-                return Ok(());
-            };
-            bytes = behind;
-            self.left -= part.len();
-            self.payload(part)?;
-            if bytes.is_empty() && self.left > 0 {
-                return Ok(());
+            Step::Payload(frame, part, is_whole)
+                if matches!(frame.kind, FrameHead::HEADERS | FrameHead::CONTINUATION) =>
+            {
+                self.payload(frame, part, is_whole)
             }
+            Step::Payload(..) => Ok(()),
         }
     }
 
-    /// Takes a part of this frame's payload.
-    fn payload(&mut self, part: &[u8]) -> Result<(), Malformed> {
-        let [_, _, _, kind, flags, stream @ ..] = self.head;
-        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-        let is_whole = self.left == 0;
-        if is_whole {
-            self.filled = 0;
-        }
-        if !matches!(kind, HEADERS | CONTINUATION) {
-            if is_whole && (kind == RST_STREAM || (kind == DATA && flags & END_STREAM != 0)) {
-                self.ended(stream);
-            }
-            return Ok(());
-        }
+    /// Takes a part of the payload of a frame that has a part of a block.
+    fn payload(&mut self, frame: FrameHead, part: &[u8], is_whole: bool) -> Result<(), Fault> {
         if is_whole && self.payload.is_empty() {
-            return self.fragment((kind, flags, stream), part);
+            return self.fragment(frame, part);
         }
         self.payload.extend_from_slice(part);
         if is_whole {
             let payload = mem::take(&mut self.payload);
-            self.fragment((kind, flags, stream), &payload)?;
+            self.fragment(frame, &payload)?;
         }
         Ok(())
     }
@@ -206,32 +149,27 @@ impl Answers {
     }
 
     /// Takes the whole payload of a frame that has a part of a block.
-    fn fragment(
-        &mut self,
-        (kind, flags, stream): (u8, u8, u32),
-        payload: &[u8],
-    ) -> Result<(), Malformed> {
-        // The codec does not read it either, and ends the connection.
-        let Some(part) = block_of(kind, flags, payload) else {
+    fn fragment(&mut self, frame: FrameHead, payload: &[u8]) -> Result<(), Fault> {
+        // The codec does not read it either, and ends the stream or the connection.
+        let Some(part) = frame.block(payload) else {
             return Ok(());
         };
-        if kind == HEADERS {
-            self.is_last = flags & END_STREAM != 0;
+        if frame.kind == FrameHead::HEADERS {
+            self.is_last = frame.ends_stream();
         }
-        let ends = flags & END_HEADERS != 0;
         match self.block.take() {
-            None if ends => self.block(stream, part, false),
+            None if frame.ends_head() => self.block(frame.stream, part, false),
             None => {
                 self.block = Some(part.to_vec());
                 Ok(())
             }
             Some(mut block) => {
                 block.extend_from_slice(part);
-                if block.len() > 2 * self.most || read(&block, true).is_err() {
-                    return Err(Malformed);
+                if block.len() > 2 * self.most {
+                    return Err(Fault::Block);
                 }
-                if ends {
-                    return self.block(stream, &block, true);
+                if frame.ends_head() {
+                    return self.block(frame.stream, &block, true);
                 }
                 self.block = Some(block);
                 Ok(())
@@ -240,39 +178,21 @@ impl Answers {
     }
 
     /// Takes a whole block.
-    fn block(&mut self, stream: u32, block: &[u8], is_cut: bool) -> Result<(), Malformed> {
-        let status = read(block, is_cut)?;
+    fn block(&mut self, stream: u32, block: &[u8], is_cut: bool) -> Result<(), Fault> {
+        let status = self.table.read(block, is_cut)?;
         if status != Status::None && self.begun.contains(&stream) {
-            return Err(Malformed);
+            return Err(Fault::Block);
         }
         if self.is_last {
             self.ended(stream);
         } else if status == Status::Final {
-            self.begun.push_back(stream);
-            if self.begun.len() > limits::HTTP2_FOLLOWED_RESPONSES {
+            if self.begun.len() == self.most_begun {
                 self.begun.pop_front();
             }
+            self.begun.push_back(stream);
         }
         Ok(())
     }
-}
-
-/// What of a payload belongs to the block (RFC 9113 §6.2).
-fn block_of(kind: u8, flags: u8, payload: &[u8]) -> Option<&[u8]> {
-    if kind == CONTINUATION {
-        return Some(payload);
-    }
-    let (padding, rest) = match flags & PADDED {
-        0 => (0, payload),
-        _ => payload
-            .split_first()
-            .map(|(length, rest)| (usize::from(*length), rest))?,
-    };
-    let rest = match flags & PRIORITIZED {
-        0 => rest,
-        _ => rest.get(5..)?,
-    };
-    rest.get(..rest.len().checked_sub(padding)?)
 }
 
 /// What a field is called, as far as that counts here.
@@ -285,8 +205,6 @@ enum Named {
     Hop,
     /// As any other.
     Otherwise,
-    /// As an earlier field, or not at all.
-    Unknown,
 }
 
 /// Names of [`Named::Hop`], plain and in the code of RFC 7541 §5.2.
@@ -307,18 +225,21 @@ const HOPS: [(&[u8], &[u8]); 6] = [
 const STATUS: (&[u8], &[u8]) = (b":status", b"\xb8\x84\x8d\x36\xa3");
 
 impl Named {
-    /// The name at `index` of the tables (RFC 7541 appendix A).
+    /// The name at `index` of the static table (RFC 7541 appendix A).
     const fn at(index: usize) -> Self {
         match index {
             1..=7 => Self::Request,
             8..=14 => Self::Status,
             57 => Self::Hop,
-            15..=61 => Self::Otherwise,
-            _ => Self::Unknown,
+            _ => Self::Otherwise,
         }
     }
 
-    fn written(text: &[u8], is_coded: bool) -> Self {
+    fn written(name: Text<'_>) -> Self {
+        let Text {
+            bytes: text,
+            is_coded,
+        } = name;
         let is = |(plain, coded): (&[u8], &[u8])| text == if is_coded { coded } else { plain };
         // A colon is coded in seven bits.
         let is_pseudo = text.first().is_some_and(|first| match is_coded {
@@ -340,101 +261,132 @@ impl Named {
 /// What a block says of `:status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
-    /// Nothing, or what an earlier field said.
+    /// Nothing.
     None,
     Interim,
     Final,
 }
 
-/// Reads the head of a response, or its trailers. Of one that `is_cut` into frames the codec may have
-/// forgotten everything. What cannot be read it refuses.
-///
-/// # Errors
-/// When it has what it may not have.
-fn read(block: &[u8], is_cut: bool) -> Result<Status, Malformed> {
-    let mut rest = Rest(block);
-    let (mut status, mut has_field) = (Status::None, false);
-    while let Some((named, value)) = rest.field() {
-        match named {
-            Named::Request => return Err(Malformed),
-            Named::Hop if is_cut => return Err(Malformed),
-            Named::Status if is_cut && (status != Status::None || has_field) => {
-                return Err(Malformed);
-            }
-            Named::Status => status = value,
-            Named::Hop | Named::Otherwise => has_field = true,
-            Named::Unknown => {}
+impl Status {
+    /// What a value says.
+    fn written(value: Text<'_>) -> Self {
+        // The code of `1` is 00001.
+        let is_interim = value
+            .bytes
+            .first()
+            .is_some_and(|first| match value.is_coded {
+                true => first >> 3 == 1,
+                false => *first == b'1',
+            });
+        if is_interim {
+            Self::Interim
+        } else {
+            Self::Final
         }
     }
-    Ok(status)
 }
 
-/// What is left of a block.
-struct Rest<'a>(&'a [u8]);
+/// Where in the table of indexed fields those are that are called [`Named::Status`] or [`Named::Hop`]; others that
+/// may not be have ended the connection. A field keeps its number for as long as it is in the table, whatever its size:
+/// so nothing else need be known of the others than how many came behind.
+#[derive(Debug)]
+struct Table {
+    /// How many fields were ever put into it.
+    inserted: u64,
+    /// Those, by the number that they had; the newest last.
+    marked: VecDeque<(u64, Named, Status)>,
+    /// No more of them are in the table at once.
+    most: usize,
+}
 
-impl<'a> Rest<'a> {
-    /// Reads a field, or a change of the table's size (RFC 7541 §6), and the status that its value is if it
-    /// is one. Those of the static table are final.
-    fn field(&mut self) -> Option<(Named, Status)> {
-        let prefix = match self.0.first()?.leading_zeros() {
-            0 => {
-                return self
-                    .integer(7)
-                    .map(|index| (Named::at(index), Status::Final));
+/// The last index of the static table.
+const STATIC: usize = 61;
+/// The smallest one of [`Table::marked`]: `te`, and what a field counts beside (RFC 7541 §4.1).
+const MARKED_BYTES: u32 = 2 + 32;
+
+impl Table {
+    fn new(bytes: u32) -> Self {
+        // Until it has seen other settings, an upstream uses as many as the protocol has.
+        let bytes = bytes.max(limits::HTTP2_HEADER_TABLE_BYTES);
+        Self {
+            inserted: 0,
+            marked: VecDeque::new(),
+            most: (bytes / MARKED_BYTES) as usize + 1,
+        }
+    }
+
+    /// Reads the head of a response, or its trailers. Of one that `is_cut` into frames the codec may have
+    /// forgotten everything. What cannot be read it refuses.
+    ///
+    /// # Errors
+    /// When it has what it may not have.
+    fn read(&mut self, block: &[u8], is_cut: bool) -> Result<Status, Fault> {
+        let mut rest = Rest(block);
+        let (mut status, mut has_field) = (Status::None, false);
+        while let Some(field) = self.field(&mut rest) {
+            // Another size of the table is none.
+            let Some((named, value)) = field else {
+                continue;
+            };
+            match named {
+                Named::Request => return Err(Fault::Block),
+                Named::Hop if is_cut => return Err(Fault::Block),
+                Named::Status if is_cut && (status != Status::None || has_field) => {
+                    return Err(Fault::Block);
+                }
+                Named::Status => status = value,
+                Named::Hop | Named::Otherwise => has_field = true,
             }
-            1 => 6,
-            2 => {
-                return self.integer(5).map(|_size| (Named::Unknown, Status::None));
+        }
+        Ok(status)
+    }
+
+    /// Reads a field (RFC 7541 §6), or a change of the table's size, and the status that its value is if it is
+    /// one.
+    fn field(&mut self, rest: &mut Rest<'_>) -> Option<Option<(Named, Status)>> {
+        let prefix = match rest.form()? {
+            form::INDEXED => {
+                let index = rest.integer(7)?;
+                return Some(Some(self.at(index)));
             }
+            form::RESIZED => {
+                rest.integer(5)?;
+                return Some(None);
+            }
+            form::INSERTED => 6,
             _ => 4,
         };
-        let named = match self.integer(prefix)? {
-            0 => {
-                let (name, is_coded) = self.text()?;
-                Named::written(name, is_coded)
-            }
-            index => Named::at(index),
+        let named = match rest.integer(prefix)? {
+            0 => Named::written(rest.text()?),
+            index => self.at(index).0,
         };
-        let (value, is_coded) = self.text()?;
-        // The code of `1` is 00001.
-        let is_interim = value.first().is_some_and(|first| match is_coded {
-            true => first >> 3 == 1,
-            false => *first == b'1',
-        });
-        let status = if is_interim {
-            Status::Interim
-        } else {
-            Status::Final
-        };
-        Some((named, status))
-    }
-
-    /// An integer with a prefix of so many bits (RFC 7541 §5.1).
-    fn integer(&mut self, prefix: u32) -> Option<usize> {
-        let (first, mut rest) = self.0.split_first()?;
-        let full = (1 << prefix) - 1;
-        let mut value = usize::from(*first) & full;
-        let mut shift = 0;
-        let mut goes_on = value == full;
-        while goes_on {
-            let (byte, behind) = rest.split_first()?;
-            // The codec takes no more than five bytes.
-            value += usize::from(byte & 0x7f)
-                .checked_shl(shift)
-                .filter(|_| shift < 28)?;
-            (rest, shift, goes_on) = (behind, shift + 7, *byte >= 0x80);
+        let status = Status::written(rest.text()?);
+        if prefix == 6 {
+            self.insert(named, status);
         }
-        self.0 = rest;
-        Some(value)
+        Some(Some((named, status)))
     }
 
-    /// A string as it is written, and whether it is coded.
-    fn text(&mut self) -> Option<(&'a [u8], bool)> {
-        let is_coded = *self.0.first()? >= 0x80;
-        let length = self.integer(7)?;
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some((text, is_coded))
+    fn insert(&mut self, named: Named, status: Status) {
+        self.inserted += 1;
+        if matches!(named, Named::Status | Named::Hop) {
+            if self.marked.len() == self.most {
+                self.marked.pop_front();
+            }
+            self.marked.push_back((self.inserted, named, status));
+        }
+    }
+
+    /// The field at `index` of both tables. Those of the static one have a final status if they have any.
+    fn at(&self, index: usize) -> (Named, Status) {
+        let Some(behind) = index.checked_sub(STATIC + 1) else {
+            return (Named::at(index), Status::Final);
+        };
+        let number = self.inserted.checked_sub(behind as u64);
+        let mut marked = self.marked.iter().rev();
+        let found = marked.find(|(marked, ..)| Some(*marked) == number);
+        let other = (Named::Otherwise, Status::None);
+        found.map_or(other, |(_, named, status)| (*named, *status))
     }
 }
 
@@ -443,6 +395,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::frames::Walk;
+
+    const HEADERS: u8 = FrameHead::HEADERS;
+    const CONTINUATION: u8 = FrameHead::CONTINUATION;
+    const DATA: u8 = FrameHead::DATA;
+    const RST_STREAM: u8 = FrameHead::RST_STREAM;
+    const END_STREAM: u8 = FrameHead::END_STREAM;
+    const END_HEADERS: u8 = FrameHead::END_HEADERS;
+    const PADDED: u8 = FrameHead::PADDED;
+    const PRIORITIZED: u8 = FrameHead::PRIORITIZED;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = (payload.len() as u32).to_be_bytes();
@@ -455,11 +417,14 @@ mod tests {
     }
 
     /// What becomes of bytes that come in pieces of this size.
-    fn look(bytes: &[u8], cut: usize) -> Result<(), Malformed> {
-        let mut answers = Answers::new(1000);
-        bytes
-            .chunks(cut)
-            .try_for_each(|piece| answers.received(piece))
+    fn look(bytes: &[u8], cut: usize) -> Result<(), Fault> {
+        let (mut walk, mut answers) = (Walk::behind(0), Answers::new(1000, 4096, 100));
+        for mut piece in bytes.chunks(cut) {
+            while let Some(step) = walk.step(&mut piece) {
+                answers.look(step)?;
+            }
+        }
+        Ok(())
     }
 
     #[test]
@@ -474,12 +439,15 @@ mod tests {
                 Ok(()),
             ),
             (vec![0x88, 0xbe, 0x7e, 1, b'x'], Ok(())),
-            ([vec![0x88], field(":path", "/")].concat(), Err(Malformed)),
-            ([vec![0x88], field(":x", "/")].concat(), Err(Malformed)),
-            (vec![0x88, 0x84], Err(Malformed)),
-            (vec![0x88, 0x41, 1, b'a'], Err(Malformed)),
-            (vec![0x88, 0x01, 1, b'a'], Err(Malformed)),
-            ([&[0x88][..], &coded].concat(), Err(Malformed)),
+            (
+                [vec![0x88], field(":path", "/")].concat(),
+                Err(Fault::Block),
+            ),
+            ([vec![0x88], field(":x", "/")].concat(), Err(Fault::Block)),
+            (vec![0x88, 0x84], Err(Fault::Block)),
+            (vec![0x88, 0x41, 1, b'a'], Err(Fault::Block)),
+            (vec![0x88, 0x01, 1, b'a'], Err(Fault::Block)),
+            ([&[0x88][..], &coded].concat(), Err(Fault::Block)),
         ] {
             for (flags, before, behind) in [
                 (0, &[][..], &[][..]),
@@ -504,15 +472,15 @@ mod tests {
             ([&*status, &field("x", "y")].concat(), Ok(())),
             (
                 [&*status, &field("connection", "x")].concat(),
-                Err(Malformed),
+                Err(Fault::Block),
             ),
-            ([&*status, &coded].concat(), Err(Malformed)),
-            ([&*status, &[0x0f, 42, 0]].concat(), Err(Malformed)),
-            ([&*status, &[0x88]].concat(), Err(Malformed)),
-            ([&*field("x", "y"), &[0x88]].concat(), Err(Malformed)),
+            ([&*status, &coded].concat(), Err(Fault::Block)),
+            ([&*status, &[0x0f, 42, 0]].concat(), Err(Fault::Block)),
+            ([&*status, &[0x88]].concat(), Err(Fault::Block)),
+            ([&*field("x", "y"), &[0x88]].concat(), Err(Fault::Block)),
             (
                 [&*status, &field("x", &"y".repeat(100)).repeat(20)].concat(),
-                Err(Malformed),
+                Err(Fault::Block),
             ),
         ] {
             for at in 0..block.len().min(30) {
@@ -538,14 +506,14 @@ mod tests {
             (&[&[0x88], &field], Ok(())),
             (&[b"\x48\x03103", &[0x88], &field], Ok(())),
             (&[&[0x48, 0x82, 0x08, 0x19], &[0x88]], Ok(())),
-            (&[&[0x88], &[0x88]], Err(Malformed)),
-            (&[b"\x48\x03418", &[0x8d]], Err(Malformed)),
-            (&[&[0x88], b"\x08\x03103"], Err(Malformed)),
+            (&[&[0x88], &[0x88]], Err(Fault::Block)),
+            (&[b"\x48\x03418", &[0x8d]], Err(Fault::Block)),
+            (&[&[0x88], b"\x08\x03103"], Err(Fault::Block)),
             (
                 &[&[0x48, 0x82, 0x10, 0x01], b"\x00\x07:status\x03200"],
-                Err(Malformed),
+                Err(Fault::Block),
             ),
-            // Nobody knows here what the head said.
+            // There is no such field: the codec ends the connection.
             (&[&[0xbe], &[0x88]], Ok(())),
         ];
         for (blocks, expected) in cases {
@@ -572,7 +540,86 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_stands_in_the_table_is_known() {
+        let teapot = b"\x48\x03418";
+        let other = [&[0x40][..], &field("x", "y")[1..]].concat();
+        let early = b"\x48\x03103";
+        let blocks: [(&[&[u8]], _); 9] = [
+            (&[teapot, &[0xbe]], Err(Fault::Block)),
+            (&[teapot, &[0x88]], Err(Fault::Block)),
+            (&[teapot, &other, &[0xbf]], Err(Fault::Block)),
+            (&[teapot, &other, &[0xbe]], Ok(())),
+            (&[early, &[0xbe], &[0xbe], &[0x88]], Ok(())),
+            (&[early, &[0x88], &[0xbe]], Err(Fault::Block)),
+            // Its name alone, with another value, which stands in front of it then.
+            (&[early, b"\x7e\x03418", &[0xbf]], Err(Fault::Block)),
+            (&[early, b"\x0f\x2f\x03102", &[0x88], &other], Ok(())),
+            // What is not put into the table moves nothing.
+            (
+                &[teapot, &[0, 1, b'x', 1, b'y'], &[0xbe]],
+                Err(Fault::Block),
+            ),
+        ];
+        for (blocks, expected) in blocks {
+            let frames = blocks
+                .iter()
+                .map(|block| frame(HEADERS, END_HEADERS, block));
+            let bytes: Vec<u8> = frames.flatten().collect();
+            assert_eq!(look(&bytes, 99), expected, "{blocks:x?}");
+        }
+        let hop = [&[0x88, 0x40][..], &field("connection", "x")[1..]].concat();
+        let cut = [
+            frame(HEADERS, END_HEADERS | END_STREAM, &hop),
+            frame(HEADERS, END_STREAM, &[0x88, 0xbe, 0, 1, b'x']),
+            frame(CONTINUATION, END_HEADERS, &[1, b'y']),
+        ];
+        assert_eq!(look(&cut.concat(), 99), Err(Fault::Block));
+    }
+
+    #[test]
+    fn what_this_side_resets_is_forgotten() {
+        let mut answers = Answers::new(1000, 4096, 2);
+        let most = 2 + limits::HTTP2_CROSSED_RESPONSES;
+        for stream in 1..5000 {
+            let frame = FrameHead {
+                length: 1,
+                kind: HEADERS,
+                flags: END_HEADERS,
+                stream,
+            };
+            answers.fragment(frame, &[0x88]).unwrap();
+            assert!(answers.begun.len() <= most);
+            if stream % 2 == 0 {
+                answers.ended(stream);
+                assert!(!answers.begun.contains(&stream));
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn fields_keep_their_numbers(
+            fields in prop::collection::vec(prop::option::of(any::<bool>()), 0..300),
+        ) {
+            let mut table = Table::new(4096);
+            let mut whole = VecDeque::new();
+            for field in fields {
+                let status = match field {
+                    Some(true) => Status::Interim,
+                    Some(false) => Status::Final,
+                    None => Status::None,
+                };
+                let named = if field.is_some() { Named::Status } else { Named::Otherwise };
+                table.insert(named, status);
+                whole.push_front((named, status));
+                whole.truncate(4096 / 34);
+                for (at, expected) in whole.iter().enumerate() {
+                    prop_assert_eq!(table.at(62 + at), *expected);
+                }
+            }
+        }
+
         #[test]
         fn any_bytes_are_looked_at(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 1usize..40) {
             let block = frame(HEADERS, END_HEADERS, &bytes);

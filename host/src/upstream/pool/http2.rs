@@ -22,6 +22,7 @@ use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
 use crate::exchange::Tls;
+use crate::frames::tapped::Tapped;
 use crate::keepalive::{Keepalive, until_silent};
 use crate::limits;
 use crate::upstream::cluster::Cluster;
@@ -32,7 +33,7 @@ use crate::upstream::spec::{ClusterSpec, Http2Settings, Priority};
 /// A connection whose preface was sent.
 pub(super) struct Handshaken {
     sender: SendRequest<Bytes>,
-    connection: Box<Connection<Watched, Bytes>>,
+    connection: Box<Connection<Tapped<Watched>, Bytes>>,
     local: Option<SocketAddr>,
     tls: Option<Arc<Tls>>,
     max_concurrent_streams: u32,
@@ -57,7 +58,7 @@ pub(super) async fn handshake(
         .max_header_list_size(settings.max_header_list)
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
-        .handshake(Watched::new(stream, settings.max_header_list, host))
+        .handshake(Tapped::new(stream, Watched::new(settings, host)))
         .await
         .map_err(into_io)?;
     let max_concurrent_streams = settings.max_concurrent_streams;
@@ -180,7 +181,7 @@ pub(super) fn start(
 }
 
 async fn drive(
-    mut connection: Box<Connection<Watched, Bytes>>,
+    mut connection: Box<Connection<Tapped<Watched>, Bytes>>,
     keepalive: Option<Keepalive>,
     priority: Priority,
     mut account: Account,

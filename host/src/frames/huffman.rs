@@ -126,7 +126,7 @@ pub(super) fn decode(code: &[u8], mut each: impl FnMut(u8)) -> Option<()> {
 
 /// Writes what [`decode`] reads.
 #[cfg(test)]
-pub(super) fn encode(text: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(text: &[u8]) -> Vec<u8> {
     let (mut coded, mut held, mut bits) = (Vec::new(), 0_u64, 0);
     let codes = |byte: u8| {
         let at = ORDER

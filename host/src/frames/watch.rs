@@ -1,0 +1,389 @@
+//! What a peer of HTTP/2 may make the proxy work for nothing, or may not say in frames at all: taken from the
+//! bytes on their way to and from the codec.
+//!
+//! Owns Envoy's limits on inbound frames (empty ones in a row, `PRIORITY`, `WINDOW_UPDATE`), which
+//! the codec has no setting for, and hands on what settings say. It looks at the nine bytes in front of each
+//! frame, and into `SETTINGS` alone. Called by `http::http2` for clients, and by `upstream::pool` for upstreams.
+//! Does not own the limits that the codec has itself: `CONTINUATION` frames, streams that are reset at
+//! once, small `DATA` frames, answers to pings and settings, of which never more than one waits because
+//! nothing is read meanwhile.
+
+use super::settings::Settings;
+use super::{FrameHead, PREFACE, Step, Walk};
+use crate::limits;
+
+/// `max_…` of `http2_protocol_options`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// `max_consecutive_inbound_frames_with_empty_payload`.
+    pub empty_in_a_row: u32,
+    /// `max_inbound_priority_frames_per_stream`.
+    pub priorities_per_stream: u32,
+    /// `max_inbound_window_update_frames_per_data_frame_sent`.
+    pub window_updates_per_data: u32,
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self {
+            empty_in_a_row: limits::HTTP2_EMPTY_FRAMES,
+            priorities_per_stream: limits::HTTP2_PRIORITY_FRAMES,
+            window_updates_per_data: limits::HTTP2_WINDOW_UPDATES,
+        }
+    }
+}
+
+/// Which side the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Client,
+    Server,
+}
+
+/// Why nothing more is read of a peer: it has gone beyond a limit, or broken a rule that the codec does not
+/// hold it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// Frames with nothing in them.
+    #[error("too many consecutive frames with an empty payload")]
+    Empty,
+    /// `PRIORITY` frames.
+    #[error("too many PRIORITY frames")]
+    Priority,
+    /// `WINDOW_UPDATE` frames.
+    #[error("too many WINDOW_UPDATE frames")]
+    WindowUpdate,
+    /// Something else than settings came first.
+    #[error("the first frame is none of settings")]
+    Preface,
+    /// Settings are too many, or what they may not be.
+    #[error("settings that may not be said")]
+    Settings,
+    /// The head of a message, or its trailers.
+    #[error("a malformed field block")]
+    Block,
+}
+
+/// Counts the frames of one connection.
+#[derive(Debug)]
+pub(crate) struct FrameWatch {
+    limits: FrameLimits,
+    peer: Peer,
+    received: Walk,
+    sent: Walk,
+    /// The highest stream that the client has opened, and how many there were.
+    last_stream: u32,
+    opened: u64,
+    empty: u32,
+    priorities: u64,
+    window_updates: u64,
+    data_sent: u64,
+    settings: Settings,
+    /// Whether the padding of the frame at hand is not known yet.
+    is_padded: bool,
+    /// Whether a head has begun whose last frame has not.
+    head_open: bool,
+    /// Whether the frame that came last is a part of a head.
+    is_head: bool,
+}
+
+impl FrameWatch {
+    /// For a connection whose first byte is to come, either way.
+    pub(crate) const fn new(peer: Peer, limits: FrameLimits) -> Self {
+        let (received, sent) = match peer {
+            Peer::Client => (PREFACE.len(), 0),
+            Peer::Server => (0, PREFACE.len()),
+        };
+        Self {
+            limits,
+            peer,
+            received: Walk::behind(received),
+            sent: Walk::behind(sent),
+            last_stream: 0,
+            opened: 0,
+            empty: 0,
+            priorities: 0,
+            window_updates: 0,
+            data_sent: 0,
+            settings: Settings::of(peer),
+            is_padded: false,
+            head_open: false,
+            is_head: false,
+        }
+    }
+
+    /// Whether the peer is in the middle of a head: nothing else can come before its end (RFC 9113
+    /// §6.10).
+    pub(crate) const fn is_in_head(&self) -> bool {
+        self.head_open || (self.is_head && self.received.is_inside())
+    }
+
+    /// Takes note of bytes that the peer sent, and lets `also` see what they are made of.
+    ///
+    /// # Errors
+    /// When the peer has gone beyond a limit or broken a rule, or `also` fails.
+    #[inline]
+    pub(crate) fn received(
+        &mut self,
+        mut bytes: &[u8],
+        mut also: impl FnMut(Step<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        while let Some(step) = self.received.step(&mut bytes) {
+            match step {
+                Step::Head(frame) => self.count(frame)?,
+                Step::Payload(frame, part, _) => self.look(frame, part)?,
+            }
+            also(step)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of bytes that the proxy sent, and lets `also` see the frames that begin in them.
+    #[inline]
+    pub(crate) fn sent(&mut self, mut bytes: &[u8], mut also: impl FnMut(FrameHead)) {
+        while let Some(step) = self.sent.step(&mut bytes) {
+            let Step::Head(frame) = step else {
+                continue;
+            };
+            match frame.kind {
+                FrameHead::DATA => self.data_sent += 1,
+                FrameHead::HEADERS if self.peer == Peer::Server => self.open(frame.stream),
+                _ => {}
+            }
+            also(frame);
+        }
+    }
+
+    const fn open(&mut self, stream: u32) {
+        if stream > self.last_stream {
+            self.last_stream = stream;
+            self.opened += 1;
+        }
+    }
+
+    /// Looks at a part of a payload, as far as something in it counts.
+    fn look(&mut self, frame: FrameHead, part: &[u8]) -> Result<(), Fault> {
+        if self.settings.is_open() {
+            return self.settings.read(part);
+        }
+        if self.is_padded
+            && let Some(padding) = part.first()
+        {
+            self.is_padded = false;
+            let content = frame.length.saturating_sub(1 + u32::from(*padding));
+            return self.count_content(frame, content);
+        }
+        Ok(())
+    }
+
+    /// Counts a frame by what is in it beside padding.
+    const fn count_content(&mut self, frame: FrameHead, length: u32) -> Result<(), Fault> {
+        if length > 0 || frame.ends_stream() {
+            self.empty = 0;
+            return Ok(());
+        }
+        self.empty += 1;
+        if self.empty > self.limits.empty_in_a_row {
+            return Err(Fault::Empty);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, frame: FrameHead) -> Result<(), Fault> {
+        self.settings.begin(frame)?;
+        self.is_head = matches!(frame.kind, FrameHead::HEADERS | FrameHead::CONTINUATION);
+        if self.is_head {
+            self.head_open = !frame.ends_head();
+        }
+        match frame.kind {
+            FrameHead::DATA | FrameHead::HEADERS | FrameHead::CONTINUATION => {
+                if frame.kind == FrameHead::HEADERS && self.peer == Peer::Client {
+                    self.open(frame.stream);
+                }
+                if frame.is_padded() {
+                    self.is_padded = true;
+                } else {
+                    self.count_content(frame, frame.length)?;
+                }
+            }
+            FrameHead::PRIORITY => {
+                self.priorities += 1;
+                let each = u64::from(self.limits.priorities_per_stream);
+                if self.priorities > each.saturating_mul(self.opened + 1) {
+                    return Err(Fault::Priority);
+                }
+            }
+            FrameHead::WINDOW_UPDATE => {
+                self.window_updates += 1;
+                let each = u64::from(self.limits.window_updates_per_data);
+                let deserved = self.opened + each.saturating_mul(self.data_sent);
+                if self.window_updates > deserved.saturating_mul(2).saturating_add(5) {
+                    return Err(Fault::WindowUpdate);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frames::HEAD;
+
+    const LIMITS: FrameLimits = FrameLimits {
+        empty_in_a_row: 1,
+        priorities_per_stream: 100,
+        window_updates_per_data: 10,
+    };
+
+    fn frame(kind: u8, flags: u8, stream: u32, length: usize) -> Vec<u8> {
+        let mut bytes = (length as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(std::iter::repeat_n(0, length));
+        bytes
+    }
+
+    impl FrameWatch {
+        fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+            self.received(bytes, |_| Ok(()))
+        }
+    }
+
+    fn watch() -> FrameWatch {
+        let mut watch = FrameWatch::new(Peer::Client, LIMITS);
+        watch.take(PREFACE).unwrap();
+        watch.take(&frame(FrameHead::SETTINGS, 0, 0, 0)).unwrap();
+        watch
+    }
+
+    #[test]
+    fn empty_frames_may_not_come_one_after_another() {
+        let mut watch = watch();
+        let empty = frame(FrameHead::DATA, 0, 1, 0);
+        watch.take(&frame(FrameHead::HEADERS, 4, 1, 9)).unwrap();
+        watch.take(&empty).unwrap();
+        watch.take(&frame(FrameHead::DATA, 0, 1, 5)).unwrap();
+        watch.take(&empty).unwrap();
+        assert_eq!(watch.take(&empty), Err(Fault::Empty));
+    }
+
+    #[test]
+    fn padding_is_nothing() {
+        let padded = |content: usize| {
+            let mut bytes = frame(FrameHead::DATA, FrameHead::PADDED, 1, 1 + content + 3);
+            bytes[HEAD] = 3;
+            bytes
+        };
+        let mut watch = watch();
+        watch.take(&frame(FrameHead::HEADERS, 4, 1, 9)).unwrap();
+        for _ in 0..3 {
+            watch.take(&padded(0)).unwrap();
+            watch.take(&padded(1)).unwrap();
+        }
+        watch.take(&padded(0)).unwrap();
+        let again = padded(0);
+        watch.take(&again[..HEAD]).unwrap();
+        assert_eq!(watch.take(&again[HEAD..]), Err(Fault::Empty));
+    }
+
+    #[test]
+    fn the_end_of_a_stream_may_be_empty() {
+        let mut watch = watch();
+        for stream in 0..100 {
+            let stream = 2 * stream + 1;
+            watch
+                .take(&frame(FrameHead::HEADERS, 4, stream, 9))
+                .unwrap();
+            watch.take(&frame(FrameHead::DATA, 1, stream, 0)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_head_lasts_from_its_first_frame_to_the_end_of_its_last() {
+        let mut watch = watch();
+        let mut receive = |bytes: &[u8]| {
+            watch.take(bytes).unwrap();
+            watch.is_in_head()
+        };
+        let whole = frame(FrameHead::HEADERS, 4, 1, 9);
+        assert!(!receive(&whole));
+        assert!(!receive(&whole[..8]));
+        assert!(receive(&whole[8..12]));
+        assert!(!receive(&whole[12..]));
+        assert!(receive(&frame(FrameHead::HEADERS, 0, 3, 9)));
+        assert!(receive(&frame(FrameHead::CONTINUATION, 0, 3, 9)));
+        assert!(!receive(&frame(FrameHead::CONTINUATION, 4, 3, 0)));
+        assert!(!receive(&frame(FrameHead::DATA, 0, 3, 9)[..12]));
+    }
+
+    #[test]
+    fn priorities_count_by_streams() {
+        let mut watch = watch();
+        let priority = frame(FrameHead::PRIORITY, 0, 9, 5);
+        for _ in 0..100 {
+            watch.take(&priority).unwrap();
+        }
+        watch.take(&frame(FrameHead::HEADERS, 5, 1, 9)).unwrap();
+        for _ in 0..100 {
+            watch.take(&priority).unwrap();
+        }
+        assert_eq!(watch.take(&priority), Err(Fault::Priority));
+    }
+
+    #[test]
+    fn window_updates_count_by_what_was_sent() {
+        let mut watch = watch();
+        let update = frame(FrameHead::WINDOW_UPDATE, 0, 0, 4);
+        for _ in 0..5 {
+            watch.take(&update).unwrap();
+        }
+        watch.sent(&frame(FrameHead::DATA, 0, 1, 3), |_| {});
+        watch.take(&frame(FrameHead::HEADERS, 5, 1, 9)).unwrap();
+        for _ in 0..22 {
+            watch.take(&update).unwrap();
+        }
+        assert_eq!(watch.take(&update), Err(Fault::WindowUpdate));
+    }
+
+    #[test]
+    fn upstreams_are_counted_by_the_streams_that_this_side_opens() {
+        let mut watch = FrameWatch::new(Peer::Server, LIMITS);
+        watch.take(&frame(FrameHead::SETTINGS, 0, 0, 0)).unwrap();
+        let priority = frame(FrameHead::PRIORITY, 0, 9, 5);
+        watch.sent(PREFACE, |_| {});
+        let mut opened = Vec::new();
+        watch.sent(&frame(FrameHead::HEADERS, 5, 1, 9), |head| {
+            opened.push(head.stream)
+        });
+        assert_eq!(opened, [1]);
+        for _ in 0..200 {
+            watch.take(&priority).unwrap();
+        }
+        assert_eq!(watch.take(&priority), Err(Fault::Priority));
+        let mut watch = FrameWatch::new(Peer::Server, LIMITS);
+        assert_eq!(watch.take(&priority), Err(Fault::Preface));
+    }
+
+    proptest! {
+        #[test]
+        fn how_bytes_are_cut_makes_no_difference(
+            frames in proptest::collection::vec((0u8..10, 0u8..6, 0u32..6, 0usize..12), 0..40),
+            cut in 1usize..20,
+        ) {
+            let mut bytes = PREFACE.to_vec();
+            bytes.extend(frame(FrameHead::SETTINGS, 0, 0, 0));
+            for (kind, flags, stream, length) in frames {
+                bytes.extend(frame(kind, flags, stream, length));
+            }
+            let whole = FrameWatch::new(Peer::Client, LIMITS).take(&bytes);
+            let mut watch = FrameWatch::new(Peer::Client, LIMITS);
+            let parts: Result<(), Fault> = bytes.chunks(cut).try_for_each(|part| watch.take(part));
+            prop_assert_eq!(whole, parts);
+        }
+    }
+}
