@@ -4,7 +4,8 @@
 //! [`origin`] and [`h2_origin`] are scripted upstream servers, [`process`] runs nuncio or Envoy on a
 //! configuration whose ports are filled in by [`ports`], [`client`], [`h2_client`] and [`frames`] are
 //! the downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
-//! same case through two proxies and compares all that can be seen from outside. [`dns`] is a scripted
+//! same case through two proxies and compares all that can be seen from outside, as [`differential`] does
+//! for what [`chance`] makes up. [`dns`] is a scripted
 //! name server, [`config`] writes configurations, [`tls`] has certificates and
 //! handshakes, [`tls_origin`] speaks TLS in front of the upstreams, [`guests`] has components to put into them, [`scene`] starts
 //! all that, and [`admin`] reads statistics.
@@ -26,10 +27,12 @@
 )]
 
 pub mod admin;
+pub mod chance;
 pub mod client;
 pub mod compare;
 pub mod config;
 mod der;
+pub mod differential;
 pub mod dns;
 pub mod frames;
 pub mod frames_origin;

@@ -6,12 +6,10 @@
 
 #![expect(
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "cases are made from tables, within their lengths"
 )]
 
-use std::env;
-
+use nuncio_tests::chance::{self, Chance};
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::frames::{self, flag, kind};
 
@@ -29,49 +27,10 @@ pub(crate) fn answers() -> Group {
 }
 
 fn group(name: &'static str, made_up: fn(&mut Chance, usize) -> Case) -> Group {
-    let (seed, count) = wanted();
-    let mut chance = Chance(seed);
+    let (seed, count) = chance::wanted(USUAL);
+    let mut chance = Chance::new(seed);
     let cases = (0..count).map(|at| made_up(&mut chance, at)).collect();
     Group::new(name, include_str!("../../cases/frames.yaml"), cases)
-}
-
-fn wanted() -> (u64, usize) {
-    let Ok(text) = env::var("NUNCIO_DIFFERENTIAL") else {
-        return USUAL;
-    };
-    let numbers = text.split_once(' ');
-    let numbers = numbers.and_then(|(seed, count)| Some((seed.parse().ok()?, count.parse().ok()?)));
-    numbers.unwrap_or_else(|| panic!("NUNCIO_DIFFERENTIAL is no seed and count: {text:?}"))
-}
-
-/// Numbers that look random, the same for a seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
-    }
-
-    fn one_in(&mut self, many: usize) -> bool {
-        self.below(many) == 0
-    }
-
-    fn of<'a>(&mut self, texts: &[&'a str]) -> &'a str {
-        texts[self.below(texts.len())]
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.below(256) as u8
-    }
-
-    /// Puts a byte somewhere into a text.
-    fn spoil(&mut self, text: &mut Vec<u8>, byte: u8) {
-        let at = self.below(text.len() + 1);
-        text.insert(at, byte);
-    }
 }
 
 fn field(name: &str, value: &str) -> Field {
