@@ -195,15 +195,6 @@ const REQUESTS: &[Difference] = &[
         },
     },
     Difference {
-        name: "an absolute `https` target at the edge",
-        rows: &["an absolute `https` target at the edge"],
-        explains: |found| {
-            found.is_in("edge")
-                && found.fault == Fault::Laxer
-                && found.envoy.finals().contains(&403)
-        },
-    },
-    Difference {
         name: "dots in front of a parameter",
         rows: &["with `normalize_path`: `/a/%2e%2e;/b` and `/a\\..;/b`"],
         explains: |found| {
