@@ -156,6 +156,12 @@ pub const HTTP2_HELD_FRAMES: usize = 64;
 /// Streams of an HTTP/2 connection that may be reset early before half of them must not be: 500, as
 /// Envoy's `overload.premature_reset_total_stream_count`.
 pub const PREMATURE_RESETS: u64 = 500;
+/// Streams that an HTTP/2 client may have reset before anybody has looked at them. They are counted by
+/// [`PREMATURE_RESETS`] like the others; this bounds those of one look.
+pub const UNSEEN_RESETS: usize = 500;
+/// Streams of an HTTP/2 connection that were reset here within the last second, and whose frames that
+/// are still under way are nothing bad. Of others 1024 frames end the connection.
+pub const RESET_STREAMS: usize = 1024;
 /// A stream that lived longer than this many seconds was not reset early, as in Envoy.
 pub const PREMATURE_RESET_SECONDS: u64 = 1;
 /// The line before an HTTP/1 chunk: its size and its extensions, which nobody reads.

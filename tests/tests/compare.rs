@@ -148,6 +148,7 @@ fn main() -> ExitCode {
         expressions::group(),
         mutation::group(),
         mutation::most_specific(),
+        mutation::of_connections(),
         hops::forwarding(),
         hops::h2_to_h1(),
         hops::h1_to_h2(),

@@ -203,6 +203,45 @@ fn a_client_that_only_resets_is_let_go() {
 }
 
 #[test]
+fn streams_that_are_cancelled_at_once_are_nobody_elses_concern() {
+    let setup = Setup::for_template(SIMPLE);
+    let _origin = Origin::start_on(setup.port("origin").unwrap());
+    let proxy = Proxy::start_with(&Binary::nuncio(), SIMPLE, setup);
+    let mut raw = open(&proxy);
+    let mut burst = Vec::new();
+    for stream in (1..).step_by(2).take(200) {
+        burst.extend(frames::get(stream, "/"));
+        burst.extend(frames::reset(stream, 8));
+    }
+    raw.send(&burst);
+    raw.send(&frames::get(401, "/"));
+    let (lines, came) = raw.read_until(|frame| frame.ends(401));
+    assert!(came, "{lines:?}");
+}
+
+#[test]
+fn what_is_under_way_for_streams_that_were_answered_does_no_harm() {
+    let route = r#"{ match: { prefix: / }, direct_response: { status: 403 } }"#;
+    let template = Config::new().route(route).text();
+    let setup = Setup::for_template(&template);
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let mut raw = open(&proxy);
+    let streams = || (1..).step_by(2).take(99);
+    for stream in streams() {
+        raw.send(&post(stream));
+        let (lines, came) = raw.read_until(|frame| frame.kind == kind::RST_STREAM);
+        assert!(came, "{lines:?}");
+    }
+    for _ in 0..30 {
+        for stream in streams() {
+            raw.send(&frames::data(stream, flag::NONE, b"late"));
+        }
+        let (lines, lives) = raw.sync();
+        assert!(lives, "{lines:?}");
+    }
+}
+
+#[test]
 fn an_upstream_that_gives_up_is_noticed_while_its_client_takes_nothing() {
     let upstream = cluster("origin", &[endpoint("origin", "")], HTTP2);
     let template = Config::new().cluster(upstream).text();

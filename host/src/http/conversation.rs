@@ -404,8 +404,9 @@ impl Conversation<'_> {
                 return self.interim_came(stream, status);
             }
         };
-        if let (Writer::H2(_), Some(kind)) =
-            (&upstream.writer, exchange.request.known(Known::Upgrade))
+        if upstream.asked.is_for_upgrade()
+            && let (Writer::H2(_), Some(kind)) =
+                (&upstream.writer, exchange.request.known(Known::Upgrade))
         {
             h2_glue::switch_from_connect(kind, &mut exchange.response);
         }
@@ -492,7 +493,7 @@ impl Conversation<'_> {
     ) -> Result<Download, Error> {
         let exchange = &mut *stream.chain.exchange;
         exchange.details = Some("via_upstream".into());
-        hygiene::upstream_response(&mut exchange.response, exchange.status == 101);
+        hygiene::end_of_hop_in_response(&mut exchange.response, exchange.status == 101);
         let refused = stream.tunnel == Some(Tunnel::WebSocket)
             && exchange.status != 101
             && exchange.status < 400;

@@ -317,7 +317,7 @@ pub(crate) fn trailers(block: &Headers) -> HeaderMap {
 }
 
 /// Copies the fields that HTTP/2 may carry. Connection-specific ones may not be there
-/// (RFC 9113 §8.2.2); hygiene has taken them out, a filter may have put one back.
+/// (RFC 9113 §8.2.2); hygiene has taken them out, a route or a filter may have put one back.
 fn fields_to(block: &Headers, map: &mut HeaderMap) {
     map.reserve(block.len());
     for field in block.iter() {
@@ -331,6 +331,7 @@ fn fields_to(block: &Headers, map: &mut HeaderMap) {
                         | Known::TransferEncoding
                         | Known::Upgrade
                 )
+                || (known == Known::Te && field.value != b"trailers")
         });
         if forbidden {
             continue;

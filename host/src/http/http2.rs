@@ -182,7 +182,9 @@ async fn handshake(
         .initial_connection_window_size(settings.connection_window)
         .max_header_list_size(most)
         .max_send_buffer_size(listener.buffer_limit.min(limits::HTTP2_SEND_BUFFER_BYTES))
-        .header_table_size(settings.header_table);
+        .header_table_size(settings.header_table)
+        .max_pending_accept_reset_streams(limits::UNSEEN_RESETS)
+        .max_concurrent_reset_streams(limits::RESET_STREAMS);
     if settings.allow_connect {
         codec.enable_connect_protocol();
     }

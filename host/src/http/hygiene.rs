@@ -645,9 +645,18 @@ pub(super) fn append_list(headers: &mut Headers, name: Known, value: &[u8], sepa
     }
 }
 
-/// Takes what belongs to the upstream connection alone out of a response that came from there. One
-/// that changes the protocol keeps the two fields that say so.
-pub(crate) fn upstream_response(headers: &mut Headers, switches: bool) {
+/// What a response may not say of a client's connection, because its own codec does. `keep-alive` is not
+/// of these: clients of HTTP/1 make what they will of it.
+const OF_CONNECTIONS: [Known; 4] = [
+    Known::Connection,
+    Known::ProxyConnection,
+    Known::TransferEncoding,
+    Known::Upgrade,
+];
+
+/// Takes what belongs to one connection alone out of a response. One that changes the protocol keeps the
+/// two fields that say so.
+pub(crate) fn end_of_hop_in_response(headers: &mut Headers, switches: bool) {
     headers.retain(|field| match field.known {
         Some(Known::Connection | Known::Upgrade) => switches,
         Some(Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding) => false,
@@ -665,9 +674,15 @@ pub(crate) fn tell_request_id(manager: &ConnectionManager, exchange: &mut Exchan
 }
 
 /// The last touches of every response, local ones included: `date`, `server`, `via`,
-/// `x-request-id`.
+/// `x-request-id`. What a route says of the connection goes: that is not its own.
 pub(crate) fn response(manager: &ConnectionManager, exchange: &mut Exchange, date: &[u8]) {
     let headers = &mut exchange.response;
+    for name in OF_CONNECTIONS {
+        let switches = exchange.status == 101 && matches!(name, Known::Connection | Known::Upgrade);
+        if headers.has(name) && !switches {
+            headers.remove_known(name);
+        }
+    }
     if !headers.has(Known::Date) {
         headers.append_known(Known::Date, date);
     }

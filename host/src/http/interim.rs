@@ -59,7 +59,7 @@ impl Stream<'_, '_> {
             count_response(stats, group, exchange, status);
         }
         if is_passed {
-            hygiene::upstream_response(&mut exchange.response, false);
+            hygiene::end_of_hop_in_response(&mut exchange.response, false);
             hygiene::tell_request_id(around.manager, exchange);
             let sent = self
                 .down

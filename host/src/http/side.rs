@@ -218,6 +218,11 @@ impl Asked {
         matches!(self.method, MethodKind::Head)
     }
 
+    /// Whether another protocol was asked for, which HTTP/2 does by an extended CONNECT.
+    pub(super) const fn is_for_upgrade(self) -> bool {
+        matches!(self.tunnel, Some(Tunnel::Upgrade | Tunnel::WebSocket))
+    }
+
     /// Whether a response of that status opens the tunnel that was asked for.
     const fn is_opened_by(self, status: u16) -> bool {
         match self.tunnel {

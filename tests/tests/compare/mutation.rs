@@ -1,6 +1,7 @@
 //! Headers added, replaced and removed by configuration and by the header_mutation filter.
 
 use nuncio_tests::compare::case::{Case, Group};
+use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::h2_client::H2Send;
 
 const MUTATION: &str = include_str!("../../cases/mutation.yaml");
@@ -105,4 +106,61 @@ pub(crate) fn most_specific() -> Group {
         ),
     ];
     Group::new("header mutation, the most specific wins", &template, cases)
+}
+
+/// What routes say of a connection, which is not theirs.
+pub(crate) fn of_connections() -> Group {
+    const FIELDS: [(&str, &str); 7] = [
+        ("connection", "close"),
+        ("connection", "x-foo"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "close"),
+        ("upgrade", "foo"),
+        ("te", "gzip"),
+        ("te", "trailers"),
+    ];
+    let mut config = Config::new().cluster(cluster("origin", &[endpoint("origin", "")], ""));
+    config = config.cluster(cluster("h2", &[endpoint("h2origin", "")], HTTP2));
+    let mut cases = Vec::new();
+    for (index, (name, value)) in FIELDS.iter().enumerate() {
+        for side in ["request", "response"] {
+            let places = [
+                ("http1", "route: { cluster: origin }"),
+                ("http2", "route: { cluster: h2 }"),
+                (
+                    "direct",
+                    "direct_response: { status: 200, body: { inline_string: direct } }",
+                ),
+            ];
+            for (place, action) in places {
+                // Envoy sends them to HTTP/2 upstreams, which refuse the request; one of them shows it.
+                if place == "http2" && side == "request" && !matches!(index, 0 | 6) {
+                    continue;
+                }
+                let path = format!("/{place}/{side}/{index}");
+                config = config.route(format!(
+                    "{{ match: {{ path: {path} }}, {action}, {side}_headers_to_add: [ {{ header: {{ key: {name}, value: {value} }}, append_action: OVERWRITE_IF_EXISTS_OR_ADD }} ] }}"
+                ));
+                let title = format!("{side}, {name}: {value}, {place}");
+                cases.push(Case::get(&title, &path, ""));
+                if index == 0 && side == "request" && place == "http2" {
+                    continue;
+                }
+                cases.push(Case::request(
+                    &format!("{title}, a body"),
+                    "POST",
+                    &path,
+                    "Content-Length: 3\r\n",
+                    "abc",
+                ));
+                // Nor do clients of HTTP/2 take a `te` from Envoy, but for that of trailers.
+                if index != 5 || side == "request" || place == "direct" {
+                    let title = format!("{title}, HTTP/2");
+                    cases.push(Case::http2(&title, H2Send::new("GET", &path)));
+                }
+            }
+        }
+    }
+    let template = config.log("@LOG_FORMAT@").text();
+    Group::new("fields of connections", &template, cases)
 }

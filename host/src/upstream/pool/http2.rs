@@ -58,6 +58,7 @@ pub(super) async fn handshake(
         .max_header_list_size(settings.max_header_list)
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
+        .max_concurrent_reset_streams(limits::RESET_STREAMS)
         .handshake(Tapped::new(stream, Watched::new(settings, host)))
         .await
         .map_err(into_io)?;
