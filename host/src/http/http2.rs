@@ -443,8 +443,11 @@ async fn stream(
     let underscores = manager.rules.underscores;
     let has_underscore =
         underscores != Underscores::Allow && headers.iter().any(|field| field.name.contains(&b'_'));
+    let mut fields = count_fields(&parts);
     if has_underscore && underscores == Underscores::Drop {
+        let before = headers.len();
         headers.retain(|field| !field.name.contains(&b'_'));
+        fields -= before - headers.len();
     }
     // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
     let verdict = if head_size(&parts) >= manager.rules.limits.bytes as usize {
@@ -452,7 +455,7 @@ async fn stream(
     } else if let Err(malformed) = read {
         tracing::debug!(target: "http", connection = connection.id, "malformed request of {}: {malformed}", connection.direct_remote);
         Err(Kind::Malformed.into())
-    } else if headers.len() > manager.rules.limits.fields as usize + 3 {
+    } else if fields > manager.rules.limits.fields as usize {
         Err(Kind::Reset(TOO_MANY_FIELDS).into())
     } else if has_underscore && underscores == Underscores::Reject {
         Err(Kind::Reset("http2.unexpected_underscore").into())
@@ -512,6 +515,19 @@ fn head_size(parts: &http::request::Parts) -> usize {
         .into_iter()
         .filter_map(|(name, value)| Some(name.len() + value?.len() + FIELD));
     fields.sum::<usize>() + pseudo.sum::<usize>()
+}
+
+/// How many fields a head has, those of the request among them: each cookie for itself, and a `host` too.
+fn count_fields(parts: &http::request::Parts) -> usize {
+    let has_protocol = parts.extensions.get::<h2::ext::Protocol>().is_some();
+    // The library forgets a scheme where there is no authority.
+    let of_request = if parts.method == http::Method::CONNECT && !has_protocol {
+        1
+    } else {
+        3
+    };
+    let has_authority = parts.uri.authority().is_some();
+    parts.headers.len() + of_request + usize::from(has_authority) + usize::from(has_protocol)
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ impl UpstreamSide<'_> {
                     }
                     h2_glue::response_from(&parts, into)
                         .map_err(|_malformed| Kind::UpstreamProtocol)?;
-                    if into.len() > limits.fields as usize + 1 {
+                    if into.len() > limits.fields as usize {
                         return Poll::Ready(Err(Kind::UpstreamReset));
                     }
                     self.interim = true;
@@ -123,7 +123,7 @@ impl UpstreamSide<'_> {
                 let (parts, body) = response.map_err(|error| of_http2(&error))?.into_parts();
                 h2_glue::response_from(&parts, into)
                     .map_err(|_malformed| Kind::UpstreamProtocol)?;
-                if into.len() > limits.fields as usize + 1 {
+                if into.len() > limits.fields as usize {
                     return Poll::Ready(Err(Kind::UpstreamReset));
                 }
                 let ended = body.is_end_stream();

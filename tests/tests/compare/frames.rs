@@ -14,6 +14,7 @@ pub(crate) fn group() -> Group {
     cases.extend(hosts());
     cases.extend(targets());
     cases.extend(lengths());
+    cases.extend(many_fields());
     cases.extend(trailers());
     cases.extend(odd_trailers());
     cases.extend(answers());
@@ -183,6 +184,38 @@ fn targets() -> Vec<Case> {
         Case::frames(name, frames::headers(1, flag::END_STREAM, &fields), Some(1))
     };
     table.map(case).into()
+}
+
+/// As many fields as a head may have, and one more.
+fn many_fields() -> Vec<Case> {
+    let filled = |fields: &Fields, count: usize| {
+        let begun = fields.iter();
+        let begun = begun.map(|(name, value)| ((*name).to_owned(), *value));
+        let more = (fields.len()..count).map(|at| (format!("f{at}"), "v"));
+        let fields: Vec<(String, &str)> = begun.chain(more).collect();
+        frames::headers(1, flag::END_STREAM, &fields)
+    };
+    let cookies = request(&[], &[("cookie", "a=1"), ("cookie", "b=2")]);
+    let mut alone = request(&[":authority"], &[]);
+    alone.push(("host", "a.example"));
+    let heads = [
+        ("a head", request(&[], &[])),
+        ("a head with cookies", cookies),
+        ("a head with a host", request(&[], &[("host", "a.example")])),
+        ("a head with a host alone", alone),
+    ];
+    let mut cases = Vec::new();
+    for count in [100, 101] {
+        for (name, fields) in &heads {
+            let name = format!("{name} of {count} fields");
+            cases.push(Case::frames(&name, filled(fields, count), Some(1)));
+        }
+        let answer = filled(&vec![(":status", "200")], count);
+        let name = format!("an answer of {count} fields");
+        let case = Case::frames(&name, frames::get(1, "/frames"), Some(1));
+        cases.push(case.frames_reply(answer));
+    }
+    cases
 }
 
 /// As many trailers as a head may have fields, and one more.
