@@ -22,7 +22,7 @@
 //! | [`admin`] | the admin pages |
 //! | [`values`] | runtime values: what an operator changes while the proxy runs |
 //! | `worker` | one thread's own world |
-//! | [`address`], [`headers`], [`h1`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`watched`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], [`metadata`], `timer`, `bucket`, `nearest`, `pattern`, `filters`, `frames` | leaves |
+//! | [`address`], [`headers`], [`h1`], [`exchange`], [`variant`], [`socket`], [`socket_option`], [`certificate`], [`watched`], [`clock`], [`limits`], [`keepalive`], [`log_filter`], [`metadata`], `timer`, `bucket`, `nearest`, `pattern`, `filters`, `frames`, `uri` | leaves |
 //!
 //! The hops of a request: `listener::accept` → `http::connection::serve` → `http::stream::handle` →
 //! `http::phases::request` → `http::forward::proxy` → `upstream::pool::acquire` →
@@ -62,6 +62,7 @@ mod tcp;
 mod timer;
 pub mod tls;
 pub mod upstream;
+mod uri;
 pub mod values;
 pub mod variant;
 pub mod vitals;

@@ -93,6 +93,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "uri",
+        &[
+            "config", "build", "server", "cli", "admin", "listener", "http", "route", "upstream",
+            "wasm", "observe", "runtime", "worker", "exchange",
+        ],
+    ),
+    (
         "headers",
         &[
             "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",

@@ -11,6 +11,7 @@ use super::spec::{RedirectPathSpec, RedirectSpec, SchemeSpec};
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known};
 use crate::observe::format::Format;
+use crate::uri::split_port;
 
 /// Statuses of `RedirectAction.response_code`.
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
@@ -209,15 +210,6 @@ impl NewPath {
 /// wants one.
 pub(super) fn write_url(request: &Headers, out: &mut Vec<u8>) {
     Redirect::here().write(request, None, out);
-}
-
-/// Parts a host from its port, which begins with the colon and may be empty. The colons of an
-/// address in brackets are not one.
-pub(super) fn split_port(host: &[u8]) -> (&[u8], &[u8]) {
-    let colon = memchr::memrchr(b':', host);
-    let at = colon.filter(|at| memchr::memrchr(b']', host).is_none_or(|bracket| bracket < *at));
-    host.split_at_checked(at.unwrap_or(host.len()))
-        .unwrap_or((host, b""))
 }
 
 #[cfg(test)]

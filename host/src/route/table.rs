@@ -18,13 +18,14 @@ use super::facts::Facts;
 use super::index::{Entry, Index};
 use super::matcher::{Mismatch, RouteMatcher, Uri};
 use super::mutation::{Level, Levels};
-use super::redirect::{Redirect, split_port};
+use super::redirect::Redirect;
 use super::spec::{RequireTls, RouteSpec, TableSpec, VirtualHostSpec};
 use super::tree::Tree;
 use super::tries::Tries;
 use super::virtual_cluster::VirtualClusters;
 use crate::headers::{Headers, Known, Name};
 use crate::metadata::StaticMetadata;
+use crate::uri::split_port;
 
 /// `RouteConfiguration`, compiled. Immutable.
 #[derive(Debug)]

@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use crate::uri::is_path_byte;
+
 /// Most variables of a template, as in Envoy.
 const VARIABLES: usize = 5;
 /// Longest name of a variable, as in Envoy.
@@ -161,31 +163,6 @@ impl UriTemplate {
         }
         at == path.len()
     }
-}
-
-/// Bytes that a segment may have: RFC 3986's `pchar`.
-const fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
-        )
 }
 
 #[derive(Default)]

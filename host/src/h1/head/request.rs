@@ -2,6 +2,7 @@
 
 use crate::exchange::Protocol;
 use crate::headers::{Headers, Known, is_token_byte};
+use crate::uri::is_path_byte;
 
 use super::super::field;
 use super::super::{BodyLength, MethodKind, RequestRules, Underscores};
@@ -372,28 +373,7 @@ pub(super) fn is_host_and_port(authority: &[u8], port: Port) -> bool {
 /// Whether `byte` may stand in `host`: what Envoy takes, without `@`, since user information in
 /// `host` serves only to mislead (RFC 9110 §7.2 has no place for it).
 pub(super) const fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b':'
-                | b'['
-                | b']'
-                | b'%'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-        )
+    matches!(byte, b'[' | b']') || (is_path_byte(byte) && byte != b'@')
 }
 
 #[cfg(test)]

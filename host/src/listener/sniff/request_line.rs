@@ -4,6 +4,7 @@
 //! whether the request is a good one: that is `h1`'s.
 
 use super::Sniffed;
+use crate::headers::is_token_byte;
 
 /// What HTTP/2 with prior knowledge begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -42,7 +43,7 @@ pub fn parse(bytes: &[u8]) -> Sniffed<Version> {
     if PREFACE.starts_with(bytes) {
         return Sniffed::Partial;
     }
-    let method = bytes.iter().position(|byte| !is_token(*byte));
+    let method = bytes.iter().position(|byte| !is_token_byte(*byte));
     match method.map(|end| (end, bytes.get(end))) {
         // No method yet.
         None if bytes.len() <= METHOD_MAX => return Sniffed::Partial,
@@ -58,12 +59,6 @@ pub fn parse(bytes: &[u8]) -> Sniffed<Version> {
         Some(b"HTTP/1.0") => Sniffed::Found(Version::Http10),
         _ => Sniffed::Other,
     }
-}
-
-/// A letter of a method (RFC 9110 §5.6.2).
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 #[cfg(test)]
