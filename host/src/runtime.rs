@@ -21,7 +21,7 @@ use crate::http::proxy_status::ProxyStatus;
 use crate::http::reply::LocalReplies;
 use crate::keepalive::Keepalive;
 use crate::log_filter::LogFilter;
-use crate::observe::metrics::{HttpStats, ListenerHttpStats, TcpStats};
+use crate::observe::metrics::{CodecStats, HttpStats, ListenerHttpStats, TcpStats};
 use crate::observe::stats::Sharded;
 use crate::route::{ClusterRef, EnvoyHeaders, Retries, Seat};
 use crate::upstream::{Cluster, Criteria};
@@ -428,6 +428,8 @@ pub struct ConnectionManager {
     pub stat_prefix: String,
     /// Statistics under `http.<stat_prefix>.`.
     pub stats: Arc<Sharded<HttpStats>>,
+    /// What all connection managers count together.
+    pub codecs: Arc<Sharded<CodecStats>>,
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod discovery;
 pub mod dns;
 pub mod endpoint;
 pub mod error;
+mod flow;
 pub mod health;
 pub mod metadata;
 pub mod outlier;
@@ -38,6 +39,7 @@ pub use cluster::{Cluster, EndpointSet, RetryPermit};
 pub use demand::{Client, Demand};
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind};
+pub use flow::FlowControl;
 pub use metadata::Criteria;
 pub use pool::{
     Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, RawLease, Release, Shared, StreamEnd,

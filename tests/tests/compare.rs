@@ -15,6 +15,8 @@ mod attempts;
 mod balance;
 #[path = "compare/chains.rs"]
 mod chains;
+#[path = "compare/codecs.rs"]
+mod codecs;
 #[path = "compare/connect.rs"]
 mod connect;
 #[path = "compare/connection.rs"]
@@ -131,6 +133,7 @@ fn main() -> ExitCode {
         fields::group(),
         filter_values::group(),
         endings::group(),
+        codecs::group(),
         frames::group(),
         differential_h2::requests(),
         differential_h2::answers(),

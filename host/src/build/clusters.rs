@@ -132,6 +132,9 @@ impl Workshop<'_> {
         let detection = spec.outlier_detection.as_ref();
         Outlets {
             cluster: self.registry.sharded(scope.clone()),
+            http2: spec
+                .http2_settings()
+                .map(|_| self.registry.sharded(scope.clone())),
             ring: policy
                 .is_ring()
                 .then(|| self.registry.sharded(scope.clone())),

@@ -366,6 +366,7 @@ impl Workshop<'_> {
             told_changed_length: AtomicBool::new(false),
             stat_prefix: written.stat_prefix.clone(),
             stats,
+            codecs: self.registry.sharded(Scope::default()),
         })
     }
 

@@ -138,19 +138,18 @@ impl FrameWatch {
         Ok(())
     }
 
-    /// Takes note of bytes that the proxy sent, and lets `also` see the frames that begin in them.
+    /// Takes note of bytes that the proxy sent, and lets `also` see what they are made of.
     #[inline]
-    pub(crate) fn sent(&mut self, mut bytes: &[u8], mut also: impl FnMut(FrameHead)) {
+    pub(crate) fn sent(&mut self, mut bytes: &[u8], mut also: impl FnMut(Step<'_>)) {
         while let Some(step) = self.sent.step(&mut bytes) {
-            let Step::Head(frame) = step else {
-                continue;
-            };
-            match frame.kind {
-                FrameHead::DATA => self.data_sent += 1,
-                FrameHead::HEADERS if self.peer == Peer::Server => self.open(frame.stream),
-                _ => {}
+            if let Step::Head(frame) = step {
+                match frame.kind {
+                    FrameHead::DATA => self.data_sent += 1,
+                    FrameHead::HEADERS if self.peer == Peer::Server => self.open(frame.stream),
+                    _ => {}
+                }
             }
-            also(frame);
+            also(step);
         }
     }
 
@@ -357,8 +356,10 @@ mod tests {
         let priority = frame(FrameHead::PRIORITY, 0, 9, 5);
         watch.sent(PREFACE, |_| {});
         let mut opened = Vec::new();
-        watch.sent(&frame(FrameHead::HEADERS, 5, 1, 9), |head| {
-            opened.push(head.stream)
+        watch.sent(&frame(FrameHead::HEADERS, 5, 1, 9), |step| {
+            if let Step::Head(head) = step {
+                opened.push(head.stream);
+            }
         });
         assert_eq!(opened, [1]);
         for _ in 0..200 {

@@ -48,6 +48,8 @@ pub struct RequestHead {
     pub expect_continue: bool,
     /// Whether the client asks for another protocol. `h2c` is passed over, as in Envoy.
     pub upgrade: bool,
+    /// How many fields were left out for the underscores in their names.
+    pub dropped: u16,
 }
 
 /// What the parser says of a whole response head; the fields are in the block.

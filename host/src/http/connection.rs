@@ -488,6 +488,12 @@ impl Http1<'_> {
         let mut reader = H1Reader::new(read_half, &mut self.buf, manager.http1_trailers)
             .counted_by(&stats.downstream_cx_rx_bytes_total);
         if let Ok(head) = &head {
+            if head.dropped > 0 {
+                let codecs = manager.codecs.shard(self.worker.index);
+                codecs
+                    .http1_dropped_headers_with_underscores
+                    .add(head.dropped.into());
+            }
             reader.expect(head.body, manager.rules.limits);
             reader.mind_underscores(manager.rules.underscores);
         }

@@ -30,7 +30,7 @@ use crate::exchange::{Exchange, LogType};
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
-use crate::upstream::{ClusterStats, Release};
+use crate::upstream::{ClusterStats, FlowControl, Release};
 
 /// How a conversation ended.
 pub(super) enum Ended {
@@ -52,6 +52,7 @@ pub(super) enum Ended {
 struct Conversation<'a> {
     around: Surroundings<'a>,
     stats: &'a ClusterStats,
+    flow: FlowControl<'a>,
     attempts: &'a mut Attempts,
     upload: Upload,
     download: Download,
@@ -98,6 +99,19 @@ pub(super) async fn converse(
     let mut talk = Conversation {
         around: stream.around,
         stats,
+        flow: FlowControl::new(
+            (
+                &stream
+                    .around
+                    .stats
+                    .downstream_flow_control_paused_reading_total,
+                &stream
+                    .around
+                    .stats
+                    .downstream_flow_control_resumed_reading_total,
+            ),
+            stats,
+        ),
         upload: if begun.is_some() {
             Upload::Done
         } else if stream.tunnel.is_some() {
@@ -213,6 +227,8 @@ impl Conversation<'_> {
                 &mut stream.chain,
                 Some(&mut self.attempts.kept),
             );
+            let is_stopped = polled.is_pending() && pump.is_stopped(&upstream.writer);
+            self.flow.note_up(is_stopped);
             if self.attempts.kept.take_too_long() {
                 self.attempts.abandon(self.stats);
             }
@@ -344,7 +360,8 @@ impl Conversation<'_> {
                 };
                 let (before, was_whole) = (pump.moved(), pump.is_whole());
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
-                let is_stopped = pump.is_stopped(writer);
+                let is_stopped = polled.is_pending() && pump.is_stopped(writer);
+                self.flow.note_down(is_stopped);
                 let is_cut = matches!(polled, Poll::Ready(Err(PumpError::Read(_))));
                 let became_whole = !was_whole && pump.is_whole() && !is_cut;
                 if pump.moved() != before {

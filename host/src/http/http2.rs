@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::connection::Over;
 use super::downstream::Downstream;
-use super::error::{Kind, TOO_MANY_FIELDS};
+use super::error::{Error, Kind, TOO_MANY_FIELDS};
 use super::h2 as h2_glue;
 use super::heads::{Heads, OddTargets};
 use super::io::{H2Reader, Reader};
@@ -31,23 +31,31 @@ use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
 use crate::frames::tapped::{Tap, Tapped};
-use crate::frames::watch::{FrameWatch, Peer};
+use crate::frames::watch::{Fault, FrameWatch, Peer};
+use crate::frames::{FrameHead, Step};
 use crate::h1::head::Reject;
 use crate::h1::{MethodKind, Underscores};
-use crate::headers::Known;
+use crate::headers::{Headers, Known};
 use crate::keepalive::until_silent;
 use crate::limits;
-use crate::observe::metrics::HttpStats;
+use crate::observe::metrics::{CodecStats, HttpStats};
 use crate::observe::stats::Sharded;
 use crate::route::Seen;
-use crate::runtime::HttpListener;
+use crate::runtime::{ConnectionManager, HttpListener};
 use crate::socket::Socket;
 use crate::worker::Worker;
+
+/// What a stream is reset with that breaks the rules (RFC 9113 §7).
+const PROTOCOL_ERROR: &[u8] = &[0, 0, 0, 1];
+/// The last stream of a GOAWAY that refuses none (RFC 9113 §6.8).
+const ANY_STREAM: &[u8] = &[0x7f, 0xff, 0xff, 0xff];
 
 /// An eye on the frames and heads of a client, with the bytes in front that were read to find out what it
 /// speaks.
 struct Eye {
     watch: FrameWatch,
+    /// The newest stream: what comes for an older one are trailers.
+    newest: u32,
     /// Since when the client is in the middle of a head; not looked at where that may last.
     head_since: Option<Rc<Cell<Option<Instant>>>>,
     heads: Heads,
@@ -56,22 +64,68 @@ struct Eye {
     prefix: BytesMut,
     /// This worker's part of what counts.
     stats: Arc<Sharded<HttpStats>>,
+    codecs: Arc<Sharded<CodecStats>>,
     worker: usize,
 }
 
 impl Eye {
     /// Looks at what a client sent. Whether the codec gets it as it is.
     fn look(&mut self, read: &[u8]) -> io::Result<bool> {
-        let counted = self.watch.received(read, |_step| Ok(()));
+        let codecs = self.codecs.shard(self.worker);
+        let newest = &mut self.newest;
+        let counted = self.watch.received(read, |step| {
+            count_received(step, newest, codecs);
+            Ok(())
+        });
         if let Some(since) = &self.head_since {
             let is_in_head = self.watch.is_in_head();
             since.set(is_in_head.then(|| since.get().unwrap_or_else(clock::now)));
         }
         // Not a failure of the transport, which the caller tells by this.
         let kind = io::ErrorKind::InvalidData;
-        counted.map_err(|fault| io::Error::new(kind, fault))?;
+        counted.map_err(|fault| {
+            count_fault(fault, codecs);
+            io::Error::new(kind, fault)
+        })?;
         let passed = self.heads.receive(read, &mut self.ready);
         passed.map_err(|unreadable| io::Error::new(kind, unreadable))
+    }
+}
+
+/// Counts what a client sends that no library tells of. `newest` is the newest of its streams.
+fn count_received(step: Step<'_>, newest: &mut u32, codecs: &CodecStats) {
+    let Step::Head(frame) = step else { return };
+    match frame.kind {
+        FrameHead::RST_STREAM => codecs.http2_rx_reset.inc(),
+        FrameHead::HEADERS if frame.stream > *newest => *newest = frame.stream,
+        FrameHead::HEADERS => codecs.http2_trailers.inc(),
+        _ => {}
+    }
+}
+
+/// Counts what the library sends by itself.
+fn count_sent(step: Step<'_>, codecs: &CodecStats) {
+    match step {
+        Step::Head(frame) if frame.kind == FrameHead::RST_STREAM => codecs.http2_tx_reset.inc(),
+        Step::Payload(frame, PROTOCOL_ERROR, true) if frame.kind == FrameHead::RST_STREAM => {
+            codecs.http2_rx_messaging_error.inc();
+        }
+        Step::Payload(frame, [last @ .., 0, 0, 0, 0], true)
+            if frame.kind == FrameHead::GOAWAY && last != ANY_STREAM =>
+        {
+            codecs.http2_goaway_sent.inc();
+        }
+        _ => {}
+    }
+}
+
+/// Counts why nothing more is read.
+fn count_fault(fault: Fault, codecs: &CodecStats) {
+    match fault {
+        Fault::Empty => codecs.http2_inbound_empty_frames_flood.inc(),
+        Fault::Priority => codecs.http2_inbound_priority_frames_flood.inc(),
+        Fault::WindowUpdate => codecs.http2_inbound_window_update_frames_flood.inc(),
+        Fault::Preface | Fault::Settings | Fault::Block => {}
     }
 }
 
@@ -107,7 +161,8 @@ impl Tap for Eye {
     }
 
     fn sent(&mut self, bytes: &[u8]) {
-        self.watch.sent(bytes, |_frame| {});
+        let codecs = self.codecs.shard(self.worker);
+        self.watch.sent(bytes, |step| count_sent(step, codecs));
         let stats = self.stats.shard(self.worker);
         stats.downstream_cx_tx_bytes_total.add(bytes.len() as u64);
     }
@@ -168,11 +223,13 @@ async fn handshake(
     let most = limit.saturating_add(limits::HTTP2_TOLD_BYTES);
     let eye = Eye {
         watch: FrameWatch::new(Peer::Client, settings.frames),
+        newest: 0,
         head_since,
         heads: Heads::new(limit as usize, Rc::clone(&streams.odd)),
         ready: BytesMut::new(),
         prefix,
         stats: Arc::clone(&manager.stats),
+        codecs: Arc::clone(&manager.codecs),
         worker,
     };
     let mut codec = h2::server::Builder::new();
@@ -272,7 +329,7 @@ pub(super) async fn serve(
                 stats.downstream_cx_max_duration_reached.inc();
                 go_away(&mut http2, &mut closing);
             }
-            () = &mut silent => return over(&streams, false),
+            () = &mut silent => return silenced(&streams, manager.codecs.shard(worker.index)),
         }
     };
     let over = over(&streams, left);
@@ -310,6 +367,12 @@ fn over(streams: &Streams, left: bool) -> Over {
             with_requests,
         }
     }
+}
+
+/// The same of a client that answers no ping.
+fn silenced(streams: &Streams, codecs: &CodecStats) -> Over {
+    codecs.http2_keepalive_timeout.inc();
+    over(streams, false)
 }
 
 /// Whether the connection failed because the client has left, rather than for what it said.
@@ -440,35 +503,15 @@ async fn stream(
         keep_alive: true,
         expect_continue: expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
     };
-    let underscores = manager.rules.underscores;
-    let has_underscore =
-        underscores != Underscores::Allow && headers.iter().any(|field| field.name.contains(&b'_'));
-    let mut fields = count_fields(&parts);
-    if has_underscore && underscores == Underscores::Drop {
-        let before = headers.len();
-        headers.retain(|field| !field.name.contains(&b'_'));
-        fields -= before - headers.len();
-    }
-    // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
-    let verdict = if head_size(&parts) >= manager.rules.limits.bytes as usize {
-        Err(Reject::FieldsTooLarge.into())
-    } else if let Err(malformed) = read {
+    let codecs = manager.codecs.shard(worker.index);
+    if let Err(malformed) = &read {
         tracing::debug!(target: "http", connection = connection.id, "malformed request of {}: {malformed}", connection.direct_remote);
-        Err(Kind::Malformed.into())
-    } else if fields > manager.rules.limits.fields as usize {
-        Err(Kind::Reset(TOO_MANY_FIELDS).into())
-    } else if has_underscore && underscores == Underscores::Reject {
-        Err(Kind::Reset("http2.unexpected_underscore").into())
-    } else if !headers.has(Known::Authority) {
-        Err(Reject::MissingHost.into())
-    } else if has_fragment {
-        Err(Reject::Fragment.into())
-    } else {
-        Ok(())
-    };
+    }
+    let verdict = verdict((&parts, read), headers, has_fragment, (manager, codecs));
     let snapshot = worker.snapshot();
     let stats = manager.stats.shard(worker.index);
     count_start(stats, Protocol::Http2);
+    codecs.http2_streams_active.inc();
     let around = Surroundings {
         worker: &worker,
         snapshot: &snapshot,
@@ -485,6 +528,7 @@ async fn stream(
     Stream::new(around, chain, reader, down, &mut timer, incoming)
         .handle(verdict)
         .await;
+    codecs.http2_streams_active.dec();
     let exchange = &desk.exchange;
     let lifetime = exchange
         .timing
@@ -494,6 +538,50 @@ async fn stream(
         && lifetime.is_some_and(|lifetime| lifetime.as_secs() <= limits::PREMATURE_RESET_SECONDS);
     worker.put_desk(desk);
     premature
+}
+
+/// Whether a head can be served, without fields that are to be left out.
+fn verdict(
+    (parts, read): (&http::request::Parts, Result<(), h2_glue::Malformed>),
+    headers: &mut Headers,
+    has_fragment: bool,
+    (manager, codecs): (&ConnectionManager, &CodecStats),
+) -> Result<(), Error> {
+    let rules = &manager.rules;
+    let underscores = rules.underscores;
+    let has_underscore =
+        underscores != Underscores::Allow && headers.iter().any(|field| field.name.contains(&b'_'));
+    let mut fields = count_fields(parts);
+    if has_underscore && underscores == Underscores::Drop {
+        let before = headers.len();
+        headers.retain(|field| !field.name.contains(&b'_'));
+        let dropped = before - headers.len();
+        fields -= dropped;
+        codecs
+            .http2_dropped_headers_with_underscores
+            .add(dropped as u64);
+    }
+    // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
+    if head_size(parts) >= rules.limits.bytes as usize {
+        codecs.http2_header_list_size_too_large.inc();
+        Err(Reject::FieldsTooLarge.into())
+    } else if read.is_err() {
+        Err(Kind::Malformed.into())
+    } else if fields > rules.limits.fields as usize {
+        codecs.http2_header_overflow.inc();
+        Err(Kind::Reset(TOO_MANY_FIELDS).into())
+    } else if has_underscore && underscores == Underscores::Reject {
+        codecs
+            .http2_requests_rejected_with_underscores_in_headers
+            .inc();
+        Err(Kind::Reset("http2.unexpected_underscore").into())
+    } else if !headers.has(Known::Authority) {
+        Err(Reject::MissingHost.into())
+    } else if has_fragment {
+        Err(Reject::Fragment.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// How large a head is, as `SETTINGS_MAX_HEADER_LIST_SIZE` counts it (RFC 9113 §6.5.2).

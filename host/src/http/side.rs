@@ -304,6 +304,7 @@ pub(super) const fn stream_end(kind: &Kind) -> StreamEnd {
         Kind::UpstreamReset => StreamEnd::ResetByPeer,
         Kind::UpstreamClosed => StreamEnd::Lost,
         Kind::UpstreamRefused | Kind::UpstreamConnectError => StreamEnd::Refused,
+        Kind::UpstreamProtocol => StreamEnd::Misspoken,
         _ => StreamEnd::Left,
     }
 }

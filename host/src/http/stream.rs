@@ -30,6 +30,7 @@ use super::whole::Whole;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, LogType, Protocol};
 use crate::h1::encode::{self, CONNECTION};
+use crate::h1::head::Reject;
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name, NameCase, NameFormat};
 use crate::observe::metrics::{HttpStats, VirtualClusterStats};
@@ -620,12 +621,14 @@ impl<'a, 'io> Stream<'a, 'io> {
             Kind::LengthChanged(direction) => self.chain.tell_changed_length(direction),
             Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),
             Kind::RequestOverdue => stats.downstream_rq_timeout.inc(),
-            Kind::StreamIdle => stats.downstream_rq_idle_timeout.inc(),
+            Kind::StreamIdle => self.count_idle(),
+            Kind::Rejected(Reject::Fragment) => stats.downstream_rq_failed_path_normalization.inc(),
             Kind::Rejected(_) | Kind::ConnectionHeader | Kind::DownstreamFraming(_)
                 if !self.down.is_http2() && !is_read_whole(error) =>
             {
                 self.short = Short::Request;
                 stats.downstream_cx_protocol_error.inc();
+                self.count_underscore(error);
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use super::stream::{Ended, Stream};
 use crate::clock;
 use crate::exchange::{Flags, Protocol};
 use crate::h1::head::Reject;
-use crate::observe::metrics::HttpStats;
+use crate::observe::metrics::{CodecStats, HttpStats};
 
 /// What a request is short of at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,31 @@ impl Stream<'_, '_> {
             let stats = self.around.stats;
             stats.downstream_rq_response_before_rq_complete.inc();
         }
+    }
+
+    /// Counts that nothing has gone on for too long.
+    pub(super) fn count_idle(&self) {
+        self.around.stats.downstream_rq_idle_timeout.inc();
+        let has_whole = self.chain.exchange.timing.upstream_received.is_some();
+        if self.responding && has_whole && self.down.is_http2() {
+            self.codecs().http2_tx_flush_timeout.inc();
+        }
+    }
+
+    /// Counts a request of HTTP/1 that is refused for an underscore, where it is.
+    pub(super) fn count_underscore(&self, error: &Error) {
+        if matches!(
+            error.kind,
+            Kind::Rejected(Reject::Underscore) | Kind::DownstreamFraming(Reject::Underscore)
+        ) {
+            self.codecs()
+                .http1_requests_rejected_with_underscores_in_headers
+                .inc();
+        }
+    }
+
+    fn codecs(&self) -> &CodecStats {
+        self.around.manager.codecs.shard(self.around.worker.index)
     }
 
     /// Counts, logs, and ends the filters' states.

@@ -41,6 +41,8 @@ stats! {
         counter downstream_cx_tx_bytes_total,
         gauge downstream_cx_upgrades_active,
         counter downstream_cx_upgrades_total,
+        counter downstream_flow_control_paused_reading_total,
+        counter downstream_flow_control_resumed_reading_total,
 
         gauge downstream_rq_active,
         classes downstream_rq_by_class = "downstream_rq",
@@ -76,6 +78,30 @@ stats! {
         counter rq_reset_after_downstream_response_started,
         counter rq_total,
         counter rs_too_large,
+    }
+}
+
+stats! {
+    /// The codecs of the connections of all listeners, in no scope.
+    pub struct CodecStats {
+        counter http1_dropped_headers_with_underscores = "http1.dropped_headers_with_underscores",
+        counter http1_requests_rejected_with_underscores_in_headers = "http1.requests_rejected_with_underscores_in_headers",
+
+        counter http2_dropped_headers_with_underscores = "http2.dropped_headers_with_underscores",
+        counter http2_goaway_sent = "http2.goaway_sent",
+        counter http2_header_list_size_too_large = "http2.header_list_size_too_large",
+        counter http2_header_overflow = "http2.header_overflow",
+        counter http2_inbound_empty_frames_flood = "http2.inbound_empty_frames_flood",
+        counter http2_inbound_priority_frames_flood = "http2.inbound_priority_frames_flood",
+        counter http2_inbound_window_update_frames_flood = "http2.inbound_window_update_frames_flood",
+        counter http2_keepalive_timeout = "http2.keepalive_timeout",
+        counter http2_requests_rejected_with_underscores_in_headers = "http2.requests_rejected_with_underscores_in_headers",
+        counter http2_rx_messaging_error = "http2.rx_messaging_error",
+        counter http2_rx_reset = "http2.rx_reset",
+        gauge http2_streams_active = "http2.streams_active",
+        counter http2_trailers = "http2.trailers",
+        counter http2_tx_flush_timeout = "http2.tx_flush_timeout",
+        counter http2_tx_reset = "http2.tx_reset",
     }
 }
 

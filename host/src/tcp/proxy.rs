@@ -22,8 +22,8 @@ use crate::runtime::TcpProxy;
 use crate::socket::Socket;
 use crate::timer::{Timer, after};
 use crate::upstream::{
-    Aim, Client, Cluster, ClusterStats, Criteria, Demand, Error, ErrorKind, Priority, RawLease,
-    Wish, note_endpoint,
+    Aim, Client, Cluster, ClusterStats, Criteria, Demand, Error, ErrorKind, FlowControl, Priority,
+    RawLease, Wish, note_endpoint,
 };
 use crate::worker::{Desk, Worker};
 
@@ -256,6 +256,13 @@ impl Session<'_> {
         let cluster = Arc::clone(lease.cluster());
         let cluster = cluster.stats(self.worker.index);
         let mut relay = Relay::new(self.proxy.buffer_limit);
+        let mut flow = FlowControl::new(
+            (
+                &self.stats.downstream_flow_control_paused_reading_total,
+                &self.stats.downstream_flow_control_resumed_reading_total,
+            ),
+            cluster,
+        );
         let mut idle = after(clock::now(), self.proxy.idle_timeout);
         let (mut moved, mut flushing) = (0, false);
         let (mut ticks, mut tick) = (Timer::default(), after(clock::now(), self.proxy.log_every));
@@ -268,6 +275,9 @@ impl Session<'_> {
             let before = relay.tally();
             let polled = relay.poll(cx, self.worker, downstream, lease.socket());
             self.count_moved(cluster, before, relay.tally());
+            let (up, down) = relay.waits();
+            flow.note_up(up);
+            flow.note_down(down);
             if relay.is_flushing_up() && !flushing {
                 flushing = true;
                 self.stats.upstream_flush_total.inc();

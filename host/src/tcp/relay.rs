@@ -131,6 +131,11 @@ impl Relay {
         }
     }
 
+    /// Whether what the client sent waits for the upstream to take it, and the other way round.
+    pub(super) fn waits(&self) -> (bool, bool) {
+        (self.up.waits(), self.down.waits())
+    }
+
     /// Bytes that were read and written so far: tells a watcher whether something happened.
     pub(super) const fn moved(&self) -> u64 {
         self.up.read + self.up.written + self.down.read + self.down.written
@@ -154,6 +159,11 @@ impl Flow {
             read: 0,
             written: 0,
         }
+    }
+
+    /// Whether there is what the sink has not taken.
+    fn waits(&self) -> bool {
+        self.buf.as_ref().is_some_and(|buf| !buf.is_empty())
     }
 
     /// Ready once the source's end was passed on.

@@ -26,7 +26,7 @@ use super::metadata::Criteria;
 use super::outlier::event::Event;
 use super::outlier::{Averages, Report};
 use super::spec::{ClusterSpec, Discovery, OutlierSpec, Priority};
-use super::stats::{ClusterStats, MaglevStats, OutlierStats, RingStats};
+use super::stats::{ClusterStats, Http2Stats, MaglevStats, OutlierStats, RingStats};
 use super::tuning::{Tuned, Tuning};
 use crate::clock;
 use crate::observe::access_log::Sink;
@@ -181,6 +181,11 @@ impl Cluster {
     #[inline]
     pub fn stats(&self, index: usize) -> &ClusterStats {
         self.outlets.cluster.shard(index)
+    }
+
+    /// The same of HTTP/2, where the cluster may speak it.
+    pub(super) fn http2_stats(&self, index: usize) -> Option<&Http2Stats> {
+        Some(self.outlets.http2.as_ref()?.shard(index))
     }
 
     /// The statistics of all threads.
@@ -528,6 +533,8 @@ impl Drop for RetryPermit {
 pub struct Outlets {
     /// What every cluster has.
     pub cluster: Arc<Sharded<ClusterStats>>,
+    /// Of a cluster that may speak HTTP/2.
+    pub http2: Option<Arc<Sharded<Http2Stats>>>,
     /// Of a `RING_HASH` cluster.
     pub ring: Option<Arc<Sharded<RingStats>>>,
     /// Of a `MAGLEV` cluster.
@@ -551,6 +558,9 @@ impl Outlets {
         let policy = spec.balancing.policy;
         Self {
             cluster: Arc::new(Sharded::new(workers)),
+            http2: spec
+                .http2_settings()
+                .map(|_| Arc::new(Sharded::new(workers))),
             ring: policy.is_ring().then(|| Arc::new(Sharded::new(workers))),
             maglev: policy.is_maglev().then(|| Arc::new(Sharded::new(workers))),
             outlier: spec

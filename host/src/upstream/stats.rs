@@ -18,8 +18,6 @@ stats! {
         gauge health_check_degraded = "health_check.degraded",
         gauge health_check_healthy = "health_check.healthy",
 
-        counter http2_keepalive_timeout = "http2.keepalive_timeout",
-
         gauge dns_stale,
         gauge dns_stale_seconds,
         counter lb_healthy_panic,
@@ -51,6 +49,11 @@ stats! {
         counter update_no_rebuild,
         counter update_success,
         gauge warming_state,
+
+        counter upstream_flow_control_backed_up_total,
+        counter upstream_flow_control_drained_total,
+        counter upstream_flow_control_paused_reading_total,
+        counter upstream_flow_control_resumed_reading_total,
 
         gauge upstream_cx_active,
         counter upstream_cx_connect_attempts_exceeded,
@@ -116,6 +119,20 @@ stats! {
         counter canary_upstream_rq_completed = "canary.upstream_rq_completed",
         counter internal_upstream_rq_completed = "internal.upstream_rq_completed",
         counter external_upstream_rq_completed = "external.upstream_rq_completed",
+    }
+}
+
+stats! {
+    /// What a cluster besides has that may speak HTTP/2.
+    pub struct Http2Stats {
+        counter inbound_empty_frames_flood = "http2.inbound_empty_frames_flood",
+        counter inbound_priority_frames_flood = "http2.inbound_priority_frames_flood",
+        counter inbound_window_update_frames_flood = "http2.inbound_window_update_frames_flood",
+        counter keepalive_timeout = "http2.keepalive_timeout",
+        counter rx_messaging_error = "http2.rx_messaging_error",
+        counter rx_reset = "http2.rx_reset",
+        gauge streams_active = "http2.streams_active",
+        counter tx_reset = "http2.tx_reset",
     }
 }
 

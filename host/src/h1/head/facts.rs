@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) lines: u32,
     pub(super) length: Option<u64>,
     pub(super) coding: Coding,
+    /// Fields that were left out for the underscores in their names.
+    pub(super) dropped: u16,
     marks: u16,
 }
 

@@ -216,7 +216,9 @@ impl HeadParser {
                 match rules.underscores.on(name) {
                     Underscores::Allow => headers.append_other(name, value),
                     Underscores::Reject => return Err(Reject::Underscore),
-                    Underscores::Drop => {}
+                    Underscores::Drop => {
+                        self.facts.dropped = self.facts.dropped.saturating_add(1);
+                    }
                 }
                 Ok(())
             }
@@ -286,6 +288,7 @@ impl HeadParser {
             // An HTTP/1.0 client cannot read an informational response (RFC 9110 §15.2).
             expect_continue: facts.expects_continue() && !facts.is_http_10(),
             upgrade: facts.wants_upgrade() && facts.has_upgrade(),
+            dropped: facts.dropped,
         })
     }
 }

@@ -47,6 +47,20 @@ impl Watched {
     }
 }
 
+impl Watched {
+    fn count(&self, fault: Fault) {
+        let Some(stats) = self.host.common().http2_stats() else {
+            return;
+        };
+        match fault {
+            Fault::Empty => stats.inbound_empty_frames_flood.inc(),
+            Fault::Priority => stats.inbound_priority_frames_flood.inc(),
+            Fault::WindowUpdate => stats.inbound_window_update_frames_flood.inc(),
+            Fault::Preface | Fault::Settings | Fault::Block => {}
+        }
+    }
+}
+
 impl Tap for Watched {
     fn poll_read(
         &mut self,
@@ -61,15 +75,20 @@ impl Tap for Watched {
         stats.upstream_cx_rx_bytes_total.add(read.len() as u64);
         let answers = &mut self.answers;
         let looked = self.watch.received(read, |step| answers.look(step));
-        Poll::Ready(looked.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault)))
+        Poll::Ready(looked.map_err(|fault| {
+            self.count(fault);
+            io::Error::new(io::ErrorKind::InvalidData, fault)
+        }))
     }
 
     fn sent(&mut self, bytes: &[u8]) {
         let stats = self.host.common().stats();
         stats.upstream_cx_tx_bytes_total.add(bytes.len() as u64);
         let answers = &mut self.answers;
-        self.watch.sent(bytes, |frame| {
-            if frame.kind == FrameHead::RST_STREAM {
+        self.watch.sent(bytes, |step| {
+            if let Step::Head(frame) = step
+                && frame.kind == FrameHead::RST_STREAM
+            {
                 answers.ended(frame.stream);
             }
         });

@@ -23,7 +23,7 @@ use crate::upstream::demand::Demand;
 use crate::upstream::destination::Destinations;
 use crate::upstream::endpoint::{Endpoint, Health};
 use crate::upstream::spec::{Priority, SlowStart};
-use crate::upstream::stats::ClusterStats;
+use crate::upstream::stats::{ClusterStats, Http2Stats};
 use crate::upstream::wish::{Avoid, Named, Pinned, Wish};
 
 /// What a cluster's hosts in one worker have in common.
@@ -40,6 +40,10 @@ impl Common {
     #[inline]
     pub(super) fn stats(&self) -> &ClusterStats {
         self.cluster.stats(self.worker)
+    }
+
+    pub(super) fn http2_stats(&self) -> Option<&Http2Stats> {
+        self.cluster.http2_stats(self.worker)
     }
 }
 

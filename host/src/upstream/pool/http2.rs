@@ -197,8 +197,9 @@ async fn drive(
             (result, !is_let_go)
         }
         () = silent => {
-            let stats = account.host.common().stats();
-            stats.http2_keepalive_timeout.inc();
+            if let Some(stats) = account.host.common().http2_stats() {
+                stats.keepalive_timeout.inc();
+            }
             (Ok(()), false)
         }
     };
@@ -322,6 +323,8 @@ pub enum StreamEnd {
     Refused,
     /// Its connection was lost.
     Lost,
+    /// The peer has sent what is no response.
+    Misspoken,
     /// It is left here, before its end.
     Left,
 }
@@ -350,8 +353,12 @@ impl Http2Lease {
     }
 
     /// Notes how the stream has ended, or would have if the lease were dropped now.
-    pub const fn note_end(&mut self, end: StreamEnd) {
-        self.end = Some(end);
+    pub fn note_end(&mut self, end: StreamEnd) {
+        if self.end.replace(end).is_none()
+            && let Some(stats) = self.grant.host().common().http2_stats()
+        {
+            stats.streams_active.inc();
+        }
     }
 
     /// Where the connection leads.
@@ -380,12 +387,23 @@ impl Http2Lease {
 
 impl Drop for Http2Lease {
     fn drop(&mut self) {
-        let stats = self.grant.host().common().stats();
+        let common = self.grant.host().common();
+        let stats = common.stats();
         match self.end {
-            Some(StreamEnd::Left) => stats.upstream_rq_tx_reset.inc(),
+            Some(StreamEnd::Left | StreamEnd::Misspoken) => stats.upstream_rq_tx_reset.inc(),
             Some(StreamEnd::ResetByPeer) => stats.upstream_rq_rx_reset.inc(),
             Some(StreamEnd::Lost) => stats.upstream_rq_pending_failure_eject.inc(),
             Some(StreamEnd::Whole | StreamEnd::Refused) | None => {}
+        }
+        let (Some(end), Some(http2)) = (self.end, common.http2_stats()) else {
+            return;
+        };
+        http2.streams_active.dec();
+        match end {
+            StreamEnd::Left => http2.tx_reset.inc(),
+            StreamEnd::ResetByPeer | StreamEnd::Refused => http2.rx_reset.inc(),
+            StreamEnd::Misspoken => http2.rx_messaging_error.inc(),
+            StreamEnd::Whole | StreamEnd::Lost => {}
         }
     }
 }

@@ -1,0 +1,144 @@
+//! What the codecs count of messages and frames, on either side.
+
+use h2::Reason;
+use nuncio_tests::compare::case::{Case, Group, Step, request};
+use nuncio_tests::frames::{self, flag, kind};
+use nuncio_tests::h2_client::H2Send;
+use nuncio_tests::h2_origin::H2Reply;
+use nuncio_tests::origin::{Act, Reply};
+
+const UNDERSCORES: &str = "a_b: 1\r\nc_d: 2\r\n";
+
+pub(crate) fn group() -> Group {
+    let mut cases = underscores();
+    cases.extend(streams());
+    cases.extend(floods());
+    cases.extend(statistics());
+    Group::new("codecs", include_str!("../../cases/codecs.yaml"), cases)
+}
+
+fn underscores() -> Vec<Case> {
+    let sends = || {
+        H2Send::new("GET", "/up")
+            .header("a_b", "1")
+            .header("c_d", "2")
+    };
+    vec![
+        Case::get("fields that are dropped", "/up", UNDERSCORES).at("drops"),
+        Case::get("fields that are refused", "/up", UNDERSCORES)
+            .at("rejects")
+            .closes(),
+        Case::http2("fields that are dropped over HTTP/2", sends()).at("drops"),
+        Case::http2("fields that are refused over HTTP/2", sends()).at("rejects"),
+    ]
+}
+
+fn streams() -> Vec<Case> {
+    let head = frames::headers(1, flag::NONE, &frames::request("POST", "/up"));
+    let trailers = frames::headers(1, flag::END_STREAM, &[("t", "1")]);
+    let many: Vec<_> = (0..20).map(|number| (format!("x-{number}"), "y")).collect();
+    let waits = frames::get(1, "/up");
+    let another = frames::get(3, "/direct");
+    let many = many
+        .iter()
+        .fold(H2Send::new("GET", "/up"), |sent, (name, value)| {
+            sent.header(name, value)
+        });
+    vec![
+        Case::frames(
+            "trailers",
+            [head, frames::data(1, flag::NONE, b"body"), trailers].concat(),
+            Some(1),
+        ),
+        Case::frames(
+            "a stream that the client resets",
+            [waits, another, frames::reset(1, 8)].concat(),
+            Some(3),
+        )
+        .reply(Reply::nothing().then(Act::Hang))
+        .without_log(),
+        Case::http2("more fields than there may be", many).at("few"),
+        Case::get("a stream that the upstream resets", "/h2", "")
+            .h2_reply(H2Reply::status(200).reset(Reason::CANCEL)),
+        Case::get("a stream that the upstream refuses", "/h2/never", "")
+            .h2_reply(H2Reply::status(200).reset(Reason::INTERNAL_ERROR)),
+        Case::http2("the last of a connection", H2Send::new("GET", "/up")).at("few"),
+        Case::steps(
+            "a stream that nobody waits for",
+            vec![
+                Step::Send(request("POST", "/h2", "Content-Length: 5\r\n", "")),
+                Step::WaitForUpstream,
+                Step::HangUp,
+            ],
+        )
+        .without_log(),
+    ]
+}
+
+fn floods() -> Vec<Case> {
+    let head = frames::headers(1, flag::NONE, &frames::request("POST", "/up"));
+    let nothing = frames::data(1, flag::NONE, b"");
+    let hangs = || Reply::nothing().at_head().then(Act::Hang);
+    vec![
+        Case::frames(
+            "frames of nothing",
+            [head, nothing.repeat(3)].concat(),
+            None,
+        )
+        .reply(hangs())
+        .without_log(),
+        Case::frames("priorities", frames::priority(1).repeat(500), None),
+        Case::frames("windows", frames::window(0, 1).repeat(500), None),
+        Case::frames(
+            "a ping of a wrong size",
+            frames::frame(kind::PING, 0, 0, b"abc"),
+            None,
+        ),
+    ]
+}
+
+fn statistics() -> Vec<Case> {
+    vec![
+        Case::admin(
+            "GET /stats?filter=^http[12]\\.",
+            &[
+                "http1.dropped_headers_with_underscores",
+                "http1.requests_rejected_with_underscores_in_headers",
+                "http2.dropped_headers_with_underscores",
+                "http2.goaway_sent",
+                "http2.header_overflow",
+                "http2.inbound_",
+                "http2.keepalive_timeout",
+                "http2.requests_rejected_with_underscores_in_headers",
+                "http2.rx_reset",
+                "http2.streams_active",
+                "http2.trailers",
+            ],
+        )
+        .once("http2.goaway_sent: 1"),
+        Case::admin(
+            "GET /stats?filter=^cluster.h2.http2",
+            &[
+                "cluster.h2.http2.inbound_",
+                "cluster.h2.http2.keepalive_timeout",
+                "cluster.h2.http2.rx_messaging_error",
+                "cluster.h2.http2.rx_reset",
+                "cluster.h2.http2.streams_active",
+                "cluster.h2.http2.tx_reset",
+            ],
+        )
+        .once("cluster.h2.http2.tx_reset: 1"),
+        Case::admin(
+            "GET /stats/prometheus?filter=^(http2|cluster.h2.http2).rx_reset",
+            &[],
+        ),
+        Case::admin(
+            "GET /stats?filter=flow_control",
+            &[
+                "http.main.downstream_flow_control",
+                "cluster.h2.upstream_flow_control",
+                "cluster.origin.upstream_flow_control",
+            ],
+        ),
+    ]
+}
