@@ -18,9 +18,11 @@ mod grow;
 mod host;
 mod http1;
 mod http2;
+mod idle;
 mod lease;
 mod load;
 mod raw;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -29,10 +31,11 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, Sender};
 
 use self::cluster::{ClusterPool, Common};
 use self::host::Host;
+use self::watch::Watch;
 use super::balance::Random;
 use super::cluster::Cluster;
 use super::connect::Connect;
@@ -46,15 +49,16 @@ pub use http2::{Http2Lease, StreamEnd};
 pub use lease::{Facts, Lease, Outcome, Release};
 pub use raw::RawLease;
 
-/// How often idle connections are looked at, at most and at least. A shorter idle timeout than the
-/// former is looked after at its own pace.
+/// How often pools are looked after, at most and at least: else when the next idle connection is due.
 const SWEEP: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long after a connection came to rest, or was ended by its peer, idle ones are looked at: many at once.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// What the pools of all workers have in common.
 #[derive(Debug)]
 pub struct Shared {
     /// Changes when a pool has to wait for a connection that another one may hold idle.
-    nudge: watch::Sender<()>,
+    nudge: Sender<()>,
 }
 
 impl Shared {
@@ -62,7 +66,7 @@ impl Shared {
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            nudge: watch::Sender::new(()),
+            nudge: Sender::new(()),
         })
     }
 
@@ -79,6 +83,7 @@ pub struct Pools {
     connector: Rc<dyn Connect>,
     seeds: RefCell<Random>,
     clusters: RefCell<HashMap<u64, Rc<ClusterPool>, BuildHasherDefault<IdHasher>>>,
+    watch: Rc<Watch>,
     closed: Cell<bool>,
 }
 
@@ -104,9 +109,11 @@ impl Pools {
             connector,
             seeds: RefCell::new(Random::new(seed)),
             clusters: RefCell::default(),
+            watch: Rc::new(Watch::new()),
             closed: Cell::new(false),
         });
-        tokio::task::spawn_local(look_after(Rc::downgrade(&pools), nudged));
+        let watch = Rc::clone(&pools.watch);
+        tokio::task::spawn_local(look_after(Rc::downgrade(&pools), watch, nudged));
         pools
     }
 
@@ -177,6 +184,7 @@ impl Pools {
             worker: self.worker,
             connector: Rc::clone(&self.connector),
             shared: Arc::clone(&self.shared),
+            watch: Rc::clone(&self.watch),
             closed: Cell::new(self.closed.get()),
         };
         let seed = self.seeds.borrow_mut().next_u64();
@@ -208,18 +216,26 @@ impl Pools {
         }
     }
 
-    fn sweep_period(&self) -> Duration {
+    /// Closes idle connections that their peers have ended.
+    fn watch_idle(&self) {
+        let mut cx = self.watch.look();
+        for pool in self.all() {
+            pool.watch_idle(&mut cx);
+        }
+    }
+
+    /// When pools are to be looked after again: no connection that comes to rest before is due earlier.
+    fn next_sweep(&self, now: Instant) -> Instant {
         let (least, most) = SWEEP;
         let clusters = self.clusters.borrow();
-        let shortest = clusters
-            .values()
-            .flat_map(|pool| {
-                let spec = pool.cluster().spec();
-                [spec.idle_timeout, spec.max_connection_duration]
-            })
-            .flatten()
-            .min();
-        shortest.unwrap_or(most).clamp(least, most)
+        let shortest = clusters.values().flat_map(|pool| {
+            let spec = pool.cluster().spec();
+            [spec.idle_timeout, spec.max_connection_duration]
+        });
+        let first = clusters.values().filter_map(|pool| pool.due()).min();
+        let first = first.map(|due| due.saturating_duration_since(now));
+        let wait = shortest.flatten().chain(first).min();
+        now + wait.unwrap_or(most).clamp(least, most)
     }
 }
 
@@ -229,20 +245,31 @@ impl Drop for Pools {
     }
 }
 
-async fn look_after(pools: Weak<Pools>, mut nudged: watch::Receiver<()>) {
+async fn look_after(pools: Weak<Pools>, watch: Rc<Watch>, mut nudged: Receiver<()>) {
+    let mut sweep_at = clock::now() + SWEEP.1;
+    let mut look_at: Option<Instant> = None;
     loop {
-        let Some(period) = pools.upgrade().map(|pools| pools.sweep_period()) else {
-            return;
-        };
-        let is_nudge = tokio::select! {
-            () = tokio::time::sleep(period) => false,
-            changed = nudged.changed() => changed.is_ok(),
-        };
-        let Some(pools) = pools.upgrade() else { return };
-        if is_nudge {
-            pools.evict_for_waiters();
-        } else {
-            pools.sweep(clock::now());
+        let wake_at = look_at.map_or(sweep_at, |at| at.min(sweep_at));
+        tokio::select! {
+            () = tokio::time::sleep_until(wake_at.into()) => {
+                let Some(pools) = pools.upgrade() else { return };
+                let now = clock::now();
+                if look_at.take_if(|at| *at <= now).is_some() {
+                    pools.watch_idle();
+                    sweep_at = sweep_at.min(pools.next_sweep(now));
+                }
+                if sweep_at <= now {
+                    pools.sweep(now);
+                    sweep_at = pools.next_sweep(now);
+                }
+            }
+            () = watch.rung(), if look_at.is_none() => {
+                look_at = Some(clock::now() + SETTLE);
+            }
+            changed = nudged.changed() => {
+                let Some(pools) = pools.upgrade().filter(|_| changed.is_ok()) else { return };
+                pools.evict_for_waiters();
+            }
         }
     }
 }

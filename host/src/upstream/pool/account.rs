@@ -126,6 +126,11 @@ impl Account {
         self.tell_connected();
     }
 
+    /// Since when it is open.
+    pub(super) const fn opened(&self) -> Option<Instant> {
+        self.opened
+    }
+
     /// Whether it is older than `max_connection_duration`.
     pub(super) fn is_old(&self) -> bool {
         let most = self.host.common().cluster.spec().max_connection_duration;

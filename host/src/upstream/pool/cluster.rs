@@ -8,11 +8,13 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Instant;
 
 use super::Shared;
 use super::host::Host;
 use super::load::{Load, PRECONNECTED_AT_ONCE};
+use super::watch::Watch;
 use crate::address::Address;
 use crate::clock;
 use crate::upstream::balance::layout::State;
@@ -32,6 +34,7 @@ pub(super) struct Common {
     pub(super) worker: usize,
     pub(super) connector: Rc<dyn Connect>,
     pub(super) shared: Arc<Shared>,
+    pub(super) watch: Rc<Watch>,
     /// Whether connections are to be closed instead of kept.
     pub(super) closed: Cell<bool>,
 }
@@ -353,6 +356,19 @@ impl ClusterPool {
         for host in self.hosts() {
             host.close_idle();
         }
+    }
+
+    /// Closes idle connections that their peers have ended, and has the others tell.
+    pub(super) fn watch_idle(&self, cx: &mut Context<'_>) {
+        for host in self.hosts() {
+            host.watch_idle(cx);
+        }
+    }
+
+    /// When the first connection is to be closed for its age, or because it is idle.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let view = self.view.borrow();
+        view.all().filter_map(|host| host.due()).min()
     }
 
     pub(super) fn sweep(&self, now: Instant) {

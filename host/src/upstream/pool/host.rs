@@ -13,7 +13,6 @@ use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -51,16 +50,16 @@ pub(super) struct Host {
     chosen_http2: Cell<Option<bool>>,
     /// Tells connections for bytes that the endpoint fails, where they are to end then.
     failed: Notify,
-    queues: [Queue; 2],
+    pub(super) queues: [Queue; 2],
 }
 
 /// What a host has for one priority.
 #[derive(Default)]
 pub(super) struct Queue {
     /// HTTP/1 connections without a request, longest idle first.
-    idle: RefCell<VecDeque<Box<Http1Connection>>>,
+    pub(super) idle: RefCell<VecDeque<Box<Http1Connection>>>,
     /// HTTP/2 connections that take new streams.
-    multiplexed: RefCell<Vec<Rc<Http2Connection>>>,
+    pub(super) multiplexed: RefCell<Vec<Rc<Http2Connection>>>,
     /// Requests without a connection, first come first.
     waiters: RefCell<VecDeque<Waiter>>,
     next_ticket: Cell<u64>,
@@ -528,6 +527,7 @@ impl Host {
         {
             connection.rest();
             self.queue(priority).idle.borrow_mut().push_back(connection);
+            self.common.watch.came_to_rest();
         }
     }
 
@@ -640,74 +640,6 @@ impl Host {
                 connection.drain();
             }
         }
-    }
-
-    /// Closes connections that are dead or were idle for too long.
-    pub(super) fn sweep(self: &Rc<Self>, now: Instant) {
-        let timeout = self.common.cluster.spec().idle_timeout;
-        let expired = |since: Instant| {
-            timeout.is_some_and(|timeout| now.saturating_duration_since(since) >= timeout)
-        };
-        for priority in Priority::ALL {
-            let queue = self.queue(priority);
-            let idle = std::mem::take(&mut *queue.idle.borrow_mut());
-            let (mut kept, mut timed_out) = (VecDeque::with_capacity(idle.len()), 0);
-            for mut connection in idle {
-                if expired(connection.idle_since) {
-                    timed_out += 1;
-                } else if connection.account.is_old() {
-                    self.common.stats().upstream_cx_max_duration_reached.inc();
-                } else if connection.is_quiet() {
-                    kept.push_back(connection);
-                }
-            }
-            *queue.idle.borrow_mut() = kept;
-            let multiplexed = queue.multiplexed.borrow().clone();
-            for connection in multiplexed {
-                if connection.is_idle() && expired(connection.idle_since()) {
-                    timed_out += 1;
-                    self.forget(priority, connection.id());
-                } else if connection.is_old(self.common.cluster.spec()) {
-                    self.common.stats().upstream_cx_max_duration_reached.inc();
-                    self.forget(priority, connection.id());
-                }
-            }
-            self.common.stats().upstream_cx_idle_timeout.add(timed_out);
-            // A peer may have allowed more streams meanwhile.
-            self.serve_waiters(priority);
-        }
-    }
-
-    /// Since when the connection that has been idle longest is so.
-    pub(super) fn idle_since(&self, priority: Priority) -> Option<Instant> {
-        let queue = self.queue(priority);
-        let http1 = queue
-            .idle
-            .borrow()
-            .front()
-            .map(|connection| connection.idle_since);
-        let connections = queue.multiplexed.borrow();
-        let idle = connections.iter().filter(|connection| connection.is_idle());
-        http1.or_else(|| idle.map(|connection| connection.idle_since()).min())
-    }
-
-    /// Closes the connection that has been idle longest.
-    pub(super) fn evict_idle(&self, priority: Priority) -> bool {
-        let queue = self.queue(priority);
-        if let Some(connection) = queue.idle.borrow_mut().pop_front() {
-            drop(connection);
-            return true;
-        }
-        let connections = queue.multiplexed.borrow();
-        let idle = connections.iter().filter(|connection| connection.is_idle());
-        let longest = idle
-            .min_by_key(|connection| connection.idle_since())
-            .map(|c| c.id());
-        drop(connections);
-        if let Some(id) = longest {
-            self.forget(priority, id);
-        }
-        longest.is_some()
     }
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -73,6 +74,20 @@ impl Http1Connection {
                 false
             }
         }
+    }
+
+    /// Whether it is quiet still; who looks is woken when it is so no more.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
+        // The event loop may know of something that turns out to be nothing, such as a ticket of TLS.
+        for _ in 0..2 {
+            if self.stream.poll_read_ready(cx).is_pending() {
+                return true;
+            }
+            if !self.is_quiet() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether it may carry another request, as far as it knows itself.

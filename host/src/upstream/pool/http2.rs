@@ -142,6 +142,10 @@ impl Http2Connection {
         spec.max_connection_duration.is_some_and(age)
     }
 
+    pub(super) const fn opened(&self) -> Instant {
+        self.opened
+    }
+
     pub(super) fn idle_since(&self) -> Instant {
         self.state.idle_since.get()
     }

@@ -219,6 +219,55 @@ fn the_sweep_comes_by_itself_in_time_for_a_short_idle_timeout() {
     });
 }
 
+/// Runs a test in a time that passes only while nobody has anything to do.
+fn in_its_own_time<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, test)
+}
+
+#[test]
+fn an_idle_connection_is_closed_when_it_is_due() {
+    in_its_own_time(async {
+        let (_listener, address) = listen().await;
+        let mut spec = spec(&[address]);
+        spec.idle_timeout = Some(Duration::from_millis(2500));
+        let (cluster, pools) = (Cluster::new(spec, 1), pools());
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(123)).await;
+            http1(&pools, &cluster).await.release(Release::Reuse);
+        }
+        let stats = cluster.stats(0);
+        tokio::time::sleep(Duration::from_millis(2499)).await;
+        assert_eq!(stats.upstream_cx_idle_timeout.get(), 0);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(stats.upstream_cx_idle_timeout.get(), 1);
+    });
+}
+
+#[test]
+fn an_idle_connection_that_its_peer_ends_is_closed_soon() {
+    in_its_own_time(async {
+        let (listener, address) = listen().await;
+        let (cluster, pools) = (Cluster::new(spec(&[address]), 1), pools());
+        let stats = cluster.stats(0);
+        // Soon after it came to rest, and long after.
+        for rested in [0, 10_007] {
+            http1(&pools, &cluster).await.release(Release::Reuse);
+            let (server, _) = listener.accept().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(rested)).await;
+            assert_eq!(stats.upstream_cx_active.get(), 1);
+            drop(server);
+            tokio::time::sleep(3 * SETTLE).await;
+            assert_eq!(stats.upstream_cx_active.get(), 0, "after {rested} ms");
+        }
+        assert_eq!(stats.upstream_cx_destroy_remote.get(), 2);
+    });
+}
+
 #[test]
 fn two_requests_a_connection_make_three_connections_for_five() {
     worker(async {
