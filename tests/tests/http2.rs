@@ -2,12 +2,14 @@
 //! limits on frames that cost and bring nothing.
 
 use h2::Reason;
-use nuncio_tests::admin::stats;
+use nuncio_tests::admin::{stat, stats};
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
+use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, Frame, FrameConnection, Next, flag, kind};
 use nuncio_tests::h2_origin::{H2Origin, H2Reply};
 use nuncio_tests::origin::{Act, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Setup};
+use nuncio_tests::scene::Scene;
 
 const SIMPLE: &str = include_str!("../fixtures/simple.yaml");
 
@@ -256,4 +258,60 @@ fn an_upstream_that_gives_up_is_noticed_while_its_client_takes_nothing() {
     client.send(&frames::get(1, "/"));
     let (lines, came) = client.read_until(|frame| frame.kind == kind::RST_STREAM);
     assert!(came, "{lines:?}");
+}
+
+#[test]
+fn who_reads_slowly_gets_all_of_the_last_response_of_a_connection() {
+    // More than the client's socket takes at first, and less than the proxy's.
+    const BODY: usize = 1024 * 1024;
+    let once = "common_http_protocol_options: { max_requests_per_connection: 1 }";
+    let config = Config::new()
+        .manager(once)
+        .manager("delayed_close_timeout: 60s");
+    let scene = Scene::start(&config);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n");
+    let reply = Reply::bytes(&head).then(Act::Fill(BODY));
+    scene.origin.reply_with([reply]);
+    let mut client = FrameConnection::open(scene.listener);
+    client.send(&frames::settings(&[(4, 1 << 30)]));
+    client.send(&frames::window(0, 1 << 30));
+    client.send(&frames::get(1, "/"));
+    let mut asked = Vec::new();
+    let (lines, came) = client.read_until(|frame| {
+        asked.clone_from(&frame.payload);
+        is_ping(frame)
+    });
+    assert!(came, "{lines:?}");
+    client.send(&frames::frame(kind::PING, flag::ACK, 0, &asked));
+    eventually("the response is with the system", || {
+        stat(&scene.proxy, "http.ingress.downstream_rq_active") == 0
+    });
+    let (mut got, mut ended) = (0, false);
+    while !ended && let Next::Frame(frame) = client.next() {
+        ended = frame.ends(1);
+        got += if frame.kind == kind::DATA {
+            frame.payload.len()
+        } else {
+            0
+        };
+        // As any client that has read something.
+        client.send(&frames::window(0, 1));
+    }
+    assert_eq!((got, ended), (BODY, true));
+    drop(client);
+    eventually("it is let go of once the client has", || {
+        stat(&scene.proxy, "http.ingress.downstream_cx_active") == 0
+    });
+    assert_eq!(
+        stats(
+            &scene.proxy,
+            "http.ingress.",
+            [
+                "downstream_cx_destroy_remote",
+                "downstream_cx_delayed_close_timeout"
+            ]
+        ),
+        [1, 0]
+    );
+    assert_eq!(stat(&scene.proxy, "http2.goaway_sent"), 1);
 }

@@ -1,6 +1,7 @@
 //! A connection whose bytes are looked at on their way between transport and codec.
 //!
-//! Owns the delegation to the socket, in both directions. What is looked for is a [`Tap`]'s.
+//! Owns the delegation to the socket, in both directions, and hands that on when the codec is gone. What is looked
+//! for is a [`Tap`]'s.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,17 +23,39 @@ pub(crate) trait Tap: Unpin {
 
     /// Takes note of bytes that the transport has taken.
     fn sent(&mut self, bytes: &[u8]);
+
+    /// Gets the transport when the codec is gone.
+    fn leave(&mut self, socket: Socket) {
+        drop(socket);
+    }
 }
 
 /// A connection, and who looks at its bytes.
-pub(crate) struct Tapped<T> {
-    socket: Socket,
+pub(crate) struct Tapped<T: Tap> {
+    /// There to the end.
+    socket: Option<Socket>,
     tap: T,
 }
 
 impl<T: Tap> Tapped<T> {
     pub(crate) const fn new(socket: Socket, tap: T) -> Self {
-        Self { socket, tap }
+        Self {
+            socket: Some(socket),
+            tap,
+        }
+    }
+
+    fn parts(&mut self) -> io::Result<(&mut Socket, &mut T)> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Ok((socket, &mut self.tap))
+    }
+}
+
+impl<T: Tap> Drop for Tapped<T> {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            self.tap.leave(socket);
+        }
     }
 }
 
@@ -42,8 +65,8 @@ impl<T: Tap> AsyncRead for Tapped<T> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.tap.poll_read(&mut this.socket, cx, into)
+        let (socket, tap) = self.get_mut().parts()?;
+        tap.poll_read(socket, cx, into)
     }
 }
 
@@ -53,9 +76,9 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
         cx: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let wrote = ready!(Pin::new(&mut this.socket).poll_write(cx, from))?;
-        this.tap.sent(from.get(..wrote).unwrap_or_default());
+        let (socket, tap) = self.get_mut().parts()?;
+        let wrote = ready!(Pin::new(socket).poll_write(cx, from))?;
+        tap.sent(from.get(..wrote).unwrap_or_default());
         Poll::Ready(Ok(wrote))
     }
 
@@ -64,26 +87,30 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let wrote = ready!(Pin::new(&mut this.socket).poll_write_vectored(cx, from))?;
+        let (socket, tap) = self.get_mut().parts()?;
+        let wrote = ready!(Pin::new(socket).poll_write_vectored(cx, from))?;
         let mut left = wrote;
         for slice in from {
             let part = slice.len().min(left);
-            this.tap.sent(slice.get(..part).unwrap_or_default());
+            tap.sent(slice.get(..part).unwrap_or_default());
             left -= part;
         }
         Poll::Ready(Ok(wrote))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.socket
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        let (socket, _tap) = self.get_mut().parts()?;
+        Pin::new(socket).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        let (socket, _tap) = self.get_mut().parts()?;
+        Pin::new(socket).poll_shutdown(cx)
     }
 }

@@ -60,9 +60,13 @@ pub(crate) async fn serve(
         Ok(Codec::Http2) => {
             http.downstream_cx_http2_total.inc();
             http.downstream_cx_http2_active.inc();
-            let served = http2::serve(&worker, &listener, socket, buf, &connection, old_at);
+            let served = http2::serve(&worker, &listener, (socket, buf), &connection, old_at);
             // Apart, so that the task of an HTTP/1 connection is not as large.
-            let over = Box::pin(served).await;
+            let (over, socket) = Box::pin(served).await;
+            let over = match socket {
+                Some(mut socket) => farewell(&mut socket, over, &listener, http).await,
+                None => over,
+            };
             http.downstream_cx_http2_active.dec();
             over
         }
@@ -82,19 +86,8 @@ pub(crate) async fn serve(
                 desk: None,
                 seen: listener.manager.routes.look(),
             };
-            let mut over = http1.serve(&mut socket).await;
-            if let Over::Ours { ended, .. } = over {
-                let delayed = listener.manager.delayed_close_timeout;
-                match close(&mut socket, ended, delayed, &mut Timer::default()).await {
-                    Closed::AtOnce => {}
-                    Closed::ByClient => {
-                        over = Over::Left {
-                            with_requests: false,
-                        }
-                    }
-                    Closed::Late => http.downstream_cx_delayed_close_timeout.inc(),
-                }
-            }
+            let over = http1.serve(&mut socket).await;
+            let over = farewell(&mut socket, over, &listener, http).await;
             http.downstream_cx_http1_active.dec();
             over
         }
@@ -487,6 +480,9 @@ impl Http1<'_> {
         let mut out = self.worker.take_buffer();
         let mut reader = H1Reader::new(read_half, &mut self.buf, manager.http1_trailers)
             .counted_by(&stats.downstream_cx_rx_bytes_total);
+        // Of what is no request all that came is counted.
+        let came = reader.buf.len();
+        reader.note_taken(head.as_ref().map_or(came, |head| head.consumed));
         if let Ok(head) = &head {
             if head.dropped > 0 {
                 let codecs = manager.codecs.shard(self.worker.index);
@@ -527,6 +523,31 @@ impl Http1<'_> {
             stats.downstream_cx_drain_close.inc();
         }
         ended
+    }
+}
+
+/// Ends a connection that has come to that, and answers who has ended it.
+async fn farewell(
+    socket: &mut Socket,
+    over: Over,
+    listener: &HttpListener,
+    stats: &HttpStats,
+) -> Over {
+    let Over::Ours {
+        ended,
+        with_requests,
+    } = over
+    else {
+        return over;
+    };
+    let delayed = listener.manager.delayed_close_timeout;
+    match close(socket, ended, delayed, &mut Timer::default()).await {
+        Closed::AtOnce => over,
+        Closed::ByClient => Over::Left { with_requests },
+        Closed::Late => {
+            stats.downstream_cx_delayed_close_timeout.inc();
+            over
+        }
     }
 }
 

@@ -62,6 +62,7 @@ struct Eye {
     /// What has been looked at, and not taken.
     ready: BytesMut,
     prefix: BytesMut,
+    streams: Rc<Streams>,
     /// This worker's part of what counts.
     stats: Arc<Sharded<HttpStats>>,
     codecs: Arc<Sharded<CodecStats>>,
@@ -166,6 +167,10 @@ impl Tap for Eye {
         let stats = self.stats.shard(self.worker);
         stats.downstream_cx_tx_bytes_total.add(bytes.len() as u64);
     }
+
+    fn leave(&mut self, socket: Socket) {
+        self.streams.left.set(Some(socket));
+    }
 }
 
 /// A client's connection, as the codec has it.
@@ -178,6 +183,8 @@ struct Streams {
     ended: Notify,
     resets: Cell<Resets>,
     odd: Rc<OddTargets>,
+    /// The connection's socket, once its codec is gone.
+    left: Cell<Option<Socket>>,
 }
 
 impl Streams {
@@ -214,7 +221,7 @@ async fn handshake(
     socket: Socket,
     prefix: BytesMut,
     head_since: Option<Rc<Cell<Option<Instant>>>>,
-    streams: &Streams,
+    streams: &Rc<Streams>,
 ) -> Result<H2<Watched, Bytes>, h2::Error> {
     let manager = &listener.manager;
     let settings = manager.http2;
@@ -231,6 +238,7 @@ async fn handshake(
         stats: Arc::clone(&manager.stats),
         codecs: Arc::clone(&manager.codecs),
         worker,
+        streams: Rc::clone(streams),
     };
     let mut codec = h2::server::Builder::new();
     codec
@@ -248,14 +256,35 @@ async fn handshake(
     codec.handshake(Tapped::new(socket, eye)).await
 }
 
-/// Serves an HTTP/2 connection; `prefix` was read already.
+/// Serves an HTTP/2 connection; `prefix` was read already. Where its client is to be left the time to read
+/// what was said last, the socket is given back.
 pub(super) async fn serve(
     worker: &Rc<Worker>,
     listener: &Arc<HttpListener>,
-    socket: Socket,
-    prefix: BytesMut,
+    (socket, prefix): (Socket, BytesMut),
     connection: &Arc<Connection>,
     old_at: Option<Instant>,
+) -> (Over, Option<Socket>) {
+    let streams = Rc::new(Streams::default());
+    let read = (socket, prefix);
+    let over = serve_streams(worker, listener, read, connection, (old_at, &streams)).await;
+    let socket = streams.left.take();
+    let may_read = matches!(
+        over,
+        Over::Ours {
+            ended: Ended::CloseDelayed,
+            ..
+        }
+    );
+    (over, socket.filter(|_| may_read))
+}
+
+async fn serve_streams(
+    worker: &Rc<Worker>,
+    listener: &Arc<HttpListener>,
+    (socket, prefix): (Socket, BytesMut),
+    connection: &Arc<Connection>,
+    (old_at, streams): (Option<Instant>, &Rc<Streams>),
 ) -> Over {
     let manager = &listener.manager;
     let settings = manager.http2;
@@ -264,13 +293,12 @@ pub(super) async fn serve(
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
     let head_since = manager.request_headers_timeout.map(|_| Rc::default());
-    let streams = Rc::new(Streams::default());
     let at = (&**listener, worker.index);
-    let shaking = handshake(at, socket, prefix, head_since.clone(), &streams);
+    let shaking = handshake(at, socket, prefix, head_since.clone(), streams);
     let shaken = timer.limit(idle, shaking).await;
     let mut http2 = match opened(shaken, stats, connection) {
         Ok(http2) => http2,
-        Err(left) => return over(&streams, left),
+        Err(left) => return over(streams, left),
     };
     let mut seen = manager.routes.look();
     let mut old = std::pin::pin!(wait_until(old_at));
@@ -298,7 +326,7 @@ pub(super) async fn serve(
                     if streams.is_last(manager.max_requests_per_connection) { end_of_turn(&mut http2, &mut closing, stats); }
                     let routes = manager.routes.current(&mut seen);
                     let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection), routes);
-                    start(served, &streams, request, respond);
+                    start(served, streams, request, respond);
                 }
                 Some(Err(error)) => {
                     note_failure(&error, stats, connection);
@@ -315,7 +343,7 @@ pub(super) async fn serve(
                 if streams.resets.get().too_many() {
                     stats.downstream_rq_too_many_premature_resets.inc();
                     tracing::debug!(target: "http", connection = connection.id, "too many streams of {} were reset early", connection.direct_remote);
-                    return over(&streams, false);
+                    return over(streams, false);
                 }
             }
             () = timer.wait(idle), if idle.is_some() => {
@@ -329,12 +357,11 @@ pub(super) async fn serve(
                 stats.downstream_cx_max_duration_reached.inc();
                 go_away(&mut http2, &mut closing);
             }
-            () = &mut silent => return silenced(&streams, manager.codecs.shard(worker.index)),
+            () = &mut silent => return silenced(streams, manager.codecs.shard(worker.index)),
         }
     };
-    let over = over(&streams, left);
-    flush_end(http2, &mut timer, listener, stats).await;
-    over
+    let over = over(streams, left);
+    flush_end(http2, &mut timer, (listener, stats), over).await
 }
 
 /// What came of a handshake; where it is no connection, whether the client has left.
@@ -431,18 +458,28 @@ async fn wait_until(at: Option<Instant>) {
     Timer::default().wait(at).await;
 }
 
-/// Lets the last frames (a GOAWAY above all) out, for no longer than `delayed_close_timeout`.
+/// Lets the last frames (a GOAWAY above all) out, for no longer than `delayed_close_timeout`. Once they have
+/// gone, the client may have the time to read them.
 async fn flush_end(
     mut http2: H2<Watched, Bytes>,
     timer: &mut Timer,
-    listener: &HttpListener,
-    stats: &HttpStats,
-) {
+    (listener, stats): (&HttpListener, &HttpStats),
+    over: Over,
+) -> Over {
     let deadline = after(clock::now(), listener.manager.delayed_close_timeout);
-    if deadline.is_some() {
-        let closed = timer.limit(deadline, poll_fn(|cx| http2.poll_closed(cx)));
-        if closed.await.is_none() {
+    if deadline.is_none() {
+        return over;
+    }
+    let closed = timer.limit(deadline, poll_fn(|cx| http2.poll_closed(cx)));
+    match (closed.await, over) {
+        (Some(_), Over::Ours { with_requests, .. }) => Over::Ours {
+            ended: Ended::CloseDelayed,
+            with_requests,
+        },
+        (Some(_), left) => left,
+        (None, over) => {
             stats.downstream_cx_delayed_close_timeout.inc();
+            over
         }
     }
 }
