@@ -480,6 +480,44 @@ impl Metadata {
     }
 }
 
+/// Bytes of a stream with all that frames them: heads, interim ones too, chunks and trailers. They are known
+/// at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireBytes {
+    /// From the client, and to it; none over HTTP/2.
+    pub downstream: Option<Carried>,
+    /// From upstreams, and to them, of all attempts; none where one was over HTTP/2.
+    pub upstream: Option<Carried>,
+}
+
+/// Bytes that came from a side, and that went to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// What came.
+    pub received: u64,
+    /// What went.
+    pub sent: u64,
+}
+
+impl WireBytes {
+    const NONE: Self = Self {
+        downstream: None,
+        upstream: Some(Carried {
+            received: 0,
+            sent: 0,
+        }),
+    };
+
+    /// Adds those of an attempt.
+    pub fn add_upstream(&mut self, carried: Option<Carried>) {
+        let both = self.upstream.zip(carried);
+        self.upstream = both.map(|(before, now)| Carried {
+            received: before.received + now.received,
+            sent: before.sent + now.sent,
+        });
+    }
+}
+
 /// One request and its response. See the module's page.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -532,6 +570,8 @@ pub struct Exchange {
     pub response_rate: Option<Rate>,
     /// Bytes of the request's body received.
     pub bytes_received: u64,
+    /// Bytes on the wire.
+    pub wire: WireBytes,
     /// Bytes of the response's body sent.
     pub bytes_sent: u64,
     /// Bytes of the field with which a response over HTTP/1 says what becomes of its connection.
@@ -582,6 +622,7 @@ impl Exchange {
             response_rate: None,
             bytes_received: 0,
             bytes_sent: 0,
+            wire: WireBytes::NONE,
             connection_bytes: 0,
             local_reply_body: None,
             log_type: LogType::NotSet,
@@ -617,6 +658,7 @@ impl Exchange {
         self.response_rate = None;
         self.bytes_received = 0;
         self.bytes_sent = 0;
+        self.wire = WireBytes::NONE;
         self.connection_bytes = 0;
         self.local_reply_body = None;
         self.log_type = LogType::NotSet;

@@ -78,10 +78,37 @@ fn config_of(config: Config, upstream: Speaks) -> String {
 
 /// Runs a case: `upload` says which side sends.
 fn case(downstream: Speaks, upstream: Speaks, upload: bool) {
-    case_with(&config(upstream), downstream, upstream, upload);
+    case_with(&config(upstream), downstream, upstream, upload, |proxy| {
+        let of_client = match downstream {
+            Speaks::Tcp => "tcp.tcp.downstream",
+            Speaks::Http1 | Speaks::Http2 => "http.ingress.downstream",
+        };
+        let counted: &[_] = if upload {
+            &[
+                (of_client, "paused_reading", "resumed_reading"),
+                ("cluster.origin.upstream", "backed_up", "drained"),
+            ]
+        } else {
+            &[(
+                "cluster.origin.upstream",
+                "paused_reading",
+                "resumed_reading",
+            )]
+        };
+        for (of, held, let_go) in counted {
+            let stat = |what| admin::stat(proxy, &format!("{of}_flow_control_{what}_total"));
+            assert!(stat(held) > stat(let_go), "{of}: {held}");
+        }
+    });
 }
 
-fn case_with(text: &str, downstream: Speaks, upstream: Speaks, upload: bool) {
+fn case_with(
+    text: &str,
+    downstream: Speaks,
+    upstream: Speaks,
+    upload: bool,
+    look: impl FnOnce(&Proxy),
+) {
     let setup = Setup::for_template(text);
     let (stopped, all) = channel();
     let port = setup.port("origin").unwrap();
@@ -103,6 +130,7 @@ fn case_with(text: &str, downstream: Speaks, upstream: Speaks, upload: bool) {
         held_now <= bound,
         "{downstream:?} to {upstream:?}, upload {upload}: {held_now} bytes held, {bound} allowed"
     );
+    look(&proxy);
     drop(held);
 }
 
@@ -345,6 +373,6 @@ fn what_a_filter_slows_down_holds_its_upstream_back() {
         let main = "  - name: main\n";
         let limited = format!("{main}    per_connection_buffer_limit_bytes: 65536\n");
         let text = text.replace(main, &limited);
-        case_with(&text, Speaks::Http1, upstream, false);
+        case_with(&text, Speaks::Http1, upstream, false, |_| {});
     }
 }

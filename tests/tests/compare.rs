@@ -117,23 +117,33 @@ mod tls;
 mod tls_upstream;
 #[path = "compare/upgrades.rs"]
 mod upgrades;
+#[path = "compare/wire.rs"]
+mod wire;
 #[path = "compare/zones.rs"]
 mod zones;
 
 use std::process::ExitCode;
 
+use nuncio_tests::compare::case::Group;
 use nuncio_tests::compare::report;
 
 const BASIC: &str = include_str!("../cases/basic.yaml");
 
 fn main() -> ExitCode {
-    let groups = vec![
+    let mut groups = of_messages();
+    groups.extend(of_what_becomes_of_them());
+    report::main(groups, include_str!("../cases/differences.txt"))
+}
+
+fn of_messages() -> Vec<Group> {
+    vec![
         framing::group(),
         admin::group(),
         fields::group(),
         filter_values::group(),
         endings::group(),
         codecs::group(),
+        wire::group(),
         frames::group(),
         differential_h2::requests(),
         differential_h2::answers(),
@@ -175,6 +185,11 @@ fn main() -> ExitCode {
         hcm_options::early(),
         hcm_options::log_entries(),
         hcm_options::reasons(),
+    ]
+}
+
+fn of_what_becomes_of_them() -> Vec<Group> {
+    vec![
         retries::group(),
         interim::group(),
         attempts::group(),
@@ -206,6 +221,5 @@ fn main() -> ExitCode {
         zones::group(),
         tls::group(),
         tls_upstream::group(),
-    ];
-    report::main(groups, include_str!("../cases/differences.txt"))
+    ]
 }

@@ -214,6 +214,12 @@ impl Known {
         )
     }
 
+    /// Whether several lines of that name in the trailers of a response are one, in Envoy too.
+    #[must_use]
+    pub const fn joins_in_trailers(self) -> bool {
+        matches!(self, Self::GrpcStatus | Self::GrpcMessage)
+    }
+
     /// [`Known::joins_in_request`] for a response.
     #[must_use]
     pub const fn joins_in_response(self) -> bool {

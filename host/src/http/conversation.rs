@@ -26,7 +26,7 @@ use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
 use super::whole::Whole;
 use crate::clock;
-use crate::exchange::{Exchange, LogType};
+use crate::exchange::{Carried, Exchange, LogType};
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
@@ -155,12 +155,29 @@ pub(super) async fn converse(
         }
     }
     talk.attempts.note_sent(upstream.writer.has_written());
+    note_carried(stream.chain.exchange, upstream);
     talk.attempts.note_interim(upstream.interim);
     let result = result.map(|()| match talk.download {
         Download::Over(ended) => ended,
         _ => Ended::Whole,
     });
     (result, kept)
+}
+
+/// Notes the bytes of an attempt. What has come of a response that is not read on is its own.
+fn note_carried(exchange: &mut Exchange, upstream: &UpstreamSide<'_>) {
+    let carried = upstream.reader.as_ref().and_then(|reader| {
+        let left = if reader.is_at_end() {
+            0
+        } else {
+            reader.waiting()
+        };
+        Some(Carried {
+            received: reader.taken()? + left,
+            sent: upstream.writer.written()?,
+        })
+    });
+    exchange.wire.add_upstream(carried);
 }
 
 /// The request's body from its beginning on; the head is in the writer already.
@@ -343,6 +360,7 @@ impl Conversation<'_> {
                     Frame::End => false,
                     Frame::Trailers => true,
                 };
+                stream.chain.join_trailers(Direction::Response);
                 let whole = Whole {
                     content: content.split().freeze(),
                     has_trailers,
@@ -438,6 +456,10 @@ impl Conversation<'_> {
         let timing = &mut stream.chain.exchange.timing;
         timing.upstream_received_first = Some(now);
         timing.upstream_received = answer.is_empty.then_some(now);
+        if matches!(self.upload, Upload::Held) && stream.reader.has_come_whole(cx) {
+            // A tunnel whose client has ended its side already.
+            timing.request_received = Some(timing.started);
+        }
         if let Some(instead) = self.instead(stream, upstream.interim) {
             self.download = Download::Over(instead);
             return Ok(Poll::Ready(()));

@@ -63,6 +63,11 @@ impl<'io> Downstream<'io> {
         self.writer.as_mut()
     }
 
+    /// How much of an HTTP/1 response the transport took.
+    pub(crate) fn written(&self) -> Option<u64> {
+        self.writer.as_ref().and_then(Writer::written)
+    }
+
     /// Takes the head of the response in `exchange`. `end` says that no body follows. An HTTP/1
     /// head is sent with what follows it, or by a flush.
     ///

@@ -105,6 +105,8 @@ pub(crate) struct H1Reader<'a> {
     ended: bool,
     /// What counts the bytes that come.
     received: Option<&'a Counter>,
+    /// How many bytes were taken of what came.
+    taken: u64,
     /// Whether the end of the connection comes too early, whatever was read before it.
     endless: bool,
     /// Whether trailers are passed on: `enable_trailers`. Otherwise they are dropped, as in Envoy.
@@ -141,6 +143,7 @@ impl<'a> H1Reader<'a> {
             room: READ_FIRST,
             ended: false,
             received: None,
+            taken: 0,
             endless: false,
             trailers,
         }
@@ -150,6 +153,17 @@ impl<'a> H1Reader<'a> {
     pub(crate) const fn counted_by(mut self, received: &'a Counter) -> Self {
         self.received = Some(received);
         self
+    }
+
+    /// Takes the first bytes, those of a head.
+    pub(crate) fn take(&mut self, count: usize) {
+        self.buf.advance(count);
+        self.note_taken(count);
+    }
+
+    /// Counts bytes that were taken before.
+    pub(crate) const fn note_taken(&mut self, count: usize) {
+        self.taken += count as u64;
     }
 
     /// Takes all that comes as the bytes of a tunnel. `endless` says that the end of the connection is
@@ -206,7 +220,10 @@ impl<'a> H1Reader<'a> {
         trailers: &mut Headers,
     ) -> Poll<Result<Frame, ReadError>> {
         loop {
-            match self.decoder.decode(self.buf, trailers)? {
+            let before = self.buf.len();
+            let decoded = self.decoder.decode(self.buf, trailers)?;
+            self.note_taken(before - self.buf.len());
+            match decoded {
                 Decoded::Data(data) => return Poll::Ready(Ok(Frame::Data(data))),
                 Decoded::Trailers if self.trailers && !trailers.is_empty() => {
                     return Poll::Ready(Ok(Frame::Trailers));
@@ -349,6 +366,14 @@ impl Reader<'_> {
         }
     }
 
+    /// How many bytes were taken of an HTTP/1 message, with all that frames it.
+    pub(crate) const fn taken(&self) -> Option<u64> {
+        match self {
+            Self::H1(reader) => Some(reader.taken),
+            Self::H2(_) | Self::Relayed(_) => None,
+        }
+    }
+
     /// How much has come over HTTP/1 that nobody has taken.
     pub(crate) fn waiting(&self) -> u64 {
         match self {
@@ -424,8 +449,8 @@ pub(crate) struct H1Writer<'a> {
     promised: Promised,
     /// What makes the body as long as it is to be, until it is known that nothing comes behind it.
     held: Bytes,
-    /// Whether the transport took any of it.
-    written: bool,
+    /// How much of it the transport took.
+    written: u64,
     /// What counts the bytes that go.
     sent: Option<&'a Counter>,
     /// Whether the end of the body is the end of this half of the connection.
@@ -507,7 +532,7 @@ impl<'a> H1Writer<'a> {
             chunked: false,
             promised: Promised::default(),
             held: Bytes::new(),
-            written: false,
+            written: 0,
             sent: None,
             closes: false,
             closing: false,
@@ -579,7 +604,7 @@ impl<'a> H1Writer<'a> {
             if wrote == 0 {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
-            self.written = true;
+            self.written += wrote as u64;
             if let Some(sent) = self.sent {
                 sent.add(wrote as u64);
             }
@@ -741,10 +766,18 @@ impl Writer<'_> {
         }
     }
 
+    /// How much of an HTTP/1 message the transport took.
+    pub(crate) const fn written(&self) -> Option<u64> {
+        match self {
+            Self::H1(writer) => Some(writer.written),
+            Self::H2(_) | Self::Relayed(_) => None,
+        }
+    }
+
     /// Whether the peer may have seen any of it. An HTTP/2 stream's head is on its way at once.
     pub(crate) fn has_written(&self) -> bool {
         match self {
-            Self::H1(writer) => writer.written,
+            Self::H1(writer) => writer.written > 0,
             Self::H2(_) => true,
             Self::Relayed(writer) => writer.has_written(),
         }

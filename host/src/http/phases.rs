@@ -19,7 +19,7 @@ use super::io::Reader;
 use super::pump::Direction;
 use super::reply::{ChangedBy, Reply};
 use super::timer::{Timer, after};
-use super::whole::{Whole, joined, set_length};
+use super::whole::{Whole, joined, set_length, tell_length};
 use crate::clock;
 use crate::exchange::{Exchange, LogType};
 use crate::headers::Headers;
@@ -224,8 +224,9 @@ impl<'a> Chain<'a> {
                     continue;
                 }
                 let mut whole = self.collect(reader, limit, active).await?;
-                if !whole.has_trailers {
-                    set_length(&mut self.exchange.request, &whole);
+                // Who does nothing but hold a body back does it for its length to be known.
+                if !whole.has_trailers || !interest.wants.contains(Phases::REQUEST_BODY) {
+                    tell_length(&mut self.exchange.request, &whole);
                 }
                 self.catch_up(Direction::Request, 0..index, &mut whole)?;
                 self.request_body = Some(whole);

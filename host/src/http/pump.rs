@@ -295,6 +295,7 @@ impl Pump {
             }
             Frame::Trailers => {
                 self.read_all = true;
+                chain.join_trailers(self.direction);
                 chain.trailers(self.direction)?
             }
         };

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Buf;
 use http::StatusCode;
 
 use super::error::{Kind, of_http2};
@@ -258,7 +257,7 @@ fn poll_http1_head(
     loop {
         match parser.response(reader.buf, limits, asked.method, into) {
             Ok(Some(head)) => {
-                reader.buf.advance(head.consumed);
+                reader.take(head.consumed);
                 if asked.is_opened_by(head.status) {
                     if head.status == 101 && !switches(into) {
                         return Poll::Ready(Err(Kind::UpstreamProtocol));

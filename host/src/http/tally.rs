@@ -7,7 +7,7 @@
 use super::error::{Error, Kind};
 use super::stream::{Ended, Stream};
 use crate::clock;
-use crate::exchange::{Flags, Protocol};
+use crate::exchange::{Carried, Flags, Protocol};
 use crate::h1::head::Reject;
 use crate::observe::metrics::{CodecStats, HttpStats};
 
@@ -84,6 +84,16 @@ impl Stream<'_, '_> {
             // What its client has sent ahead.
             self.chain.exchange.bytes_received += self.reader.waiting();
         }
+        // What has come of a request that is not read on is its own.
+        let left = if self.has_whole_request() {
+            0
+        } else {
+            self.reader.waiting()
+        };
+        let received = self.reader.taken().map(|taken| taken + left);
+        let both = received.zip(self.down.written());
+        self.chain.exchange.wire.downstream =
+            both.map(|(received, sent)| Carried { received, sent });
         self.end();
         self.ended
     }

@@ -34,8 +34,13 @@ pub(crate) struct Whole {
 pub(super) fn set_length(headers: &mut Headers, whole: &Whole) {
     if whole.has_trailers {
         headers.remove_known(Known::ContentLength);
-        return;
+    } else {
+        tell_length(headers, whole);
     }
+}
+
+/// The same of one that may have trailers.
+pub(super) fn tell_length(headers: &mut Headers, whole: &Whole) {
     let mut room = [0; 20];
     headers.set_known(
         Known::ContentLength,
@@ -58,6 +63,14 @@ pub(super) fn joined(first: Bytes, second: Bytes) -> Bytes {
 }
 
 impl Chain<'_> {
+    /// Makes one of the lines of a response's trailers that are one for Envoy too.
+    pub(super) fn join_trailers(&mut self, direction: Direction) {
+        if direction == Direction::Response {
+            let trailers = self.trailers_mut(direction);
+            trailers.join_repeated(Known::joins_in_trailers);
+        }
+    }
+
     /// Reads the whole body of a request. `active` is when something of it came last.
     ///
     /// # Errors

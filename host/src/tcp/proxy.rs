@@ -16,7 +16,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::relay::{Failed, Last, Relay, Tally};
 use crate::clock;
-use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
+use crate::exchange::{Carried, Connection, Flags, LogType, Protocol, Timing, WireBytes};
 use crate::observe::metrics::TcpStats;
 use crate::runtime::TcpProxy;
 use crate::socket::Socket;
@@ -365,6 +365,16 @@ impl Session<'_> {
     fn note_moved(&mut self, relay: &Relay) {
         self.desk.exchange.bytes_received = relay.up.read;
         self.desk.exchange.bytes_sent = relay.down.written;
+        self.desk.exchange.wire = WireBytes {
+            downstream: Some(Carried {
+                received: relay.up.read,
+                sent: relay.down.written,
+            }),
+            upstream: Some(Carried {
+                received: relay.down.read,
+                sent: relay.up.written,
+            }),
+        };
     }
 
     /// An entry of the access logs while bytes are moved.

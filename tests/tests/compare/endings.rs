@@ -169,6 +169,25 @@ fn clients() -> Vec<Case> {
                 .then(Act::Read(6))
                 .then(Act::Echo),
         ),
+        Case::http2(
+            "a tunnel whose client has nothing to say",
+            H2Send::extended("websocket", "/tunnel").body(""),
+        )
+        .reply(Reply::bytes(opened).at_head().close()),
+        Case::http2(
+            "a status of gRPC that is there twice",
+            H2Send::new("GET", "/h2"),
+        )
+        .h2_reply(
+            H2Reply::status(200)
+                .body("x")
+                .trailer("grpc-status", "1")
+                .trailer("x-a", "1")
+                .trailer("grpc-status", "2")
+                .trailer("x-a", "2")
+                .trailer("grpc-message", "a")
+                .trailer("grpc-message", "b"),
+        ),
         Case::http2("the last of a connection", H2Send::new("GET", "/")).at("few"),
     ]
 }

@@ -57,6 +57,11 @@ fn buffer() -> Vec<Case> {
                 .body("abc")
                 .trailer("x-t", "1"),
         ),
+        chunked(
+            "held, a trailer",
+            "/buffer",
+            "2\r\nab\r\n0\r\nx-t: 1\r\n\r\n",
+        ),
     ]
 }
 

@@ -24,19 +24,33 @@ pub(super) enum Operator {
     /// A field of a head or of trailers, or of the alternative name when it is not there.
     Header(Field),
     /// The moment at which the request started, or the line is written.
-    Time { clock: Clock, format: TimeFormat },
+    Time {
+        clock: Clock,
+        format: TimeFormat,
+    },
     /// The time between two points of the stream.
-    Duration { from: Point, to: Point, unit: Unit },
+    Duration {
+        from: Point,
+        to: Point,
+        unit: Unit,
+    },
     /// How long the last attempt waited for a connection, in ms.
     UpstreamWait,
     /// A number.
     Number(Number),
+    Wire(Wire),
     /// A text.
     Text(Text),
     /// An address.
-    Address { of: Address, part: Part },
+    Address {
+        of: Address,
+        part: Part,
+    },
     /// A fact of the TLS session of a side.
-    Session { side: Side, fact: Fact },
+    Session {
+        side: Side,
+        fact: Fact,
+    },
     /// The gRPC status, where the request is a gRPC one.
     GrpcStatus(GrpcStyle),
     /// Dynamic metadata: one value, or a whole namespace where no key is given.
@@ -50,11 +64,16 @@ pub(super) enum Operator {
         extent: described::Extent,
     },
     /// The request's path.
-    Path { query: bool, source: PathSource },
+    Path {
+        query: bool,
+        source: PathSource,
+    },
     /// One parameter of the query, decoded.
     QueryParameter(Box<str>),
     /// The whole query.
-    Query { decoded: bool },
+    Query {
+        decoded: bool,
+    },
     /// A new UUID.
     UniqueId,
     /// `DownstreamEnd` in an access log, `NotSet` elsewhere.
@@ -122,6 +141,14 @@ pub(super) enum Number {
     ResponseHeaderBytes,
     ResponseTrailerBytes,
     Zero,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    DownstreamReceived,
+    DownstreamSent,
+    UpstreamReceived,
+    UpstreamSent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,6 +282,7 @@ impl Operator {
         matches!(
             self,
             Self::Number(_)
+                | Self::Wire(_)
                 | Self::Duration { .. }
                 | Self::UpstreamWait
                 | Self::Address {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address as Socket;
 use crate::clock;
-use crate::exchange::{Connection, Exchange, Flags, Protocol, Timing, grpc_status_of};
+use crate::exchange::{Connection, Exchange, Flags, Protocol, Timing, WireBytes, grpc_status_of};
 use crate::headers::{Headers, Known, Name};
 
 use super::described;
@@ -23,7 +23,7 @@ use super::digits::{push_address, push_ip, push_u64};
 use super::json;
 use super::operator::{
     Address, Block, CLOSE_TYPE, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point,
-    Text, Unit,
+    Text, Unit, Wire,
 };
 use super::query;
 use super::session;
@@ -48,6 +48,7 @@ impl Operator {
                 return write_duration(exchange.upstream.waited, Unit::Milliseconds, out);
             }
             Self::Number(number) => push_u64(out, number_of(exchange, *number)),
+            Self::Wire(wire) => return write_wire(exchange, *wire, out),
             Self::Text(text) => return write_text(exchange, *text, out),
             Self::Address { of, part } => {
                 let Some(address) = address_of(exchange, *of) else {
@@ -170,6 +171,27 @@ fn write_duration(duration: Option<Duration>, unit: Unit, out: &mut Vec<u8>) -> 
     };
     push_u64(out, u64::try_from(count).unwrap_or(u64::MAX));
     true
+}
+
+/// Before its end nothing is known of a stream.
+fn write_wire(exchange: &Exchange, wire: Wire, out: &mut Vec<u8>) -> bool {
+    let WireBytes {
+        downstream,
+        upstream,
+    } = exchange.wire;
+    let bytes = match wire {
+        Wire::DownstreamReceived => downstream.map(|carried| carried.received),
+        Wire::DownstreamSent => downstream.map(|carried| carried.sent),
+        Wire::UpstreamReceived => upstream.map(|carried| carried.received),
+        Wire::UpstreamSent => upstream.map(|carried| carried.sent),
+    };
+    match bytes.filter(|_| exchange.timing.ended.is_some()) {
+        Some(bytes) => {
+            push_u64(out, bytes);
+            true
+        }
+        None => false,
+    }
 }
 
 fn number_of(exchange: &Exchange, number: Number) -> u64 {

@@ -11,6 +11,7 @@ use super::super::session::{Fact, Side, Whose};
 use super::super::time::{TimeFormat, Zone};
 use super::{
     Address, Block, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
+    Wire,
 };
 
 /// How many parameters an operator takes and whether its value can be cut to a length.
@@ -86,6 +87,10 @@ specs! {
     "COMMON_DURATION" Required common_duration;
     "BYTES_RECEIVED" Nothing |_| Ok(Operator::Number(Number::BytesReceived));
     "BYTES_SENT" Nothing |_| Ok(Operator::Number(Number::BytesSent));
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED" Nothing |_| Ok(Operator::Wire(Wire::DownstreamReceived));
+    "DOWNSTREAM_WIRE_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::DownstreamSent));
+    "UPSTREAM_WIRE_BYTES_RECEIVED" Nothing |_| Ok(Operator::Wire(Wire::UpstreamReceived));
+    "UPSTREAM_WIRE_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::UpstreamSent));
     "BYTES_RETRANSMITTED" Nothing |_| Ok(Operator::Number(Number::Zero));
     "PACKETS_RETRANSMITTED" Nothing |_| Ok(Operator::Number(Number::Zero));
     "REQUEST_HEADERS_BYTES" Nothing |_| Ok(Operator::Number(Number::RequestHeaderBytes));
@@ -222,8 +227,6 @@ pub(super) const MISSING: &[&str] = &[
     "DOWNSTREAM_PEER_OTHERNAME_SAN",
     "DOWNSTREAM_TLS_SESSION_ID",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
-    "DOWNSTREAM_WIRE_BYTES_RECEIVED",
-    "DOWNSTREAM_WIRE_BYTES_SENT",
     "ROUNDTRIP_DURATION",
     "SPAN_ID",
     "TLS_JA3_FINGERPRINT",
@@ -235,8 +238,6 @@ pub(super) const MISSING: &[&str] = &[
     "UPSTREAM_HEADER_BYTES_SENT",
     "UPSTREAM_LOCAL_CLOSE_REASON",
     "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_WIRE_BYTES_RECEIVED",
-    "UPSTREAM_WIRE_BYTES_SENT",
 ];
 
 fn header(block: Block, parameters: &str) -> Result<Operator, Problem> {
