@@ -173,6 +173,7 @@ pub(crate) async fn listen(admin: Rc<Admin>, address: SocketAddr) -> io::Result<
 }
 
 async fn accept(admin: Rc<Admin>, socket: TcpListener) {
+    let mut failures = listener::Failures::default();
     loop {
         match socket.accept().await {
             Ok((stream, _)) => {
@@ -191,7 +192,7 @@ async fn accept(admin: Rc<Admin>, socket: TcpListener) {
                     }
                 });
             }
-            Err(error) => listener::rest("admin", &error).await,
+            Err(error) => failures.rest("admin", &error).await,
         }
     }
 }

@@ -33,6 +33,8 @@ use incoming::{Acceptor, Ends, Incoming};
 
 /// How long accepting rests after an error that will not go away at once, such as too many files.
 const REST: Duration = Duration::from_millis(100);
+/// How often such an error is told while it lasts.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts connections until the worker drains or `stop` says so, and then those that the kernel had
 /// accepted before: a connection that is in the queue when its socket is closed would be reset. The worker
@@ -51,6 +53,7 @@ pub(crate) async fn accept(
         }
     };
     let mut drained = std::pin::pin!(worker.drain().started());
+    let mut failures = Failures::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -60,7 +63,7 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, ends)) => start(&worker, &listener, stream, ends),
-            Err(error) => rest(&listener.name, &error).await,
+            Err(error) => failures.rest(&listener.name, &error).await,
         }
     }
     accept_queued(&worker, &listener, socket);
@@ -316,17 +319,32 @@ impl Drop for Open {
     }
 }
 
-/// An error of one connection is no matter; one of the process (too many open files) would come
-/// back at once, in a loop.
-pub(crate) async fn rest(listener: &str, error: &io::Error) {
-    if matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    ) {
-        return;
+/// What an accept loop knows of those that it could not accept.
+#[derive(Default)]
+pub(crate) struct Failures {
+    told: Option<Instant>,
+}
+
+impl Failures {
+    /// An error of one connection is no matter; one of the process (too many open files) would come
+    /// back at once, in a loop. It is told once in a while.
+    pub(crate) async fn rest(&mut self, listener: &str, error: &io::Error) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+        ) {
+            return;
+        }
+        let now = clock::now();
+        if self
+            .told
+            .is_none_or(|told| now.duration_since(told) >= TOLD_EVERY)
+        {
+            self.told = Some(now);
+            tracing::warn!(target: "main", listener, "accept a connection: {error}");
+        }
+        tokio::time::sleep(REST).await;
     }
-    tracing::warn!(target: "main", listener, "accept a connection: {error}");
-    tokio::time::sleep(REST).await;
 }

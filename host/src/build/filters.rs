@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::per_filter::Chain;
+use super::routes::text_of;
 use super::{Workshop, chain};
 use crate::config::access_log::{
     AccessLog, AccessLogConfig, FileAccessLogFormat, SubstitutionFormat,
@@ -22,7 +23,7 @@ use crate::config::scalar::RuntimeFractionalPercent;
 use crate::config::{Place, json as config_json};
 use crate::filters;
 use crate::observe::access_log::Target;
-use crate::observe::format::Format;
+use crate::observe::format::{Format, FormatError};
 use crate::wasm::{self, Component, FilterSlot, Grants, SlotBuilder, SlotSpec};
 
 impl Workshop<'_> {
@@ -314,25 +315,60 @@ impl Workshop<'_> {
             .collect()
     }
 
-    /// Puts the text of a `text_format_source` in its place: a filter cannot read files.
-    fn resolve_format(&mut self, written: &AccessLog, configuration: &mut Value, place: Place<'_>) {
+    /// Puts the text of a `text_format_source` in its place: a filter cannot read files. Whether the format
+    /// is one: the filter would say so too, but could not point at it.
+    fn resolve_format(
+        &mut self,
+        written: &AccessLog,
+        configuration: &mut Value,
+        place: Place<'_>,
+    ) -> bool {
         let format = match &written.typed_config {
             AccessLogConfig::File(file) => match &file.format {
+                None => None,
+                Some(FileAccessLogFormat::Format(text)) => {
+                    return self.compiles(Format::text(text, false), place.field("format"));
+                }
+                Some(FileAccessLogFormat::JsonFormat(object)) => {
+                    let format = Format::json(object.get(), false);
+                    return self.compiles(format, place.field("json_format"));
+                }
+                Some(FileAccessLogFormat::TypedJsonFormat(object)) => {
+                    let format = Format::json(object.get(), false);
+                    return self.compiles(format, place.field("typed_json_format"));
+                }
                 Some(FileAccessLogFormat::LogFormat(format)) => Some(format),
-                _ => None,
             },
             AccessLogConfig::Stdout(out) => out.log_format.as_ref(),
             AccessLogConfig::Stderr(out) => out.log_format.as_ref(),
         };
-        let Some(SubstitutionFormat::TextFormatSource(source)) = format.map(|f| &f.format) else {
-            return;
-        };
-        let place = place.field("log_format").field("text_format_source");
-        if let Some(text) = self.data(source, place)
-            && let Some(target) = configuration.pointer_mut("/log_format/text_format_source")
-        {
-            *target = json!({ "inline_string": String::from_utf8_lossy(&text) });
+        let Some(format) = format else { return true };
+        let (place, omit) = (place.field("log_format"), format.omit_empty_values);
+        match &format.format {
+            SubstitutionFormat::TextFormat(text) => {
+                self.compiles(Format::text(text, omit), place.field("text_format"))
+            }
+            SubstitutionFormat::JsonFormat(object) => {
+                let format = Format::json(object.get(), omit);
+                self.compiles(format, place.field("json_format"))
+            }
+            SubstitutionFormat::TextFormatSource(source) => {
+                let place = place.field("text_format_source");
+                let Some(text) = self.data(source, place) else {
+                    return false;
+                };
+                let text = String::from_utf8_lossy(&text);
+                if let Some(target) = configuration.pointer_mut("/log_format/text_format_source") {
+                    *target = json!({ "inline_string": text });
+                }
+                self.compiles(Format::text(&text, omit), text_of(source, place))
+            }
         }
+    }
+
+    fn compiles(&mut self, format: Result<Format, FormatError>, place: Place<'_>) -> bool {
+        let built = format.map_err(|error| self.diagnostics.error(place, chain(&error)));
+        built.is_ok()
     }
 
     fn access_log(&mut self, written: &AccessLog, place: Place<'_>) -> Option<FilterSlot> {
@@ -348,7 +384,9 @@ impl Workshop<'_> {
             .get_mut("typed_config")
             .map(Value::take)
             .unwrap_or_default();
-        self.resolve_format(written, &mut configuration, place);
+        if !self.resolve_format(written, &mut configuration, place) {
+            return None;
+        }
         let configuration = configuration.to_string();
         for name in Format::without_value(&configuration) {
             let message = format!("'%{name}%' has no value here: each entry has '-' in its place");

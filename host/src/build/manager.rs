@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::routes::text_of;
 use super::{Workshop, chain};
 use crate::config::Place;
 use crate::config::access_log::{AccessLog, SubstitutionFormat, SubstitutionFormatString};
@@ -428,21 +429,24 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<BodyFormat> {
         let omit = written.omit_empty_values;
-        let (built, field, default) = match &written.format {
-            SubstitutionFormat::TextFormat(text) => {
-                (Format::text(text, omit), "text_format", "text/plain")
-            }
+        let (built, place, default) = match &written.format {
+            SubstitutionFormat::TextFormat(text) => (
+                Format::text(text, omit),
+                place.field("text_format"),
+                "text/plain",
+            ),
             SubstitutionFormat::JsonFormat(object) => (
                 Format::json(object.get(), omit),
-                "json_format",
+                place.field("json_format"),
                 "application/json",
             ),
             SubstitutionFormat::TextFormatSource(source) => {
-                let text = self.data(source, place.field("text_format_source"))?;
+                let place = place.field("text_format_source");
+                let text = self.data(source, place)?;
                 let text = String::from_utf8_lossy(&text);
                 (
                     Format::text(&text, omit),
-                    "text_format_source",
+                    text_of(source, place),
                     "text/plain",
                 )
             }
@@ -458,7 +462,7 @@ impl Workshop<'_> {
                 content_type,
             }),
             Err(error) => {
-                self.diagnostics.error(place.field(field), chain(&error));
+                self.diagnostics.error(place, chain(&error));
                 None
             }
         }

@@ -337,6 +337,16 @@ impl Workshop<'_> {
     }
 }
 
+/// Where the text of a data source stands.
+pub(super) fn text_of<'p>(written: &DataSource, place: Place<'p>) -> Place<'p> {
+    place.field(match written.specifier {
+        DataSpecifier::InlineString(_) => "inline_string",
+        DataSpecifier::InlineBytes(_) => "inline_bytes",
+        DataSpecifier::Filename(_) => "filename",
+        DataSpecifier::EnvironmentVariable(_) => "environment_variable",
+    })
+}
+
 /// Where the steps of an error in a table lead. Routes that a `matcher` leads to are somewhere in it.
 fn place_of<'p>(
     steps: &[Step],

@@ -16,7 +16,6 @@ pub struct FormatError {
     /// Where in a JSON format the text stands, such as `request.headers[0]`; empty in a text one.
     pub path: String,
     /// What is wrong.
-    #[source]
     pub problem: Problem,
 }
 
@@ -62,7 +61,7 @@ pub enum Problem {
         expected: &'static str,
     },
     /// Not the name of a header.
-    #[error("header name \"{name}\"")]
+    #[error("\"{name}\": {source}")]
     Header {
         /// As written.
         name: String,

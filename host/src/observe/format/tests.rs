@@ -554,7 +554,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "%REQ(a b)%",
-        "compile format: header name \"a b\" at byte 0",
+        "compile format: \"a b\": header name has the byte 0x20, which no header name may have at byte 0",
     ),
     (
         "%REQ(a?b?c)%",
