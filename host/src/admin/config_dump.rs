@@ -47,12 +47,27 @@ pub(super) fn part(dump: &Value, resource: &str) -> Option<Value> {
         "static_clusters" => "ClustersConfigDump.StaticCluster",
         "static_listeners" => "ListenersConfigDump.StaticListener",
         "static_route_configs" => "RoutesConfigDump.StaticRouteConfig",
+        // There are such lists, and nothing is in them.
+        "dynamic_active_clusters"
+        | "dynamic_active_secrets"
+        | "dynamic_listeners"
+        | "dynamic_route_configs"
+        | "dynamic_scoped_route_configs"
+        | "dynamic_warming_clusters"
+        | "dynamic_warming_secrets"
+        | "inline_scoped_route_configs" => return Some(json!({})),
         _ => return None,
     };
     let kind = format!("{TYPE}{kind}");
     let mut lists = members(dump.get("configs")).filter_map(|list| list.get(resource));
-    let entries = members(lists.next()).map(|entry| typed(&kind, entry));
-    Some(json!({ "configs": entries.collect::<Vec<Value>>() }))
+    let entries: Vec<Value> = members(lists.next())
+        .map(|entry| typed(&kind, entry))
+        .collect();
+    Some(if entries.is_empty() {
+        json!({})
+    } else {
+        json!({ "configs": entries })
+    })
 }
 
 /// Leaves out of the lists what has another name.
