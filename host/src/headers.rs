@@ -213,6 +213,36 @@ impl Headers {
             .map(|entry| self.value_of(entry))
     }
 
+    /// The one value of that known name which is not empty: none where several lines have one, since
+    /// together they say something else (RFC 9110 §5.3).
+    #[must_use]
+    pub fn sole(&self, known: Known) -> Option<&[u8]> {
+        if !self.has(known) {
+            return None;
+        }
+        let mut values = self.known_all(known).filter(|value| !value.is_empty());
+        let first = values.next();
+        first.filter(|_| values.next().is_none())
+    }
+
+    /// Whether the message is gRPC: `application/grpc`, alone or with a `+` and a message format. Several
+    /// lines of `content-type` are one value (RFC 9110 §5.3).
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        if !self.has(Known::ContentType) {
+            return false;
+        }
+        let values = self.known_all(Known::ContentType);
+        let mut values = values.filter(|value| !value.is_empty());
+        let first = values.next();
+        let rest = first.and_then(|value| value.strip_prefix(b"application/grpc"));
+        match rest {
+            Some([]) => values.next().is_none(),
+            Some(rest) => rest.starts_with(b"+"),
+            None => false,
+        }
+    }
+
     /// Whether a field of that name is there.
     #[must_use]
     pub fn contains(&self, name: &Name) -> bool {
@@ -482,6 +512,44 @@ mod tests {
             listed(&headers),
             expected.map(|(n, v)| (n.to_owned(), v.to_owned()))
         );
+    }
+
+    #[test]
+    fn several_lines_are_one_value() {
+        for (lines, sole, is_grpc) in [
+            (&[][..], None, false),
+            (&["application/grpc"][..], Some("application/grpc"), true),
+            (
+                &["application/grpc+proto"],
+                Some("application/grpc+proto"),
+                true,
+            ),
+            (
+                &["application/grpc-web"],
+                Some("application/grpc-web"),
+                false,
+            ),
+            (&["application/grpc", "text/plain"], None, false),
+            (&["application/grpc+proto", "text/plain"], None, true),
+            (&["text/plain", "application/grpc"], None, false),
+            (
+                &["", "application/grpc", ""],
+                Some("application/grpc"),
+                true,
+            ),
+            (&["", ""], None, false),
+        ] {
+            let mut headers = Headers::new();
+            for line in lines {
+                headers.append_known(Known::ContentType, line.as_bytes());
+            }
+            assert_eq!(
+                headers.sole(Known::ContentType),
+                sole.map(str::as_bytes),
+                "{lines:?}"
+            );
+            assert_eq!(headers.is_grpc(), is_grpc, "{lines:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::hedge::{Beside, Jury, Late, Winner};
 use super::kept::Kept;
-use super::reply::{decimal, is_grpc};
+use super::reply::decimal;
 use crate::address::Address;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, http_status_of};
@@ -518,7 +518,7 @@ pub(super) fn judged(
         return Outcome::Answered(status);
     }
     if let Some(call) = response.known(Known::GrpcStatus)
-        && is_grpc(request.known(Known::ContentType))
+        && request.is_grpc()
     {
         let call = std::str::from_utf8(call).ok();
         let call = call.and_then(|text| text.parse().ok());

@@ -532,7 +532,7 @@ async fn stream(
     if let Some(target) = odd_target {
         headers.set_known(Known::Path, &target);
     }
-    let expects = headers.known(Known::Expect);
+    let expects = headers.sole(Known::Expect);
     let incoming = Incoming {
         method: MethodKind::of(headers.known(Known::Method).unwrap_or_default()),
         extended_connect,

@@ -28,7 +28,7 @@ impl Stream<'_, '_> {
             self.count_response(100);
         }
         let request = &mut self.chain.exchange.request;
-        let expects = request.known(Known::Expect);
+        let expects = request.sole(Known::Expect);
         if expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")) {
             request.remove_known(Known::Expect);
         }

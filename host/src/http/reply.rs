@@ -285,12 +285,6 @@ fn note_body(exchange: &mut Exchange, body: &[u8]) {
         (!body.is_empty()).then(|| Cow::Owned(String::from_utf8_lossy(body).into_owned()));
 }
 
-/// Whether a request or response of this `content-type` is gRPC.
-pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
-    let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
-}
-
 /// `grpc-message` (gRPC over HTTP/2, "Responses"): what is not printable ASCII, and `%`, as `%XX`.
 fn percent_encode(message: &[u8]) -> Vec<u8> {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -334,8 +328,5 @@ mod tests {
     #[test]
     fn grpc_messages_are_percent_encoded() {
         assert_eq!(percent_encode(b"a b%\n\xff"), b"a b%25%0A%FF");
-        assert!(is_grpc(Some(b"application/grpc+proto")));
-        assert!(!is_grpc(Some(b"application/grpc-web")));
-        assert!(!is_grpc(None));
     }
 }

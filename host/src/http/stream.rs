@@ -23,7 +23,7 @@ use super::hygiene::{self, Asks, PathVerdict};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
 use super::refusal;
-use super::reply::{ChangedBy, Reply, decimal, is_grpc};
+use super::reply::{ChangedBy, Reply, decimal};
 use super::tally::{Short, is_read_whole};
 use super::timer::{Timer, after};
 use super::whole::Whole;
@@ -228,7 +228,7 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// The request function. `head` is the codec's verdict.
     pub(crate) async fn handle(mut self, head: Result<(), Error>) -> Ended {
         let exchange = &mut *self.chain.exchange;
-        exchange.is_grpc = is_grpc(exchange.request.known(Known::ContentType));
+        exchange.is_grpc = exchange.request.is_grpc();
         let result = match head {
             Ok(()) => self.run().await,
             Err(error) => {
@@ -720,8 +720,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             let stats = self.around.stats;
             stats.downstream_rq_tx_reset.inc();
             // Envoy counts those alone whose outcome would have stood in what was missing.
-            if error.side() == Side::Upstream && is_grpc(exchange.request.known(Known::ContentType))
-            {
+            if error.side() == Side::Upstream && exchange.request.is_grpc() {
                 stats.rq_reset_after_downstream_response_started.inc();
             }
         }
@@ -741,7 +740,7 @@ fn settle_path(around: Surroundings<'_>, request: &mut Headers) -> Result<(), Er
     }
     match hygiene::normalize_path(around.manager.hygiene.path, request) {
         PathVerdict::Serve => Ok(()),
-        PathVerdict::Redirect if !is_grpc(request.known(Known::ContentType)) => {
+        PathVerdict::Redirect if !request.is_grpc() => {
             around
                 .stats
                 .downstream_rq_redirected_with_normalized_path

@@ -181,7 +181,7 @@ impl Others {
         {
             return Some(Mismatch::Fraction);
         }
-        if self.grpc && !is_grpc(request) {
+        if self.grpc && !request.is_grpc() {
             return Some(Mismatch::Grpc);
         }
         let mut headers = self.headers.iter();
@@ -218,14 +218,6 @@ fn tls_matches(wanted: TlsMatchSpec, facts: &Facts<'_>) -> bool {
     let validated = facts.tls.is_some_and(|tls| tls.certificate_validated);
     wanted.presented.is_none_or(|wanted| wanted == presented)
         && wanted.validated.is_none_or(|wanted| wanted == validated)
-}
-
-/// `application/grpc`, alone or with a `+` and a message format.
-pub(super) fn is_grpc(request: &Headers) -> bool {
-    request
-        .known(Known::ContentType)
-        .and_then(|value| value.strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| matches!(rest, [] | [b'+', ..]))
 }
 
 /// `RouteMatch.path_specifier`: matches a path without its query.

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use super::matcher::is_grpc;
 use super::retry::{RetryPolicy, number};
 use super::spec::TimesSpec;
 use crate::headers::{Headers, Known};
@@ -85,7 +84,7 @@ impl Times {
         (chosen, heeds_expected): (Option<Duration>, bool),
         retry: Option<&RetryPolicy>,
     ) -> RequestTimes {
-        let grpc = self.max_grpc.filter(|_| is_grpc(request));
+        let grpc = self.max_grpc.filter(|_| request.is_grpc());
         let total = match (chosen, self.stream, grpc) {
             (Some(chosen), _, _) => non_zero(chosen),
             // The newer limit takes the place of the older ones.
@@ -161,7 +160,7 @@ impl Times {
             (None, None) => manager,
         };
         if self.stream.is_some()
-            && is_grpc(request)
+            && request.is_grpc()
             && let Some(limit) = limit
         {
             set_grpc_timeout(request, limit);

@@ -88,6 +88,18 @@ fn expectations() -> Vec<Case> {
                 "Expect: more\r\nContent-Length: 5\r\n",
                 false,
             ),
+            expecting(
+                &name("expect on two lines"),
+                "/a",
+                "Expect: 100-continue\r\nX: y\r\nExpect: 100-continue\r\nContent-Length: 5\r\n",
+                false,
+            ),
+            expecting(
+                &name("expect on two lines, one of them empty"),
+                "/a",
+                "Expect:\r\nExpect: 100-continue\r\nContent-Length: 5\r\n",
+                listener == "own",
+            ),
             Case::get(
                 &name("expect without a body"),
                 "/a",

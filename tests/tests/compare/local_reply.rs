@@ -97,6 +97,27 @@ pub(crate) fn group() -> Group {
             "Content-Type: application/grpc-web\r\n",
             "",
         ),
+        Case::request(
+            "gRPC and another content type",
+            "POST",
+            "/nothing",
+            "Content-Type: application/grpc\r\nContent-Type: text/plain\r\n",
+            "",
+        ),
+        Case::request(
+            "gRPC of a format and another content type",
+            "POST",
+            "/nothing",
+            "Content-Type: application/grpc+proto\r\nContent-Type: text/plain\r\n",
+            "",
+        ),
+        Case::request(
+            "gRPC and an empty content type",
+            "POST",
+            "/refused",
+            "Content-Type:\r\nContent-Type: application/grpc\r\n",
+            "",
+        ),
         Case::request("gRPC with HEAD", "HEAD", "/refused", GRPC, ""),
         Case::request(
             "gRPC with GET",

@@ -52,7 +52,6 @@ marks! {
     wants_keep_alive, set_keep_alive = 6;
     wants_upgrade, set_upgrade = 7;
     has_upgrade, set_has_upgrade = 8;
-    expects_continue, set_expects_continue = 9;
 }
 
 impl Facts {
@@ -87,9 +86,6 @@ impl Facts {
                 self.set_close();
             }
             Known::Upgrade if !value.eq_ignore_ascii_case(b"h2c") => self.set_has_upgrade(),
-            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
-                self.set_expects_continue();
-            }
             _ => {}
         }
         Ok(())

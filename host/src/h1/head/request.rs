@@ -286,7 +286,10 @@ impl HeadParser {
             body,
             keep_alive: facts.keep_alive(),
             // An HTTP/1.0 client cannot read an informational response (RFC 9110 §15.2).
-            expect_continue: facts.expects_continue() && !facts.is_http_10(),
+            expect_continue: !facts.is_http_10()
+                && headers
+                    .sole(Known::Expect)
+                    .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
             upgrade: facts.wants_upgrade() && facts.has_upgrade(),
             dropped: facts.dropped,
         })

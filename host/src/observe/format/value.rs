@@ -493,11 +493,7 @@ const NOT_A_STATUS: i64 = -1;
 
 /// The status that the response carries, or the one that its HTTP status stands for.
 fn grpc_status(exchange: &Exchange) -> Option<i64> {
-    let kind = exchange.request.known(Known::ContentType)?;
-    let is_grpc = kind
-        .strip_prefix(b"application/grpc")
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')));
-    if !is_grpc {
+    if !exchange.request.is_grpc() {
         return None;
     }
     let carried = [&exchange.response_trailers, &exchange.response]

@@ -416,6 +416,13 @@ fn what_a_client_wants_of_the_connection() {
         ),
         ("Expect: 100-Continue\r\n", true, false, true),
         ("Expect: 200-ok\r\n", true, false, false),
+        (
+            "Expect: 100-continue\r\nExpect: 100-continue\r\n",
+            true,
+            false,
+            false,
+        ),
+        ("Expect:\r\nExpect: 100-continue\r\n", true, false, true),
     ];
     for (fields, keep_alive, upgrade, expect_continue) in cases {
         let bytes = format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
