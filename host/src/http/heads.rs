@@ -285,6 +285,7 @@ enum Extent {
 
 fn extent(bytes: &[u8]) -> Extent {
     let (mut rest, mut frames) = (bytes, 0);
+    let mut stream = None;
     loop {
         let Some(head) = FrameHead::front(rest) else {
             return Extent::Cut(frames);
@@ -294,7 +295,8 @@ fn extent(bytes: &[u8]) -> Extent {
             _ => FrameHead::CONTINUATION,
         };
         let length = HEAD + head.length as usize;
-        if head.kind != kind || length > HEAD + FRAME_BYTES {
+        let goes_on = *stream.get_or_insert(head.stream) == head.stream;
+        if head.kind != kind || !goes_on || length > HEAD + FRAME_BYTES {
             return Extent::Other(bytes.len() - rest.len() + length);
         }
         let Some(behind) = rest.get(length..) else {
@@ -434,6 +436,25 @@ mod tests {
             .iter()
             .map(|stream| heads.odd.take(*stream).map(text));
         taken.collect()
+    }
+
+    #[test]
+    fn a_head_that_goes_on_on_another_stream_is_left_to_the_codec() {
+        let whole = block("/a");
+        let (first, rest) = whole.split_at(4);
+        let (second, third) = rest.split_at(2);
+        for other in [0, 3] {
+            let bytes = [
+                head(1, 1, first),
+                continuation(0, 1, second),
+                continuation(4, other, third),
+            ];
+            let bytes = bytes.concat();
+            for cut in [1, 7, bytes.len()] {
+                let passed = pass(&mut heads(1000), &bytes, cut);
+                assert_eq!(passed.as_deref(), Ok(&*bytes), "{other}");
+            }
+        }
     }
 
     proptest! {

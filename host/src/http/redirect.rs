@@ -42,7 +42,9 @@ impl Stream<'_, '_> {
 
     fn try_redirect(&mut self, redirects: &InternalRedirects) -> Result<Followed, NotFollowed> {
         let exchange = &mut *self.chain.exchange;
-        let https = exchange.request.known(Known::Scheme) == Some(b"https");
+        // As in Envoy what is said of the scheme does not count where it is not spoken here.
+        let https = exchange.request.known(Known::Scheme) == Some(b"https")
+            && exchange.connection.tls.is_some();
         let location = exchange.response.known(Known::Location).map(<[u8]>::to_vec);
         let location = redirects.may_leave(location.as_deref(), https, self.followed.len())?;
         let before = exchange.request.clone();

@@ -670,6 +670,21 @@ fn heads() -> Vec<Case> {
             Some(1),
         ),
         Case::frames(
+            "a head that goes on on another stream",
+            [
+                begun.clone(),
+                frames::frame(kind::CONTINUATION, 0, 3, second),
+                frames::frame(kind::CONTINUATION, 4, 3, third),
+            ]
+            .concat(),
+            Some(1),
+        ),
+        Case::frames(
+            "a head that ends on no stream",
+            [begun.clone(), frames::frame(kind::CONTINUATION, 4, 0, rest)].concat(),
+            Some(1),
+        ),
+        Case::frames(
             "a head that another frame interrupts",
             [begun, frames::ping(*b"12345678")].concat(),
             None,

@@ -176,6 +176,28 @@ fn policies() -> Vec<Case> {
     ]
 }
 
+/// What the request, or a hop before, says of its scheme, in clear text.
+fn schemes() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in ["/follow", "/safe", "/cross"] {
+        for to in ["http", "https"] {
+            let to = format!("{to}://a.example/target");
+            let name = format!("{path} said to be https, to {to}");
+            let told = Case::get(&name, path, "X-Forwarded-Proto: https\r\n");
+            let own = H2Send::new("GET", path).base("https://a.example");
+            let own = Case::http2(&format!("{path} of https, to {to}"), own);
+            cases.extend([told, own].map(|case| case.reply(redirect(302, &to))));
+        }
+    }
+    let there_and_back = ["https://a.example/cross", "http://a.example/cross", TARGET];
+    cases.push(get(
+        "there and back",
+        "/cross",
+        &there_and_back.map(|to| (302, to)),
+    ));
+    cases
+}
+
 /// What goes with the next request.
 fn requests() -> Vec<Case> {
     vec![
@@ -204,7 +226,7 @@ fn requests() -> Vec<Case> {
 }
 
 pub(crate) fn group() -> Group {
-    let mut cases = [locations(), policies(), requests()].concat();
+    let mut cases = [locations(), policies(), schemes(), requests()].concat();
     cases.extend([
         Case::admin(
             "GET /stats?filter=internal_redirect|cluster.origin.retry_or_shadow",
