@@ -1,6 +1,7 @@
 //! Statistics while what they are about goes on.
 
 use nuncio_tests::admin;
+use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::h2_client::{self, H2Send};
@@ -106,4 +107,22 @@ fn a_response_counts_as_soon_as_its_head_goes() {
     gate.open();
     assert_eq!(client.receive(Kind::Response).message().status(), 200);
     assert_eq!(counted(), [1, 1]);
+}
+
+#[test]
+fn streams_of_upstreams_are_counted_until_they_are_given_up() {
+    let config = Config::new().cluster(cluster("origin", &[endpoint("h2origin", "")], HTTP2));
+    let text = config.text();
+    let setup = Setup::for_template(&text);
+    let _origin = H2Origin::start_on(setup.port("h2origin").unwrap_or(0));
+    let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+    let mut client = Connection::open(proxy.address("listener"));
+    client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\n");
+    let counted = || {
+        let names = ["streams_active", "tx_reset"];
+        admin::stats(&proxy, "cluster.origin.http2.", names)
+    };
+    eventually("the stream is there", || counted() == [1, 0]);
+    drop(client);
+    eventually("it is given up", || counted() == [0, 1]);
 }

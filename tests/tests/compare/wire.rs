@@ -1,4 +1,4 @@
-//! Bytes on the wire, by stream: heads, chunks and all.
+//! Bytes on the wire of requests over HTTP/1 and of connections: heads, chunks and all.
 
 use nuncio_tests::compare::case::{Case, Group, Step, request};
 use nuncio_tests::origin::{Act, Reply};
@@ -98,5 +98,6 @@ fn tunnels() -> Vec<Case> {
             ],
         )
         .reply(Reply::bytes(opened).at_head().then(Act::Read(5)).close()),
+        Case::get("bytes that are not looked at", "/up", "").at("tcp"),
     ]
 }
