@@ -17,6 +17,7 @@ pub mod lane;
 pub mod reading;
 pub mod requests;
 pub mod variants;
+mod words;
 
 use crate::chance::Chance;
 use reading::Asked;

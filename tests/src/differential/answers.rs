@@ -4,7 +4,8 @@
 //! requests have too are those of [`super::requests`].
 
 use super::reading::Asked;
-use super::requests::{Author, CODINGS, CONNECTIONS, PROTOCOLS, VALUES};
+use super::requests::Author;
+use super::words::{CODINGS, CONNECTIONS, PROTOCOLS, VALUES};
 use super::{Answer, Case, cut, variants};
 use crate::chance::Chance;
 

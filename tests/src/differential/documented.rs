@@ -15,6 +15,8 @@ pub struct Difference {
     pub name: &'static str,
     /// Text of the rows that say so.
     pub rows: &'static [&'static str],
+    /// Whether it explains that nuncio takes more, the one grave fault that any does.
+    laxer: bool,
     /// Whether it explains what was seen.
     explains: fn(&Found<'_>) -> bool,
 }
@@ -40,7 +42,11 @@ pub fn find(found: &Found<'_>) -> Option<&'static Difference> {
     } else {
         ANSWERS
     };
-    side.iter().find(|difference| (difference.explains)(found))
+    let may_be = |difference: &&Difference| {
+        !found.fault.is_grave() || (difference.laxer && found.fault == Fault::Laxer)
+    };
+    let mut side = side.iter().filter(may_be);
+    side.find(|difference| (difference.explains)(found))
 }
 
 /// All of them.
@@ -67,6 +73,7 @@ const REQUESTS: &[Difference] = &[
             "LF alone behind the data or in trailers, junk behind the size or the data",
             "a `content-length` that is no number",
         ],
+        laxer: false,
         explains: |found| {
             let stream = reading::requests(&found.case.client.concat());
             let whole = stream.whole().count();
@@ -85,11 +92,13 @@ const REQUESTS: &[Difference] = &[
             "with `accept_http_10`: HTTP/0.9 and `HTTP/1.2`",
             "a request line without a version behind an absolute target: 426",
         ],
+        laxer: false,
         explains: |found| found.refuses_more() && found.nuncio.finals().last() == Some(&426),
     },
     Difference {
         name: "a coding in HTTP/1.0",
         rows: &["with `accept_http_10`: `transfer-encoding` in HTTP/1.0"],
+        laxer: false,
         explains: |found| {
             found.is_in("HTTP/1.0")
                 && found.refuses_more()
@@ -99,6 +108,7 @@ const REQUESTS: &[Difference] = &[
     Difference {
         name: "an expectation in HTTP/1.0",
         rows: &["with `accept_http_10`: `expect: 100-continue` in HTTP/1.0"],
+        laxer: false,
         explains: |found| {
             let (envoy, nuncio) = (found.envoy, found.nuncio);
             found.is_in("HTTP/1.0")
@@ -112,6 +122,7 @@ const REQUESTS: &[Difference] = &[
         rows: &[
             "with `allow_absolute_url: false`: a target that is neither a path nor a URL (Envoy: 404)",
         ],
+        laxer: false,
         explains: |found| {
             found.is_in("no absolute URLs")
                 && found.refuses_more()
@@ -123,6 +134,7 @@ const REQUESTS: &[Difference] = &[
         rows: &[
             "a 400 for a missing `host` or a `#` in the target, with `stream_error_on_invalid_http_message`",
         ],
+        laxer: false,
         explains: |found| {
             found.is_in("errors of streams")
                 && found.nuncio.refuses()
@@ -135,6 +147,7 @@ const REQUESTS: &[Difference] = &[
             "more than two requests behind one that is not answered yet",
             "requests that came behind one that is answered without an upstream",
         ],
+        laxer: true,
         explains: |found| {
             let (envoy, nuncio) = (found.envoy, found.nuncio);
             envoy.ending != Ending::Open
@@ -155,6 +168,7 @@ const REQUESTS: &[Difference] = &[
             "`content-length: 003`",
             "trailers named `content-length`, `host`, `connection` and their like",
         ],
+        laxer: false,
         explains: |found| {
             found.fault == Fault::Message
                 && softened(&found.envoy.requests) == softened(&found.nuncio.requests)
@@ -166,6 +180,7 @@ const REQUESTS: &[Difference] = &[
             "fields that `connection` names beside an upgrade or in `CONNECT`",
             "`te` beside an upgrade",
         ],
+        laxer: false,
         explains: |found| {
             let opens = |look: &Look| {
                 look.requests
@@ -187,6 +202,7 @@ const REQUESTS: &[Difference] = &[
     Difference {
         name: "`CONNECT` and an upgrade in one",
         rows: &["`CONNECT` that asks for an upgrade as well"],
+        laxer: false,
         explains: |found| {
             let both = |message: &Message| {
                 message.method() == b"CONNECT" && message.values("upgrade").next().is_some()
@@ -197,6 +213,7 @@ const REQUESTS: &[Difference] = &[
     Difference {
         name: "dots in front of a parameter",
         rows: &["with `normalize_path`: `/a/%2e%2e;/b` and `/a\\..;/b`"],
+        laxer: false,
         explains: |found| {
             let bytes = found.case.client.concat().to_ascii_lowercase();
             let has = |text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
@@ -221,6 +238,7 @@ const ANSWERS: &[Difference] = &[
             "an empty `transfer-encoding` beside `chunked`",
             "A response in chunks breaks off",
         ],
+        laxer: false,
         explains: |found| {
             let (stream, _) = found.upstream();
             // Without chunks towards the client, a body that breaks off has what had been read until then.
@@ -235,6 +253,7 @@ const ANSWERS: &[Difference] = &[
         rows: &[
             "`101` that nobody asked for, that does not say to what, or to `h2c`, or without `connection: upgrade`",
         ],
+        laxer: false,
         explains: |found| {
             let (stream, _) = found.upstream();
             found.nuncio.has_no_answer()
@@ -250,6 +269,7 @@ const ANSWERS: &[Difference] = &[
             "trailers named `content-length`, `host`, `connection` and their like",
             "`content-length: 003`",
         ],
+        laxer: false,
         explains: |found| {
             let messages = |look: &Look| softened(&look.responses.messages);
             found.fault == Fault::Answered && messages(found.envoy) == messages(found.nuncio)
@@ -258,6 +278,7 @@ const ANSWERS: &[Difference] = &[
     Difference {
         name: "several interim responses",
         rows: &["with `proxy_100_continue`: several interim responses to one request"],
+        laxer: false,
         explains: |found| {
             let interim = found
                 .upstream()
@@ -275,6 +296,7 @@ const ANSWERS: &[Difference] = &[
     Difference {
         name: "an upgrade and an unknown interim response",
         rows: &["an upgrade that is answered with an unknown interim response, such as 150"],
+        laxer: false,
         explains: |found| {
             let is_unknown = |message: &Message| matches!(message.status(), 102..=199);
             found.is_in("upgrades") && found.upstream().0.messages.iter().any(is_unknown)
@@ -283,6 +305,7 @@ const ANSWERS: &[Difference] = &[
     Difference {
         name: "the head of a tunnel",
         rows: &["a 2xx to `CONNECT`"],
+        laxer: false,
         explains: |found| {
             found.answer().asked == reading::Asked::Connect
                 && found
@@ -295,6 +318,7 @@ const ANSWERS: &[Difference] = &[
     Difference {
         name: "fields of a hop in the answer to an upgrade",
         rows: &["an upgrade that is answered with anything but 101"],
+        laxer: false,
         explains: |found| {
             let without = |look: &Look| {
                 let mut messages = softened(&look.responses.messages);
@@ -320,7 +344,7 @@ impl Found<'_> {
     /// Whether nuncio says no, to no more than what Envoy takes.
     fn refuses_more(&self) -> bool {
         let no_more = self.nuncio.requests.len() <= self.envoy.requests.len();
-        self.nuncio.refuses() && no_more && !matches!(self.fault, Fault::Laxer | Fault::IllFormed)
+        self.nuncio.refuses() && no_more
     }
 
     /// Whether nuncio gives the client less of an answer than Envoy.

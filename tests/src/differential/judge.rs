@@ -36,6 +36,14 @@ pub enum Fault {
     Stricter,
 }
 
+impl Fault {
+    /// Whether somebody may be harmed by it, other than by being refused or told something else.
+    #[must_use]
+    pub fn is_grave(self) -> bool {
+        self < Self::Message
+    }
+}
+
 /// What a case looked like at one proxy, read.
 #[derive(Clone, Debug)]
 pub struct Look {
