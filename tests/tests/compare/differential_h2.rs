@@ -85,11 +85,22 @@ fn any_field(chance: &mut Chance) -> Field {
     (name, value)
 }
 
+/// What follows a head.
+#[derive(Clone, Copy, PartialEq)]
+enum Body {
+    None,
+    Any,
+    /// Whose head does not say how long it is: the library has its own mind where there is none.
+    Unmeasured,
+}
+
 /// What one side of a stream sends, and how a case is called by it.
 #[derive(Default)]
 struct Made {
     bytes: Vec<u8>,
     told: Vec<String>,
+    /// The fields that stand in the table, the newest first.
+    table: Vec<Field>,
 }
 
 impl Made {
@@ -99,7 +110,7 @@ impl Made {
         let told = fields.iter();
         let told = told.map(|(name, value)| format!("{}: {}", text(name), text(value)));
         self.told.push(told.collect::<Vec<_>>().join(", "));
-        let block = frames::block(fields);
+        let block = self.block(chance, fields);
         if !chance.one_in(5) {
             let flags = flags | flag::END_HEADERS;
             self.bytes
@@ -112,8 +123,36 @@ impl Made {
         self.bytes
             .extend(frames::frame(kind::HEADERS, flags, 1, first));
         let end = flag::END_HEADERS;
+        let stream = if chance.one_in(12) { 3 } else { 1 };
+        if stream != 1 {
+            self.told.push("on another stream".to_owned());
+        }
         self.bytes
-            .extend(frames::frame(kind::CONTINUATION, end, 1, second));
+            .extend(frames::frame(kind::CONTINUATION, end, stream, second));
+    }
+
+    /// Fields in the forms that there are: from the table, into it, or neither (RFC 7541 §6).
+    fn block(&mut self, chance: &mut Chance, fields: &[Field]) -> Vec<u8> {
+        let mut block = Vec::new();
+        for field in fields {
+            let known = self.table.iter().position(|known| known == field);
+            if let Some(at) = known.filter(|at| *at < 60 && chance.one_in(2)) {
+                self.told.push(format!("indexed at {at}"));
+                block.push(0x80 | (62 + at) as u8);
+                continue;
+            }
+            let from = block.len();
+            block.extend(frames::block(std::slice::from_ref(field)));
+            match chance.below(4) {
+                0 => block[from] = 0x10,
+                1 => {
+                    block[from] = 0x40;
+                    self.table.insert(0, field.clone());
+                }
+                _ => {}
+            }
+        }
+        block
     }
 
     fn data(&mut self, flags: u8) {
@@ -122,11 +161,15 @@ impl Made {
     }
 
     /// A head, a body of three bytes, what the head says of it, and how the stream ends.
-    fn message(&mut self, chance: &mut Chance, mut fields: Vec<Field>, has_body: bool) {
-        if !has_body {
+    fn message(&mut self, chance: &mut Chance, mut fields: Vec<Field>, body: Body) {
+        if body == Body::None {
             return self.head(chance, flag::END_STREAM, &fields);
         }
         match chance.below(4) {
+            0 if body == Body::Unmeasured => {
+                self.head(chance, flag::NONE, &fields);
+                self.bytes.extend(frames::data(1, flag::END_STREAM, b""));
+            }
             // What of it arrives before it turns out too short or too long is up to each proxy.
             0 => {
                 let length = chance.of(&LENGTHS);
@@ -138,7 +181,17 @@ impl Made {
                 self.data(flag::END_STREAM);
             }
             1 => {
-                let name = chance.of(&["t", "t", "T", ":path", ":x", "connection", "te", "a\"b"]);
+                let name = chance.of(&[
+                    "t",
+                    "t",
+                    "T",
+                    ":path",
+                    ":x",
+                    "connection",
+                    "te",
+                    "a\"b",
+                    ":status",
+                ]);
                 let mut trailers = vec![field(name, "200")];
                 if chance.one_in(2) {
                     trailers.insert(0, field("u", "v"));
@@ -218,9 +271,13 @@ fn request(chance: &mut Chance, at: usize) -> Case {
         // The bytes of targets and hosts have cases of their own.
         spoil_head(chance, &mut fields, &[":method", ":scheme"]);
     }
-    let has_body = chance.one_in(2);
+    let body = if chance.one_in(2) {
+        Body::Any
+    } else {
+        Body::None
+    };
     let mut made = Made::default();
-    made.message(chance, fields, has_body);
+    made.message(chance, fields, body);
     Case::frames(&made.name(at, path), made.bytes, Some(1)).any_order()
 }
 
@@ -239,8 +296,16 @@ fn answer(chance: &mut Chance, at: usize) -> Case {
     if chance.one_in(2) {
         spoil_head(chance, &mut fields, &[]);
     }
-    let has_body = !matches!(status, "204" | "304") && !chance.one_in(4);
-    made.message(chance, fields, has_body);
-    let request = frames::get(1, "/frames");
+    let method = chance.of(&["GET", "GET", "GET", "HEAD"]);
+    let body = match status {
+        _ if chance.one_in(4) => Body::None,
+        "204" | "304" => Body::Unmeasured,
+        _ if method == "HEAD" => Body::Unmeasured,
+        _ => Body::Any,
+    };
+    made.message(chance, fields, body);
+    let request = frames::request(method, "/frames");
+    let request = frames::headers(1, flag::END_STREAM, &request);
+    made.told.insert(0, method.to_owned());
     Case::frames(&made.name(at, "/frames"), request, Some(1)).frames_reply(made.bytes)
 }

@@ -222,12 +222,14 @@ enum Named {
     Status,
     /// As what is about one connection (RFC 9113 §8.2.2).
     Hop,
+    /// As the one of these that may be, with one value.
+    Te,
     /// As any other.
     Otherwise,
 }
 
 /// Names of [`Named::Hop`], plain and in the code of RFC 7541 §5.2.
-const HOPS: [(&[u8], &[u8]); 6] = [
+const HOPS: [(&[u8], &[u8]); 5] = [
     (b"connection", b"\x21\xea\xa8\xa4\x49\x8f\x57"),
     (b"keep-alive", b"\xea\x52\xd6\xb0\xe8\x37\x72\xff"),
     (
@@ -239,9 +241,16 @@ const HOPS: [(&[u8], &[u8]); 6] = [
         b"\x4d\x83\xa9\x12\x96\xc5\x8b\x51\x0f\x21\xaa\x9b",
     ),
     (b"upgrade", b"\xb6\xb9\xac\x1c\x85"),
-    (b"te", b"\x49\x7f"),
 ];
+const TE: (&[u8], &[u8]) = (b"te", b"\x49\x7f");
+/// The value that [`TE`] may have.
+const TRAILERS: (&[u8], &[u8]) = (b"trailers", b"\x4d\x83\x35\x05\xb1\x1f");
 const STATUS: (&[u8], &[u8]) = (b":status", b"\xb8\x84\x8d\x36\xa3");
+
+/// Whether a text is this one, plain or coded.
+fn is(text: Text<'_>, (plain, coded): (&[u8], &[u8])) -> bool {
+    text.bytes == if text.is_coded { coded } else { plain }
+}
 
 impl Named {
     /// The name at `index` of the static table (RFC 7541 appendix A).
@@ -255,22 +264,19 @@ impl Named {
     }
 
     fn written(name: Text<'_>) -> Self {
-        let Text {
-            bytes: text,
-            is_coded,
-        } = name;
-        let is = |(plain, coded): (&[u8], &[u8])| text == if is_coded { coded } else { plain };
         // A colon is coded in seven bits.
-        let is_pseudo = text.first().is_some_and(|first| match is_coded {
+        let is_pseudo = name.bytes.first().is_some_and(|first| match name.is_coded {
             true => first >> 1 == 0x5c,
             false => *first == b':',
         });
-        if is(STATUS) {
+        if is(name, STATUS) {
             Self::Status
         } else if is_pseudo {
             Self::Request
-        } else if HOPS.into_iter().any(is) {
+        } else if HOPS.into_iter().any(|hop| is(name, hop)) {
             Self::Hop
+        } else if is(name, TE) {
+            Self::Te
         } else {
             Self::Otherwise
         }
@@ -305,8 +311,8 @@ impl Status {
     }
 }
 
-/// Where in the table of indexed fields those are that are called [`Named::Status`] or [`Named::Hop`]; others that
-/// may not be have ended the connection. A field keeps its number for as long as it is in the table, whatever its size:
+/// Where in the table of indexed fields those are that are called [`Named::Status`], [`Named::Hop`] or
+/// [`Named::Te`]; others that may not be have ended the connection. A field keeps its number for as long as it is in the table, whatever its size:
 /// so nothing else need be known of the others than how many came behind.
 #[derive(Debug)]
 struct Table {
@@ -354,7 +360,7 @@ impl Table {
                     return Err(Fault::Block);
                 }
                 Named::Status => status = value,
-                Named::Hop | Named::Otherwise => has_field = true,
+                Named::Hop | Named::Te | Named::Otherwise => has_field = true,
             }
         }
         Ok(status)
@@ -379,7 +385,12 @@ impl Table {
             0 => Named::written(rest.text()?),
             index => self.at(index).0,
         };
-        let status = Status::written(rest.text()?);
+        let value = rest.text()?;
+        let status = Status::written(value);
+        let named = match named {
+            Named::Te if !is(value, TRAILERS) => Named::Hop,
+            named => named,
+        };
         if prefix == 6 {
             self.insert(named, status);
         }
@@ -388,7 +399,7 @@ impl Table {
 
     fn insert(&mut self, named: Named, status: Status) {
         self.inserted += 1;
-        if matches!(named, Named::Status | Named::Hop) {
+        if matches!(named, Named::Status | Named::Hop | Named::Te) {
             if self.marked.len() == self.most {
                 self.marked.pop_front();
             }
@@ -491,6 +502,16 @@ mod tests {
             ([&*status, &field("x", "y")].concat(), Ok(())),
             (
                 [&*status, &field("connection", "x")].concat(),
+                Err(Fault::Block),
+            ),
+            ([&*status, &field("te", "trailers")].concat(), Ok(())),
+            (
+                [&*status, b"\0\x82\x49\x7f\x86\x4d\x83\x35\x05\xb1\x1f"].concat(),
+                Ok(()),
+            ),
+            ([&*status, &field("te", "gzip")].concat(), Err(Fault::Block)),
+            (
+                [&*status, b"\x40\x02te\x08trailers\x7e\x04gzip"].concat(),
                 Err(Fault::Block),
             ),
             ([&*status, &coded].concat(), Err(Fault::Block)),
