@@ -78,6 +78,37 @@ fn a_policy_that_applies_decides_alone() {
 }
 
 #[test]
+fn who_wants_none_of_it_can_say_so() {
+    let none = "max_retries: 0";
+    let breaker = format!(", circuit_breakers: {{ thresholds: [{{ {none} }}] }}");
+    for (policy, breaker, overflows) in [
+        (", retry_policy: { num_retries: 0 }", "", 0),
+        ("", &*breaker, 1),
+    ] {
+        let route = format!("{{ match: {{ prefix: / }}, route: {{ cluster: backend{policy} }} }}");
+        let backend = cluster("backend", &[endpoint("origin", "")], breaker);
+        let scene = Scene::start(&Config::new().route(route).cluster(backend));
+        assert_eq!(scene.get("/warm", "").status(), 200);
+        scene.origin.reply_with([cut()]);
+        assert_eq!(scene.get("/again", "").status(), 503, "{policy}{breaker}");
+        assert_eq!(arrived(&scene), ["GET", "GET"], "{policy}{breaker}");
+        let overflow = "cluster.backend.upstream_rq_retry_overflow";
+        assert_eq!(admin::stat(&scene.proxy, overflow), overflows);
+    }
+}
+
+#[test]
+fn it_is_counted() {
+    let scene = warm();
+    scene.origin.reply_with([cut()]);
+    assert_eq!(scene.get("/again", "").status(), 200);
+    for name in ["upstream_rq_retry", "upstream_rq_retry_success"] {
+        let name = format!("cluster.origin.{name}");
+        assert_eq!(admin::stat(&scene.proxy, &name), 1, "{name}");
+    }
+}
+
+#[test]
 fn a_connection_that_is_new_is_not_to_blame() {
     let scene = Scene::start(&Config::new());
     scene.origin.reply_with([cut()]);

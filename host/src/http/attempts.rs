@@ -171,6 +171,10 @@ impl Attempts {
         self.says.expected = envoy_headers == EnvoyHeaders::Add;
         let tries = forward.map(|forward| &forward.tries);
         if let Some(tries) = tries {
+            self.raced |= tries
+                .retry
+                .as_ref()
+                .is_some_and(|policy| policy.wants_none());
             self.says.count_in_request = tries.count_in_request;
             self.says.count_in_response = tries.count_in_response;
             self.says.timeout_retry = tries.timeout_retry_header;
@@ -379,7 +383,13 @@ impl Attempts {
     /// attempt is waited for.
     pub(super) fn after_head(&mut self, exchange: &mut Exchange, worker: &Worker) -> Option<Ended> {
         let has_others = self.others() > 0;
-        let retries = self.retries.as_mut()?;
+        let Some(retries) = self.retries.as_mut() else {
+            if self.permit.is_some() {
+                let at = (&self.cluster, self.priority, self.group.as_deref());
+                settle(&mut self.permit, Verdict::Pass, at, exchange, worker);
+            }
+            return None;
+        };
         if self.last.answered {
             // What came before the response's head was an answer already, as in Envoy.
             self.retries = None;
@@ -474,12 +484,13 @@ impl Attempts {
                 return None;
             }
         }
-        self.race(&error.kind, exchange)
+        self.race(&error.kind, exchange, worker)
     }
 
     /// The one attempt that needs no policy: the upstream has not seen the request, or may see it
-    /// twice, and it is a connection's end that came between.
-    fn race(&mut self, kind: &Kind, exchange: &Exchange) -> Option<Duration> {
+    /// twice, and it is a connection's end that came between. Where it may have seen it, the breaker of
+    /// retries has its say: an upstream that dies under load must not double the load of the others.
+    fn race(&mut self, kind: &Kind, exchange: &mut Exchange, worker: &Worker) -> Option<Duration> {
         let last = self.last;
         let safe = match kind {
             Kind::UpstreamRefused => true,
@@ -487,7 +498,13 @@ impl Attempts {
             _ => false,
         };
         let first = !std::mem::replace(&mut self.raced, true);
-        (safe && first).then_some(Duration::ZERO)
+        if !safe || !first {
+            return None;
+        }
+        let is_unseen = !last.sent || matches!(kind, Kind::UpstreamRefused);
+        let at = (&self.cluster, self.priority, self.group.as_deref());
+        let may = is_unseen || settle(&mut self.permit, Verdict::Retry, at, exchange, worker);
+        may.then_some(Duration::ZERO)
     }
 
     fn failure(&self, kind: &Kind) -> Option<Failure> {

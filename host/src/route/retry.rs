@@ -206,6 +206,12 @@ struct RateLimited {
 }
 
 impl RetryPolicy {
+    /// Whether it says that nothing is sent again.
+    #[must_use]
+    pub const fn wants_none(&self) -> bool {
+        self.num_retries == 0
+    }
+
     pub(super) fn build(spec: &RetrySpec, report: &mut Report) -> Option<Self> {
         let (on, _) = RetryOn::parse(&spec.retry_on);
         let back_off = match spec.back_off {
