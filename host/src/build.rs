@@ -208,6 +208,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     let snapshot = Snapshot::new(listeners, clusters, criteria, &values, vitals);
     let snapshot = Arc::new(snapshot);
     values.publish();
+    values::warn_of_unread(&bootstrap, &values, root, &mut diagnostics);
     let config_dump = admin.map(|_| config_json::to_string(&bootstrap));
     let server_stats = ServerStats::register(&registry, settings.workers);
     let built = Built {

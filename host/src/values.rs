@@ -129,6 +129,12 @@ impl Values {
         }
     }
 
+    /// Whether anybody reads that key: whether it has a slot.
+    #[must_use]
+    pub fn is_read(&self, key: &str) -> bool {
+        self.lock().slots.contains_key(key)
+    }
+
     /// Makes the values of all slots seen: once after a configuration was built.
     pub fn publish(&self) {
         self.show(&self.lock());

@@ -291,6 +291,18 @@ fn layers_of_runtime_values_are_checked() {
     ran.says("there may be one admin layer, and this is another");
 }
 
+#[test]
+fn runtime_values_that_nobody_reads_are_told() {
+    let values = "upstream.use_retry: 50, envoy.reloadable_features.x: false, split: { a: 1 }";
+    let layers = format!(
+        "layered_runtime: {{ layers: [ {{ name: one, static_layer: {{ {values} }} }} ] }}\n"
+    );
+    let ran = validate("unread.yaml", &format!("{layers}{ENVOY}"));
+    assert_eq!(ran.code, Some(0));
+    ran.says("no effect: nothing here reads the runtime value of \"envoy.reloadable_features.x\", \"split.a\"");
+    assert!(!ran.stderr.contains("use_retry\","), "{}", ran.stderr);
+}
+
 /// Fields of clusters with something wrong about how requests name their endpoints, where that is, and what is
 /// said of it.
 fn wrong_destinations(

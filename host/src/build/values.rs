@@ -10,6 +10,9 @@ use crate::config::bootstrap::{Bootstrap, DiskLayer, LayerSpecifier};
 use crate::config::{Diagnostics, Place};
 use crate::values::{Disk, Layer, LayerSpec, Value, Values};
 
+/// How many keys a warning names.
+const UNREAD_NAMED: usize = 8;
+
 /// Reads the layers. `service_cluster` is what `append_service_cluster` appends.
 pub(super) fn values(
     bootstrap: &Bootstrap,
@@ -43,7 +46,7 @@ pub(super) fn values(
             LayerSpecifier::StaticLayer(values) => {
                 let mut flat = BTreeMap::new();
                 let here = here.field("static_layer");
-                flatten(values.get(), "", here, &mut flat, diagnostics);
+                flatten(values.get(), here, &mut flat, diagnostics);
                 Layer::Static(flat)
             }
             LayerSpecifier::DiskLayer(disk) => Layer::Disk(directory(disk, service_cluster)),
@@ -79,11 +82,23 @@ fn directory(written: &DiskLayer, service_cluster: &str) -> Disk {
 /// Puts the values of nested objects under the names that lead to them, joined by points.
 fn flatten(
     json: &Json,
-    name: &str,
     place: Place<'_>,
     into: &mut BTreeMap<Box<str>, Value>,
     diagnostics: &mut Diagnostics,
 ) {
+    walk(json, "", &mut |name, json| match Value::json(json) {
+        Some(value) => {
+            into.insert(name.into(), value);
+        }
+        None => {
+            let message = format!("runtime key \"{name}\" has neither a scalar nor a fraction");
+            diagnostics.error(place, message);
+        }
+    });
+}
+
+/// Shows each value with the names that lead to it.
+fn walk(json: &Json, name: &str, show: &mut impl FnMut(&str, &Json)) {
     match json {
         Json::Object(members)
             if name.is_empty()
@@ -92,21 +107,45 @@ fn flatten(
                     .any(|key| members.contains_key(*key)) =>
         {
             for (key, member) in members {
-                let longer = match name {
-                    "" => key.clone(),
-                    name => format!("{name}.{key}"),
-                };
-                flatten(member, &longer, place, into, diagnostics);
+                match name {
+                    "" => walk(member, key, show),
+                    name => walk(member, &format!("{name}.{key}"), show),
+                }
             }
         }
-        value => match Value::json(value) {
-            Some(value) => {
-                into.insert(name.into(), value);
+        value => show(name, value),
+    }
+}
+
+/// Warns of keys of static layers that nobody reads. To be asked when all that reads one is built; what
+/// faults ask for by a name that a request gives is not known then.
+pub(super) fn warn_of_unread(
+    bootstrap: &Bootstrap,
+    values: &Values,
+    place: Place<'_>,
+    diagnostics: &mut Diagnostics,
+) {
+    let place = place.field("layered_runtime").field("layers");
+    let layers = bootstrap.layered_runtime.iter().flat_map(|it| &it.layers);
+    for (index, layer) in layers.enumerate() {
+        let LayerSpecifier::StaticLayer(written) = &layer.layer else {
+            continue;
+        };
+        let mut unread = Vec::new();
+        walk(written.get(), "", &mut |name, _| {
+            if !values.is_read(name) && !name.starts_with("fault.") {
+                unread.push(format!("\"{name}\""));
             }
-            None => {
-                let message = format!("runtime key \"{name}\" has neither a scalar nor a fraction");
-                diagnostics.error(place, message);
-            }
-        },
+        });
+        let more = unread.len().saturating_sub(UNREAD_NAMED);
+        unread.truncate(UNREAD_NAMED);
+        let mut names = unread.join(", ");
+        if more > 0 {
+            names += &format!(" and {more} more");
+        }
+        if !names.is_empty() {
+            let message = format!("no effect: nothing here reads the runtime value of {names}");
+            diagnostics.warning(place.index(index).field("static_layer"), message);
+        }
     }
 }
