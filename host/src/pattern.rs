@@ -37,6 +37,10 @@ use walk::Walk;
 
 /// Expressions that one table of a [`PatternSet`] tries to hold.
 const SET_PATTERNS: usize = 1024;
+/// What becomes of those for which there is none.
+const PARTS: usize = 8;
+/// Expressions that are tried to find out whether there is a table for many.
+const SAMPLE: usize = 12;
 
 /// An expression that has to match all of a text.
 #[derive(Clone, Debug)]
@@ -150,15 +154,22 @@ impl PatternSet {
             .rev()
             .collect();
         while let Some(range) = open.pop() {
-            match Self::new(patterns.get(range.clone()).unwrap_or_default(), beginning) {
-                Some(set) => sets.push((range, set)),
-                None if range.len() > 1 => {
-                    let middle = range.start + range.len() / 2;
-                    open.push(middle..range.end);
-                    open.push(range.start..middle);
-                }
-                None => alone.extend(range),
+            let part = patterns.get(range.clone()).unwrap_or_default();
+            let parts = if grows_beyond(part) {
+                if part.len() > PARTS * 2 { PARTS } else { 2 }
+            } else if let Some(set) = Self::new(part, beginning) {
+                sets.push((range, set));
+                continue;
+            } else {
+                2
+            };
+            if range.len() < 2 {
+                alone.extend(range);
+                continue;
             }
+            let length = range.len().div_ceil(parts);
+            let starts = range.clone().step_by(length).rev();
+            open.extend(starts.map(|start| start..range.end.min(start + length)));
         }
         (sets, alone)
     }
@@ -167,12 +178,7 @@ impl PatternSet {
         if patterns.len() < 2 {
             return None;
         }
-        let whole = patterns.iter().map(|pattern| match &pattern.engine {
-            Engine::Table(_) => Some(format!(r"(?:{})\z", pattern.translated)),
-            Engine::Search(_) => None,
-        });
-        let whole: Vec<_> = whole.collect::<Option<_>>()?;
-        let table = table(&whole, whole.len() * limits::REGEX_SET_BYTES)?;
+        let table = common_table(patterns.iter().copied())?;
         let anchored = start::Config::new().anchored(Anchored::Yes);
         let start = beginning
             .iter()
@@ -191,6 +197,26 @@ impl PatternSet {
         let rest = text.get(self.passed..).unwrap_or_default();
         self.walk.each_match(rest, found);
     }
+}
+
+/// Whether a few of the expressions are too many for one table already, as those are of which each can
+/// have matched or not wherever the others are (`.*a.*`, `.*b.*`): it has a state for each combination, and to
+/// find that out with all of them takes long. Of `SAMPLE` or less all is seen when their set is made.
+fn grows_beyond(patterns: &[&Pattern]) -> bool {
+    patterns.len() > SAMPLE && {
+        let every = patterns.len() / SAMPLE;
+        common_table(patterns.iter().copied().step_by(every).take(SAMPLE)).is_none()
+    }
+}
+
+/// One table of all; none where it would be too large.
+fn common_table<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Option<Table> {
+    let whole = patterns.map(|pattern| match &pattern.engine {
+        Engine::Table(_) => Some(format!(r"(?:{})\z", pattern.translated)),
+        Engine::Search(_) => None,
+    });
+    let whole: Vec<_> = whole.collect::<Option<_>>()?;
+    table(&whole, whole.len() * limits::REGEX_SET_BYTES)
 }
 
 /// Compiles `expression` for searching.
@@ -397,6 +423,29 @@ mod tests {
                 "{expression} has {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn expressions_with_a_state_for_each_combination_are_divided() {
+        let expressions = (0..100).map(|index| format!(".*/service{index}/.*"));
+        let patterns: Vec<_> = expressions
+            .map(|text| Pattern::new(&text).unwrap())
+            .collect();
+        let (sets, alone) = PatternSet::of_many(&patterns.iter().collect::<Vec<_>>(), b"");
+        assert!(alone.is_empty(), "{alone:?}");
+        let mut next = 0;
+        for (range, set) in &sets {
+            assert_eq!(range.start, next);
+            next = range.end;
+            assert!((2..=SAMPLE).contains(&range.len()), "{range:?}");
+            let (first, last) = (range.start, range.end - 1);
+            let text = format!("/a/service{last}/service{first}/b");
+            let mut found = Vec::new();
+            set.each_match(text.as_bytes(), |index| found.push(range.start + index));
+            found.sort_unstable();
+            assert_eq!(found, [first, last]);
+        }
+        assert_eq!(next, patterns.len());
     }
 
     #[test]
