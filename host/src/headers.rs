@@ -40,6 +40,16 @@ pub struct Headers {
     case: NameCase,
     /// Names as they came, where they are kept.
     spellings: Option<Box<Spellings>>,
+    grown: Extent,
+}
+
+/// How much of a block something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Fields.
+    pub fields: usize,
+    /// Bytes of their names and values.
+    pub bytes: usize,
 }
 
 /// One field of a block.
@@ -64,6 +74,10 @@ impl Headers {
             garbage: 0,
             case: NameCase::Lower,
             spellings: None,
+            grown: Extent {
+                fields: 0,
+                bytes: 0,
+            },
         }
     }
 
@@ -73,9 +87,21 @@ impl Headers {
         self.entries.clear();
         self.present = 0;
         self.garbage = 0;
+        self.grown = Extent::default();
         if let Some(spellings) = &mut self.spellings {
             spellings.clear();
         }
+    }
+
+    /// By how much filters have made the block larger than it came.
+    #[must_use]
+    pub const fn grown(&self) -> Extent {
+        self.grown
+    }
+
+    /// Notes that.
+    pub const fn note_grown(&mut self, grown: Extent) {
+        self.grown = grown;
     }
 
     /// Says how names are spelled from now on, and forgets how they came.
@@ -453,6 +479,7 @@ impl Headers {
         }
         fresh.case = self.case;
         fresh.spellings = self.spellings.take();
+        fresh.grown = self.grown;
         *self = fresh;
     }
 

@@ -86,9 +86,9 @@ pub const WASM_NAMES_AT_ONCE: usize = 32;
 pub const WASM_INTERNED: usize = 8192;
 /// Length of a name, key or format text that a guest passes.
 pub const WASM_TEXT_BYTES: usize = 64 * 1024;
-/// Names and values of one block of fields after a guest changed it.
+/// Names and values that guests may add to a block of fields, beside those that came.
 pub const WASM_BLOCK_BYTES: usize = 128 * 1024;
-/// Fields of one block after a guest added to it.
+/// Fields that guests may add to a block.
 pub const WASM_BLOCK_FIELDS: usize = 256;
 /// Dynamic metadata of one stream.
 pub const WASM_METADATA_BYTES: usize = 64 * 1024;
@@ -102,7 +102,8 @@ pub const WASM_CHUNK_BYTES: usize = WASM_BODY_BYTES / 4;
 pub const WASM_LOG_LINE_BYTES: usize = 8 * 1024;
 /// Lines that one filter may log in a second on one worker, its failures included.
 pub const WASM_LOG_LINES_PER_SECOND: u32 = 100;
-/// A request's body that a filter holds back whole, where the filter says how large it may be.
+/// A request's body that a filter holds back whole to look at it, where the filter says how large it may be.
+/// One that it does not look at is as large as that says.
 pub const WASM_HELD_BODY_BYTES: u32 = 64 * 1024 * 1024;
 /// Counters that a filter names while streams are served, and so after what clients send.
 pub const WASM_COUNTED_NAMES: usize = 1024;
@@ -114,8 +115,8 @@ pub const WASM_COUNTED_NAME_BYTES: usize = 512;
 pub const WASM_WAITS: u32 = 1000;
 /// See [`WASM_WAITS`].
 pub const WASM_WAIT_LEAST: Duration = Duration::from_millis(1);
-/// A text that an expression of a guest is matched against: 64 KiB, more than a head may be long. The
-/// match blocks its worker, and nothing interrupts it.
+/// A text that an expression of a guest is matched against: 64 KiB, more than a head may be long, or as much as
+/// a head of the stream where a longer one is allowed. The match blocks its worker, and nothing interrupts it.
 pub const WASM_MATCHED_BYTES: usize = 64 * 1024;
 /// The time of a match that is longer than this is counted as the call's.
 pub const WASM_COUNTED_BYTES: usize = 4 * 1024;

@@ -73,6 +73,8 @@ mod health;
 mod hops;
 #[path = "compare/interim.rs"]
 mod interim;
+#[path = "compare/large.rs"]
+mod large;
 #[path = "compare/limits.rs"]
 mod limits;
 #[path = "compare/local_reply.rs"]
@@ -144,6 +146,7 @@ fn of_messages() -> Vec<Group> {
         endings::group(),
         codecs::group(),
         wire::group(),
+        large::group(),
         frames::group(),
         differential_h2::requests(),
         differential_h2::answers(),

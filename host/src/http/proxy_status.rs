@@ -29,7 +29,7 @@ type ProxyError = (&'static str, Option<u16>);
 
 /// The errors that flags stand for; of several flags the first here counts. That a client broke the
 /// protocol is none of them: Envoy's codecs reply before they say so.
-const ERRORS: [(Flags, ProxyError); 19] = [
+const ERRORS: [(Flags, ProxyError); 20] = [
     (Flags::FAILED_LOCAL_HEALTH_CHECK, UNAVAILABLE),
     (Flags::NO_HEALTHY_UPSTREAM, UNAVAILABLE),
     (Flags::UPSTREAM_REQUEST_TIMEOUT, RESPONSE_TIMEOUT),
@@ -50,6 +50,7 @@ const ERRORS: [(Flags, ProxyError); 19] = [
         Flags::INVALID_ENVOY_REQUEST_HEADERS,
         ("http_request_error", None),
     ),
+    (Flags::FAULT_INJECTED, ("http_request_error", None)),
     (
         Flags::UPSTREAM_MAX_STREAM_DURATION_REACHED,
         RESPONSE_TIMEOUT,

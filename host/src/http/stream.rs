@@ -616,7 +616,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         let stats = self.around.stats;
         match error.kind {
             Kind::MaxDuration { .. } => stats.downstream_rq_max_duration_reached.inc(),
-            Kind::RequestTooLarge => stats.downstream_rq_too_large.inc(),
+            Kind::RequestTooLarge => self.count_too_large(),
             Kind::ResponseTooLarge => stats.rs_too_large.inc(),
             Kind::LengthChanged(direction) => self.chain.tell_changed_length(direction),
             Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),

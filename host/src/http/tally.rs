@@ -58,6 +58,12 @@ impl Stream<'_, '_> {
         }
     }
 
+    /// Counts a request whose body is larger than it may be: nobody waits for its end.
+    pub(super) fn count_too_large(&mut self) {
+        self.short = Short::Request;
+        self.around.stats.downstream_rq_too_large.inc();
+    }
+
     /// Counts a request of HTTP/1 that is refused for an underscore, where it is.
     pub(super) fn count_underscore(&self, error: &Error) {
         if matches!(

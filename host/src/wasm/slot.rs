@@ -128,7 +128,7 @@ pub struct Interest {
     /// How the response's body comes.
     pub response_body: BodyMode,
     /// Bytes of a request's buffered body, in place of the connection's limit; at most
-    /// [`limits::WASM_HELD_BODY_BYTES`].
+    /// [`limits::WASM_HELD_BODY_BYTES`] where the filter looks at it.
     pub request_body_limit: Option<u32>,
 }
 
@@ -151,13 +151,19 @@ impl Interest {
 
 impl From<bindings::Interest> for Interest {
     fn from(interest: bindings::Interest) -> Self {
+        let wants = Phases::from(interest.wants);
+        let looks = wants.contains(Phases::REQUEST_BODY);
         Self {
-            wants: interest.wants.into(),
+            wants,
             request_body: interest.request_body.into(),
             response_body: interest.response_body.into(),
-            request_body_limit: interest
-                .request_body_limit
-                .map(|limit| limit.min(limits::WASM_HELD_BODY_BYTES)),
+            request_body_limit: interest.request_body_limit.map(|limit| {
+                if looks {
+                    limit.min(limits::WASM_HELD_BODY_BYTES)
+                } else {
+                    limit
+                }
+            }),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! block stays within its limits. Pure; `http_stream` and the checks of local replies use it.
 
 use super::super::bindings::http_stream::Error;
-use crate::headers::{Headers, Known, Name, is_token_byte, is_valid_value};
+use crate::headers::{Extent, Headers, Known, Name, is_token_byte, is_valid_value};
 use crate::limits;
 
 /// What a guest wants to do with a field.
@@ -93,6 +93,8 @@ fn change_field(
         return Err(Error::Immutable);
     }
     if change == Change::Remove {
+        let grown = less(headers.grown(), extent_of(headers, name));
+        headers.note_grown(grown);
         headers.remove(name);
         return Ok(());
     }
@@ -100,20 +102,44 @@ fn change_field(
         return Err(Error::InvalidValue);
     }
     let value = trim(value);
-    let added = name.as_bytes().len() + value.len();
-    // Counting a block's bytes is a walk over its fields: only where it may matter.
-    if headers.len() >= limits::WASM_BLOCK_FIELDS
-        || added > limits::WASM_BLOCK_BYTES
-        || headers.byte_size() + added > limits::WASM_BLOCK_BYTES
-    {
+    let before = headers.grown();
+    let grown = Extent {
+        fields: before.fields + 1,
+        bytes: before.bytes + name.as_bytes().len() + value.len(),
+    };
+    let grown = match change {
+        Change::Set => less(grown, extent_of(headers, name)),
+        Change::Append | Change::Remove => grown,
+    };
+    if grown.fields > limits::WASM_BLOCK_FIELDS || grown.bytes > limits::WASM_BLOCK_BYTES {
         return Err(Error::TooLarge);
     }
+    headers.note_grown(grown);
     match change {
         Change::Set => headers.set(name, value),
         Change::Append => headers.append(name, value),
         Change::Remove => {}
     }
     Ok(())
+}
+
+/// What the fields of that name are of the block.
+fn extent_of(headers: &Headers, name: &Name) -> Extent {
+    let length = name.as_bytes().len();
+    headers
+        .get_all(name)
+        .fold(Extent::default(), |sum, value| Extent {
+            fields: sum.fields + 1,
+            bytes: sum.bytes + length + value.len(),
+        })
+}
+
+/// One without the other. What was there before filters came is no room for them.
+const fn less(from: Extent, gone: Extent) -> Extent {
+    Extent {
+        fields: from.fields.saturating_sub(gone.fields),
+        bytes: from.bytes.saturating_sub(gone.bytes),
+    }
 }
 
 /// `te: trailers` says that a sender can take trailers, which holds for the proxy too, and gRPC asks
@@ -330,6 +356,27 @@ mod tests {
             Some(&b"v"[..]),
             "blanks around a value are no part of it"
         );
+    }
+
+    #[test]
+    fn what_came_is_none_of_what_filters_may_add() {
+        let mut headers = Headers::new();
+        let much = vec![b'v'; 2 * limits::WASM_BLOCK_BYTES];
+        headers.append_bytes(b"x-large", &much);
+        for _ in 0..2 * limits::WASM_BLOCK_FIELDS {
+            headers.append_bytes(b"x-many", b"");
+        }
+        let value = vec![b'v'; limits::WASM_BLOCK_BYTES / 2];
+        // Set again and again it is one.
+        for _ in 0..5 {
+            change_trailers(&mut headers, &name("x-mine"), &value, Change::Set).unwrap();
+        }
+        let more = change_trailers(&mut headers, &name("x-mine"), &value, Change::Append);
+        assert_eq!(more.unwrap_err(), Error::TooLarge);
+        // Nor is what goes.
+        change_trailers(&mut headers, &name("x-large"), b"", Change::Remove).unwrap();
+        let instead = change_trailers(&mut headers, &name("x-large"), &much, Change::Set);
+        assert_eq!(instead.unwrap_err(), Error::TooLarge);
     }
 
     proptest! {

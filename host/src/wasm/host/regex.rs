@@ -9,6 +9,7 @@ use wasmtime::component::{Linker, WasmList};
 
 use super::super::state::State;
 use super::{check_text, intern, look_up};
+use crate::headers::Headers;
 use crate::limits;
 use crate::pattern::Pattern;
 
@@ -61,16 +62,27 @@ struct TextTooLong {
 fn admit(cx: &mut Context<'_>, text: &WasmList<u8>) -> wasmtime::Result<()> {
     let length = text.as_le_slice(&*cx).len();
     if length > limits::WASM_MATCHED_BYTES {
-        return Err(TextTooLong {
-            length,
-            limit: limits::WASM_MATCHED_BYTES,
+        let limit = longest(cx.data());
+        if length > limit {
+            return Err(TextTooLong { length, limit }.into());
         }
-        .into());
     }
     if length > limits::WASM_COUNTED_BYTES {
         cx.data_mut().count_time();
     }
     Ok(())
+}
+
+/// How long a text may be in a stream with heads that are longer than others' may be.
+fn longest(state: &State) -> usize {
+    let heads = state.exchange.iter().flat_map(|exchange| {
+        let trailers = [&exchange.request_trailers, &exchange.response_trailers];
+        trailers
+            .into_iter()
+            .chain([&exchange.request, &exchange.response])
+    });
+    let longest = heads.map(Headers::byte_size).max();
+    longest.unwrap_or(0).max(limits::WASM_MATCHED_BYTES)
 }
 
 fn compile_substitution(

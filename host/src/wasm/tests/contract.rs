@@ -686,8 +686,9 @@ fn the_limit_of_a_body_is_limited() {
     for (word, limit) in [
         ("", None),
         (" request-body-limit=9", Some(9)),
+        (" request-body-limit=max", Some(u32::MAX)),
         (
-            " request-body-limit=max",
+            " on-request-body request-body-limit=max",
             Some(limits::WASM_HELD_BODY_BYTES),
         ),
     ] {

@@ -1,0 +1,41 @@
+//! Heads that are larger than most, where limits are raised, and what filters answer in their own words.
+
+use nuncio_tests::compare::case::{Case, Group};
+
+/// More fields than a filter may add.
+const MANY: usize = 300;
+/// More bytes than a filter may add.
+const MUCH: usize = 140 * 1024;
+
+pub(crate) fn group() -> Group {
+    let many = "x-many: v\r\n".repeat(MANY);
+    let much = format!("x-much: {}\r\n", "v".repeat(MUCH));
+    let origin = format!("Origin: https://{}.example\r\n", "a".repeat(70 * 1024));
+    let answers = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
+    let cases = vec![
+        Case::get("a request of many fields", "/up", &many),
+        Case::get("a request with a long field", "/up", &much),
+        Case::get("an answer of many fields", "/up", "").reply_bytes(answers(&many)),
+        Case::get("an answer with a long field", "/up", "").reply_bytes(answers(&much)),
+        Case::get(
+            "an origin that an expression is matched against",
+            "/up",
+            &origin,
+        ),
+        Case::request(
+            "a body that is larger than it may be",
+            "POST",
+            "/up",
+            "Content-Length: 20\r\n",
+            "01234567890123456789",
+        )
+        .at("held")
+        .closes(),
+        Case::get("a fault", "/up", "").at("faulty"),
+        Case::admin(
+            "GET /stats?filter=^http.held.downstream_rq_(too_large|response_before|rx_reset)",
+            &[],
+        ),
+    ];
+    Group::new("large heads", include_str!("../../cases/large.yaml"), cases)
+}
