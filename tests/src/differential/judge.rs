@@ -312,3 +312,141 @@ fn statuses(bytes: &[u8]) -> Vec<u16> {
         .filter_map(|part| std::str::from_utf8(&part[9..12]).ok()?.parse().ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::Asked;
+    use super::*;
+
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    const PROBE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nprobe";
+
+    fn heard(bytes: &str, ending: Ending) -> Heard {
+        Heard {
+            bytes: bytes.into(),
+            ending,
+        }
+    }
+
+    /// What is seen where an answer goes through as it is.
+    fn seen(client: &str, probe: &str, second: bool) -> Seen {
+        Seen {
+            client: heard(client, Ending::Open),
+            upstream: Vec::new(),
+            asked: 1,
+            probe: Some((heard(probe, Ending::Open), second)),
+        }
+    }
+
+    #[test]
+    fn what_is_done_otherwise_with_an_answer_is_told() {
+        let answer = Answer {
+            asked: Asked::Other,
+            pieces: Vec::new(),
+            ends: false,
+        };
+        let case = Case {
+            variant: 0,
+            client: Vec::new(),
+            answer: Some(answer),
+        };
+        let refused = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok";
+        let evil = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+        let late = [OK, "HTTP/1.1 200 OK\r\n"].concat();
+        let ill = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n";
+        let longer = cut.replace("ok", "oks");
+        for (theirs, ours, expected) in [
+            (seen(OK, PROBE, true), seen(OK, PROBE, true), None),
+            (seen(OK, PROBE, true), seen(OK, PROBE, false), None),
+            (
+                seen(OK, PROBE, false),
+                seen(OK, PROBE, true),
+                Some(Fault::Reused),
+            ),
+            (
+                seen(OK, PROBE, false),
+                seen(OK, evil, true),
+                Some(Fault::Poisoned),
+            ),
+            (
+                seen(OK, PROBE, false),
+                seen(&late, PROBE, false),
+                Some(Fault::Leftover),
+            ),
+            (
+                seen(OK, PROBE, false),
+                seen(ill, PROBE, false),
+                Some(Fault::IllFormed),
+            ),
+            (
+                seen(refused, PROBE, false),
+                seen(OK, PROBE, false),
+                Some(Fault::Laxer),
+            ),
+            (
+                seen(OK, PROBE, false),
+                seen(refused, PROBE, false),
+                Some(Fault::Stricter),
+            ),
+            (
+                seen(cut, PROBE, false),
+                seen(&longer, PROBE, false),
+                Some(Fault::Completed),
+            ),
+            (
+                seen(OK, PROBE, false),
+                seen(&OK.replace("ok", "no"), PROBE, false),
+                Some(Fault::Answered),
+            ),
+        ] {
+            let look = |seen: &Seen| Look::new(&case, seen);
+            let fault = judge(&case, &look(&theirs), &look(&ours));
+            assert_eq!(fault, expected, "{theirs:?} {ours:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_done_otherwise_with_a_request_is_told() {
+        let case = Case {
+            variant: 0,
+            client: Vec::new(),
+            answer: None,
+        };
+        let get = "GET /a HTTP/1.1\r\nhost: a\r\n\r\n";
+        let ill = "GET /a HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n";
+        let refused = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        let seen = |client: &str, upstream: &str| Seen {
+            client: heard(client, Ending::Open),
+            upstream: vec![upstream.into()],
+            asked: 0,
+            probe: None,
+        };
+        for (theirs, ours, expected) in [
+            (seen(OK, get), seen(OK, get), None),
+            (seen(OK, get), seen(OK, ill), Some(Fault::IllFormed)),
+            (seen(refused, ""), seen(OK, get), Some(Fault::Laxer)),
+            (seen(refused, ""), seen(OK, ""), Some(Fault::Laxer)),
+            (seen(OK, get), seen(refused, ""), Some(Fault::Stricter)),
+            (
+                seen(OK, get),
+                seen(OK, &get.replace("/a", "/b")),
+                Some(Fault::Message),
+            ),
+            (
+                seen(OK, get),
+                seen(&OK.replace("200", "201"), get),
+                Some(Fault::Status),
+            ),
+            (
+                seen(OK, get),
+                seen(&OK.replace("ok", "no"), get),
+                Some(Fault::Answered),
+            ),
+        ] {
+            let look = |seen: &Seen| Look::new(&case, seen);
+            let fault = judge(&case, &look(&theirs), &look(&ours));
+            assert_eq!(fault, expected, "{theirs:?} {ours:?}");
+        }
+    }
+}
