@@ -379,7 +379,9 @@ impl Retries {
         let back_off = back_off.unwrap_or(BackOff::DEFAULT);
         Some(Self {
             on,
+            // Of a larger number Envoy keeps the lower half.
             left: number(request.known(Known::XEnvoyMaxRetries))
+                .map(|left: u64| left as u32)
                 .unwrap_or_else(|| policy.map_or(NUM_RETRIES, |policy| policy.num_retries)),
             status_codes: list(request, Known::XEnvoyRetriableStatusCodes)
                 .filter_map(|code| number(Some(code)))

@@ -206,10 +206,13 @@ const fn non_zero(duration: Duration) -> Option<Duration> {
     }
 }
 
-/// `grpc-timeout` in whole milliseconds; smaller units are rounded up.
+/// `grpc-timeout` in whole milliseconds; smaller units are rounded up. None where it is too large a number.
 fn grpc_timeout(request: &Headers) -> Option<Duration> {
     let (unit, digits) = request.known(Known::GrpcTimeout)?.split_last()?;
     let amount: u64 = number(Some(digits))?;
+    if u128::from(amount) > GRPC_DIGITS_MAX {
+        return None;
+    }
     let ms = match unit {
         b'H' => amount.checked_mul(3_600_000)?,
         b'M' => amount.checked_mul(60_000)?,

@@ -609,6 +609,18 @@ fn times() -> Vec<Case> {
         ),
         asking("max_grpc_timeout 0", "/any-grpc", &grpc("5S"), []),
         asking(
+            "max_grpc_timeout 0 and too large a number",
+            "/any-grpc",
+            &grpc("999999999S"),
+            [],
+        ),
+        asking(
+            "grpc-timeout, too large a number",
+            "/lasting/grpc",
+            &grpc("10000000000m"),
+            [],
+        ),
+        asking(
             "max_grpc_timeout and no gRPC",
             "/any-grpc",
             "grpc-timeout: 5S\r\n",

@@ -142,6 +142,14 @@ fn a_request_may_ask_for_more() {
         verdicts,
         [Verdict::Retry, Verdict::Retry, Verdict::Exhausted]
     );
+    // 2 more than 32 bits have.
+    let large = ("x-envoy-max-retries", "4294967298");
+    let mut retries = asks(&[("x-envoy-retry-on", "5xx"), large]).unwrap();
+    let verdicts: Vec<_> = (0..3).map(|_| retries.after_head(500, &none)).collect();
+    assert_eq!(
+        verdicts,
+        [Verdict::Retry, Verdict::Retry, Verdict::Exhausted]
+    );
     let mut retries = asks(&[("x-envoy-retry-grpc-on", "unavailable")]).unwrap();
     let unavailable = head(&[("grpc-status", "14")]);
     assert_eq!(retries.after_head(200, &unavailable), Verdict::Retry);

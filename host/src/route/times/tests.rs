@@ -184,6 +184,10 @@ fn streams_have_a_duration_by_route_manager_or_request() {
         grpc(route(Some(ms(70)), None, None), "9S"),
         (Some(ms(70)), "70m".into())
     );
+    for too_many in ["999999999S", "10000000000m"] {
+        let as_if_none = (Some(ms(500)), "500m".into());
+        assert_eq!(grpc(route(None, any, None), too_many), as_if_none);
+    }
     let without = route(Some(ms(70)), None, None).of_request(&mut head(&[]), (None, false), None);
     assert_eq!(without.total, None, "it takes the place of the timeout");
 }
