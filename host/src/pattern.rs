@@ -178,7 +178,7 @@ impl PatternSet {
         if patterns.len() < 2 {
             return None;
         }
-        let table = common_table(patterns.iter().copied())?;
+        let table = common_table(patterns)?;
         let anchored = start::Config::new().anchored(Anchored::Yes);
         let start = beginning
             .iter()
@@ -205,13 +205,14 @@ impl PatternSet {
 fn grows_beyond(patterns: &[&Pattern]) -> bool {
     patterns.len() > SAMPLE && {
         let every = patterns.len() / SAMPLE;
-        common_table(patterns.iter().copied().step_by(every).take(SAMPLE)).is_none()
+        let sample = patterns.iter().copied().step_by(every).take(SAMPLE);
+        common_table(&sample.collect::<Vec<_>>()).is_none()
     }
 }
 
 /// One table of all; none where it would be too large.
-fn common_table<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Option<Table> {
-    let whole = patterns.map(|pattern| match &pattern.engine {
+fn common_table(patterns: &[&Pattern]) -> Option<Table> {
+    let whole = patterns.iter().map(|pattern| match &pattern.engine {
         Engine::Table(_) => Some(format!(r"(?:{})\z", pattern.translated)),
         Engine::Search(_) => None,
     });
