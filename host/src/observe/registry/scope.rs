@@ -203,19 +203,57 @@ impl Scope {
         }
     }
 
-    /// The scope of a statistic whose full name is all that is known of it.
+    /// The scope of a statistic whose full name is all that is known of it, as of those that filters count.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
         const LIMITER: &str = ".http_local_rate_limit.";
-        match name.split_once(LIMITER) {
-            Some((prefix, _)) if !prefix.is_empty() => Self {
+        if let Some((prefix, _)) = name.split_once(LIMITER)
+            && !prefix.is_empty()
+        {
+            return Self {
                 prefix: format!("{prefix}{LIMITER}").into(),
                 family: "http_local_rate_limit.".into(),
                 namespace: Namespace::Envoy,
                 labels: [("envoy_local_http_ratelimit_prefix", prefix.into())].into(),
-            },
-            _ => Self::default(),
+            };
         }
+        match name.split_once('.') {
+            Some(("http", rest)) => Self::of_http_filter(rest),
+            Some(("cluster", rest)) => Self::of_grpc(rest),
+            _ => None,
+        }
+        .unwrap_or_default()
+    }
+
+    /// Of `<stat_prefix>.<filter>.…`; faults may be counted by who asked, too.
+    fn of_http_filter(name: &str) -> Option<Self> {
+        let (stat_prefix, rest) = name.split_once('.')?;
+        let manager = Self::http(stat_prefix);
+        let asked = rest.strip_prefix("fault.");
+        Some(match asked.and_then(|rest| rest.rsplit_once('.')) {
+            Some((downstream, _)) => {
+                let label = ("envoy_fault_downstream_cluster", downstream.into());
+                manager.inner(&format!("fault.{downstream}."), "fault.", label)
+            }
+            None => manager,
+        })
+    }
+
+    /// Of `<cluster>.grpc.<service>.<method>.…`, the calls of a cluster.
+    fn of_grpc(name: &str) -> Option<Self> {
+        let (cluster, rest) = name.split_once(".grpc.")?;
+        let cluster = Self::cluster(cluster);
+        let call = rest.rsplit_once('.').map_or("", |(call, _)| call);
+        let Some((service, method)) = call.rsplit_once('.') else {
+            return Some(cluster);
+        };
+        let of_service = cluster.inner(
+            &format!("grpc.{service}."),
+            "grpc.",
+            ("envoy_grpc_bridge_service", service.into()),
+        );
+        let label = ("envoy_grpc_bridge_method", method.into());
+        Some(of_service.inner(&format!("{method}."), "", label))
     }
 
     /// A scope within this one, with a label more.
@@ -308,6 +346,43 @@ mod tests {
                 "rl.http_local_rate_limit.",
                 "http_local_rate_limit.",
                 vec!["envoy_local_http_ratelimit_prefix=rl"],
+            ),
+            (
+                Scope::of_name("http.in.cors.origin_valid"),
+                "http.in.",
+                "http.",
+                vec!["envoy_http_conn_manager_prefix=in"],
+            ),
+            (
+                Scope::of_name("http.in.fault.aborts_injected"),
+                "http.in.",
+                "http.",
+                vec!["envoy_http_conn_manager_prefix=in"],
+            ),
+            (
+                Scope::of_name("http.in.fault.web.aborts_injected"),
+                "http.in.fault.web.",
+                "http.fault.",
+                vec![
+                    "envoy_fault_downstream_cluster=web",
+                    "envoy_http_conn_manager_prefix=in",
+                ],
+            ),
+            (
+                Scope::of_name("cluster.a.b.grpc.pkg.Service.Method.success"),
+                "cluster.a.b.grpc.pkg.Service.Method.",
+                "cluster.grpc.",
+                vec![
+                    "envoy_grpc_bridge_method=Method",
+                    "envoy_grpc_bridge_service=pkg.Service",
+                    "envoy_cluster_name=a.b",
+                ],
+            ),
+            (
+                Scope::of_name("cluster.a.grpc.success"),
+                "cluster.a.",
+                "cluster.",
+                vec!["envoy_cluster_name=a"],
             ),
             (
                 Scope::virtual_cluster("a.ns:80|x", "v:c"),
