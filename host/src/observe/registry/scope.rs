@@ -116,8 +116,8 @@ impl Scope {
             family: "vhost.vcluster.".into(),
             namespace: Namespace::Envoy,
             labels: [
-                ("envoy_virtual_host", host.into()),
                 ("envoy_virtual_cluster", name.into()),
+                ("envoy_virtual_host", host.into()),
             ]
             .into(),
         }
@@ -239,19 +239,18 @@ impl Scope {
         })
     }
 
-    /// Of `<cluster>.grpc.<service>.<method>.…`, the calls of a cluster.
+    /// Of `<cluster>.grpc.<service>.<method>.…`, the calls of a cluster. As in Envoy the points of a package
+    /// count: of `pkg.Service/Method` the first two parts are the labels.
     fn of_grpc(name: &str) -> Option<Self> {
         let (cluster, rest) = name.split_once(".grpc.")?;
         let cluster = Self::cluster(cluster);
-        let call = rest.rsplit_once('.').map_or("", |(call, _)| call);
-        let Some((service, method)) = call.rsplit_once('.') else {
+        let mut parts = rest.splitn(3, '.');
+        let (Some(service), Some(method), Some(_)) = (parts.next(), parts.next(), parts.next())
+        else {
             return Some(cluster);
         };
-        let of_service = cluster.inner(
-            &format!("grpc.{service}."),
-            "grpc.",
-            ("envoy_grpc_bridge_service", service.into()),
-        );
+        let label = ("envoy_grpc_bridge_service", service.into());
+        let of_service = cluster.inner(&format!("grpc.{service}."), "grpc.", label);
         let label = ("envoy_grpc_bridge_method", method.into());
         Some(of_service.inner(&format!("{method}."), "", label))
     }
@@ -369,12 +368,12 @@ mod tests {
                 ],
             ),
             (
-                Scope::of_name("cluster.a.b.grpc.pkg.Service.Method.success"),
-                "cluster.a.b.grpc.pkg.Service.Method.",
+                Scope::of_name("cluster.a.b.grpc.Service.Method.success"),
+                "cluster.a.b.grpc.Service.Method.",
                 "cluster.grpc.",
                 vec![
                     "envoy_grpc_bridge_method=Method",
-                    "envoy_grpc_bridge_service=pkg.Service",
+                    "envoy_grpc_bridge_service=Service",
                     "envoy_cluster_name=a.b",
                 ],
             ),
@@ -388,7 +387,7 @@ mod tests {
                 Scope::virtual_cluster("a.ns:80|x", "v:c"),
                 "vhost.a.ns:80|x.vcluster.v:c.",
                 "vhost.vcluster.",
-                vec!["envoy_virtual_host=a.ns:80|x", "envoy_virtual_cluster=v:c"],
+                vec!["envoy_virtual_cluster=v:c", "envoy_virtual_host=a.ns:80|x"],
             ),
             (
                 Scope::route("a.ns:80|x", "r"),
