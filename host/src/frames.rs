@@ -87,6 +87,17 @@ impl FrameHead {
         rest.get(..rest.len().checked_sub(padding)?)
     }
 
+    /// How many bytes of the payload are in front of its part of a field block.
+    const fn before_block(self) -> usize {
+        let padding = if self.flags & Self::PADDED == 0 { 0 } else { 1 };
+        let priority = if self.flags & Self::PRIORITIZED == 0 {
+            0
+        } else {
+            5
+        };
+        padding + priority
+    }
+
     /// In front of a payload.
     pub(crate) const fn write(self) -> [u8; HEAD] {
         let [_, a, b, c] = self.length.to_be_bytes();

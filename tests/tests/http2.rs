@@ -70,6 +70,23 @@ fn windows_and_streams_are_those_of_the_configuration() {
 }
 
 #[test]
+fn a_client_goes_by_the_table_that_it_was_told() {
+    let proxy = start("hpack_table_size: 100");
+    for (size, served) in [(&[0x3f, 0x45][..], true), (&[0x20], true), (&[], false)] {
+        let mut client = open(&proxy);
+        let (_, came) =
+            client.read_until(|frame| frame.kind == kind::SETTINGS && frame.flags & flag::ACK == 0);
+        assert!(came);
+        client.send(&frames::frame(kind::SETTINGS, flag::ACK, 0, b""));
+        let block = [size, &frames::block(&frames::request("GET", "/"))].concat();
+        let flags = flag::END_STREAM | flag::END_HEADERS;
+        client.send(&frames::frame(kind::HEADERS, flags, 1, &block));
+        let (lines, came) = client.read_until(|frame| frame.ends(1));
+        assert_eq!(came, served, "{size:x?} {lines:?}");
+    }
+}
+
+#[test]
 fn a_client_that_answers_no_ping_is_let_go() {
     let proxy = start(
         "connection_keepalive: { interval: 0.1s, timeout: 0.1s, interval_jitter: { value: 0 } }",

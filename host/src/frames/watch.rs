@@ -59,9 +59,26 @@ pub(crate) enum Fault {
     /// Settings are too many, or what they may not be.
     #[error("settings that may not be said")]
     Settings,
+    /// The table of indexed fields has another size than the peer goes by.
+    #[error("a field block that does not begin with the size of the table")]
+    Table,
     /// The head of a message, or its trailers.
     #[error("a malformed field block")]
     Block,
+}
+
+/// What the peer knows of a table of indexed fields that is smaller than the protocol's: once it has taken the
+/// settings that say so, its next block begins with the size that it goes by (RFC 7541 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    /// There is nothing to say, or it was said.
+    Settled,
+    /// The settings were not taken yet.
+    Smaller,
+    /// The next block is to say so.
+    Due,
+    /// The block at hand is, behind so many bytes.
+    Behind(usize),
 }
 
 /// Counts the frames of one connection.
@@ -79,6 +96,7 @@ pub(crate) struct FrameWatch {
     window_updates: u64,
     data_sent: u64,
     settings: Settings,
+    table: Table,
     /// Whether the padding of the frame at hand is not known yet.
     is_padded: bool,
     /// Whether a head has begun whose last frame has not.
@@ -88,8 +106,8 @@ pub(crate) struct FrameWatch {
 }
 
 impl FrameWatch {
-    /// For a connection whose first byte is to come, either way.
-    pub(crate) const fn new(peer: Peer, limits: FrameLimits) -> Self {
+    /// For a connection whose first byte is to come, either way, and a table of indexed fields of so many bytes.
+    pub(crate) const fn new(peer: Peer, limits: FrameLimits, table: u32) -> Self {
         let (received, sent) = match peer {
             Peer::Client => (PREFACE.len(), 0),
             Peer::Server => (0, PREFACE.len()),
@@ -106,6 +124,11 @@ impl FrameWatch {
             window_updates: 0,
             data_sent: 0,
             settings: Settings::of(peer),
+            table: if table < limits::HTTP2_HEADER_TABLE_BYTES {
+                Table::Smaller
+            } else {
+                Table::Settled
+            },
             is_padded: false,
             head_open: false,
             is_head: false,
@@ -165,6 +188,13 @@ impl FrameWatch {
         if self.settings.is_open() {
             return self.settings.read(part);
         }
+        if let Table::Behind(bytes) = self.table {
+            self.table = match part.get(bytes) {
+                Some(0x20..=0x3f) => Table::Settled,
+                Some(_) => return Err(Fault::Table),
+                None => Table::Behind(bytes.saturating_sub(part.len())),
+            };
+        }
         if self.is_padded
             && let Some(padding) = part.first()
         {
@@ -188,8 +218,21 @@ impl FrameWatch {
         Ok(())
     }
 
+    /// Notes where the size of the table is to be said.
+    fn expect_size(&mut self, frame: FrameHead) {
+        let takes = frame.kind == FrameHead::SETTINGS && frame.flags & FrameHead::ACK != 0;
+        self.table = match self.table {
+            Table::Smaller if takes => Table::Due,
+            Table::Due if frame.kind == FrameHead::HEADERS => Table::Behind(frame.before_block()),
+            other => other,
+        };
+    }
+
     fn count(&mut self, frame: FrameHead) -> Result<(), Fault> {
         self.settings.begin(frame)?;
+        if self.table != Table::Settled {
+            self.expect_size(frame);
+        }
         self.is_head = matches!(frame.kind, FrameHead::HEADERS | FrameHead::CONTINUATION);
         if self.is_head {
             self.head_open = !frame.ends_head();
@@ -233,6 +276,7 @@ mod tests {
     use super::*;
     use crate::frames::HEAD;
 
+    const TABLE: u32 = limits::HTTP2_HEADER_TABLE_BYTES;
     const LIMITS: FrameLimits = FrameLimits {
         empty_in_a_row: 1,
         priorities_per_stream: 100,
@@ -254,7 +298,7 @@ mod tests {
     }
 
     fn watch() -> FrameWatch {
-        let mut watch = FrameWatch::new(Peer::Client, LIMITS);
+        let mut watch = FrameWatch::new(Peer::Client, LIMITS, TABLE);
         watch.take(PREFACE).unwrap();
         watch.take(&frame(FrameHead::SETTINGS, 0, 0, 0)).unwrap();
         watch
@@ -350,8 +394,50 @@ mod tests {
     }
 
     #[test]
+    fn a_smaller_table_is_heard_of() {
+        let mut payloads: Vec<(u8, Vec<u8>)> = Vec::new();
+        for block in [&[0x20, 0x82][..], &[0x3f, 0x45, 0x82]] {
+            payloads.push((0, block.to_vec()));
+            payloads.push((FrameHead::PADDED, [&[1], block, &[0]].concat()));
+            let both = FrameHead::PADDED | FrameHead::PRIORITIZED;
+            payloads.push((both, [&[1, 0, 0, 0, 0, 9], block, &[0]].concat()));
+        }
+        let ack = frame(FrameHead::SETTINGS, FrameHead::ACK, 0, 0);
+        let framed = |(flags, payload): &(u8, Vec<u8>), first: u8| {
+            let mut bytes = frame(FrameHead::HEADERS, flags | 4, 1, payload.len());
+            bytes.truncate(HEAD);
+            let at = payload.iter().position(|byte| matches!(byte, 0x20..=0x3f));
+            bytes.extend(payload);
+            bytes[HEAD + at.unwrap()] = first;
+            bytes
+        };
+        for (table, takes, first, expected) in [
+            (100, true, 0x20, Ok(())),
+            (100, true, 0x82, Err(Fault::Table)),
+            (100, true, 0x40, Err(Fault::Table)),
+            (100, false, 0x82, Ok(())),
+            (TABLE, true, 0x82, Ok(())),
+        ] {
+            for payload in &payloads {
+                let mut bytes = PREFACE.to_vec();
+                bytes.extend(frame(FrameHead::SETTINGS, 0, 0, 0));
+                if takes {
+                    bytes.extend(&ack);
+                }
+                bytes.extend(framed(payload, first));
+                for cut in [1, 3, 1000] {
+                    let mut watch = FrameWatch::new(Peer::Client, LIMITS, table);
+                    let mut parts = bytes.chunks(cut);
+                    let taken = parts.try_for_each(|part| watch.take(part));
+                    assert_eq!(taken, expected, "{table} {first:#x} {payload:x?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn upstreams_are_counted_by_the_streams_that_this_side_opens() {
-        let mut watch = FrameWatch::new(Peer::Server, LIMITS);
+        let mut watch = FrameWatch::new(Peer::Server, LIMITS, TABLE);
         watch.take(&frame(FrameHead::SETTINGS, 0, 0, 0)).unwrap();
         let priority = frame(FrameHead::PRIORITY, 0, 9, 5);
         watch.sent(PREFACE, |_| {});
@@ -366,7 +452,7 @@ mod tests {
             watch.take(&priority).unwrap();
         }
         assert_eq!(watch.take(&priority), Err(Fault::Priority));
-        let mut watch = FrameWatch::new(Peer::Server, LIMITS);
+        let mut watch = FrameWatch::new(Peer::Server, LIMITS, TABLE);
         assert_eq!(watch.take(&priority), Err(Fault::Preface));
     }
 
@@ -381,8 +467,8 @@ mod tests {
             for (kind, flags, stream, length) in frames {
                 bytes.extend(frame(kind, flags, stream, length));
             }
-            let whole = FrameWatch::new(Peer::Client, LIMITS).take(&bytes);
-            let mut watch = FrameWatch::new(Peer::Client, LIMITS);
+            let whole = FrameWatch::new(Peer::Client, LIMITS, TABLE).take(&bytes);
+            let mut watch = FrameWatch::new(Peer::Client, LIMITS, TABLE);
             let parts: Result<(), Fault> = bytes.chunks(cut).try_for_each(|part| watch.take(part));
             prop_assert_eq!(whole, parts);
         }

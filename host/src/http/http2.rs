@@ -126,7 +126,7 @@ fn count_fault(fault: Fault, codecs: &CodecStats) {
         Fault::Empty => codecs.http2_inbound_empty_frames_flood.inc(),
         Fault::Priority => codecs.http2_inbound_priority_frames_flood.inc(),
         Fault::WindowUpdate => codecs.http2_inbound_window_update_frames_flood.inc(),
-        Fault::Preface | Fault::Settings | Fault::Block => {}
+        Fault::Preface | Fault::Settings | Fault::Table | Fault::Block => {}
     }
 }
 
@@ -229,7 +229,7 @@ async fn handshake(
     let limit = manager.rules.limits.bytes;
     let most = limit.saturating_add(limits::HTTP2_TOLD_BYTES);
     let eye = Eye {
-        watch: FrameWatch::new(Peer::Client, settings.frames),
+        watch: FrameWatch::new(Peer::Client, settings.frames, settings.header_table),
         newest: 0,
         head_since,
         heads: Heads::new(limit as usize, Rc::clone(&streams.odd)),

@@ -36,7 +36,7 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(settings: &Http2Settings, host: &Rc<Host>) -> Self {
         Self {
-            watch: FrameWatch::new(Peer::Server, settings.frames),
+            watch: FrameWatch::new(Peer::Server, settings.frames, settings.header_table),
             answers: Answers::new(
                 settings.max_header_list,
                 settings.header_table,
@@ -56,7 +56,7 @@ impl Watched {
             Fault::Empty => stats.inbound_empty_frames_flood.inc(),
             Fault::Priority => stats.inbound_priority_frames_flood.inc(),
             Fault::WindowUpdate => stats.inbound_window_update_frames_flood.inc(),
-            Fault::Preface | Fault::Settings | Fault::Block => {}
+            Fault::Preface | Fault::Settings | Fault::Table | Fault::Block => {}
         }
     }
 }
