@@ -47,6 +47,7 @@ mod per_filter;
 mod policies;
 mod routes;
 mod socket_options;
+mod statistics;
 mod tls;
 mod tries;
 mod upstream_connection;
@@ -239,12 +240,9 @@ impl Workshop<'_> {
             self.diagnostics
                 .error(root.field("stats_flush_on_admin"), message);
         }
-        let stats = bootstrap.stats_config.as_ref();
-        if stats.is_some_and(|stats| stats.use_all_default_tags == Some(false)) {
-            let message = "no effect: statistics have the tags that Envoy's have by default";
-            let place = root.field("stats_config");
-            self.diagnostics
-                .warning(place.field("use_all_default_tags"), message);
+        if let Some(stats) = &bootstrap.stats_config {
+            let naming = self.naming(stats, root.field("stats_config"));
+            self.registry.name_by(naming);
         }
         if let Some(field) = bootstrap.admin.as_ref().and_then(Admin::log_field) {
             let message = "no effect: nuncio writes no access log of the admin pages";

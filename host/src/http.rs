@@ -50,6 +50,7 @@ pub mod reply;
 mod side;
 mod stream;
 mod tally;
+pub(crate) mod tunnel;
 mod walk;
 mod whole;
 

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
-use crate::http::connection;
+use crate::http::{connection, tunnel};
 use crate::runtime::{Admitted, Handshake, Listener, Service};
 use crate::socket;
 use crate::tcp;
@@ -221,7 +221,12 @@ fn serve(service: &Service, socket: socket::Socket, connection: Connection, mut 
         }
         Service::Tcp(proxy) => {
             let proxy = Arc::clone(proxy);
-            tokio::task::spawn_local(tcp::proxy::serve(worker, proxy, socket, connection, open));
+            if proxy.tunnel.is_some() {
+                tokio::task::spawn_local(tunnel::serve(worker, proxy, socket, connection, open));
+            } else {
+                let served = tcp::proxy::serve(worker, proxy, socket, connection, open);
+                tokio::task::spawn_local(served);
+            }
         }
         Service::Answer(response) => {
             tokio::task::spawn_local(tcp::simple::answer(socket, response.clone(), open));

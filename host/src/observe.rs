@@ -11,5 +11,6 @@ pub mod expose;
 pub mod format;
 pub mod log;
 pub mod metrics;
+pub mod naming;
 pub mod registry;
 pub mod stats;

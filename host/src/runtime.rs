@@ -21,9 +21,10 @@ use crate::http::proxy_status::ProxyStatus;
 use crate::http::reply::LocalReplies;
 use crate::keepalive::Keepalive;
 use crate::log_filter::LogFilter;
+use crate::observe::format::Format;
 use crate::observe::metrics::{CodecStats, HttpStats, ListenerHttpStats, TcpStats};
 use crate::observe::stats::Sharded;
-use crate::route::{ClusterRef, EnvoyHeaders, Retries, Seat};
+use crate::route::{ClusterRef, EnvoyHeaders, RequestChanges, Retries, Seat};
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
@@ -195,8 +196,26 @@ pub struct TcpProxy {
     pub logs_connected: bool,
     /// `access_log_flush_interval`.
     pub log_every: Option<Duration>,
+    /// `upstream_connect_mode`: whether nobody connects before the client has sent something.
+    pub waits_for_client: bool,
+    /// `tunneling_config`: the bytes travel in an HTTP stream.
+    pub tunnel: Option<Box<Tunneling>>,
     /// Statistics under `tcp.<stat_prefix>.`.
     pub stats: Arc<Sharded<TcpStats>>,
+}
+
+/// How the bytes of a TCP proxy travel in an HTTP stream (`TunnelingConfig`).
+pub struct Tunneling {
+    /// `hostname`: for whom the request is.
+    pub host: Format,
+    /// `post_path` with `use_post`: the request is a `POST` to that path. It is a `CONNECT` otherwise.
+    pub post_path: Option<Box<[u8]>>,
+    /// `headers_to_add`.
+    pub changes: RequestChanges,
+    /// `propagate_response_headers`: whether logs may show the response's head.
+    pub keeps_head: bool,
+    /// `propagate_response_trailers`: the same of its trailers.
+    pub keeps_trailers: bool,
 }
 
 /// The clusters of a TCP proxy with their weights: never empty.

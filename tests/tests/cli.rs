@@ -171,13 +171,25 @@ fn of_the_process() -> Vec<Said> {
         ),
         (
             top("stats_config: { stats_tags: [ { tag_name: a, fixed_value: b } ] }"),
-            1,
-            "tags of your own of statistics",
+            0,
+            "",
         ),
         (
-            top("stats_config: { use_all_default_tags: false }"),
+            top("stats_config: { stats_tags: [ { tag_name: a } ] }"),
+            1,
+            "'a' needs a 'regex': it is none of Envoy's own tags",
+        ),
+        (
+            top("stats_config: { stats_tags: [ { tag_name: a, regex: '(?=a)' } ] }"),
+            1,
+            "compile the expression",
+        ),
+        (
+            top(
+                "stats_config: { use_all_default_tags: false, stats_tags: [ { tag_name: envoy.route } ] }",
+            ),
             0,
-            "the tags that Envoy's have by default",
+            "",
         ),
     ]
 }

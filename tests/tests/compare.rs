@@ -109,6 +109,8 @@ mod retries;
 mod routing;
 #[path = "compare/sessions.rs"]
 mod sessions;
+#[path = "compare/statistics.rs"]
+mod statistics;
 #[path = "compare/syntax.rs"]
 mod syntax;
 #[path = "compare/tcp.rs"]
@@ -117,6 +119,8 @@ mod tcp;
 mod tls;
 #[path = "compare/tls_upstream.rs"]
 mod tls_upstream;
+#[path = "compare/tunnels.rs"]
+mod tunnels;
 #[path = "compare/upgrades.rs"]
 mod upgrades;
 #[path = "compare/wire.rs"]
@@ -142,6 +146,9 @@ fn of_messages() -> Vec<Group> {
         framing::group(),
         admin::group(),
         fields::group(),
+        tunnels::group(),
+        statistics::group(),
+        statistics::few(),
         filter_values::group(),
         endings::group(),
         codecs::group(),

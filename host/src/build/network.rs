@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Workshop;
 use super::listeners::or_off;
+use super::{Workshop, chain};
 use crate::bucket::TokenBucket;
 use crate::clock;
 use crate::config::Place;
 use crate::config::filter::TokenBucket as WrittenBucket;
 use crate::config::network::{
     ConnectionLimit, DirectResponse, NetworkRateLimit, TcpClusterSpecifier, TcpProxy as Written,
-    TcpWeightedCluster,
+    TcpWeightedCluster, TunnelingConfig, UpstreamConnectMode,
 };
 use crate::config::scalar::{Duration as WrittenDuration, RuntimeFeatureFlag};
 use crate::nearest::nearest;
+use crate::observe::format::Format;
 use crate::observe::metrics::{ConnectionLimitStats, NetworkRateLimitStats};
 use crate::observe::registry::Scope;
-use crate::route::ClusterRef;
-use crate::runtime::{TcpProxy, TcpTarget, TcpTargets};
+use crate::route::spec::MutationSpec;
+use crate::route::{ClusterRef, RequestChanges};
+use crate::runtime::{TcpProxy, TcpTarget, TcpTargets, Tunneling};
 use crate::tcp::gate::{self, Gate};
 use crate::values::Flag;
 
@@ -47,6 +49,7 @@ impl Workshop<'_> {
                 self.tcp_targets(weighted, criteria, place.field("weighted_clusters"))?
             }
         };
+        self.check_tcp(written, place);
         let jitter = written.max_downstream_connection_duration_jitter_percentage;
         let logs = written.access_log_options.unwrap_or_default();
         let log_every = logs.access_log_flush_interval;
@@ -67,7 +70,78 @@ impl Workshop<'_> {
             logs_connected: logs.flush_access_log_on_connected
                 || written.flush_access_log_on_connected,
             log_every: log_every.and_then(WrittenDuration::non_zero),
+            waits_for_client: written.upstream_connect_mode
+                == UpstreamConnectMode::OnDownstreamData,
+            tunnel: match &written.tunneling_config {
+                Some(tunnel) => Some(Box::new(
+                    self.tunneling(tunnel, place.field("tunneling_config"))?,
+                )),
+                None => None,
+            },
             stats: self.registry.sharded(Scope::tcp(&written.stat_prefix)),
+        })
+    }
+
+    /// What Envoy takes and does nothing about, and what it does not take.
+    fn check_tcp(&mut self, written: &Written, place: Place<'_>) {
+        for (field, is_set) in [
+            (
+                "downstream_idle_timeout",
+                written.downstream_idle_timeout.is_some(),
+            ),
+            (
+                "upstream_idle_timeout",
+                written.upstream_idle_timeout.is_some(),
+            ),
+        ] {
+            if is_set {
+                let message = "no effect: Envoy takes it and ends nothing, and so does nuncio";
+                self.diagnostics
+                    .warning(place.field(field), message)
+                    .hint("write 'idle_timeout'");
+            }
+        }
+        if written.upstream_connect_mode == UpstreamConnectMode::OnDownstreamData
+            && written.max_early_data_bytes.is_none()
+        {
+            let message = "'ON_DOWNSTREAM_DATA' needs 'max_early_data_bytes'";
+            self.diagnostics
+                .error(place.field("upstream_connect_mode"), message);
+        }
+    }
+
+    /// How bytes travel in an HTTP stream.
+    fn tunneling(&mut self, written: &TunnelingConfig, place: Place<'_>) -> Option<Tunneling> {
+        let host = match Format::text(&written.hostname, false) {
+            Ok(host) => Some(host),
+            Err(error) => {
+                self.diagnostics
+                    .error(place.field("hostname"), chain(&error));
+                None
+            }
+        };
+        if !written.use_post && !written.post_path.is_empty() {
+            let message = "'post_path' needs 'use_post'";
+            self.diagnostics.error(place.field("post_path"), message);
+        }
+        let mut changes = RequestChanges::default();
+        let here = place.field("headers_to_add");
+        let spec = MutationSpec {
+            add: self.adds(&written.headers_to_add, here),
+            remove: Vec::new(),
+        };
+        let built = changes.push(&spec);
+        self.of_routes(built, here)?;
+        let path = match written.post_path.as_str() {
+            "" => "/",
+            path => path,
+        };
+        Some(Tunneling {
+            host: host?,
+            post_path: written.use_post.then(|| path.as_bytes().into()),
+            changes,
+            keeps_head: written.propagate_response_headers,
+            keeps_trailers: written.propagate_response_trailers,
         })
     }
 

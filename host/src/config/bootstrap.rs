@@ -7,6 +7,7 @@ use crate::config::cluster::Cluster;
 use crate::config::dns::{DnsResolutionConfig, ResolverExtension};
 use crate::config::endpoint::Locality;
 use crate::config::listener::Listener;
+use crate::config::matcher::{ListStringMatcher, StringMatcher};
 use crate::config::scalar::{Duration, Percent, Struct};
 use crate::config::tls::Secret;
 use crate::config::upstream_connection::BindConfig;
@@ -125,13 +126,79 @@ pub enum InlineHeaderType {
 }
 
 /// `envoy.config.metrics.v3.StatsConfig`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.metrics.v3.StatsConfig")]
 pub struct StatsConfig {
-    /// Whether they have the tags that Envoy's have by default; true by default. No effect but for a
-    /// warning: they have.
+    /// Labels beside those that Envoy has by default.
+    #[serde(default)]
+    pub stats_tags: Vec<TagSpecifier>,
+    /// Whether those are there that Envoy has by default; true by default.
     #[serde(default)]
     pub use_all_default_tags: Option<bool>,
+    /// Which statistics there are; all by default.
+    #[serde(default)]
+    pub stats_matcher: Option<StatsMatcher>,
+    /// Where the buckets of histograms end.
+    #[serde(default)]
+    pub histogram_bucket_settings: Vec<HistogramBucketSettings>,
+}
+
+/// `envoy.config.metrics.v3.TagSpecifier`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.metrics.v3.TagSpecifier")]
+pub struct TagSpecifier {
+    /// What the label is called.
+    #[serde(default)]
+    pub tag_name: String,
+    /// Where its value comes from; one of Envoy's own knows that.
+    #[serde(default, rename = "oneof:tag_value")]
+    pub value: Option<TagValue>,
+}
+
+/// `TagSpecifier.tag_value`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TagValue {
+    /// What the first group finds is taken out of the name, and the second one's text, or else the same, is
+    /// the value.
+    Regex(String),
+    /// The value of all statistics.
+    FixedValue(String),
+}
+
+/// `envoy.config.metrics.v3.StatsMatcher`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.metrics.v3.StatsMatcher")]
+pub struct StatsMatcher {
+    /// Which.
+    #[serde(rename = "oneof:stats_matcher")]
+    pub stats_matcher: StatsMatch,
+}
+
+/// `StatsMatcher.stats_matcher`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatsMatch {
+    /// Whether there are none.
+    RejectAll(bool),
+    /// All but these.
+    ExclusionList(ListStringMatcher),
+    /// These alone.
+    InclusionList(ListStringMatcher),
+}
+
+/// `envoy.config.metrics.v3.HistogramBucketSettings`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.metrics.v3.HistogramBucketSettings")]
+pub struct HistogramBucketSettings {
+    /// Of which histograms.
+    pub r#match: StringMatcher,
+    /// The upper bounds of the buckets.
+    #[serde(default)]
+    pub buckets: Vec<f64>,
+    /// How many bins values are kept in. No effect: there are as many as there are values apart.
+    #[serde(default)]
+    pub bins: Option<u32>,
 }
 
 /// `envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions`.

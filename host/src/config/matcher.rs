@@ -2,6 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+/// `envoy.type.matcher.v3.ListStringMatcher`: one of them matches.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.matcher.v3.ListStringMatcher")]
+pub struct ListStringMatcher {
+    /// The texts.
+    pub patterns: Vec<StringMatcher>,
+}
+
 /// `envoy.type.matcher.v3.StringMatcher`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.type.matcher.v3.StringMatcher")]

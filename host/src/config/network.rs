@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::AccessLog;
 use crate::config::filter::TokenBucket;
+use crate::config::header::HeaderValueOption;
 use crate::config::scalar::{DataSource, Duration, Metadata, Percent, RuntimeFeatureFlag};
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
@@ -48,6 +49,60 @@ pub struct TcpProxy {
     /// What the choice among endpoints goes by, where the cluster's balancing hashes; one at most.
     #[serde(default)]
     pub hash_policy: Vec<TcpHashPolicy>,
+    /// The bytes travel in an HTTP stream.
+    #[serde(default)]
+    pub tunneling_config: Option<TunnelingConfig>,
+    /// When an endpoint is connected to.
+    #[serde(default)]
+    pub upstream_connect_mode: UpstreamConnectMode,
+    /// How much of what the client sends before that is taken in. It stays in the system's buffers here.
+    #[serde(default)]
+    pub max_early_data_bytes: Option<u32>,
+    /// No effect but for a warning, as in Envoy.
+    #[serde(default)]
+    pub downstream_idle_timeout: Option<Duration>,
+    /// No effect but for a warning, as in Envoy.
+    #[serde(default)]
+    pub upstream_idle_timeout: Option<Duration>,
+}
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig")]
+pub struct TunnelingConfig {
+    /// For whom the request is: a format.
+    pub hostname: String,
+    /// Whether it is a `POST`, not a `CONNECT`.
+    #[serde(default)]
+    pub use_post: bool,
+    /// Fields added to it.
+    #[serde(default)]
+    pub headers_to_add: Vec<HeaderValueOption>,
+    /// Whether logs may show the response's head.
+    #[serde(default)]
+    pub propagate_response_headers: bool,
+    /// The path of a `POST`; `/` by default.
+    #[serde(default)]
+    pub post_path: String,
+    /// Whether logs may show the response's trailers.
+    #[serde(default)]
+    pub propagate_response_trailers: bool,
+}
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum UpstreamConnectMode {
+    /// At once.
+    #[default]
+    Immediate,
+    /// Once the client has sent something.
+    OnDownstreamData,
+    /// Once its TLS handshake is over, before which there is no TCP proxy here.
+    OnDownstreamTlsHandshake,
 }
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions`.

@@ -10,8 +10,9 @@
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use super::naming::Naming;
 use super::stats::{Distribution, Name, Reading, Sharded, SharedCounter, SharedGauge, Stats};
 
 mod scope;
@@ -23,6 +24,7 @@ pub use scope::{Namespace, Scope};
 /// All statistics of the process.
 pub struct Registry {
     workers: usize,
+    naming: OnceLock<Naming>,
     state: Mutex<State>,
 }
 
@@ -79,8 +81,19 @@ impl Registry {
     pub fn new(workers: usize) -> Self {
         Self {
             workers,
+            naming: OnceLock::new(),
             state: Mutex::default(),
         }
+    }
+
+    /// Sets what is said about statistics as a whole; once, before anybody reads them.
+    pub fn name_by(&self, naming: Naming) {
+        let _second = self.naming.set(naming);
+    }
+
+    /// What is said about statistics as a whole.
+    pub fn naming(&self) -> &Naming {
+        self.naming.get_or_init(Naming::default)
     }
 
     /// The block of a scope with a shard for each worker: the one that is there, which two
@@ -209,9 +222,12 @@ impl Registry {
             let reading = Reading::Gauge { value, used };
             add(&mut samples, scope, rest(name, scope), reading);
         }
+        let naming = self.naming();
+        samples.retain(|name, _| naming.keeps(name));
         for (name, sample) in &mut samples {
             match &mut sample.reading {
                 Reading::Histogram(now) => {
+                    now.bounds_by(naming.bounds(name));
                     let latched = state
                         .histograms
                         .get(name)

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 mod histogram;
 
-pub use histogram::{BUCKET_BOUNDS, Distribution, Histogram, QUANTILES};
+pub use histogram::{BUCKET_BOUNDS, Bounds, Distribution, Histogram, QUANTILES};
 
 /// The name of one statistic within its scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

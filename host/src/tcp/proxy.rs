@@ -3,8 +3,10 @@
 //! Owns the order of a session: the choice of a cluster, the attempts to connect, the two timeouts,
 //! how an end or a reset of one side becomes that of the other, statistics, and the access log. Does
 //! not own moving the bytes ([`super::relay`]) nor opening connections (`upstream::pool`). Called by
-//! `listener`.
+//! `listener`, and by `http::tunnel`, whose bytes travel in an HTTP stream: the order is the same, the
+//! upstream's side its own.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,18 +20,18 @@ use super::relay::{Failed, Last, Relay, Tally};
 use crate::clock;
 use crate::exchange::{Carried, Connection, Flags, LogType, Protocol, Timing, WireBytes};
 use crate::observe::metrics::TcpStats;
-use crate::runtime::TcpProxy;
+use crate::runtime::{Snapshot, TcpProxy};
 use crate::socket::Socket;
 use crate::timer::{Timer, after};
 use crate::upstream::{
-    Aim, Client, Cluster, ClusterStats, Criteria, Demand, Error, ErrorKind, FlowControl, Priority,
-    RawLease, Wish, note_endpoint,
+    Aim, Client, Cluster, ClusterStats, Criteria, Demand, Endpoint, Error, ErrorKind, Facts,
+    FlowControl, Priority, RawLease, Wish, note_endpoint,
 };
 use crate::worker::{Desk, Worker};
 
 /// How the client's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     /// In order, at least as far as the client can tell.
     Closed,
     /// With a reset, as the endpoint's did.
@@ -37,24 +39,52 @@ enum Ending {
 }
 
 /// A session while it lasts.
-struct Session<'a> {
-    worker: &'a Worker,
-    proxy: &'a TcpProxy,
-    stats: &'a TcpStats,
+pub(crate) struct Session<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) proxy: &'a TcpProxy,
+    pub(crate) stats: &'a TcpStats,
     /// What logs show of it.
-    desk: &'a mut Desk,
+    pub(crate) desk: &'a mut Desk,
     timer: Timer,
     /// When `max_downstream_connection_duration` is over.
     last_moment: Option<Instant>,
 }
 
-/// Serves a connection to its end. `_open` is let go of then.
+/// Why an attempt has come to nothing.
+pub(crate) enum Missed {
+    /// There is no connection.
+    Connection(Error),
+    /// There is one, to that endpoint, that is of no use, for a reason that logs show.
+    Useless(Arc<Endpoint>, Option<Cow<'static, str>>),
+    /// The client has gone meanwhile.
+    Client,
+}
+
+impl From<Error> for Missed {
+    fn from(error: Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+/// Serves a connection to its end. `open` is let go of then.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     proxy: Arc<TcpProxy>,
-    mut socket: Socket,
+    socket: Socket,
     connection: Arc<Connection>,
+    open: impl Sized,
+) {
+    let run = async |session: Session<'_>, socket: &mut Socket| session.run(socket).await;
+    serve_by(worker, proxy, (socket, connection), open, run).await;
+}
+
+/// Serves a connection to its end as `run` says.
+pub(crate) async fn serve_by(
+    worker: Rc<Worker>,
+    proxy: Arc<TcpProxy>,
+    (mut socket, connection): (Socket, Arc<Connection>),
     _open: impl Sized,
+    run: impl AsyncFnOnce(Session<'_>, &mut Socket) -> Ending,
 ) {
     let stats = proxy.stats.shard(worker.index);
     stats.downstream_cx_total.inc();
@@ -78,7 +108,7 @@ pub(crate) async fn serve(
         timer: Timer::default(),
         last_moment: after(started, longest(&proxy, &worker)),
     };
-    if session.run(&mut socket).await == Ending::Reset {
+    if run(session, &mut socket).await == Ending::Reset {
         socket.reset_on_drop();
     }
     drop(socket);
@@ -116,23 +146,13 @@ fn longest(proxy: &TcpProxy, worker: &Worker) -> Option<Duration> {
 
 impl Session<'_> {
     async fn run(mut self, socket: &mut Socket) -> Ending {
-        let target = self.proxy.targets.choose(self.worker.random());
         let snapshot = self.worker.snapshot();
-        let cluster = target.cluster.index;
-        let Some(cluster) = cluster.and_then(|index| snapshot.clusters.get(index)) else {
-            self.desk.exchange.flags.insert(Flags::NO_CLUSTER_FOUND);
-            self.stats.downstream_cx_no_route.inc();
+        let Some((cluster, criteria)) = self.choose(&snapshot) else {
             return Ending::Closed;
         };
-        let upstream = &mut self.desk.exchange.upstream;
-        upstream.cluster = Some(Arc::clone(&target.cluster.name));
-        upstream.cluster_metadata = cluster.spec().metadata.clone();
-        upstream
-            .cluster_alias
-            .clone_from(&cluster.spec().alt_stat_name);
-        let criteria = target
-            .criteria
-            .and_then(|index| snapshot.criteria.get(index));
+        if !self.wait_for_client(socket).await {
+            return Ending::Closed;
+        }
         let lease = {
             let mut broken = pin!(socket.broken());
             let mut connecting = pin!(self.connect(cluster, criteria));
@@ -147,16 +167,68 @@ impl Session<'_> {
             Ok(Some(lease)) => lease,
             Ok(None) => return Ending::Closed,
             Err(Gone) => {
-                let flags = &mut self.desk.exchange.flags;
-                flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+                self.note_gone();
                 return Ending::Closed;
             }
         };
-        self.note_connection(&lease);
+        self.note_connection(lease.cluster(), lease.endpoint(), lease.facts());
         if self.proxy.logs_connected {
             self.log(LogType::TcpUpstreamConnected);
         }
         self.relay(socket, lease).await
+    }
+
+    /// The cluster to go to, and what is asked of its endpoints; none where there is no such cluster.
+    pub(crate) fn choose<'s>(
+        &mut self,
+        snapshot: &'s Snapshot,
+    ) -> Option<(&'s Arc<Cluster>, Option<&'s Criteria>)> {
+        let target = self.proxy.targets.choose(self.worker.random());
+        let cluster = target.cluster.index;
+        let Some(cluster) = cluster.and_then(|index| snapshot.clusters.get(index)) else {
+            self.desk.exchange.flags.insert(Flags::NO_CLUSTER_FOUND);
+            self.stats.downstream_cx_no_route.inc();
+            return None;
+        };
+        let upstream = &mut self.desk.exchange.upstream;
+        upstream.cluster = Some(Arc::clone(&target.cluster.name));
+        upstream.cluster_metadata = cluster.spec().metadata.clone();
+        upstream
+            .cluster_alias
+            .clone_from(&cluster.spec().alt_stat_name);
+        let criteria = target
+            .criteria
+            .and_then(|index| snapshot.criteria.get(index));
+        Some((cluster, criteria))
+    }
+
+    /// Waits for the client's first bytes, where that is asked for; false where it leaves without any, or
+    /// there is no time left.
+    pub(crate) async fn wait_for_client(&mut self, socket: &Socket) -> bool {
+        if !self.proxy.waits_for_client {
+            return true;
+        }
+        let readable = poll_fn(|cx| socket.poll_read_ready(cx));
+        match self.timer.limit(self.last_moment, readable).await {
+            Some(Ok(())) => {
+                self.stats.early_data_received_count_total.inc();
+                true
+            }
+            Some(Err(_)) => {
+                self.note_gone();
+                false
+            }
+            None => {
+                self.out_of_time();
+                false
+            }
+        }
+    }
+
+    /// The client has reset its connection before there was another one.
+    pub(crate) fn note_gone(&mut self) {
+        let flags = &mut self.desk.exchange.flags;
+        flags.insert(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
     }
 
     /// A connection to some endpoint of the cluster; none where there is no having one.
@@ -165,6 +237,24 @@ impl Session<'_> {
         cluster: &Arc<Cluster>,
         criteria: Option<&Criteria>,
     ) -> Option<RawLease> {
+        self.attempts(cluster, criteria, async |session, wish| {
+            let pools = &session.worker.pools;
+            let lease = pools.connect(cluster, Priority::Default, wish).await?;
+            session.desk.exchange.upstream.attempts += 1;
+            Ok(lease)
+        })
+        .await
+    }
+
+    /// What comes of attempts to reach an endpoint of the cluster, as many as there may be; none where
+    /// nothing does. All of that, what `attempt` does once it has a connection too, is within
+    /// `max_downstream_connection_duration`.
+    pub(crate) async fn attempts<T>(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        criteria: Option<&Criteria>,
+        mut attempt: impl AsyncFnMut(&mut Self, &Wish<'_>) -> Result<T, Missed>,
+    ) -> Option<T> {
         let hashes = self.proxy.hashes_source && cluster.wants_hash();
         let client = self.desk.exchange.connection.remote.ip();
         let spec = cluster.spec();
@@ -181,21 +271,19 @@ impl Session<'_> {
             ..aim.wish()
         };
         let mut backoff = self.proxy.backoff;
+        let mut timer = Timer::default();
         loop {
-            let connecting = self.worker.pools.connect(cluster, Priority::Default, &wish);
-            let connected = self.timer.limit(self.last_moment, connecting).await;
-            let Some(connected) = connected else {
+            let last_moment = self.last_moment;
+            let tried = timer.limit(last_moment, attempt(self, &wish)).await;
+            let Some(tried) = tried else {
                 self.out_of_time();
                 return None;
             };
-            let error = match connected {
-                Ok(lease) => {
-                    self.desk.exchange.upstream.attempts += 1;
-                    return Some(lease);
-                }
-                Err(error) => error,
+            let missed = match tried {
+                Ok(reached) => return Some(reached),
+                Err(missed) => missed,
             };
-            if !self.may_try_again(cluster, &error) {
+            if !self.may_try_again(cluster, missed) {
                 return None;
             }
             if self.desk.exchange.upstream.attempts >= self.proxy.max_connect_attempts {
@@ -213,7 +301,7 @@ impl Session<'_> {
                 let until = after(clock::now(), Some(wait));
                 let mut pause = Timer::default();
                 let rest = pause.wait(until);
-                if self.timer.limit(self.last_moment, rest).await.is_none() {
+                if timer.limit(last_moment, rest).await.is_none() {
                     self.out_of_time();
                     return None;
                 }
@@ -222,7 +310,22 @@ impl Session<'_> {
     }
 
     /// Notes why there is no connection.
-    fn may_try_again(&mut self, cluster: &Cluster, error: &Error) -> bool {
+    fn may_try_again(&mut self, cluster: &Cluster, missed: Missed) -> bool {
+        let error = match missed {
+            Missed::Connection(error) => error,
+            Missed::Useless(endpoint, why) => {
+                let exchange = &mut *self.desk.exchange;
+                exchange.flags.insert(Flags::UPSTREAM_CONNECTION_FAILURE);
+                exchange.upstream.attempts += 1;
+                exchange.upstream.failure = why;
+                note_endpoint(exchange, cluster, &endpoint);
+                return true;
+            }
+            Missed::Client => {
+                self.note_gone();
+                return false;
+            }
+        };
         let exchange = &mut *self.desk.exchange;
         match error.kind {
             ErrorKind::NoHealthyUpstream => exchange.flags.insert(Flags::NO_HEALTHY_UPSTREAM),
@@ -240,11 +343,17 @@ impl Session<'_> {
         false
     }
 
-    fn note_connection(&mut self, lease: &RawLease) {
-        let (exchange, facts) = (&mut *self.desk.exchange, lease.facts());
+    /// Notes where the connection leads.
+    pub(crate) fn note_connection(
+        &mut self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        facts: &Facts,
+    ) {
+        let exchange = &mut *self.desk.exchange;
         // What earlier attempts failed of is past.
         exchange.flags = Flags::NONE;
-        note_endpoint(exchange, lease.cluster(), lease.endpoint());
+        note_endpoint(exchange, cluster, endpoint);
         let upstream = &mut exchange.upstream;
         upstream.failure = None;
         upstream.local = facts.local;
@@ -384,7 +493,7 @@ impl Session<'_> {
     }
 
     /// An entry of the access logs before the end.
-    fn log(&mut self, kind: LogType) {
+    pub(crate) fn log(&mut self, kind: LogType) {
         let (loggers, filters) = (&self.proxy.loggers, &self.proxy.log_filters);
         self.worker.log(loggers, filters, self.desk, kind);
     }

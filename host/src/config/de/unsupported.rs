@@ -84,12 +84,6 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         RATELIMIT,
     ),
     (
-        "metrics.v3.StatsConfig",
-        "stats_tags",
-        "tags of your own of statistics",
-        "leave it out: statistics have the tags that Envoy's have by default",
-    ),
-    (
         "route.v3.RouteAction",
         "include_vh_rate_limits",
         "descriptors of rate limits",

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::registry::{Namespace, Registry, Scope};
-use super::super::stats::{Distribution, Name, Reading};
+use super::super::naming::Label;
+use super::super::registry::{Namespace, Registry};
+use super::super::stats::{Distribution, Reading};
 use super::Selection;
 
 /// All samples of one metric name.
@@ -20,7 +21,7 @@ pub(super) struct Family {
 /// A reading with its labels.
 #[derive(Debug)]
 pub(super) struct Labelled {
-    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) labels: Vec<Label>,
     pub(super) reading: Reading,
     /// Of a histogram: the last interval alone.
     pub(super) interval: Option<Distribution>,
@@ -43,13 +44,14 @@ impl Families {
     pub(super) fn read(registry: &Registry, selection: &Selection) -> Self {
         let (mut counters, mut gauges, mut histograms) =
             (Sorted::new(), Sorted::new(), Sorted::new());
+        let naming = registry.naming();
         for sample in selection.read(registry).into_values() {
             let family = match &sample.reading {
                 Reading::Counter(_) => &mut counters,
                 Reading::Gauge { .. } | Reading::Moment(_) => &mut gauges,
                 Reading::Histogram(_) => &mut histograms,
             };
-            let (name, labels) = split(&sample.scope, &sample.name);
+            let (name, labels) = naming.split(&sample.scope, &sample.name);
             let key = (sample.scope.namespace, name);
             family.entry(key).or_default().push(Labelled {
                 labels,
@@ -70,42 +72,6 @@ impl Families {
             histograms: named(histograms),
         }
     }
-}
-
-/// A statistic's name without what labels say, and the labels: the status first, as in Envoy.
-fn split(scope: &Scope, name: &Name) -> (String, Vec<(&'static str, String)>) {
-    let (rest, own) = match name {
-        Name::Plain(name) => (name.to_string(), None),
-        Name::Code(base, code) => (
-            (*base).to_owned(),
-            Some(("envoy_response_code", code.to_string())),
-        ),
-        Name::Class(base, class) => (
-            format!("{base}_xx"),
-            Some(("envoy_response_code_class", class.to_string())),
-        ),
-        Name::Labelled {
-            before,
-            label,
-            value,
-            after,
-        } => {
-            let rest = match *after {
-                "" => (*before).to_owned(),
-                after => format!("{before}.{after}"),
-            };
-            (rest, Some((*label, value.to_string())))
-        }
-        Name::UnknownCode(_) => (name.to_string(), None),
-    };
-    let scope_labels = scope
-        .labels
-        .iter()
-        .map(|(label, value)| (*label, value.to_string()));
-    (
-        format!("{}{rest}", scope.family),
-        own.into_iter().chain(scope_labels).collect(),
-    )
 }
 
 /// A name with `_` for everything that a metric's name may not have.

@@ -11,6 +11,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
+use super::super::naming::Label;
 use super::super::registry::Registry;
 use super::super::stats::{Distribution, Reading};
 use super::family::{Families, Family, Labelled};
@@ -37,7 +38,7 @@ pub fn openmetrics(registry: &Registry, selection: &Selection) -> String {
 struct Scrape(Families);
 
 /// Labels as the encoder takes them.
-type Labels = Vec<(&'static str, String)>;
+type Labels = Vec<Label>;
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::naming::Label;
 use super::super::registry::Registry;
 use super::super::stats::{Distribution, Reading};
 use super::buckets::{Buckets, write_summary};
@@ -75,7 +76,7 @@ fn write_histogram(out: &mut String, name: &str, labels: &str, all: &Distributio
     );
 }
 
-fn joined(labels: &[(&'static str, String)]) -> String {
+fn joined(labels: &[Label]) -> String {
     let mut out = String::new();
     for (label, value) in labels {
         if !out.is_empty() {

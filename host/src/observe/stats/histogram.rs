@@ -6,7 +6,7 @@
 //!
 //! Does not own: how the results are written out (`observe::expose`).
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::Counter;
 
@@ -118,6 +118,7 @@ impl Histogram {
         let mut read = Distribution {
             bins: Vec::new(),
             sum: self.sum.get(),
+            bounds: None,
         };
         for (decade, cell) in self.decades.iter().enumerate() {
             let Some(counters) = cell.get() else { continue };
@@ -139,6 +140,23 @@ pub struct Distribution {
     bins: Vec<(Bin, u64)>,
     /// Sum of the values.
     sum: u64,
+    /// Where the buckets end that are shown; at [`BUCKET_BOUNDS`] where nothing is said.
+    bounds: Option<Arc<Bounds>>,
+}
+
+/// Upper bounds of buckets, in order.
+#[derive(Debug, PartialEq)]
+pub struct Bounds(Box<[f64]>);
+
+// All are numbers.
+impl Eq for Bounds {}
+
+impl Bounds {
+    /// Bounds, in order.
+    #[must_use]
+    pub fn new(bounds: Vec<f64>) -> Self {
+        Self(bounds.into())
+    }
 }
 
 impl Distribution {
@@ -204,12 +222,21 @@ impl Distribution {
         None
     }
 
-    /// How many values lie in each bucket of [`BUCKET_BOUNDS`] or below it. A bin that starts at a
-    /// bound counts as not above it, as in Envoy.
+    /// Lets buckets end there, where that is said.
+    pub fn bounds_by(&mut self, bounds: Option<&Arc<Bounds>>) {
+        self.bounds = bounds.map(Arc::clone);
+    }
+
+    /// How many values lie in each bucket or below it. A bin that starts at a bound counts as not above
+    /// it, as in Envoy.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut bins = self.bins.iter().peekable();
         let mut sum = 0_u64;
-        BUCKET_BOUNDS.into_iter().map(move |bound| {
+        let bounds = self
+            .bounds
+            .as_ref()
+            .map_or(&BUCKET_BOUNDS[..], |own| &own.0);
+        bounds.iter().copied().map(move |bound| {
             while let Some((_, count)) = bins.next_if(|(bin, _)| bin.lower() <= bound) {
                 sum = sum.wrapping_add(*count);
             }
