@@ -32,6 +32,7 @@ use crate::wasm;
 
 mod balancing;
 mod chains;
+mod cluster_policies;
 mod clusters;
 mod destination;
 mod dns;
@@ -198,6 +199,7 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     let resources = root.field("static_resources");
     let given = &bootstrap.static_resources;
     let clusters = shop.clusters(&given.clusters, resources.field("clusters"));
+    let policies = shop.cluster_policies(&given.clusters, resources.field("clusters"));
     let listeners = shop.listeners(&given.listeners, resources.field("listeners"));
     let admin = shop.admin(&bootstrap, root.field("admin"));
     let admin_paths = shop.admin_paths(&bootstrap, root.field("admin"));
@@ -207,13 +209,12 @@ pub fn build(loaded: Loaded, settings: &Settings) -> Result<(Built, Diagnostics)
     }
     count_members(&vitals, &clusters);
     let snapshot = Snapshot::new(listeners, clusters, criteria, &values, vitals);
-    let snapshot = Arc::new(snapshot);
     values.publish();
     values::warn_of_unread(&bootstrap, &values, root, &mut diagnostics);
     let config_dump = admin.map(|_| config_json::to_string(&bootstrap));
     let server_stats = ServerStats::register(&registry, settings.workers);
     let built = Built {
-        snapshot,
+        snapshot: Arc::new(snapshot.with_policies(policies)),
         admin,
         admin_paths,
         registry,

@@ -16,6 +16,7 @@ pub mod access_log;
 pub mod address;
 pub mod admin;
 pub mod bootstrap;
+pub mod chain_matcher;
 pub mod circuit_breaker;
 pub mod client_address;
 pub mod cluster;

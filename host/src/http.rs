@@ -41,6 +41,7 @@ mod mirror;
 mod pace;
 pub mod path;
 mod phases;
+mod policies;
 pub mod proxy_status;
 mod pump;
 mod redirect;

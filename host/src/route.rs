@@ -11,6 +11,7 @@
 //! Where this page and Envoy's documentation disagree, Envoy 1.40's behaviour was measured and won.
 
 mod action;
+mod cluster_policies;
 mod domains;
 mod error;
 mod facts;
@@ -45,6 +46,7 @@ pub use action::{
     Action, ClusterChoice, ClusterName, ClusterRef, DirectResponse, Forward, Pick, Priority, Route,
     Target,
 };
+pub use cluster_policies::ClusterPolicies;
 pub use domains::domain_for;
 pub use error::{Error, Errors, Path, Problem, Step};
 pub use facts::Facts;

@@ -24,13 +24,14 @@ use crate::log_filter::LogFilter;
 use crate::observe::format::Format;
 use crate::observe::metrics::{CodecStats, HttpStats, ListenerHttpStats, TcpStats};
 use crate::observe::stats::Sharded;
-use crate::route::{ClusterRef, EnvoyHeaders, RequestChanges, Retries, Seat};
+use crate::route::{ClusterPolicies, ClusterRef, EnvoyHeaders, RequestChanges, Retries, Seat};
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
 use crate::vitals::Vitals;
 use crate::wasm::FilterSlot;
 
+pub mod chain_tree;
 pub mod chains;
 mod draining;
 pub mod inspection;
@@ -38,7 +39,9 @@ mod listener;
 mod room;
 
 pub use draining::Draining;
-pub use listener::{FilterChain, FilterChains, Handshake, ListenAddress, Listener, SocketSettings};
+pub use listener::{
+    Choice, FilterChain, FilterChains, Handshake, ListenAddress, Listener, SocketSettings,
+};
 pub(crate) use room::Admitted;
 pub use room::Room;
 
@@ -77,6 +80,9 @@ pub struct Snapshot {
     cluster_names: HashMap<Arc<str>, usize>,
     /// What routes ask of endpoints: a route's `metadata_match` is an index into this.
     pub criteria: Vec<Criteria>,
+    /// What clusters say about their requests in place of routes, in the order of `clusters`; empty where
+    /// none does.
+    policies: Box<[Option<ClusterPolicies>]>,
     /// `upstream.maintenance_mode.<cluster>` in percent, in the order of `clusters`.
     maintenance: Box<[Integer]>,
     /// What is said about the retries of all routes.
@@ -105,6 +111,7 @@ impl Snapshot {
         let cluster_names = names.map(|(index, cluster)| (Arc::clone(&cluster.name), index));
         Self {
             cluster_names: cluster_names.collect(),
+            policies: Box::default(),
             maintenance,
             retries: RetryValues::new(values),
             criteria,
@@ -114,10 +121,24 @@ impl Snapshot {
         }
     }
 
+    /// The same, with what its clusters say about their requests in place of routes.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Box<[Option<ClusterPolicies>]>) -> Self {
+        self.policies = policies;
+        self
+    }
+
     /// The index of the cluster of that name: for names that requests and filters choose.
     #[must_use]
     pub fn cluster_index(&self, name: &str) -> Option<usize> {
         self.cluster_names.get(name).copied()
+    }
+
+    /// What the cluster of that index says about its requests.
+    #[must_use]
+    #[inline]
+    pub fn policies(&self, index: usize) -> Option<&ClusterPolicies> {
+        self.policies.get(index)?.as_ref()
     }
 
     /// How many percent of the requests to the cluster of that index are turned away.
@@ -417,6 +438,8 @@ pub struct ConnectionManager {
     pub respects_expected_timeout: bool,
     /// `strict_check_headers` of the router: requests whose fields say nonsense are refused.
     pub strict_headers: Box<[Known]>,
+    /// `scheme_header_transformation.match_upstream`: requests go with the scheme of their connection.
+    pub scheme_of_upstream: bool,
     /// `http_protocol_options.enable_trailers`.
     pub http1_trailers: bool,
     /// `stream_error_on_invalid_http_message`: a 400 does not end an HTTP/1 connection.

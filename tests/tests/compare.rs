@@ -15,6 +15,8 @@ mod attempts;
 mod balance;
 #[path = "compare/chains.rs"]
 mod chains;
+#[path = "compare/cluster_policies.rs"]
+mod cluster_policies;
 #[path = "compare/codecs.rs"]
 mod codecs;
 #[path = "compare/connect.rs"]
@@ -41,8 +43,8 @@ mod edges;
 mod endings;
 #[path = "compare/expressions.rs"]
 mod expressions;
-#[path = "compare/fields.rs"]
-mod fields;
+#[path = "compare/files.rs"]
+mod files;
 #[path = "compare/filter_values.rs"]
 mod filter_values;
 #[path = "compare/filtered_replies.rs"]
@@ -138,17 +140,26 @@ const BASIC: &str = include_str!("../cases/basic.yaml");
 fn main() -> ExitCode {
     let mut groups = of_messages();
     groups.extend(of_what_becomes_of_them());
+    groups.extend(of_files());
     report::main(groups, include_str!("../cases/differences.txt"))
+}
+
+/// What keeps a file out, or lets it in.
+fn of_files() -> [Group; 6] {
+    [
+        files::group(),
+        tunnels::group(),
+        statistics::group(),
+        statistics::few(),
+        chains::trees(),
+        cluster_policies::group(),
+    ]
 }
 
 fn of_messages() -> Vec<Group> {
     vec![
         framing::group(),
         admin::group(),
-        fields::group(),
-        tunnels::group(),
-        statistics::group(),
-        statistics::few(),
         filter_values::group(),
         endings::group(),
         codecs::group(),

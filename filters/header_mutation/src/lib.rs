@@ -1,7 +1,8 @@
-//! `envoy.filters.http.header_mutation`: sets, appends and removes headers of the request and of the
-//! response, in the order in which the configuration lists the mutations.
+//! `envoy.filters.http.header_mutation`: sets, appends and removes headers and trailers of the request and
+//! of the response, and parameters of the query, in the order in which the configuration lists the mutations.
 
 mod config;
+mod query;
 #[cfg(test)]
 mod tests;
 
@@ -10,16 +11,23 @@ use std::borrow::Cow;
 use nuncio_filter_config::{AppendAction, Value, changeable_name};
 use nuncio_sdk::{
     Exchange, FieldsMut, Filter, Flow, HeaderName, HostError, Interest, RequestHeaders,
-    ResponseHeaders, Result, RouteConfig, RouteLevel, Setup,
+    RequestTrailers, ResponseHeaders, ResponseTrailers, Result, RouteConfig, RouteLevel, Setup,
 };
 
-pub use config::{Config, Mutation, Mutations, RouteMutations};
+pub use config::{
+    Config, Mutation, Mutations, QueryAction, QueryAppend, QueryMutation, Record, RouteMutations,
+};
+use query::Change;
 
 /// The filter.
 #[derive(Debug)]
 pub struct HeaderMutation {
     request: Vec<Step>,
     response: Vec<Step>,
+    query: Vec<Change>,
+    request_trailers: Vec<Step>,
+    response_trailers: Vec<Step>,
+    path: HeaderName,
     most_specific_wins: bool,
 }
 
@@ -43,6 +51,10 @@ impl Filter for HeaderMutation {
         let mut filter = Self {
             request: Vec::new(),
             response: Vec::new(),
+            query: Vec::new(),
+            request_trailers: Vec::new(),
+            response_trailers: Vec::new(),
+            path: setup.header_name(":path")?,
             most_specific_wins: config.most_specific_header_mutations_wins,
         };
         filter.add(config.mutations, setup)?;
@@ -54,6 +66,10 @@ impl Filter for HeaderMutation {
         let mut filter = Self {
             request: self.request.clone(),
             response: self.response.clone(),
+            query: self.query.clone(),
+            request_trailers: self.request_trailers.clone(),
+            response_trailers: self.response_trailers.clone(),
+            path: self.path,
             most_specific_wins: self.most_specific_wins,
         };
         let mut levels: Vec<&RouteLevel> = config.levels().iter().collect();
@@ -68,11 +84,17 @@ impl Filter for HeaderMutation {
 
     fn interest(&self) -> Interest {
         let mut interest = Interest::new();
-        if !self.request.is_empty() {
+        if !self.request.is_empty() || !self.query.is_empty() {
             interest = interest.request_headers();
         }
         if !self.response.is_empty() {
             interest = interest.response_headers();
+        }
+        if !self.request_trailers.is_empty() {
+            interest = interest.request_trailers();
+        }
+        if !self.response_trailers.is_empty() {
+            interest = interest.response_trailers();
         }
         interest
     }
@@ -82,7 +104,29 @@ impl Filter for HeaderMutation {
             let value = step.value(cx);
             step.apply(&value, &mut cx.request_mut())?;
         }
+        if !self.query.is_empty()
+            && let Some(target) = cx.request().get(self.path)
+        {
+            let changed = query::changed(&target, &self.query, cx);
+            cx.request_mut().set(self.path, changed)?;
+        }
         Ok(Flow::Next)
+    }
+
+    fn on_request_trailers(&self, _: &mut (), cx: &mut RequestTrailers<'_>) -> Result<Flow> {
+        for step in &self.request_trailers {
+            let value = step.value(cx);
+            step.apply(&value, &mut cx.trailers_mut())?;
+        }
+        Ok(Flow::Next)
+    }
+
+    fn on_response_trailers(&self, _: &mut (), cx: &mut ResponseTrailers<'_>) -> Result<()> {
+        for step in &self.response_trailers {
+            let value = step.value(cx);
+            step.apply(&value, &mut cx.trailers_mut())?;
+        }
+        Ok(())
     }
 
     fn on_response_headers(&self, _: &mut (), cx: &mut ResponseHeaders<'_>) -> Result<Flow> {
@@ -101,6 +145,15 @@ impl HeaderMutation {
         }
         for mutation in mutations.response_mutations {
             self.response.push(Step::look_up(mutation, setup)?);
+        }
+        for mutation in mutations.query_parameter_mutations {
+            self.query.push(Change::look_up(mutation, setup)?);
+        }
+        for mutation in mutations.request_trailers_mutations {
+            self.request_trailers.push(Step::look_up(mutation, setup)?);
+        }
+        for mutation in mutations.response_trailers_mutations {
+            self.response_trailers.push(Step::look_up(mutation, setup)?);
         }
         Ok(())
     }

@@ -104,6 +104,57 @@ fn an_empty_value_is_kept_only_if_asked() {
 }
 
 #[test]
+fn a_query_is_changed_and_sorted() {
+    let record = |key: &str, value: &str, action: &str| json!({ "append": { "record": { "key": key, "value": value }, "action": action } });
+    let filter = Host::new()
+        .configure::<HeaderMutation>(json!({ "mutations": { "query_parameter_mutations": [
+            record("new", "%REQ(x)%", "APPEND_IF_EXISTS_OR_ADD"),
+            record("a", "z y&", "APPEND_IF_EXISTS_OR_ADD"),
+            record("b", "if", "ADD_IF_ABSENT"),
+            record("c", "%REQ(:path)%", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            record("d", "dd", "OVERWRITE_IF_EXISTS"),
+            { "remove": "gone" },
+        ] } }))
+        .expect("a good configuration");
+    for (path, expected) in [
+        ("/x", "/x?a=z%20y%26&b=if&c=%2Fx&new=v%20w"),
+        ("/x?", "/x?a=z%20y%26&b=if&c=%2Fx%3F&new=v%20w"),
+        (
+            "/x?a=1&gone=2&d=4&d=5",
+            "/x?a=1&a=z%20y%26&b=if&c=%2Fx%3Fa%3D1%26gone%3D2%26d%3D4%26d%3D5&d=dd&new=v%20w",
+        ),
+        (
+            "/x?=5&&k&",
+            "/x?=5&=&a=z%20y%26&b=if&c=%2Fx%3F%3D5%26%26k%26&k=&new=v%20w",
+        ),
+        (
+            "/x?a=%zz&%61=q&%67one=1&b=%26",
+            "/x?a=%zz&%61=q&a=z%20y%26&b=%26&c=%2Fx%3Fa%3D%25zz%26%2561%3Dq%26%2567one%3D1%26b%3D%2526&new=v%20w",
+        ),
+    ] {
+        let mut stream = filter.stream();
+        let head = [(":path", path), ("x", "v w")];
+        assert_eq!(stream.on_request_headers(&head, true), Ok(Flow::Next));
+        assert_eq!(stream.request_header(":path").as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn what_only_removes_leaves_no_question_mark() {
+    let filter = Host::new()
+        .configure::<HeaderMutation>(json!({ "mutations": { "query_parameter_mutations": [
+            { "remove": "gone" },
+        ] } }))
+        .expect("a good configuration");
+    let mut stream = filter.stream();
+    assert_eq!(
+        stream.on_request_headers(&[(":path", "/x?gone=1")], true),
+        Ok(Flow::Next)
+    );
+    assert_eq!(stream.request_header(":path").as_deref(), Some("/x"));
+}
+
+#[test]
 fn routes_add_their_mutations() {
     let level = |value: &str| {
         json!({ "mutations": {

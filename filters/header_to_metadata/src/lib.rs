@@ -1,6 +1,7 @@
 //! `envoy.filters.http.header_to_metadata`: leaves values of headers and cookies as dynamic metadata,
 //! for logs, for other filters, and for what routes match on.
 
+mod base64;
 mod config;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,8 @@ struct Entry {
     value: String,
     /// What is replaced of that.
     rewrite: Option<Substitution>,
+    /// Whether what is left is what that stands for as base64.
+    is_base64: bool,
     /// Whether only a number is left.
     is_number: bool,
 }
@@ -166,11 +169,11 @@ impl Entry {
         if pair.key.is_empty() {
             return Err(Error::msg("a rule has an empty `key`"));
         }
-        if let Some(encode) = &pair.encode
-            && encode != "NONE"
-        {
-            return Err(Error::msg(format!("`encode: {encode}` is not supported")));
-        }
+        let is_base64 = match pair.encode.as_deref() {
+            None | Some("NONE") => false,
+            Some("BASE64") => true,
+            Some(other) => return Err(Error::msg(format!("`encode: {other}` is not supported"))),
+        };
         let namespace = match pair.metadata_namespace.as_str() {
             "" => NAMESPACE.to_owned(),
             name => name.to_owned(),
@@ -193,6 +196,7 @@ impl Entry {
             key: pair.key,
             value: pair.value,
             rewrite: rewrite.transpose()?,
+            is_base64,
             is_number,
         })
     }
@@ -207,6 +211,13 @@ impl Entry {
         if !(1..VALUE_BYTES).contains(&value.len()) {
             return Ok(());
         }
+        let value = match self.is_base64 {
+            false => value,
+            true => match base64::decoded(&value) {
+                Some(decoded) if !decoded.is_empty() => Cow::Owned(decoded),
+                _ => return Ok(()),
+            },
+        };
         let value = match self.is_number {
             false => value,
             true => match number(&value) {

@@ -49,6 +49,24 @@ fn a_value_is_left_under_its_key() {
 }
 
 #[test]
+fn a_value_that_is_encoded_is_decoded() {
+    let filter = filter(json!({ "request_rules": [
+        { "header": "x", "on_header_present": { "key": "x", "encode": "BASE64" } },
+    ] }));
+    for (value, left) in [
+        ("aGk=", Some("hi")),
+        ("aGk", Some("hi")),
+        ("a", None),
+        ("=", None),
+    ] {
+        let mut stream = filter.stream();
+        let head = [("x", value)];
+        assert_eq!(stream.on_request_headers(&head, true), Ok(Flow::Next));
+        assert_eq!(stream.metadata(NAMESPACE, "x").as_deref(), left, "{value}");
+    }
+}
+
+#[test]
 fn a_cookie_is_a_value_too() {
     let filter = filter(json!({ "request_rules": [
         { "cookie": "id", "on_header_present": { "key": "id" } },
@@ -113,7 +131,7 @@ fn a_rule_that_means_nothing_is_refused() {
         json!({ "header": "x y", "on_header_present": present }),
         json!({ "cookie": "x", "on_header_present": present, "remove": true }),
         json!({ "header": "x", "on_header_present": { "key": "" } }),
-        json!({ "header": "x", "on_header_present": { "key": "k", "encode": "BASE64" } }),
+        json!({ "header": "x", "on_header_present": { "key": "k", "encode": "HEX" } }),
         json!({ "header": "x", "on_header_present": { "key": "k", "regex_value_rewrite": {} } }),
     ] {
         let document = json!({ "request_rules": [rule] });

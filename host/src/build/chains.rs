@@ -3,6 +3,8 @@
 //! Owns the compilation of `filter_chain_match`, and the errors and warnings about several chains that
 //! want the same connections. Called by `listeners`.
 
+mod tree;
+
 use super::Workshop;
 use crate::config::Place;
 use crate::config::address::CidrRange;
@@ -10,7 +12,7 @@ use crate::config::listener::{
     ConnectionSourceType, FilterChain as WrittenChain, FilterChainMatch, Listener as Written,
 };
 use crate::runtime::chains::{Demands, Matcher, SourceType};
-use crate::runtime::{Cidr, FilterChain, FilterChains};
+use crate::runtime::{Choice, Cidr, FilterChain, FilterChains};
 
 /// What is written of a chain that asks for nothing.
 static ANYTHING: FilterChainMatch = FilterChainMatch {
@@ -44,7 +46,7 @@ impl Workshop<'_> {
         for (index, chain) in written.filter_chains.iter().enumerate() {
             all.push(self.filter_chain(chain, buffer_limit, here.index(index)));
         }
-        let matcher = self.chain_matcher(&written.filter_chains, here);
+        let choice = self.choice(written, place);
         if let Some(chain) = last {
             let here = place.field("default_filter_chain");
             if wants(chain) != &ANYTHING {
@@ -58,10 +60,46 @@ impl Workshop<'_> {
         }
         let otherwise = last.map(|_chain| all.len() - 1);
         let all = all.into_iter().collect::<Option<Box<[_]>>>()?;
+        Some(match choice? {
+            Choice::Only => FilterChains::new(all, Choice::Only, Some(0)),
+            choice => FilterChains::new(all, choice, otherwise),
+        })
+    }
+
+    /// What a chain is chosen by.
+    fn choice(&mut self, written: &Written, place: Place<'_>) -> Option<Choice> {
+        let chains = &written.filter_chains;
+        if let Some(matcher) = &written.filter_chain_matcher {
+            self.check_names(chains, place.field("filter_chains"));
+            let here = place.field("filter_chain_matcher");
+            return self.chain_tree(matcher, chains, here).map(Choice::Tree);
+        }
+        let matcher = self.chain_matcher(chains, place.field("filter_chains"));
         // The usual listener has one chain for everything: nothing needs to be looked up.
-        match written.filter_chains.as_slice() {
-            [only] if wants(only) == &ANYTHING => Some(FilterChains::new(all, None, Some(0))),
-            _ => Some(FilterChains::new(all, Some(matcher?), otherwise)),
+        match chains.as_slice() {
+            [only] if wants(only) == &ANYTHING => Some(Choice::Only),
+            _ => matcher.map(Box::new).map(Choice::Matches),
+        }
+    }
+
+    /// Chains that a tree leads to have names of their own, and no matches.
+    fn check_names(&mut self, chains: &[WrittenChain], place: Place<'_>) {
+        for (index, chain) in chains.iter().enumerate() {
+            let here = place.index(index);
+            if chain.filter_chain_match.is_some() {
+                let message = "beside 'filter_chain_matcher' chains have no matches of their own";
+                self.diagnostics
+                    .error(here.field("filter_chain_match"), message);
+            }
+            if chain.name.is_empty() {
+                let message = "'filter_chain_matcher' leads to names: this chain has none";
+                self.diagnostics.error(here, message);
+            }
+            let earlier = chains.iter().take(index);
+            if earlier.clone().any(|earlier| earlier.name == chain.name) {
+                let message = "another filter chain has the same name";
+                self.diagnostics.error(here.field("name"), message);
+            }
         }
     }
 

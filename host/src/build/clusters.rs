@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::dns::Placed;
-use super::manager::{frame_limits, keepalive, name_format};
+use super::manager::{NO_METADATA, frame_limits, keepalive, name_format};
 use super::metadata::static_metadata;
 use super::{Workshop, upstream_connection};
 use crate::address::Address;
@@ -19,7 +19,7 @@ use crate::config::cluster::{
 };
 use crate::config::dns::ClusterExtension;
 use crate::config::endpoint::Endpoint as WrittenEndpoint;
-use crate::config::protocol::UpstreamHttp2ProtocolOptions;
+use crate::config::protocol::{HeadersWithUnderscoresAction, UpstreamHttp2ProtocolOptions};
 use crate::config::route::RoutingPriority;
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::limits;
@@ -126,6 +126,27 @@ impl Workshop<'_> {
         );
     }
 
+    /// What has no effect where one is to be expected.
+    fn warn_of_idle_options(&mut self, written: &Written, place: Place<'_>) {
+        let Some(options) = written.http_options() else {
+            return;
+        };
+        let place = place.field("typed_extension_protocol_options");
+        let common = options.common_http_protocol_options.as_ref();
+        let action = common.map(|common| common.headers_with_underscores_action);
+        if action.is_some_and(|action| action != HeadersWithUnderscoresAction::Allow) {
+            let message = "no effect: Envoy takes 'headers_with_underscores_action' for upstreams and looks at no answer, and so does nuncio";
+            self.diagnostics.warning(place, message);
+        }
+        if options
+            .protocol
+            .http2()
+            .is_some_and(|http2| http2.allow_metadata)
+        {
+            self.diagnostics.warning(place, NO_METADATA);
+        }
+    }
+
     /// Where a cluster counts and writes.
     fn outlets(&self, spec: &ClusterSpec, scope: &Scope) -> Outlets {
         let policy = spec.balancing.policy;
@@ -178,6 +199,7 @@ impl Workshop<'_> {
         spec.health_checks = self.health_checks(written, place.field("health_checks"))?;
         spec.holds_up_start = written.wait_for_warm_on_init.unwrap_or(true);
         spec.ignore_health_on_host_removal = written.ignore_health_on_host_removal;
+        self.warn_of_idle_options(written, place);
         if let Some(options) = written.http_options()
             && let Some(common) = &options.common_http_protocol_options
         {

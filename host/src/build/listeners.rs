@@ -348,6 +348,7 @@ impl Workshop<'_> {
             strict_headers: self.strict_headers(written, place),
             respects_expected_timeout: router(written)
                 .is_some_and(|router| router.respect_expected_rq_timeout),
+            scheme_of_upstream: scheme_of_upstream(written),
             http1_trailers: http1.enable_trailers,
             http1_stream_errors: http1
                 .override_stream_error_on_invalid_http_message
@@ -501,6 +502,12 @@ fn socket_settings(written: &Written) -> SocketSettings {
 /// A duration whose zero means never.
 pub(super) fn or_off(written: Option<WrittenDuration>, default: Duration) -> Option<Duration> {
     written.map_or(Some(default), WrittenDuration::non_zero)
+}
+
+/// Whether requests go with the scheme of the connection to the upstream.
+fn scheme_of_upstream(written: &HttpConnectionManager) -> bool {
+    let scheme = written.scheme_header_transformation.as_ref();
+    scheme.is_some_and(|written| written.match_upstream)
 }
 
 const fn codec(written: CodecType) -> Codec {

@@ -16,7 +16,7 @@ use crate::config::access_log::{AccessLog, SubstitutionFormat, SubstitutionForma
 use crate::config::address::CidrRange;
 use crate::config::client_address::{OriginalIpDetection, OriginalIpDetectionConfig};
 use crate::config::http_connection_manager::{
-    ForwardClientCertDetails, ForwardProtoConfig, HttpConnectionManager,
+    ForwardClientCertDetails, ForwardProtoConfig, HttpConnectionManager, PathNormalizationOptions,
     PathWithEscapedSlashesAction, RequestIdConfig, SchemeTransformation, StripPortMode,
 };
 use crate::config::local_reply::{LocalReplyConfig, ResponseMapper};
@@ -79,6 +79,9 @@ const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Cidr {
     }
 }
 
+/// What is said of METADATA frames, on either side.
+pub(super) const NO_METADATA: &str = "no effect: METADATA frames are not passed on";
+
 impl Workshop<'_> {
     /// What is done to the heads of requests.
     pub(super) fn hygiene(
@@ -86,6 +89,7 @@ impl Workshop<'_> {
         written: &HttpConnectionManager,
         place: Place<'_>,
     ) -> HygieneRules {
+        self.warn_of_nothing(written, place);
         let client = self.client_address(written, place);
         let internal = written.internal_address_config.as_ref();
         let internal_unix_sockets = internal.is_some_and(|config| config.unix_sockets);
@@ -235,6 +239,24 @@ impl Workshop<'_> {
             (true, false) => HostPort::StripAny,
             (false, true) => HostPort::StripMatching,
             (false, false) => HostPort::Keep,
+        }
+    }
+
+    /// What has no effect where one is to be expected.
+    fn warn_of_nothing(&mut self, written: &HttpConnectionManager, place: Place<'_>) {
+        let http2 = written.http2_protocol_options.as_ref();
+        if http2.is_some_and(|options| options.allow_metadata) {
+            let place = place.field("http2_protocol_options");
+            self.diagnostics
+                .warning(place.field("allow_metadata"), NO_METADATA);
+        }
+        let paths = written.path_normalization_options.as_ref();
+        if paths.is_some_and(|options| *options != PathNormalizationOptions::default()) {
+            let message =
+                "no effect: Envoy takes it and leaves paths as they are, and so does nuncio";
+            self.diagnostics
+                .warning(place.field("path_normalization_options"), message)
+                .hint("write 'normalize_path' and 'merge_slashes'");
         }
     }
 

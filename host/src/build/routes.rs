@@ -31,6 +31,9 @@ use crate::route::{AppendAction, Problem, Step, Table};
 mod actions;
 mod tree;
 
+pub(super) use actions::hash_policy;
+pub(super) use tree::string as text_of_xds;
+
 /// What Envoy calls the requests of a virtual host that are in none of its `virtual_clusters`.
 const OTHER_REQUESTS: &str = "other";
 

@@ -129,7 +129,11 @@ impl Workshop<'_> {
         Some(written.hedge_on_per_try_timeout)
     }
 
-    fn retries(&mut self, written: Option<&RetryPolicy>, place: Place<'_>) -> Option<RetrySpec> {
+    pub(super) fn retries(
+        &mut self,
+        written: Option<&RetryPolicy>,
+        place: Place<'_>,
+    ) -> Option<RetrySpec> {
         let written = written?;
         let place = place.field("retry_policy");
         self.check_retry(written, place);

@@ -21,6 +21,8 @@ use crate::config::outlier_detection::OutlierDetection;
 use crate::config::protocol::{
     UpstreamHttp1ProtocolOptions, UpstreamHttp2ProtocolOptions, UpstreamHttpProtocolOptions,
 };
+use crate::config::retry::{RequestMirrorPolicy, RetryPolicy};
+use crate::config::route::HashPolicy;
 use crate::config::scalar::{Duration, Metadata};
 use crate::config::upstream_connection::{BindConfig, PreconnectPolicy, UpstreamConnectionOptions};
 use crate::config::upstream_tls::{
@@ -204,6 +206,9 @@ impl Cluster {
                 common_http_protocol_options: self.common_http_protocol_options.clone(),
                 upstream_http_protocol_options: self.upstream_http_protocol_options.clone(),
                 protocol: self.older_protocol(),
+                retry_policy: None,
+                request_mirror_policies: Vec::new(),
+                hash_policy: Vec::new(),
             },
         };
         let mut modern = self.clone();
@@ -471,6 +476,15 @@ pub struct HttpProtocolOptions {
     /// How the version is chosen.
     #[serde(rename = "oneof:upstream_protocol_options")]
     pub protocol: UpstreamProtocolOptions,
+    /// What is tried again, whatever routes say.
+    #[serde(default)]
+    pub retry_policy: Option<RetryPolicy>,
+    /// Which clusters get copies, whatever routes say.
+    #[serde(default)]
+    pub request_mirror_policies: Vec<RequestMirrorPolicy>,
+    /// What the choice among endpoints goes by, whatever routes say.
+    #[serde(default)]
+    pub hash_policy: Vec<HashPolicy>,
 }
 
 /// `HttpProtocolOptions.upstream_protocol_options`.
@@ -486,6 +500,19 @@ pub enum UpstreamProtocolOptions {
 }
 
 impl UpstreamProtocolOptions {
+    /// How HTTP/2 is spoken, where it may be and that is said.
+    #[must_use]
+    pub const fn http2(&self) -> Option<&UpstreamHttp2ProtocolOptions> {
+        match self {
+            Self::ExplicitHttpConfig(explicit) => match &explicit.protocol {
+                ProtocolConfig::HttpProtocolOptions(_) => None,
+                ProtocolConfig::Http2ProtocolOptions(options) => Some(options),
+            },
+            Self::UseDownstreamProtocolConfig(options) => options.http2_protocol_options.as_ref(),
+            Self::AutoConfig(options) => options.http2_protocol_options.as_ref(),
+        }
+    }
+
     /// How HTTP/1.1 is spoken, where it may be and that is said.
     #[must_use]
     pub const fn http1(&self) -> Option<&UpstreamHttp1ProtocolOptions> {

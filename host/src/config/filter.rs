@@ -210,6 +210,67 @@ pub struct Mutations {
     /// To responses, in their order.
     #[serde(default)]
     pub response_mutations: Vec<HeaderMutation>,
+    /// To the parameters of the query, in their order.
+    #[serde(default)]
+    pub query_parameter_mutations: Vec<KeyValueMutation>,
+    /// To trailers of requests.
+    #[serde(default)]
+    pub request_trailers_mutations: Vec<HeaderMutation>,
+    /// To trailers of responses.
+    #[serde(default)]
+    pub response_trailers_mutations: Vec<HeaderMutation>,
+}
+
+/// `envoy.config.core.v3.KeyValueMutation`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.KeyValueMutation")]
+pub struct KeyValueMutation {
+    /// Adds one.
+    #[serde(default)]
+    pub append: Option<KeyValueAppend>,
+    /// Removes all of that name.
+    #[serde(default)]
+    pub remove: String,
+}
+
+/// `envoy.config.core.v3.KeyValueAppend`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.KeyValueAppend")]
+pub struct KeyValueAppend {
+    /// What is added.
+    pub record: KeyValuePair,
+    /// What happens where there is one already.
+    #[serde(default)]
+    pub action: KeyValueAppendAction,
+}
+
+/// `envoy.config.core.v3.KeyValuePair`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.KeyValuePair")]
+pub struct KeyValuePair {
+    /// The name.
+    pub key: String,
+    /// The value: a format.
+    #[serde(default)]
+    pub value: String,
+}
+
+/// `envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction",
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+pub enum KeyValueAppendAction {
+    /// Add another one.
+    #[default]
+    AppendIfExistsOrAdd,
+    /// Add unless there is one.
+    AddIfAbsent,
+    /// Replace, or add.
+    OverwriteIfExistsOrAdd,
+    /// Replace, or do nothing.
+    OverwriteIfExists,
 }
 
 /// `nuncio.filters.http.wasm.v1.Wasm`: a filter that is a Wasm component of the user.

@@ -177,7 +177,7 @@ pub struct HttpConnectionManager {
     /// No effect: only an overload manager refuses requests so that they would say it.
     #[serde(default)]
     pub append_local_overload: bool,
-    /// No effect, as in Envoy, which has no rules for it.
+    /// No effect but for a warning, as in Envoy.
     #[serde(default)]
     pub path_normalization_options: Option<PathNormalizationOptions>,
     /// Which requests are traced. No effect: there is nobody who would be told.
@@ -234,7 +234,53 @@ pub struct ForwardProtoConfig {
 #[serde(
     rename = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathNormalizationOptions"
 )]
-pub struct PathNormalizationOptions {}
+pub struct PathNormalizationOptions {
+    /// What of a path goes upstream.
+    #[serde(default)]
+    pub forwarding_transformation: Option<PathTransformation>,
+    /// What of it filters see.
+    #[serde(default)]
+    pub http_filter_transformation: Option<PathTransformation>,
+}
+
+/// `envoy.type.http.v3.PathTransformation`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.http.v3.PathTransformation")]
+pub struct PathTransformation {
+    /// Steps.
+    #[serde(default)]
+    pub operations: Vec<PathOperation>,
+}
+
+/// `envoy.type.http.v3.PathTransformation.Operation`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.http.v3.PathTransformation.Operation")]
+pub struct PathOperation {
+    /// What is done.
+    #[serde(rename = "oneof:operation_specifier")]
+    pub operation: PathOperationKind,
+}
+
+/// `Operation.operation_specifier`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathOperationKind {
+    /// As `normalize_path`.
+    #[serde(rename = "normalize_path_rfc_3986")]
+    Normalize(NormalizePathRfc3986),
+    /// As `merge_slashes`.
+    MergeSlashes(MergeSlashesOperation),
+}
+
+/// `envoy.type.http.v3.PathTransformation.Operation.NormalizePathRFC3986`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.http.v3.PathTransformation.Operation.NormalizePathRFC3986")]
+pub struct NormalizePathRfc3986 {}
+
+/// `envoy.type.http.v3.PathTransformation.Operation.MergeSlashes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.type.http.v3.PathTransformation.Operation.MergeSlashes")]
+pub struct MergeSlashesOperation {}
 
 impl HttpConnectionManager {
     /// The one kind of `route_specifier` that there is.
@@ -473,6 +519,9 @@ pub struct SchemeHeaderTransformation {
     /// What is put in its place.
     #[serde(default, rename = "oneof:transformation")]
     pub transformation: Option<SchemeTransformation>,
+    /// Whether it is the upstream's instead, whether that is reached over TLS.
+    #[serde(default)]
+    pub match_upstream: bool,
 }
 
 /// `SchemeHeaderTransformation.transformation`.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::access_log::AccessLog;
 use crate::config::address::{Address, CidrRange};
+use crate::config::chain_matcher::ChainMatcher;
 use crate::config::http_connection_manager::HttpConnectionManager;
 use crate::config::listener_filter::ListenerFilter;
 use crate::config::network::{ConnectionLimit, DirectResponse, Echo, NetworkRateLimit, TcpProxy};
@@ -23,6 +24,9 @@ pub struct Listener {
     /// What happens with a connection: the most specific that matches it.
     #[serde(default)]
     pub filter_chains: Vec<FilterChain>,
+    /// What leads connections to them, in place of their own matches.
+    #[serde(default)]
+    pub filter_chain_matcher: Option<ChainMatcher>,
     /// What happens with one that none of them matches, which is closed without it.
     #[serde(default)]
     pub default_filter_chain: Option<FilterChain>,

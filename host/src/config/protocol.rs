@@ -49,6 +49,10 @@ pub enum HeadersWithUnderscoresAction {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.HttpProtocolOptions")]
 pub struct UpstreamHttpProtocolOptions {
+    /// What happens to a field whose name has an underscore. No effect but for a warning, as in Envoy:
+    /// responses may have them.
+    #[serde(default)]
+    pub headers_with_underscores_action: HeadersWithUnderscoresAction,
     /// How long a connection stays without a request; 1 h by default, 0 is without limit.
     #[serde(default)]
     pub idle_timeout: Option<Duration>,
@@ -204,6 +208,12 @@ pub struct UpstreamHttp1ProtocolOptions {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http2ProtocolOptions")]
 pub struct Http2ProtocolOptions {
+    /// Whether METADATA frames are passed on. No effect but for a warning: they are not.
+    #[serde(default)]
+    pub allow_metadata: bool,
+    /// How large these may be. No effect: the same.
+    #[serde(default)]
+    pub max_metadata_size: Option<u32>,
     /// Bytes of the table of compressed header fields; 4096 by default.
     #[serde(default)]
     pub hpack_table_size: Option<u32>,
@@ -252,6 +262,12 @@ pub struct Http2ProtocolOptions {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http2ProtocolOptions")]
 pub struct UpstreamHttp2ProtocolOptions {
+    /// Whether METADATA frames are passed on. No effect but for a warning: they are not.
+    #[serde(default)]
+    pub allow_metadata: bool,
+    /// How large these may be. No effect: the same.
+    #[serde(default)]
+    pub max_metadata_size: Option<u32>,
     /// Bytes of the table of compressed header fields; 4096 by default.
     #[serde(default)]
     pub hpack_table_size: Option<u32>,

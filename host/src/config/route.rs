@@ -29,10 +29,11 @@ pub use matching::{
     PathRewritePolicy, TlsContextMatchOptions, UriTemplateMatchConfig, UriTemplateRewriteConfig,
 };
 pub use tree::{
-    FieldMatcher, HeaderMatchInput, MatchInput, MatchInputConfig, MatchMap, MatchedRoutes, Matcher,
-    MatcherList, MatcherTree, MatcherType, OnMatch, Predicate, PredicateList, PredicateType,
-    RouteActionExtension, RouteList, SinglePredicate, Then, TreeType, ValueMatch, XdsGoogleRe2,
-    XdsMatchPattern, XdsRegexMatcher, XdsStringMatcher,
+    ActionExtension, CustomMatch, CustomMatchConfig, FieldMatcher, HeaderMatchInput, IpMatcher,
+    IpRangeMatcher, MatchInput, MatchInputConfig, MatchMap, MatchedRoutes, Matcher, MatcherList,
+    MatcherTree, MatcherType, OnMatch, Predicate, PredicateList, PredicateType, RouteList,
+    SinglePredicate, Then, TreeType, ValueMatch, XdsCidrRange, XdsGoogleRe2, XdsMatchPattern,
+    XdsRegexMatcher, XdsStringMatcher,
 };
 
 /// `envoy.config.route.v3.RouteConfiguration`.

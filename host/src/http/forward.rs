@@ -21,8 +21,9 @@ use super::error::{Error, Kind, Side, UNCERTIFIABLE_HOST, of_http2};
 use super::h2 as h2_glue;
 use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, H2Writer, Reader, Writer};
+use super::policies::{self, Policies};
 use super::side::{Asked, Await, UpstreamSide, stream_end};
-use super::stream::{Acted, Stream, Surroundings, Tunnel};
+use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use super::{control, demand, mirror, refusal};
 use crate::clock;
@@ -31,7 +32,7 @@ use crate::h1::encode::TargetForm;
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, encode};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
-use crate::route::{self, Action, Forward, RequestTimes, Retries, RetryPolicy, Route, Times};
+use crate::route::{self, Action, Forward, Mirror, RequestTimes, Route, Times};
 use crate::socket::Socket;
 use crate::upstream::{
     self, Aim, Avoid, Cluster, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease,
@@ -131,6 +132,12 @@ async fn attempt(
         return Ok(Ended::GivesWay);
     };
     note_connection(stream.chain.exchange, &lease);
+    if stream.around.manager.scheme_of_upstream {
+        let is_tls = lease.facts().tls.is_some();
+        let scheme: &[u8] = if is_tls { b"https" } else { b"http" };
+        let request = &mut stream.chain.exchange.request;
+        request.set_known(Known::Scheme, scheme);
+    }
     for_endpoint(stream, lease.endpoint().hostname.as_deref());
     attempts.connected(stream.chain.exchange, &lease);
     limits.connected(attempts.cluster.spec().max_stream_duration);
@@ -406,10 +413,10 @@ fn plan(
         count_response(stats, group, exchange, 503);
         return Err(why.into());
     }
-    let hashing = route.as_ref().filter(|_| cluster.wants_hash());
-    let hash = hashing.and_then(|route| route.hash(exchange, &mut stream.cookies));
-    let policy = forward.and_then(|forward| forward.tries.retry.as_ref());
-    let retries = retries(around, policy, &exchange.request);
+    let says = Policies::new(route.as_deref(), around.snapshot.policies(index));
+    let hash = says.hash(cluster, exchange, &mut stream.cookies);
+    let policy = says.retry();
+    let retries = policies::retries(around, policy, &exchange.request);
     let times = forward.map_or_else(Times::of_no_route, |forward| forward.times);
     let times = times.of_request(
         &mut exchange.request,
@@ -419,7 +426,7 @@ fn plan(
     let alternative = exchange
         .request
         .remove_known(Known::XEnvoyUpstreamRqTimeoutAltResponse);
-    let hedges = hedges(&exchange.request, forward);
+    let hedges = policies::hedges(&exchange.request, forward);
     let mut told = times;
     if hedges {
         // A try that takes too long may still be the one: it is told the time of all.
@@ -446,10 +453,8 @@ fn plan(
     for control in CONTROL {
         exchange.request.remove_known(control);
     }
-    if let Some(forward) = forward
-        && stream.tunnel.is_none()
-    {
-        copy(stream, forward, &mut attempts, times.total);
+    if stream.tunnel.is_none() {
+        copy(stream, says.mirrors(), &mut attempts, times.total);
     }
     let late_status = if alternative { 204 } else { 504 };
     let limits = bound(stream, &mut attempts, times, (late_status, hedges));
@@ -464,35 +469,13 @@ fn note_cluster(exchange: &mut Exchange, cluster: &Cluster) {
     upstream.cluster_alias.clone_from(&spec.alt_stat_name);
 }
 
-/// The retries that `policy` and the head of a request ask for, as far as runtime values let them.
-fn retries(
-    around: Surroundings<'_>,
-    policy: Option<&Arc<RetryPolicy>>,
-    request: &Headers,
-) -> Option<Retries> {
-    let mut retries = Retries::of(policy, request)?;
-    let random = around.worker.random();
-    around.snapshot.retries.steer(&mut retries, random);
-    Some(retries)
-}
-
-/// Whether a try that takes too long goes on beside the next: the request's own word counts.
-fn hedges(request: &Headers, forward: Option<&Forward>) -> bool {
-    match request.known(Known::XEnvoyHedgeOnPerTryTimeout) {
-        Some(b"true") => true,
-        Some(b"false") => false,
-        _ => forward.is_some_and(|forward| forward.tries.hedges),
-    }
-}
-
 /// Starts the copies of the request.
 fn copy(
     stream: &mut Stream<'_, '_>,
-    forward: &Forward,
+    mirrors: &[Mirror],
     attempts: &mut Attempts,
     total: Option<Duration>,
 ) {
-    let mirrors = &forward.tries.mirrors;
     if !mirrors.is_empty() {
         let copies = mirror::start(stream, mirrors, attempts.priority, total);
         attempts.copy_to(copies);

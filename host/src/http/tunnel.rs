@@ -51,13 +51,13 @@ async fn run(mut session: Session<'_>, socket: &mut Socket) -> Ending {
     let Some(tunnel) = session.proxy.tunnel.as_deref() else {
         return Ending::Closed;
     };
+    if !session.wait_for_client(socket).await {
+        return Ending::Closed;
+    }
     let snapshot = session.worker.snapshot();
     let Some((cluster, criteria)) = session.choose(&snapshot) else {
         return Ending::Closed;
     };
-    if !session.wait_for_client(socket).await {
-        return Ending::Closed;
-    }
     let ended = session
         .attempts(cluster, criteria, async |session, wish| {
             attempt(session, (cluster, tunnel), wish, socket).await
@@ -159,12 +159,12 @@ fn head_of(session: &mut Session<'_>, tunnel: &Tunneling, is_tls: bool) -> Heade
 }
 
 /// A block of fields, as logs show it.
-fn shown(block: &Headers, key: &str) -> Vec<u8> {
+fn shown(block: &Headers) -> Vec<u8> {
     let fields = block.iter().map(|field| {
         let [name, value] = [field.name, field.value].map(String::from_utf8_lossy);
         json!({ "key": name, "value": value })
     });
-    json!({ key: fields.collect::<Vec<Value>>() })
+    json!({ "headers": fields.collect::<Vec<Value>>() })
         .to_string()
         .into_bytes()
 }
@@ -211,22 +211,29 @@ impl Way<'_, '_> {
             let _flushed = upstream.writer.poll_flush(cx);
             upstream.poll_final_head(cx, &mut response)
         });
-        let answer = while_there(socket, answer).await?;
-        let answer = answer.map_err(|kind| {
-            self.end = stream_end(&kind);
-            useless(None)
-        })?;
-        if self.tunnel.keeps_head {
-            let metadata = &mut self.session.desk.exchange.metadata;
-            let shown = shown(&response, "headers");
-            metadata.set(Metadata::FILTER_STATE, KEPT_HEAD, &shown);
+        let proxy = self.session.proxy;
+        let until = after(clock::now(), proxy.idle_timeout);
+        let mut timer = Timer::default();
+        let answer = while_there(socket, timer.limit(until, answer)).await?;
+        let answer = answer.ok_or(Missed::Idle)?;
+        if let Err(kind) = &answer {
+            self.end = stream_end(kind);
         }
         let status = status_of(&response);
+        // It is an answer too, to something that was not asked.
+        if answer.is_err() && status != 101 {
+            return Err(useless(None));
+        }
+        if self.tunnel.keeps_head {
+            let metadata = &mut self.session.desk.exchange.metadata;
+            let shown = shown(&response);
+            metadata.set(Metadata::FILTER_STATE, KEPT_HEAD, &shown);
+        }
         let opens = match self.is_http1 {
             true => matches!(status, 200..=299),
             false => status == 200,
         };
-        if opens && !answer.is_empty {
+        if opens && answer.is_ok_and(|answer| !answer.is_empty) {
             return Ok(());
         }
         Err(useless(Some(format!("tunnel_response:{status}"))))
@@ -237,7 +244,12 @@ impl Way<'_, '_> {
         let session = &mut *self.session;
         let proxy = session.proxy;
         let (from_client, to_client) = &mut socket.split();
-        let mut up = Up::default();
+        let mut up = Up {
+            buf: session.take_early(),
+            ..Up::default()
+        };
+        // It is counted.
+        session.desk.exchange.bytes_received = up.buf.as_ref().map_or(0, |buf| buf.len() as u64);
         let mut down = Down::default();
         let (mut idle_timer, mut moved) = (Timer::default(), 0);
         let mut idle = after(clock::now(), proxy.idle_timeout);
@@ -357,6 +369,10 @@ impl Up {
         worker: &Worker,
         from: &mut ReadHalf<'_>,
     ) -> Poll<io::Result<Bytes>> {
+        // What was read before.
+        if let Some(buf) = self.buf.as_mut().filter(|buf| !buf.is_empty()) {
+            return Poll::Ready(Ok(buf.split().freeze()));
+        }
         if self.buf.is_none() {
             ready!(from.poll_read_ready(cx))?;
             self.buf = Some(worker.take_buffer());
@@ -434,7 +450,7 @@ impl Down {
     /// Keeps trailers for logs.
     fn keep(&self, tunnel: &Tunneling, metadata: &mut Metadata) {
         if tunnel.keeps_trailers && !self.trailers.is_empty() {
-            let shown = shown(&self.trailers, "headers");
+            let shown = shown(&self.trailers);
             metadata.set(Metadata::FILTER_STATE, KEPT_TRAILERS, &shown);
         }
     }

@@ -161,6 +161,17 @@ pub struct RouteStatsSpec {
     pub groups: Vec<Arc<Sharded<VirtualClusterStats>>>,
 }
 
+/// What `HttpProtocolOptions` of a cluster says about requests.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterPoliciesSpec {
+    /// `retry_policy`.
+    pub retry: Option<RetrySpec>,
+    /// `request_mirror_policies`.
+    pub mirrors: Vec<MirrorSpec>,
+    /// `hash_policy`.
+    pub hash: Vec<HashPolicySpec>,
+}
+
 /// `RouteMatch`.
 #[derive(Clone, Debug)]
 pub struct MatchSpec {

@@ -108,12 +108,12 @@ fn bytes(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-fn build_retry(spec: &RetrySpec, report: &mut Report) -> Option<Arc<RetryPolicy>> {
+pub(super) fn build_retry(spec: &RetrySpec, report: &mut Report) -> Option<Arc<RetryPolicy>> {
     let policy = report.field("retry_policy", |report| RetryPolicy::build(spec, report));
     policy.map(Arc::new)
 }
 
-fn build_mirrors(
+pub(super) fn build_mirrors(
     specs: &[MirrorSpec],
     context: &Context<'_>,
     report: &mut Report,

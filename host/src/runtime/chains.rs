@@ -71,7 +71,7 @@ pub struct Arriving<'a> {
 
 impl Arriving<'_> {
     /// Whether it comes from this machine. Envoy knows no loopback addresses but these two.
-    fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         let Some(remote) = self.remote.map(|address| address.ip()) else {
             return true;
         };

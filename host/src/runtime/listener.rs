@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::chain_tree::ChainTree;
 use super::chains::{Arriving, Matcher};
 use super::inspection::Inspection;
 use super::room::{Admitted, Room};
@@ -154,27 +155,33 @@ impl Listener {
     }
 }
 
+/// What a filter chain is chosen by.
+pub enum Choice {
+    /// Nothing: there is one.
+    Only,
+    /// `filter_chain_match` of each.
+    Matches(Box<Matcher>),
+    /// `filter_chain_matcher`.
+    Tree(ChainTree),
+}
+
 /// The filter chains of a listener.
 pub struct FilterChains {
     /// In the order of the file, `default_filter_chain` last.
     all: Box<[FilterChain]>,
-    /// Which of them a connection gets; none where none asks for anything.
-    matcher: Option<Matcher>,
+    /// Which of them a connection gets.
+    choice: Choice,
     /// The one for all other connections.
     otherwise: Option<usize>,
 }
 
 impl FilterChains {
-    /// Chains, with the numbers of those that `matcher` finds and of the one for the rest.
+    /// Chains, with the numbers of those that `choice` finds and of the one for the rest.
     #[must_use]
-    pub const fn new(
-        all: Box<[FilterChain]>,
-        matcher: Option<Matcher>,
-        otherwise: Option<usize>,
-    ) -> Self {
+    pub const fn new(all: Box<[FilterChain]>, choice: Choice, otherwise: Option<usize>) -> Self {
         Self {
             all,
-            matcher,
+            choice,
             otherwise,
         }
     }
@@ -182,11 +189,18 @@ impl FilterChains {
     /// The chain for a connection; none where none is for it.
     #[must_use]
     pub fn choose(&self, arriving: &Arriving<'_>) -> Option<&FilterChain> {
-        let found = self
-            .matcher
-            .as_ref()
-            .and_then(|matcher| matcher.find(arriving));
-        let found = found.and_then(|chain| usize::try_from(chain).ok());
+        let found = match &self.choice {
+            Choice::Only => None,
+            Choice::Matches(matcher) => {
+                let found = matcher.find(arriving);
+                found.and_then(|chain| usize::try_from(chain).ok())
+            }
+            Choice::Tree(tree) => match tree.find(arriving) {
+                // It leads to a name that no chain has.
+                Some(None) => return None,
+                found => found.flatten(),
+            },
+        };
         self.all.get(found.or(self.otherwise)?)
     }
 

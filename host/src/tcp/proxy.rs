@@ -8,12 +8,14 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::{BufMut as _, BytesMut};
 use xxhash_rust::xxh64::xxh64;
 
 use super::relay::{Failed, Last, Relay, Tally};
@@ -28,6 +30,9 @@ use crate::upstream::{
     FlowControl, Priority, RawLease, Wish, note_endpoint,
 };
 use crate::worker::{Desk, Worker};
+
+/// How much of what a client sends is taken in before there is an endpoint.
+const EARLY_BYTES: usize = 16 * 1024;
 
 /// How the client's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub(crate) struct Session<'a> {
     timer: Timer,
     /// When `max_downstream_connection_duration` is over.
     last_moment: Option<Instant>,
+    /// What the client has sent that was waited for.
+    early: Option<BytesMut>,
 }
 
 /// Why an attempt has come to nothing.
@@ -58,6 +65,8 @@ pub(crate) enum Missed {
     Useless(Arc<Endpoint>, Option<Cow<'static, str>>),
     /// The client has gone meanwhile.
     Client,
+    /// Nothing has happened for `idle_timeout`.
+    Idle,
 }
 
 impl From<Error> for Missed {
@@ -107,6 +116,7 @@ pub(crate) async fn serve_by(
         desk,
         timer: Timer::default(),
         last_moment: after(started, longest(&proxy, &worker)),
+        early: None,
     };
     if run(session, &mut socket).await == Ending::Reset {
         socket.reset_on_drop();
@@ -146,13 +156,13 @@ fn longest(proxy: &TcpProxy, worker: &Worker) -> Option<Duration> {
 
 impl Session<'_> {
     async fn run(mut self, socket: &mut Socket) -> Ending {
+        if !self.wait_for_client(socket).await {
+            return Ending::Closed;
+        }
         let snapshot = self.worker.snapshot();
         let Some((cluster, criteria)) = self.choose(&snapshot) else {
             return Ending::Closed;
         };
-        if !self.wait_for_client(socket).await {
-            return Ending::Closed;
-        }
         let lease = {
             let mut broken = pin!(socket.broken());
             let mut connecting = pin!(self.connect(cluster, criteria));
@@ -171,6 +181,9 @@ impl Session<'_> {
                 return Ending::Closed;
             }
         };
+        // What earlier attempts failed of is past.
+        self.desk.exchange.flags = Flags::NONE;
+        self.desk.exchange.upstream.failure = None;
         self.note_connection(lease.cluster(), lease.endpoint(), lease.facts());
         if self.proxy.logs_connected {
             self.log(LogType::TcpUpstreamConnected);
@@ -204,25 +217,41 @@ impl Session<'_> {
 
     /// Waits for the client's first bytes, where that is asked for; false where it leaves without any, or
     /// there is no time left.
-    pub(crate) async fn wait_for_client(&mut self, socket: &Socket) -> bool {
+    pub(crate) async fn wait_for_client(&mut self, socket: &mut Socket) -> bool {
         if !self.proxy.waits_for_client {
             return true;
         }
-        let readable = poll_fn(|cx| socket.poll_read_ready(cx));
-        match self.timer.limit(self.last_moment, readable).await {
-            Some(Ok(())) => {
+        let (worker, limit) = (self.worker, self.proxy.buffer_limit.clamp(1, EARLY_BYTES));
+        let (from, _) = &mut socket.split();
+        let mut early = None;
+        let read = poll_fn(|cx| {
+            if early.is_none() {
+                ready!(from.poll_read_ready(cx))?;
+            }
+            let buf = early.get_or_insert_with(|| worker.take_buffer());
+            buf.reserve(limit);
+            let mut limited = buf.limit(limit);
+            tokio_util::io::poll_read_buf(Pin::new(&mut *from), cx, &mut limited)
+        });
+        let read: Option<io::Result<usize>> = self.timer.limit(self.last_moment, read).await;
+        match read {
+            Some(Ok(bytes)) => {
                 self.stats.early_data_received_count_total.inc();
-                true
+                self.early = early;
+                return bytes > 0;
             }
-            Some(Err(_)) => {
-                self.note_gone();
-                false
-            }
-            None => {
-                self.out_of_time();
-                false
-            }
+            Some(Err(_)) => self.note_gone(),
+            None => self.out_of_time(),
         }
+        false
+    }
+
+    /// What the client has sent that was waited for, once.
+    pub(crate) fn take_early(&mut self) -> Option<BytesMut> {
+        let early = self.early.take()?;
+        let bytes = early.len() as u64;
+        self.stats.downstream_cx_rx_bytes_total.add(bytes);
+        Some(early)
     }
 
     /// The client has reset its connection before there was another one.
@@ -325,6 +354,10 @@ impl Session<'_> {
                 self.note_gone();
                 return false;
             }
+            Missed::Idle => {
+                self.stats.idle_timeout.inc();
+                return false;
+            }
         };
         let exchange = &mut *self.desk.exchange;
         match error.kind {
@@ -351,11 +384,8 @@ impl Session<'_> {
         facts: &Facts,
     ) {
         let exchange = &mut *self.desk.exchange;
-        // What earlier attempts failed of is past.
-        exchange.flags = Flags::NONE;
         note_endpoint(exchange, cluster, endpoint);
         let upstream = &mut exchange.upstream;
-        upstream.failure = None;
         upstream.local = facts.local;
         upstream.connection_id = Some(facts.connection_id);
         upstream.tls.clone_from(&facts.tls);
@@ -372,6 +402,7 @@ impl Session<'_> {
             ),
             cluster,
         );
+        relay.up.begin_with(self.take_early());
         let mut idle = after(clock::now(), self.proxy.idle_timeout);
         let (mut moved, mut flushing) = (0, false);
         let (mut ticks, mut tick) = (Timer::default(), after(clock::now(), self.proxy.log_every));

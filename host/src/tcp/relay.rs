@@ -166,6 +166,12 @@ impl Flow {
         self.buf.as_ref().is_some_and(|buf| !buf.is_empty())
     }
 
+    /// Begins with bytes that were read before.
+    pub(super) fn begin_with(&mut self, bytes: Option<BytesMut>) {
+        self.read = bytes.as_ref().map_or(0, BytesMut::len) as u64;
+        self.buf = bytes;
+    }
+
     /// Ready once the source's end was passed on.
     fn poll(
         &mut self,

@@ -17,6 +17,50 @@ pub(crate) fn group() -> Group {
     Group::new("chains", include_str!("../../cases/chains.yaml"), cases)
 }
 
+/// By a tree of matchers (`filter_chain_matcher`).
+pub(crate) fn trees() -> Group {
+    let at =
+        |name: &str, host: &str, protocols: &[&str]| asks(name, "names", hello(host, protocols));
+    let from = |name: &str, from: &str, from_port, to: &str, to_port| {
+        asks(name, "addresses", from_to(from, from_port, to, to_port))
+    };
+    let cases = vec![
+        at("how a name ends", "a.test", &[]),
+        at("another protocol first", "a.test", &["http/1.1", "h2"]),
+        at("not that one", "a.test", &["h2"]),
+        at("two protocols", "b.example", &["h2", "http/1.1"]),
+        at("two in another order", "b.example", &["http/1.1", "h2"]),
+        at("a name in capitals", "a.example", &[]),
+        at("how a name begins", "xa", &[]),
+        at("the longest leads nowhere", "xyz", &[]),
+        at("no name", "", &[]),
+        refused("a name of no chain", "names", hello("gone.b", &[])),
+        asks("not TLS", "names", b"hello, proxy".to_vec()),
+        from("a port", "192.0.2.1", 1, "10.0.0.1", 443),
+        from("a range", "192.0.2.1", 1, "10.0.0.1", 80),
+        from("a range of IPv6", "2001:db8::1", 1, "::1", 80),
+        from("a smaller range", "192.0.2.7", 7, "10.0.0.1", 80),
+        from("one that leads nowhere", "192.0.2.7", 8, "10.0.0.1", 80),
+        from("one that excludes others", "192.0.2.9", 8, "10.0.0.1", 80),
+        refused(
+            "no range",
+            "addresses",
+            from_to("192.0.3.1", 1, "10.0.0.1", 80),
+        ),
+        from("how an address begins", "192.0.2.1", 1, "10.0.0.1", 81),
+        from("the longer beginning", "192.0.2.1", 1, "10.1.0.1", 81),
+        from("the peer of the socket", "192.0.2.1", 1, "10.1.0.1", 82),
+        from("this machine", "127.0.0.1", 1, "10.1.0.1", 83),
+        refused(
+            "another machine",
+            "addresses",
+            from_to("192.0.2.1", 1, "10.0.0.1", 83),
+        ),
+    ];
+    let template = include_str!("../../cases/chain_trees.yaml");
+    Group::new("chain trees", template, cases)
+}
+
 /// A field with its length in front, a number of `width` bytes.
 fn field(width: usize, bytes: &[u8]) -> Vec<u8> {
     let length = bytes.len().to_be_bytes();

@@ -15,17 +15,17 @@ pub(crate) fn group() -> Group {
     cases.extend(whole_ways());
     cases.extend(
         [
-            "GET /stats?filter=^tcp.h1[.]",
-            "GET /stats?filter=^tcp.attempts[.]",
-            "GET /stats?filter=^tcp.h2[.]",
-            "GET /stats?filter=^tcp.post[.]",
-            "GET /stats?filter=^tcp.refused[.]",
-            "GET /stats?filter=^tcp.nowhere[.]",
-            "GET /stats?filter=^tcp.idle[.]",
-            "GET /stats?filter=^tcp.late[.]",
-            "GET /stats?filter=^cluster.origin.upstream_(cx_(total|active|connect_|http)|rq_(total|active|pending|[0-9]))",
-            "GET /stats?filter=^cluster.h2origin.upstream_(cx_(total|active|connect_|http)|rq_(total|active|pending|[0-9]))",
-            "GET /stats?filter=^cluster.refused.upstream_(cx_(total|active|connect_|http)|rq_(total|active|pending|[0-9]))",
+            "GET /stats?filter=^tcp.h1.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.attempts.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.h2.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.post.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.refused.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.nowhere.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.idle.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.late.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^cluster.origin.upstream_(cx_(total|active|connect_fail|http[12])|rq_(total|active|pending|[1-9]))",
+            "GET /stats?filter=^cluster.h2origin.upstream_(cx_(total|active|connect_fail|http[12])|rq_(total|active|pending|[1-9]))",
+            "GET /stats?filter=^cluster.refused.upstream_(cx_(total|active|connect_fail|http[12])|rq_(total|active|pending|[1-9]))",
         ]
         .map(|request| Case::admin(request, &[])),
     );
@@ -59,7 +59,7 @@ fn over_http1() -> Vec<Case> {
             [talk(), vec![Step::HalfClose, Step::ReceiveToEnd]].concat(),
         )
         .reply(echo(OPENS)),
-        steps("the upstream ends", vec![text("abc"), Step::ReceiveToEnd])
+        steps("the upstream ends", vec![Step::ReceiveToEnd])
             .reply(Reply::bytes(format!("{OPENS}bye")).at_head().close()),
         steps(
             "the upstream speaks first",
@@ -113,8 +113,9 @@ fn refusals() -> Vec<Case> {
             .reply_bytes(no(403)),
         refused("no connection", "to_refused"),
         refused("no cluster", "to_nowhere"),
-        refused("a 403 to a POST", "to_post").reply_bytes(no(403)),
-        refused("a 204 to a POST", "to_post").reply_bytes("HTTP/1.1 204 No\r\n\r\n"),
+        refused("a 403 to a POST", "to_post").reply(Reply::bytes(no(403)).at_head()),
+        refused("a 204 to a POST", "to_post")
+            .reply(Reply::bytes("HTTP/1.1 204 No\r\n\r\n").at_head()),
         refused("a 407 over HTTP/2", "to_h2").h2_reply(H2Reply::status(407).at_head().body("no")),
         refused("a 201 over HTTP/2", "to_h2").h2_reply(H2Reply::status(201).at_head().body("no")),
     ]

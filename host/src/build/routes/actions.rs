@@ -265,7 +265,7 @@ impl Workshop<'_> {
 }
 
 /// `None` for a policy that hashes nothing.
-fn hash_policy(written: &HashPolicy) -> Option<HashPolicySpec> {
+pub(in crate::build) fn hash_policy(written: &HashPolicy) -> Option<HashPolicySpec> {
     let source = match &written.specifier {
         HashPolicySpecifier::Header(header) => HashSourceSpec::Header {
             name: header.header_name.clone(),

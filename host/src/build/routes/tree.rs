@@ -26,6 +26,13 @@ impl Workshop<'_> {
         place: Place<'p>,
         routes: &mut Routes<'p>,
     ) -> TreeSpec {
+        if let MatcherType::MatcherTree(tree) = &written.kind
+            && matches!(tree.tree, TreeType::CustomMatch(_))
+        {
+            let message = "not supported by nuncio: ranges of addresses for routes";
+            let place = place.field("matcher_tree").field("custom_match");
+            self.diagnostics.error(place, message);
+        }
         let mut then = |on_match: &OnMatch, place: Place<'p>| {
             self.on_match(on_match, (&mut *chain, filters), place, routes)
         };
@@ -54,6 +61,8 @@ impl Workshop<'_> {
                     TreeType::PrefixMatchMap(map) => {
                         TreeKindSpec::Prefix(input, entries(map, place.field("prefix_match_map")))
                     }
+                    // It was told.
+                    TreeType::CustomMatch(_) => TreeKindSpec::List(Vec::new()),
                 }
             }
         };
@@ -120,7 +129,7 @@ fn input(written: &MatchInput) -> String {
     header.header_name.clone()
 }
 
-fn string(written: &XdsStringMatcher) -> StringMatchSpec {
+pub(in crate::build) fn string(written: &XdsStringMatcher) -> StringMatchSpec {
     let pattern = match &written.pattern {
         XdsMatchPattern::Exact(text) => StringPatternSpec::Exact(text.clone()),
         XdsMatchPattern::Prefix(text) => StringPatternSpec::Prefix(text.clone()),

@@ -84,4 +84,7 @@ pub enum MetadataEncoding {
     /// Nothing.
     #[default]
     None,
+    /// Base64.
+    #[serde(rename = "BASE64")]
+    Base64,
 }

@@ -1,4 +1,5 @@
-//! A tree of matchers that leads to routes: `VirtualHost.matcher`, an `xds.type.matcher.v3.Matcher`.
+//! A tree of matchers, an `xds.type.matcher.v3.Matcher`: one that leads to routes (`VirtualHost.matcher`), or by
+//! other inputs to something else, as for the filter chains of a listener.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +9,17 @@ use super::Route;
 
 /// `xds.type.matcher.v3.Matcher`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename = "xds.type.matcher.v3.Matcher")]
-pub struct Matcher {
+#[serde(
+    rename = "xds.type.matcher.v3.Matcher",
+    bound(deserialize = "I: Deserialize<'de>, A: Deserialize<'de>")
+)]
+pub struct Matcher<I = MatchInputConfig, A = MatchedRoutes> {
     /// How it finds what follows.
     #[serde(rename = "oneof:matcher_type")]
-    pub kind: MatcherType,
+    pub kind: MatcherType<I, A>,
     /// What follows where it finds nothing.
     #[serde(default)]
-    pub on_no_match: Option<Box<OnMatch>>,
+    pub on_no_match: Option<Box<OnMatch<I, A>>>,
 }
 
 impl Matcher {
@@ -28,8 +32,7 @@ impl Matcher {
                 }
             }
             MatcherType::MatcherTree(tree) => {
-                let (TreeType::ExactMatchMap(map) | TreeType::PrefixMatchMap(map)) = &tree.tree;
-                for then in map.map.values() {
+                for then in tree.tree.all() {
                     then.routes(into);
                 }
             }
@@ -55,41 +58,41 @@ impl OnMatch {
 /// `Matcher.matcher_type`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MatcherType {
+pub enum MatcherType<I = MatchInputConfig, A = MatchedRoutes> {
     /// By conditions, one after another.
-    MatcherList(MatcherList),
+    MatcherList(MatcherList<I, A>),
     /// By a text, looked up.
-    MatcherTree(MatcherTree),
+    MatcherTree(MatcherTree<I, A>),
 }
 
 /// `xds.type.matcher.v3.Matcher.OnMatch`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.OnMatch")]
-pub struct OnMatch {
+pub struct OnMatch<I = MatchInputConfig, A = MatchedRoutes> {
     /// What follows.
     #[serde(rename = "oneof:on_match")]
-    pub then: Then,
+    pub then: Then<I, A>,
 }
 
 /// `OnMatch.on_match`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Then {
+pub enum Then<I = MatchInputConfig, A = MatchedRoutes> {
     /// Another matcher.
-    Matcher(Box<Matcher>),
-    /// Routes.
-    Action(RouteActionExtension),
+    Matcher(Box<Matcher<I, A>>),
+    /// The end, such as routes.
+    Action(ActionExtension<A>),
 }
 
 /// `OnMatch.action`: an `xds.core.v3.TypedExtensionConfig`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.core.v3.TypedExtensionConfig")]
-pub struct RouteActionExtension {
+pub struct ActionExtension<A = MatchedRoutes> {
     /// Any name.
     pub name: String,
-    /// The routes.
+    /// What it leads to.
     #[serde(rename = "any:typed_config")]
-    pub typed_config: MatchedRoutes,
+    pub typed_config: A,
 }
 
 /// What a matcher of routes leads to.
@@ -116,58 +119,58 @@ pub struct RouteList {
 /// `xds.type.matcher.v3.Matcher.MatcherList`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.MatcherList")]
-pub struct MatcherList {
+pub struct MatcherList<I = MatchInputConfig, A = MatchedRoutes> {
     /// The conditions.
-    pub matchers: Vec<FieldMatcher>,
+    pub matchers: Vec<FieldMatcher<I, A>>,
 }
 
 /// `xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher")]
-pub struct FieldMatcher {
+pub struct FieldMatcher<I = MatchInputConfig, A = MatchedRoutes> {
     /// The condition.
-    pub predicate: Predicate,
+    pub predicate: Predicate<I>,
     /// What follows where it holds.
-    pub on_match: OnMatch,
+    pub on_match: OnMatch<I, A>,
 }
 
 /// `xds.type.matcher.v3.Matcher.MatcherList.Predicate`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.MatcherList.Predicate")]
-pub struct Predicate {
+pub struct Predicate<I = MatchInputConfig> {
     /// The condition.
     #[serde(rename = "oneof:match_type")]
-    pub kind: PredicateType,
+    pub kind: PredicateType<I>,
 }
 
 /// `Predicate.match_type`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PredicateType {
+pub enum PredicateType<I = MatchInputConfig> {
     /// On one input.
-    SinglePredicate(SinglePredicate),
+    SinglePredicate(SinglePredicate<I>),
     /// One of them holds.
-    OrMatcher(PredicateList),
+    OrMatcher(PredicateList<I>),
     /// All of them hold.
-    AndMatcher(PredicateList),
+    AndMatcher(PredicateList<I>),
     /// It does not hold.
-    NotMatcher(Box<Predicate>),
+    NotMatcher(Box<Predicate<I>>),
 }
 
 /// `xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList")]
-pub struct PredicateList {
+pub struct PredicateList<I = MatchInputConfig> {
     /// The conditions.
-    pub predicate: Vec<Predicate>,
+    pub predicate: Vec<Predicate<I>>,
 }
 
 /// `xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate")]
-pub struct SinglePredicate {
+pub struct SinglePredicate<I = MatchInputConfig> {
     /// Which text.
-    pub input: MatchInput,
+    pub input: MatchInput<I>,
     /// What it must be.
     #[serde(rename = "oneof:matcher")]
     pub matcher: ValueMatch,
@@ -228,41 +231,113 @@ pub struct XdsGoogleRe2 {}
 /// `xds.type.matcher.v3.Matcher.MatcherTree`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.MatcherTree")]
-pub struct MatcherTree {
+pub struct MatcherTree<I = MatchInputConfig, A = MatchedRoutes> {
     /// Which text.
-    pub input: MatchInput,
+    pub input: MatchInput<I>,
     /// Where it is looked up.
     #[serde(rename = "oneof:tree_type")]
-    pub tree: TreeType,
+    pub tree: TreeType<I, A>,
 }
 
 /// `MatcherTree.tree_type`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TreeType {
+pub enum TreeType<I = MatchInputConfig, A = MatchedRoutes> {
     /// By the whole text.
-    ExactMatchMap(MatchMap),
+    ExactMatchMap(MatchMap<I, A>),
     /// By how it begins; the longest counts.
-    PrefixMatchMap(MatchMap),
+    PrefixMatchMap(MatchMap<I, A>),
+    /// By an extension.
+    CustomMatch(CustomMatch<I, A>),
+}
+
+/// `MatcherTree.custom_match`: an `xds.core.v3.TypedExtensionConfig`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "xds.core.v3.TypedExtensionConfig")]
+pub struct CustomMatch<I = MatchInputConfig, A = MatchedRoutes> {
+    /// Any name.
+    pub name: String,
+    /// The extension.
+    #[serde(rename = "any:typed_config")]
+    pub typed_config: CustomMatchConfig<I, A>,
+}
+
+/// The extensions.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:custom match")]
+pub enum CustomMatchConfig<I = MatchInputConfig, A = MatchedRoutes> {
+    /// By ranges of addresses.
+    #[serde(rename = "xds.type.matcher.v3.IPMatcher")]
+    Ip(IpMatcher<I, A>),
+}
+
+/// `xds.type.matcher.v3.IPMatcher`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(
+    rename = "xds.type.matcher.v3.IPMatcher",
+    bound(deserialize = "I: Deserialize<'de>, A: Deserialize<'de>")
+)]
+pub struct IpMatcher<I = MatchInputConfig, A = MatchedRoutes> {
+    /// What follows each range; the smallest that holds the address counts.
+    #[serde(default)]
+    pub range_matchers: Vec<IpRangeMatcher<I, A>>,
+}
+
+/// `xds.type.matcher.v3.IPMatcher.IPRangeMatcher`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "xds.type.matcher.v3.IPMatcher.IPRangeMatcher")]
+pub struct IpRangeMatcher<I = MatchInputConfig, A = MatchedRoutes> {
+    /// The ranges.
+    pub ranges: Vec<XdsCidrRange>,
+    /// What follows.
+    pub on_match: OnMatch<I, A>,
+    /// Whether a larger range counts where it leads nowhere. No effect, as in Envoy: it does.
+    #[serde(default)]
+    pub exclusive: bool,
+}
+
+/// `xds.core.v3.CidrRange`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "xds.core.v3.CidrRange")]
+pub struct XdsCidrRange {
+    /// Any address in the range.
+    pub address_prefix: String,
+    /// How many leading bits count; none by default.
+    #[serde(default)]
+    pub prefix_len: Option<u32>,
+}
+
+impl<I, A> TreeType<I, A> {
+    /// All that may follow.
+    pub fn all(&self) -> Vec<&OnMatch<I, A>> {
+        match self {
+            Self::ExactMatchMap(map) | Self::PrefixMatchMap(map) => map.map.values().collect(),
+            Self::CustomMatch(custom) => {
+                let CustomMatchConfig::Ip(ranges) = &custom.typed_config;
+                let ranges = ranges.range_matchers.iter();
+                ranges.map(|range| &range.on_match).collect()
+            }
+        }
+    }
 }
 
 /// `xds.type.matcher.v3.Matcher.MatcherTree.MatchMap`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.type.matcher.v3.Matcher.MatcherTree.MatchMap")]
-pub struct MatchMap {
+pub struct MatchMap<I = MatchInputConfig, A = MatchedRoutes> {
     /// What follows each text.
-    pub map: BTreeMap<String, OnMatch>,
+    pub map: BTreeMap<String, OnMatch<I, A>>,
 }
 
 /// An input: an `xds.core.v3.TypedExtensionConfig`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "xds.core.v3.TypedExtensionConfig")]
-pub struct MatchInput {
+pub struct MatchInput<I = MatchInputConfig> {
     /// Any name.
     pub name: String,
     /// The input.
     #[serde(rename = "any:typed_config")]
-    pub typed_config: MatchInputConfig,
+    pub typed_config: I,
 }
 
 /// The inputs that there are.

@@ -11,7 +11,8 @@ use crate::nearest::nearest;
 
 use super::described::{Extent, Part as Described};
 use super::operator::{
-    Address, Block, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
+    Address, Block, Clock, Field, GrpcStyle, Number, Operator, Part, Point, ServerSource, Source,
+    Text, Unit,
 };
 use super::session::{Fact, Side, Whose};
 use super::time::TimeFormat;
@@ -58,7 +59,10 @@ const ATTRIBUTES: &[Entry] = &[
         downstream(Fact::Dns(Whose::Peer))
     }),
     ("connection.requested_server_name", || {
-        Operator::Text(Text::ServerName)
+        Operator::ServerName {
+            prefers: ServerSource::Sni,
+            host: Source::OriginalOrCurrent,
+        }
     }),
     ("connection.sha256_peer_certificate_digest", || {
         downstream(Fact::Sha256)
@@ -104,7 +108,7 @@ const ATTRIBUTES: &[Entry] = &[
     }),
     ("request.url_path", || Operator::Path {
         query: false,
-        source: PathSource::Current,
+        source: Source::Current,
     }),
     ("request.useragent", || {
         header(Block::Request, Known::UserAgent)

@@ -10,6 +10,7 @@ use crate::headers::Name;
 use super::described;
 use super::error::Problem;
 use super::session::{Fact, Side};
+use super::template::Command;
 use super::time::TimeFormat;
 
 mod table;
@@ -66,7 +67,7 @@ pub(super) enum Operator {
     /// The request's path.
     Path {
         query: bool,
-        source: PathSource,
+        source: Source,
     },
     /// One parameter of the query, decoded.
     QueryParameter(Box<str>),
@@ -74,6 +75,13 @@ pub(super) enum Operator {
     Query {
         decoded: bool,
     },
+    /// The server that the client asks for, over TLS or in the request's host.
+    ServerName {
+        prefers: ServerSource,
+        host: Source,
+    },
+    /// The first of these that has a value.
+    First(Box<[Command]>),
     /// A new UUID.
     UniqueId,
     /// `DownstreamEnd` in an access log, `NotSet` elsewhere.
@@ -177,7 +185,6 @@ pub(super) enum Text {
     FilterChainName,
     LocalReplyBody,
     RequestId,
-    ServerName,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,8 +216,20 @@ pub(super) enum GrpcStyle {
     Number,
 }
 
+/// Where the server's name comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PathSource {
+pub(super) enum ServerSource {
+    /// TLS alone.
+    Sni,
+    /// TLS, or the host where that says nothing.
+    SniFirst,
+    /// The host, or TLS where that says nothing.
+    HostFirst,
+}
+
+/// Which path, or host: the client's, or that of the request as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
     Original,
     Current,
     OriginalOrCurrent,

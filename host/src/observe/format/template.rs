@@ -29,6 +29,11 @@ pub(super) struct Command {
 }
 
 impl Command {
+    /// An operator of whose value so many bytes are shown.
+    pub(super) const fn new(operator: Operator, limit: Option<usize>) -> Self {
+        Self { operator, limit }
+    }
+
     /// Appends the value; false, with nothing appended, when there is none.
     pub(super) fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         let start = out.len();
@@ -43,6 +48,10 @@ impl Command {
     pub(super) fn write_json(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         if let Operator::Described { part, extent } = &self.operator {
             return described::write_json(exchange, *part, extent, self.limit, out);
+        }
+        if let (Operator::First(commands), None) = (&self.operator, self.limit) {
+            let mut commands = commands.iter();
+            return commands.any(|command| command.write_json(exchange, out));
         }
         if self.is_bare() {
             return self.write(exchange, out);

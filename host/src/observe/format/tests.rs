@@ -132,6 +132,32 @@ const OPERATORS: &[(&str, &str, &str)] = &[
     ("REQ_WITHOUT_QUERY(none?:PATH):4", "/pat", r#""/pat""#),
     ("REQ_WITHOUT_QUERY(:method)", "POST", r#""POST""#),
     ("REQ_WITHOUT_QUERY(none)", "-", "null"),
+    ("REQUESTED_SERVER_NAME(SNI_ONLY)", "-", "null"),
+    (
+        "REQUESTED_SERVER_NAME(HOST_FIRST)",
+        "127.0.0.1:21841",
+        r#""127.0.0.1:21841""#,
+    ),
+    (
+        "REQUESTED_SERVER_NAME(SNI_FIRST:HOST)",
+        "127.0.0.1:21841",
+        r#""127.0.0.1:21841""#,
+    ),
+    (
+        r#"COALESCE({"operators":[{"command":"REQ","param":"none"},"RESPONSE_CODE"]})"#,
+        "200",
+        "200",
+    ),
+    (
+        r#"COALESCE({"operators":[{"command":"REQ","param":":path","max_length":3},"PROTOCOL"]})"#,
+        "/pa",
+        r#""/pa""#,
+    ),
+    (
+        r#"COALESCE({"operators":[{"command":"REQ","param":"none"}]})"#,
+        "-",
+        "null",
+    ),
     ("REQ(X-NONE)", "-", "null"),
     (
         "REQ(X-NONE?:PATH)",
@@ -655,8 +681,9 @@ fn every_operator_compiles() {
     let mut seen = std::collections::BTreeSet::new();
     for name in operator::names() {
         assert!(seen.insert(name), "{name} is there twice");
-        let forms =
-            ["", "(a)", "(a:b)", "(DYNAMIC:a)"].map(|parameters| format!("%{name}{parameters}%"));
+        let all = r#"({"operators":["PROTOCOL"]})"#;
+        let forms = ["", "(a)", "(a:b)", "(DYNAMIC:a)", all];
+        let forms = forms.map(|parameters| format!("%{name}{parameters}%"));
         let compiled: Vec<Format> = forms
             .iter()
             .filter_map(|form| Format::text(form, false).ok())

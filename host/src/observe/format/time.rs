@@ -42,14 +42,23 @@ enum Part {
     /// The fraction with its point and without zeros behind it, nothing when it is zero.
     ShortFraction,
     UnixSeconds,
-    /// `+0100`, or `+01:00` with a colon.
-    Offset {
-        colon: bool,
-    },
+    /// How far from Greenwich.
+    Offset(OffsetForm),
     Abbreviation,
 }
 
 /// A field that is a number, named as `strftime` does.
+/// How the distance from Greenwich is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OffsetForm {
+    /// `+0130`.
+    Plain,
+    /// `+01:30`.
+    Minutes,
+    /// `+01:30:00`.
+    Seconds,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     Year,
@@ -224,7 +233,7 @@ impl Parts {
             return rest;
         }
         if let Some(rest) = tail.strip_prefix(":z") {
-            self.push(Part::Offset { colon: true });
+            self.push(Part::Offset(OffsetForm::Minutes));
             return rest;
         }
         // Envoy takes the fraction out of "%%3f" before anything else reads the format.
@@ -266,9 +275,11 @@ impl Parts {
             self.literal.push('T');
             return Some(rest);
         }
-        if let Some(rest) = tail.strip_prefix('z') {
-            self.push(Part::Offset { colon: true });
-            return Some(rest);
+        for (form, offset) in [("z", OffsetForm::Minutes), ("*z", OffsetForm::Seconds)] {
+            if let Some(rest) = tail.strip_prefix(form) {
+                self.push(Part::Offset(offset));
+                return Some(rest);
+            }
         }
         let mut characters = tail.chars();
         let digits = u8::try_from(characters.next()?.to_digit(10)?).ok()?;
@@ -319,7 +330,7 @@ impl Parts {
             'p' => Part::Word(Word::HalfDay),
             'P' => Part::Word(Word::LowerHalfDay),
             's' => Part::UnixSeconds,
-            'z' => Part::Offset { colon: false },
+            'z' => Part::Offset(OffsetForm::Plain),
             'Z' => Part::Abbreviation,
             't' => Part::Literal("\t".into()),
             _ => return self.group(letter),
@@ -391,14 +402,18 @@ impl Part {
                 }
                 push_u64(out, moment.unix.unsigned_abs());
             }
-            Self::Offset { colon } => {
+            Self::Offset(form) => {
                 out.push(if moment.offset < 0 { b'-' } else { b'+' });
-                let minutes = moment.offset.unsigned_abs() / 60;
-                push_two(out, minutes / 60);
-                if *colon {
+                let seconds = moment.offset.unsigned_abs();
+                push_two(out, seconds / 3600);
+                if *form != OffsetForm::Plain {
                     out.push(b':');
                 }
-                push_two(out, minutes % 60);
+                push_two(out, seconds / 60 % 60);
+                if *form == OffsetForm::Seconds {
+                    out.push(b':');
+                    push_two(out, seconds % 60);
+                }
             }
             Self::Abbreviation => out.extend_from_slice(moment.abbreviation.as_bytes()),
         }
@@ -535,10 +550,11 @@ fn weeks_of(year: i64) -> u32 {
 fn unix_time(time: SystemTime) -> (i64, u32) {
     let signed = |since: Duration| i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => (signed(since), since.subsec_nanos()),
-        Err(before) => match (signed(before.duration()), before.duration().subsec_nanos()) {
+        // As exact as Envoy's clock, whose nanoseconds are those of whole microseconds.
+        Ok(since) => (signed(since), since.subsec_micros() * 1000),
+        Err(before) => match (signed(before.duration()), before.duration().subsec_micros()) {
             (seconds, 0) => (-seconds, 0),
-            (seconds, nanos) => (-seconds - 1, 1_000_000_000 - nanos),
+            (seconds, micros) => (-seconds - 1, 1_000_000_000 - micros * 1000),
         },
     }
 }
@@ -614,6 +630,7 @@ mod tests {
                 "0|07|076|0760|07606|076067|0760670|07606700|076067000",
             ),
             ("%E3S|%E*S|%ET|%Ez|%E4Y", "51.076|51.076067|T|+00:00|2026"),
+            ("%E*z|%z|%:z", "+00:00:00|+0000|+00:00"),
             (
                 "%a|%A|%b|%B|%c|%C|%d|%D|%e|%F|%g|%G|%h|%H|%I|%j|%k|%l|%m|%M",
                 "Tue|Tuesday|Nov|November|Tue Nov 24 03:41:51 2026|20|24|11/24/26|24|2026-11-24|26\

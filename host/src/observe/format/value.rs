@@ -22,8 +22,8 @@ use super::described;
 use super::digits::{push_address, push_ip, push_u64};
 use super::json;
 use super::operator::{
-    Address, Block, CLOSE_TYPE, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point,
-    Text, Unit, Wire,
+    Address, Block, CLOSE_TYPE, Clock, Field, GrpcStyle, Number, Operator, Part, Point,
+    ServerSource, Source, Text, Unit, Wire,
 };
 use super::query;
 use super::session;
@@ -96,6 +96,11 @@ impl Operator {
                     out.extend_from_slice(query);
                 }
             }
+            Self::ServerName { prefers, host } => {
+                let name = requested(exchange, *prefers, *host);
+                return name.is_some_and(|name| push(out, name));
+            }
+            Self::First(all) => return all.iter().any(|command| command.write(exchange, out)),
             Self::UniqueId => push_uuid(out),
             // Only what is written behind the end of a stream is an access log.
             Self::AccessLogType => {
@@ -235,9 +240,34 @@ fn kept_text(exchange: &Exchange, text: Text) -> Option<&str> {
         Text::FilterChainName => {
             Some(&*exchange.connection.filter_chain).filter(|name| !name.is_empty())
         }
-        Text::ServerName => server_name(&exchange.connection),
         Text::LocalReplyBody => Some(exchange.local_reply_body.as_deref().unwrap_or("")),
         _ => None,
+    }
+}
+
+/// Appends a value that is there.
+fn push(out: &mut Vec<u8>, value: &[u8]) -> bool {
+    out.extend_from_slice(value);
+    true
+}
+
+/// The server that a client asks for, as far as `prefers` looks for it.
+fn requested(exchange: &Exchange, prefers: ServerSource, host: Source) -> Option<&[u8]> {
+    let sni = || server_name(&exchange.connection).map(str::as_bytes);
+    let host = || {
+        let original = || exchange.request.known(Known::XEnvoyOriginalHost);
+        let current = || exchange.request.known(Known::Authority);
+        let host = match host {
+            Source::Original => original(),
+            Source::Current => current(),
+            Source::OriginalOrCurrent => original().or_else(current),
+        };
+        host.filter(|host| !host.is_empty())
+    };
+    match prefers {
+        ServerSource::Sni => sni(),
+        ServerSource::SniFirst => sni().or_else(host),
+        ServerSource::HostFirst => host().or_else(sni),
     }
 }
 
@@ -418,13 +448,13 @@ fn network(ip: IpAddr, bits: u32) -> (IpAddr, u32) {
     }
 }
 
-fn path_of(exchange: &Exchange, source: PathSource) -> Option<&[u8]> {
+fn path_of(exchange: &Exchange, source: Source) -> Option<&[u8]> {
     let original = || exchange.request.known(Known::XEnvoyOriginalPath);
     let current = || exchange.request.known(Known::Path);
     match source {
-        PathSource::Original => original(),
-        PathSource::Current => current(),
-        PathSource::OriginalOrCurrent => original().or_else(current),
+        Source::Original => original(),
+        Source::Current => current(),
+        Source::OriginalOrCurrent => original().or_else(current),
     }
 }
 

@@ -3,15 +3,17 @@
 //! Owns what `Operator::find` looks up. Which operators exist and what they accept is what Envoy
 //! 1.40 accepts.
 
+use crate::exchange::Metadata;
 use crate::headers::{InvalidName, Name};
 
 use super::super::described::{Extent, Part as Described};
 use super::super::error::Problem;
 use super::super::session::{Fact, Side, Whose};
+use super::super::template::Command;
 use super::super::time::{TimeFormat, Zone};
 use super::{
-    Address, Block, Clock, Field, GrpcStyle, Number, Operator, Part, PathSource, Point, Text, Unit,
-    Wire,
+    Address, Block, Clock, Field, GrpcStyle, Number, Operator, Part, Point, ServerSource, Source,
+    Text, Unit, Wire,
 };
 
 /// How many parameters an operator takes and whether its value can be cut to a length.
@@ -54,7 +56,7 @@ const fn spec(name: &'static str, takes: Takes, make: Make) -> Spec {
 pub(in super::super) const CLOSE_TYPE: &[u8] = b"Normal";
 
 /// Operators that Envoy has and that this proxy refuses, because their value would be wrong.
-pub(super) const UNSUPPORTED: [&str; 2] = ["CEL", "COALESCE"];
+pub(super) const UNSUPPORTED: [&str; 1] = ["CEL"];
 
 macro_rules! specs {
     ($($name:literal $takes:ident $make:expr;)+) => {
@@ -151,7 +153,8 @@ specs! {
         |_| Ok(address(Address::DownstreamDirectLocal, Part::Port));
     "DOWNSTREAM_DETECTED_CLOSE_TYPE" Nothing |_| Ok(Operator::Constant(CLOSE_TYPE.into()));
     "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" Nothing |_| Ok(Operator::Constant(Box::default()));
-    "REQUESTED_SERVER_NAME" Nothing |_| Ok(Operator::Text(Text::ServerName));
+    "REQUESTED_SERVER_NAME" Optional server_name;
+    "COALESCE" RequiredAndLength first;
     "CONNECTION_ID" Nothing |_| Ok(Operator::Number(Number::ConnectionId));
     "UPSTREAM_CONNECTION_ID" Nothing |_| Ok(Operator::Number(Number::UpstreamConnectionId));
     "GRPC_STATUS" Optional grpc_status;
@@ -256,6 +259,61 @@ fn header(block: Block, parameters: &str) -> Result<Operator, Problem> {
         alternative,
         without_query: false,
     }))
+}
+
+fn server_name(parameters: &str) -> Result<Operator, Problem> {
+    let expected = "SNI_ONLY, SNI_FIRST or HOST_FIRST, and ORIG or HOST behind a colon";
+    let problem = || Problem::parameter(parameters, expected);
+    let (source, host) = match parameters.split_once(':') {
+        Some((source, host)) => (source, Some(host)),
+        None => (parameters, None),
+    };
+    Ok(Operator::ServerName {
+        prefers: match source {
+            "" | "SNI_ONLY" => ServerSource::Sni,
+            "SNI_FIRST" => ServerSource::SniFirst,
+            "HOST_FIRST" => ServerSource::HostFirst,
+            _ => return Err(problem()),
+        },
+        host: match host {
+            None => Source::OriginalOrCurrent,
+            Some("ORIG") => Source::Original,
+            Some("HOST") => Source::Current,
+            Some(_) => return Err(problem()),
+        },
+    })
+}
+
+/// `{"operators": […]}`, each a name or `{"command": …, "param": …, "max_length": …}`.
+fn first(parameters: &str) -> Result<Operator, Problem> {
+    let problem = || {
+        Problem::parameter(
+            parameters,
+            "a JSON object with a list of \"operators\" in it",
+        )
+    };
+    let written: serde_json::Value =
+        serde_json::from_str(parameters).map_err(|_error| problem())?;
+    let operators = written.get("operators").and_then(|list| list.as_array());
+    let operators = operators
+        .filter(|list| !list.is_empty())
+        .ok_or_else(problem)?;
+    let commands = operators.iter().map(|written| {
+        if let Some(name) = written.as_str() {
+            return Ok(Command::new(Operator::find(name, "", false)?, None));
+        }
+        let text = |key: &str| written.get(key).and_then(|value| value.as_str());
+        let name = text("command").ok_or_else(problem)?;
+        let limit = match written.get("max_length") {
+            Some(limit) => Some(limit.as_u64().ok_or_else(problem)?),
+            None => None,
+        };
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let parameters = text("param").unwrap_or_default();
+        let operator = Operator::find(name, parameters, limit.is_some())?;
+        Ok(Command::new(operator, limit))
+    });
+    Ok(Operator::First(commands.collect::<Result<_, Problem>>()?))
 }
 
 /// A field of the request without its query, as the path is one.
@@ -419,7 +477,12 @@ fn filter_state(parameters: &str) -> Result<Operator, Problem> {
         return Err(Problem::parameter(parameters, "a key"));
     }
     match (parts.next(), parts.next()) {
-        (None | Some("PLAIN" | "TYPED"), _) | (Some("FIELD"), Some(_)) => Ok(Operator::Missing),
+        // What there is of it is a text.
+        (None | Some("PLAIN" | "TYPED"), _) => Ok(Operator::Metadata {
+            namespace: Metadata::FILTER_STATE.into(),
+            key: Some(key.into()),
+        }),
+        (Some("FIELD"), Some(_)) => Ok(Operator::Missing),
         _ => Err(Problem::parameter(
             parameters,
             "KEY, KEY:PLAIN, KEY:TYPED or KEY:FIELD:NAME",
@@ -443,9 +506,9 @@ fn path(parameters: &str) -> Result<Operator, Problem> {
         other => return Err(Problem::parameter(other, "one of WQ, NQ")),
     };
     let source = match parts.next().unwrap_or_default() {
-        "" | "ORIG_OR_PATH" => PathSource::OriginalOrCurrent,
-        "ORIG" => PathSource::Original,
-        "PATH" => PathSource::Current,
+        "" | "ORIG_OR_PATH" => Source::OriginalOrCurrent,
+        "ORIG" => Source::Original,
+        "PATH" => Source::Current,
         other => return Err(Problem::parameter(other, "one of ORIG, PATH, ORIG_OR_PATH")),
     };
     Ok(Operator::Path { query, source })

@@ -25,6 +25,7 @@ pub(crate) fn group() -> Group {
         Case::get("in the group, again", "/counted/deep", "").reply_bytes(BUSY),
         Case::get("in no group, again", "/counted/a", "").reply_bytes(BUSY),
     ];
+    cases.extend(changed());
     cases.extend(
         [
             "GET /stats?filter=^vhost.everything.route.counted.upstream_rq_(200|503|completed|total|retry)",
@@ -37,5 +38,40 @@ pub(crate) fn group() -> Group {
         ]
         .map(|request| Case::admin(request, &[])),
     );
-    Group::new("fields", include_str!("../../cases/fields.yaml"), cases)
+    Group::new("files", include_str!("../../cases/files.yaml"), cases)
+}
+
+/// Requests and responses that are changed in ways of their own.
+fn changed() -> Vec<Case> {
+    let chunks = "3\r\nabc\r\n0\r\nX-Gone: 1\r\nX-Stays: 2\r\n\r\n";
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nX-A: up\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+    let mut cases: Vec<Case> = [
+        "/x",
+        "/x?",
+        "/x?a=1&gone=2&d=4&d=5",
+        "/x?z=1&b=2&c=3&c=4&e",
+        "/x?=5&&k&",
+        "/rewritten?q",
+    ]
+    .map(|target| {
+        let name = format!("the query of {target}");
+        Case::get(&name, target, "X: v w\r\nX-Forwarded-Proto: https\r\n").at("changed")
+    })
+    .into();
+    cases.extend([
+        Case::request(
+            "trailers of both",
+            "POST",
+            "/trailers",
+            "Transfer-Encoding: chunked\r\n",
+            chunks,
+        )
+        .reply_bytes(answer)
+        .at("changed"),
+        Case::get("a value that is encoded", "/x", "X-Encoded: aGVsbG8=\r\n").at("changed"),
+        Case::get("without padding", "/x", "X-Encoded: aGVsbG8\r\n").at("changed"),
+        Case::get("a value that is none", "/x", "X-Encoded: a*b\r\n").at("changed"),
+    ]);
+    cases
 }
