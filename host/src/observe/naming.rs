@@ -355,7 +355,7 @@ mod tests {
                 Scope::virtual_cluster("cluster.v", "vcluster"),
                 Name::Code("upstream_rq", 200),
                 "vhost.vcluster.upstream_rq envoy_response_code=200 fixed_tag=fv rcode=200 \
-                 envoy_virtual_host=cluster.v envoy_virtual_cluster=vcluster",
+                 envoy_virtual_cluster=vcluster envoy_virtual_host=cluster.v",
             ),
         ] {
             assert_eq!(shown(&naming, &scope, name), expected);
