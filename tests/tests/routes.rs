@@ -75,6 +75,43 @@ fn the_chain_of_decisions_is_shown() {
 }
 
 #[test]
+fn path_and_host_are_what_the_connection_manager_makes_of_them() {
+    let text = std::fs::read_to_string(example("envoy.yaml")).unwrap();
+    let options = "normalize_path: true, merge_slashes: true, strip_any_host_port: true, \
+         path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT";
+    let fields = options
+        .split(", ")
+        .map(|field| format!("          {field}\n"));
+    let start = text
+        .find("          stat_prefix")
+        .expect("the manager begins so");
+    let (before, after) = text.split_at(start);
+    let text = [before, &fields.collect::<String>(), after].concat();
+    let directory = Directory::create();
+    let path = directory.write("envoy.yaml", &text);
+    let ask = |url: &str| {
+        let path = path.to_str().unwrap();
+        Ran::nuncio(["routes", "check", path, "--request", url])
+    };
+    let ran = ask("http://shop.example.com:81/x/..//cart");
+    ends_with(&ran, 0);
+    says(
+        &ran,
+        &[
+            "GET http://shop.example.com:81/x/..//cart\n",
+            "  taken for GET http://shop.example.com/cart\n",
+            "✓ routes[2] \"cart\"",
+        ],
+    );
+    let ran = ask("http://shop.example.com/a%2fb");
+    ends_with(&ran, 1);
+    says(&ran, &["→ 307, redirect to /a/b"]);
+    let ran = ask("http://shop.example.com/cart#top");
+    ends_with(&ran, 1);
+    says(&ran, &["→ 400, the path is not one that is served"]);
+}
+
+#[test]
 fn every_kind_of_outcome_is_told() {
     let ran = ask("http://shop.example.com/healthz", &[]);
     ends_with(&ran, 0);

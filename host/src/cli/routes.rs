@@ -19,7 +19,7 @@ use crate::config::route::RouteConfiguration;
 use crate::config::route_tests::ClientCertificate;
 use crate::config::{self, Loaded, Source};
 use crate::route::Table;
-use crate::runtime::{Service, Snapshot};
+use crate::runtime::{ConnectionManager, Service, Snapshot};
 use request::Asked;
 use show::Paint;
 
@@ -47,6 +47,8 @@ A request is a method (GET unless it is there) and a URL. https:// means that th
 TLS, or that a proxy before this one says so. The answer names the virtual host and its domain, each
 route before the one that is taken with the criterion that the request does not meet, and what the
 route does: the cluster, what the upstream sees, where the client is sent. Nothing is sent anywhere.
+Path and host are first made what the connection manager makes of them (normalize_path and its like);
+tests are asked of the table alone, as in Envoy's tool.
 
 A test file is that of Envoy's router_check_tool:
 
@@ -148,6 +150,9 @@ struct Routing {
     table: Arc<Table>,
     /// What the table is a part of.
     snapshot: Arc<Snapshot>,
+    manager: Arc<ConnectionManager>,
+    /// The listener's; 0 where it has none.
+    port: u16,
     lines: Lines,
 }
 
@@ -181,9 +186,33 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     if routings.is_empty() {
         bail!("no listener with routes in {}", args.file.display());
     }
+    let good = match answer_all(args, asked.as_ref(), &routings, paint) {
+        // Who reads has seen enough.
+        Err(error) if is_unread(&error) => true,
+        good => good?,
+    };
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_FAILURE)
+    })
+}
+
+fn is_unread(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Answers to the request, or runs the tests; whether all is well.
+fn answer_all(
+    args: &CheckArgs,
+    asked: Option<&Asked>,
+    routings: &[Routing],
+    paint: Paint,
+) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
-    let good = match (&asked, &args.tests) {
-        (Some(asked), _) => ask(asked, &routings, paint, &mut out)?,
+    Ok(match (asked, &args.tests) {
+        (Some(asked), _) => ask(asked, routings, paint, &mut out)?,
         (None, Some(tests)) => {
             let read = Source::read(tests);
             let source = read.with_context(|| format!("read the tests {}", tests.display()))?;
@@ -193,7 +222,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
                         details: args.details,
                         fail_under: args.fail_under,
                     };
-                    suite::run(&tests, &routings, options, paint, &mut out)?
+                    suite::run(&tests, routings, options, paint, &mut out)?
                 }
                 Err(errors) => {
                     let colour = io::stderr().is_terminal();
@@ -203,11 +232,6 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
             }
         }
         (None, None) => false,
-    };
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(EXIT_FAILURE)
     })
 }
 
@@ -224,7 +248,23 @@ fn ask(
     let mut found = true;
     writeln!(out, "{}", paint.bold(&asked.to_string()))?;
     for routing in routings {
-        let answer = answer::answer(asked, routing);
+        let admitted = match asked.admitted(&routing.manager.hygiene, routing.port) {
+            Ok(admitted) => admitted,
+            Err(turned) => {
+                found = false;
+                write!(
+                    out,
+                    "{}",
+                    show::NotServed {
+                        turned: &turned,
+                        routing,
+                        paint
+                    }
+                )?;
+                continue;
+            }
+        };
+        let answer = answer::answer(&admitted, routing);
         found &= answer.has_route();
         write!(
             out,
@@ -232,7 +272,8 @@ fn ask(
             show::Shown {
                 answer: &answer,
                 routing,
-                asked,
+                asked: &admitted,
+                is_changed: admitted.to_string() != asked.to_string(),
                 paint
             }
         )?;
@@ -270,6 +311,8 @@ fn load(args: &CheckArgs) -> anyhow::Result<Option<Vec<Routing>>> {
                 written,
                 table: Arc::clone(&http.manager.routes.load()),
                 snapshot: Arc::clone(&built.snapshot),
+                manager: Arc::clone(&http.manager),
+                port: listener.address.ip().map_or(0, |address| address.port()),
                 lines,
             })
         });

@@ -2,7 +2,7 @@
 //!
 //! Owns reading it from the command line or a test, and the head that stands for it. That head is
 //! what filters see: the connection manager's own fields are there where a route can go by them
-//! (`x-forwarded-proto`, `x-envoy-internal`).
+//! (`x-forwarded-proto`, `x-envoy-internal`), and path and host are what it makes of them.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,14 +14,25 @@ use crate::clock;
 use crate::config::route_tests::{ClientCertificate, RouteTestInput};
 use crate::exchange::{Connection, Exchange, Protocol, Timing, Tls};
 use crate::headers::{Headers, Known, Name, is_valid_value};
+use crate::http::hygiene::{HygieneRules, PathVerdict, normalize_host, normalize_path};
 
 /// A request, and the response that its upstream would give.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) request: Headers,
     pub(super) response: Headers,
     /// The stream's number.
     pub(super) random: u64,
     tls: Option<Tls>,
+}
+
+/// What the connection manager does with a request that it does not hand to any route.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// 400: the path is not one that it serves.
+    Away,
+    /// 307 to that path.
+    To(String),
 }
 
 impl Asked {
@@ -134,6 +145,26 @@ impl Asked {
     pub(super) const fn with_random(mut self, random: u64) -> Self {
         self.random = random;
         self
+    }
+
+    /// The request as the connection manager hands it to the routes of a listener on that port, where it does.
+    pub(super) fn admitted(&self, rules: &HygieneRules, port: u16) -> Result<Self, Turned> {
+        let mut asked = self.clone();
+        let request = &mut asked.request;
+        let path = request.known(Known::Path).unwrap_or_default();
+        if path.contains(&b'#') {
+            return Err(Turned::Away);
+        }
+        match normalize_path(rules.path, request) {
+            PathVerdict::Serve => {}
+            PathVerdict::Redirect if !request.is_grpc() => {
+                let path = request.known(Known::Path).unwrap_or_default();
+                return Err(Turned::To(lossy(path)));
+            }
+            PathVerdict::Redirect | PathVerdict::Refuse => return Err(Turned::Away),
+        }
+        normalize_host(rules, request, port);
+        Ok(asked)
     }
 
     /// An exchange that has come as far as to its route.

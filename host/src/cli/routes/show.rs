@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Routing;
 use super::answer::{Answer, Change, Outcome};
-use super::request::{Asked, lossy};
+use super::request::{Asked, Turned, lossy};
 use crate::config::json;
 use crate::config::route::{PathMatchConfig, PathSpecifier, Route, RouteMatch};
 use crate::headers::Known;
@@ -57,7 +57,36 @@ pub(super) struct Shown<'a> {
     pub(super) answer: &'a Answer<'a>,
     pub(super) routing: &'a Routing,
     pub(super) asked: &'a Asked,
+    /// Whether the connection manager made it what it is.
+    pub(super) is_changed: bool,
     pub(super) paint: Paint,
+}
+
+/// What becomes of a request that has no part in the routes.
+pub(super) struct NotServed<'a> {
+    pub(super) turned: &'a Turned,
+    pub(super) routing: &'a Routing,
+    pub(super) paint: Paint,
+}
+
+impl Display for NotServed<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let arrow = self.paint.bold("→");
+        writeln!(f, "  listener {}", quoted(&self.routing.listener))?;
+        match self.turned {
+            Turned::Away => {
+                let what = self.paint.bad("400, the path is not one that is served");
+                writeln!(f, "  {arrow} {what}")
+            }
+            Turned::To(path) => {
+                let path = self.paint.good(path);
+                writeln!(
+                    f,
+                    "  {arrow} 307, redirect to {path}: the path in its normal form"
+                )
+            }
+        }
+    }
 }
 
 impl Display for Shown<'_> {
@@ -68,6 +97,9 @@ impl Display for Shown<'_> {
             write!(f, ", routes {}", quoted(&routing.written.name))?;
         }
         writeln!(f)?;
+        if self.is_changed {
+            writeln!(f, "  taken for {}", self.asked)?;
+        }
         let Some(host) = &self.answer.host else {
             let host = self.asked.shown(":authority").unwrap_or_default();
             writeln!(f, "  no virtual host has a domain for {}", quoted(&host))?;

@@ -85,6 +85,7 @@ pub(super) fn run(
                     answer,
                     routing,
                     asked,
+                    is_changed: false,
                     paint
                 }
             )?;
