@@ -295,6 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn scopes_are_named_as_in_envoy() {
         let address = &Address::from(SocketAddr::from(([127, 0, 0, 1], 10_000)));
         for (scope, prefix, family, labels) in [
