@@ -257,9 +257,12 @@ fn block(fields: &Fields) -> Headers {
     headers
 }
 
-/// Without the fields that encoding may spell otherwise or add.
+/// Without the fields that encoding may spell otherwise or add, and the scheme, which a target that is
+/// a path does not say.
 fn unframed(mut fields: Fields) -> Fields {
-    fields.retain(|(name, _)| name != b"content-length" && name != b"connection");
+    fields.retain(|(name, _)| {
+        name != b"content-length" && name != b"connection" && name != b":scheme"
+    });
     fields
 }
 
