@@ -67,7 +67,7 @@ fn bytes_of_http2_are_counted_on_both_sides() {
     let config = Config::new().cluster(cluster("origin", &[endpoint("h2origin", "")], HTTP2));
     let text = config.text();
     let setup = Setup::for_template(&text);
-    let origin = H2Origin::start_on(setup.port("h2origin").unwrap_or(0));
+    let origin = H2Origin::start_on(setup.port("h2origin").unwrap());
     origin.reply_with([H2Reply::status(200).body("0123456789")]);
     let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
     let said = h2_client::send(proxy.address("listener"), &H2Send::new("GET", "/"));
@@ -114,7 +114,7 @@ fn streams_of_upstreams_are_counted_until_they_are_given_up() {
     let config = Config::new().cluster(cluster("origin", &[endpoint("h2origin", "")], HTTP2));
     let text = config.text();
     let setup = Setup::for_template(&text);
-    let _origin = H2Origin::start_on(setup.port("h2origin").unwrap_or(0));
+    let _origin = H2Origin::start_on(setup.port("h2origin").unwrap());
     let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
     let mut client = Connection::open(proxy.address("listener"));
     client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\n");

@@ -343,6 +343,10 @@ impl Workshop<'_> {
             AccessLogConfig::Stderr(out) => out.log_format.as_ref(),
         };
         let Some(format) = format else { return true };
+        if let Some(Value::Object(written)) = configuration.pointer_mut("/log_format") {
+            // Of a body it would be the type; a line has none.
+            written.remove("content_type");
+        }
         let (place, omit) = (place.field("log_format"), format.omit_empty_values);
         match &format.format {
             SubstitutionFormat::TextFormat(text) => {

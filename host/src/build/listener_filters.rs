@@ -78,22 +78,31 @@ impl Workshop<'_> {
     /// Adds the PROXY protocol where the older field asks for it.
     fn older_proxy_protocol(&mut self, written: &Written, steps: &mut Vec<Step>, place: Place<'_>) {
         let asks = |chain: &FilterChain| chain.use_proxy_proto == Some(true);
-        let Some(index) = written.filter_chains.iter().position(asks) else {
+        let default = written.default_filter_chain.as_ref();
+        let mut chains = written.filter_chains.iter().chain(default);
+        let Some(index) = chains.clone().position(asks) else {
             return;
         };
-        let here = place.field("filter_chains").index(index);
+        let here = match written.filter_chains.get(index) {
+            Some(_) => place.field("filter_chains").index(index),
+            None => place.field("default_filter_chain"),
+        };
+        let here = here.field("use_proxy_proto");
         let is_there = |step: &Step| matches!(step.filter, ListenerFilter::Proxy(_));
-        if written.filter_chains.iter().all(asks) && !steps.iter().any(is_there) {
+        if steps.iter().any(is_there) {
+            let message = "the listener filter proxy_protocol reads the PROXY protocol already";
+            self.diagnostics.error(here, message);
+        } else if chains.all(asks) {
             let filter = self.proxy_protocol(&WrittenProxy::default());
             let filter = ListenerFilter::Proxy(Box::new(filter));
             let disabled = None;
             steps.insert(0, Step { filter, disabled });
-            return;
+        } else {
+            let message = "the PROXY protocol is for all filter chains of a listener, or none";
+            self.diagnostics.error(here, message).hint(
+                "name envoy.filters.listener.proxy_protocol in listener_filters once instead",
+            );
         }
-        let message = "the PROXY protocol is for all filter chains of a listener, or none";
-        self.diagnostics
-            .error(here.field("use_proxy_proto"), message)
-            .hint("name envoy.filters.listener.proxy_protocol in listener_filters once instead");
     }
 
     /// Adds the TLS inspector where filter chains ask for what only it can tell.

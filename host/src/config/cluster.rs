@@ -56,7 +56,7 @@ pub struct Cluster {
     /// The endpoints, or the names that resolve to them.
     #[serde(default)]
     pub load_assignment: Option<ClusterLoadAssignment>,
-    /// Active health checks; one is supported.
+    /// Active health checks.
     #[serde(default)]
     pub health_checks: Vec<HealthCheck>,
     /// Limits on what is under way.
@@ -495,7 +495,7 @@ pub enum UpstreamProtocolOptions {
     ExplicitHttpConfig(ExplicitHttpConfig),
     /// It is the client's.
     UseDownstreamProtocolConfig(UseDownstreamHttpConfig),
-    /// The endpoint chooses, over TLS; HTTP/1.1 without.
+    /// The endpoint chooses; over TLS alone.
     AutoConfig(AutoHttpConfig),
 }
 
