@@ -108,9 +108,15 @@ impl Workshop<'_> {
 
     fn tag(&mut self, written: &TagSpecifier, naming: &mut Naming, place: Place<'_>) {
         let name = &written.tag_name;
+        let label = label_of(name);
+        if !label.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            let message = format!("'{name}' cannot be the name of a label");
+            self.diagnostics.error(place.field("tag_name"), message);
+            return;
+        }
         match &written.value {
             Some(TagValue::FixedValue(value)) => {
-                naming.fixed.push((label_of(name), value.clone()));
+                naming.fixed.push((label, value.clone()));
             }
             Some(TagValue::Regex(regex)) if !regex.is_empty() => match Tag::new(name, regex) {
                 Ok(tag) => naming.tags.push(tag),
@@ -126,7 +132,7 @@ impl Workshop<'_> {
                     self.diagnostics.error(place.field("tag_name"), message);
                 }
                 if let Defaults::Only(labels) = &mut naming.defaults {
-                    labels.insert(label_of(name));
+                    labels.insert(label);
                 }
             }
         }

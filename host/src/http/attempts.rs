@@ -160,21 +160,19 @@ impl Attempts {
         self.judged = judged(&self.cluster, heads, exchange.status);
     }
 
-    /// Takes over what the route says. `listener_limit` is how much of a body is kept where it does
-    /// not say that.
+    /// Takes over what the route says, and the policy that counts. `listener_limit` is how much of a body
+    /// is kept where the route does not say that.
     pub(super) fn follow(
         &mut self,
         forward: Option<&Forward>,
+        policy: Option<&RetryPolicy>,
         envoy_headers: EnvoyHeaders,
         listener_limit: usize,
     ) {
+        self.raced |= policy.is_some_and(RetryPolicy::wants_none);
         self.says.expected = envoy_headers == EnvoyHeaders::Add;
         let tries = forward.map(|forward| &forward.tries);
         if let Some(tries) = tries {
-            self.raced |= tries
-                .retry
-                .as_ref()
-                .is_some_and(|policy| policy.wants_none());
             self.says.count_in_request = tries.count_in_request;
             self.says.count_in_response = tries.count_in_response;
             self.says.timeout_retry = tries.timeout_retry_header;

@@ -438,6 +438,7 @@ fn plan(
     attempts.criteria = route.as_ref().and_then(|route| route.criteria(pick));
     attempts.follow(
         forward,
+        policy.map(|policy| &**policy),
         around.manager.envoy_headers,
         around.listener.buffer_limit,
     );

@@ -640,6 +640,7 @@ impl H2Writer {
         }
     }
 
+    /// `data` is not empty: nothing in front says that nothing waits.
     fn push(&mut self, data: Bytes) {
         if self.front.is_empty() {
             self.front = data;

@@ -21,7 +21,7 @@ use super::io::Frame;
 use super::side::{UpstreamSide, status_of, stream_end};
 use super::stream::Tunnel;
 use crate::clock;
-use crate::exchange::{Connection, LogType, Metadata};
+use crate::exchange::{Carried, Connection, LogType, Metadata, WireBytes};
 use crate::headers::{Headers, Known};
 use crate::runtime::{TcpProxy, Tunneling};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
@@ -267,6 +267,13 @@ impl Way<'_, '_> {
                 .downstream_cx_tx_bytes_total
                 .add(down.written - exchange.bytes_sent);
             (exchange.bytes_received, exchange.bytes_sent) = (up.read, down.written);
+            exchange.wire = WireBytes {
+                downstream: Some(Carried {
+                    received: up.read,
+                    sent: down.written,
+                }),
+                upstream: None,
+            };
             match (rose, fell) {
                 (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => {
                     return Poll::Ready(Some(end));

@@ -167,7 +167,7 @@ impl Naming {
         }
         let left = full.bytes().zip(taken).filter(|(_, taken)| !taken);
         let left = left.map(|(byte, _)| byte).collect::<Vec<u8>>();
-        (String::from_utf8_lossy(&left).into_owned(), labels)
+        (String::from_utf8_lossy(&left).into_owned(), once(labels))
     }
 
     fn split_by_default(&self, scope: &Scope, name: &Name) -> (String, Vec<Label>) {
@@ -196,9 +196,24 @@ impl Naming {
         let labels = labels.chain(self.fixed.iter().cloned());
         (
             format!("{}{rest}", scope.family),
-            labels.chain(of_scope.map(shown)).collect(),
+            once(labels.chain(of_scope.map(shown)).collect()),
         )
     }
+}
+
+/// Each name once, with its first value: a sample on which one is there twice is read by nobody.
+fn once(mut labels: Vec<Label>) -> Vec<Label> {
+    let mut at = 0;
+    while let Some((name, _)) = labels.get(at) {
+        let name = name.clone();
+        at += 1;
+        let mut place = 0;
+        labels.retain(|(other, _)| {
+            place += 1;
+            place <= at || *other != name
+        });
+    }
+    labels
 }
 
 const CODE: &str = "envoy_response_code";
@@ -309,6 +324,25 @@ mod tests {
             defaults,
             ..Naming::default()
         }
+    }
+
+    #[test]
+    fn a_label_stands_once() {
+        let mut naming = naming(
+            &[("envoy.cluster_name", r"^cluster\.((.*?)\.)")],
+            Defaults::All,
+        );
+        for value in ["first", "second"] {
+            naming
+                .fixed
+                .push(("fixed_tag".to_owned(), value.to_owned()));
+        }
+        let (_, labels) = naming.split(&Scope::cluster("o"), &Name::from("upstream_cx_total"));
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(labels, ["fixed_tag=first", "envoy_cluster_name=o"]);
     }
 
     #[test]

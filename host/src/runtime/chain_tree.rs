@@ -28,7 +28,18 @@ pub enum TreeKind {
     /// `prefix_match_map`, the longest first.
     Prefix(Input, Vec<(Box<str>, Then)>),
     /// `IPMatcher`, the smallest range first; what follows is one of the list.
-    Ranges(AddressInput, Vec<(Cidr, usize)>, Vec<Then>),
+    Ranges(AddressInput, Vec<Range>, Vec<Then>),
+}
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// Which.
+    pub of: Cidr,
+    /// `exclusive`: whether it counts only where no smaller one has the address.
+    pub is_exclusive: bool,
+    /// The position of what follows.
+    pub then: usize,
 }
 
 /// What follows a match.
@@ -104,11 +115,13 @@ impl ChainTree {
                 })
             }),
             TreeKind::Ranges(input, ranges, list) => input.read(arriving).and_then(|address| {
-                let mut ranges = ranges.iter();
-                ranges.find_map(|(range, then)| {
-                    let then = range.contains(address).then_some(*then)?;
-                    list.get(then)?.find(arriving)
-                })
+                let holding = ranges.iter().filter(|range| range.of.contains(address));
+                let counting = holding
+                    .enumerate()
+                    .filter(|(at, range)| *at == 0 || !range.is_exclusive);
+                counting
+                    .filter_map(|(_, range)| list.get(range.then)?.find(arriving))
+                    .next()
             }),
         };
         found.or_else(|| self.otherwise.as_ref()?.find(arriving))
@@ -222,9 +235,13 @@ mod tests {
 
     #[test]
     fn what_leads_nowhere_is_passed_over() {
-        let range = |text: &str, prefix| Cidr {
-            address: text.parse().unwrap(),
-            prefix,
+        let range = |text: &str, prefix, then| Range {
+            of: Cidr {
+                address: text.parse().unwrap(),
+                prefix,
+            },
+            is_exclusive: false,
+            then,
         };
         let by_name = |name: &str| {
             Then::Tree(ChainTree {
@@ -236,9 +253,9 @@ mod tests {
             kind: TreeKind::Ranges(
                 AddressInput::Source,
                 vec![
-                    (range("10.1.2.3", 32), 1),
-                    (range("10.1.0.0", 16), 2),
-                    (range("10.0.0.0", 8), 0),
+                    range("10.1.2.3", 32, 1),
+                    range("10.1.0.0", 16, 2),
+                    range("10.0.0.0", 8, 0),
                 ],
                 vec![chain(1), by_name("a.test"), Then::Chain(None)],
             ),
@@ -261,6 +278,43 @@ mod tests {
         ] {
             let arriving = arriving(source, name, &[]);
             assert_eq!(tree.find(&arriving), Some(expected), "{source} {name}");
+        }
+    }
+
+    #[test]
+    fn an_exclusive_range_counts_for_who_is_in_no_smaller_one() {
+        let range = |text: &str, prefix, then| Range {
+            of: Cidr {
+                address: text.parse().unwrap(),
+                prefix,
+            },
+            is_exclusive: true,
+            then,
+        };
+        let by_name = Then::Tree(ChainTree {
+            kind: TreeKind::Exact(Input::ServerName, [("a.test".into(), chain(1))].into()),
+            otherwise: None,
+        });
+        let tree = ChainTree {
+            kind: TreeKind::Ranges(
+                AddressInput::Source,
+                vec![range("10.1.0.0", 16, 0), range("10.0.0.0", 8, 1)],
+                vec![by_name, chain(2)],
+            ),
+            otherwise: Some(Box::new(chain(3))),
+        };
+        for (source, name, expected) in [
+            ("10.1.2.3", "a.test", 1),
+            ("10.1.2.3", "b.test", 3),
+            ("10.2.2.3", "b.test", 2),
+            ("11.0.0.1", "a.test", 3),
+        ] {
+            let arriving = arriving(source, name, &[]);
+            assert_eq!(
+                tree.find(&arriving),
+                Some(Some(expected)),
+                "{source} {name}"
+            );
         }
     }
 

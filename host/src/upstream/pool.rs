@@ -53,6 +53,8 @@ pub use raw::RawLease;
 const SWEEP: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long after a connection came to rest, or was ended by its peer, idle ones are looked at: many at once.
 const SETTLE: Duration = Duration::from_millis(50);
+/// For each that was looked at last time, at least this: looking takes no more than a hundredth of the worker.
+const LOOK_EACH: Duration = Duration::from_micros(10);
 
 /// What the pools of all workers have in common.
 #[derive(Debug)]
@@ -216,12 +218,11 @@ impl Pools {
         }
     }
 
-    /// Closes idle connections that their peers have ended.
-    fn watch_idle(&self) {
+    /// Closes idle connections that their peers have ended. How much was looked at.
+    fn watch_idle(&self) -> u32 {
         let mut cx = self.watch.look();
-        for pool in self.all() {
-            pool.watch_idle(&mut cx);
-        }
+        let looked = self.all().into_iter().map(|pool| pool.watch_idle(&mut cx));
+        looked.fold(0, u32::saturating_add)
     }
 
     /// When pools are to be looked after again: no connection that comes to rest before is due earlier.
@@ -248,6 +249,7 @@ impl Drop for Pools {
 async fn look_after(pools: Weak<Pools>, watch: Rc<Watch>, mut nudged: Receiver<()>) {
     let mut sweep_at = clock::now() + SWEEP.1;
     let mut look_at: Option<Instant> = None;
+    let mut pace = SETTLE;
     loop {
         let wake_at = look_at.map_or(sweep_at, |at| at.min(sweep_at));
         tokio::select! {
@@ -255,7 +257,7 @@ async fn look_after(pools: Weak<Pools>, watch: Rc<Watch>, mut nudged: Receiver<(
                 let Some(pools) = pools.upgrade() else { return };
                 let now = clock::now();
                 if look_at.take_if(|at| *at <= now).is_some() {
-                    pools.watch_idle();
+                    pace = SETTLE.max(LOOK_EACH.saturating_mul(pools.watch_idle()));
                     sweep_at = sweep_at.min(pools.next_sweep(now));
                 }
                 if sweep_at <= now {
@@ -264,7 +266,7 @@ async fn look_after(pools: Weak<Pools>, watch: Rc<Watch>, mut nudged: Receiver<(
                 }
             }
             () = watch.rung(), if look_at.is_none() => {
-                look_at = Some(clock::now() + SETTLE);
+                look_at = Some(clock::now() + pace);
             }
             changed = nudged.changed() => {
                 let Some(pools) = pools.upgrade().filter(|_| changed.is_ok()) else { return };

@@ -12,7 +12,9 @@ use crate::config::route::{
 };
 use crate::nearest::nearest;
 use crate::route::TextCondition;
-use crate::runtime::chain_tree::{AddressInput, ChainTree, Input, Predicate, Then, TreeKind};
+use crate::runtime::chain_tree::{
+    AddressInput, ChainTree, Input, Predicate, Range, Then, TreeKind,
+};
 
 type WrittenOnMatch = OnMatch<NetworkInput, ChainName>;
 
@@ -136,11 +138,15 @@ impl Workshop<'_> {
                     prefix_len: range.prefix_len,
                 };
                 let place = place.field("ranges").index(index);
-                ranges.push((self.range(&range, place)?, number));
+                ranges.push(Range {
+                    of: self.range(&range, place)?,
+                    is_exclusive: entry.exclusive,
+                    then: number,
+                });
             }
             list.push(self.chain_then(&entry.on_match, chains, place.field("on_match"))?);
         }
-        ranges.sort_by_key(|(range, _)| std::cmp::Reverse(range.prefix));
+        ranges.sort_by_key(|range| std::cmp::Reverse(range.of.prefix));
         Some(TreeKind::Ranges(input, ranges, list))
     }
 

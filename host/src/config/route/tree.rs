@@ -291,7 +291,7 @@ pub struct IpRangeMatcher<I = MatchInputConfig, A = MatchedRoutes> {
     pub ranges: Vec<XdsCidrRange>,
     /// What follows.
     pub on_match: OnMatch<I, A>,
-    /// Whether a larger range counts where it leads nowhere. No effect, as in Envoy: it does.
+    /// Whether it counts only where no smaller range has the address.
     #[serde(default)]
     pub exclusive: bool,
 }

@@ -47,7 +47,6 @@ enum Part {
     Abbreviation,
 }
 
-/// A field that is a number, named as `strftime` does.
 /// How the distance from Greenwich is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OffsetForm {
@@ -59,6 +58,7 @@ enum OffsetForm {
     Seconds,
 }
 
+/// A field that is a number, named as `strftime` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     Year,

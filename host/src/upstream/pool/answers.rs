@@ -118,7 +118,7 @@ impl Answers {
         let room = limits::HTTP2_CROSSED_RESPONSES;
         Self {
             most: most as usize,
-            most_begun: (streams as usize).saturating_add(room),
+            most_begun: (streams as usize).min(limits::HTTP2_FOLLOWED_STREAMS) + room,
             payload: Vec::new(),
             block: None,
             is_last: false,
@@ -164,7 +164,9 @@ impl Answers {
     }
 
     fn ended(&mut self, stream: u32) {
-        self.begun.retain(|begun| *begun != stream);
+        if let Some(at) = self.begun.iter().position(|begun| *begun == stream) {
+            self.begun.remove(at);
+        }
     }
 
     /// Takes the whole payload of a frame that has a part of a block.

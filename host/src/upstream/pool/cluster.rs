@@ -358,11 +358,11 @@ impl ClusterPool {
         }
     }
 
-    /// Closes idle connections that their peers have ended, and has the others tell.
-    pub(super) fn watch_idle(&self, cx: &mut Context<'_>) {
-        for host in self.hosts() {
-            host.watch_idle(cx);
-        }
+    /// Closes idle connections that their peers have ended, and has the others tell. How many connections and
+    /// hosts were looked at.
+    pub(super) fn watch_idle(&self, cx: &mut Context<'_>) -> u32 {
+        let looked = self.hosts().into_iter().map(|host| host.watch_idle(cx));
+        looked.fold(0, u32::saturating_add)
     }
 
     /// When the first connection is to be closed for its age, or because it is idle.

@@ -64,12 +64,17 @@ impl Host {
         }
     }
 
-    /// Closes idle connections that their peers have ended, and has the others tell.
-    pub(super) fn watch_idle(&self, cx: &mut Context<'_>) {
+    /// Closes idle connections that their peers have ended, and has the others tell. How many they and
+    /// the host are.
+    pub(super) fn watch_idle(&self, cx: &mut Context<'_>) -> u32 {
+        let mut looked = 1_u32;
         for queue in &self.queues {
             let mut idle = queue.idle.borrow_mut();
+            let count = u32::try_from(idle.len()).unwrap_or(u32::MAX);
+            looked = looked.saturating_add(count);
             idle.retain_mut(|connection| connection.watch(cx));
         }
+        looked
     }
 
     /// When the first connection is to be closed for its age, or because it is idle.
