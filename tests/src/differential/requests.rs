@@ -1,7 +1,7 @@
 //! Requests that are made up, odd in a place or several.
 //!
 //! Owns how they are put together: each part is as it should be, or with some chance one of those of
-//! [`super::words`]. [`super::answers`] takes the parts that responses have too.
+//! `words`. [`super::answers`] takes the parts that responses have too.
 
 use super::words::{
     BODIES, BYTES, CHUNK_ENDS, CODING_NAMES, CODINGS, COLONS, CONNECTIONS, ENDS, EXPECTATIONS,
