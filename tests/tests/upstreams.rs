@@ -16,7 +16,7 @@ use nuncio_tests::admin::{page, stat, stats};
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, cluster, endpoint};
 use nuncio_tests::eventually;
-use nuncio_tests::frames::{self, FrameConnection, kind};
+use nuncio_tests::frames::{self, FrameConnection, flag, kind};
 use nuncio_tests::process::{Binary, Directory, Proxy};
 use rustls::server::Acceptor;
 
@@ -429,6 +429,42 @@ fn ended(proxy: &Proxy) -> [u64; 4] {
             "http2.keepalive_timeout",
         ],
     )
+}
+
+#[test]
+fn a_connection_that_was_silent_is_asked_whether_it_lives() {
+    for (interval, pings) in [("0.001s", true), ("3600s", false)] {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let serving = thread::spawn(move || {
+            let (mut socket, _) = server.accept().unwrap();
+            let mut preface = [0; frames::PREFACE.len()];
+            socket.read_exact(&mut preface).unwrap();
+            let mut server = FrameConnection::over(socket);
+            server.send(&frames::settings(&[]));
+            let mut is_asked = false;
+            for stream in [1, 3, 5] {
+                let (_, came) = server.read_until(|frame| {
+                    is_asked |= frame.kind == kind::PING;
+                    frame.ends(stream)
+                });
+                assert!(came, "stream {stream} comes");
+                let head = frames::headers(stream, flag::END_STREAM, &[(":status", "200")]);
+                server.send(&head);
+            }
+            is_asked
+        });
+        let options = format!(
+            "connection_keepalive: {{ connection_idle_interval: {interval}, timeout: 60s }}"
+        );
+        let proxy = http2(at(address), "", &options);
+        for _ in 0..3 {
+            let mut client = Connection::open(proxy.address("listener"));
+            let answered = client.exchange(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            assert_eq!(answered.status(), 200);
+        }
+        assert_eq!(serving.join().unwrap(), pings, "{interval}");
+    }
 }
 
 #[test]

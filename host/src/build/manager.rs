@@ -661,14 +661,18 @@ pub(super) fn frame_limits(
 
 /// Pings, where an interval asks for them.
 pub(super) fn keepalive(written: &KeepaliveSettings) -> Option<Keepalive> {
-    let interval = written.interval?.non_zero()?;
+    let interval = written.interval.and_then(|interval| interval.non_zero());
+    let idle = written.connection_idle_interval;
+    let idle = idle.and_then(|idle| idle.non_zero());
     let percent = written
         .interval_jitter
         .map_or(PING_JITTER_PERCENT, |percent| percent.value);
-    Some(Keepalive {
+    let seconds = interval.unwrap_or_default().as_secs_f64();
+    (interval.is_some() || idle.is_some()).then(|| Keepalive {
         interval,
-        jitter: Duration::from_secs_f64(interval.as_secs_f64() * percent / 100.0),
+        jitter: Duration::from_secs_f64(seconds * percent / 100.0),
         timeout: written.timeout.get(),
+        idle,
     })
 }
 

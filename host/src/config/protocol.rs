@@ -312,4 +312,7 @@ pub struct KeepaliveSettings {
     /// How much of `interval` is added to it at random; 15 % by default.
     #[serde(default)]
     pub interval_jitter: Option<Percent>,
+    /// How long a connection to an upstream may be silent before a new stream on it has a ping sent ahead.
+    #[serde(default)]
+    pub connection_idle_interval: Option<Duration>,
 }

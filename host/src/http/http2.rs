@@ -303,8 +303,9 @@ async fn serve_streams(
     let mut seen = manager.routes.look();
     let mut old = std::pin::pin!(wait_until(old_at));
     let pings = settings.keepalive.and_then(|_| http2.ping_pong());
-    let mut silent =
-        std::pin::pin!(until_silent(settings.keepalive, pings, || worker.random_fraction()));
+    let unasked = Notify::const_new();
+    let mut silent = std::pin::pin!(until_silent(settings.keepalive, pings, &unasked, || worker
+        .random_fraction()));
     let mut drained = std::pin::pin!(worker.drain().started());
     let mut head_timer = Timer::default();
     // When the first GOAWAY was sent. A client without streams may take a while to answer it.

@@ -6,16 +6,19 @@
 //! there are fields that may not stand anywhere. Does not own what the codec refuses itself, nor the limits on
 //! frames (`frames::watch`). Called by `http2`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::host::Host;
+use crate::clock;
 use crate::frames::hpack::{Rest, Text, form};
 use crate::frames::tapped::Tap;
 use crate::frames::watch::{Fault, FrameWatch, Peer};
@@ -31,11 +34,17 @@ pub(super) struct Watched {
     answers: Answers,
     /// Whose statistics count.
     host: Rc<Host>,
+    /// When something came last, where somebody wants to know.
+    heard: Option<Heard>,
 }
 
+/// When the upstream was heard of last.
+pub(super) type Heard = Rc<Cell<Instant>>;
+
 impl Watched {
-    pub(super) fn new(settings: &Http2Settings, host: &Rc<Host>) -> Self {
+    pub(super) fn new(settings: &Http2Settings, host: &Rc<Host>, heard: Option<Heard>) -> Self {
         Self {
+            heard,
             watch: FrameWatch::new(Peer::Server, settings.frames, settings.header_table),
             answers: Answers::new(
                 settings.max_header_list,
@@ -73,6 +82,9 @@ impl Tap for Watched {
         let read = into.filled().get(before..).unwrap_or_default();
         let stats = self.host.common().stats();
         stats.upstream_cx_rx_bytes_total.add(read.len() as u64);
+        if let Some(heard) = &self.heard {
+            heard.set(clock::now());
+        }
         let answers = &mut self.answers;
         let looked = self.watch.received(read, |step| answers.look(step));
         Poll::Ready(looked.map_err(|fault| {

@@ -11,13 +11,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
+use tokio::sync::Notify;
 
 use super::account::Account;
-use super::answers::Watched;
+use super::answers::{Heard, Watched};
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
@@ -38,6 +39,7 @@ pub(super) struct Handshaken {
     tls: Option<Arc<Tls>>,
     max_concurrent_streams: u32,
     keepalive: Option<Keepalive>,
+    heard: Option<Heard>,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
@@ -51,6 +53,8 @@ pub(super) async fn handshake(
         tls,
     } = link;
     let local = stream.local_addr().ok();
+    let asks = settings.keepalive.and_then(|pings| pings.idle);
+    let heard = asks.map(|_| Rc::new(Cell::new(clock::now())));
     let (sender, connection) = Builder::new()
         .enable_push(false)
         .initial_window_size(settings.initial_stream_window)
@@ -59,7 +63,10 @@ pub(super) async fn handshake(
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
         .max_concurrent_reset_streams(limits::RESET_STREAMS)
-        .handshake(Tapped::new(stream, Watched::new(settings, host)))
+        .handshake(Tapped::new(
+            stream,
+            Watched::new(settings, host, heard.clone()),
+        ))
         .await
         .map_err(into_io)?;
     let max_concurrent_streams = settings.max_concurrent_streams;
@@ -71,6 +78,7 @@ pub(super) async fn handshake(
         tls,
         max_concurrent_streams,
         keepalive: settings.keepalive,
+        heard,
     })
 }
 
@@ -93,6 +101,8 @@ pub(super) struct Http2Connection {
     tls: Option<Arc<Tls>>,
     sender: SendRequest<Bytes>,
     max_concurrent_streams: u32,
+    /// After how long a silence a new stream has a ping sent ahead, and when that began.
+    silence: Option<(Duration, Heard)>,
     state: Rc<State>,
 }
 
@@ -104,6 +114,8 @@ struct State {
     total: Cell<u32>,
     is_draining: Cell<bool>,
     idle_since: Cell<Instant>,
+    /// Asks for a ping.
+    asks: Notify,
 }
 
 impl Http2Connection {
@@ -164,12 +176,14 @@ pub(super) fn start(
         tls,
         max_concurrent_streams,
         keepalive,
+        heard,
     } = handshaken;
     let state = Rc::new(State {
         active: Cell::new(0),
         total: Cell::new(0),
         is_draining: Cell::new(false),
         idle_since: Cell::new(clock::now()),
+        asks: Notify::new(),
     });
     let id = account.id;
     let driven = drive(connection, keepalive, priority, account, Rc::clone(&state));
@@ -181,6 +195,7 @@ pub(super) fn start(
         tls,
         sender,
         max_concurrent_streams,
+        silence: keepalive.and_then(|pings| pings.idle).zip(heard),
         state,
     })
 }
@@ -193,7 +208,7 @@ async fn drive(
     state: Rc<State>,
 ) {
     let pings = keepalive.and_then(|_| connection.ping_pong());
-    let silent = until_silent(keepalive, pings, fastrand::f64);
+    let silent = until_silent(keepalive, pings, &state.asks, fastrand::f64);
     let (result, by_peer) = tokio::select! {
         result = connection => {
             // One that takes no more streams is let go of here with its last one.
@@ -271,6 +286,11 @@ pub(super) fn reserve(
     // An error also tells that the peer sent GOAWAY.
     if let Poll::Ready(Err(_)) = sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
         return Reserved::Dead;
+    }
+    if let Some((most, heard)) = &connection.silence
+        && clock::now().saturating_duration_since(heard.get()) > *most
+    {
+        state.asks.notify_one();
     }
     let reused = state.total.get() > 0;
     state.active.set(state.active.get() + 1);
