@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use nuncio_tests::admin::{page, stat, stats};
 use nuncio_tests::client::Connection;
@@ -433,7 +434,7 @@ fn ended(proxy: &Proxy) -> [u64; 4] {
 
 #[test]
 fn a_connection_that_was_silent_is_asked_whether_it_lives() {
-    for (interval, pings) in [("0.000001s", true), ("3600s", false)] {
+    for (interval, pings) in [("0.001s", true), ("3600s", false)] {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let serving = thread::spawn(move || {
@@ -459,6 +460,8 @@ fn a_connection_that_was_silent_is_asked_whether_it_lives() {
         );
         let proxy = http2(at(address), "", &options);
         for _ in 0..3 {
+            // The silence that is asked after: it lasts at least this long.
+            thread::sleep(Duration::from_millis(2));
             let mut client = Connection::open(proxy.address("listener"));
             let answered = client.exchange(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
             assert_eq!(answered.status(), 200);
