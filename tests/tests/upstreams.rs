@@ -433,6 +433,10 @@ fn ended(proxy: &Proxy) -> [u64; 4] {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a silence of some length is what is looked at"
+)]
 fn a_connection_that_was_silent_is_asked_whether_it_lives() {
     for (interval, pings) in [("0.001s", true), ("3600s", false)] {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
