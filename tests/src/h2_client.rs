@@ -17,6 +17,7 @@ use crate::client::PATIENCE;
 use crate::h2_origin::{header_lines, read_body};
 use crate::message::summary;
 use crate::tls;
+use crate::varying;
 
 /// A request to send.
 #[derive(Clone, Debug)]
@@ -228,7 +229,7 @@ async fn tunnel(
                     came.extend_from_slice(&data);
                 }
                 let rest = came.split_off((*count).min(came.len()));
-                lines.push(format!("[bytes] {}", summary(&came)));
+                lines.push(format!("[bytes] {}", varying::raw(&came)));
                 came = rest;
             }
             H2Step::End => up.send_data(Bytes::new(), true)?,
@@ -237,7 +238,7 @@ async fn tunnel(
                     down.flow_control().release_capacity(data.len())?;
                     came.extend_from_slice(&data);
                 }
-                lines.push(format!("[bytes] {}, end", summary(&came)));
+                lines.push(format!("[bytes] {}, end", varying::raw(&came)));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! configuration whose ports are filled in by [`ports`], [`client`], [`h2_client`] and [`frames`] are
 //! the downstream side, [`message`] reads HTTP/1.1 without forgiving anything, and [`compare`] runs the
 //! same case through two proxies and compares all that can be seen from outside, as [`differential`] does
-//! for what [`chance`] makes up. [`dns`] is a scripted
+//! for what [`chance`] makes up; [`varying`] is what two runs never have in common. [`dns`] is a scripted
 //! name server, [`config`] writes configurations, [`tls`] has certificates and
 //! handshakes, [`tls_origin`] speaks TLS in front of the upstreams, [`guests`] has components to put into them, [`scene`] starts
 //! all that, and [`admin`] reads statistics.
@@ -46,6 +46,7 @@ pub mod process;
 pub mod scene;
 pub mod tls;
 pub mod tls_origin;
+pub mod varying;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use crate::varying;
+
 /// How the end of a body was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -155,7 +157,10 @@ pub fn read(bytes: &[u8], kind: Kind, end: bool) -> Result<Option<(Message, usiz
     }
     let Some(head) = find(bytes, b"\r\n\r\n") else {
         if end {
-            return Err(format!("stream ended inside a head: {}", summary(bytes)));
+            return Err(format!(
+                "stream ended inside a head: {}",
+                varying::raw(bytes)
+            ));
         }
         return Ok(None);
     };
@@ -163,7 +168,7 @@ pub fn read(bytes: &[u8], kind: Kind, end: bool) -> Result<Option<(Message, usiz
     let start = lines.next().unwrap_or_default().escape_ascii().to_string();
     let is_status_line = start.starts_with("HTTP/1.1 ") || start.starts_with("HTTP/1.0 ");
     if kind != Kind::Request && !is_status_line {
-        return Err(format!("not a status line: {}", summary(bytes)));
+        return Err(format!("not a status line: {}", varying::raw(bytes)));
     }
     let headers = lines.map(field).collect::<Result<Vec<_>, _>>()?;
     let framing = framing(&start, &headers, kind)?;
