@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 use nuncio::exchange::Protocol;
 use nuncio::h1::body::{BodyError, Decoded, Decoder};
 use nuncio::h1::head::{BadResponse, HeadParser, Reject, RequestHead, ResponseHead};
-use nuncio::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, Underscores, encode};
+use nuncio::h1::{
+    BodyLength, HeadLimits, MethodKind, RequestRules, ResponseRules, Underscores, encode,
+};
 use nuncio::headers::{Headers, Known, NameCase, NameFormat};
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -199,7 +201,11 @@ fn read_response(
 ) -> Result<Option<(ResponseHead, Fields)>, BadResponse> {
     let (mut parser, mut headers) = (HeadParser::new(), Headers::new());
     for seen in prefixes(data, step) {
-        let parsed = parser.response(seen, limits, method, &mut headers)?;
+        let rules = ResponseRules {
+            limits,
+            ..ResponseRules::default()
+        };
+        let parsed = parser.response(seen, rules, method, &mut headers)?;
         if let Some(head) = parsed {
             return Ok(Some((head, fields(&headers))));
         }

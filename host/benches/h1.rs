@@ -15,7 +15,7 @@ use bytes::{Buf, BytesMut};
 use nuncio::exchange::Protocol;
 use nuncio::h1::body::{Decoded, Decoder};
 use nuncio::h1::head::HeadParser;
-use nuncio::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, encode};
+use nuncio::h1::{BodyLength, HeadLimits, MethodKind, RequestRules, ResponseRules, encode};
 use nuncio::headers::Headers;
 
 const REQUEST: &[u8] = b"GET /api/v1/items/4711?expand=owner HTTP/1.1\r\n\
@@ -59,7 +59,7 @@ fn main() {
     measure("parse response", || {
         let parsed = parser.response(
             black_box(RESPONSE),
-            HeadLimits::RESPONSE,
+            ResponseRules::default(),
             MethodKind::Get,
             &mut headers,
         );

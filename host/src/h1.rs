@@ -87,6 +87,24 @@ impl HeadLimits {
     };
 }
 
+/// What a cluster's configuration says about the responses that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseRules {
+    /// `max_response_headers_kb` and `max_headers_count`.
+    pub limits: HeadLimits,
+    /// `http_protocol_options.allow_chunked_length`, as in [`RequestRules`].
+    pub allow_chunked_length: bool,
+}
+
+impl Default for ResponseRules {
+    fn default() -> Self {
+        Self {
+            limits: HeadLimits::RESPONSE,
+            allow_chunked_length: false,
+        }
+    }
+}
+
 /// What to do with a field whose name has an underscore
 /// (`common_http_protocol_options.headers_with_underscores_action`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -234,6 +234,10 @@ fn serve(service: &Service, socket: socket::Socket, connection: Connection, mut 
         Service::Echo => {
             tokio::task::spawn_local(tcp::simple::echo(socket, open));
         }
+        Service::Nothing => {
+            let stats = open.listener.stats.shard(worker.index);
+            stats.network_extension_config_missing.inc();
+        }
     }
 }
 

@@ -92,6 +92,8 @@ pub enum LogFilter {
         /// Whether a stream without one passes.
         missing: bool,
     },
+    /// `metadata_filter` without a matcher: all streams pass, or none.
+    Always(bool),
     /// `log_type_filter`.
     Type {
         /// The numbers of the types.
@@ -126,6 +128,7 @@ impl LogFilter {
             Self::Metadata { condition, missing } => {
                 condition.matches(&exchange.metadata).unwrap_or(*missing)
             }
+            Self::Always(passes) => *passes,
             Self::Type { types, exclude } => {
                 types.contains(&exchange.log_type.number()) != *exclude
             }

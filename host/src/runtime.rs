@@ -189,6 +189,8 @@ pub enum Service {
     Answer(Bytes),
     /// Back what comes.
     Echo,
+    /// There is no network filter: the connection is closed.
+    Nothing,
 }
 
 /// The TCP proxy (`TcpProxy`).
@@ -405,6 +407,8 @@ pub struct ConnectionManager {
     /// `stream_flush_timeout`: none where `stream_idle_timeout` goes on; inside, no limit where it is
     /// `None`.
     pub stream_flush_timeout: Option<Option<Duration>>,
+    /// `add_proxy_protocol_connection_state`: whether endpoints may be told where clients are.
+    pub shows_client: bool,
     /// `proxy_100_continue`: whether interim responses are passed on, and `expect` with them.
     pub passes_interim: bool,
     /// `always_set_request_id_in_response`.

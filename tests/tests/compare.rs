@@ -43,6 +43,8 @@ mod edges;
 mod endings;
 #[path = "compare/expressions.rs"]
 mod expressions;
+#[path = "compare/fields.rs"]
+mod fields;
 #[path = "compare/files.rs"]
 mod files;
 #[path = "compare/filter_values.rs"]
@@ -145,8 +147,9 @@ fn main() -> ExitCode {
 }
 
 /// What keeps a file out, or lets it in.
-fn of_files() -> [Group; 6] {
+fn of_files() -> [Group; 7] {
     [
+        fields::group(),
         files::group(),
         tunnels::group(),
         statistics::group(),

@@ -157,6 +157,26 @@ fn servers_are_told_where_the_client_is() {
 }
 
 #[test]
+fn servers_are_not_told_where_the_client_is_where_that_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (stream, peer) = listener.accept().unwrap();
+        (peer, answer(stream))
+    });
+    let config = Config::new()
+        .cluster(cluster("c", &[at(address)], &tells_client("V1")))
+        .route("{ match: { prefix: / }, route: { cluster: c } }")
+        .manager("add_proxy_protocol_connection_state: false");
+    let proxy = Proxy::start(&Binary::nuncio(), &config.text());
+    get(&proxy);
+    let (peer, seen) = server.join().unwrap();
+    let (own, port) = (peer.port(), address.port());
+    let expected = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {own} {port}\r\nGET ");
+    assert!(seen.starts_with(&expected), "{seen}");
+}
+
+#[test]
 fn servers_are_told_what_is_theirs_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = at(listener.local_addr().unwrap());

@@ -86,6 +86,15 @@ impl Workshop<'_> {
                     .error(place.field("lb_subset_config"), message);
             }
             let here = place.field("lb_subset_config");
+            let weighs = common.locality.as_ref();
+            if subsets.locality_weight_aware
+                && !matches!(weighs, Some(LocalityConfig::LocalityWeightedLbConfig(_)))
+            {
+                let message = "'locality_weight_aware' needs 'locality_weighted_lb_config'";
+                self.diagnostics
+                    .error(here.field("locality_weight_aware"), message)
+                    .hint("add 'locality_weighted_lb_config: {}' to 'common_lb_config'");
+            }
             if subsets.subset_selectors.is_empty() {
                 // As in Envoy there are no subsets then, and all endpoints are used.
                 let message =

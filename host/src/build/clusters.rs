@@ -138,6 +138,11 @@ impl Workshop<'_> {
             let message = "no effect: Envoy takes 'headers_with_underscores_action' for upstreams and looks at no answer, and so does nuncio";
             self.diagnostics.warning(place, message);
         }
+        let http1 = options.protocol.http1();
+        if http1.is_some_and(|http1| !http1.ignore_http_11_upgrade.is_empty()) {
+            let message = "no effect: 'ignore_http_11_upgrade' is about requests of clients, and not about what upstreams answer to upgrades";
+            self.diagnostics.warning(place, message);
+        }
         if options
             .protocol
             .http2()
@@ -190,6 +195,7 @@ impl Workshop<'_> {
             .and_then(|options| options.protocol.http1())
         {
             spec.http1_trailers = http1.enable_trailers;
+            spec.http1_chunked_length = http1.allow_chunked_length;
             spec.http1_names = name_format(http1.header_key_format.as_ref());
             spec.http1_absolute_target = http1.send_fully_qualified_url;
         }
@@ -235,6 +241,10 @@ impl Workshop<'_> {
         spec.drop_overload = self.drop_overload(written, place.field("load_assignment"));
         spec.preconnect = upstream_connection::preconnect(written);
         spec.closes_on_failure = written.close_connections_on_host_health_failure;
+        spec.renews_on_change = written
+            .common_lb_config
+            .as_ref()
+            .is_some_and(|common| common.close_connections_on_host_set_change);
         spec.pool_per_client = written.connection_pool_per_downstream_connection;
         spec.metadata = static_metadata(written.metadata.as_ref());
         let tracked = written.track_cluster_stats;

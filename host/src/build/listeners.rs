@@ -210,9 +210,18 @@ impl Workshop<'_> {
         let filters = place.field("filters");
         let Some((last, front)) = chain.filters.split_last() else {
             self.diagnostics
-                .error(filters, "a filter chain needs a network filter")
+                .warning(
+                    filters,
+                    "without a network filter connections are closed at once",
+                )
                 .hint("add envoy.filters.network.http_connection_manager");
-            return None;
+            return Some(FilterChain {
+                name: chain.name.as_str().into(),
+                handshake: None,
+                gates: Box::default(),
+                service: Service::Nothing,
+                metadata: static_metadata(chain.metadata.as_ref()),
+            });
         };
         let gates: Vec<Option<Gate>> = front
             .iter()
@@ -322,6 +331,7 @@ impl Workshop<'_> {
             server_header: server_header(written.server_header_transformation),
             via: (!written.via.is_empty()).then(|| written.via.clone().into_bytes()),
             hygiene,
+            shows_client: written.add_proxy_protocol_connection_state.unwrap_or(true),
             passes_interim: written.proxy_100_continue,
             always_set_request_id_in_response: written.always_set_request_id_in_response,
             idle_timeout: or_off(common.idle_timeout, Duration::from_hours(1)),
@@ -409,6 +419,12 @@ impl Workshop<'_> {
         let mut built: Vec<Upgrade> = Vec::new();
         for (index, upgrade) in written.upgrade_configs.iter().enumerate() {
             let (here, kind) = (place.index(index), &upgrade.upgrade_type);
+            if kind.is_empty() {
+                let message = "no effect: no request asks for an upgrade to nothing";
+                self.diagnostics
+                    .warning(here, message)
+                    .hint("name the protocol in 'upgrade_type', such as websocket");
+            }
             if let Some(first) = built
                 .iter()
                 .position(|other| other.kind.eq_ignore_ascii_case(kind.as_bytes()))

@@ -130,8 +130,10 @@ impl Workshop<'_> {
             ignored_upgrades: self.ignored_upgrades(written, place),
             told_ports: written.forward_proto_config.as_ref().map(told_ports),
             pack_trace_reason: written.request_id_extension.as_ref().is_none_or(|written| {
-                let RequestIdConfig::Uuid(uuid) = &written.typed_config;
-                uuid.pack_trace_reason.unwrap_or(true)
+                written.typed_config.as_ref().is_none_or(|typed| {
+                    let RequestIdConfig::Uuid(uuid) = typed;
+                    uuid.pack_trace_reason.unwrap_or(true)
+                })
             }),
         }
     }
@@ -345,8 +347,12 @@ impl Workshop<'_> {
                 }
             }
             FilterSpecifier::MetadataFilter(filter) => {
+                let missing = filter.match_if_key_not_found.unwrap_or(true);
+                let Some(matcher) = &filter.matcher else {
+                    return Some(LogFilter::Always(missing));
+                };
                 let place = place.field("metadata_filter").field("matcher");
-                let mut spec = super::matching::metadata(&filter.matcher);
+                let mut spec = super::matching::metadata(matcher);
                 if std::mem::take(&mut spec.invert) {
                     let message =
                         "Envoy ignores this in a filter of access logs, and so does nuncio";
@@ -354,7 +360,7 @@ impl Workshop<'_> {
                 }
                 LogFilter::Metadata {
                     condition: self.of_routes(MetadataCondition::new(&spec), place)?,
-                    missing: filter.match_if_key_not_found.unwrap_or(true),
+                    missing,
                 }
             }
             FilterSpecifier::LogTypeFilter(LogTypeFilter { types, exclude }) => LogFilter::Type {
@@ -557,10 +563,8 @@ fn path_rules(written: &HttpConnectionManager, values: &Values) -> PathRules {
 }
 
 fn comparison(written: &ComparisonFilter, values: &Arc<Values>) -> Comparison {
-    let with = match &written.value {
-        Some(value) => Integer::new(value.default_value.into(), values, &value.runtime_key),
-        None => Integer::fixed(0),
-    };
+    let value = &written.value;
+    let with = Integer::new(value.default_value.into(), values, &value.runtime_key);
     let operator = match written.op {
         ComparisonOp::Eq => Operator::Equal,
         ComparisonOp::Ge => Operator::AtLeast,

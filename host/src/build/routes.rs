@@ -133,6 +133,13 @@ impl Workshop<'_> {
         let filters = self.cors_level(chain, outer, written.cors.as_ref(), place);
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
         let [request_headers, response_headers] = self.mutations(&changes!(written), place);
+        for (index, group) in written.virtual_clusters.iter().enumerate() {
+            if group.headers.is_empty() {
+                let here = place.field("virtual_clusters").index(index);
+                self.diagnostics
+                    .error(here, "which requests are in it is missing: 'headers'");
+            }
+        }
         let mut led_to = tree::Routes::default();
         let matcher = written.matcher.as_ref().map(|matcher| {
             let place = place.field("matcher");
@@ -199,7 +206,8 @@ impl Workshop<'_> {
             RouteActionKind::Route(action) => action.cors.as_ref(),
             RouteActionKind::Redirect(_)
             | RouteActionKind::DirectResponse(_)
-            | RouteActionKind::NonForwardingAction(_) => None,
+            | RouteActionKind::NonForwardingAction(_)
+            | RouteActionKind::FilterAction(_) => None,
         };
         let filters = self.cors_level(chain, outer, cors, place.field("route"));
         let filters = self.level(chain, &filters, &written.typed_per_filter_config, place);
@@ -220,7 +228,7 @@ impl Workshop<'_> {
             RouteActionKind::DirectResponse(action) => {
                 ActionSpec::Direct(self.direct(action, place.field("direct_response")))
             }
-            RouteActionKind::NonForwardingAction(_) => {
+            RouteActionKind::NonForwardingAction(_) | RouteActionKind::FilterAction(_) => {
                 ActionSpec::Forward(ForwardSpec::to(ClustersSpec::Nowhere))
             }
         };

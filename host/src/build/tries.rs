@@ -10,7 +10,7 @@ use crate::config::retry::{
     RedirectPredicateConfig, RequestMirrorPolicy, ResetHeaderFormat, RetryHostPredicateConfig,
     RetryPolicy, RetryPriorityConfig,
 };
-use crate::config::route::{InternalRedirectAction, RouteAction, VirtualHost};
+use crate::config::route::{InternalRedirectAction, RouteAction, TypedRetryPolicy, VirtualHost};
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::route::spec::{
     AvoidSpec, HostTriesSpec, InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec,
@@ -65,6 +65,7 @@ impl Workshop<'_> {
         limits: (Option<u64>, Option<u32>),
         place: Place<'_>,
     ) -> Option<TriesSpec> {
+        self.warn_of_typed_retries(written.retry_policy_typed_config.as_ref(), place);
         let says_something = written.retry_policy.is_some()
             || written.hedge_policy.is_some()
             || !written.request_mirror_policies.is_empty()
@@ -97,6 +98,7 @@ impl Workshop<'_> {
             self.diagnostics
                 .error(place.field("request_body_buffer_limit"), message);
         }
+        self.warn_of_typed_retries(written.retry_policy_typed_config.as_ref(), place);
         let hedges = self.hedges(written.hedge_policy, place);
         HostTriesSpec {
             retry: self.retries(written.retry_policy.as_ref(), place),
@@ -127,6 +129,16 @@ impl Workshop<'_> {
             }
         }
         Some(written.hedge_on_per_try_timeout)
+    }
+
+    /// Says that a policy counts for nothing where it stands.
+    fn warn_of_typed_retries(&mut self, written: Option<&TypedRetryPolicy>, place: Place<'_>) {
+        if written.is_some() {
+            let message = "no effect: Envoy takes it and tries nothing again, and so does nuncio";
+            self.diagnostics
+                .warning(place.field("retry_policy_typed_config"), message)
+                .hint("write 'retry_policy'");
+        }
     }
 
     pub(super) fn retries(

@@ -162,6 +162,9 @@ pub struct Cluster {
     /// What is counted besides.
     #[serde(default)]
     pub track_cluster_stats: Option<TrackClusterStats>,
+    /// What of endpoints' reports goes to a load reporting service. No effect: there is none.
+    #[serde(default)]
+    pub lrs_report_endpoint_metrics: Vec<String>,
 }
 
 /// `envoy.config.cluster.v3.TrackClusterStats`.

@@ -183,6 +183,10 @@ pub struct HttpConnectionManager {
     /// Which requests are traced. No effect: there is nobody who would be told.
     #[serde(default)]
     pub tracing: Option<Tracing>,
+    /// Whether upstreams that get a header of the PROXY protocol are told this connection's addresses;
+    /// true by default.
+    #[serde(default)]
+    pub add_proxy_protocol_connection_state: Option<bool>,
 }
 
 /// `HttpConnectionManager.Tracing`, without a `provider`.
@@ -418,6 +422,7 @@ pub enum ServerHeaderTransformation {
 )]
 pub struct UpgradeConfig {
     /// What `upgrade` says, such as `websocket`, or `CONNECT`; case does not count.
+    #[serde(default)]
     pub upgrade_type: String,
     /// The filters of such requests; those of all others by default.
     #[serde(default)]
@@ -536,9 +541,9 @@ pub enum SchemeTransformation {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension")]
 pub struct RequestIdExtension {
-    /// The extension.
-    #[serde(rename = "any:typed_config")]
-    pub typed_config: RequestIdConfig,
+    /// The extension; UUIDs by default.
+    #[serde(default, rename = "any:typed_config")]
+    pub typed_config: Option<RequestIdConfig>,
 }
 
 /// The extensions that number requests.

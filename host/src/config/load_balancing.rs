@@ -106,6 +106,9 @@ pub struct CommonLbConfig {
     /// The health that an endpoint must have for a request to be pinned to it.
     #[serde(default)]
     pub override_host_status: Option<HealthStatusSet>,
+    /// Whether requests use new connections whenever endpoints come, go or change their health.
+    #[serde(default)]
+    pub close_connections_on_host_set_change: bool,
 }
 
 /// `CommonLbConfig.locality_config_specifier`.

@@ -70,8 +70,7 @@ pub struct ComparisonFilter {
     #[serde(default)]
     pub op: ComparisonOp,
     /// With what.
-    #[serde(default)]
-    pub value: Option<RuntimeUInt32>,
+    pub value: RuntimeUInt32,
 }
 
 /// `envoy.config.accesslog.v3.ComparisonFilter.Op`.
@@ -205,8 +204,9 @@ pub enum GrpcStatus {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.accesslog.v3.MetadataFilter")]
 pub struct MetadataFilter {
-    /// The value.
-    pub matcher: MetadataMatcher,
+    /// The value; nothing has one where there is no matcher.
+    #[serde(default)]
+    pub matcher: Option<MetadataMatcher>,
     /// Whether a stream without such a value has an entry; true by default.
     #[serde(default)]
     pub match_if_key_not_found: Option<bool>,

@@ -202,6 +202,28 @@ pub struct UpstreamHttp1ProtocolOptions {
     /// Whether trailers are sent to the upstream, and passed on from it. Default: false.
     #[serde(default)]
     pub enable_trailers: bool,
+    /// Whether a response with `content-length` and chunks is taken, without the former.
+    #[serde(default)]
+    pub allow_chunked_length: bool,
+    /// No effect, as those that follow: they are about clients.
+    #[serde(default)]
+    pub allow_absolute_url: Option<bool>,
+    /// Whether HTTP/1.0 is spoken.
+    #[serde(default)]
+    pub accept_http_10: bool,
+    /// The host of a request of HTTP/1.0 that names none.
+    #[serde(default)]
+    pub default_host_for_http_10: String,
+    /// Whether a connection goes on after a message that breaks HTTP's rules.
+    #[serde(default)]
+    pub override_stream_error_on_invalid_http_message: Option<bool>,
+    /// Whether methods may be any.
+    #[serde(default)]
+    pub allow_custom_methods: bool,
+    /// Which `upgrade` is taken for none. In answers it has no effect but for a warning: nobody would
+    /// have what was asked for.
+    #[serde(default)]
+    pub ignore_http_11_upgrade: Vec<StringMatcher>,
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`, for clients.
@@ -298,6 +320,12 @@ pub struct UpstreamHttp2ProtocolOptions {
     /// Whether extended CONNECT (RFC 8441) may be sent; no effect, it goes in any case.
     #[serde(default)]
     pub allow_connect: bool,
+    /// Whether a message that breaks HTTP's rules ends its stream alone. No effect: it does.
+    #[serde(default)]
+    pub override_stream_error_on_invalid_http_message: Option<bool>,
+    /// Older form of it.
+    #[serde(default)]
+    pub stream_error_on_invalid_http_messaging: bool,
 }
 
 /// `envoy.config.core.v3.KeepaliveSettings`.

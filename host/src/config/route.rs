@@ -132,6 +132,9 @@ pub struct VirtualHost {
     /// What is tried again, of routes that do not say it themselves.
     #[serde(default)]
     pub retry_policy: Option<RetryPolicy>,
+    /// A policy in an extension's place. No effect but for a warning, as in Envoy.
+    #[serde(default, rename = "any:retry_policy_typed_config")]
+    pub retry_policy_typed_config: Option<TypedRetryPolicy>,
     /// What is tried beside what goes on, of routes that do not say it themselves.
     #[serde(default)]
     pub hedge_policy: Option<HedgePolicy>,
@@ -269,7 +272,14 @@ pub enum RouteActionKind {
     DirectResponse(DirectResponseAction),
     /// To no cluster: for filters that answer themselves.
     NonForwardingAction(NonForwardingAction),
+    /// The same.
+    FilterAction(FilterAction),
 }
+
+/// `envoy.config.route.v3.FilterAction`, without an `action`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.route.v3.FilterAction")]
+pub struct FilterAction {}
 
 /// `envoy.config.route.v3.NonForwardingAction`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -441,6 +451,9 @@ pub struct RouteAction {
     /// What is tried again.
     #[serde(default)]
     pub retry_policy: Option<RetryPolicy>,
+    /// A policy in an extension's place. No effect but for a warning, as in Envoy.
+    #[serde(default, rename = "any:retry_policy_typed_config")]
+    pub retry_policy_typed_config: Option<TypedRetryPolicy>,
     /// What is tried beside what goes on.
     #[serde(default)]
     pub hedge_policy: Option<HedgePolicy>,
@@ -462,6 +475,15 @@ pub struct RouteAction {
     /// Which requests go upstream before the handshake is over. No effect: none does.
     #[serde(default)]
     pub early_data_policy: Option<EarlyDataPolicy>,
+}
+
+/// The types of a `retry_policy_typed_config`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename = "any:retry policy")]
+pub enum TypedRetryPolicy {
+    /// The one that there is.
+    #[serde(rename = "envoy.config.route.v3.RetryPolicy")]
+    Plain(Box<RetryPolicy>),
 }
 
 /// `RouteAction.InternalRedirectAction`.
@@ -594,7 +616,7 @@ pub enum RoutingPriority {
 pub struct WeightedCluster {
     /// The clusters.
     pub clusters: Vec<ClusterWeight>,
-    /// What the weights must add up to; checked where it is set, at least 1.
+    /// What the weights should add up to: a warning where they do not; at least 1.
     #[serde(default)]
     pub total_weight: Option<u32>,
     /// Where runtime keys override the weights: this, a point, and the cluster's name.

@@ -321,7 +321,8 @@ pub struct RuntimeDouble {
     /// The number.
     #[serde(default)]
     pub default_value: f64,
-    /// The runtime key that overrides it.
+    /// The runtime key that overrides it, where there is one.
+    #[serde(default)]
     pub runtime_key: String,
 }
 

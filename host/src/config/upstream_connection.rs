@@ -47,6 +47,9 @@ pub struct UpstreamConnectionOptions {
     /// In which order the addresses of an endpoint are tried.
     #[serde(default)]
     pub happy_eyeballs_config: Option<HappyEyeballsConfig>,
+    /// Whether the interface is looked up that a connection goes over. No effect: nobody asks for it.
+    #[serde(default)]
+    pub set_local_interface_name_on_upstream_connections: bool,
 }
 
 /// `envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig`.

@@ -16,7 +16,7 @@ use crate::exchange::Protocol;
 use crate::headers::Headers;
 
 use super::field;
-use super::{BodyLength, HeadLimits, MethodKind, RequestRules};
+use super::{BodyLength, MethodKind, RequestRules, ResponseRules};
 use facts::Facts;
 
 pub use super::reject::{BadResponse, Reject};
@@ -148,11 +148,11 @@ impl HeadParser {
     pub fn response(
         &mut self,
         buf: &[u8],
-        limits: HeadLimits,
+        rules: ResponseRules,
         request: MethodKind,
         headers: &mut Headers,
     ) -> Result<Option<ResponseHead>, BadResponse> {
-        let parsed = self.read_response(buf, limits, request, headers);
+        let parsed = self.read_response(buf, rules, request, headers);
         if !matches!(parsed, Ok(None)) {
             *self = Self::default();
         }

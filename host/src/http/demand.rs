@@ -11,11 +11,16 @@ use crate::headers::{Headers, Known, Name};
 use crate::upstream::spec::AutoNames;
 use crate::upstream::{Client, ClusterSpec, Demand};
 
-/// What the request asks for in a cluster of these settings; nothing in most clusters.
+/// What the request asks for in a cluster of these settings; nothing in most clusters. `shows_client` is
+/// whether endpoints may be told where the client is.
 ///
 /// # Errors
 /// Where certificates have to have the request's host, and it has none that a certificate can have.
-pub(super) fn of_request(spec: &ClusterSpec, exchange: &Exchange) -> Result<Option<Demand>, Error> {
+pub(super) fn of_request(
+    spec: &ClusterSpec,
+    exchange: &Exchange,
+    shows_client: bool,
+) -> Result<Option<Demand>, Error> {
     if !spec.wants_demands() {
         return Ok(None);
     }
@@ -27,9 +32,16 @@ pub(super) fn of_request(spec: &ClusterSpec, exchange: &Exchange) -> Result<Opti
         Verified::Name(name) => Some(name),
         Verified::Any | Verified::Unknown => None,
     };
-    let tells_client = spec.pool_per_client || spec.dial.tells_client();
+    let tells_client = spec.pool_per_client || (shows_client && spec.dial.tells_client());
     Ok(Some(Demand {
-        client: tells_client.then(|| Client::new(&exchange.connection)),
+        client: tells_client.then(|| {
+            let client = Client::new(&exchange.connection);
+            if shows_client {
+                client
+            } else {
+                client.hidden()
+            }
+        }),
         server_name: names.asked.map(Into::into),
         verified_name: verified.map(Into::into),
         http2: Some(exchange.protocol == Protocol::Http2),

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Protocol};
 use crate::h1::encode::TargetForm;
 use crate::h1::head::HeadParser;
-use crate::h1::{BodyLength, HeadLimits, encode};
+use crate::h1::{BodyLength, HeadLimits, ResponseRules, encode};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::route::{self, Action, Forward, Mirror, RequestTimes, Route, Times};
 use crate::socket::Socket;
@@ -168,10 +168,12 @@ async fn acquire(
                 || of_metadata.any(|criteria| criteria.are_met_by(endpoint.metadata()))
         })
     };
-    let demand = match demand::of_request(attempts.cluster.spec(), stream.chain.exchange) {
-        Ok(demand) => demand,
-        Err(error) => return (Err(error), None),
-    };
+    let shows_client = stream.around.manager.shows_client;
+    let demand =
+        match demand::of_request(attempts.cluster.spec(), stream.chain.exchange, shows_client) {
+            Ok(demand) => demand,
+            Err(error) => return (Err(error), None),
+        };
     let of_route = attempts.criteria.and_then(|index| criteria.get(index));
     let (cluster, exchange) = (&attempts.cluster, &*stream.chain.exchange);
     let aim = Aim::of(cluster, exchange, of_route, worker.index);
@@ -620,7 +622,7 @@ pub(super) fn open_http1<'io>(
     }
     Some(UpstreamSide {
         asked: Asked::of(request, tunnel),
-        limits: response_limits(spec),
+        rules: response_rules(spec),
         reader: Some(Reader::H1(reader)),
         writer: Writer::H1(writer),
         head: Await::Http1(HeadParser::new()),
@@ -673,7 +675,7 @@ pub(super) fn open_http2(
     lease.note_end(StreamEnd::Left);
     Ok(UpstreamSide {
         asked: Asked::of(request, tunnel),
-        limits: response_limits(spec),
+        rules: response_rules(spec),
         reader: None,
         writer: Writer::H2(H2Writer::new(body, length)),
         head: Await::Http2(response),
@@ -707,7 +709,7 @@ async fn over_tcp(
     writer.begin_tunnel();
     let mut upstream = UpstreamSide {
         asked: Asked::of(&stream.chain.exchange.request, stream.tunnel),
-        limits: response_limits(cluster.spec()),
+        rules: response_rules(cluster.spec()),
         reader: Some(Reader::H1(reader)),
         writer: Writer::H1(writer),
         head: Await::Accepted,
@@ -725,11 +727,14 @@ async fn over_tcp(
     result
 }
 
-/// How large the heads of a cluster's responses may be. Over HTTP/2 the codec bounds their bytes.
-const fn response_limits(spec: &ClusterSpec) -> HeadLimits {
-    HeadLimits {
-        bytes: spec.response_head_bytes,
-        fields: spec.response_fields,
+/// Which responses a cluster takes. Over HTTP/2 the codec bounds the bytes of their heads.
+const fn response_rules(spec: &ClusterSpec) -> ResponseRules {
+    ResponseRules {
+        limits: HeadLimits {
+            bytes: spec.response_head_bytes,
+            fields: spec.response_fields,
+        },
+        allow_chunked_length: spec.http1_chunked_length,
     }
 }
 

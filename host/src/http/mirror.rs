@@ -60,7 +60,8 @@ pub(super) fn start(
         ) else {
             continue;
         };
-        let demand = match demand::of_request(cluster.spec(), stream.chain.exchange) {
+        let shows_client = stream.around.manager.shows_client;
+        let demand = match demand::of_request(cluster.spec(), stream.chain.exchange, shows_client) {
             Ok(demand) => demand,
             Err(error) => {
                 let stats = cluster.stats(stream.around.worker.index);

@@ -22,7 +22,7 @@ use super::forward::{open_http1, open_http2};
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::pump::Direction;
 use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of, stream_end};
-use crate::h1::HeadLimits;
+use crate::h1::ResponseRules;
 use crate::headers::Headers;
 use crate::limits;
 use crate::upstream::{Cluster, Endpoint, Lease, Outcome, Release, StreamEnd};
@@ -307,7 +307,7 @@ pub(super) fn start(lease: Lease, errand: Errand) -> UpstreamSide<'static> {
     let relay = Rc::new(Relay { between, task });
     UpstreamSide {
         asked,
-        limits: HeadLimits::RESPONSE,
+        rules: ResponseRules::default(),
         reader: Some(Reader::Relayed(RelayReader {
             relay: Rc::clone(&relay),
             at_end: false,

@@ -17,7 +17,7 @@ use super::io::{H1Reader, H2Reader, Reader, Writer};
 use super::relay::Relay;
 use super::stream::{Tunnel, has_content};
 use crate::h1::head::HeadParser;
-use crate::h1::{BodyLength, HeadLimits, MethodKind};
+use crate::h1::{BodyLength, MethodKind, ResponseRules};
 use crate::headers::{Headers, Known};
 use crate::upstream::StreamEnd;
 
@@ -25,8 +25,8 @@ use crate::upstream::StreamEnd;
 pub(super) struct UpstreamSide<'io> {
     /// What the request asked for, by the head that was sent.
     pub(super) asked: Asked,
-    /// How large the response's head may be.
-    pub(super) limits: HeadLimits,
+    /// Which responses are taken.
+    pub(super) rules: ResponseRules,
     /// Where the response comes from; on HTTP/2 once its head is there.
     pub(super) reader: Option<Reader<'io>>,
     pub(super) writer: Writer<'io>,
@@ -89,13 +89,14 @@ impl UpstreamSide<'_> {
         cx: &mut Context<'_>,
         into: &mut Headers,
     ) -> Poll<Result<Came, Kind>> {
-        let (asked, limits) = (self.asked, self.limits);
+        let (asked, rules) = (self.asked, self.rules);
+        let limits = rules.limits;
         match &mut self.head {
             Await::Http1(parser) => {
                 let Some(Reader::H1(reader)) = &mut self.reader else {
                     return Poll::Pending;
                 };
-                let came = ready!(poll_http1_head(cx, (parser, limits), reader, asked, into))?;
+                let came = ready!(poll_http1_head(cx, (parser, rules), reader, asked, into))?;
                 into.join_repeated(Known::joins_in_response);
                 match came {
                     Came::Interim(_) => self.interim = true,
@@ -249,13 +250,13 @@ fn length_of(headers: &Headers) -> BodyLength {
 
 fn poll_http1_head(
     cx: &mut Context<'_>,
-    (parser, limits): (&mut HeadParser, HeadLimits),
+    (parser, rules): (&mut HeadParser, ResponseRules),
     reader: &mut H1Reader<'_>,
     asked: Asked,
     into: &mut Headers,
 ) -> Poll<Result<Came, Kind>> {
     loop {
-        match parser.response(reader.buf, limits, asked.method, into) {
+        match parser.response(reader.buf, rules, asked.method, into) {
             Ok(Some(head)) => {
                 reader.take(head.consumed);
                 if asked.is_opened_by(head.status) {
@@ -276,7 +277,7 @@ fn poll_http1_head(
                     100..=199 => return Poll::Ready(Ok(Came::Interim(head.status))),
                     _ => {}
                 }
-                reader.expect(head.body, limits);
+                reader.expect(head.body, rules.limits);
                 return Poll::Ready(Ok(Came::Final(Answer {
                     body: head.body,
                     is_empty: head.body.is_empty(),

@@ -205,6 +205,7 @@ stats! {
         counter downstream_listener_filter_remote_close,
         gauge downstream_pre_cx_active,
         counter downstream_pre_cx_timeout,
+        counter network_extension_config_missing,
         counter no_filter_chain_match,
     }
 }

@@ -239,7 +239,7 @@ impl FilterChain {
     pub fn manager(&self) -> Option<&ConnectionManager> {
         match &self.service {
             Service::Http(http) => Some(&http.manager),
-            Service::Tcp(_) | Service::Answer(_) | Service::Echo => None,
+            Service::Tcp(_) | Service::Answer(_) | Service::Echo | Service::Nothing => None,
         }
     }
 
@@ -255,7 +255,7 @@ impl FilterChain {
                 slots.extend(filters.flat_map(|(_, filters)| filters.iter()));
             }
             Service::Tcp(proxy) => slots.extend(&*proxy.loggers),
-            Service::Answer(_) | Service::Echo => {}
+            Service::Answer(_) | Service::Echo | Service::Nothing => {}
         }
         slots
     }

@@ -118,7 +118,12 @@ impl Order {
         let mut socket = open(address, dial).await?;
         if let Some(header) = &transport.proxy_header {
             let client = self.demand.client.as_ref().and_then(|client| client.ends);
-            let header = header.bytes(client, self.endpoint.proxy_tlvs());
+            // Version 1 cannot say that there is no client: as in Envoy it is the proxy itself then.
+            let itself = || match header.version {
+                ProxyVersion::V1 => socket.local_addr().ok().zip(address.ip()),
+                ProxyVersion::V2 => None,
+            };
+            let header = header.bytes(client.or_else(itself), self.endpoint.proxy_tlvs());
             socket.write_all(&header).await?;
         }
         match &transport.tls {

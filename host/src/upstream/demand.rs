@@ -51,6 +51,12 @@ impl Client {
             connection: Arc::downgrade(connection),
         }
     }
+
+    /// The same, without where it is.
+    #[must_use]
+    pub fn hidden(self) -> Self {
+        Self { ends: None, ..self }
+    }
 }
 
 impl PartialEq for Client {

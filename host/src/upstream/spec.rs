@@ -67,6 +67,8 @@ pub struct ClusterSpec {
     pub ignore_health_on_host_removal: bool,
     /// `http_protocol_options.enable_trailers` of an HTTP/1 upstream: false.
     pub http1_trailers: bool,
+    /// `http_protocol_options.allow_chunked_length` of an HTTP/1 upstream: false.
+    pub http1_chunked_length: bool,
     /// `common_http_protocol_options.max_headers_count` of responses: 100.
     pub response_fields: u32,
     /// `common_http_protocol_options.max_response_headers_kb` in bytes, for HTTP/1: 80 KiB.
@@ -93,6 +95,9 @@ pub struct ClusterSpec {
     /// `close_connections_on_host_health_failure`: connections for bytes end when their endpoint
     /// fails. Those for requests get no new ones in any case.
     pub closes_on_failure: bool,
+    /// `common_lb_config.close_connections_on_host_set_change`: requests use new connections once
+    /// anything about the endpoints has changed.
+    pub renews_on_change: bool,
     /// `connection_pool_per_downstream_connection`: clients share no connections.
     pub pool_per_client: bool,
     /// `track_cluster_stats.per_endpoint_stats`: endpoints have statistics of their own.
@@ -122,6 +127,7 @@ impl ClusterSpec {
             holds_up_start: true,
             ignore_health_on_host_removal: false,
             http1_trailers: false,
+            http1_chunked_length: false,
             response_fields: limits::HEADERS_COUNT,
             response_head_bytes: limits::RESPONSE_HEADERS_BYTES as u32,
             http1_names: NameFormat::default(),
@@ -134,6 +140,7 @@ impl ClusterSpec {
             drop_overload: None,
             preconnect: Preconnect::default(),
             closes_on_failure: false,
+            renews_on_change: false,
             pool_per_client: false,
             counts_endpoints: false,
             buffer_limit: limits::CONNECTION_BUFFER_BYTES,

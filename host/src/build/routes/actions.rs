@@ -188,7 +188,7 @@ impl Workshop<'_> {
         (!prefix.is_empty()).then(|| Weights::new(&self.values, keys))
     }
 
-    /// The deprecated `total_weight` must say what the weights sum up to.
+    /// The deprecated `total_weight` should say what the weights sum up to, which counts.
     fn total_weight(&mut self, written: &WeightedCluster, place: Place<'_>) {
         let weights = written
             .clusters
@@ -198,8 +198,9 @@ impl Workshop<'_> {
         if let Some(total) = written.total_weight
             && u64::from(total) != sum
         {
-            let message = format!("the weights sum up to {sum}, not to {total}");
-            self.diagnostics.error(place.field("total_weight"), message);
+            let message = format!("no effect: the weights sum up to {sum}, not to {total}");
+            self.diagnostics
+                .warning(place.field("total_weight"), message);
         }
     }
 

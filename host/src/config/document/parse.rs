@@ -52,13 +52,15 @@ pub(in crate::config) fn parse(
         }
     }
     builder.tell_repeated();
-    if builder.root.is_none() {
+    let says_something = |root: &NodeId| !matches!(builder.document.value(*root), Value::Null);
+    let root = builder.root.filter(says_something);
+    if root.is_none() {
         let span = Span::new(1, 1, 1).in_source(source);
         builder
             .diagnostics
             .error_at(span, "the configuration is empty");
     }
-    builder.root
+    root
 }
 
 /// An error that parsing cannot go on after.

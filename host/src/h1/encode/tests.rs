@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::h1::head::HeadParser;
-use crate::h1::{HeadLimits, MethodKind, RequestRules};
+use crate::h1::{MethodKind, RequestRules, ResponseRules};
 use crate::headers::Name;
 
 fn block(fields: &[(&str, &str)]) -> Headers {
@@ -404,13 +404,13 @@ proptest! {
         let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let wire = format!("HTTP/1.1 {status} {reason}\r\n{fields}{framing}\r\n");
         let (mut first, mut second) = (Headers::new(), Headers::new());
-        let limits = HeadLimits::RESPONSE;
-        let parsed = HeadParser::new().response(wire.as_bytes(), limits, MethodKind::Get, &mut first);
+        let rules = ResponseRules::default();
+        let parsed = HeadParser::new().response(wire.as_bytes(), rules, MethodKind::Get, &mut first);
         if let Ok(Some(head)) = parsed {
             let mut out = BytesMut::new();
             encode_response(&mut out, head.version, head.status, &first, head.body, false);
             let reread =
-                HeadParser::new().response(&out, limits, MethodKind::Get, &mut second).unwrap().unwrap();
+                HeadParser::new().response(&out, rules, MethodKind::Get, &mut second).unwrap().unwrap();
             prop_assert_eq!(reread.consumed, out.len());
             prop_assert_eq!((reread.status, reread.body), (head.status, head.body));
             if head.body == BodyLength::UntilClose {

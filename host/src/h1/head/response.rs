@@ -6,7 +6,7 @@ use crate::exchange::Protocol;
 use crate::headers::{Headers, Known};
 
 use super::super::field;
-use super::super::{BodyLength, HeadLimits, MethodKind};
+use super::super::{BodyLength, HeadLimits, MethodKind, ResponseRules};
 use super::facts::Coding;
 use super::{BadResponse, HeadParser, ResponseHead, Stage, window};
 
@@ -14,10 +14,11 @@ impl HeadParser {
     pub(super) fn read_response(
         &mut self,
         buf: &[u8],
-        limits: HeadLimits,
+        rules: ResponseRules,
         request: MethodKind,
         headers: &mut Headers,
     ) -> Result<Option<ResponseHead>, BadResponse> {
+        let limits = rules.limits;
         let seen = window(buf, limits.bytes);
         if self.stage == Stage::Before {
             if seen.is_empty() {
@@ -42,7 +43,7 @@ impl HeadParser {
         }
         while let Some(line) = self.logical_line(seen) {
             match without_end(line) {
-                [] => return self.finish_response(request, headers).map(Some),
+                [] => return self.finish_response(rules, request, headers).map(Some),
                 line => self.response_field(line, limits, headers)?,
             }
         }
@@ -135,6 +136,7 @@ impl HeadParser {
 
     fn finish_response(
         &self,
+        rules: ResponseRules,
         request: MethodKind,
         headers: &mut Headers,
     ) -> Result<ResponseHead, BadResponse> {
@@ -145,6 +147,9 @@ impl HeadParser {
             .and_then(|status| u16::try_from(status).ok())
             .ok_or(BadResponse::Malformed)?;
         match (facts.coding, facts.length) {
+            (Coding::Chunked, Some(_)) if rules.allow_chunked_length => {
+                headers.remove_known(Known::ContentLength);
+            }
             (Coding::Chunked | Coding::Unsupported, Some(_)) => {
                 return Err(BadResponse::LengthAndChunked);
             }

@@ -20,7 +20,7 @@ use super::state::Verdict;
 use crate::h1::body::{BodyError, Decoded, Decoder};
 use crate::h1::encode::announces_no_body;
 use crate::h1::head::{BadResponse, HeadParser, ResponseHead};
-use crate::h1::{HeadLimits, MethodKind};
+use crate::h1::{HeadLimits, MethodKind, ResponseRules};
 use crate::headers::Headers;
 use crate::limits;
 use crate::socket::Socket;
@@ -212,9 +212,8 @@ impl Desk {
         method: MethodKind,
     ) -> Result<ResponseHead, Error> {
         loop {
-            let parser = &mut self.parser;
-            let parsed =
-                parser.response(&self.read, HeadLimits::RESPONSE, method, &mut self.head)?;
+            let (parser, rules) = (&mut self.parser, ResponseRules::default());
+            let parsed = parser.response(&self.read, rules, method, &mut self.head)?;
             match parsed {
                 Some(head) => {
                     self.read.advance(head.consumed);

@@ -312,6 +312,7 @@ impl ClusterPool {
             let mut ages = endpoints.iter().map(|e| e.healthy_for(now));
             ages.any(|age| age < slow_start.window)
         });
+        let renews = cluster.spec().renews_on_change;
         let mut view = self.view.borrow_mut();
         let picks = view.balancer.picks();
         view.balancer = Balancer::new(Arc::clone(&set.plan), picks, is_slow);
@@ -348,6 +349,9 @@ impl ClusterPool {
         }
         for host in here {
             host.follow_health();
+            if renews {
+                host.renew();
+            }
         }
     }
 

@@ -147,13 +147,18 @@ impl Host {
     pub(super) fn follow_health(&self) {
         let failing = is_failing(&self.endpoint);
         if failing && !self.failing.replace(failing) {
-            self.epoch.set(self.epoch.get().wrapping_add(1));
-            self.close_idle();
+            self.renew();
             if self.common.cluster.spec().closes_on_failure {
                 self.failed.notify_waiters();
             }
         }
         self.failing.set(failing);
+    }
+
+    /// Has connections that are open now get no more requests.
+    pub(super) fn renew(&self) {
+        self.epoch.set(self.epoch.get().wrapping_add(1));
+        self.close_idle();
     }
 
     /// Whether HTTP/2 is spoken; none where the endpoint chooses and has not chosen yet.

@@ -6,7 +6,7 @@ pub(in super::super) fn response_to(
     bytes: &[u8],
 ) -> Parsed<ResponseHead, BadResponse> {
     let mut headers = Headers::new();
-    let head = HeadParser::new().response(bytes, HeadLimits::RESPONSE, method, &mut headers)?;
+    let head = HeadParser::new().response(bytes, ResponseRules::default(), method, &mut headers)?;
     Ok(head.map(|head| (head, shown(&headers))))
 }
 
@@ -23,8 +23,8 @@ pub(in super::super) fn response_in_steps(
     let mut end = 0;
     while end < bytes.len() {
         end = (end + step).min(bytes.len());
-        let limits = HeadLimits::RESPONSE;
-        if let Some(head) = parser.response(&bytes[..end], limits, MethodKind::Get, &mut headers)? {
+        let rules = ResponseRules::default();
+        if let Some(head) = parser.response(&bytes[..end], rules, MethodKind::Get, &mut headers)? {
             return Ok(Some((head, shown(&headers))));
         }
     }
@@ -282,4 +282,33 @@ fn the_limit_counts_bytes_on_the_wire() {
         response(&response_of_size(81921)),
         Err(BadResponse::TooLarge)
     );
+}
+
+#[test]
+fn chunks_count_beside_a_length_where_that_is_allowed() {
+    let rules = ResponseRules {
+        allow_chunked_length: true,
+        ..ResponseRules::default()
+    };
+    let read = |bytes: &[u8]| {
+        let mut headers = Headers::new();
+        let head = HeadParser::new().response(bytes, rules, MethodKind::Get, &mut headers);
+        head.map(|head| (head.unwrap().body, shown(&headers)))
+    };
+    let (body, headers) = read(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\nx-a: 1\r\n\r\n",
+    )
+    .unwrap();
+    assert_eq!(body, BodyLength::Chunked);
+    assert_eq!(
+        headers,
+        shown(&{
+            let mut expected = Headers::new();
+            expected.append_known(Known::Status, b"200");
+            expected.append_bytes(b"x-a", b"1");
+            expected
+        })
+    );
+    let other = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: gzip\r\n\r\n";
+    assert_eq!(read(other), Err(BadResponse::LengthAndChunked));
 }

@@ -98,7 +98,28 @@ fn too_few_healthy_endpoints_are_a_panic() {
     });
 }
 
-/// Accepts connections, tells how many are open at once at most, and answers a byte with a byte.
+#[test]
+fn requests_use_new_connections_once_endpoints_have_changed_where_that_is_said() {
+    worker(async {
+        for renews in [false, true] {
+            let (_listener, address) = listen().await;
+            let mut spec = spec(&[address]);
+            spec.renews_on_change = renews;
+            let (cluster, pools) = (Cluster::new(spec, 1), pools());
+            let idle = http1(&pools, &cluster).await;
+            let used = http1(&pools, &cluster).await;
+            idle.release(Release::Reuse);
+            cluster.publish(cluster.endpoints().endpoints.clone());
+            pools.sweep(clock::now());
+            let open = |n| assert_eq!(cluster.stats(0).upstream_cx_active.get(), n, "{renews}");
+            open(if renews { 1 } else { 2 });
+            used.release(Release::Reuse);
+            open(if renews { 0 } else { 2 });
+            let lease = http1(&pools, &cluster).await;
+            assert_eq!(lease.facts().reused, !renews);
+        }
+    });
+}
 
 #[test]
 fn a_request_says_where_it_wants_to_go() {
