@@ -325,32 +325,28 @@ impl Status {
     }
 }
 
-/// Where in the table of indexed fields those are that are called [`Named::Status`], [`Named::Hop`] or
-/// [`Named::Te`]; others that may not be have ended the connection. A field keeps its number for as long as it is in the table, whatever its size:
-/// so nothing else need be known of the others than how many came behind.
+/// The table of indexed fields, as far as counts here: what each is called, the newest last. A field keeps its
+/// place in front of those that come behind it for as long as it is in the table, whatever its size: so nothing
+/// need be known of sizes, and what has left the table is not asked for, as the codec refuses that.
 #[derive(Debug)]
 struct Table {
-    /// How many fields were ever put into it.
-    inserted: u64,
-    /// Those, by the number that they had; the newest last.
-    marked: VecDeque<(u64, Named, Status)>,
-    /// No more of them are in the table at once.
+    fields: VecDeque<(Named, Status)>,
+    /// No more are in the table at once.
     most: usize,
 }
 
 /// The last index of the static table.
 const STATIC: usize = 61;
-/// The smallest one of [`Table::marked`]: `te`, and what a field counts beside (RFC 7541 §4.1).
-const MARKED_BYTES: u32 = 2 + 32;
+/// The least that a field counts (RFC 7541 §4.1).
+const FIELD_BYTES: u32 = 32;
 
 impl Table {
     fn new(bytes: u32) -> Self {
         // Until it has seen other settings, an upstream uses as many as the protocol has.
         let bytes = bytes.max(limits::HTTP2_HEADER_TABLE_BYTES);
         Self {
-            inserted: 0,
-            marked: VecDeque::new(),
-            most: (bytes / MARKED_BYTES) as usize + 1,
+            fields: VecDeque::new(),
+            most: (bytes / FIELD_BYTES) as usize,
         }
     }
 
@@ -412,13 +408,10 @@ impl Table {
     }
 
     fn insert(&mut self, named: Named, status: Status) {
-        self.inserted += 1;
-        if matches!(named, Named::Status | Named::Hop | Named::Te) {
-            if self.marked.len() == self.most {
-                self.marked.pop_front();
-            }
-            self.marked.push_back((self.inserted, named, status));
+        if self.fields.len() == self.most {
+            self.fields.pop_front();
         }
+        self.fields.push_back((named, status));
     }
 
     /// The field at `index` of both tables. Those of the static one have a final status if they have any.
@@ -426,11 +419,10 @@ impl Table {
         let Some(behind) = index.checked_sub(STATIC + 1) else {
             return (Named::at(index), Status::Final);
         };
-        let number = self.inserted.checked_sub(behind as u64);
-        let mut marked = self.marked.iter().rev();
-        let found = marked.find(|(marked, ..)| Some(*marked) == number);
         let other = (Named::Otherwise, Status::None);
-        found.map_or(other, |(_, named, status)| (*named, *status))
+        let at = self.fields.len().checked_sub(behind + 1);
+        let field = at.and_then(|at| self.fields.get(at));
+        field.copied().unwrap_or(other)
     }
 }
 

@@ -78,16 +78,12 @@ impl Http1Connection {
 
     /// Whether it is quiet still; who looks is woken when it is so no more.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
-        // The event loop may know of something that turns out to be nothing, such as a ticket of TLS.
-        for _ in 0..2 {
-            if self.stream.poll_read_ready(cx).is_pending() {
-                return true;
-            }
-            if !self.is_quiet() {
-                return false;
-            }
-        }
-        true
+        watch(
+            self,
+            cx,
+            |connection, cx| connection.stream.poll_read_ready(cx).is_ready(),
+            Self::is_quiet,
+        )
     }
 
     /// Whether it may carry another request, as far as it knows itself.
@@ -105,6 +101,28 @@ impl Http1Connection {
             }
         }
     }
+}
+
+/// Whether `of` is quiet, by looking at it where it has news. Whatever way it is found to be so, `cx` is woken
+/// by what comes next: by the event loop, which is asked last of all, or at once.
+fn watch<T>(
+    of: &mut T,
+    cx: &mut Context<'_>,
+    has_news: impl Fn(&mut T, &mut Context<'_>) -> bool,
+    is_quiet: impl Fn(&mut T) -> bool,
+) -> bool {
+    // The event loop may know of something that turns out to be nothing, such as a ticket of TLS.
+    for _ in 0..2 {
+        if !has_news(of, cx) {
+            return true;
+        }
+        if !is_quiet(of) {
+            return false;
+        }
+    }
+    // There is something each time. Nobody was asked to tell of the next: it is looked at again.
+    cx.waker().wake_by_ref();
+    true
 }
 
 /// An HTTP/1 connection for one request. Dropping it closes the connection.
@@ -187,5 +205,69 @@ impl fmt::Debug for Http1Lease {
         f.debug_struct("Http1Lease")
             .field("facts", self.facts())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    /// Counts how often it was rung.
+    #[derive(Default)]
+    struct Bell(AtomicU32);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A connection with some news that are nothing, and maybe an end behind them.
+    struct Fake {
+        nothings: u32,
+        ended: bool,
+        /// Who is told of the next.
+        asked: Option<Waker>,
+    }
+
+    #[test]
+    fn who_watches_hears_of_whatever_comes_next() {
+        for (nothings, ended, stays) in [
+            (0, false, true),
+            (1, false, true),
+            (2, false, true),
+            (9, false, true),
+            (0, true, false),
+            (1, true, false),
+            (2, true, true),
+        ] {
+            let bell = Arc::new(Bell::default());
+            let waker = Waker::from(Arc::clone(&bell));
+            let mut fake = Fake {
+                nothings,
+                ended,
+                asked: None,
+            };
+            let quiet = watch(
+                &mut fake,
+                &mut Context::from_waker(&waker),
+                |fake, cx| {
+                    let has_news = fake.nothings > 0 || fake.ended;
+                    fake.asked = (!has_news).then(|| cx.waker().clone());
+                    has_news
+                },
+                |fake| {
+                    let is_quiet = fake.nothings > 0;
+                    fake.nothings = fake.nothings.saturating_sub(1);
+                    is_quiet
+                },
+            );
+            assert_eq!(quiet, stays, "{nothings} {ended}");
+            let is_rung = bell.0.load(Ordering::Relaxed) > 0;
+            assert_eq!(fake.asked.is_some() || is_rung, stays, "{nothings} {ended}");
+        }
     }
 }
