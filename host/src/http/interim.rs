@@ -18,6 +18,11 @@ use crate::upstream::ClusterStats;
 impl Stream<'_, '_> {
     /// Answers `expect: 100-continue` in the upstream's place.
     pub(super) async fn answer_expectation(&mut self) -> Result<(), Error> {
+        let expects = self.chain.exchange.request.sole(Known::Expect);
+        // `connection` may have named it: then it was for the hop before.
+        if !expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+            return Ok(());
+        }
         if self.incoming.expect_continue {
             // A client that asks on and reads nothing must not keep the stream.
             let idle = after(clock::now(), self.around.manager.stream_idle_timeout);
@@ -27,11 +32,7 @@ impl Stream<'_, '_> {
             }
             self.count_response(100);
         }
-        let request = &mut self.chain.exchange.request;
-        let expects = request.sole(Known::Expect);
-        if expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")) {
-            request.remove_known(Known::Expect);
-        }
+        self.chain.exchange.request.remove_known(Known::Expect);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use super::choice::{duration, match_route, variants};
 use super::downstream::Downstream;
 use super::error::{Error, Kind, Side};
 use super::forward;
-use super::hygiene::{self, Asks, PathVerdict};
+use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
 use super::refusal;
@@ -245,10 +245,15 @@ impl<'a, 'io> Stream<'a, 'io> {
     }
 
     async fn run(&mut self) -> Result<(), Error> {
-        if !self.around.manager.passes_interim {
+        let asks = self.end_hop();
+        // A client that is refused for that is not told to go on. All else is found out behind it.
+        let is_refused = matches!(asks, Err(Refusal::ConnectionHeader));
+        if !self.around.manager.passes_interim && !is_refused {
             self.answer_expectation().await?;
         }
-        self.admit()?;
+        let request = &mut self.chain.exchange.request;
+        let asks = asks.map_err(|why| refusal::of_head(why, request, &mut self.incoming))?;
+        self.admit(asks)?;
         loop {
             if self.around.manager.early_logs.at_start {
                 self.chain.log(LogType::DownstreamStart);
@@ -265,15 +270,19 @@ impl<'a, 'io> Stream<'a, 'io> {
         }
     }
 
-    /// Cleans the head and matches the route for the first time.
-    fn admit(&mut self) -> Result<(), Error> {
+    /// Takes out of the head what is about the connection that it came on.
+    fn end_hop(&mut self) -> Result<Asks, Refusal> {
+        let ignored = &*self.around.manager.hygiene.ignored_upgrades;
+        let ignored = (!self.incoming.extended_connect).then_some(ignored);
+        hygiene::end_of_hop(&mut self.chain.exchange.request, ignored)
+    }
+
+    /// Cleans the head of a request that `asks` so, and matches the route for the first time.
+    fn admit(&mut self, asks: Asks) -> Result<(), Error> {
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
         let manager = self.around.manager;
         let rules = &manager.hygiene;
-        let ignored = (!self.incoming.extended_connect).then_some(&*rules.ignored_upgrades);
-        let asks = hygiene::end_of_hop(&mut exchange.request, ignored)
-            .map_err(|why| refusal::of_head(why, &mut exchange.request, &mut self.incoming))?;
         let opens = asks == Asks::Upgrade || self.incoming.method == MethodKind::Connect;
         // The client may be sending something else than HTTP already.
         self.incoming.keep_alive &= !opens;

@@ -118,16 +118,6 @@ const REQUESTS: &[Difference] = &[
         },
     },
     Difference {
-        name: "an expectation of what is refused",
-        rows: &["a 400 for what `connection` names, beside `expect: 100-continue`"],
-        laxer: false,
-        explains: |found| {
-            let told = |look: &Look| look.statuses.contains(&100);
-            let both = found.envoy.refuses() && found.nuncio.refuses();
-            found.fault == Fault::Answered && both && told(found.nuncio) && !told(found.envoy)
-        },
-    },
-    Difference {
         name: "a target that is neither a path nor a URL",
         rows: &[
             "with `allow_absolute_url: false`: a target that is neither a path nor a URL (Envoy: 404)",

@@ -40,6 +40,7 @@ fn expecting(name: &str, path: &str, headers: &str, told: bool) -> Case {
 pub(crate) fn group() -> Group {
     let mut cases = statuses();
     cases.extend(expectations());
+    cases.extend(refused());
     cases.extend(others());
     Group::new("interim", INTERIM, cases)
 }
@@ -100,6 +101,12 @@ fn expectations() -> Vec<Case> {
                 "Expect:\r\nExpect: 100-continue\r\nContent-Length: 5\r\n",
                 listener == "own",
             ),
+            expecting(
+                &name("expect that connection names"),
+                "/a",
+                "Connection: expect\r\nExpect: 100-continue\r\nContent-Length: 5\r\n",
+                false,
+            ),
             Case::get(
                 &name("expect without a body"),
                 "/a",
@@ -134,6 +141,43 @@ fn expectations() -> Vec<Case> {
             Case::http2(&name("h2: expect, h2 and 100"), body("/h2")).h2_reply(h2_reply(100)),
         ];
         cases.extend(of_listener.map(|case| case.at(listener)));
+    }
+    cases
+}
+
+/// A client that expects to be told to go on, with a head that is refused.
+fn refused() -> Vec<Case> {
+    let heads = [
+        (
+            "an address that connection names",
+            "Connection: x-forwarded-for\r\n",
+            false,
+        ),
+        ("a host that connection names", "Connection: host\r\n", true),
+        (
+            "too many members of connection",
+            "Connection: a,b,c,d,e,f,g,h,i,j\r\n",
+            false,
+        ),
+        (
+            "udp to nobody",
+            "Connection: upgrade\r\nUpgrade: connect-udp\r\n",
+            true,
+        ),
+    ];
+    let mut cases = Vec::new();
+    for listener in LISTENERS {
+        for (what, head, told) in heads {
+            let head = format!("{head}{EXPECTS}");
+            let mut steps = vec![Step::Send(request("POST", "/a", &head, ""))];
+            if told && listener == "own" {
+                steps.push(Step::ReceiveInterim);
+            }
+            // An interim response in front of it would be told.
+            steps.extend([Step::ReceiveInterim, Step::ExpectClose]);
+            let name = format!("expect beside {what}, {listener}");
+            cases.push(Case::steps(&name, steps).at(listener));
+        }
     }
     cases
 }
