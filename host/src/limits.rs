@@ -147,6 +147,9 @@ pub const HTTP2_FOLLOWED_STREAMS: usize = 16 * 1024;
 pub const HTTP2_CROSSED_RESPONSES: usize = 1024;
 /// Entries of one `SETTINGS` frame: 32, as in Envoy, whose codec has no field for it.
 pub const HTTP2_SETTINGS: usize = 32;
+/// What a client of a TCP proxy has sent that is read before there is an endpoint, in bytes: `max_early_data_bytes`
+/// may say less.
+pub const TCP_EARLY_BYTES: usize = 16 * 1024;
 /// A head of HTTP/2 that is larger than `max_request_headers_kb` by no more than this is logged and counted
 /// like other requests that are refused.
 pub const HTTP2_TOLD_BYTES: u32 = 64 * 1024;

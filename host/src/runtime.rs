@@ -24,7 +24,9 @@ use crate::log_filter::LogFilter;
 use crate::observe::format::Format;
 use crate::observe::metrics::{CodecStats, HttpStats, ListenerHttpStats, TcpStats};
 use crate::observe::stats::Sharded;
-use crate::route::{ClusterPolicies, ClusterRef, EnvoyHeaders, RequestChanges, Retries, Seat};
+use crate::route::{
+    ClusterPolicies, ClusterRef, EnvoyHeaders, RequestChanges, Retries, RetryPolicy, Seat,
+};
 use crate::upstream::{Cluster, Criteria};
 use crate::values::{Integer, Values};
 use crate::variant::Variants;
@@ -141,6 +143,13 @@ impl Snapshot {
         self.policies.get(index)?.as_ref()
     }
 
+    /// Whether the cluster of that index says itself that nothing is sent to it a second time.
+    #[must_use]
+    pub fn wants_no_retries(&self, index: usize) -> bool {
+        let retry = self.policies(index).and_then(|own| own.retry.as_deref());
+        retry.is_some_and(RetryPolicy::wants_none)
+    }
+
     /// How many percent of the requests to the cluster of that index are turned away.
     #[must_use]
     #[inline]
@@ -219,8 +228,9 @@ pub struct TcpProxy {
     pub logs_connected: bool,
     /// `access_log_flush_interval`.
     pub log_every: Option<Duration>,
-    /// `upstream_connect_mode`: whether nobody connects before the client has sent something.
-    pub waits_for_client: bool,
+    /// `upstream_connect_mode`: where nobody connects before the client has sent something, how much of that is
+    /// read at most (`max_early_data_bytes`), in bytes and at least 1.
+    pub early_bytes: Option<usize>,
     /// `tunneling_config`: the bytes travel in an HTTP stream.
     pub tunnel: Option<Box<Tunneling>>,
     /// Statistics under `tcp.<stat_prefix>.`.

@@ -32,10 +32,19 @@ impl Scene {
     /// Starts with arguments or more workers.
     #[must_use]
     pub fn start_with(config: &Config, change: impl FnOnce(Setup) -> Setup) -> Self {
-        let text = config.text();
-        let setup = change(Setup::for_template(&text));
+        Self::start_text_with(&config.text(), change)
+    }
+
+    /// Starts with one worker and a configuration as text.
+    #[must_use]
+    pub fn start_text(text: &str) -> Self {
+        Self::start_text_with(text, |setup| setup)
+    }
+
+    fn start_text_with(text: &str, change: impl FnOnce(Setup) -> Setup) -> Self {
+        let setup = change(Setup::for_template(text));
         let origin = Origin::start_on(setup.port("origin").unwrap_or(0));
-        let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+        let proxy = Proxy::start_with(&Binary::nuncio(), text, setup);
         let listener = proxy.address("listener");
         Self {
             proxy,

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use nuncio_tests::admin;
+use nuncio_tests::client::Connection;
 use nuncio_tests::config::{self, Config, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::message::{self, Kind};
@@ -94,6 +95,118 @@ fn who_wants_none_of_it_can_say_so() {
         assert_eq!(arrived(&scene), ["GET", "GET"], "{policy}{breaker}");
         let overflow = "cluster.backend.upstream_rq_retry_overflow";
         assert_eq!(admin::stat(&scene.proxy, overflow), overflows);
+    }
+}
+
+/// A proxy that lets tunnels through, whose upstream connection has carried a request.
+fn warm_for_tunnels() -> Scene {
+    let route =
+        |matches: &str| format!("{{ match: {{ {matches} }}, route: {{ cluster: backend }} }}");
+    let upgrades = "upgrade_configs: [ { upgrade_type: CONNECT }, { upgrade_type: websocket } ]";
+    let config = Config::new()
+        .manager(upgrades)
+        .route(route("connect_matcher: {}"))
+        .route(route("prefix: /"))
+        .cluster(cluster("backend", &[endpoint("origin", "")], ""));
+    let scene = Scene::start(&config);
+    assert_eq!(scene.get("/warm", "").status(), 200);
+    assert_eq!(scene.origin.take_requests().len(), 1);
+    scene
+}
+
+const WEBSOCKET: &str =
+    "GET /tunnel HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+const CONNECT: &str = "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n";
+
+#[test]
+fn a_kept_connection_that_ends_under_a_tunnel_that_is_not_open_costs_nobody_an_error() {
+    let switched = "HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for (opening, opened, status) in [
+        (WEBSOCKET, switched, 101),
+        (CONNECT, "HTTP/1.1 200 OK\r\n\r\n", 200),
+    ] {
+        let scene = warm_for_tunnels();
+        let echo = Reply::bytes(opened).at_head().then(Act::Echo);
+        scene.origin.reply_with([cut().at_head(), echo]);
+        let mut client = scene.connect();
+        client.send(opening.as_bytes());
+        client.wait_for(format!("HTTP/1.1 {status}").as_bytes());
+        client.send(b"echoed");
+        client.wait_for(b"echoed");
+        // One of them has warmed the connection.
+        assert_eq!(scene.origin.arrived(), 3);
+        for name in ["upstream_rq_retry", "upstream_rq_retry_success"] {
+            let name = format!("cluster.backend.{name}");
+            assert_eq!(admin::stat(&scene.proxy, &name), 1, "{name}");
+        }
+    }
+}
+
+/// A proxy whose listener `tcp` leads through tunnels, whose upstream connection has carried a request.
+fn warm_for_tcp(tunneling: &str, more: &str) -> Scene {
+    let tcp = format!(
+        "  - name: tcp\n    address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:tcp@ }} }}\n    \
+         filter_chains: [ {{ filters: [ {{ name: tcp, typed_config: {{ \
+         \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
+         stat_prefix: tcp, cluster: backend, tunneling_config: {{ hostname: \"a.example:80\"{tunneling} }}, \
+         access_log: [ {{ name: log, typed_config: {{ \
+         \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
+         path: \"@LOG@\", log_format: {{ text_format_source: {{ inline_string: \
+         \"%RESPONSE_FLAGS% %UPSTREAM_REQUEST_ATTEMPT_COUNT%\\n\" }} }} }} }} ] }} }} ] }} ]\n"
+    );
+    let config = Config::new()
+        .route("{ match: { prefix: / }, route: { cluster: backend } }")
+        .cluster(cluster("backend", &[endpoint("origin", "")], more));
+    let text = config
+        .text()
+        .replace("  clusters:\n", &format!("{tcp}  clusters:\n"));
+    let scene = Scene::start_text(&text);
+    assert_eq!(scene.get("/warm", "").status(), 200);
+    assert_eq!(scene.origin.take_requests().len(), 1);
+    scene
+}
+
+fn log_of(scene: &Scene) -> String {
+    let path = scene.proxy.directory().join("access.log");
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn the_same_of_a_connection_that_travels_in_a_stream() {
+    let scene = warm_for_tcp("", "");
+    let echo = Reply::bytes("HTTP/1.1 200 OK\r\n\r\n")
+        .at_head()
+        .then(Act::Echo);
+    scene.origin.reply_with([cut().at_head(), echo]);
+    let mut client = Connection::open(scene.proxy.address("tcp"));
+    client.send(b"echoed");
+    client.wait_for(b"echoed");
+    drop(client);
+    assert_eq!(scene.origin.arrived(), 3);
+    eventually("the session is logged", || log_of(&scene) == "- 2\n");
+    for name in ["upstream_rq_retry", "upstream_rq_retry_success"] {
+        let name = format!("cluster.backend.{name}");
+        assert_eq!(admin::stat(&scene.proxy, &name), 1, "{name}");
+    }
+}
+
+#[test]
+fn and_not_where_that_is_unwanted_or_may_do_harm() {
+    let breaker = ", circuit_breakers: { thresholds: [{ max_retries: 0 }] }";
+    let none = ", typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
+                \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+                explicit_http_config: { http_protocol_options: {} }, retry_policy: { num_retries: 0 } } }";
+    for (tunneling, more, logged) in [
+        (", use_post: true", "", "UF,URX 1\n"),
+        ("", breaker, "UF,UO,URX 1\n"),
+        ("", none, "UF,URX 1\n"),
+    ] {
+        let scene = warm_for_tcp(tunneling, more);
+        scene.origin.reply_with([cut().at_head()]);
+        let mut client = Connection::open(scene.proxy.address("tcp"));
+        client.drain();
+        assert_eq!(scene.origin.arrived(), 2, "{tunneling}{more}");
+        eventually("the session is logged", || log_of(&scene) == logged);
     }
 }
 
@@ -214,7 +327,7 @@ fn a_copy_that_nobody_reads_is_given_up() {
 fn a_tunnel_is_neither_copied_nor_led_elsewhere() {
     let more = ", upgrade_configs: [{ upgrade_type: websocket }], internal_redirect_policy: {}";
     let (scene, second) = copied(more);
-    let opening = "GET /tunnel HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let opening = WEBSOCKET;
     let opened = "HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     let elsewhere =
         "HTTP/1.1 302 Away\r\nLocation: http://a.example/target\r\nContent-Length: 0\r\n\r\n";

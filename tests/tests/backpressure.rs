@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tokio::task::{LocalSet, spawn_local};
 
 use nuncio_tests::admin;
@@ -51,6 +51,8 @@ type Stopped = Sender<usize>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speaks {
     Tcp,
+    /// TCP that travels in streams, of HTTP/1 or 2 as the upstream speaks.
+    Tunneled,
     Http1,
     Http2,
 }
@@ -73,7 +75,14 @@ fn config_of(config: Config, upstream: Speaks) -> String {
                filter_chains: [ { filters: [ { name: tcp, typed_config: { \
                \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
                stat_prefix: tcp, cluster: origin } } ] } ]\n";
-    text.replace("  clusters:\n", &format!("{tcp}  clusters:\n"))
+    let tunneled = tcp
+        .replace("name: tcp", "name: tunneled")
+        .replace("@PORT:tcp@", "@PORT:tunneled@")
+        .replace(
+            "stat_prefix: tcp,",
+            "stat_prefix: tunneled, tunneling_config: { hostname: a },",
+        );
+    text.replace("  clusters:\n", &format!("{tcp}{tunneled}  clusters:\n"))
 }
 
 /// Runs a case: `upload` says which side sends.
@@ -81,6 +90,7 @@ fn case(downstream: Speaks, upstream: Speaks, upload: bool) {
     case_with(&config(upstream), downstream, upstream, upload, |proxy| {
         let of_client = match downstream {
             Speaks::Tcp => "tcp.tcp.downstream",
+            Speaks::Tunneled => "tcp.tunneled.downstream",
             Speaks::Http1 | Speaks::Http2 => "http.ingress.downstream",
         };
         let counted: &[_] = if upload {
@@ -114,10 +124,10 @@ fn case_with(
     let port = setup.port("origin").unwrap();
     origin(upstream, port, (!upload).then(|| stopped.clone()));
     let proxy = Proxy::start_with(&Binary::nuncio(), text, setup);
-    let listener = proxy.address(if downstream == Speaks::Tcp {
-        "tcp"
-    } else {
-        "listener"
+    let listener = proxy.address(match downstream {
+        Speaks::Tcp => "tcp",
+        Speaks::Tunneled => "tunneled",
+        Speaks::Http1 | Speaks::Http2 => "listener",
     });
     let before = admin::stat(&proxy, "server.memory_allocated");
     let held = clients(downstream, listener, upload.then_some(stopped));
@@ -169,12 +179,19 @@ fn http1_origin(mut stream: TcpStream, sends: Option<Stopped>) {
         }
         head.extend(byte);
     }
-    if let Some(stopped) = sends {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        flood(stream, &stopped);
+    let opens = head.starts_with(b"CONNECT");
+    let length = if opens {
+        String::new()
     } else {
-        hold(stream);
+        format!("content-length: {BODY}\r\n")
+    };
+    if opens || sends.is_some() {
+        let head = format!("HTTP/1.1 200 OK\r\n{length}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+    match sends {
+        Some(stopped) => flood(stream, &stopped),
+        None => hold(stream),
     }
 }
 
@@ -243,11 +260,15 @@ fn http2_origin(stream: TcpStream, sends: Option<Stopped>) {
             return;
         };
         while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let opens = request.method() == Method::CONNECT;
             // Its window stays closed.
             hold(request);
-            if let Some(stopped) = sends.clone() {
+            if opens || sends.is_some() {
                 let stream = respond.send_response(Response::new(()), false).unwrap();
-                spawn_local(http2_flood(stream, stopped));
+                match sends.clone() {
+                    Some(stopped) => drop(spawn_local(http2_flood(stream, stopped))),
+                    None => hold(stream),
+                }
             }
             hold(respond);
         }
@@ -320,6 +341,26 @@ fn tcp_holds_a_stalled_upload_back() {
 #[test]
 fn tcp_holds_a_stalled_download_back() {
     case(Speaks::Tcp, Speaks::Http1, false);
+}
+
+#[test]
+fn tcp_in_streams_of_http1_holds_a_stalled_upload_back() {
+    case(Speaks::Tunneled, Speaks::Http1, true);
+}
+
+#[test]
+fn tcp_in_streams_of_http1_holds_a_stalled_download_back() {
+    case(Speaks::Tunneled, Speaks::Http1, false);
+}
+
+#[test]
+fn tcp_in_streams_of_http2_holds_a_stalled_upload_back() {
+    case(Speaks::Tunneled, Speaks::Http2, true);
+}
+
+#[test]
+fn tcp_in_streams_of_http2_holds_a_stalled_download_back() {
+    case(Speaks::Tunneled, Speaks::Http2, false);
 }
 
 #[test]

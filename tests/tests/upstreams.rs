@@ -14,11 +14,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use nuncio_tests::admin::{page, stat, stats};
-use nuncio_tests::client::Connection;
+use nuncio_tests::client::{Connection, Received};
 use nuncio_tests::config::{Config, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, FrameConnection, Next, flag, kind};
 use nuncio_tests::process::{Binary, Directory, Proxy};
+use nuncio_tests::scene::Scene;
 use rustls::server::Acceptor;
 
 /// Reads the head of a request with all that stands before it, and answers.
@@ -421,6 +422,35 @@ fn the_bytes_of_a_tunnel_say_where_they_come_from() {
     let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", ports.0, ports.1);
     let expected = format!("{header}GET /inner HTTP/1.1\r\n\r\n");
     assert_eq!(seen.join().unwrap(), expected);
+}
+
+#[test]
+fn a_tunnel_that_ends_here_ends_with_an_endpoint_that_fails() {
+    let connect = "{ match: { connect_matcher: {} }, route: { cluster: c, upgrade_configs: [ { \
+                   upgrade_type: CONNECT, connect_config: {} } ] } }";
+    let checks = "health_checks: [ { timeout: 5s, interval: 0.05s, no_traffic_interval: 0.05s, \
+                  unhealthy_threshold: 1, healthy_threshold: 1, http_health_check: { path: /healthz } } ]";
+    let more = format!(", close_connections_on_host_health_failure: true, {checks}");
+    let config = Config::new()
+        .manager("upgrade_configs: [ { upgrade_type: CONNECT } ]")
+        .cluster(cluster("c", &[endpoint("origin", "")], &more))
+        .log("%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%")
+        .route(connect);
+    let scene = Scene::start(&config);
+    let mut client = scene.connect();
+    client.send(b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
+    client.wait_for(b"HTTP/1.1 200 OK");
+    client.send(b"GET /inner HTTP/1.1\r\nHost: inner\r\n\r\n");
+    client.wait_for(b"\r\n\r\nok");
+    scene.origin.answer_health_checks(503);
+    assert!(matches!(client.drain(), Received::Closed));
+    let log = scene.proxy.directory().join("access.log");
+    let expected = "UC upstream_reset_after_response_started{connection_termination}\n";
+    eventually("the tunnel is logged", || {
+        fs::read_to_string(&log).is_ok_and(|log| log == expected)
+    });
+    let destroyed = "cluster.c.upstream_cx_destroy_local_with_active_rq";
+    assert_eq!(stat(&scene.proxy, destroyed), 1);
 }
 
 /// A proxy whose only cluster speaks HTTP/2 with that endpoint, with those fields of

@@ -16,6 +16,7 @@ use crate::config::network::{
     TcpWeightedCluster, TunnelingConfig, UpstreamConnectMode,
 };
 use crate::config::scalar::{Duration as WrittenDuration, RuntimeFeatureFlag};
+use crate::limits;
 use crate::nearest::nearest;
 use crate::observe::format::Format;
 use crate::observe::metrics::{ConnectionLimitStats, NetworkRateLimitStats};
@@ -30,6 +31,15 @@ use crate::values::Flag;
 const BACKOFF_MAX: u32 = 10;
 /// The shortest interval at which Envoy fills a token bucket.
 const FILL_INTERVAL_LEAST: Duration = Duration::from_millis(50);
+
+/// How much is read of what a client sends before there is an endpoint, where that is waited for.
+fn early_bytes(written: &Written, buffer_limit: usize) -> Option<usize> {
+    let waits = written.upstream_connect_mode == UpstreamConnectMode::OnDownstreamData;
+    let most = written.max_early_data_bytes? as usize;
+    // One at least: there is no other way to know that there is something.
+    let most = most.min(buffer_limit).clamp(1, limits::TCP_EARLY_BYTES);
+    waits.then_some(most)
+}
 
 impl Workshop<'_> {
     /// The TCP proxy, for a listener with that buffer limit.
@@ -70,8 +80,7 @@ impl Workshop<'_> {
             logs_connected: logs.flush_access_log_on_connected
                 || written.flush_access_log_on_connected,
             log_every: log_every.and_then(WrittenDuration::non_zero),
-            waits_for_client: written.upstream_connect_mode
-                == UpstreamConnectMode::OnDownstreamData,
+            early_bytes: early_bytes(written, buffer_limit),
             tunnel: match &written.tunneling_config {
                 Some(tunnel) => Some(Box::new(
                     self.tunneling(tunnel, place.field("tunneling_config"))?,
@@ -107,6 +116,14 @@ impl Workshop<'_> {
             let message = "'ON_DOWNSTREAM_DATA' needs 'max_early_data_bytes'";
             self.diagnostics
                 .error(place.field("upstream_connect_mode"), message);
+        }
+        if written.upstream_connect_mode != UpstreamConnectMode::OnDownstreamData
+            && written.max_early_data_bytes.is_some()
+        {
+            let message = "no effect without 'ON_DOWNSTREAM_DATA': before there is an endpoint, nuncio \
+                           leaves what the client sends where it is";
+            self.diagnostics
+                .warning(place.field("max_early_data_bytes"), message);
         }
     }
 

@@ -55,7 +55,7 @@ pub struct TcpProxy {
     /// When an endpoint is connected to.
     #[serde(default)]
     pub upstream_connect_mode: UpstreamConnectMode,
-    /// How much of what the client sends before that is taken in. It stays in the system's buffers here.
+    /// How much of what the client sends before that is taken in.
     #[serde(default)]
     pub max_early_data_bytes: Option<u32>,
     /// No effect but for a warning, as in Envoy.

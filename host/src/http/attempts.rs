@@ -601,11 +601,11 @@ fn counted(wait: Wait, stats: &ClusterStats) -> Duration {
     wait.get()
 }
 
-/// Whether the request may be acted on twice (RFC 9110 §9.2.2).
+/// Whether the request may be acted on twice (RFC 9110 §9.2.2). A tunnel that was not opened has carried nothing.
 fn is_idempotent(exchange: &Exchange) -> bool {
     let method = exchange.request.known(Known::Method);
     matches!(
         method,
-        Some(b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE" | b"QUERY")
+        Some(b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE" | b"QUERY" | b"CONNECT")
     )
 }

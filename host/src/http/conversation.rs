@@ -26,7 +26,7 @@ use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
 use super::whole::Whole;
 use crate::clock;
-use crate::exchange::{Carried, Exchange, LogType};
+use crate::exchange::{Exchange, LogType};
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
@@ -155,29 +155,14 @@ pub(super) async fn converse(
         }
     }
     talk.attempts.note_sent(upstream.writer.has_written());
-    note_carried(stream.chain.exchange, upstream);
+    let carried = upstream.carried();
+    stream.chain.exchange.wire.add_upstream(carried);
     talk.attempts.note_interim(upstream.interim);
     let result = result.map(|()| match talk.download {
         Download::Over(ended) => ended,
         _ => Ended::Whole,
     });
     (result, kept)
-}
-
-/// Notes the bytes of an attempt. What has come of a response that is not read on is its own.
-fn note_carried(exchange: &mut Exchange, upstream: &UpstreamSide<'_>) {
-    let carried = upstream.reader.as_ref().and_then(|reader| {
-        let left = if reader.is_at_end() {
-            0
-        } else {
-            reader.waiting()
-        };
-        Some(Carried {
-            received: reader.taken()? + left,
-            sent: upstream.writer.written()?,
-        })
-    });
-    exchange.wire.add_upstream(carried);
 }
 
 /// The request's body from its beginning on; the head is in the writer already.

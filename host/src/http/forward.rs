@@ -698,6 +698,10 @@ async fn over_tcp(
         let ends = connection.remote.ip().zip(connection.local.ip());
         write_buf.extend_from_slice(&header.bytes(ends, &[]));
     }
+    let mut fails = cluster
+        .spec()
+        .closes_on_failure
+        .then(|| Box::pin(lease.ended_by_health()));
     let (read_half, write_half) = lease.socket().split();
     let stats = cluster.stats(stream.around.worker.index);
     let mut reader = H1Reader::new(read_half, &mut read_buf, false)
@@ -715,8 +719,21 @@ async fn over_tcp(
         head: Await::Accepted,
         interim: false,
     };
-    let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
-    let (result, kept) = talk.await;
+    let talked = {
+        let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
+        let mut talk = std::pin::pin!(talk);
+        poll_fn(|cx| match (talk.as_mut().poll(cx), &mut fails) {
+            (Poll::Ready(ended), _) => Poll::Ready(Some(ended)),
+            (Poll::Pending, Some(fails)) => fails.as_mut().poll(cx).map(|()| None),
+            (Poll::Pending, None) => Poll::Pending,
+        })
+        .await
+    };
+    let (result, kept) = talked.unwrap_or_else(|| {
+        let carried = upstream.carried();
+        stream.chain.exchange.wire.add_upstream(carried);
+        (Err(Kind::UpstreamClosed.into()), Release::Cut)
+    });
     drop(upstream);
     stream.around.worker.put_buffer(read_buf);
     stream.around.worker.put_buffer(write_buf);

@@ -16,6 +16,7 @@ use super::hygiene::tokens;
 use super::io::{H1Reader, H2Reader, Reader, Writer};
 use super::relay::Relay;
 use super::stream::{Tunnel, has_content};
+use crate::exchange::Carried;
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, MethodKind, ResponseRules};
 use crate::headers::{Headers, Known};
@@ -164,6 +165,19 @@ impl UpstreamSide<'_> {
             }
             Await::Done => Poll::Pending,
         }
+    }
+
+    /// The bytes that came from the upstream and went to it; none over HTTP/2. What has come of a response that
+    /// is not read on is its own.
+    pub(super) fn carried(&self) -> Option<Carried> {
+        let reader = self.reader.as_ref()?;
+        // Before there is a head, what has come is the beginning of one, or should be.
+        let is_whole = matches!(self.head, Await::Done) && reader.is_at_end();
+        let left = if is_whole { 0 } else { reader.waiting() };
+        Some(Carried {
+            received: reader.taken()? + left,
+            sent: self.writer.written()?,
+        })
     }
 
     /// Lets an attempt that is in a task of its own go on although it has taken too long. Whether it

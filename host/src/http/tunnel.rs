@@ -16,6 +16,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
+use super::error::Kind;
 use super::forward::{open_http1, open_http2};
 use super::io::Frame;
 use super::side::{UpstreamSide, status_of, stream_end};
@@ -27,7 +28,9 @@ use crate::runtime::{TcpProxy, Tunneling};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
 use crate::tcp::proxy::{Ending, Missed, Session, serve_by};
 use crate::timer::{Timer, after};
-use crate::upstream::{Cluster, Endpoint, Facts, Lease, Priority, Release, StreamEnd, Wish};
+use crate::upstream::{
+    Cluster, Endpoint, Facts, FlowControl, Lease, Priority, Release, StreamEnd, Wish,
+};
 use crate::worker::Worker;
 
 /// How much is read from the client at once.
@@ -73,11 +76,10 @@ async fn attempt(
     wish: &Wish<'_>,
     socket: &mut Socket,
 ) -> Result<Ending, Missed> {
-    let acquire = session
-        .worker
-        .pools
-        .acquire(cluster, Priority::Default, wish);
-    let lease = while_there(socket, acquire).await??;
+    let worker = session.worker;
+    let acquire = worker.pools.acquire(cluster, Priority::Default, wish);
+    let lease = session.in_time(while_there(socket, acquire)).await;
+    let lease = lease.ok_or(Missed::Idle(None))???;
     let endpoint = Arc::clone(lease.endpoint());
     let facts = lease.facts().clone();
     let mut head = head_of(session, tunnel, facts.tls.is_some());
@@ -88,6 +90,8 @@ async fn attempt(
         tunnel,
         end: StreamEnd::Left,
         is_http1: matches!(lease, Lease::Http1(_)),
+        // What a POST asks for may have been done.
+        repeats: kind.is_some() && facts.reused,
     };
     let useless = Missed::Useless(Arc::clone(&endpoint), None);
     match lease {
@@ -107,8 +111,9 @@ async fn attempt(
         }
         Lease::Http2(mut lease) => {
             let opened = open_http2(&mut lease, &head, (true, kind), cluster.spec());
-            let Ok(mut upstream) = opened else {
-                return Err(useless);
+            let mut upstream = match opened {
+                Ok(upstream) => upstream,
+                Err(error) => return Err(way.missed(&error.kind, false, &endpoint)),
             };
             let result = way.go(&mut upstream, (&endpoint, &facts), socket).await;
             drop(upstream);
@@ -175,6 +180,8 @@ struct Way<'a, 's> {
     cluster: &'a Cluster,
     tunnel: &'a Tunneling,
     is_http1: bool,
+    /// Whether it may be made again where the connection ends before anything was answered.
+    repeats: bool,
     /// How the stream ended.
     end: StreamEnd,
 }
@@ -186,9 +193,13 @@ impl Way<'_, '_> {
         (endpoint, facts): (&Arc<Endpoint>, &Facts),
         socket: &mut Socket,
     ) -> Result<Ending, Missed> {
-        self.open(upstream, endpoint, socket).await?;
+        if let Err(missed) = self.open(upstream, endpoint, socket).await {
+            let carried = upstream.carried();
+            self.session.desk.exchange.wire.add_upstream(carried);
+            return Err(missed);
+        }
         let session = &mut *self.session;
-        session.desk.exchange.upstream.attempts += 1;
+        session.note_reached(self.cluster);
         session.note_connection(self.cluster, endpoint, facts);
         if session.proxy.logs_connected {
             session.log(LogType::TcpUpstreamConnected);
@@ -211,18 +222,17 @@ impl Way<'_, '_> {
             let _flushed = upstream.writer.poll_flush(cx);
             upstream.poll_final_head(cx, &mut response)
         });
-        let proxy = self.session.proxy;
-        let until = after(clock::now(), proxy.idle_timeout);
-        let mut timer = Timer::default();
-        let answer = while_there(socket, timer.limit(until, answer)).await?;
-        let answer = answer.ok_or(Missed::Idle)?;
+        let answer = self.session.in_time(while_there(socket, answer)).await;
+        let answer = answer.ok_or_else(|| Missed::Idle(Some(Arc::clone(endpoint))))??;
+        let status = status_of(&response);
         if let Err(kind) = &answer {
             self.end = stream_end(kind);
-        }
-        let status = status_of(&response);
-        // It is an answer too, to something that was not asked.
-        if answer.is_err() && status != 101 {
-            return Err(useless(None));
+            // It is an answer too, to something that was not asked.
+            if status != 101 {
+                let is_sent = upstream.writer.has_written();
+                self.repeats &= !upstream.interim;
+                return Err(self.missed(kind, is_sent, endpoint));
+            }
         }
         if self.tunnel.keeps_head {
             let metadata = &mut self.session.desk.exchange.metadata;
@@ -239,6 +249,21 @@ impl Way<'_, '_> {
         Err(useless(Some(format!("tunnel_response:{status}"))))
     }
 
+    /// What it means that there is no answer for that reason, to what went out if it `is_sent`.
+    fn missed(&self, kind: &Kind, is_sent: bool, endpoint: &Arc<Endpoint>) -> Missed {
+        let is_refused = matches!(kind, Kind::UpstreamRefused);
+        let endpoint = Arc::clone(endpoint);
+        if is_refused || (self.repeats && matches!(kind, Kind::UpstreamClosed)) {
+            let is_unseen = is_refused || !is_sent;
+            Missed::Stale {
+                endpoint,
+                is_unseen,
+            }
+        } else {
+            Missed::Useless(endpoint, None)
+        }
+    }
+
     /// Moves the bytes until either side has ended, or time is over.
     async fn relay(&mut self, upstream: &mut UpstreamSide<'_>, socket: &mut Socket) -> Ending {
         let session = &mut *self.session;
@@ -251,6 +276,14 @@ impl Way<'_, '_> {
         // It is counted.
         session.desk.exchange.bytes_received = up.buf.as_ref().map_or(0, |buf| buf.len() as u64);
         let mut down = Down::default();
+        let earlier = session.desk.exchange.wire.upstream;
+        let mut flow = FlowControl::new(
+            (
+                &session.stats.downstream_flow_control_paused_reading_total,
+                &session.stats.downstream_flow_control_resumed_reading_total,
+            ),
+            self.cluster.stats(session.worker.index),
+        );
         let (mut idle_timer, mut moved) = (Timer::default(), 0);
         let mut idle = after(clock::now(), proxy.idle_timeout);
         let (mut ticks, mut tick) = (Timer::default(), after(clock::now(), proxy.log_every));
@@ -272,8 +305,11 @@ impl Way<'_, '_> {
                     received: up.read,
                     sent: down.written,
                 }),
-                upstream: None,
+                upstream: earlier,
             };
+            exchange.wire.add_upstream(upstream.carried());
+            flow.note_up(rose.is_pending() && !upstream.writer.has_room());
+            flow.note_down(fell.is_pending() && !down.data.is_empty());
             match (rose, fell) {
                 (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => {
                     return Poll::Ready(Some(end));

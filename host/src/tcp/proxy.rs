@@ -27,12 +27,9 @@ use crate::socket::Socket;
 use crate::timer::{Timer, after};
 use crate::upstream::{
     Aim, Client, Cluster, ClusterStats, Criteria, Demand, Endpoint, Error, ErrorKind, Facts,
-    FlowControl, Priority, RawLease, Wish, note_endpoint,
+    FlowControl, Priority, RawLease, RetryPermit, Wish, note_endpoint,
 };
 use crate::worker::{Desk, Worker};
-
-/// How much of what a client sends is taken in before there is an endpoint.
-const EARLY_BYTES: usize = 16 * 1024;
 
 /// How the client's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +50,12 @@ pub(crate) struct Session<'a> {
     timer: Timer,
     /// When `max_downstream_connection_duration` is over.
     last_moment: Option<Instant>,
+    /// When `idle_timeout` is over, until bytes are moved.
+    idle_at: Option<Instant>,
+    /// Whether an attempt was made again because its connection was about to end, or none is to be.
+    repeated: bool,
+    /// The place in the cluster's budget of that attempt while it is under way.
+    permit: Option<RetryPermit>,
     /// What the client has sent that was waited for.
     early: Option<BytesMut>,
 }
@@ -63,10 +66,17 @@ pub(crate) enum Missed {
     Connection(Error),
     /// There is one, to that endpoint, that is of no use, for a reason that logs show.
     Useless(Arc<Endpoint>, Option<Cow<'static, str>>),
+    /// There was one, to that endpoint, which has ended before anything was answered. It had carried
+    /// something before, or what was sent on it was not looked at.
+    Stale {
+        endpoint: Arc<Endpoint>,
+        /// Whether the endpoint has not seen what was sent.
+        is_unseen: bool,
+    },
     /// The client has gone meanwhile.
     Client,
-    /// Nothing has happened for `idle_timeout`.
-    Idle,
+    /// Nothing has happened for `idle_timeout`, on a connection to that endpoint if there is one.
+    Idle(Option<Arc<Endpoint>>),
 }
 
 impl From<Error> for Missed {
@@ -109,6 +119,7 @@ pub(crate) async fn serve_by(
         desk: Some(desk),
     };
     let Some(desk) = &mut entry.desk else { return };
+    desk.exchange.wire.downstream = Some(Carried::default());
     let session = Session {
         worker: &worker,
         proxy: &proxy,
@@ -116,6 +127,9 @@ pub(crate) async fn serve_by(
         desk,
         timer: Timer::default(),
         last_moment: after(started, longest(&proxy, &worker)),
+        idle_at: after(started, proxy.idle_timeout),
+        repeated: false,
+        permit: None,
         early: None,
     };
     if run(session, &mut socket).await == Ending::Reset {
@@ -197,12 +211,14 @@ impl Session<'_> {
         snapshot: &'s Snapshot,
     ) -> Option<(&'s Arc<Cluster>, Option<&'s Criteria>)> {
         let target = self.proxy.targets.choose(self.worker.random());
-        let cluster = target.cluster.index;
-        let Some(cluster) = cluster.and_then(|index| snapshot.clusters.get(index)) else {
+        let index = target.cluster.index;
+        let cluster = index.and_then(|index| Some((index, snapshot.clusters.get(index)?)));
+        let Some((index, cluster)) = cluster else {
             self.desk.exchange.flags.insert(Flags::NO_CLUSTER_FOUND);
             self.stats.downstream_cx_no_route.inc();
             return None;
         };
+        self.repeated = snapshot.wants_no_retries(index);
         let upstream = &mut self.desk.exchange.upstream;
         upstream.cluster = Some(Arc::clone(&target.cluster.name));
         upstream.cluster_metadata = cluster.spec().metadata.clone();
@@ -218,10 +234,10 @@ impl Session<'_> {
     /// Waits for the client's first bytes, where that is asked for; false where it leaves without any, or
     /// there is no time left.
     pub(crate) async fn wait_for_client(&mut self, socket: &mut Socket) -> bool {
-        if !self.proxy.waits_for_client {
+        let Some(limit) = self.proxy.early_bytes else {
             return true;
-        }
-        let (worker, limit) = (self.worker, self.proxy.buffer_limit.clamp(1, EARLY_BYTES));
+        };
+        let worker = self.worker;
         let (from, _) = &mut socket.split();
         let mut early = None;
         let read = poll_fn(|cx| {
@@ -233,17 +249,24 @@ impl Session<'_> {
             let mut limited = buf.limit(limit);
             tokio_util::io::poll_read_buf(Pin::new(&mut *from), cx, &mut limited)
         });
-        let read: Option<io::Result<usize>> = self.timer.limit(self.last_moment, read).await;
+        let (until, late) = sooner(self.idle_at, self.last_moment);
+        let read: Option<io::Result<usize>> = self.timer.limit(until, read).await;
         match read {
             Some(Ok(bytes)) => {
+                // As in Envoy, an end counts as well.
                 self.stats.early_data_received_count_total.inc();
                 self.early = early;
                 return bytes > 0;
             }
             Some(Err(_)) => self.note_gone(),
-            None => self.out_of_time(),
+            None => self.note_late(late),
         }
         false
+    }
+
+    /// What comes of `future`, unless `idle_timeout` is over before.
+    pub(crate) async fn in_time<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        self.timer.limit(self.idle_at, future).await
     }
 
     /// What the client has sent that was waited for, once.
@@ -267,9 +290,11 @@ impl Session<'_> {
         criteria: Option<&Criteria>,
     ) -> Option<RawLease> {
         self.attempts(cluster, criteria, async |session, wish| {
-            let pools = &session.worker.pools;
-            let lease = pools.connect(cluster, Priority::Default, wish).await?;
-            session.desk.exchange.upstream.attempts += 1;
+            let worker = session.worker;
+            let connecting = worker.pools.connect(cluster, Priority::Default, wish);
+            let lease = session.in_time(connecting).await;
+            let lease = lease.ok_or(Missed::Idle(None))??;
+            session.note_reached(cluster);
             Ok(lease)
         })
         .await
@@ -277,7 +302,8 @@ impl Session<'_> {
 
     /// What comes of attempts to reach an endpoint of the cluster, as many as there may be; none where
     /// nothing does. All of that, what `attempt` does once it has a connection too, is within
-    /// `max_downstream_connection_duration`.
+    /// `max_downstream_connection_duration`. One whose connection was about to end is made again at once,
+    /// beyond that number.
     pub(crate) async fn attempts<T>(
         &mut self,
         cluster: &Arc<Cluster>,
@@ -300,9 +326,11 @@ impl Session<'_> {
             ..aim.wish()
         };
         let mut backoff = self.proxy.backoff;
+        let mut most = self.proxy.max_connect_attempts;
         let mut timer = Timer::default();
         loop {
             let last_moment = self.last_moment;
+            self.desk.exchange.upstream.attempts += 1;
             let tried = timer.limit(last_moment, attempt(self, &wish)).await;
             let Some(tried) = tried else {
                 self.out_of_time();
@@ -312,10 +340,19 @@ impl Session<'_> {
                 Ok(reached) => return Some(reached),
                 Err(missed) => missed,
             };
+            self.permit = None;
+            self.idle_at = after(clock::now(), self.proxy.idle_timeout);
+            let missed = match missed {
+                Missed::Stale { is_unseen, .. } if self.may_repeat(cluster, is_unseen) => {
+                    most += 1;
+                    continue;
+                }
+                missed => missed,
+            };
             if !self.may_try_again(cluster, missed) {
                 return None;
             }
-            if self.desk.exchange.upstream.attempts >= self.proxy.max_connect_attempts {
+            if self.desk.exchange.upstream.attempts >= most {
                 let stats = cluster.stats(self.worker.index);
                 stats.upstream_cx_connect_attempts_exceeded.inc();
                 self.desk
@@ -334,7 +371,35 @@ impl Session<'_> {
                     self.out_of_time();
                     return None;
                 }
+                self.idle_at = after(clock::now(), self.proxy.idle_timeout);
             }
+        }
+    }
+
+    /// Whether an attempt is made once more because of a connection that was about to end, by the rules for
+    /// an HTTP request without a policy (`http::attempts`).
+    fn may_repeat(&mut self, cluster: &Arc<Cluster>, is_unseen: bool) -> bool {
+        if std::mem::replace(&mut self.repeated, true) {
+            return false;
+        }
+        if is_unseen {
+            return true;
+        }
+        self.permit = cluster.try_retry(Priority::Default, self.worker.index);
+        if self.permit.is_some() {
+            let stats = cluster.stats(self.worker.index);
+            stats.upstream_rq_retry.inc();
+        } else {
+            self.desk.exchange.flags.insert(Flags::UPSTREAM_OVERFLOW);
+        }
+        self.permit.is_some()
+    }
+
+    /// Notes that an attempt has come to something.
+    pub(crate) fn note_reached(&mut self, cluster: &Cluster) {
+        if self.permit.take().is_some() {
+            let stats = cluster.stats(self.worker.index);
+            stats.upstream_rq_retry_success.inc();
         }
     }
 
@@ -343,18 +408,25 @@ impl Session<'_> {
         let error = match missed {
             Missed::Connection(error) => error,
             Missed::Useless(endpoint, why) => {
-                let exchange = &mut *self.desk.exchange;
-                exchange.flags.insert(Flags::UPSTREAM_CONNECTION_FAILURE);
-                exchange.upstream.attempts += 1;
-                exchange.upstream.failure = why;
-                note_endpoint(exchange, cluster, &endpoint);
+                self.desk.exchange.upstream.failure = why;
+                self.note_failed(cluster, &endpoint);
+                return true;
+            }
+            Missed::Stale { endpoint, .. } => {
+                self.desk.exchange.upstream.failure = None;
+                self.note_failed(cluster, &endpoint);
                 return true;
             }
             Missed::Client => {
                 self.note_gone();
                 return false;
             }
-            Missed::Idle => {
+            Missed::Idle(Some(endpoint)) => {
+                self.stats.idle_timeout.inc();
+                self.note_failed(cluster, &endpoint);
+                return false;
+            }
+            Missed::Idle(None) => {
                 self.stats.idle_timeout.inc();
                 return false;
             }
@@ -365,7 +437,6 @@ impl Session<'_> {
             ErrorKind::Overflow(_) => exchange.flags.insert(Flags::UPSTREAM_OVERFLOW),
             ErrorKind::ConnectTimeout | ErrorKind::ConnectFailure(_) => {
                 exchange.flags.insert(Flags::UPSTREAM_CONNECTION_FAILURE);
-                exchange.upstream.attempts += 1;
                 exchange.upstream.failure = error.transport_failure();
                 if let Some(endpoint) = &error.endpoint {
                     note_endpoint(exchange, cluster, endpoint);
@@ -373,7 +444,16 @@ impl Session<'_> {
                 return true;
             }
         }
+        // It was none: nobody was asked.
+        exchange.upstream.attempts -= 1;
         false
+    }
+
+    /// Notes that an attempt has come to nothing although it reached that endpoint.
+    fn note_failed(&mut self, cluster: &Cluster, endpoint: &Endpoint) {
+        let exchange = &mut *self.desk.exchange;
+        exchange.flags.insert(Flags::UPSTREAM_CONNECTION_FAILURE);
+        note_endpoint(exchange, cluster, endpoint);
     }
 
     /// Notes where the connection leads.
@@ -440,14 +520,8 @@ impl Session<'_> {
                 idle = after(clock::now(), self.proxy.idle_timeout);
                 self.note_moved(&relay);
             }
-            let (deadline, is_idle) = match (idle, self.last_moment) {
-                (Some(idle), Some(last)) if idle < last => (Some(idle), true),
-                (Some(idle), None) => (Some(idle), true),
-                (_, last) => (last, false),
-            };
-            self.timer
-                .poll(cx, deadline)
-                .map(|()| Err(if is_idle { Late::Idle } else { Late::Duration }))
+            let (deadline, late) = sooner(idle, self.last_moment);
+            self.timer.poll(cx, deadline).map(|()| Err(late))
         })
         .await;
         if flushing {
@@ -455,7 +529,7 @@ impl Session<'_> {
         }
         self.note_moved(&relay);
         match ended {
-            Ok(Ok(Last::Downstream)) | Err(Late::EndpointFailed) => {}
+            Ok(Ok(Last::Downstream)) => {}
             Ok(Ok(Last::Upstream)) => lease.closed_by_peer(),
             Ok(Err(Failed::Downstream)) => lease.socket().reset_on_drop(),
             Ok(Err(Failed::Upstream)) => {
@@ -466,8 +540,7 @@ impl Session<'_> {
                     .insert(Flags::UPSTREAM_REMOTE_RESET);
                 return Ending::Reset;
             }
-            Err(Late::Idle) => self.stats.idle_timeout.inc(),
-            Err(Late::Duration) => self.out_of_time(),
+            Err(late) => self.note_late(late),
         }
         Ending::Closed
     }
@@ -529,6 +602,15 @@ impl Session<'_> {
         self.worker.log(loggers, filters, self.desk, kind);
     }
 
+    /// Notes why it ends before its connections do.
+    fn note_late(&mut self, late: Late) {
+        match late {
+            Late::EndpointFailed => {}
+            Late::Idle => self.stats.idle_timeout.inc(),
+            Late::Duration => self.out_of_time(),
+        }
+    }
+
     /// `max_downstream_connection_duration` is over.
     fn out_of_time(&mut self) {
         self.stats.max_downstream_connection_duration.inc();
@@ -546,4 +628,13 @@ enum Late {
     EndpointFailed,
     Idle,
     Duration,
+}
+
+/// Which of the two is over first, and what that means.
+fn sooner(idle: Option<Instant>, last_moment: Option<Instant>) -> (Option<Instant>, Late) {
+    match (idle, last_moment) {
+        (Some(idle), Some(last)) if idle >= last => (Some(last), Late::Duration),
+        (None, last) => (last, Late::Duration),
+        (idle, _) => (idle, Late::Idle),
+    }
 }

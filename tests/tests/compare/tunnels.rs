@@ -9,20 +9,24 @@ const OPENS: &str = "HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n";
 
 pub(crate) fn group() -> Group {
     let mut cases = over_http1();
+    cases.extend(waits());
     cases.extend(refusals());
     cases.extend(over_http2());
     cases.extend(posted());
     cases.extend(whole_ways());
     cases.extend(
         [
-            "GET /stats?filter=^tcp.h1.(down|up|idle|early|max|route)",
-            "GET /stats?filter=^tcp.attempts.(down|up|idle|early|max|route)",
-            "GET /stats?filter=^tcp.h2.(down|up|idle|early|max|route)",
-            "GET /stats?filter=^tcp.post.(down|up|idle|early|max|route)",
-            "GET /stats?filter=^tcp.refused.(down|up|idle|early|max|route)",
-            "GET /stats?filter=^tcp.nowhere.(down|up|idle|early|max|route)",
-            "GET /stats?filter=^tcp.idle.(down|up|idle|early|max|route)",
-            "GET /stats?filter=^tcp.late.(down|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.h1.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.attempts.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.h2.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.post.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.refused.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.nowhere.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.idle.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.late.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.longest.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.silent.(downstream_cx|up|idle|early|max|route)",
+            "GET /stats?filter=^tcp.blackhole.(downstream_cx|up|idle|early|max|route)",
             "GET /stats?filter=^cluster.origin.upstream_(cx_(total|active|connect_fail|http[12])|rq_(total|active|pending|[1-9]))",
             "GET /stats?filter=^cluster.h2origin.upstream_(cx_(total|active|connect_fail|http[12])|rq_(total|active|pending|[1-9]))",
             "GET /stats?filter=^cluster.refused.upstream_(cx_(total|active|connect_fail|http[12])|rq_(total|active|pending|[1-9]))",
@@ -85,11 +89,55 @@ fn over_http1() -> Vec<Case> {
             .at("to_late"),
         steps("a client that says nothing", vec![Step::HangUp]).at("to_late"),
         steps(
+            "the upstream resets",
+            vec![text("abc"), Step::ReceiveBytes(2), Step::ReceiveToEnd],
+        )
+        .reply(
+            Reply::bytes(format!("{OPENS}hi"))
+                .at_head()
+                .then(Act::Read(3))
+                .then(Act::Reset),
+        ),
+        steps(
             "silence",
             vec![text("abc"), Step::ReceiveBytes(3), Step::ReceiveToEnd],
         )
         .reply(echo(OPENS))
         .at("to_idle"),
+    ]
+}
+
+/// What is waited for, and how long.
+fn waits() -> Vec<Case> {
+    let steps = |name: &str, steps: Vec<Step>| Case::steps(name, steps);
+    vec![
+        steps(
+            "a client that ends without a word",
+            vec![Step::HalfClose, Step::ReceiveToEnd],
+        )
+        .at("to_late"),
+        steps(
+            "a client that waits for the first word",
+            vec![Step::ReceiveToEnd],
+        )
+        .at("to_silent"),
+        steps(
+            "a client that nobody is there for",
+            vec![Step::ReceiveToEnd],
+        )
+        .at("to_blackhole"),
+        steps("an opening that does not come", vec![Step::ReceiveToEnd])
+            .reply(Reply::nothing().at_head().then(Act::Hang))
+            .at("to_once"),
+        steps("nobody to connect to", vec![Step::ReceiveToEnd]).at("to_empty"),
+        steps("no place for a connection", vec![Step::ReceiveToEnd]).at("to_full"),
+        steps("no time to connect", vec![Step::ReceiveToEnd]).at("to_longest"),
+        steps(
+            "bytes over the wire",
+            vec![text("abc"), Step::ReceiveBytes(3), Step::HangUp],
+        )
+        .reply(echo(OPENS))
+        .at("to_once"),
     ]
 }
 
@@ -100,13 +148,13 @@ fn refusals() -> Vec<Case> {
         refused("a 403", "to_h1").reply_bytes(no(403)),
         refused("a 302 with a body", "to_h1")
             .reply_bytes("HTTP/1.1 302 No\r\nContent-Length: 2\r\n\r\nno"),
-        refused("a 101", "to_h1").reply_bytes("HTTP/1.1 101 Switching\r\n\r\n"),
-        refused("nonsense", "to_h1").reply_bytes("nonsense\r\n\r\n"),
-        refused("an end in place of an answer", "to_h1").reply(Reply::nothing().close()),
+        refused("a 101", "to_once").reply_bytes("HTTP/1.1 101 Switching\r\n\r\n"),
+        refused("nonsense", "to_once").reply_bytes("nonsense\r\n\r\n"),
+        refused("an end in place of an answer", "to_once").reply(Reply::nothing().close()),
         refused("again", "to_attempts")
             .reply_bytes(no(503))
             .reply_bytes(no(403))
-            .reply(Reply::bytes(format!("{OPENS}ok")).at_head().close()),
+            .reply(Reply::bytes(OPENS).at_head().close()),
         refused("again, until there is no more", "to_attempts")
             .reply_bytes(no(503))
             .reply(Reply::nothing().close())

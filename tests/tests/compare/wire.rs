@@ -73,6 +73,9 @@ fn responses() -> Vec<Case> {
         Case::get("chunks", "/up", "").reply_bytes(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         ),
+        Case::get("an answer that is none", "/up", "").reply_bytes("nonsense\r\n\r\n"),
+        Case::get("half of a head", "/up", "")
+            .reply(Reply::bytes("HTTP/1.1 200 OK\r\nX-A: ").close()),
         Case::get("hints", "/up", "").reply_bytes(
             "HTTP/1.1 103 Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         ),
