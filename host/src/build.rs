@@ -38,6 +38,7 @@ mod destination;
 mod dns;
 mod filters;
 mod health;
+mod http2;
 mod listener_filters;
 mod listeners;
 mod manager;

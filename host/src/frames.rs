@@ -1,10 +1,13 @@
 //! HTTP/2 on the wire, read beside the codec, which does not tell or mind all of it.
 //!
 //! Owns the form of frames, the walk over those of a connection, and below it the integers and strings
-//! of field blocks (`hpack`), what a peer may not do in frames (`watch`), and the transport whose bytes
-//! are looked at on their way (`tapped`). Does not own what heads and trailers may say: `http` looks at those of
+//! of field blocks (`hpack`), what a peer may not do in frames (`watch`), the transport whose bytes
+//! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`), and how much
+//! may wait to be written (`backlog`). Does not own what heads and trailers may say: `http` looks at those of
 //! clients, `upstream::pool` at those of upstreams. Both call it.
 
+pub(crate) mod backlog;
+pub(crate) mod custom;
 pub(crate) mod hpack;
 mod huffman;
 mod settings;

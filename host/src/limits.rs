@@ -137,6 +137,8 @@ pub const HTTP2_EMPTY_FRAMES: u32 = 1;
 pub const HTTP2_PRIORITY_FRAMES: u32 = 100;
 /// `max_inbound_window_update_frames_per_data_frame_sent` of HTTP/2: 10, Envoy's default.
 pub const HTTP2_WINDOW_UPDATES: u32 = 10;
+/// `max_outbound_frames` by default: frames of content that wait on a connection of HTTP/2 to be written, as in Envoy.
+pub const HTTP2_WAITING_FRAMES: u32 = 10_000;
 /// `hpack_table_size` of HTTP/2: 4096 bytes, Envoy's default and the protocol's.
 pub const HTTP2_HEADER_TABLE_BYTES: u32 = 4096;
 /// Streams of an upstream's connection that are followed at once, whatever `max_concurrent_streams` says: of more,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::address::Address;
+use crate::frames::custom::CustomSettings;
 use crate::frames::watch::FrameLimits;
 use crate::h1::RequestRules;
 use crate::headers::Known;
@@ -362,7 +363,7 @@ impl Cidr {
 }
 
 /// `http2_protocol_options` of the downstream side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http2Settings {
     /// `max_concurrent_streams`: 1024.
     pub max_concurrent_streams: u32,
@@ -374,8 +375,12 @@ pub struct Http2Settings {
     pub header_table: u32,
     /// `max_consecutive_inbound_frames_with_empty_payload` and its kin.
     pub frames: FrameLimits,
+    /// `max_outbound_frames`: 10 000 frames of content.
+    pub waiting_frames: u32,
     /// `connection_keepalive`.
     pub keepalive: Option<Keepalive>,
+    /// `custom_settings_parameters`.
+    pub custom: CustomSettings,
     /// `allow_connect`: whether extended CONNECT is offered.
     pub allow_connect: bool,
 }

@@ -287,7 +287,10 @@ async fn echo(mut body: RecvStream, mut respond: SendResponse<Bytes>) -> Result<
     while let Some(data) = body.data().await {
         let data = data?;
         body.flow_control().release_capacity(data.len())?;
-        stream.send_data(data, false)?;
+        // The end is told by the flag.
+        if !data.is_empty() {
+            stream.send_data(data, false)?;
+        }
     }
     match body.trailers().await? {
         Some(trailers) => stream.send_trailers(trailers),

@@ -1,6 +1,10 @@
 //! What HTTP/2 clients meet that send frames of their own making: pings that must be answered, and
 //! limits on frames that cost and bring nothing.
 
+#![expect(clippy::indexing_slicing, reason = "helpers of a test suite")]
+
+use std::io::Read as _;
+
 use h2::Reason;
 use nuncio_tests::admin::{stat, stats};
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
@@ -8,7 +12,7 @@ use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, Frame, FrameConnection, Next, flag, kind};
 use nuncio_tests::h2_origin::{H2Origin, H2Reply};
 use nuncio_tests::origin::{Act, Origin, Reply};
-use nuncio_tests::process::{Binary, Proxy, Setup};
+use nuncio_tests::process::{Binary, Proxy, Ran, Setup};
 use nuncio_tests::scene::Scene;
 
 const SIMPLE: &str = include_str!("../fixtures/simple.yaml");
@@ -331,4 +335,197 @@ fn who_reads_slowly_gets_all_of_the_last_response_of_a_connection() {
         [1, 0]
     );
     assert_eq!(stat(&scene.proxy, "http2.goaway_sent"), 1);
+}
+
+/// What a side says in its first frame, which is one of settings.
+fn first_settings(peer: &mut FrameConnection) -> Vec<(u16, u32)> {
+    let Next::Frame(first) = peer.next() else {
+        panic!("no frame came");
+    };
+    assert_eq!((first.kind, first.flags), (kind::SETTINGS, flag::NONE));
+    let entries = first.payload.chunks_exact(6);
+    let entry = |entry: &[u8]| {
+        let value = [entry[2], entry[3], entry[4], entry[5]];
+        (
+            u16::from_be_bytes([entry[0], entry[1]]),
+            u32::from_be_bytes(value),
+        )
+    };
+    entries.map(entry).collect()
+}
+
+const CUSTOM: &str = "custom_settings_parameters: [ { identifier: 100, value: 7 }, \
+    { identifier: 6, value: 9999 }, { identifier: 5, value: 20000 }, { identifier: 100, value: 7 } ]";
+
+/// What of `said` was not written as [`CUSTOM`], in front of which that is.
+fn behind_custom(said: &[(u16, u32)]) -> &[(u16, u32)] {
+    let (custom, own) = said.split_at(3);
+    assert_eq!(custom, [(100, 7), (6, 9999), (5, 20_000)], "{said:?}");
+    own
+}
+
+#[test]
+fn settings_of_the_file_are_said_in_front_of_the_others() {
+    let proxy = start(&format!("max_concurrent_streams: 7, {CUSTOM}"));
+    let mut client = open(&proxy);
+    let said = first_settings(&mut client);
+    let own = behind_custom(&said);
+    assert!(own.contains(&(3, 7)), "{own:?}");
+    assert!(own.iter().all(|(id, _)| *id != 6), "said twice: {own:?}");
+    client.send(&frames::settings(&[]));
+    client.send(&post(1));
+    // As large as a frame may be, and one that is larger.
+    client.send(&frames::data(1, flag::NONE, &[0; 20_000]));
+    let (lines, lives) = client.sync();
+    assert!(lives, "{lines:?}");
+    client.send(&frames::data(1, flag::NONE, &[0; 20_001]));
+    let lines = client.read_to_end();
+    assert!(
+        lines.iter().any(|line| line.contains("FRAME_SIZE_ERROR")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_added_are_errors() {
+    let validated = |options: &str| {
+        let manager = format!("http2_protocol_options: {{ {options} }}");
+        let text = Config::new().manager(&manager).text();
+        let text = text.replace("@PORT:", "1 # ");
+        Ran::nuncio(["--mode", "validate", "--config-yaml", &text])
+    };
+    for (parameters, more, said) in [
+        (
+            "{ identifier: 4, value: 70000 }",
+            "initial_stream_window_size: 70000",
+            "setting 4 is said by 'initial_stream_window_size' too",
+        ),
+        (
+            "{ identifier: 3, value: 7 }",
+            "max_concurrent_streams: 7",
+            "setting 3 is said by 'max_concurrent_streams' too",
+        ),
+        (
+            "{ identifier: 1, value: 7 }",
+            "hpack_table_size: 7",
+            "setting 1 is said by 'hpack_table_size' too",
+        ),
+        ("{ identifier: 2, value: 1 }", "", "nothing is pushed"),
+        ("{ identifier: 8, value: 0 }", "", "'allow_connect'"),
+        ("{ identifier: 5, value: 16383 }", "", "not 16383"),
+        (
+            "{ identifier: 4, value: 2147483648 }",
+            "",
+            "at most 2147483647 bytes",
+        ),
+        (
+            "{ identifier: 100, value: 7 }, { identifier: 100, value: 8 }",
+            "",
+            "setting 100 is to be 8, and 7",
+        ),
+        ("{ identifier: 65536, value: 7 }", "", "at most 65535"),
+        ("{ identifier: 100 }", "", "missing field 'value'"),
+    ] {
+        let ran = validated(&format!(
+            "custom_settings_parameters: [ {parameters} ], {more}"
+        ));
+        assert_eq!(ran.code, Some(1), "{parameters}");
+        ran.says(said);
+    }
+    let ran = validated("custom_settings_parameters: [ { identifier: 3, value: 7 } ]");
+    assert_eq!(ran.code, Some(0));
+    ran.says("write 'max_concurrent_streams: 7'");
+}
+
+#[test]
+fn upstreams_hear_settings_of_the_file() {
+    let options = HTTP2.replace(
+        "http2_protocol_options: {",
+        &format!("http2_protocol_options: {{ {CUSTOM}"),
+    );
+    assert!(options.contains(CUSTOM), "{options}");
+    let upstream = cluster("origin", &[endpoint("origin", "")], &options);
+    let template = Config::new().cluster(upstream).text();
+    let setup = Setup::for_template(&template);
+    let port = setup.port("origin").unwrap();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let mut client = open(&proxy);
+    client.send(&frames::get(1, "/"));
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).unwrap();
+    assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let mut upstream = FrameConnection::over(stream);
+    let said = first_settings(&mut upstream);
+    assert!(behind_custom(&said).contains(&(2, 0)), "{said:?}");
+    upstream.send(&frames::settings(&[]));
+    let (lines, came) = upstream.read_until(|frame| frame.kind == kind::HEADERS);
+    assert!(came, "{lines:?}");
+    let status = frames::headers(1, flag::NONE, &[(":status", "200")]);
+    upstream.send(&status);
+    upstream.send(&frames::data(1, flag::END_STREAM, &[b'x'; 20_000]));
+    let (lines, came) = client.read_until(|frame| frame.ends(1));
+    assert!(came, "{lines:?}");
+}
+
+#[test]
+fn a_message_in_many_frames_is_whole_where_few_may_wait() {
+    const CHUNKS: usize = 50;
+    // Smaller ones are more than the codec of the upstream takes unread.
+    const CHUNK: [u8; 300] = [b'x'; 300];
+    for (most, by) in [(1, HTTP2), (3, HTTP2), (10_000, HTTP2), (1, "")] {
+        let limit = format!("max_outbound_frames: {most}");
+        let options = by.replace(
+            "http2_protocol_options: {",
+            &format!("http2_protocol_options: {{ {limit}"),
+        );
+        let config = Config::new()
+            .manager(&format!("http2_protocol_options: {{ {limit} }}"))
+            .cluster(cluster("origin", &[endpoint("origin", "")], &options));
+        let template = config.text();
+        let setup = Setup::for_template(&template);
+        let port = setup.port("origin").unwrap();
+        let _http1 = by.is_empty().then(|| {
+            let origin = Origin::start_on(port);
+            origin.reply_with(std::iter::repeat_with(Reply::echo_chunks).take(4));
+            origin
+        });
+        let _http2 = (!by.is_empty()).then(|| {
+            let origin = H2Origin::start_on(port);
+            origin.reply_with(std::iter::repeat_with(H2Reply::echo).take(4));
+            origin
+        });
+        let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+        let mut client = open(&proxy);
+        client.send(&frames::settings(&[]));
+        let streams = [1, 3, 5, 7];
+        let mut bytes = Vec::new();
+        for stream in streams {
+            bytes.extend(post(stream));
+        }
+        for chunk in 0..CHUNKS {
+            for stream in streams {
+                let ends = if chunk == CHUNKS - 1 {
+                    flag::END_STREAM
+                } else {
+                    flag::NONE
+                };
+                bytes.extend(frames::data(stream, ends, &CHUNK));
+            }
+        }
+        client.send(&bytes);
+        let mut got = [0; 4];
+        let mut open_streams = 4;
+        let (lines, came) = client.read_until(|frame| {
+            if frame.kind == kind::DATA {
+                got[frame.stream as usize / 2] += frame.payload.len();
+            }
+            open_streams -= usize::from(streams.iter().any(|stream| frame.ends(*stream)));
+            open_streams == 0
+        });
+        assert!(came, "{:?}", lines.last());
+        let whole = CHUNKS * CHUNK.len();
+        assert_eq!(got, [whole; 4], "{limit} to '{by}': {:?}", lines.last());
+    }
 }

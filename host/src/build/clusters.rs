@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::dns::Placed;
-use super::manager::{NO_METADATA, frame_limits, keepalive, name_format};
+use super::http2::NO_METADATA;
+use super::manager::name_format;
 use super::metadata::static_metadata;
 use super::{Workshop, upstream_connection};
 use crate::address::Address;
@@ -14,12 +15,12 @@ use crate::config::Place;
 use crate::config::address::{Address as WrittenAddress, AddressKind};
 use crate::config::circuit_breaker::{CircuitBreakers, RetryBudget as WrittenBudget};
 use crate::config::cluster::{
-    Cluster as Written, ClusterDiscovery, ClusterProtocolSelection, DiscoveryType, ProtocolConfig,
+    Cluster as Written, ClusterDiscovery, ClusterProtocolSelection, DiscoveryType,
     UpstreamProtocolOptions,
 };
 use crate::config::dns::ClusterExtension;
 use crate::config::endpoint::Endpoint as WrittenEndpoint;
-use crate::config::protocol::{HeadersWithUnderscoresAction, UpstreamHttp2ProtocolOptions};
+use crate::config::protocol::HeadersWithUnderscoresAction;
 use crate::config::route::RoutingPriority;
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::limits;
@@ -126,6 +127,43 @@ impl Workshop<'_> {
         );
     }
 
+    /// What is spoken to endpoints.
+    fn protocol(&mut self, written: &Written, place: Place<'_>) -> Protocol {
+        let Some(options) = written.http_options() else {
+            return match &written.http2_protocol_options {
+                Some(http2) => Protocol::Http2(
+                    self.http2_to_upstreams(http2, place.field("http2_protocol_options")),
+                ),
+                None => Protocol::Http1,
+            };
+        };
+        let place = place
+            .field("typed_extension_protocol_options")
+            .field("envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
+        let field = match &options.protocol {
+            UpstreamProtocolOptions::ExplicitHttpConfig(_) => "explicit_http_config",
+            UpstreamProtocolOptions::UseDownstreamProtocolConfig(_) => {
+                "use_downstream_protocol_config"
+            }
+            UpstreamProtocolOptions::AutoConfig(_) => "auto_config",
+        };
+        let place = place.field(field).field("http2_protocol_options");
+        let http2 = options.protocol.http2();
+        match (&options.protocol, http2) {
+            (UpstreamProtocolOptions::AutoConfig(_), http2) => Protocol::Negotiated(match http2 {
+                Some(http2) => self.http2_to_upstreams(http2, place),
+                None => Http2Settings::default(),
+            }),
+            (UpstreamProtocolOptions::ExplicitHttpConfig(_), Some(http2)) => {
+                Protocol::Http2(self.http2_to_upstreams(http2, place))
+            }
+            (UpstreamProtocolOptions::UseDownstreamProtocolConfig(_), Some(http2)) => {
+                Protocol::AsClient(self.http2_to_upstreams(http2, place))
+            }
+            (_, None) => Protocol::Http1,
+        }
+    }
+
     /// What has no effect where one is to be expected.
     fn warn_of_idle_options(&mut self, written: &Written, place: Place<'_>) {
         let Some(options) = written.http_options() else {
@@ -188,7 +226,7 @@ impl Workshop<'_> {
         spec.outlier_detection = self.outlier_detection(written, place.field("outlier_detection"));
         spec.dial = self.dial(written, place)?;
         self.check_choice(written, &spec.dial, place);
-        spec.protocol = protocol(written);
+        spec.protocol = self.protocol(written, place);
         spec.auto_names = self.auto_names(written, place);
         if let Some(http1) = written
             .http_options()
@@ -421,56 +459,6 @@ impl Workshop<'_> {
                 .hint("leave 'priority' out, or add thresholds of DEFAULT priority, to limit ordinary requests");
         }
         built
-    }
-}
-
-fn protocol(written: &Written) -> Protocol {
-    let settings = |http2: &Option<UpstreamHttp2ProtocolOptions>| {
-        http2_settings(&http2.clone().unwrap_or_default())
-    };
-    if let Some(options) = written.http_options() {
-        return match &options.protocol {
-            UpstreamProtocolOptions::ExplicitHttpConfig(explicit) => match &explicit.protocol {
-                ProtocolConfig::HttpProtocolOptions(_) => Protocol::Http1,
-                ProtocolConfig::Http2ProtocolOptions(http2) => {
-                    Protocol::Http2(http2_settings(http2))
-                }
-            },
-            UpstreamProtocolOptions::UseDownstreamProtocolConfig(options) => {
-                match &options.http2_protocol_options {
-                    Some(http2) => Protocol::AsClient(http2_settings(http2)),
-                    None => Protocol::Http1,
-                }
-            }
-            UpstreamProtocolOptions::AutoConfig(options) => {
-                Protocol::Negotiated(settings(&options.http2_protocol_options))
-            }
-        };
-    }
-    match &written.http2_protocol_options {
-        Some(http2) => Protocol::Http2(http2_settings(http2)),
-        None => Protocol::Http1,
-    }
-}
-
-fn http2_settings(written: &UpstreamHttp2ProtocolOptions) -> Http2Settings {
-    let default = Http2Settings::default();
-    let stream = written.initial_stream_window_size;
-    let connection = written.initial_connection_window_size;
-    Http2Settings {
-        max_concurrent_streams: written
-            .max_concurrent_streams
-            .unwrap_or(default.max_concurrent_streams),
-        initial_stream_window: stream.unwrap_or(default.initial_stream_window),
-        initial_connection_window: connection.unwrap_or(default.initial_connection_window),
-        header_table: written.hpack_table_size.unwrap_or(default.header_table),
-        keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
-        frames: frame_limits(
-            written.max_consecutive_inbound_frames_with_empty_payload,
-            written.max_inbound_priority_frames_per_stream,
-            written.max_inbound_window_update_frames_per_data_frame_sent,
-        ),
-        ..default
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::Workshop;
-use super::manager::{early_logs, http2_settings, request_rules};
+use super::manager::{early_logs, request_rules};
 use super::metadata::static_metadata;
 use super::per_filter::Chain;
 use super::socket_options::keep_alive;
@@ -364,7 +364,7 @@ impl Workshop<'_> {
                 .override_stream_error_on_invalid_http_message
                 .or(written.stream_error_on_invalid_http_message)
                 .unwrap_or(false),
-            http2: http2_settings(&http2),
+            http2: self.http2_to_clients(&http2, place.field("http2_protocol_options")),
             routes: Seat::new(routes?),
             filters,
             variants: outermost.variants(),

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::http2::NO_METADATA;
 use super::routes::text_of;
 use super::{Workshop, chain};
 use crate::config::Place;
@@ -26,11 +26,9 @@ use crate::config::log_filter::{
 };
 use crate::config::protocol::{
     FormatterTypeOnEnvoyHeaders, HeaderFormat, HeaderKeyFormat, HeadersWithUnderscoresAction,
-    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, KeepaliveSettings,
-    StatefulFormatterConfig,
+    Http1ProtocolOptions, HttpProtocolOptions, StatefulFormatterConfig,
 };
 use crate::exchange::Flags;
-use crate::frames::watch::FrameLimits;
 use crate::h1::{HeadLimits, RequestRules, Underscores};
 use crate::headers::{Name, NameCase, NameFormat};
 use crate::http::client_address::{ClientAddress, Detection};
@@ -38,13 +36,12 @@ use crate::http::client_cert::Details;
 use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, ToldPorts, UserAgent};
 use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http::reply::{LocalReplies, Mapper};
-use crate::keepalive::Keepalive;
 use crate::limits;
 use crate::log_filter::{Comparison, LogFilter, Operator, Share};
 use crate::nearest::nearest;
 use crate::observe::format::{BodyFormat, Format};
 use crate::route::{self, HeaderCondition, MetadataCondition, ResponseChanges};
-use crate::runtime::{Cidr, Http2Settings};
+use crate::runtime::Cidr;
 use crate::values::{Entry, Fraction, Integer, Share as Portion, Values};
 
 mod options;
@@ -53,8 +50,6 @@ pub(super) use options::early_logs;
 
 /// Envoy's status for a request whose client's address is demanded and not told.
 const NO_ADDRESS_STATUS: u16 = 403;
-/// Envoy's share of the interval between two pings that is added at random.
-const PING_JITTER_PERCENT: f64 = 15.0;
 /// Who is internal where there is an `internal_address_config` without ranges, as in Envoy: RFC 1918,
 /// the half of RFC 4193 that is in use, and loopback.
 const PRIVATE: [Cidr; 6] = [
@@ -78,9 +73,6 @@ const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Cidr {
         prefix,
     }
 }
-
-/// What is said of METADATA frames, on either side.
-pub(super) const NO_METADATA: &str = "no effect: METADATA frames are not passed on";
 
 impl Workshop<'_> {
     /// What is done to the heads of requests.
@@ -629,55 +621,6 @@ pub(super) fn name_format(written: Option<&HeaderKeyFormat>) -> NameFormat {
             }
         }
     }
-}
-
-/// How HTTP/2 is spoken to clients.
-pub(super) fn http2_settings(written: &Http2ProtocolOptions) -> Http2Settings {
-    let or = |written: Option<u32>, default| written.unwrap_or(default);
-    Http2Settings {
-        max_concurrent_streams: or(written.max_concurrent_streams, 1024),
-        stream_window: or(written.initial_stream_window_size, 16 * 1024 * 1024),
-        connection_window: or(written.initial_connection_window_size, 24 * 1024 * 1024),
-        header_table: or(written.hpack_table_size, limits::HTTP2_HEADER_TABLE_BYTES),
-        allow_connect: written.allow_connect,
-        frames: frame_limits(
-            written.max_consecutive_inbound_frames_with_empty_payload,
-            written.max_inbound_priority_frames_per_stream,
-            written.max_inbound_window_update_frames_per_data_frame_sent,
-        ),
-        keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
-    }
-}
-
-/// How many frames that bring nothing a peer may send, by the fields that say so on either side.
-pub(super) fn frame_limits(
-    empty: Option<u32>,
-    priorities: Option<u32>,
-    window_updates: Option<u32>,
-) -> FrameLimits {
-    let default = FrameLimits::default();
-    FrameLimits {
-        empty_in_a_row: empty.unwrap_or(default.empty_in_a_row),
-        priorities_per_stream: priorities.unwrap_or(default.priorities_per_stream),
-        window_updates_per_data: window_updates.unwrap_or(default.window_updates_per_data),
-    }
-}
-
-/// Pings, where an interval asks for them.
-pub(super) fn keepalive(written: &KeepaliveSettings) -> Option<Keepalive> {
-    let interval = written.interval.and_then(|interval| interval.non_zero());
-    let idle = written.connection_idle_interval;
-    let idle = idle.and_then(|idle| idle.non_zero());
-    let percent = written
-        .interval_jitter
-        .map_or(PING_JITTER_PERCENT, |percent| percent.value);
-    let seconds = interval.unwrap_or_default().as_secs_f64();
-    (interval.is_some() || idle.is_some()).then(|| Keepalive {
-        interval,
-        jitter: Duration::from_secs_f64(seconds * percent / 100.0),
-        timeout: written.timeout.get(),
-        idle,
-    })
 }
 
 /// What upstreams are told of clients' certificates.

@@ -248,10 +248,10 @@ pub struct Http2ProtocolOptions {
     /// Flow-control window of a connection in bytes; 24 MiB by default.
     #[serde(default)]
     pub initial_connection_window_size: Option<u32>,
-    /// Frames that may wait to be sent; never more than one is made for a client that does not read.
+    /// Frames of content that may wait to be sent; 10 000 by default. What more there is waits where it comes from.
     #[serde(default)]
     pub max_outbound_frames: Option<u32>,
-    /// The same for control frames.
+    /// The same for control frames: no effect, never more than one is made for a client that does not read.
     #[serde(default)]
     pub max_outbound_control_frames: Option<u32>,
     /// Frames with nothing in them in a row; 1 by default.
@@ -278,6 +278,19 @@ pub struct Http2ProtocolOptions {
     /// Whether extended CONNECT (RFC 8441) is offered; false by default.
     #[serde(default)]
     pub allow_connect: bool,
+    /// Settings that are sent in front of those that have fields here.
+    #[serde(default)]
+    pub custom_settings_parameters: Vec<SettingsParameter>,
+}
+
+/// `Http2ProtocolOptions.SettingsParameter`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename = "envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter")]
+pub struct SettingsParameter {
+    /// Which setting (RFC 9113 §6.5.1).
+    pub identifier: u16,
+    /// What it is to be.
+    pub value: u32,
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`, for upstreams.
@@ -314,6 +327,12 @@ pub struct UpstreamHttp2ProtocolOptions {
     /// `WINDOW_UPDATE` frames for each `DATA` frame that was sent; 10 by default.
     #[serde(default)]
     pub max_inbound_window_update_frames_per_data_frame_sent: Option<u32>,
+    /// Frames of content that may wait to be sent; 10 000 by default. What more there is waits where it comes from.
+    #[serde(default)]
+    pub max_outbound_frames: Option<u32>,
+    /// The same for control frames: no effect, never more than one is made for an upstream that does not read.
+    #[serde(default)]
+    pub max_outbound_control_frames: Option<u32>,
     /// Which of Envoy's codecs; no effect.
     #[serde(default)]
     pub use_oghttp2_codec: Option<bool>,
@@ -326,6 +345,9 @@ pub struct UpstreamHttp2ProtocolOptions {
     /// Older form of it.
     #[serde(default)]
     pub stream_error_on_invalid_http_messaging: bool,
+    /// Settings that are sent in front of those that have fields here.
+    #[serde(default)]
+    pub custom_settings_parameters: Vec<SettingsParameter>,
 }
 
 /// `envoy.config.core.v3.KeepaliveSettings`.

@@ -4,14 +4,12 @@
 //! that side. Does not own what the settings mean, which is the codec's. Called by `watch`.
 
 use super::FrameHead;
+use super::custom::{ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH};
 use super::watch::{Fault, Peer};
 use crate::limits;
 
 /// Bytes of an entry (RFC 9113 §6.5.1).
 const ENTRY: usize = 6;
-const ENABLE_PUSH: u16 = 2;
-/// RFC 8441 §3.
-const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 /// RFC 9218 §2.1.
 const NO_RFC7540_PRIORITIES: u16 = 9;
 

@@ -1,7 +1,7 @@
 //! A connection whose bytes are looked at on their way between transport and codec.
 //!
 //! Owns the delegation to the socket, in both directions, and hands that on when the codec is gone. What is looked
-//! for is a [`Tap`]'s.
+//! for is a [`Tap`]'s; what is added to the settings that the codec sends, a [`Greeting`]'s.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::custom::{CustomSettings, Greeting};
 use crate::socket::Socket;
 
 /// Who looks at the bytes of a connection.
@@ -35,19 +36,41 @@ pub(crate) struct Tapped<T: Tap> {
     /// There to the end.
     socket: Option<Socket>,
     tap: T,
+    /// What is said first, until the transport has it; none where that is the codec's.
+    greeting: Option<Box<Greeting>>,
 }
 
 impl<T: Tap> Tapped<T> {
-    pub(crate) const fn new(socket: Socket, tap: T) -> Self {
+    /// `settings` are added to the frame that the codec sends first, behind a preface of so many bytes.
+    pub(crate) fn new(socket: Socket, tap: T, settings: &CustomSettings, preface: usize) -> Self {
         Self {
             socket: Some(socket),
             tap,
+            greeting: settings.greeting(preface),
         }
     }
 
     fn parts(&mut self) -> io::Result<(&mut Socket, &mut T)> {
         let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         Ok((socket, &mut self.tap))
+    }
+
+    /// Hands the greeting to the transport, as far as it is there.
+    fn poll_greet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        while let Some(greeting) = &mut self.greeting
+            && let Some(waiting) = greeting.waiting()
+        {
+            let wrote = ready!(Pin::new(&mut *socket).poll_write(cx, waiting))?;
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.tap.sent(waiting.get(..wrote).unwrap_or_default());
+            if greeting.sent(wrote) {
+                self.greeting = None;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -76,7 +99,14 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
         cx: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let (socket, tap) = self.get_mut().parts()?;
+        let this = self.get_mut();
+        if let Some(greeting) = &mut this.greeting {
+            if let Some(taken) = greeting.take(from) {
+                return Poll::Ready(Ok(taken));
+            }
+            ready!(this.poll_greet(cx))?;
+        }
+        let (socket, tap) = this.parts()?;
         let wrote = ready!(Pin::new(socket).poll_write(cx, from))?;
         tap.sent(from.get(..wrote).unwrap_or_default());
         Poll::Ready(Ok(wrote))
@@ -87,6 +117,10 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.greeting.is_some() {
+            let first = from.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |slice| slice));
+        }
         let (socket, tap) = self.get_mut().parts()?;
         let wrote = ready!(Pin::new(socket).poll_write_vectored(cx, from))?;
         let mut left = wrote;
@@ -105,12 +139,16 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (socket, _tap) = self.get_mut().parts()?;
+        let this = self.get_mut();
+        ready!(this.poll_greet(cx))?;
+        let (socket, _tap) = this.parts()?;
         Pin::new(socket).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (socket, _tap) = self.get_mut().parts()?;
+        let this = self.get_mut();
+        ready!(this.poll_greet(cx))?;
+        let (socket, _tap) = this.parts()?;
         Pin::new(socket).poll_shutdown(cx)
     }
 }

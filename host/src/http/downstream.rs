@@ -4,10 +4,10 @@
 //! stream, up to the first byte of the body, and how a client that goes away is noticed. Behind the
 //! head both are a [`Writer`].
 
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -15,6 +15,7 @@ use super::error::{Error, Kind};
 use super::h2 as h2_glue;
 use super::io::{H1Reader, H1Writer, H2Writer, Reader, WriteError, Writer};
 use crate::exchange::{Exchange, Protocol};
+use crate::frames::backlog::{Backlog, Part};
 use crate::h1::{BodyLength, encode};
 use crate::headers::Headers;
 use crate::socket::Event;
@@ -28,8 +29,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Where the response goes.
 pub(crate) struct Downstream<'io> {
     writer: Option<Writer<'io>>,
-    /// An HTTP/2 stream, whose writer comes into being with the head.
-    respond: Option<h2::server::SendResponse<Bytes>>,
+    /// An HTTP/2 stream, whose writer comes into being with the head, and what waits on its connection.
+    respond: Option<(h2::server::SendResponse<Part>, Rc<Backlog>)>,
     /// When a client is looked after that is not read from; none before it was.
     looks: Option<Box<Interval>>,
 }
@@ -45,10 +46,13 @@ impl<'io> Downstream<'io> {
     }
 
     /// The response on an HTTP/2 stream.
-    pub(crate) const fn http2(respond: h2::server::SendResponse<Bytes>) -> Self {
+    pub(crate) const fn http2(
+        respond: h2::server::SendResponse<Part>,
+        backlog: Rc<Backlog>,
+    ) -> Self {
         Self {
             writer: None,
-            respond: Some(respond),
+            respond: Some((respond, backlog)),
             looks: None,
         }
     }
@@ -80,11 +84,12 @@ impl<'io> Downstream<'io> {
         close: bool,
         end: bool,
     ) -> Result<(), WriteError> {
-        if let Some(respond) = &mut self.respond {
+        if let Some((respond, backlog)) = &mut self.respond {
             let head = h2_glue::response_to(exchange.status, &exchange.response);
             let stream = respond.send_response(head, end)?;
             let length = if end { BodyLength::None } else { framing };
-            self.writer = Some(Writer::H2(H2Writer::new(stream, length)));
+            let backlog = Rc::clone(backlog);
+            self.writer = Some(Writer::H2(H2Writer::new(stream, backlog, length)));
         } else if let Some(Writer::H1(writer)) = &mut self.writer {
             encode::encode_response(
                 writer.out,
@@ -110,7 +115,7 @@ impl<'io> Downstream<'io> {
         status: u16,
         head: &Headers,
     ) -> Result<(), WriteError> {
-        if let Some(respond) = &mut self.respond {
+        if let Some((respond, _)) = &mut self.respond {
             respond.send_informational(h2_glue::response_to(status, head))?;
         } else if let Some(Writer::H1(writer)) = &mut self.writer
             && protocol == Protocol::Http11
@@ -131,7 +136,7 @@ impl<'io> Downstream<'io> {
     /// # Errors
     /// When the client is gone.
     pub(crate) async fn send_continue(&mut self) -> Result<(), WriteError> {
-        if let Some(respond) = &mut self.respond {
+        if let Some((respond, _)) = &mut self.respond {
             let mut head = http::Response::new(());
             *head.status_mut() = StatusCode::CONTINUE;
             respond.send_informational(head)?;
@@ -146,7 +151,7 @@ impl<'io> Downstream<'io> {
 
     /// Gives the stream up in the middle of the response. On HTTP/1 that is the connection's end.
     pub(crate) fn abort(&mut self, reason: h2::Reason) {
-        if let Some(respond) = &mut self.respond {
+        if let Some((respond, _)) = &mut self.respond {
             respond.send_reset(reason);
         }
         if let Some(Writer::H2(writer)) = &mut self.writer {
@@ -159,7 +164,7 @@ impl<'io> Downstream<'io> {
         let cx = &mut Context::from_waker(Waker::noop());
         let reset = match (&mut self.writer, &mut self.respond) {
             (Some(Writer::H2(writer)), _) => writer.poll_reset(cx),
-            (_, Some(respond)) => respond.poll_reset(cx),
+            (_, Some((respond, _))) => respond.poll_reset(cx),
             (_, None) => return false,
         };
         matches!(reset, Poll::Ready(Err(_)))
@@ -220,7 +225,7 @@ impl<'io> Downstream<'io> {
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match (&mut self.writer, &mut self.respond) {
             (Some(Writer::H2(writer)), _) => writer.poll_reset(cx).map(|_reason| ()),
-            (_, Some(respond)) => respond.poll_reset(cx).map(|_reason| ()),
+            (_, Some((respond, _))) => respond.poll_reset(cx).map(|_reason| ()),
             (_, None) => Poll::Pending,
         }
     }

@@ -7,6 +7,7 @@
 //! ([`super::stream`]).
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -677,7 +678,7 @@ pub(super) fn open_http2(
         asked: Asked::of(request, tunnel),
         rules: response_rules(spec),
         reader: None,
-        writer: Writer::H2(H2Writer::new(body, length)),
+        writer: Writer::H2(H2Writer::new(body, Rc::clone(lease.backlog()), length)),
         head: Await::Http2(response),
         interim: false,
     })

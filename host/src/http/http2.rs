@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use h2::server::{Connection as H2, SendResponse};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::Notify;
@@ -30,9 +30,10 @@ use super::tally::count_start;
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
+use crate::frames::backlog::{Backlog, Part};
 use crate::frames::tapped::{Tap, Tapped};
 use crate::frames::watch::{Fault, FrameWatch, Peer};
-use crate::frames::{FrameHead, Step};
+use crate::frames::{FrameHead, Step, custom};
 use crate::h1::head::Reject;
 use crate::h1::{MethodKind, Underscores};
 use crate::headers::{Headers, Known};
@@ -177,17 +178,29 @@ impl Tap for Eye {
 type Watched = Tapped<Eye>;
 
 /// The streams of a connection that are under way.
-#[derive(Default)]
 struct Streams {
     active: Cell<usize>,
     ended: Notify,
     resets: Cell<Resets>,
     odd: Rc<OddTargets>,
+    backlog: Rc<Backlog>,
     /// The connection's socket, once its codec is gone.
     left: Cell<Option<Socket>>,
 }
 
 impl Streams {
+    /// Of a connection on which so many frames of content may wait.
+    fn new(waiting_frames: u32) -> Self {
+        Self {
+            active: Cell::default(),
+            ended: Notify::new(),
+            resets: Cell::default(),
+            odd: Rc::default(),
+            backlog: Backlog::new(waiting_frames),
+            left: Cell::default(),
+        }
+    }
+
     /// Whether the next is the last of `most`, or one beyond them.
     fn is_last(&self, most: Option<u32>) -> bool {
         let number = self.resets.get().closed + self.active.get() as u64 + 1;
@@ -222,9 +235,9 @@ async fn handshake(
     prefix: BytesMut,
     head_since: Option<Rc<Cell<Option<Instant>>>>,
     streams: &Rc<Streams>,
-) -> Result<H2<Watched, Bytes>, h2::Error> {
+) -> Result<H2<Watched, Part>, h2::Error> {
     let manager = &listener.manager;
-    let settings = manager.http2;
+    let settings = &manager.http2;
     // The codec answers what is larger by itself, where no log sees it.
     let limit = manager.rules.limits.bytes;
     let most = limit.saturating_add(limits::HTTP2_TOLD_BYTES);
@@ -253,7 +266,12 @@ async fn handshake(
     if settings.allow_connect {
         codec.enable_connect_protocol();
     }
-    codec.handshake(Tapped::new(socket, eye)).await
+    if let Some(bytes) = settings.custom.get(custom::MAX_FRAME_SIZE) {
+        codec.max_frame_size(bytes);
+    }
+    codec
+        .handshake(Tapped::new(socket, eye, &settings.custom, 0))
+        .await
 }
 
 /// Serves an HTTP/2 connection; `prefix` was read already. Where its client is to be left the time to read
@@ -265,7 +283,7 @@ pub(super) async fn serve(
     connection: &Arc<Connection>,
     old_at: Option<Instant>,
 ) -> (Over, Option<Socket>) {
-    let streams = Rc::new(Streams::default());
+    let streams = Rc::new(Streams::new(listener.manager.http2.waiting_frames));
     let read = (socket, prefix);
     let over = serve_streams(worker, listener, read, connection, (old_at, &streams)).await;
     let socket = streams.left.take();
@@ -287,7 +305,7 @@ async fn serve_streams(
     (old_at, streams): (Option<Instant>, &Rc<Streams>),
 ) -> Over {
     let manager = &listener.manager;
-    let settings = manager.http2;
+    let settings = &manager.http2;
     let stats = manager.stats.shard(worker.index);
     let vitals = Arc::clone(&worker.snapshot().vitals);
     let mut timer = Timer::default();
@@ -367,10 +385,10 @@ async fn serve_streams(
 
 /// What came of a handshake; where it is no connection, whether the client has left.
 fn opened(
-    shaken: Option<Result<H2<Watched, Bytes>, h2::Error>>,
+    shaken: Option<Result<H2<Watched, Part>, h2::Error>>,
     stats: &HttpStats,
     connection: &Connection,
-) -> Result<H2<Watched, Bytes>, bool> {
+) -> Result<H2<Watched, Part>, bool> {
     match shaken {
         Some(Ok(http2)) => Ok(http2),
         Some(Err(error)) => {
@@ -419,7 +437,7 @@ fn note_failure(error: &h2::Error, stats: &HttpStats, connection: &Connection) {
 }
 
 /// Says that no more streams are wanted, if that was not said, and notes when.
-fn go_away(http2: &mut H2<Watched, Bytes>, closing: &mut Option<Instant>) {
+fn go_away(http2: &mut H2<Watched, Part>, closing: &mut Option<Instant>) {
     if closing.is_none() {
         http2.graceful_shutdown();
         *closing = Some(clock::now());
@@ -428,13 +446,13 @@ fn go_away(http2: &mut H2<Watched, Bytes>, closing: &mut Option<Instant>) {
 
 /// Says so because the connection has had as many streams as it may. Envoy counts each that comes all
 /// the same.
-fn end_of_turn(http2: &mut H2<Watched, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
+fn end_of_turn(http2: &mut H2<Watched, Part>, closing: &mut Option<Instant>, stats: &HttpStats) {
     stats.downstream_cx_max_requests_reached.inc();
     go_away(http2, closing);
 }
 
 /// Says so because the proxy is to have fewer clients.
-fn drain(http2: &mut H2<Watched, Bytes>, closing: &mut Option<Instant>, stats: &HttpStats) {
+fn drain(http2: &mut H2<Watched, Part>, closing: &mut Option<Instant>, stats: &HttpStats) {
     if closing.is_none() {
         stats.downstream_cx_drain_close.inc();
         go_away(http2, closing);
@@ -462,7 +480,7 @@ async fn wait_until(at: Option<Instant>) {
 /// Lets the last frames (a GOAWAY above all) out, for no longer than `delayed_close_timeout`. Once they have
 /// gone, the client may have the time to read them.
 async fn flush_end(
-    mut http2: H2<Watched, Bytes>,
+    mut http2: H2<Watched, Part>,
     timer: &mut Timer,
     (listener, stats): (&HttpListener, &HttpStats),
     over: Over,
@@ -492,13 +510,14 @@ fn start(
     served: Served,
     streams: &Rc<Streams>,
     request: http::Request<h2::RecvStream>,
-    respond: SendResponse<Bytes>,
+    respond: SendResponse<Part>,
 ) {
     let streams = Rc::clone(streams);
     let odd_target = streams.odd.take(respond.stream_id().as_u32());
+    let backlog = Rc::clone(&streams.backlog);
     streams.active.set(streams.active.get() + 1);
     // The runtime moves a task to its place and out of it again. What lies behind a pointer stays.
-    let served = Box::pin(stream(served, request, odd_target, respond));
+    let served = Box::pin(stream(served, request, odd_target, (respond, backlog)));
     tokio::task::spawn_local(async move {
         let premature = served.await;
         streams.active.set(streams.active.get().saturating_sub(1));
@@ -518,7 +537,7 @@ async fn stream(
     (worker, listener, connection, routes): Served,
     request: http::Request<h2::RecvStream>,
     odd_target: Option<Rc<[u8]>>,
-    respond: SendResponse<Bytes>,
+    (respond, backlog): (SendResponse<Part>, Rc<Backlog>),
 ) -> bool {
     let (parts, body) = request.into_parts();
     let timing = Timing::starting(clock::now(), clock::wall());
@@ -562,7 +581,7 @@ async fn stream(
     let mut timer = Timer::default();
     let chain = Chain::new(&worker, manager, &mut desk.exchange, &mut desk.states);
     let reader = Reader::H2(H2Reader::new(body, manager.rules.limits.fields));
-    let down = Downstream::http2(respond);
+    let down = Downstream::http2(respond, backlog);
     Stream::new(around, chain, reader, down, &mut timer, incoming)
         .handle(verdict)
         .await;

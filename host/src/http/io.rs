@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,6 +17,7 @@ use tokio::io::AsyncWrite;
 
 use super::h2 as h2_glue;
 use super::relay::{RelayReader, RelayWriter};
+use crate::frames::backlog::{Backlog, Part};
 use crate::h1::body::{BodyError, Decoded, Decoder};
 use crate::h1::{BodyLength, HeadLimits, Underscores, encode};
 use crate::headers::Headers;
@@ -515,7 +517,9 @@ impl Promised {
 /// An HTTP/2 stream's sending half.
 pub(crate) struct H2Writer {
     promised: Promised,
-    stream: h2::SendStream<Bytes>,
+    stream: h2::SendStream<Part>,
+    /// What waits on the connection, of this stream and of others.
+    backlog: Rc<Backlog>,
     /// What goes next; empty where nothing waits.
     front: Bytes,
     behind: VecDeque<Bytes>,
@@ -630,10 +634,15 @@ impl<'a> H1Writer<'a> {
 
 impl H2Writer {
     /// Begins a body, behind a head that was sent.
-    pub(crate) const fn new(stream: h2::SendStream<Bytes>, length: BodyLength) -> Self {
+    pub(crate) const fn new(
+        stream: h2::SendStream<Part>,
+        backlog: Rc<Backlog>,
+        length: BodyLength,
+    ) -> Self {
         Self {
             promised: Promised::by(length),
             stream,
+            backlog,
             front: Bytes::new(),
             behind: VecDeque::new(),
             end: None,
@@ -664,13 +673,19 @@ impl H2Writer {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         while !self.front.is_empty() {
-            if self.stream.capacity() == 0 {
+            // What the codec says has come may have been used up since.
+            while self.stream.capacity() == 0 {
                 self.stream.reserve_capacity(self.front.len());
                 match ready!(self.stream.poll_capacity(cx)) {
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Poll::Ready(Err(error.into())),
                     None => return Poll::Ready(Err(h2::Error::from(h2::Reason::CANCEL).into())),
                 }
+            }
+            if self.backlog.poll_room(cx).is_pending() {
+                // Nothing else tells that the stream is over.
+                let over = ready!(self.stream.poll_reset(cx));
+                return Poll::Ready(Err(over.map_or_else(Into::into, h2::Error::from).into()));
             }
             let part = self.front.len().min(self.stream.capacity());
             let part = self.front.split_to(part);
@@ -681,11 +696,14 @@ impl H2Writer {
             if last {
                 self.end = None;
             }
-            self.stream.send_data(part, last)?;
+            self.stream.send_data(self.backlog.part(part), last)?;
         }
         self.promised.check()?;
         match self.end.take() {
-            Some(h2_glue::End::Plain) => self.stream.send_data(Bytes::new(), true)?,
+            Some(h2_glue::End::Plain) => {
+                let empty = self.backlog.part(Bytes::new());
+                self.stream.send_data(empty, true)?;
+            }
             Some(h2_glue::End::Trailers(map)) => self.stream.send_trailers(map)?,
             None => {}
         }

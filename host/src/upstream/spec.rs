@@ -13,6 +13,7 @@ use http::HeaderValue;
 use super::connect::Tlv;
 use super::metadata::Metadata;
 use crate::address::Address;
+use crate::frames::custom::CustomSettings;
 use crate::frames::watch::FrameLimits;
 use crate::headers::NameFormat;
 use crate::keepalive::Keepalive;
@@ -356,7 +357,7 @@ pub struct HealthCheckTarget {
 }
 
 /// The HTTP version that a cluster's endpoints speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
     #[default]
@@ -370,7 +371,7 @@ pub enum Protocol {
 }
 
 /// `http2_protocol_options` of the upstream side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http2Settings {
     /// `max_concurrent_streams`: 1024 on one connection; the peer may allow fewer.
     pub max_concurrent_streams: u32,
@@ -386,6 +387,10 @@ pub struct Http2Settings {
     pub keepalive: Option<Keepalive>,
     /// `max_consecutive_inbound_frames_with_empty_payload` and its kin.
     pub frames: FrameLimits,
+    /// `max_outbound_frames`: 10 000 frames of content.
+    pub waiting_frames: u32,
+    /// `custom_settings_parameters`: none.
+    pub custom: CustomSettings,
 }
 
 impl Default for Http2Settings {
@@ -398,6 +403,8 @@ impl Default for Http2Settings {
             header_table: limits::HTTP2_HEADER_TABLE_BYTES,
             keepalive: None,
             frames: FrameLimits::default(),
+            waiting_frames: limits::HTTP2_WAITING_FRAMES,
+            custom: CustomSettings::default(),
         }
     }
 }

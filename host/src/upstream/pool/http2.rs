@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use tokio::sync::Notify;
 
@@ -23,7 +22,9 @@ use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
 use crate::exchange::Tls;
+use crate::frames::backlog::{Backlog, Part};
 use crate::frames::tapped::Tapped;
+use crate::frames::{PREFACE, custom};
 use crate::keepalive::{Keepalive, until_silent};
 use crate::limits;
 use crate::upstream::cluster::Cluster;
@@ -33,13 +34,14 @@ use crate::upstream::spec::{ClusterSpec, Http2Settings, Priority};
 
 /// A connection whose preface was sent.
 pub(super) struct Handshaken {
-    sender: SendRequest<Bytes>,
-    connection: Box<Connection<Tapped<Watched>, Bytes>>,
+    sender: SendRequest<Part>,
+    connection: Box<Connection<Tapped<Watched>, Part>>,
     local: Option<SocketAddr>,
     tls: Option<Arc<Tls>>,
     max_concurrent_streams: u32,
     keepalive: Option<Keepalive>,
     heard: Option<Heard>,
+    backlog: Rc<Backlog>,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
@@ -55,7 +57,11 @@ pub(super) async fn handshake(
     let local = stream.local_addr().ok();
     let asks = settings.keepalive.and_then(|pings| pings.idle);
     let heard = asks.map(|_| Rc::new(Cell::new(clock::now())));
-    let (sender, connection) = Builder::new()
+    let mut codec = Builder::new();
+    if let Some(bytes) = settings.custom.get(custom::MAX_FRAME_SIZE) {
+        codec.max_frame_size(bytes);
+    }
+    let (sender, connection) = codec
         .enable_push(false)
         .initial_window_size(settings.initial_stream_window)
         .initial_connection_window_size(settings.initial_connection_window)
@@ -66,6 +72,8 @@ pub(super) async fn handshake(
         .handshake(Tapped::new(
             stream,
             Watched::new(settings, host, heard.clone()),
+            &settings.custom,
+            PREFACE.len(),
         ))
         .await
         .map_err(into_io)?;
@@ -79,6 +87,7 @@ pub(super) async fn handshake(
         max_concurrent_streams,
         keepalive: settings.keepalive,
         heard,
+        backlog: Backlog::new(settings.waiting_frames),
     })
 }
 
@@ -99,10 +108,11 @@ pub(super) struct Http2Connection {
     opened: Instant,
     local: Option<SocketAddr>,
     tls: Option<Arc<Tls>>,
-    sender: SendRequest<Bytes>,
+    sender: SendRequest<Part>,
     max_concurrent_streams: u32,
     /// After how long a silence a new stream has a ping sent ahead, and when that began.
     silence: Option<(Duration, Heard)>,
+    backlog: Rc<Backlog>,
     state: Rc<State>,
 }
 
@@ -177,6 +187,7 @@ pub(super) fn start(
         max_concurrent_streams,
         keepalive,
         heard,
+        backlog,
     } = handshaken;
     let state = Rc::new(State {
         active: Cell::new(0),
@@ -196,12 +207,13 @@ pub(super) fn start(
         sender,
         max_concurrent_streams,
         silence: keepalive.and_then(|pings| pings.idle).zip(heard),
+        backlog,
         state,
     })
 }
 
 async fn drive(
-    mut connection: Box<Connection<Tapped<Watched>, Bytes>>,
+    mut connection: Box<Connection<Tapped<Watched>, Part>>,
     keepalive: Option<Keepalive>,
     priority: Priority,
     mut account: Account,
@@ -317,7 +329,7 @@ pub(super) fn reserve(
 
 /// A place for one stream on a connection. Dropping it gives the place back.
 pub(super) struct Slot {
-    sender: SendRequest<Bytes>,
+    sender: SendRequest<Part>,
     facts: Facts,
     connection: Rc<Http2Connection>,
     host: Rc<Host>,
@@ -372,8 +384,13 @@ impl Http2Lease {
     }
 
     /// Opens the stream: `send_request` may be called once, at once.
-    pub const fn sender(&mut self) -> &mut SendRequest<Bytes> {
+    pub(crate) const fn sender(&mut self) -> &mut SendRequest<Part> {
         &mut self.slot.sender
+    }
+
+    /// What waits on the connection to be written.
+    pub(crate) fn backlog(&self) -> &Rc<Backlog> {
+        &self.slot.connection.backlog
     }
 
     /// Notes how the stream has ended, or would have if the lease were dropped now.

@@ -1,0 +1,130 @@
+//! How many frames of content may wait on a connection of HTTP/2 to be written.
+//!
+//! The codec bounds what waits in bytes, and a frame of a few bytes costs it many times that. Owns the count of the
+//! frames that were handed to the codec and have not left it, and who waits for there to be fewer:
+//! `max_outbound_frames`, beyond which Envoy ends the connection. Does not own frames without content, which
+//! streams have two of at most, and connections one of each kind. Called by `http::io`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+
+/// The count of one connection.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    most: u32,
+    waiting: Cell<u32>,
+    blocked: RefCell<Vec<Waker>>,
+}
+
+impl Backlog {
+    /// For at most so many frames, and at least one.
+    pub(crate) fn new(most: u32) -> Rc<Self> {
+        Rc::new(Self {
+            most: most.max(1),
+            waiting: Cell::new(0),
+            blocked: RefCell::default(),
+        })
+    }
+
+    /// Ready while one more may be handed over. Whoever waits is woken when half of them have left.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.waiting.get() < self.most {
+            return Poll::Ready(());
+        }
+        let mut blocked = self.blocked.borrow_mut();
+        if !blocked.iter().any(|waker| waker.will_wake(cx.waker())) {
+            blocked.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// One more frame of content.
+    pub(crate) fn part(self: &Rc<Self>, bytes: Bytes) -> Part {
+        self.waiting.set(self.waiting.get() + 1);
+        Part {
+            bytes,
+            _place: Place(Rc::clone(self)),
+        }
+    }
+}
+
+/// The content of a frame, as the codec keeps it until it is written or its stream is reset.
+#[derive(Debug)]
+pub(crate) struct Part {
+    bytes: Bytes,
+    _place: Place,
+}
+
+/// What a frame takes up of a [`Backlog`].
+#[derive(Debug)]
+struct Place(Rc<Backlog>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let backlog = &*self.0;
+        let waiting = backlog.waiting.get() - 1;
+        backlog.waiting.set(waiting);
+        if waiting == backlog.most / 2 {
+            for waker in backlog.blocked.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_when_half_have_left() {
+        for most in [1, 2, 5] {
+            let backlog = Backlog::new(most);
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let cx = Context::from_waker(&waker);
+            let mut parts = Vec::new();
+            while backlog.poll_room(&cx).is_ready() {
+                parts.push(backlog.part(Bytes::from_static(b"x")));
+            }
+            assert_eq!(parts.len(), most as usize);
+            assert!(backlog.poll_room(&cx).is_pending());
+            while let Some(part) = parts.pop() {
+                drop(part);
+                let has_woken = woken.0.load(Ordering::Relaxed);
+                assert_eq!(has_woken, usize::from(parts.len() <= most as usize / 2));
+            }
+            assert!(backlog.poll_room(&cx).is_ready());
+        }
+    }
+}
