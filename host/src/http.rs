@@ -10,8 +10,8 @@
 //! In reading order: `connection` and `http2` (the codec edge; `frames`, `heads` and `hpack` look at what the
 //! HTTP/2 codec does not tell), `stream` (the request function), `walk` and `phases` (the chain), `forward`,
 //! `attempts`, `side`, `counts` and `conversation` (the upstream), `interim`, `hedge` and `relay` (attempts beside
-//! each other), `redirect`, `mirror` and `copies`, `pump`, `kept` and
-//! `io` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply` and `deadlines`.
+//! each other), `redirect`, `mirror` and `copies`, `pump`, `kept`,
+//! `io` and `sending` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply` and `deadlines`.
 //! The HTTP/1 codec is `h1`.
 
 mod attempts;
@@ -48,6 +48,7 @@ mod redirect;
 mod refusal;
 mod relay;
 pub mod reply;
+mod sending;
 mod side;
 mod stream;
 mod tally;

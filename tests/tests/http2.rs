@@ -1,7 +1,11 @@
 //! What HTTP/2 clients meet that send frames of their own making: pings that must be answered, and
 //! limits on frames that cost and bring nothing.
 
-#![expect(clippy::indexing_slicing, reason = "helpers of a test suite")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of a test suite"
+)]
 
 use std::io::Read as _;
 
@@ -391,7 +395,10 @@ fn settings_that_cannot_be_added_are_errors() {
     let validated = |options: &str| {
         let manager = format!("http2_protocol_options: {{ {options} }}");
         let text = Config::new().manager(&manager).text();
-        let text = text.replace("@PORT:", "1 # ");
+        let ports = ["listener", "admin", "origin"];
+        let text = ports.into_iter().zip(1..).fold(text, |text, (name, port)| {
+            text.replace(&format!("@PORT:{name}@"), &port.to_string())
+        });
         Ran::nuncio(["--mode", "validate", "--config-yaml", &text])
     };
     for (parameters, more, said) in [

@@ -13,7 +13,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::error::{Error, Kind};
 use super::h2 as h2_glue;
-use super::io::{H1Reader, H1Writer, H2Writer, Reader, WriteError, Writer};
+use super::io::{H1Reader, H1Writer, Reader, WriteError, Writer};
+use super::sending::H2Writer;
 use crate::exchange::{Exchange, Protocol};
 use crate::frames::backlog::{Backlog, Part};
 use crate::h1::{BodyLength, encode};

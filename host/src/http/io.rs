@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -17,7 +16,7 @@ use tokio::io::AsyncWrite;
 
 use super::h2 as h2_glue;
 use super::relay::{RelayReader, RelayWriter};
-use crate::frames::backlog::{Backlog, Part};
+use super::sending::H2Writer;
 use crate::h1::body::{BodyError, Decoded, Decoder};
 use crate::h1::{BodyLength, HeadLimits, Underscores, encode};
 use crate::headers::Headers;
@@ -465,7 +464,7 @@ pub(crate) struct H1Writer<'a> {
 
 /// How long a head says that its body is.
 #[derive(Clone, Copy, Default)]
-struct Promised {
+pub(super) struct Promised {
     /// How many bytes of it have not come yet; none where it does not say.
     left: Option<u64>,
     /// Whether the body is not that long. Its receiver must not take what comes of it for whole.
@@ -473,7 +472,7 @@ struct Promised {
 }
 
 impl Promised {
-    const fn by(length: BodyLength) -> Self {
+    pub(super) const fn by(length: BodyLength) -> Self {
         let left = match length {
             BodyLength::Length(length) => Some(length),
             BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => None,
@@ -485,7 +484,7 @@ impl Promised {
     }
 
     /// Whether some content may go on: no part of what is too much does, nor what comes behind it.
-    const fn allows(&mut self, content: &Bytes) -> bool {
+    pub(super) const fn allows(&mut self, content: &Bytes) -> bool {
         if let Some(left) = self.left {
             match left.checked_sub(content.len() as u64) {
                 Some(left) if !self.is_broken => self.left = Some(left),
@@ -496,34 +495,22 @@ impl Promised {
     }
 
     /// Whether the body is as long as it is to be.
-    const fn is_kept(self) -> bool {
+    pub(super) const fn is_kept(self) -> bool {
         matches!(self.left, Some(0)) && !self.is_broken
     }
 
     /// Notes that the body ends here.
-    const fn end(&mut self) {
+    pub(super) const fn end(&mut self) {
         self.is_broken |= matches!(self.left, Some(1..));
     }
 
-    const fn check(self) -> Result<(), WriteError> {
+    pub(super) const fn check(self) -> Result<(), WriteError> {
         if self.is_broken {
             Err(WriteError::Length)
         } else {
             Ok(())
         }
     }
-}
-
-/// An HTTP/2 stream's sending half.
-pub(crate) struct H2Writer {
-    promised: Promised,
-    stream: h2::SendStream<Part>,
-    /// What waits on the connection, of this stream and of others.
-    backlog: Rc<Backlog>,
-    /// What goes next; empty where nothing waits.
-    front: Bytes,
-    behind: VecDeque<Bytes>,
-    end: Option<h2_glue::End>,
 }
 
 impl<'a> H1Writer<'a> {
@@ -632,94 +619,13 @@ impl<'a> H1Writer<'a> {
     }
 }
 
-impl H2Writer {
-    /// Begins a body, behind a head that was sent.
-    pub(crate) const fn new(
-        stream: h2::SendStream<Part>,
-        backlog: Rc<Backlog>,
-        length: BodyLength,
-    ) -> Self {
-        Self {
-            promised: Promised::by(length),
-            stream,
-            backlog,
-            front: Bytes::new(),
-            behind: VecDeque::new(),
-            end: None,
-        }
-    }
-
-    /// `data` is not empty: nothing in front says that nothing waits.
-    fn push(&mut self, data: Bytes) {
-        if self.front.is_empty() {
-            self.front = data;
-        } else {
-            self.behind.push_back(data);
-        }
-    }
-
-    /// Resets the stream, where it is still open.
-    pub(crate) fn reset(&mut self, reason: h2::Reason) {
-        self.stream.send_reset(reason);
-    }
-
-    /// Ready when the peer has reset the stream, or the connection is lost.
-    pub(crate) fn poll_reset(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<h2::Reason, h2::Error>> {
-        self.stream.poll_reset(cx)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        while !self.front.is_empty() {
-            // What the codec says has come may have been used up since.
-            while self.stream.capacity() == 0 {
-                self.stream.reserve_capacity(self.front.len());
-                match ready!(self.stream.poll_capacity(cx)) {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                    None => return Poll::Ready(Err(h2::Error::from(h2::Reason::CANCEL).into())),
-                }
-            }
-            if self.backlog.poll_room(cx).is_pending() {
-                // Nothing else tells that the stream is over.
-                let over = ready!(self.stream.poll_reset(cx));
-                return Poll::Ready(Err(over.map_or_else(Into::into, h2::Error::from).into()));
-            }
-            let part = self.front.len().min(self.stream.capacity());
-            let part = self.front.split_to(part);
-            if self.front.is_empty() {
-                self.front = self.behind.pop_front().unwrap_or_default();
-            }
-            let last = self.front.is_empty() && matches!(self.end, Some(h2_glue::End::Plain));
-            if last {
-                self.end = None;
-            }
-            self.stream.send_data(self.backlog.part(part), last)?;
-        }
-        self.promised.check()?;
-        match self.end.take() {
-            Some(h2_glue::End::Plain) => {
-                let empty = self.backlog.part(Bytes::new());
-                self.stream.send_data(empty, true)?;
-            }
-            Some(h2_glue::End::Trailers(map)) => self.stream.send_trailers(map)?,
-            None => {}
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 impl Writer<'_> {
     /// Takes some content. Only while [`Writer::has_room`].
     pub(crate) fn push(&mut self, data: Bytes) {
         match self {
             Self::H1(writer) => writer.push(data),
             Self::H2(writer) => {
-                if writer.promised.allows(&data) {
-                    writer.push(data);
-                }
+                writer.push(data);
             }
             Self::Relayed(writer) => writer.push(data),
         }
@@ -760,8 +666,7 @@ impl Writer<'_> {
                     Some(block) => h2_glue::End::Trailers(h2_glue::trailers(block)),
                     None => h2_glue::End::Plain,
                 };
-                writer.promised.end();
-                writer.end = (!writer.promised.is_broken).then_some(end);
+                writer.push_end(end);
             }
             Self::Relayed(writer) => writer.push_end(trailers),
         }
@@ -771,7 +676,7 @@ impl Writer<'_> {
     pub(crate) fn has_room(&self) -> bool {
         match self {
             Self::H1(writer) => writer.direct.is_empty() && writer.out.len() < BACKLOG,
-            Self::H2(writer) => writer.front.is_empty(),
+            Self::H2(writer) => writer.has_room(),
             Self::Relayed(writer) => writer.has_room(),
         }
     }
@@ -780,7 +685,7 @@ impl Writer<'_> {
     /// be sent.
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::H2(writer) => writer.stream.poll_reset(cx).map(|_reason| ()),
+            Self::H2(writer) => writer.poll_reset(cx).map(|_reason| ()),
             Self::H1(_) | Self::Relayed(_) => Poll::Pending,
         }
     }

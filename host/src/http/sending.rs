@@ -1,0 +1,121 @@
+//! The sending half of an HTTP/2 stream.
+//!
+//! Owns what was not handed to the codec yet, for want of room in its queue, in the peer's windows, or among the
+//! frames of the connection that wait. Called through [`super::io::Writer`].
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::h2 as h2_glue;
+use super::io::{Promised, WriteError};
+use crate::frames::backlog::{Backlog, Part};
+use crate::h1::BodyLength;
+
+/// An HTTP/2 stream's sending half.
+pub(crate) struct H2Writer {
+    promised: Promised,
+    stream: h2::SendStream<Part>,
+    /// What waits on the connection, of this stream and of others.
+    backlog: Rc<Backlog>,
+    /// What goes next; empty where nothing waits.
+    front: Bytes,
+    behind: VecDeque<Bytes>,
+    end: Option<h2_glue::End>,
+}
+
+impl H2Writer {
+    /// Begins a body, behind a head that was sent.
+    pub(crate) const fn new(
+        stream: h2::SendStream<Part>,
+        backlog: Rc<Backlog>,
+        length: BodyLength,
+    ) -> Self {
+        Self {
+            promised: Promised::by(length),
+            stream,
+            backlog,
+            front: Bytes::new(),
+            behind: VecDeque::new(),
+            end: None,
+        }
+    }
+
+    /// Takes some content. It is not empty: nothing in front says that nothing waits.
+    pub(super) fn push(&mut self, data: Bytes) {
+        if !self.promised.allows(&data) {
+            return;
+        }
+        if self.front.is_empty() {
+            self.front = data;
+        } else {
+            self.behind.push_back(data);
+        }
+    }
+
+    /// Takes the end.
+    pub(super) fn push_end(&mut self, end: h2_glue::End) {
+        self.promised.end();
+        self.end = self.promised.check().is_ok().then_some(end);
+    }
+
+    /// Whether it may be given more before it is flushed.
+    pub(super) const fn has_room(&self) -> bool {
+        self.front.is_empty()
+    }
+
+    /// Resets the stream, where it is still open.
+    pub(crate) fn reset(&mut self, reason: h2::Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Ready when the peer has reset the stream, or the connection is lost.
+    pub(crate) fn poll_reset(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<h2::Reason, h2::Error>> {
+        self.stream.poll_reset(cx)
+    }
+
+    /// Hands everything to the codec.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        while !self.front.is_empty() {
+            // What the codec says has come may have been used up since.
+            while self.stream.capacity() == 0 {
+                self.stream.reserve_capacity(self.front.len());
+                match ready!(self.stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                    None => return Poll::Ready(Err(h2::Error::from(h2::Reason::CANCEL).into())),
+                }
+            }
+            if self.backlog.poll_room(cx).is_pending() {
+                // Nothing else tells that the stream is over.
+                let over = ready!(self.stream.poll_reset(cx));
+                return Poll::Ready(Err(over.map_or_else(Into::into, h2::Error::from).into()));
+            }
+            let part = self.front.len().min(self.stream.capacity());
+            let part = self.front.split_to(part);
+            if self.front.is_empty() {
+                self.front = self.behind.pop_front().unwrap_or_default();
+            }
+            let last = self.front.is_empty() && matches!(self.end, Some(h2_glue::End::Plain));
+            if last {
+                self.end = None;
+            }
+            self.stream.send_data(self.backlog.part(part), last)?;
+        }
+        self.promised.check()?;
+        match self.end.take() {
+            Some(h2_glue::End::Plain) => {
+                let empty = self.backlog.part(Bytes::new());
+                self.stream.send_data(empty, true)?;
+            }
+            Some(h2_glue::End::Trailers(map)) => self.stream.send_trailers(map)?,
+            None => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
