@@ -8,6 +8,8 @@
 )]
 
 use std::io::Read as _;
+use std::thread;
+use std::time::Duration;
 
 use h2::Reason;
 use nuncio_tests::admin::{stat, stats};
@@ -15,7 +17,7 @@ use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, Frame, FrameConnection, Next, flag, kind};
 use nuncio_tests::h2_origin::{H2Origin, H2Reply};
-use nuncio_tests::origin::{Act, Origin, Reply};
+use nuncio_tests::origin::{Act, Gate, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Ran, Setup};
 use nuncio_tests::scene::Scene;
 
@@ -169,14 +171,82 @@ fn frames_that_bring_nothing_are_limited() {
     );
 }
 
-#[test]
-fn a_head_that_does_not_end_in_time_ends_the_connection() {
+/// A proxy that waits so long for a head.
+fn start_with_head_time(timeout: &str) -> (Proxy, Origin) {
     let template = SIMPLE.replace(
         "          stat_prefix: ingress\n",
-        "          stat_prefix: ingress\n          request_headers_timeout: 0.2s\n",
+        &format!("          stat_prefix: ingress\n          request_headers_timeout: {timeout}\n"),
     );
     let setup = Setup::for_template(&template);
+    let origin = Origin::start_on(setup.port("origin").unwrap_or_default());
     let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    (proxy, origin)
+}
+
+/// A block of a stream in two frames, of which the first ends the stream.
+fn in_two(stream: u32, block: &[u8]) -> [Vec<u8>; 2] {
+    [
+        frames::frame(kind::HEADERS, flag::END_STREAM, stream, block),
+        frames::frame(kind::CONTINUATION, flag::END_HEADERS, stream, &[]),
+    ]
+}
+
+#[test]
+fn each_head_has_its_own_time_and_trailers_have_none() {
+    // How late something comes is what it is about: two of them take longer than one may.
+    let pause = Duration::from_millis(1200);
+    let (proxy, _origin) = start_with_head_time("2s");
+    let head = frames::block(&frames::request("GET", "/"));
+    let mut raw = open(&proxy);
+    let [first, second] = [1, 3].map(|stream| in_two(stream, &head));
+    raw.send(&first[0]);
+    thread::park_timeout(pause);
+    raw.send(&[&first[1][..], &second[0]].concat());
+    thread::park_timeout(pause);
+    raw.send(&second[1]);
+    let (lines, came) = raw.read_until(|frame| frame.ends(3));
+    assert!(came, "{lines:?}");
+    raw.send(&post(5));
+    let trailers = in_two(5, &frames::block(&[("x-trailer", "1")]));
+    raw.send(&trailers[0]);
+    thread::park_timeout(2 * pause);
+    raw.send(&trailers[1]);
+    let (lines, came) = raw.read_until(|frame| frame.ends(5));
+    assert!(came, "{lines:?}");
+    assert!(raw.sync().1);
+    let [late] = stats(&proxy, "http.ingress.", ["downstream_rq_header_timeout"]);
+    assert_eq!(late, 0);
+}
+
+#[test]
+fn a_late_head_leaves_other_streams_their_answers() {
+    let (proxy, origin) = start_with_head_time("0.2s");
+    let gate = Gate::default();
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let late = Reply::nothing().then(Act::Wait(gate.clone()));
+    origin.reply_with([late.then(Act::Send(answer.into()))]);
+    let mut raw = open(&proxy);
+    raw.send(&frames::get(1, "/"));
+    origin.wait_for_requests(1);
+    raw.send(&in_two(3, &frames::block(&frames::request("GET", "/")))[0]);
+    eventually("the head is late", || {
+        stat(&proxy, "http.ingress.downstream_rq_header_timeout") == 1
+    });
+    gate.open();
+    let (lines, came) = raw.read_until(|frame| frame.ends(1));
+    assert!(came, "{lines:?}");
+    let (mut lines, more) = (lines, raw.read_to_end());
+    lines.extend(more);
+    assert!(
+        lines.iter().any(|line| line.starts_with("GOAWAY NO_ERROR")),
+        "{lines:?}"
+    );
+    assert_eq!(lines.last().map(String::as_str), Some("[ended]"));
+}
+
+#[test]
+fn a_head_that_does_not_end_in_time_ends_the_connection() {
+    let (proxy, _origin) = start_with_head_time("0.2s");
     let block = frames::block(&frames::request("GET", "/"));
     let begun = frames::frame(kind::HEADERS, flag::END_STREAM, 1, &block);
     let whole = frames::frame(

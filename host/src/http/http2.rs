@@ -75,13 +75,20 @@ impl Eye {
     fn look(&mut self, read: &[u8]) -> io::Result<bool> {
         let codecs = self.codecs.shard(self.worker);
         let newest = &mut self.newest;
+        let mut begun = None;
         let counted = self.watch.received(read, |step| {
+            begun = begins(step, *newest).or(begun);
             count_received(step, newest, codecs);
             Ok(())
         });
         if let Some(since) = &self.head_since {
-            let is_in_head = self.watch.is_in_head();
-            since.set(is_in_head.then(|| since.get().unwrap_or_else(clock::now)));
+            since.set(match begun {
+                _ if !self.watch.is_in_head() => None,
+                // What came before it has ended.
+                Some(Block::Head) => Some(clock::now()),
+                Some(Block::Trailers) => None,
+                None => since.get(),
+            });
         }
         // Not a failure of the transport, which the caller tells by this.
         let kind = io::ErrorKind::InvalidData;
@@ -91,6 +98,24 @@ impl Eye {
         })?;
         let passed = self.heads.receive(read, &mut self.ready);
         passed.map_err(|unreadable| io::Error::new(kind, unreadable))
+    }
+}
+
+/// What a block of fields is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    Head,
+    Trailers,
+}
+
+/// The block that begins here, if one does. `newest` is the newest of the streams before.
+const fn begins(step: Step<'_>, newest: u32) -> Option<Block> {
+    match step {
+        Step::Head(frame) if frame.kind == FrameHead::HEADERS && frame.stream > newest => {
+            Some(Block::Head)
+        }
+        Step::Head(frame) if frame.kind == FrameHead::HEADERS => Some(Block::Trailers),
+        _ => None,
     }
 }
 
@@ -310,9 +335,9 @@ async fn serve_streams(
     let vitals = Arc::clone(&worker.snapshot().vitals);
     let mut timer = Timer::default();
     let idle = after(clock::now(), manager.idle_timeout);
-    let head_since = manager.request_headers_timeout.map(|_| Rc::default());
+    let mut head_time = HeadTime::new(manager.request_headers_timeout);
     let at = (&**listener, worker.index);
-    let shaking = handshake(at, socket, prefix, head_since.clone(), streams);
+    let shaking = handshake(at, socket, prefix, head_time.since.clone(), streams);
     let shaken = timer.limit(idle, shaking).await;
     let mut http2 = match opened(shaken, stats, connection) {
         Ok(http2) => http2,
@@ -325,10 +350,13 @@ async fn serve_streams(
     let mut silent = std::pin::pin!(until_silent(settings.keepalive, pings, &unasked, || worker
         .random_fraction()));
     let mut drained = std::pin::pin!(worker.drain().started());
-    let mut head_timer = Timer::default();
     // When the first GOAWAY was sent. A client without streams may take a while to answer it.
     let mut closing: Option<Instant> = None;
     let left = loop {
+        if head_time.is_over && streams.active.get() == 0 {
+            http2.abrupt_shutdown(h2::Reason::NO_ERROR);
+            break false;
+        }
         let idle = match closing {
             _ if streams.active.get() > 0 => None,
             Some(since) => after(since, Some(manager.drain_timeout)),
@@ -354,9 +382,9 @@ async fn serve_streams(
                 None => break closing.is_none(),
             },
             // Behind what reads, which knows since when.
-            () = poll_fn(|cx| poll_late_head(cx, &mut head_timer, head_since.as_deref(), manager.request_headers_timeout)), if head_since.is_some() => {
+            () = poll_fn(|cx| head_time.poll(cx)), if head_time.since.is_some() => {
                 stats.downstream_rq_header_timeout.inc();
-                break false;
+                go_away(&mut http2, &mut closing);
             }
             () = streams.ended.notified(), if streams.active.get() > 0 => {
                 if streams.resets.get().too_many() {
@@ -459,16 +487,39 @@ fn drain(http2: &mut H2<Watched, Part>, closing: &mut Option<Instant>, stats: &H
     }
 }
 
-/// Ready when a head has taken too long.
-fn poll_late_head(
-    cx: &mut Context<'_>,
-    timer: &mut Timer,
-    since: Option<&Cell<Option<Instant>>>,
+/// The time that a client has for a head (`request_headers_timeout`).
+struct HeadTime {
     timeout: Option<Duration>,
-) -> Poll<()> {
-    match since.and_then(Cell::get) {
-        Some(since) => timer.poll(cx, after(since, timeout)),
-        None => Poll::Pending,
+    /// Since when it is in the middle of one; not looked at where that may last.
+    since: Option<Rc<Cell<Option<Instant>>>>,
+    timer: Timer,
+    /// Whether it was over once. Nothing else can come before the rest of that head, so that the connection
+    /// ends with the streams that are under way.
+    is_over: bool,
+}
+
+impl HeadTime {
+    fn new(timeout: Option<Duration>) -> Self {
+        Self {
+            since: timeout.map(|_| Rc::default()),
+            timeout,
+            timer: Timer::default(),
+            is_over: false,
+        }
+    }
+
+    /// Ready when a head has taken too long, once for each.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = self.since.as_deref();
+        let Some(begun) = since.and_then(Cell::get) else {
+            return Poll::Pending;
+        };
+        ready!(self.timer.poll(cx, after(begun, self.timeout)));
+        self.is_over = true;
+        if let Some(since) = since {
+            since.set(None);
+        }
+        Poll::Ready(())
     }
 }
 
