@@ -19,6 +19,11 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// Whether the stream is within a message.
+    pub(crate) const fn is_within(&self) -> bool {
+        !self.head.is_empty()
+    }
+
     /// Takes more of the stream, and appends what it is as text.
     pub(crate) fn encode(&mut self, mut data: &[u8], text: &mut Vec<u8>) {
         while !data.is_empty() {
@@ -91,6 +96,7 @@ mod tests {
                 assert!(frames.waiting.len() < 3, "{size}");
             }
             assert_eq!(text, expected, "{size}");
+            assert!(frames.is_within(), "{size}");
             assert_eq!(frames.waiting, b"\0\0");
         }
     }
@@ -98,6 +104,7 @@ mod tests {
     #[test]
     fn a_message_of_any_length_does_not_wait_for_its_end() {
         let mut frames = Frames::default();
+        assert!(!frames.is_within());
         let mut text = Vec::new();
         frames.encode(b"\0\x7f\xff\xff\xff", &mut text);
         for _ in 0..100 {

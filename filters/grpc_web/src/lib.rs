@@ -167,6 +167,11 @@ impl Filter for GrpcWeb {
         stream.charge(cx.trailers().get(self.grpc_status), cx);
         let frame = frames::of_trailers(&cx.trailers().entries());
         cx.clear_trailers()?;
+        if stream.frames.is_within() {
+            // What follows would be read as the rest of the message. A client that gets no last frame knows
+            // that there is something missing.
+            return Ok(());
+        }
         if stream.text_response {
             let mut text = Vec::new();
             base64::encode(&frame, &mut text);

@@ -152,6 +152,23 @@ fn a_client_that_cannot_take_bytes_gets_text() {
 }
 
 #[test]
+fn nothing_follows_a_message_that_is_cut() {
+    for (content, added) in [
+        (&b"\0\0\0\0\x02a"[..], ""),
+        (b"\0\0", ""),
+        (b"\0\0\0\0\x01a", "gAAAAA9ncnBjLXN0YXR1czowDQo="),
+        (b"", "gAAAAA9ncnBjLXN0YXR1czowDQo="),
+    ] {
+        let mut stream = request("application/grpc-web", "application/grpc-web-text");
+        respond(&mut stream, "200", "application/grpc", false);
+        assert_eq!(stream.on_response_body(content, false), Ok(()));
+        assert_eq!(stream.on_response_trailers(&[("grpc-status", "0")]), Ok(()));
+        assert_eq!(stream.added_body(), added.as_bytes(), "{content:?}");
+        assert_eq!(stream.response_trailers(), []);
+    }
+}
+
+#[test]
 fn a_response_that_is_not_grpc_becomes_a_failure_of_grpc() {
     for (status, content_type, code) in [
         ("404", "text/html", "12"),

@@ -1,8 +1,10 @@
 //! gRPC-Web: requests that become gRPC, responses that become gRPC-Web, text and bytes.
 
+use h2::Reason;
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::h2_origin::H2Reply;
+use nuncio_tests::origin::Reply;
 
 const GRPC_WEB: &str = include_str!("../../cases/grpc_web.yaml");
 
@@ -62,6 +64,7 @@ pub(crate) fn group() -> Group {
     }
     cases.extend(requests());
     cases.extend(responses());
+    cases.extend(cut());
     cases.extend(not_grpc());
     cases.push(Case::admin("GET /stats?filter=grpc-web", &["cluster."]));
     Group::new("gRPC-Web", GRPC_WEB, cases)
@@ -142,6 +145,10 @@ fn responses() -> Vec<Case> {
                 .trailer("grpc-status", "5")
                 .trailer("grpc-message", "no"),
         ),
+        text(
+            "a message that is reset",
+            head().body(b"\0\0\0\0\x05ab").reset(Reason::CANCEL),
+        ),
         text("no trailers", head().body(MESSAGE)),
         text("trailers alone", head().header("grpc-status", "5")),
         binary("no message, bytes", "/h2").h2_reply(head().trailer("grpc-status", "5")),
@@ -165,6 +172,63 @@ fn responses() -> Vec<Case> {
                 .trailer("grpc-status", "0"),
         ),
     ]
+}
+
+/// Responses that end within a message, over both versions.
+fn cut() -> Vec<Case> {
+    let head = || H2Reply::status(200).header("content-type", "application/grpc");
+    let (in_head, in_content) = (&b"\0\0\0"[..], &b"\0\0\0\0\x05ab"[..]);
+    let in_second = b"\0\0\0\0\x01a\0\0\0\0\x05b";
+    let answers = [
+        (
+            "trailers",
+            head().body(in_content).trailer("grpc-status", "0"),
+        ),
+        (
+            "trailers within its head",
+            head().body(in_head).trailer("grpc-status", "0"),
+        ),
+        ("an end", head().body(in_content)),
+        (
+            "a reset",
+            head().body(in_content).reset(Reason::INTERNAL_ERROR),
+        ),
+        (
+            "a refusal",
+            head().body(in_content).reset(Reason::REFUSED_STREAM),
+        ),
+        (
+            "a reset behind a whole one",
+            head().body(in_second).reset(Reason::CANCEL),
+        ),
+    ];
+    let mut cases = Vec::new();
+    for (what, reply) in answers {
+        let name = format!("{what} in a message");
+        cases.push(binary(&name, "/h2").h2_reply(reply.clone()));
+        let request = H2Send::new("POST", "/h2").header("content-type", BINARY);
+        let name = format!("{what} in a message, over HTTP/2");
+        cases.push(Case::http2(&name, request.body(MESSAGE)).h2_reply(reply));
+    }
+    let over_http1 =
+        |content: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\n{content}");
+    let chunk = "Transfer-Encoding: chunked\r\n\r\n7\r\n\0\0\0\0\x05ab\r\n";
+    for (what, content) in [
+        ("no end in chunks", chunk.to_owned()),
+        (
+            "no end of a length",
+            "Content-Length: 10\r\n\r\n\0\0\0\0\x05ab".to_owned(),
+        ),
+        ("the last chunk", format!("{chunk}0\r\n\r\n")),
+        (
+            "trailers in chunks",
+            format!("{chunk}0\r\ngrpc-status: 0\r\n\r\n"),
+        ),
+    ] {
+        let reply = Reply::bytes(over_http1(&content)).close();
+        cases.push(binary(&format!("{what} in a message"), "/h1").reply(reply));
+    }
+    cases
 }
 
 fn not_grpc() -> Vec<Case> {
