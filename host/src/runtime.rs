@@ -316,6 +316,15 @@ pub struct HttpListener {
     pub manager: Arc<ConnectionManager>,
     /// Whether its clients are sent away.
     pub draining: Draining,
+    /// `drain_type: MODIFY_ONLY`: whether they stay while the proxy is told to fail.
+    pub stays_when_failing: bool,
+}
+
+impl HttpListener {
+    /// Whether its clients are sent away because the proxy is told to fail.
+    pub(crate) fn is_failing(&self, vitals: &Vitals) -> bool {
+        vitals.is_told_to_fail() && !self.stays_when_failing
+    }
 }
 
 /// `codec_type`.

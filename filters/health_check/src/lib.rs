@@ -151,12 +151,6 @@ impl Filter for HealthCheck {
 
     fn on_response_headers(&self, kind: &mut Kind, cx: &mut ResponseHeaders<'_>) -> Result<Flow> {
         let names = &self.names;
-        if *kind == Kind::Other {
-            if cx.is_proxy_failing() {
-                cx.response_mut().set(names.immediate_fail, "true")?;
-            }
-            return Ok(Flow::Next);
-        }
         if let (Kind::Asked, Some(cache)) = (*kind, &self.cache) {
             let response = cx.response();
             let status = response.get_str(names.status).unwrap_or_default();
@@ -166,8 +160,13 @@ impl Filter for HealthCheck {
             };
             cache.put(answer, now());
         }
-        cx.response_mut()
-            .set(names.checked_cluster, &self.own_cluster)?;
+        if *kind != Kind::Other {
+            cx.response_mut()
+                .set(names.checked_cluster, &self.own_cluster)?;
+        }
+        if cx.is_proxy_failing() {
+            cx.response_mut().set(names.immediate_fail, "true")?;
+        }
         Ok(Flow::Next)
     }
 }

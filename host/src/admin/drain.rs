@@ -35,8 +35,8 @@ impl Directions {
 pub(crate) struct Stops {
     asked: Cell<Option<Directions>>,
     told: Notify,
-    /// Whether clients are sent away already: asking again begins nothing anew.
-    is_draining: Cell<bool>,
+    /// Whose clients are sent away already: asking again for some of these begins nothing anew.
+    draining: Cell<Option<Directions>>,
 }
 
 impl Stops {
@@ -46,6 +46,16 @@ impl Stops {
         let asked = self.asked.get().filter(|asked| *asked == Directions::All);
         self.asked.set(asked.or(Some(which)));
         self.told.notify_one();
+    }
+
+    /// Notes that clients are sent away. Whether those of some listener are not yet.
+    fn begins(&self, which: Directions) -> bool {
+        let draining = self.draining.get();
+        let is_known = draining == Some(Directions::All) || draining == Some(which);
+        if !is_known {
+            self.draining.set(Some(which));
+        }
+        !is_known
     }
 
     /// Waits until it is asked for.
@@ -68,7 +78,7 @@ pub(super) fn page(admin: &Admin, query: &Query) -> Page {
     let stays = query.has("skip_exit");
     if !query.has("graceful") && !stays {
         admin.stops.ask(which);
-    } else if !admin.stops.is_draining.replace(true) {
+    } else if admin.stops.begins(which) {
         send_away(admin, which, stays);
     }
     Page::text("OK\n".to_owned())
@@ -105,5 +115,14 @@ mod tests {
             asked.iter().for_each(|which| stops.ask(*which));
             assert_eq!(stops.next().await, expected, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn a_drain_of_some_does_not_stand_for_one_of_all() {
+        let stops = Stops::default();
+        assert!(stops.begins(Directions::Inbound));
+        assert!(!stops.begins(Directions::Inbound));
+        assert!(stops.begins(Directions::All));
+        assert!(!stops.begins(Directions::All) && !stops.begins(Directions::Inbound));
     }
 }

@@ -6,6 +6,7 @@
 mod tree;
 
 use super::Workshop;
+use super::listeners::OfListener;
 use crate::config::Place;
 use crate::config::address::CidrRange;
 use crate::config::listener::{
@@ -32,7 +33,7 @@ impl Workshop<'_> {
     pub(super) fn filter_chains(
         &mut self,
         written: &Written,
-        buffer_limit: usize,
+        own: OfListener,
         place: Place<'_>,
     ) -> Option<FilterChains> {
         let here = place.field("filter_chains");
@@ -44,7 +45,7 @@ impl Workshop<'_> {
         }
         let mut all: Vec<Option<FilterChain>> = Vec::new();
         for (index, chain) in written.filter_chains.iter().enumerate() {
-            all.push(self.filter_chain(chain, buffer_limit, here.index(index)));
+            all.push(self.filter_chain(chain, own, here.index(index)));
         }
         let choice = self.choice(written, place);
         if let Some(chain) = last {
@@ -56,7 +57,7 @@ impl Workshop<'_> {
                     "a match of the default filter chain has no effect",
                 );
             }
-            all.push(self.filter_chain(chain, buffer_limit, here));
+            all.push(self.filter_chain(chain, own, here));
         }
         let otherwise = last.map(|_chain| all.len() - 1);
         let all = all.into_iter().collect::<Option<Box<[_]>>>()?;

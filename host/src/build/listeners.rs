@@ -18,8 +18,8 @@ use crate::config::http_connection_manager::{
     CodecType, HttpConnectionManager, ServerHeaderTransformation,
 };
 use crate::config::listener::{
-    FilterChain as WrittenChain, Listener as Written, NetworkFilter, NetworkFilterConfig,
-    TrafficDirection,
+    DrainType, FilterChain as WrittenChain, Listener as Written, NetworkFilter,
+    NetworkFilterConfig, TrafficDirection,
 };
 use crate::config::scalar::Duration as WrittenDuration;
 use crate::headers::Known;
@@ -34,6 +34,13 @@ use crate::runtime::{
 use crate::socket_option::SocketOption;
 use crate::tcp::gate::Gate;
 use crate::wasm::FilterSlot;
+
+/// What a listener says about all of its connections.
+#[derive(Clone, Copy)]
+pub(super) struct OfListener {
+    buffer_limit: usize,
+    stays_when_failing: bool,
+}
 
 impl Workshop<'_> {
     pub(super) fn listeners(
@@ -86,7 +93,11 @@ impl Workshop<'_> {
         }
         let limit = written.per_connection_buffer_limit_bytes;
         let buffer_limit = limit.unwrap_or(limits::CONNECTION_BUFFER_BYTES) as usize;
-        let chains = self.filter_chains(written, buffer_limit, place);
+        let own = OfListener {
+            buffer_limit,
+            stays_when_failing: written.drain_type == DrainType::ModifyOnly,
+        };
+        let chains = self.filter_chains(written, own, place);
         let inspection = self.inspection(written, place);
         let sockets = self.listen_addresses(written, address.clone(), place);
         let (chains, inspection, address) = (chains?, inspection?, address?);
@@ -204,7 +215,7 @@ impl Workshop<'_> {
     pub(super) fn filter_chain(
         &mut self,
         chain: &WrittenChain,
-        buffer_limit: usize,
+        own: OfListener,
         place: Place<'_>,
     ) -> Option<FilterChain> {
         let filters = place.field("filters");
@@ -228,7 +239,7 @@ impl Workshop<'_> {
             .enumerate()
             .map(|(index, filter)| self.gate(filter, filters.index(index)))
             .collect();
-        let service = self.service(last, buffer_limit, filters.index(front.len()));
+        let service = self.service(last, own, filters.index(front.len()));
         let handshake = self.handshake(chain, place);
         let (service, handshake) = (service?, handshake?);
         Some(FilterChain {
@@ -264,7 +275,7 @@ impl Workshop<'_> {
     fn service(
         &mut self,
         filter: &NetworkFilter,
-        buffer_limit: usize,
+        own: OfListener,
         place: Place<'_>,
     ) -> Option<Service> {
         let here = place.field("typed_config");
@@ -272,14 +283,15 @@ impl Workshop<'_> {
             NetworkFilterConfig::HttpConnectionManager(written) => {
                 let manager = self.manager(written, here)?;
                 Service::Http(Arc::new(HttpListener {
-                    buffer_limit,
+                    buffer_limit: own.buffer_limit,
+                    stays_when_failing: own.stays_when_failing,
                     http_stats: Arc::new(Sharded::new(self.settings.workers)),
                     manager: Arc::new(manager),
                     draining: Draining::default(),
                 }))
             }
             NetworkFilterConfig::TcpProxy(written) => {
-                Service::Tcp(Arc::new(self.tcp_proxy(written, buffer_limit, here)?))
+                Service::Tcp(Arc::new(self.tcp_proxy(written, own.buffer_limit, here)?))
             }
             NetworkFilterConfig::DirectResponse(written) => {
                 Service::Answer(self.tcp_response(written, here)?)

@@ -80,7 +80,7 @@ pub struct Listener {
     /// The access logs, with an entry for each connection.
     #[serde(default)]
     pub access_log: Vec<AccessLog>,
-    /// No effect: a drain is one of the process.
+    /// Whether its clients are sent away while the proxy is told to fail.
     #[serde(default)]
     pub drain_type: DrainType,
     /// When silent connections are asked whether their client is there; never by default.
@@ -164,10 +164,10 @@ pub struct ExactBalance {}
     rename_all = "SCREAMING_SNAKE_CASE"
 )]
 pub enum DrainType {
-    /// In every drain.
+    /// They are.
     #[default]
     Default,
-    /// When it is replaced.
+    /// They stay.
     ModifyOnly,
 }
 

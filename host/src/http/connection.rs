@@ -518,7 +518,8 @@ impl Http1<'_> {
         if self.old_at.is_some_and(|at| clock::now() >= at) {
             self.count_old();
         }
-        let is_told = self.worker.drain().since().is_some() || snapshot.vitals.is_told_to_fail();
+        let is_told =
+            self.worker.drain().since().is_some() || self.listener.is_failing(&snapshot.vitals);
         if is_told && ended != Ended::Reusable {
             stats.downstream_cx_drain_close.inc();
         }

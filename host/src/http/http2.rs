@@ -369,7 +369,7 @@ async fn serve_streams(
             }
             accepted = http2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    if vitals.is_told_to_fail() || listener.draining.ends(worker.random()) { drain(&mut http2, &mut closing, stats); }
+                    if listener.is_failing(&vitals) || listener.draining.ends(worker.random()) { drain(&mut http2, &mut closing, stats); }
                     if streams.is_last(manager.max_requests_per_connection) { end_of_turn(&mut http2, &mut closing, stats); }
                     let routes = manager.routes.current(&mut seen);
                     let served = (Rc::clone(worker), Arc::clone(listener), Arc::clone(connection), routes);

@@ -59,7 +59,7 @@ impl Surroundings<'_> {
     /// left to chance it goes by `random`.
     fn is_draining(&self, random: u64) -> bool {
         self.worker.drain().since().is_some()
-            || self.snapshot.vitals.is_told_to_fail()
+            || self.listener.is_failing(&self.snapshot.vitals)
             || self.listener.draining.ends(random)
             || self.old_at.is_some_and(|at| clock::now() >= at)
     }

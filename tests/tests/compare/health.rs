@@ -33,6 +33,10 @@ pub(crate) fn group() -> Group {
     cases.push(Case::admin("GET /ready", &[]));
     cases.extend(questions("failing"));
     cases.push(Case::admin("GET /stats?filter=rq_|cx_drain", COUNTED));
+    for path in ["/own", "/others"] {
+        let name = format!("failing, of a listener whose clients stay, {path}");
+        cases.push(Case::get(&name, path, "").at("alone").without_log());
+    }
     cases.push(Case::admin("POST /healthcheck/ok", &[]));
     cases.push(Case::admin("GET /ready?again", &[]));
     cases.push(Case::get("well again, a question", "/own", ""));
