@@ -6,9 +6,24 @@
     reason = "a test that cannot read the sources has failed"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Folders with sources that are ours.
+const OURS: &[&str] = &[
+    "host/src",
+    "host/benches",
+    "sdk/src",
+    "filters",
+    "tests/src",
+    "tests/tests",
+    "tests/guests",
+    "fuzz/src",
+    "fuzz/tests",
+    "fuzz/fuzz_targets",
+    "examples",
+];
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 800;
 
@@ -148,16 +163,39 @@ fn all(folders: &[&str]) -> Vec<PathBuf> {
 
 #[test]
 fn every_file_opens_with_what_it_owns() {
-    for path in all(&["host/src", "sdk/src"]) {
+    for path in all(OURS) {
         let text = fs::read_to_string(&path).unwrap();
-        let is_test = path.components().any(|part| part.as_os_str() == "tests")
-            || path.file_stem().is_some_and(|stem| stem == "tests");
         assert!(
-            text.starts_with("//!") || is_test,
+            text.starts_with("//!"),
             "{} has no //! page",
             path.display()
         );
     }
+}
+
+/// The names between backquotes in the first cells of a table.
+fn first_cells(table: &str) -> BTreeSet<&str> {
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
+    let cells = rows.map(|row| row.split(" | ").next().unwrap());
+    cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect()
+}
+
+#[test]
+fn the_map_of_modules_has_each_and_no_other() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let (_, map) = page.split_once("| module | owns |\n").unwrap();
+    let listed = first_cells(map.split("\n\n").next().unwrap());
+    let host = root().join("host/src");
+    let paths = all(&["host/src"]);
+    let modules = paths.iter().map(|path| {
+        let within = path.strip_prefix(&host).unwrap();
+        let first = within.iter().next().unwrap().to_str().unwrap();
+        first.trim_end_matches(".rs")
+    });
+    let modules = modules.filter(|module| !["lib", "main"].contains(module));
+    assert_eq!(listed, modules.collect());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Layers of runtime values, the types that read them, and a directory that changes.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;

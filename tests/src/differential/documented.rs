@@ -54,36 +54,30 @@ pub fn all() -> impl Iterator<Item = &'static Difference> {
     REQUESTS.iter().chain(ANSWERS)
 }
 
+/// Those that say most come first.
 const REQUESTS: &[Difference] = &[
     Difference {
-        name: "a request that two parsers could read differently",
+        name: "no host where errors end requests alone",
         rows: &[
-            "lines that end with LF alone",
-            "more than one space, or tabs, in the request line",
-            "CR inside a field value",
-            "folded lines (obs-fold)",
-            "two `host` lines, even equal",
-            "user information in `host` or in an absolute target",
-            "a `host` that is none, beside an absolute target",
-            "`OPTIONS *a` (Envoy: 404)",
-            "a fragment behind an absolute target without a path",
-            "an empty `transfer-encoding` beside `chunked`: 501",
-            "`connection: content-length`",
-            "`connection` that names what no field can be called",
-            "LF alone behind the data or in trailers, junk behind the size or the data",
-            "a `content-length` that is no number",
+            "a 400 for a missing `host` or a `#` in the target, with `stream_error_on_invalid_http_message`",
         ],
         laxer: false,
         explains: |found| {
             let stream = reading::requests(&found.case.client.concat());
-            let whole = stream.whole().count();
-            let may_be_refused = match stream.flaw {
-                None | Some(Flaw::Name) => false,
-                // Both lengths and chunks are an error but where they are allowed.
-                Some(Flaw::Framing) => found.is_in("lengths beside chunks"),
-                Some(_) => true,
+            let is_meant = match stream.flaw {
+                Some(Flaw::Hosts) => stream.last_values("host") == 0,
+                Some(Flaw::Target) => stream.last_target().contains(&b'#'),
+                _ => false,
             };
-            found.refuses_more() && may_be_refused && whole < found.nuncio.finals().len()
+            let (theirs, ours) = (found.envoy.finals(), found.nuncio.finals());
+            // Envoy goes on with what came behind, and answers that too.
+            found.is_in("errors of streams")
+                && is_meant
+                && ours.last() == Some(&400)
+                && ours.len() == stream.whole().count() + 1
+                && theirs.starts_with(&ours)
+                && found.nuncio.ending != Ending::Open
+                && (theirs.len() > ours.len() || found.envoy.ending == Ending::Open)
         },
     },
     Difference {
@@ -118,6 +112,22 @@ const REQUESTS: &[Difference] = &[
         },
     },
     Difference {
+        name: "an expectation without a host",
+        rows: &["a 400 for a missing `host`, beside `expect: 100-continue`"],
+        laxer: false,
+        explains: |found| {
+            let told = |look: &Look| look.statuses.contains(&100);
+            let stream = reading::requests(&found.case.client.concat());
+            let none = stream.flaw == Some(Flaw::Hosts) && stream.last_values("host") == 0;
+            let both = found.envoy.refuses() && found.nuncio.refuses();
+            found.fault == Fault::Answered
+                && none
+                && both
+                && told(found.envoy)
+                && !told(found.nuncio)
+        },
+    },
+    Difference {
         name: "a target that is neither a path nor a URL",
         rows: &[
             "with `allow_absolute_url: false`: a target that is neither a path nor a URL (Envoy: 404)",
@@ -127,18 +137,6 @@ const REQUESTS: &[Difference] = &[
             found.is_in("no absolute URLs")
                 && found.refuses_more()
                 && found.envoy.finals().contains(&404)
-        },
-    },
-    Difference {
-        name: "no host where errors end requests alone",
-        rows: &[
-            "a 400 for a missing `host` or a `#` in the target, with `stream_error_on_invalid_http_message`",
-        ],
-        laxer: false,
-        explains: |found| {
-            found.is_in("errors of streams")
-                && found.nuncio.refuses()
-                && found.nuncio.ending != Ending::Open
         },
     },
     Difference {
@@ -221,33 +219,42 @@ const REQUESTS: &[Difference] = &[
                 && [&b"..;"[..], b"%2e;"].iter().any(|text| has(text))
         },
     },
-];
-
-const ANSWERS: &[Difference] = &[
     Difference {
-        name: "a response that two parsers could read differently",
+        name: "a request that two parsers could read differently",
         rows: &[
-            "with a version that is not HTTP/1.x, such as `HTTP/2.0`",
-            "with a status of more than three digits",
-            "with a status below 100, such as `099`",
-            "with CR inside a value",
-            "with `content-length` or `transfer-encoding` on a folded line",
-            "with tabs or several spaces in the status line",
-            "a 2xx to `CONNECT` with a `transfer-encoding` or a length above 0",
-            "`304` with a `content-length` that is no number",
-            "an empty `transfer-encoding` beside `chunked`",
-            "A response in chunks breaks off",
+            "lines that end with LF alone",
+            "more than one space, or tabs, in the request line",
+            "CR inside a field value",
+            "folded lines (obs-fold)",
+            "two `host` lines, even equal",
+            "user information in `host` or in an absolute target",
+            "a `host` that is none, beside an absolute target",
+            "`OPTIONS *a` (Envoy: 404)",
+            "a fragment behind an absolute target without a path",
+            "an empty `transfer-encoding` beside `chunked`: 501",
+            "`connection: content-length`",
+            "`connection` that names what no field can be called",
+            "LF alone behind the data or in trailers, junk behind the size or the data",
+            "a `content-length` that is no number",
         ],
         laxer: false,
         explains: |found| {
-            let (stream, _) = found.upstream();
-            // Without chunks towards the client, a body that breaks off has what had been read until then.
-            let is_cut =
-                found.fault == Fault::Answered && found.nuncio.client.starts_with(b"HTTP/1.0");
-            let is_stricter = found.is_stricter_answer() || is_cut;
-            is_stricter && stream.flaw.is_some_and(|flaw| flaw != Flaw::Name)
+            let stream = reading::requests(&found.case.client.concat());
+            let whole = stream.whole().count();
+            let may_be_refused = match stream.flaw {
+                None | Some(Flaw::Name) => false,
+                // Envoy refuses a request without one too.
+                Some(Flaw::Hosts) => stream.last_values("host") > 1,
+                // Both lengths and chunks are an error but where they are allowed.
+                Some(Flaw::Framing) => found.is_in("lengths beside chunks"),
+                Some(_) => true,
+            };
+            found.refuses_more() && may_be_refused && whole < found.nuncio.finals().len()
         },
     },
+];
+
+const ANSWERS: &[Difference] = &[
     Difference {
         name: "a 101 that changes to nothing",
         rows: &[
@@ -255,12 +262,15 @@ const ANSWERS: &[Difference] = &[
         ],
         laxer: false,
         explains: |found| {
+            let changes_nothing = |message: &Message| {
+                message.status() == 101
+                    && !(found.asks_for_an_upgrade() && message.names_protocol())
+            };
+            let is_passed_on = found.envoy.statuses.last() == Some(&101);
             let (stream, _) = found.upstream();
             found.nuncio.has_no_answer()
-                && stream
-                    .messages
-                    .iter()
-                    .any(|message| message.status() == 101)
+                && is_passed_on
+                && stream.messages.last().is_some_and(changes_nothing)
         },
     },
     Difference {
@@ -298,8 +308,16 @@ const ANSWERS: &[Difference] = &[
         rows: &["an upgrade that is answered with an unknown interim response, such as 150"],
         laxer: false,
         explains: |found| {
-            let is_unknown = |message: &Message| matches!(message.status(), 102..=199);
-            found.is_in("upgrades") && found.upstream().0.messages.iter().any(is_unknown)
+            let is_unknown = |status: u16| matches!(status, 104..=199);
+            let (stream, _) = found.upstream();
+            let statuses: Vec<_> = stream.messages.iter().map(Message::status).collect();
+            let first = statuses.iter().find(|status| is_unknown(**status));
+            let next = statuses.last().filter(|status| !is_unknown(**status));
+            let ours = found.nuncio.statuses.last();
+            found.asks_for_an_upgrade()
+                && first.is_some()
+                && found.envoy.statuses.last() == first
+                && (ours == next || found.nuncio.has_no_answer())
         },
     },
     Difference {
@@ -307,12 +325,24 @@ const ANSWERS: &[Difference] = &[
         rows: &["a 2xx to `CONNECT`"],
         laxer: false,
         explains: |found| {
+            let opens = |message: &Message| (200..300).contains(&message.status());
+            let stripped = |look: &Look| {
+                let mut messages = look.responses.messages.clone();
+                for message in messages.iter_mut().filter(|message| opens(message)) {
+                    let is_200 = message.status() == 200;
+                    message.fields.retain(|(name, value)| {
+                        let has = |field: &str, of: &[u8]| {
+                            is_one_of(name, &[field]) && value.eq_ignore_ascii_case(of)
+                        };
+                        !has("content-length", b"0") && (is_200 || !has("connection", b"close"))
+                    });
+                }
+                messages
+            };
             found.answer().asked == reading::Asked::Connect
-                && found
-                    .nuncio
-                    .finals()
-                    .last()
-                    .is_some_and(|status| (200..300).contains(status))
+                && found.fault == Fault::Answered
+                && found.nuncio.responses.messages.last().is_some_and(opens)
+                && found.nuncio.responses.messages == stripped(found.envoy)
         },
     },
     Difference {
@@ -332,6 +362,30 @@ const ANSWERS: &[Difference] = &[
             found.is_in("upgrades")
                 && found.fault == Fault::Answered
                 && without(found.envoy) == without(found.nuncio)
+        },
+    },
+    Difference {
+        name: "a response that two parsers could read differently",
+        rows: &[
+            "with a version that is not HTTP/1.x, such as `HTTP/2.0`",
+            "with a status of more than three digits",
+            "with a status below 100, such as `099`",
+            "with CR inside a value",
+            "with `content-length` or `transfer-encoding` on a folded line",
+            "with tabs or several spaces in the status line",
+            "a 2xx to `CONNECT` with a `transfer-encoding` or a length above 0",
+            "`304` with a `content-length` that is no number",
+            "an empty `transfer-encoding` beside `chunked`",
+            "A response in chunks breaks off",
+        ],
+        laxer: false,
+        explains: |found| {
+            let (stream, _) = found.upstream();
+            // Without chunks towards the client, a body that breaks off has what had been read until then.
+            let is_cut =
+                found.fault == Fault::Answered && found.nuncio.client.starts_with(b"HTTP/1.0");
+            let is_stricter = found.is_stricter_answer() || is_cut;
+            is_stricter && stream.flaw.is_some_and(|flaw| flaw != Flaw::Name)
         },
     },
 ];
@@ -366,6 +420,13 @@ impl Found<'_> {
         let bytes = self.answer().pieces.concat();
         let (stream, rest) = reading::upstream_responses(&bytes, self.answer().asked);
         (stream, rest.to_vec())
+    }
+
+    /// Whether the client asks for another protocol, where upgrades are allowed.
+    fn asks_for_an_upgrade(&self) -> bool {
+        let stream = reading::requests(&self.case.client.concat());
+        let asks = |message: &Message| message.method() != b"CONNECT" && message.names_protocol();
+        self.is_in("upgrades") && stream.messages.last().is_some_and(asks)
     }
 
     /// Whether the client's `te` asks for anything.

@@ -59,17 +59,23 @@ impl Sides {
     }
 }
 
+/// How many of so many cases may differ once and then not any more: a proxy that had no time in the first
+/// [`QUIET`] shows so, and so does a race in nuncio.
+const PASSING: usize = 50;
+
 /// What came of a hunt.
 #[derive(Debug, Default)]
 pub struct Bag {
     /// Cases that were the same.
     pub same: usize,
-    /// Of these, how many reached the upstream.
+    /// Of these, how many went through: requests to the upstream, answers to the client.
     pub served: usize,
+    /// Cases in which Envoy sends what is no HTTP, so that nothing is known of them but that nuncio does not.
+    pub unmeasured: usize,
     /// Cases that differ as it is documented, by the names of the differences.
     pub documented: BTreeMap<&'static str, usize>,
-    /// Differences that were gone when they were looked at again.
-    pub passing: usize,
+    /// Differences that were gone, or others, when they were looked at again, by what they were at first.
+    pub passing: BTreeMap<Fault, usize>,
     /// All others.
     pub faults: Vec<Finding>,
 }
@@ -176,14 +182,19 @@ impl Hunt {
 
     /// Counts what a case shows, and answers a difference that nothing explains however often it is looked at.
     async fn persists(&self, lane: usize, case: &Case) -> Option<Finding> {
+        let mut first = None;
         let mut last = None;
-        for (at, quiet) in std::iter::once(QUIET).chain(AGAIN).enumerate() {
+        for quiet in std::iter::once(QUIET).chain(AGAIN) {
             let (fault, envoy, nuncio) = self.look(lane, case, quiet).await;
             let mut bag = self.bag.borrow_mut();
             let Some(fault) = fault else {
-                bag.same += 1;
-                bag.passing += usize::from(at > 0);
-                bag.served += usize::from(!envoy.requests.is_empty());
+                bag.has_passed(first);
+                if envoy.is_measure() {
+                    bag.same += 1;
+                    bag.served += usize::from(goes_through(case, &envoy));
+                } else {
+                    bag.unmeasured += 1;
+                }
                 return None;
             };
             let finding = Finding {
@@ -194,8 +205,10 @@ impl Hunt {
             };
             if let Some(difference) = documented::find(&finding.found()) {
                 *bag.documented.entry(difference.name).or_default() += 1;
+                bag.has_passed(first);
                 return None;
             }
+            first = first.or(Some(fault));
             last = Some(finding);
         }
         last
@@ -271,6 +284,35 @@ impl Hunt {
         let alike = found.fault == best.fault
             && found.envoy.finals().first() == best.envoy.finals().first();
         (alike && documented::find(&found.found()).is_none()).then_some(found)
+    }
+}
+
+/// Whether what is made up goes on to the other side.
+fn goes_through(case: &Case, look: &Look) -> bool {
+    match case.answer {
+        None => !look.requests.is_empty(),
+        Some(_) => !look.finals().is_empty() && !look.has_no_answer(),
+    }
+}
+
+impl Bag {
+    fn has_passed(&mut self, first: Option<Fault>) {
+        if let Some(fault) = first {
+            *self.passing.entry(fault).or_default() += 1;
+        }
+    }
+
+    /// How many cases were looked at.
+    #[must_use]
+    pub fn looked_at(&self) -> usize {
+        let documented: usize = self.documented.values().sum();
+        self.same + self.unmeasured + documented + self.faults.len()
+    }
+
+    /// Whether so few differences have passed that what was looked at twice is no more than noise.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        self.passing.values().sum::<usize>() * PASSING <= self.looked_at()
     }
 }
 
@@ -350,14 +392,19 @@ impl fmt::Display for Bag {
         let Self {
             same,
             served,
+            unmeasured,
             documented,
             passing,
             faults,
         } = self;
         writeln!(
             f,
-            "{same} the same, of which {served} reached the upstream; {passing} that passed"
+            "{same} the same, of which {served} went through; {unmeasured} without a measure; {} differed at first",
+            passing.values().sum::<usize>()
         )?;
+        for (fault, count) in passing {
+            writeln!(f, "{count} at first: {fault:?}")?;
+        }
         for (name, count) in documented {
             writeln!(f, "{count} as documented: {name}")?;
         }

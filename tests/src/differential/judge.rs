@@ -113,6 +113,12 @@ impl Look {
             .collect()
     }
 
+    /// Whether there is anything to hold another answer against: what is sent here is HTTP itself.
+    #[must_use]
+    pub fn is_measure(&self) -> bool {
+        self.responses.flaw.is_none() && self.rest.is_empty()
+    }
+
     /// Whether the last thing that the client was told is that its request is refused.
     #[must_use]
     pub fn refuses(&self) -> bool {
@@ -147,7 +153,7 @@ pub fn judge(case: &Case, envoy: &Look, nuncio: &Look) -> Option<Fault> {
 }
 
 fn judge_request(envoy: &Look, nuncio: &Look) -> Option<Fault> {
-    if nuncio.ill_upstream && !envoy.ill_upstream {
+    if nuncio.ill_upstream {
         return Some(Fault::IllFormed);
     }
     match nuncio.requests.len().cmp(&envoy.requests.len()) {
@@ -203,14 +209,13 @@ fn judge_answer(envoy: &Look, nuncio: &Look) -> Option<Fault> {
     if !answered(nuncio) {
         return answered(envoy).then_some(Fault::Poisoned);
     }
-    if nuncio.responses.flaw.is_some() && envoy.responses.flaw.is_none() {
+    if nuncio.responses.flaw.is_some() {
         return Some(Fault::IllFormed);
     }
-    if !nuncio.rest.is_empty() && envoy.rest.is_empty() {
+    if !nuncio.rest.is_empty() {
         return Some(Fault::Leftover);
     }
-    if envoy.responses.flaw.is_some() || !envoy.rest.is_empty() {
-        // What Envoy sends is no HTTP itself, so there is nothing to be compared with.
+    if !envoy.is_measure() {
         return None;
     }
     let last = |look: &Look| look.finals().last().copied().unwrap_or_default();

@@ -90,6 +90,21 @@ impl Stream {
             .iter()
             .filter(|message| message.end != End::Cut)
     }
+
+    /// How many fields of that name the message has that ends the reading.
+    #[must_use]
+    pub fn last_values(&self, name: &str) -> usize {
+        let last = self.messages.last();
+        last.map_or(0, |message| message.values(name).count())
+    }
+
+    /// The target of the request that ends the reading.
+    #[must_use]
+    pub fn last_target(&self) -> &[u8] {
+        let start = self.messages.last().map(|message| message.start.as_slice());
+        let mut parts = start.unwrap_or_default().split(|byte| *byte == b' ');
+        parts.nth(1).unwrap_or_default()
+    }
 }
 
 /// Fields that `connection` may not name: they are not one hop's own.
@@ -231,12 +246,17 @@ impl Message {
     }
 
     fn opens_tunnel(&self) -> bool {
-        let mut asks = self.members("connection");
+        self.method() == b"CONNECT" || self.names_protocol()
+    }
+
+    /// Whether it speaks of another protocol for its connection.
+    #[must_use]
+    pub fn names_protocol(&self) -> bool {
+        let mut says = self.members("connection");
         let mut to = self.values("upgrade");
         // HTTP/2 is no other protocol here, so that the field means nothing.
-        self.method() == b"CONNECT"
-            || (asks.any(|member| member.eq_ignore_ascii_case(b"upgrade"))
-                && to.any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c")))
+        says.any(|member| member.eq_ignore_ascii_case(b"upgrade"))
+            && to.any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
     }
 
     fn members<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
@@ -311,8 +331,8 @@ impl<'a> Reader<'a> {
         let Some(start) = self.line(self.old_lines)? else {
             return Ok(false);
         };
-        is_start(start)?;
         message.start = start.to_vec();
+        is_start(start)?;
         loop {
             match self.line(self.old_lines)? {
                 None => return Ok(false),

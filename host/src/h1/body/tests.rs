@@ -1,3 +1,5 @@
+//! Bodies as they come in, in any pieces: framing, trailers, and what is refused.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is written is one message with one framing, whatever the block of fields has.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Heads of either kind in any pieces, and what the tests of both share.
+
 use proptest::prelude::*;
 
 use super::request::tests::{request, request_in_steps};

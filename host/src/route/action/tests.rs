@@ -1,3 +1,5 @@
+//! What a route does with a request: clusters by weight, runtime and fields, hosts, headers, limits, mistakes.
+
 use std::collections::HashMap;
 
 use super::super::facts::Facts;

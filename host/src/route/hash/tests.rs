@@ -1,3 +1,5 @@
+//! Hashes of requests, against numbers of a real Envoy 1.40.
+
 use std::time::Duration;
 
 use super::super::spec::RegexRewriteSpec;

@@ -1,3 +1,5 @@
+//! The index finds what a walk from the first route to the last finds.
+
 use proptest::prelude::*;
 
 use super::super::error::Report;

@@ -1,3 +1,5 @@
+//! Every kind of match, by tables.
+
 use proptest::prelude::*;
 
 use super::super::spec::{

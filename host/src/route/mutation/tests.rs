@@ -1,3 +1,5 @@
+//! Changes of headers: the order of levels, and what entries of one level see of each other.
+
 use super::super::action::Pick;
 use super::super::rewrite::EnvoyHeaders;
 use super::super::spec::{

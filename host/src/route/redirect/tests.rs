@@ -1,3 +1,5 @@
+//! Locations of redirects, by tables and for any request.
+
 use proptest::prelude::*;
 
 use super::super::action::Action;

@@ -1,3 +1,5 @@
+//! Which outcomes are tried again, by policy and by what a request asks for.
+
 use super::*;
 use crate::route::spec::{HeaderMatchSpec, HeaderTestSpec};
 

@@ -1,3 +1,5 @@
+//! Rewrites of paths and hosts, and what is kept of them.
+
 use proptest::prelude::*;
 
 use super::super::facts::Facts;

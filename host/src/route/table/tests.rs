@@ -1,3 +1,5 @@
+//! Lookups in whole tables: virtual hosts, the order of routes, hosts that require TLS, all mistakes at once.
+
 use proptest::prelude::*;
 
 use super::super::mutation::Scratch;

@@ -1,3 +1,5 @@
+//! The time that a request has, by its route and its own headers.
+
 use super::*;
 use crate::route::spec::StreamDurationSpec;
 

@@ -1,3 +1,5 @@
+//! The compiled choice of a filter chain is the one of a walk over all of them.
+
 use proptest::prelude::*;
 
 use super::*;

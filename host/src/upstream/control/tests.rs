@@ -1,3 +1,5 @@
+//! Finding and checking endpoints, with a resolver that follows a script.
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};

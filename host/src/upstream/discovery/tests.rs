@@ -1,3 +1,5 @@
+//! Membership, as answers about names come in.
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Families, resolvers that clusters share, and the system's own.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Health checks over real sockets: what is asked, what counts as an answer, what is told.
+
 use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;

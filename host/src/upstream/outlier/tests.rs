@@ -1,3 +1,5 @@
+//! Who is ejected, for how long, and who never is.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

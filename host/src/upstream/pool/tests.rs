@@ -1,3 +1,5 @@
+//! Pools over real sockets. What the tests share is here.
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;

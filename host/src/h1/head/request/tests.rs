@@ -1,3 +1,5 @@
+//! Heads of requests: forms of the target, hosts, lengths, and each thing that is refused.
+
 use super::super::tests::{Parsed, lines, shown};
 use super::*;
 use crate::h1::HeadLimits;

@@ -1,3 +1,5 @@
+//! Heads of responses: status lines, folded lines, and bodies by status.
+
 use super::super::tests::{Parsed, lines, shown};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! HTTP/2 connections: streams that share one, limits of the peer, GOAWAY.
+
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
