@@ -667,6 +667,71 @@ fn a_name_that_cannot_be_resolved_is_a_warning() {
     }
 }
 
+/// Each operator that no stream has a value for is told once at each of its places, wherever a format stands.
+#[test]
+fn operators_without_a_value_are_told_wherever_they_stand() {
+    const TEXT: &str = r#"
+static_resources:
+  listeners:
+  - name: main
+    address: { socket_address: { address: 127.0.0.1, port_value: 1 } }
+    filter_chains:
+    - filters:
+      - name: manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          local_reply_config:
+            body_format: { text_format: "%TRACE_ID%" }
+            mappers:
+            - filter: { status_code_filter: { comparison: { op: EQ, value: { default_value: 404, runtime_key: k } } } }
+              headers_to_add: [ { header: { key: x-a, value: "%SPAN_ID%" } } ]
+              body_format_override: { json_format: { a: "%TLS_JA3_FINGERPRINT%" } }
+          early_header_mutation_extensions:
+          - name: early
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation
+              mutations: [ { append: { header: { key: x-a, value: "%UPSTREAM_LOCAL_CLOSE_REASON%" } } } ]
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              request_headers_to_add: [ { header: { key: x-a, value: "a%ROUNDTRIP_DURATION%b%PROTOCOL%" } } ]
+              routes:
+              - match: { prefix: / }
+                direct_response: { status: 200 }
+                response_headers_to_add: [ { header: { key: x-a, value: "%TLS_JA4_FINGERPRINT%" } } ]
+                typed_per_filter_config:
+                  changes:
+                    "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
+                    mutations: { request_mutations: [ { append: { header: { key: x-a, value: "%DOWNSTREAM_HANDSHAKE_DURATION%" } } } ] }
+          http_filters:
+          - name: changes
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+              mutations: { response_mutations: [ { append: { header: { key: x-a, value: "%DOWNSTREAM_TLS_SESSION_ID%" } } } ] }
+          - name: router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+"#;
+    let ran = validate("without-value.yaml", TEXT);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for name in [
+        "TRACE_ID",
+        "SPAN_ID",
+        "TLS_JA3_FINGERPRINT",
+        "UPSTREAM_LOCAL_CLOSE_REASON",
+        "ROUNDTRIP_DURATION",
+        "TLS_JA4_FINGERPRINT",
+        "DOWNSTREAM_HANDSHAKE_DURATION",
+        "DOWNSTREAM_TLS_SESSION_ID",
+    ] {
+        let says = format!("'%{name}%' has no value here");
+        let told = ran.stderr.matches(&says).count();
+        assert_eq!(told, 1, "{name}: {}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("'%PROTOCOL%'"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_configuration_can_be_given_inline() {
     let ran = nuncio(["--mode", "validate", "--config-yaml", ENVOY]);

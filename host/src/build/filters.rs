@@ -26,6 +26,9 @@ use crate::observe::access_log::Target;
 use crate::observe::format::{Format, FormatError};
 use crate::wasm::{self, Component, FilterSlot, Grants, SlotBuilder, SlotSpec};
 
+/// What a field has in place of an operator without a value.
+pub(super) const EMPTY: &str = "nothing is in its place";
+
 impl Workshop<'_> {
     /// Adds the filters of a connection manager, or those of one of its upgrades, to `chain`, to be
     /// configured for its routes. `stat_prefix` is the manager's.
@@ -94,11 +97,11 @@ impl Workshop<'_> {
                     config_json::to_string(config),
                 )
             }
-            HttpFilterConfig::HeaderMutation(config) => (
-                "header_mutation",
-                filters::HEADER_MUTATION,
-                config_json::to_string(config),
-            ),
+            HttpFilterConfig::HeaderMutation(config) => {
+                let configuration = config_json::to_string(config);
+                self.warn_without_value(&configuration, EMPTY, place);
+                ("header_mutation", filters::HEADER_MUTATION, configuration)
+            }
             HttpFilterConfig::Cors(config) => {
                 ("cors", filters::CORS, config_json::to_string(config))
             }
@@ -154,6 +157,14 @@ impl Workshop<'_> {
         let mut spec = SlotSpec::new(&*written.name, configuration);
         spec.stat_prefix = statistics_of(stat_prefix);
         self.slot(&component, spec, place)
+    }
+
+    /// Operators of a format, as it is written, that no stream has a value for.
+    pub(super) fn warn_without_value(&mut self, written: &str, instead: &str, place: Place<'_>) {
+        for name in Format::without_value(written) {
+            let message = format!("'%{name}%' has no value here: {instead}");
+            self.diagnostics.warning(place, message);
+        }
     }
 
     /// Statistics that are there although they are switched off.
@@ -392,10 +403,7 @@ impl Workshop<'_> {
             return None;
         }
         let configuration = configuration.to_string();
-        for name in Format::without_value(&configuration) {
-            let message = format!("'%{name}%' has no value here: each entry has '-' in its place");
-            self.diagnostics.warning(place, message);
-        }
+        self.warn_without_value(&configuration, "each entry has '-' in its place", place);
         let component = self.embedded("access_log", filters::ACCESS_LOG, place)?;
         let mut spec = SlotSpec::new(&*written.name, configuration);
         spec.grants = Grants {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::filters::EMPTY;
 use super::http2::NO_METADATA;
 use super::routes::text_of;
 use super::{Workshop, chain};
@@ -449,21 +450,24 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<BodyFormat> {
         let omit = written.omit_empty_values;
+        let instead = if omit { EMPTY } else { "'-' is in its place" };
         let (built, place, default) = match &written.format {
-            SubstitutionFormat::TextFormat(text) => (
-                Format::text(text, omit),
-                place.field("text_format"),
-                "text/plain",
-            ),
-            SubstitutionFormat::JsonFormat(object) => (
-                Format::json(object.get(), omit),
-                place.field("json_format"),
-                "application/json",
-            ),
+            SubstitutionFormat::TextFormat(text) => {
+                let place = place.field("text_format");
+                self.warn_without_value(text, instead, place);
+                (Format::text(text, omit), place, "text/plain")
+            }
+            SubstitutionFormat::JsonFormat(object) => {
+                let place = place.field("json_format");
+                let text = object.get().to_string();
+                self.warn_without_value(&text, "no member gets one from it", place);
+                (Format::json(object.get(), omit), place, "application/json")
+            }
             SubstitutionFormat::TextFormatSource(source) => {
                 let place = place.field("text_format_source");
                 let text = self.data(source, place)?;
                 let text = String::from_utf8_lossy(&text);
+                self.warn_without_value(&text, instead, place);
                 (
                     Format::text(&text, omit),
                     text_of(source, place),

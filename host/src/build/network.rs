@@ -129,6 +129,11 @@ impl Workshop<'_> {
 
     /// How bytes travel in an HTTP stream.
     fn tunneling(&mut self, written: &TunnelingConfig, place: Place<'_>) -> Option<Tunneling> {
+        self.warn_without_value(
+            &written.hostname,
+            "'-' is in its place",
+            place.field("hostname"),
+        );
         let host = match Format::text(&written.hostname, false) {
             Ok(host) => Some(host),
             Err(error) => {

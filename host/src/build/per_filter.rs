@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Workshop;
+use super::filters::EMPTY;
 use crate::config::filter::cors::OldCorsPolicy;
 use crate::config::filter::per_route::{PerFilterConfig, PerFilterConfigs};
 use crate::config::filter::{HttpFilter, HttpFilterConfig};
@@ -270,7 +271,9 @@ impl Workshop<'_> {
                 (Kind::LocalRateLimit, config_json::to_string(config))
             }
             PerFilterConfig::HeaderMutation(config) => {
-                (Kind::HeaderMutation, config_json::to_string(config))
+                let configuration = config_json::to_string(config);
+                self.warn_without_value(&configuration, EMPTY, place);
+                (Kind::HeaderMutation, configuration)
             }
             PerFilterConfig::Cors(config) => (Kind::Cors, config_json::to_string(config)),
             PerFilterConfig::Csrf(config) => (Kind::Csrf, config_json::to_string(config)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::filters::EMPTY;
 use super::matching::{header, matches};
 use super::metadata::static_metadata;
 use super::per_filter::{Chain, Level};
@@ -332,6 +333,7 @@ impl Workshop<'_> {
                 let message = "no effect: Envoy takes it and adds nothing, and so does nuncio";
                 self.diagnostics.warning(header.field("raw_value"), message);
             }
+            self.warn_without_value(&option.header.value, EMPTY, here);
             match Format::header(&option.header.value) {
                 Ok(value) => built.push(HeaderAddSpec {
                     name: option.header.key.clone(),
