@@ -26,7 +26,7 @@ use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
 use super::whole::Whole;
 use crate::clock;
-use crate::exchange::{Exchange, LogType};
+use crate::exchange::{Exchange, LogType, Protocol};
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name};
 use crate::route::EnvoyHeaders;
@@ -518,7 +518,9 @@ impl Conversation<'_> {
         let exchange = &mut *stream.chain.exchange;
         exchange.details = Some("via_upstream".into());
         hygiene::end_of_hop_in_response(&mut exchange.response, exchange.status == 101);
+        // Over HTTP/2 any other answer is one like that to an ordinary request, as in Envoy.
         let refused = stream.tunnel == Some(Tunnel::WebSocket)
+            && exchange.upstream.protocol != Some(Protocol::Http2)
             && exchange.status != 101
             && exchange.status < 400;
         if refused {

@@ -26,8 +26,9 @@ pub(super) struct Deadlines {
     flush_after: Option<Option<Duration>>,
     idle: Option<Instant>,
     attempt: Attempt,
-    /// When the request's last byte was there.
+    /// When the request's last byte was there; of a tunnel, when what opens it was.
     received: Option<Instant>,
+    is_tunnel: bool,
     /// Status of the reply to a request that took too long.
     late_status: u16,
 }
@@ -73,6 +74,7 @@ impl Deadlines {
             idle: after(received.unwrap_or(begun), idle_after),
             attempt: Attempt::default(),
             received: None,
+            is_tunnel: stream.tunnel.is_some(),
             late_status,
         };
         if let Some(at) = received.or_else(|| stream.tunnel.map(|_| begun)) {
@@ -175,6 +177,11 @@ impl Deadlines {
         first
     }
 
+    /// Whether the client has nothing more to say.
+    const fn has_whole_request(&self) -> bool {
+        self.received.is_some() && !self.is_tunnel
+    }
+
     /// The error of a deadline that has come.
     pub(super) fn error(&self, late: Late) -> Error {
         match late {
@@ -182,12 +189,12 @@ impl Deadlines {
             Late::Request => Kind::RequestOverdue,
             Late::Idle => Kind::StreamIdle,
             Late::Duration => Kind::MaxDuration {
-                received: self.received.is_some(),
+                received: self.has_whole_request(),
             },
             Late::Try => Kind::PerTryTimeout(self.late_status),
             Late::TryIdle => Kind::PerTryIdle(self.late_status),
             Late::TryDuration => Kind::UpstreamDuration {
-                received: self.received.is_some(),
+                received: self.has_whole_request(),
             },
         }
         .into()

@@ -739,7 +739,8 @@ async fn over_tcp(
     drop(upstream);
     stream.around.worker.put_buffer(read_buf);
     stream.around.worker.put_buffer(write_buf);
-    if matches!(kept, Release::ClosedByPeer | Release::CutByPeer) {
+    // Behind the other end's last byte it is this side that closes, as in Envoy.
+    if kept == Release::CutByPeer {
         lease.closed_by_peer();
     }
     lease.record(outcome(attempts, &result));

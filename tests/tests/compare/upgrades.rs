@@ -244,6 +244,9 @@ fn timeouts() -> Vec<Case> {
         )
         .reply(echo())
         .at("idle"),
+        get("no answer while the stream may last", "/lasting")
+            .closes()
+            .reply(Reply::nothing().at_head().then(Act::Hang)),
         get("no answer in time", "/quick")
             .closes()
             .reply(Reply::nothing().at_head().then(Act::Hang)),
@@ -251,6 +254,21 @@ fn timeouts() -> Vec<Case> {
 }
 
 fn h1_to_h2() -> Vec<Case> {
+    let mut cases = opened_over_h2();
+    for status in [201, 204, 302, 304, 404] {
+        let reply = H2Reply::status(status).at_head().header("x-a", "1");
+        let name = format!("h1 to h2, answered with {status}");
+        cases.push(get(&name, "/h2").closes().h2_reply(reply.clone()));
+        // Content behind the others is an error of its own.
+        if !matches!(status, 204 | 304) {
+            let name = format!("{name} and content");
+            cases.push(get(&name, "/h2").closes().h2_reply(reply.body("hi")));
+        }
+    }
+    cases
+}
+
+fn opened_over_h2() -> Vec<Case> {
     vec![
         steps(
             "h1 to h2",
