@@ -114,11 +114,12 @@ pub(crate) fn request_from(
         }
         block.append_known(Known::Authority, authority);
     }
-    // CONNECT has none.
-    let scheme = request.uri.scheme_str().unwrap_or_default();
-    if !scheme.is_empty() && !is_scheme(scheme.as_bytes()) {
+    let scheme = request.uri.scheme_str();
+    if scheme.is_some_and(|scheme| !is_scheme(scheme.as_bytes())) {
         return Err(Malformed::Scheme);
     }
+    // CONNECT has none.
+    let scheme = scheme.unwrap_or_default();
     block.append_known(Known::Scheme, scheme_in_lower_case(scheme).as_bytes());
     let mut cookie: Vec<u8> = Vec::new();
     let (mut hosts, mut lengths) = (0, 0);

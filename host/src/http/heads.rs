@@ -20,7 +20,7 @@ use super::hpack::{Odd, Targets};
 use crate::frames::{FrameHead, HEAD, PREFACE, hpack};
 use crate::limits;
 
-/// `SETTINGS_MAX_FRAME_SIZE` where nobody says otherwise, and the proxy does not (RFC 9113 §6.5.2).
+/// As much as a frame may have whatever settings say (RFC 9113 §4.2).
 const FRAME_BYTES: usize = 16_384;
 /// A field that the codec refuses: `connection` without a value, in no table.
 const REFUSED: &[u8] = b"\0\x0aconnection\0";
@@ -31,6 +31,9 @@ pub(super) enum Unreadable {
     /// A block that the codec has read, and that cannot be read.
     #[error("a field block cannot be read")]
     Block,
+    /// A client asks for no scheme where it is to name one (RFC 9113 §8.3.1).
+    #[error("a scheme is empty")]
+    Scheme,
     /// Streams that were refused, or wait to be served, have too many odd targets.
     #[error("too many targets with bytes that no url has")]
     Targets,
@@ -93,6 +96,8 @@ pub(super) struct Heads {
     held: Vec<u8>,
     /// Up to so many bytes.
     most: usize,
+    /// As much as a frame may have: the codec ends the connection for one with more.
+    largest: usize,
     /// In a head that is too long to be held: what has come of the field that is next.
     long: Option<Vec<u8>>,
     targets: Targets,
@@ -104,12 +109,15 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// For a connection whose first byte is to come, and whose heads may have `most` bytes.
-    pub(super) fn new(most: usize, odd: Rc<OddTargets>) -> Self {
+    /// For a connection whose first byte is to come, whose heads may have `most` bytes, and its frames as many
+    /// as `SETTINGS_MAX_FRAME_SIZE` says, if it is said.
+    pub(super) fn new(most: usize, largest: Option<u32>, odd: Rc<OddTargets>) -> Self {
+        let largest = largest.map_or(FRAME_BYTES, |bytes| bytes as usize);
         Self {
             skip: PREFACE.len(),
             held: Vec::new(),
-            most: most.saturating_add(FRAME_BYTES + HEAD),
+            most: most.saturating_add(largest + HEAD),
+            largest,
             long: None,
             targets: Targets::new(),
             last_stream: 0,
@@ -175,7 +183,7 @@ impl Heads {
         if self.long.is_some() {
             return self.next_of_long(rest);
         }
-        match extent(rest) {
+        match extent(rest, self.largest) {
             Extent::Whole(length) => {
                 let veiled = self.head(rest.get(..length).unwrap_or_default())?;
                 Ok(Next::Head(length, veiled))
@@ -205,6 +213,9 @@ impl Heads {
         }
         let (mut fields, mut odd) = (&*block, Odd::default());
         self.targets.read(&mut fields, &mut odd);
+        if odd.has_empty_scheme {
+            return Err(Unreadable::Scheme);
+        }
         self.is_lost = !fields.is_empty();
         let is_cut = matches!(block, Cow::Owned(_));
         let are_trailers = first.stream <= self.last_stream;
@@ -230,13 +241,16 @@ impl Heads {
         };
         let Some((head, payload, behind)) = frame(rest) else {
             return Ok(match FrameHead::front(rest) {
-                Some(head) if head.length as usize > FRAME_BYTES => Next::Other(rest.len()),
+                Some(head) if head.length as usize > self.largest => Next::Other(rest.len()),
                 _ => Next::Wait,
             });
         };
         before.extend_from_slice(head.block(payload).unwrap_or_default());
         let (mut fields, mut odd) = (&**before, Odd::default());
         self.targets.read(&mut fields, &mut odd);
+        if odd.has_empty_scheme {
+            return Err(Unreadable::Scheme);
+        }
         let left = fields.to_vec();
         self.last_stream = self.last_stream.max(head.stream);
         if head.ends_head() {
@@ -283,7 +297,7 @@ enum Extent {
     Other(usize),
 }
 
-fn extent(bytes: &[u8]) -> Extent {
+fn extent(bytes: &[u8], largest: usize) -> Extent {
     let (mut rest, mut frames) = (bytes, 0);
     let mut stream = None;
     loop {
@@ -296,7 +310,7 @@ fn extent(bytes: &[u8]) -> Extent {
         };
         let length = HEAD + head.length as usize;
         let goes_on = *stream.get_or_insert(head.stream) == head.stream;
-        if head.kind != kind || !goes_on || length > HEAD + FRAME_BYTES {
+        if head.kind != kind || !goes_on || length > HEAD + largest {
             return Extent::Other(bytes.len() - rest.len() + length);
         }
         let Some(behind) = rest.get(length..) else {
@@ -412,7 +426,7 @@ mod tests {
     }
 
     fn heads(most: usize) -> Heads {
-        let mut heads = Heads::new(most, Rc::default());
+        let mut heads = Heads::new(most, None, Rc::default());
         assert_eq!(heads.receive(PREFACE, &mut BytesMut::new()), Ok(true));
         heads
     }
@@ -436,6 +450,46 @@ mod tests {
             .iter()
             .map(|stream| heads.odd.take(*stream).map(text));
         taken.collect()
+    }
+
+    #[test]
+    fn a_scheme_that_says_nothing_ends_the_connection() {
+        for scheme in [
+            &b"\x06\x00"[..],
+            b"\x06\x80",
+            b"\x47\x00",
+            b"\x00\x07:scheme\x00",
+        ] {
+            let block = [&[0x82, 0x84], scheme].concat();
+            let long = [
+                continuation(0, 1, &[0x82; 10_000]),
+                continuation(4, 1, scheme),
+            ]
+            .concat();
+            let long = [head(1, 1, &[0x82; 10_000]), long].concat();
+            for bytes in [head(5, 1, &block), long] {
+                let passed = pass(&mut heads(0), &bytes, bytes.len());
+                assert_eq!(passed, Err(Unreadable::Scheme), "{scheme:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_are_as_large_as_settings_say() {
+        let target = format!("/<{}", "a".repeat(100));
+        let block = [&*block(&target), &vec![0x82; 17_000]].concat();
+        let bytes = head(5, 1, &block);
+        for (largest, is_seen) in [(None, false), (Some(16_384), false), (Some(20_000), true)] {
+            let mut heads = Heads::new(60_000, largest, Rc::default());
+            assert_eq!(heads.receive(PREFACE, &mut BytesMut::new()), Ok(true));
+            for cut in [1000, bytes.len()] {
+                let passed = pass(&mut heads, &bytes, cut).unwrap();
+                // What goes to the codec in the place of a target fits into what it takes.
+                assert_eq!(passed == bytes, !is_seen, "{largest:?}");
+            }
+            let expected = is_seen.then(|| target.clone());
+            assert_eq!(taken(&heads, &[1]), [expected]);
+        }
     }
 
     #[test]

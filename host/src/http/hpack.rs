@@ -2,7 +2,7 @@
 //!
 //! The codec keeps a target in a type that has no place for some bytes: it refuses those that RFC
 //! 3986 does not know, though clients send them, and leaves out a fragment, though the request must
-//! be refused for it. Owns as much of the table of indexed
+//! be refused for it. It forgets a scheme that is none. Owns as much of the table of indexed
 //! fields as that takes: sizes and names, and of values such targets. Does not own whether a block
 //! is good: the codec refuses those that are not. Called by `heads`.
 
@@ -17,6 +17,7 @@ const TABLE_BYTES: usize = 4096;
 /// What a field counts above its name and its value (RFC 7541 §4.1).
 const FIELD_BYTES: usize = 32;
 const PATH: &[u8] = b":path";
+const SCHEME: &[u8] = b":scheme";
 
 /// The lengths of the names in the static table (RFC 7541 appendix A).
 #[rustfmt::skip]
@@ -45,6 +46,8 @@ pub(super) struct Odd {
     pub(super) strings: Vec<(Range<usize>, Rc<[u8]>)>,
     /// Whether there is a pseudo-header field.
     pub(super) has_pseudo: bool,
+    /// Whether there is a `:scheme` that says nothing, which the codec forgets where there is no `:authority`.
+    pub(super) has_empty_scheme: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +136,9 @@ impl Targets {
         let from = whole - rest.0.len();
         let value = rest.text()?;
         let to = whole - rest.0.len();
+        // Others of that length may not be empty either.
+        odd.has_empty_scheme |=
+            name.is_pseudo && name.length == SCHEME.len() && value.bytes.is_empty();
         if !is_indexed && !name.is_path {
             return Some(());
         }

@@ -266,11 +266,12 @@ async fn handshake(
     // The codec answers what is larger by itself, where no log sees it.
     let limit = manager.rules.limits.bytes;
     let most = limit.saturating_add(limits::HTTP2_TOLD_BYTES);
+    let largest = settings.custom.get(custom::MAX_FRAME_SIZE);
     let eye = Eye {
         watch: FrameWatch::new(Peer::Client, settings.frames, settings.header_table),
         newest: 0,
         head_since,
-        heads: Heads::new(limit as usize, Rc::clone(&streams.odd)),
+        heads: Heads::new(limit as usize, largest, Rc::clone(&streams.odd)),
         ready: BytesMut::new(),
         prefix,
         stats: Arc::clone(&manager.stats),
@@ -291,7 +292,7 @@ async fn handshake(
     if settings.allow_connect {
         codec.enable_connect_protocol();
     }
-    if let Some(bytes) = settings.custom.get(custom::MAX_FRAME_SIZE) {
+    if let Some(bytes) = largest {
         codec.max_frame_size(bytes);
     }
     codec

@@ -44,6 +44,14 @@ fn fields() -> Vec<Case> {
         ("a request", request(&[], &[])),
         ("no method", request(&[":method"], &[])),
         ("no scheme", request(&[":scheme"], &[])),
+        ("an empty scheme", scheme("")),
+        (
+            "an empty scheme, a host",
+            request(
+                &[":scheme", ":authority"],
+                &[(":scheme", ""), ("host", "a.example")],
+            ),
+        ),
         ("no authority", request(&[":authority"], &[])),
         ("no path", request(&[":path"], &[])),
         ("an empty path", path("")),
