@@ -15,7 +15,7 @@ use std::thread;
 
 use nuncio_tests::admin::{page, stat, stats};
 use nuncio_tests::client::{Connection, Received};
-use nuncio_tests::config::{Config, cluster, endpoint};
+use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, FrameConnection, Next, flag, kind};
 use nuncio_tests::process::{Binary, Directory, Proxy};
@@ -488,6 +488,102 @@ fn accept_http2(server: &TcpListener) -> FrameConnection {
     let mut preface = [0; frames::PREFACE.len()];
     socket.read_exact(&mut preface).unwrap();
     FrameConnection::over(socket)
+}
+
+#[test]
+fn a_stream_that_is_reset_under_a_tcp_connection_resets_it() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let backend = cluster("c", &[at(server.local_addr().unwrap())], HTTP2);
+    let tcp = "  - name: tcp\n    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:tcp@ } }\n    \
+               filter_chains: [ { filters: [ { name: tcp, typed_config: { \
+               \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
+               stat_prefix: tcp, cluster: c, tunneling_config: { hostname: a }, \
+               access_log: [ { name: log, typed_config: { \
+               \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
+               path: \"@LOG@\", log_format: { text_format_source: { inline_string: \
+               \"%RESPONSE_FLAGS% %BYTES_SENT%\\n\" } } } } ] } } ] } ]\n";
+    let config = Config::new().cluster(backend);
+    let route = "{ match: { prefix: / }, route: { cluster: c } }";
+    let text = config.route(route).text();
+    let text = text.replace("  clusters:\n", &format!("{tcp}  clusters:\n"));
+    let proxy = Proxy::start(&Binary::nuncio(), &text);
+    let log = proxy.directory().join("access.log");
+    let mut expected = String::new();
+    let mut tunnel = None;
+    for (end, resets) in [
+        (frames::reset as fn(u32, u32) -> Vec<u8>, true),
+        (
+            |stream, _code| frames::data(stream, flag::END_STREAM, b""),
+            false,
+        ),
+    ] {
+        let mut client = Connection::open(proxy.address("tcp"));
+        let tunnel = tunnel.get_or_insert_with(|| {
+            let mut tunnel = accept_http2(&server);
+            tunnel.send(&frames::settings(&[]));
+            tunnel
+        });
+        let mut stream = 0;
+        let (_, came) = tunnel.read_until(|frame| {
+            stream = frame.stream;
+            frame.kind == kind::HEADERS
+        });
+        assert!(came);
+        tunnel.send(&frames::headers(stream, flag::NONE, &[(":status", "200")]));
+        tunnel.send(&frames::data(stream, flag::NONE, b"hello"));
+        client.wait_for(b"hello");
+        tunnel.send(&end(stream, 8));
+        if resets {
+            assert!(matches!(client.drain(), Received::Reset));
+            expected.push_str("UR 5\n");
+        } else {
+            assert!(matches!(client.drain(), Received::Closed));
+            drop(client);
+            expected.push_str("- 5\n");
+        }
+        eventually("the session is logged", || {
+            fs::read_to_string(&log).is_ok_and(|log| log == expected)
+        });
+    }
+    assert_eq!(stat(&proxy, "cluster.c.upstream_rq_rx_reset"), 1);
+}
+
+#[test]
+fn a_request_that_has_come_is_timed_although_its_upstream_takes_nothing() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let backend = cluster("c", &[at(server.local_addr().unwrap())], HTTP2);
+    let route = |path: &str, more: &str| {
+        format!("{{ match: {{ prefix: {path} }}, route: {{ cluster: c, {more} }} }}")
+    };
+    let config = Config::new()
+        .cluster(backend)
+        .route(route("/route", "timeout: 0.3s"))
+        .route(route(
+            "/try",
+            "timeout: 5s, retry_policy: { retry_on: 5xx, num_retries: 1, per_try_timeout: 0.2s }",
+        ))
+        .route(route(
+            "/stream",
+            "max_stream_duration: { max_stream_duration: 0.3s }",
+        ));
+    let proxy = Proxy::start(&Binary::nuncio(), &config.text());
+    let serving = thread::spawn(move || {
+        let mut server = accept_http2(&server);
+        // Not even a byte of a body.
+        server.send(&frames::settings(&[(4, 0)]));
+        server.send(&frames::frame(kind::SETTINGS, flag::ACK, 0, b""));
+        server.read_to_end();
+    });
+    for path in ["/route", "/try", "/stream"] {
+        let mut client = Connection::open(proxy.address("listener"));
+        let body = "x".repeat(100);
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 100\r\n\r\n{body}");
+        assert_eq!(client.exchange(request.as_bytes()).status(), 504, "{path}");
+    }
+    assert_eq!(stat(&proxy, "cluster.c.upstream_rq_per_try_timeout"), 2);
+    drop(proxy);
+    serving.join().unwrap();
 }
 
 #[test]

@@ -366,8 +366,19 @@ impl Attempts {
         self.says.count_in_response
     }
 
+    /// Counts what was given up of the body on its way: to send it again, or copies of it.
+    pub(super) fn note_given_up(&mut self, stats: &ClusterStats) {
+        if self.kept.take_too_long() {
+            self.abandon(stats);
+        }
+        let given_up = self.kept.take_given_up();
+        if given_up > 0 {
+            stats.retry_or_shadow_abandoned.add(given_up.into());
+        }
+    }
+
     /// The body has become too long to be sent again.
-    pub(super) fn abandon(&mut self, stats: &ClusterStats) {
+    fn abandon(&mut self, stats: &ClusterStats) {
         let had_retries = self.retries.take().is_some();
         if had_retries {
             self.permit = None;

@@ -231,20 +231,19 @@ impl Conversation<'_> {
             );
             let is_stopped = polled.is_pending() && pump.is_stopped(&upstream.writer);
             self.flow.note_up(is_stopped);
-            if self.attempts.kept.take_too_long() {
-                self.attempts.abandon(self.stats);
-            }
-            let given_up = self.attempts.kept.take_given_up();
-            if given_up > 0 {
-                self.stats.retry_or_shadow_abandoned.add(given_up.into());
-            }
+            self.attempts.note_given_up(self.stats);
             if pump.moved() != before {
                 let now = clock::now();
                 limits.active(now);
                 if pump.has_read_all() && !had_read_all {
-                    stream.chain.exchange.timing.request_received = Some(now);
-                    limits.request_ended(now);
+                    let timing = &mut stream.chain.exchange.timing;
+                    timing.request_received = Some(limits.request_came(now));
                 }
+            }
+            let timing = &mut stream.chain.exchange.timing;
+            if is_stopped && timing.request_received.is_none() && stream.reader.is_at_end() {
+                // All of it has come, although the upstream takes no more.
+                timing.request_received = Some(limits.request_came(clock::now()));
             }
             match polled {
                 Poll::Pending => {

@@ -93,6 +93,17 @@ impl Deadlines {
         }
     }
 
+    /// All of the request has come, and what runs from its end does so: since when.
+    pub(super) fn request_came(&mut self, now: Instant) -> Instant {
+        match self.received {
+            Some(at) if !self.is_tunnel => at,
+            _ => {
+                self.request_ended(now);
+                now
+            }
+        }
+    }
+
     /// A tunnel is open: what limits requests was for its opening.
     pub(super) fn tunnel_opened(&mut self) {
         self.end_total();

@@ -18,11 +18,11 @@ use tokio::io::AsyncWrite;
 
 use super::error::Kind;
 use super::forward::{open_http1, open_http2};
-use super::io::Frame;
+use super::io::{Frame, ReadError, WriteError};
 use super::side::{UpstreamSide, status_of, stream_end};
 use super::stream::Tunnel;
 use crate::clock;
-use crate::exchange::{Carried, Connection, LogType, Metadata, WireBytes};
+use crate::exchange::{Carried, Connection, Flags, LogType, Metadata, WireBytes};
 use crate::headers::{Headers, Known};
 use crate::runtime::{TcpProxy, Tunneling};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
@@ -311,7 +311,7 @@ impl Way<'_, '_> {
             flow.note_up(rose.is_pending() && !upstream.writer.has_room());
             flow.note_down(fell.is_pending() && !down.data.is_empty());
             match (rose, fell) {
-                (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => {
+                (_, Poll::Ready(Err(end))) | (Poll::Ready(Err(end)), _) => {
                     return Poll::Ready(Some(end));
                 }
                 (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Some(End::Whole)),
@@ -331,16 +331,29 @@ impl Way<'_, '_> {
         })
         .await;
         down.keep(self.tunnel, &mut self.session.desk.exchange.metadata);
+        self.note_end(ended, down.closed)
+    }
+
+    /// Notes how the stream has ended, none for its time, and answers how the client's connection does; a
+    /// client that `has_all` need not know of a reset.
+    fn note_end(&mut self, ended: Option<End>, has_all: bool) -> Ending {
         self.end = match ended {
             Some(End::Whole) => StreamEnd::Whole,
             Some(End::Upstream) => StreamEnd::Lost,
-            Some(End::Broken) => StreamEnd::ResetByPeer,
+            Some(End::Reset) => StreamEnd::ResetByPeer,
+            Some(End::Broken) if self.is_http1 => StreamEnd::ResetByPeer,
+            Some(End::Broken) => StreamEnd::Lost,
             Some(End::Client | End::Gone) => StreamEnd::Left,
             None => {
                 self.session.stats.idle_timeout.inc();
                 StreamEnd::Left
             }
         };
+        if ended == Some(End::Reset) && !has_all {
+            let flags = &mut self.session.desk.exchange.flags;
+            flags.insert(Flags::UPSTREAM_REMOTE_RESET);
+            return Ending::Reset;
+        }
         Ending::Closed
     }
 }
@@ -356,8 +369,21 @@ enum End {
     Upstream,
     /// The client's connection is broken.
     Gone,
-    /// The upstream's connection or stream is.
+    /// The upstream's connection is.
     Broken,
+    /// The upstream has reset the stream.
+    Reset,
+}
+
+impl End {
+    /// That of a stream which the codec gives up for that reason.
+    fn of_stream(error: &h2::Error) -> Self {
+        if error.is_reset() && error.is_remote() {
+            Self::Reset
+        } else {
+            Self::Broken
+        }
+    }
 }
 
 /// From the client.
@@ -399,6 +425,9 @@ impl Up {
                 Poll::Ready(Ok(())) if self.ended => self.closed = true,
                 Poll::Ready(Ok(())) if !starved => {}
                 Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(WriteError::Stream(error))) => {
+                    return Poll::Ready(Err(End::of_stream(&error)));
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(End::Broken)),
             }
         }
@@ -484,6 +513,9 @@ impl Down {
             match ready!(reader.poll_frame(cx, &mut self.trailers)) {
                 Ok(Frame::Data(data)) => self.data = data,
                 Ok(Frame::End | Frame::Trailers) => self.ended = true,
+                Err(ReadError::Stream(error)) => {
+                    return Poll::Ready(Err(End::of_stream(&error)));
+                }
                 Err(_) => return Poll::Ready(Err(End::Broken)),
             }
         }
