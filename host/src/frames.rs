@@ -2,8 +2,8 @@
 //!
 //! Owns the form of frames, the walk over those of a connection, and below it the integers and strings
 //! of field blocks (`hpack`), what a peer may not do in frames (`watch`), the transport whose bytes
-//! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`), and how much
-//! may wait to be written (`backlog`). Does not own what heads and trailers may say: `http` looks at those of
+//! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`), how much
+//! may wait to be written (`backlog`), and how large the windows of streams are to be (`windows`). Does not own what heads and trailers may say: `http` looks at those of
 //! clients, `upstream::pool` at those of upstreams. Both call it.
 
 pub(crate) mod backlog;
@@ -13,6 +13,7 @@ mod huffman;
 mod settings;
 pub(crate) mod tapped;
 pub(crate) mod watch;
+pub(crate) mod windows;
 
 /// What a client sends first (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

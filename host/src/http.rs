@@ -11,7 +11,7 @@
 //! HTTP/2 codec does not tell), `stream` (the request function), `walk` and `phases` (the chain), `forward`,
 //! `attempts`, `side`, `counts` and `conversation` (the upstream), `interim`, `hedge` and `relay` (attempts beside
 //! each other), `redirect`, `mirror` and `copies`, `pump`, `kept`,
-//! `io` and `sending` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply` and `deadlines`.
+//! `io`, `received` and `sending` (bodies), then `hygiene`, `client_address`, `client_cert`, `path`, `error`, `reply` and `deadlines`.
 //! The HTTP/1 codec is `h1`.
 
 mod attempts;
@@ -44,6 +44,7 @@ mod phases;
 mod policies;
 pub mod proxy_status;
 mod pump;
+mod received;
 mod redirect;
 mod refusal;
 mod relay;

@@ -24,6 +24,15 @@ pub const RACE_BODY_BYTES: usize = 64 * 1024;
 /// 64 KiB, as much as waits to be written over HTTP/1. All streams of a connection whose peer does not
 /// read may have it at once.
 pub const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// The window of an HTTP/2 stream where `initial_stream_window_size` is not written, 16 MiB: Envoy's default. That
+/// of an upstream's stream may become as large.
+pub const HTTP2_STREAM_WINDOW: u32 = 16 * 1024 * 1024;
+/// The window of an HTTP/2 connection where `initial_connection_window_size` is not written: 24 MiB, Envoy's
+/// default.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 24 * 1024 * 1024;
+/// The window of an upstream's stream, however small the cluster's `per_connection_buffer_limit_bytes`: 64 KiB, as
+/// much as waits to be written.
+pub const HTTP2_STREAM_WINDOW_MIN: u32 = 64 * 1024;
 /// Interim responses (1xx) of one request that are passed on to its client; further ones are dropped.
 pub const INTERIM_RESPONSES: u32 = 64;
 /// What waits between an attempt that may be hedged and its stream, in each direction: 64 KiB, as much

@@ -1,8 +1,8 @@
 //! Back-pressure: whoever sends more than the other side reads is stopped, and the proxy's memory
 //! stays within what it may hold for each stream, whatever the two sides speak.
 //!
-//! Each case offers 64 streams of 64 MiB, 4 GiB in all, to peers that read nothing, waits until every
-//! sender was stopped, and looks at the memory that the kernel counts for the proxy.
+//! Most cases offer 64 streams of 64 MiB, 4 GiB in all, to peers that read nothing, wait until every
+//! sender was stopped, and look at the memory that the kernel counts for the proxy.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,12 +37,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a stream may hold: a buffer that was read into, what waits to be written, and what HTTP/2
 /// queues of a stream, 64 KiB each; and as much again for the allocator.
 const EACH: u64 = 6 * 64 * 1024;
-/// What an HTTP/2 connection may hold that the proxy reads from: its window, Envoy's 24 MiB.
+/// What an HTTP/2 connection may hold that the proxy reads from, by default: its window, Envoy's 24 MiB.
 const WINDOW: u64 = 24 * 1024 * 1024;
 /// For all that is not streams.
 const REST: u64 = 8 * 1024 * 1024;
 
 static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+/// The content of a DATA frame: what fits badly into the buffers of the proxy's codec.
+const FRAME: usize = 8 * 1024;
 
 /// What tells that a sender was stopped, and keeps the peers as they are until it is dropped.
 type Stopped = Sender<usize>;
@@ -58,17 +60,18 @@ enum Speaks {
 }
 
 fn config(upstream: Speaks) -> String {
-    config_of(Config::new(), upstream)
+    config_of(Config::new(), upstream, "", HTTP2)
 }
 
-fn config_of(config: Config, upstream: Speaks) -> String {
-    let more = if upstream == Speaks::Http2 { HTTP2 } else { "" };
+/// `more` are fields of the cluster, and `http2` those that an HTTP/2 one has.
+fn config_of(config: Config, upstream: Speaks, more: &str, http2: &str) -> String {
+    let http2 = if upstream == Speaks::Http2 { http2 } else { "" };
     let breakers = ", circuit_breakers: { thresholds: [ { max_connections: 4096, \
                     max_pending_requests: 4096, max_requests: 4096 } ] }";
     let origin = cluster(
         "origin",
         &[endpoint("origin", "")],
-        &format!("{more}{breakers}"),
+        &format!("{http2}{breakers}{more}"),
     );
     let text = config.cluster(origin).text();
     let tcp = "  - name: tcp\n    address: { socket_address: { address: 127.0.0.1, port_value: @PORT:tcp@ } }\n    \
@@ -85,9 +88,67 @@ fn config_of(config: Config, upstream: Speaks) -> String {
     text.replace("  clusters:\n", &format!("{tcp}{tunneled}  clusters:\n"))
 }
 
+/// What is offered, and what the proxy may hold of it.
+struct Case {
+    downstream: Speaks,
+    upstream: Speaks,
+    /// Whether it is the clients that send.
+    upload: bool,
+    streams: usize,
+    /// Bytes.
+    bound: u64,
+}
+
+impl Case {
+    /// As many streams as all cases have, with the windows that nobody has written.
+    fn new(downstream: Speaks, upstream: Speaks, upload: bool) -> Self {
+        let reads_http2 = if upload { downstream } else { upstream } == Speaks::Http2;
+        let window = if reads_http2 { WINDOW } else { 0 };
+        Self {
+            downstream,
+            upstream,
+            upload,
+            streams: STREAMS,
+            bound: STREAMS as u64 * EACH + window + REST,
+        }
+    }
+
+    /// Runs it; `look` looks at the proxy while all senders are stopped.
+    fn run(&self, text: &str, look: impl FnOnce(&Proxy)) {
+        let setup = Setup::for_template(text);
+        let (stopped, all) = channel();
+        let port = setup.port("origin").unwrap();
+        origin(self.upstream, port, (!self.upload).then(|| stopped.clone()));
+        let proxy = Proxy::start_with(&Binary::nuncio(), text, setup);
+        let listener = proxy.address(match self.downstream {
+            Speaks::Tcp => "tcp",
+            Speaks::Tunneled => "tunneled",
+            Speaks::Http1 | Speaks::Http2 => "listener",
+        });
+        let before = admin::stat(&proxy, "server.memory_allocated");
+        let sends = self.upload.then_some(stopped);
+        let held = clients(self.downstream, self.streams, listener, sends);
+        wait(&all, self.streams);
+        let held_now = admin::stat(&proxy, "server.memory_allocated").saturating_sub(before);
+        let Self {
+            downstream,
+            upstream,
+            upload,
+            bound,
+            ..
+        } = self;
+        assert!(
+            held_now <= *bound,
+            "{downstream:?} to {upstream:?}, upload {upload}: {held_now} bytes held, {bound} allowed"
+        );
+        look(&proxy);
+        drop(held);
+    }
+}
+
 /// Runs a case: `upload` says which side sends.
 fn case(downstream: Speaks, upstream: Speaks, upload: bool) {
-    case_with(&config(upstream), downstream, upstream, upload, |proxy| {
+    Case::new(downstream, upstream, upload).run(&config(upstream), |proxy| {
         let of_client = match downstream {
             Speaks::Tcp => "tcp.tcp.downstream",
             Speaks::Tunneled => "tcp.tunneled.downstream",
@@ -112,41 +173,9 @@ fn case(downstream: Speaks, upstream: Speaks, upload: bool) {
     });
 }
 
-fn case_with(
-    text: &str,
-    downstream: Speaks,
-    upstream: Speaks,
-    upload: bool,
-    look: impl FnOnce(&Proxy),
-) {
-    let setup = Setup::for_template(text);
-    let (stopped, all) = channel();
-    let port = setup.port("origin").unwrap();
-    origin(upstream, port, (!upload).then(|| stopped.clone()));
-    let proxy = Proxy::start_with(&Binary::nuncio(), text, setup);
-    let listener = proxy.address(match downstream {
-        Speaks::Tcp => "tcp",
-        Speaks::Tunneled => "tunneled",
-        Speaks::Http1 | Speaks::Http2 => "listener",
-    });
-    let before = admin::stat(&proxy, "server.memory_allocated");
-    let held = clients(downstream, listener, upload.then_some(stopped));
-    wait(&all);
-    let held_now = admin::stat(&proxy, "server.memory_allocated") - before;
-    let reads_http2 = if upload { downstream } else { upstream } == Speaks::Http2;
-    let window = if reads_http2 { WINDOW } else { 0 };
-    let bound = STREAMS as u64 * EACH + window + REST;
-    assert!(
-        held_now <= bound,
-        "{downstream:?} to {upstream:?}, upload {upload}: {held_now} bytes held, {bound} allowed"
-    );
-    look(&proxy);
-    drop(held);
-}
-
 /// Waits until every stream's sender has sent something and was stopped.
-fn wait(all: &Receiver<usize>) {
-    for _ in 0..STREAMS {
+fn wait(all: &Receiver<usize>, streams: usize) {
+    for _ in 0..streams {
         let sent = all.recv_timeout(PATIENCE).expect("a sender is not stopped");
         assert!(sent < BODY, "a stream that nobody reads was sent whole");
     }
@@ -218,11 +247,16 @@ fn hold<T: 'static>(held: T) {
 
 /// Clients that send without end where they are told to, and read nothing. They stay as long as the
 /// answer does.
-fn clients(speaks: Speaks, to: SocketAddr, sends: Option<Stopped>) -> Vec<TcpStream> {
+fn clients(
+    speaks: Speaks,
+    streams: usize,
+    to: SocketAddr,
+    sends: Option<Stopped>,
+) -> Vec<TcpStream> {
     if speaks == Speaks::Http2 {
         let stream = TcpStream::connect(to).unwrap();
         let held = stream.try_clone().unwrap();
-        thread::spawn(move || http2_clients(stream, sends));
+        thread::spawn(move || http2_clients(stream, streams, sends));
         return vec![held];
     }
     let method = if sends.is_some() { "POST" } else { "GET" };
@@ -238,7 +272,7 @@ fn clients(speaks: Speaks, to: SocketAddr, sends: Option<Stopped>) -> Vec<TcpStr
         }
         stream
     };
-    (0..STREAMS).map(client).collect()
+    (0..streams).map(client).collect()
 }
 
 fn run(task: impl Future<Output = ()>) {
@@ -275,7 +309,7 @@ fn http2_origin(stream: TcpStream, sends: Option<Stopped>) {
     });
 }
 
-fn http2_clients(stream: TcpStream, sends: Option<Stopped>) {
+fn http2_clients(stream: TcpStream, streams: usize, sends: Option<Stopped>) {
     run(async {
         let mut builder = h2::client::Builder::new();
         // The windows are no obstacle: it is the connection that is not read.
@@ -286,7 +320,7 @@ fn http2_clients(stream: TcpStream, sends: Option<Stopped>) {
         let driven = spawn_local(connection);
         let mut client = client.ready().await.unwrap();
         let mut responses = Vec::new();
-        for _ in 0..STREAMS {
+        for _ in 0..streams {
             client = client.ready().await.unwrap();
             let request = Request::post("http://a.example/").body(()).unwrap();
             let (response, stream) = client.send_request(request, sends.is_none()).unwrap();
@@ -316,13 +350,13 @@ fn http2_clients(stream: TcpStream, sends: Option<Stopped>) {
 async fn http2_flood(mut stream: SendStream<Bytes>, stopped: Stopped) {
     let mut sent = 0;
     while sent < BODY {
-        stream.reserve_capacity(CHUNK.len());
+        stream.reserve_capacity(FRAME);
         let capacity = poll_fn(|cx| stream.poll_capacity(cx));
         let Ok(capacity) = tokio::time::timeout(STOPPED, capacity).await else {
             break;
         };
         let Some(Ok(capacity)) = capacity else { return };
-        let part = Bytes::from_static(&CHUNK).split_to(capacity.min(CHUNK.len()));
+        let part = Bytes::from_static(&CHUNK).split_to(capacity.min(FRAME));
         sent += part.len();
         if stream.send_data(part, false).is_err() {
             return;
@@ -410,10 +444,79 @@ fn what_a_filter_slows_down_holds_its_upstream_back() {
         "response_rate_limit: { fixed_limit: { limit_kbps: 1 }, percentage: { numerator: 100 } }",
     );
     for upstream in [Speaks::Http1, Speaks::Http2] {
-        let text = config_of(Config::new().filter(fault.clone()), upstream);
+        let text = config_of(Config::new().filter(fault.clone()), upstream, "", HTTP2);
         let main = "  - name: main\n";
         let limited = format!("{main}    per_connection_buffer_limit_bytes: 65536\n");
         let text = text.replace(main, &limited);
-        case_with(&text, Speaks::Http1, upstream, false, |_| {});
+        Case::new(Speaks::Http1, upstream, false).run(&text, |_| {});
+    }
+}
+
+/// [`HTTP2`] with these options.
+fn http2_with(options: &str) -> String {
+    let with = format!("http2_protocol_options: {{ {options} }}");
+    let text = HTTP2.replace("http2_protocol_options: {}", &with);
+    assert_ne!(text, HTTP2);
+    text
+}
+
+#[test]
+fn a_stream_of_an_upstream_holds_no_more_than_the_buffer_limit() {
+    const LIMIT: u64 = 64 * 1024;
+    // It is not the connection's window that bounds them.
+    let http2 = http2_with("initial_connection_window_size: 268435456");
+    for downstream in [Speaks::Http1, Speaks::Http2] {
+        let limit = format!(", per_connection_buffer_limit_bytes: {LIMIT}");
+        let text = config_of(Config::new(), Speaks::Http2, &limit, &http2);
+        let case = Case {
+            bound: STREAMS as u64 * (EACH + LIMIT) + REST,
+            ..Case::new(downstream, Speaks::Http2, false)
+        };
+        case.run(&text, |_| {});
+    }
+}
+
+#[test]
+fn what_waits_of_a_written_window_takes_no_more_than_that() {
+    const STREAMS: usize = 8;
+    const STREAM: u64 = 8 * 1024 * 1024;
+    let connection = STREAMS as u64 * STREAM;
+    let http2 = http2_with(&format!(
+        "initial_stream_window_size: {STREAM}, initial_connection_window_size: {connection}"
+    ));
+    for downstream in [Speaks::Http1, Speaks::Http2] {
+        let text = config_of(Config::new(), Speaks::Http2, "", &http2);
+        let case = Case {
+            streams: STREAMS,
+            bound: connection + STREAMS as u64 * EACH + REST,
+            ..Case::new(downstream, Speaks::Http2, false)
+        };
+        case.run(&text, |_| {});
+    }
+}
+
+#[test]
+fn who_reads_on_has_its_upstream_read_on() {
+    let counted = |proxy: &Proxy, what| {
+        let of = "cluster.origin.upstream_flow_control";
+        admin::stat(proxy, &format!("{of}_{what}_reading_total"))
+    };
+    for upstream in [Speaks::Http1, Speaks::Http2] {
+        let text = config(upstream);
+        let setup = Setup::for_template(&text);
+        let (stopped, all) = channel();
+        origin(upstream, setup.port("origin").unwrap(), Some(stopped));
+        let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+        let mut held = clients(Speaks::Http1, 1, proxy.address("listener"), None);
+        wait(&all, 1);
+        let resumed = counted(&proxy, "resumed");
+        assert!(counted(&proxy, "paused") > resumed, "{upstream:?}");
+        let client = held.first_mut().unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The sender has gone to rest, so what there is has an end; it is more than sockets hold.
+        let mut buffer = [0; 64 * 1024];
+        while counted(&proxy, "resumed") == resumed {
+            assert!(client.read(&mut buffer).unwrap() > 0, "{upstream:?}");
+        }
     }
 }

@@ -28,7 +28,8 @@ use crate::observe::registry::Scope;
 use crate::upstream::Cluster;
 use crate::upstream::cluster::Outlets;
 use crate::upstream::spec::{
-    ClusterSpec, Dial, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint, Thresholds,
+    ClusterSpec, Dial, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint,
+    StreamWindow, Thresholds,
 };
 use crate::values::Share;
 
@@ -274,7 +275,7 @@ impl Workshop<'_> {
             }
         }
         if let Some(limit) = written.per_connection_buffer_limit_bytes {
-            spec.buffer_limit = limit;
+            spec.limit_buffers(limit);
         }
         spec.drop_overload = self.drop_overload(written, place.field("load_assignment"));
         spec.preconnect = upstream_connection::preconnect(written);

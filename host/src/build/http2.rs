@@ -16,7 +16,7 @@ use crate::frames::watch::FrameLimits;
 use crate::keepalive::Keepalive;
 use crate::limits;
 use crate::runtime::Http2Settings;
-use crate::upstream::spec::Http2Settings as UpstreamHttp2Settings;
+use crate::upstream::spec::{Http2Settings as UpstreamHttp2Settings, StreamWindow};
 
 /// Envoy's share of the interval between two pings that is added at random.
 const PING_JITTER_PERCENT: f64 = 15.0;
@@ -41,8 +41,8 @@ impl Workshop<'_> {
         };
         Http2Settings {
             max_concurrent_streams: or(written.max_concurrent_streams, 1024),
-            stream_window: or(written.initial_stream_window_size, 16 * 1024 * 1024),
-            connection_window: or(written.initial_connection_window_size, 24 * 1024 * 1024),
+            stream_window: or(written.initial_stream_window_size, limits::HTTP2_STREAM_WINDOW),
+            connection_window: or(written.initial_connection_window_size, limits::HTTP2_CONNECTION_WINDOW),
             header_table: or(written.hpack_table_size, limits::HTTP2_HEADER_TABLE_BYTES),
             allow_connect: written.allow_connect,
             frames: frame_limits(
@@ -74,10 +74,9 @@ impl Workshop<'_> {
                 written.max_concurrent_streams,
                 default.max_concurrent_streams,
             ),
-            initial_stream_window: or(
-                written.initial_stream_window_size,
-                default.initial_stream_window,
-            ),
+            stream_window: written
+                .initial_stream_window_size
+                .map_or(default.stream_window, StreamWindow::Fixed),
             initial_connection_window: or(
                 written.initial_connection_window_size,
                 default.initial_connection_window,

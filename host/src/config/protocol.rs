@@ -309,7 +309,7 @@ pub struct UpstreamHttp2ProtocolOptions {
     /// Streams of a connection at once; 1024 by default.
     #[serde(default)]
     pub max_concurrent_streams: Option<u32>,
-    /// Flow-control window of a stream in bytes; 16 MiB by default.
+    /// Flow-control window of a stream in bytes; by default the buffer limit, and more where the way needs it.
     #[serde(default)]
     pub initial_stream_window_size: Option<u32>,
     /// Flow-control window of a connection in bytes; 24 MiB by default.

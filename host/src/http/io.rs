@@ -11,10 +11,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap};
 use tokio::io::AsyncWrite;
 
 use super::h2 as h2_glue;
+use super::received::H2Reader;
 use super::relay::{RelayReader, RelayWriter};
 use super::sending::H2Writer;
 use crate::h1::body::{BodyError, Decoded, Decoder};
@@ -112,26 +112,6 @@ pub(crate) struct H1Reader<'a> {
     endless: bool,
     /// Whether trailers are passed on: `enable_trailers`. Otherwise they are dropped, as in Envoy.
     trailers: bool,
-}
-
-/// An HTTP/2 stream's receiving half.
-pub(crate) struct H2Reader {
-    stream: h2::RecvStream,
-    /// What was taken in before anybody asked for it.
-    ahead: VecDeque<Bytes>,
-    /// How many trailers there may be; the codec bounds their bytes.
-    fields: u32,
-    of: Message,
-    /// Whether there is none, only its end.
-    is_bare: bool,
-    data_ended: bool,
-}
-
-/// Whose body it is.
-#[derive(Clone, Copy)]
-enum Message {
-    Request,
-    Response,
 }
 
 impl<'a> H1Reader<'a> {
@@ -250,101 +230,6 @@ impl<'a> H1Reader<'a> {
     }
 }
 
-impl H2Reader {
-    /// Of a request.
-    pub(crate) const fn new(stream: h2::RecvStream, fields: u32) -> Self {
-        Self {
-            stream,
-            ahead: VecDeque::new(),
-            fields,
-            of: Message::Request,
-            is_bare: false,
-            data_ended: false,
-        }
-    }
-
-    /// Takes in all that has come, of which the codec holds no more than its windows: whether that is
-    /// the whole of the content. For a stream whose peer is known to be done with it, one way or the other.
-    fn take_in(&mut self, cx: &mut Context<'_>) -> Result<bool, ReadError> {
-        while !self.data_ended {
-            match self.stream.poll_data(cx) {
-                Poll::Ready(Some(data)) => {
-                    let data = data?;
-                    self.stream.flow_control().release_capacity(data.len())?;
-                    self.ahead.push_back(data);
-                }
-                Poll::Ready(None) => self.data_ended = true,
-                Poll::Pending => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Of a response, to which content is not to follow where it `is_bare`.
-    pub(crate) fn of_response(stream: h2::RecvStream, fields: u32, is_bare: bool) -> Self {
-        Self {
-            of: Message::Response,
-            is_bare,
-            ..Self::new(stream, fields)
-        }
-    }
-
-    /// Some content, if there may be any.
-    fn content(&self, data: Bytes) -> Result<Frame, ReadError> {
-        if self.is_bare {
-            return Err(ReadError::Content);
-        }
-        Ok(Frame::Data(data))
-    }
-
-    /// Whether trailers have a field that frames the message, or says for whom it is: parties that count
-    /// it and parties that do not would differ on what the message is (RFC 9110 §6.5.1).
-    fn is_of_a_head(&self, trailers: &HeaderMap) -> bool {
-        let names_host = matches!(self.of, Message::Request) && trailers.contains_key(HOST);
-        names_host || trailers.contains_key(CONTENT_LENGTH)
-    }
-
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-        trailers: &mut Headers,
-    ) -> Poll<Result<Frame, ReadError>> {
-        while let Some(data) = self.ahead.pop_front() {
-            if !data.is_empty() {
-                return Poll::Ready(self.content(data));
-            }
-        }
-        while !self.data_ended {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    // The window opens again as soon as the data is ours: what we hold is bounded
-                    // by the writer's backlog and one window.
-                    self.stream.flow_control().release_capacity(data.len())?;
-                    if !data.is_empty() {
-                        return Poll::Ready(self.content(data));
-                    }
-                }
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => self.data_ended = true,
-            }
-        }
-        match ready!(self.stream.poll_trailers(cx))? {
-            Some(map) if map.len() > self.fields as usize => {
-                Poll::Ready(Err(ReadError::TooManyTrailers))
-            }
-            Some(map) => {
-                trailers.clear();
-                let read = h2_glue::fields_from(&map, trailers);
-                if read.is_err() || self.is_of_a_head(&map) {
-                    return Poll::Ready(Err(ReadError::Trailers));
-                }
-                Poll::Ready(Ok(Frame::Trailers))
-            }
-            None => Poll::Ready(Ok(Frame::End)),
-        }
-    }
-}
-
 impl Reader<'_> {
     /// The next frame; after [`Frame::End`] or [`Frame::Trailers`] it must not be called again.
     pub(crate) fn poll_frame(
@@ -383,6 +268,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Takes what an HTTP/2 stream has received meanwhile out of the codec, for a caller that asks for no
+    /// frame now; the sender's windows stay as they are.
+    pub(crate) fn hold(&mut self, cx: &mut Context<'_>) {
+        if let Self::H2(reader) = self {
+            reader.hold(cx);
+        }
+    }
+
     /// Why there is less of an HTTP/2 stream than its whole body; none where all of it has come, or where
     /// more still may. What has come stays to be read.
     pub(crate) fn fault(&mut self, cx: &mut Context<'_>) -> Option<ReadError> {
@@ -404,7 +297,7 @@ impl Reader<'_> {
     pub(crate) fn is_at_end(&self) -> bool {
         match self {
             Self::H1(reader) => reader.decoder.is_finished(),
-            Self::H2(reader) => reader.ahead.is_empty() && reader.stream.is_end_stream(),
+            Self::H2(reader) => reader.is_at_end(),
             Self::Relayed(reader) => reader.is_at_end(),
         }
     }

@@ -196,7 +196,12 @@ impl Pump {
                 Poll::Ready(Ok(())) if starved => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Write(error))),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if !self.read_all && !starved {
+                        reader.hold(cx);
+                    }
+                    return Poll::Pending;
+                }
             }
         }
     }

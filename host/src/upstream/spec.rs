@@ -163,6 +163,19 @@ impl ClusterSpec {
         }
     }
 
+    /// Limits buffers to `per_connection_buffer_limit_bytes`, and windows of streams that nobody has written with
+    /// them.
+    pub const fn limit_buffers(&mut self, limit: u32) {
+        self.buffer_limit = limit;
+        if let Protocol::Http2(settings)
+        | Protocol::Negotiated(settings)
+        | Protocol::AsClient(settings) = &mut self.protocol
+            && let StreamWindow::Grows(_) = settings.stream_window
+        {
+            settings.stream_window = StreamWindow::by_limit(limit);
+        }
+    }
+
     /// Whether the connections of one endpoint are limited.
     #[must_use]
     pub fn limits_hosts(&self) -> bool {
@@ -375,8 +388,8 @@ pub enum Protocol {
 pub struct Http2Settings {
     /// `max_concurrent_streams`: 1024 on one connection; the peer may allow fewer.
     pub max_concurrent_streams: u32,
-    /// `initial_stream_window_size` in bytes: 16 MiB.
-    pub initial_stream_window: u32,
+    /// How much of a stream may come that nobody takes.
+    pub stream_window: StreamWindow,
     /// `initial_connection_window_size` in bytes: 24 MiB.
     pub initial_connection_window: u32,
     /// `max_response_headers_kb` in bytes: 60 KiB.
@@ -397,14 +410,44 @@ impl Default for Http2Settings {
     fn default() -> Self {
         Self {
             max_concurrent_streams: 1024,
-            initial_stream_window: 16 * 1024 * 1024,
-            initial_connection_window: 24 * 1024 * 1024,
+            stream_window: StreamWindow::by_limit(limits::CONNECTION_BUFFER_BYTES),
+            initial_connection_window: limits::HTTP2_CONNECTION_WINDOW,
             max_header_list: 60 * 1024,
             header_table: limits::HTTP2_HEADER_TABLE_BYTES,
             keepalive: None,
             frames: FrameLimits::default(),
             waiting_frames: limits::HTTP2_WAITING_FRAMES,
             custom: CustomSettings::default(),
+        }
+    }
+}
+
+/// The window of a stream (RFC 9113 §5.2) in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamWindow {
+    /// `initial_stream_window_size`.
+    Fixed(u32),
+    /// It is not written: this much at first, and more where a connection's round trip asks for it, up to
+    /// [`limits::HTTP2_STREAM_WINDOW`].
+    Grows(u32),
+}
+
+impl StreamWindow {
+    /// One that is not written, of a cluster with that `per_connection_buffer_limit_bytes`, of which 0 is no
+    /// limit.
+    #[must_use]
+    pub const fn by_limit(limit: u32) -> Self {
+        match limit {
+            0 | limits::HTTP2_STREAM_WINDOW.. => Self::Fixed(limits::HTTP2_STREAM_WINDOW),
+            ..limits::HTTP2_STREAM_WINDOW_MIN => Self::Grows(limits::HTTP2_STREAM_WINDOW_MIN),
+            limit => Self::Grows(limit),
+        }
+    }
+
+    /// What a connection begins with.
+    pub(super) const fn first(self) -> u32 {
+        match self {
+            Self::Fixed(size) | Self::Grows(size) => size,
         }
     }
 }

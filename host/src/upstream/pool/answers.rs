@@ -22,10 +22,11 @@ use crate::clock;
 use crate::frames::hpack::{Rest, Text, form};
 use crate::frames::tapped::Tap;
 use crate::frames::watch::{Fault, FrameWatch, Peer};
+use crate::frames::windows::Windows;
 use crate::frames::{FrameHead, Step};
 use crate::limits;
 use crate::socket::Socket;
-use crate::upstream::spec::Http2Settings;
+use crate::upstream::spec::{Http2Settings, StreamWindow};
 
 /// Looks at what an upstream says on a connection, and counts its bytes. The connection fails with
 /// [`io::ErrorKind::InvalidData`] where that may not be said.
@@ -36,15 +37,33 @@ pub(super) struct Watched {
     host: Rc<Host>,
     /// When something came last, where somebody wants to know.
     heard: Option<Heard>,
+    /// How large the windows of streams are to be, where they grow.
+    windows: Option<(Windows, Wider)>,
 }
 
 /// When the upstream was heard of last.
 pub(super) type Heard = Rc<Cell<Instant>>;
 
+/// The window that streams are to have, until the upstream is told of it.
+pub(super) type Wider = Rc<Cell<Option<u32>>>;
+
 impl Watched {
-    pub(super) fn new(settings: &Http2Settings, host: &Rc<Host>, heard: Option<Heard>) -> Self {
+    pub(super) fn new(
+        settings: &Http2Settings,
+        host: &Rc<Host>,
+        heard: Option<Heard>,
+        wider: &Wider,
+    ) -> Self {
+        let windows = match settings.stream_window {
+            StreamWindow::Fixed(_) => None,
+            StreamWindow::Grows(first) => {
+                let windows = Windows::new(first, limits::HTTP2_STREAM_WINDOW);
+                Some((windows, Rc::clone(wider)))
+            }
+        };
         Self {
             heard,
+            windows,
             watch: FrameWatch::new(Peer::Server, settings.frames, settings.header_table),
             answers: Answers::new(
                 settings.max_header_list,
@@ -85,8 +104,16 @@ impl Tap for Watched {
         if let Some(heard) = &self.heard {
             heard.set(clock::now());
         }
-        let answers = &mut self.answers;
-        let looked = self.watch.received(read, |step| answers.look(step));
+        let (answers, windows) = (&mut self.answers, &mut self.windows);
+        let looked = self.watch.received(read, |step| {
+            if let (Step::Head(frame), Some((windows, _))) = (step, &mut *windows)
+                && frame.kind == FrameHead::SETTINGS
+                && frame.flags & FrameHead::ACK != 0
+            {
+                windows.settings_taken(clock::now());
+            }
+            answers.look(step)
+        });
         Poll::Ready(looked.map_err(|fault| {
             self.count(fault);
             io::Error::new(io::ErrorKind::InvalidData, fault)
@@ -96,14 +123,38 @@ impl Tap for Watched {
     fn sent(&mut self, bytes: &[u8]) {
         let stats = self.host.common().stats();
         stats.upstream_cx_tx_bytes_total.add(bytes.len() as u64);
-        let answers = &mut self.answers;
+        let (answers, windows) = (&mut self.answers, &mut self.windows);
         self.watch.sent(bytes, |step| {
             if let Step::Head(frame) = step
                 && frame.kind == FrameHead::RST_STREAM
             {
                 answers.ended(frame.stream);
             }
+            if let Some((windows, wider)) = &mut *windows {
+                follow(step, windows, wider);
+            }
         });
+    }
+}
+
+/// Follows how the windows of an upstream's streams are opened.
+fn follow(step: Step<'_>, windows: &mut Windows, wider: &Wider) {
+    match step {
+        Step::Head(frame)
+            if frame.kind == FrameHead::SETTINGS && frame.flags & FrameHead::ACK == 0 =>
+        {
+            windows.settings_sent(clock::now());
+        }
+        // One that is cut says nothing; the next one does.
+        Step::Payload(frame, &[a, b, c, d], true)
+            if frame.kind == FrameHead::WINDOW_UPDATE && frame.stream != 0 =>
+        {
+            let bytes = u32::from_be_bytes([a, b, c, d]);
+            if let Some(size) = windows.opened(frame.stream, bytes, clock::now()) {
+                wider.set(Some(size));
+            }
+        }
+        _ => {}
     }
 }
 

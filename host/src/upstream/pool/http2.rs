@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,7 +18,7 @@ use h2::client::{Builder, Connection, SendRequest};
 use tokio::sync::Notify;
 
 use super::account::Account;
-use super::answers::{Heard, Watched};
+use super::answers::{Heard, Watched, Wider};
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
@@ -42,6 +43,7 @@ pub(super) struct Handshaken {
     keepalive: Option<Keepalive>,
     heard: Option<Heard>,
     backlog: Rc<Backlog>,
+    wider: Wider,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
@@ -61,9 +63,10 @@ pub(super) async fn handshake(
     if let Some(bytes) = settings.custom.get(custom::MAX_FRAME_SIZE) {
         codec.max_frame_size(bytes);
     }
+    let wider = Wider::default();
     let (sender, connection) = codec
         .enable_push(false)
-        .initial_window_size(settings.initial_stream_window)
+        .initial_window_size(settings.stream_window.first())
         .initial_connection_window_size(settings.initial_connection_window)
         .max_header_list_size(settings.max_header_list)
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
@@ -71,7 +74,7 @@ pub(super) async fn handshake(
         .max_concurrent_reset_streams(limits::RESET_STREAMS)
         .handshake(Tapped::new(
             stream,
-            Watched::new(settings, host, heard.clone()),
+            Watched::new(settings, host, heard.clone(), &wider),
             &settings.custom,
             PREFACE.len(),
         ))
@@ -88,6 +91,7 @@ pub(super) async fn handshake(
         keepalive: settings.keepalive,
         heard,
         backlog: Backlog::new(settings.waiting_frames),
+        wider,
     })
 }
 
@@ -188,6 +192,7 @@ pub(super) fn start(
         keepalive,
         heard,
         backlog,
+        wider,
     } = handshaken;
     let state = Rc::new(State {
         active: Cell::new(0),
@@ -197,6 +202,7 @@ pub(super) fn start(
         asks: Notify::new(),
     });
     let id = account.id;
+    let connection = Driven { connection, wider };
     let driven = drive(connection, keepalive, priority, account, Rc::clone(&state));
     tokio::task::spawn_local(driven);
     Rc::new(Http2Connection {
@@ -212,14 +218,40 @@ pub(super) fn start(
     })
 }
 
+/// A connection, and the window that its streams are to have.
+struct Driven {
+    connection: Box<Connection<Tapped<Watched>, Part>>,
+    wider: Wider,
+}
+
+impl Future for Driven {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let polled = Pin::new(&mut self.connection).poll(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            let wider = self.wider.take();
+            // None of two settings at once is taken: there is another occasion.
+            let is_said =
+                wider.is_some_and(|size| self.connection.set_initial_window_size(size).is_ok());
+            if !is_said {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
 async fn drive(
-    mut connection: Box<Connection<Tapped<Watched>, Part>>,
+    mut connection: Driven,
     keepalive: Option<Keepalive>,
     priority: Priority,
     mut account: Account,
     state: Rc<State>,
 ) {
-    let pings = keepalive.and_then(|_| connection.ping_pong());
+    let pings = keepalive.and_then(|_| connection.connection.ping_pong());
     let silent = until_silent(keepalive, pings, &state.asks, fastrand::f64);
     let (result, by_peer) = tokio::select! {
         result = connection => {
