@@ -83,6 +83,7 @@ impl Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     const KIB: u32 = 1024;
     const MIB: u32 = 1024 * KIB;
@@ -90,7 +91,7 @@ mod tests {
     /// The window after 10 s of a stream that comes as fast as the link or the window lets it, in bytes per
     /// second, over a way of that round trip; `reads` of it are read.
     fn grown(first: u32, round_trip: Duration, link: u64, reads: u64) -> u32 {
-        let begin = Instant::now();
+        let begin = clock::now();
         let mut windows = Windows::new(first, 16 * MIB);
         windows.settings_sent(begin);
         let mut now = begin + round_trip;
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn nothing_grows_before_a_round_trip_is_known() {
-        let now = Instant::now();
+        let now = clock::now();
         let mut windows = Windows::new(MIB, 16 * MIB);
         assert_eq!(windows.opened(1, MIB, now), None);
         windows.settings_taken(now);
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn many_streams_that_are_slow_are_not_a_fast_one() {
-        let now = Instant::now();
+        let now = clock::now();
         let mut windows = Windows::new(MIB, 16 * MIB);
         windows.settings_sent(now);
         windows.settings_taken(now + Duration::from_millis(20));
