@@ -33,6 +33,10 @@ pub const HTTP2_CONNECTION_WINDOW: u32 = 24 * 1024 * 1024;
 /// The window of an upstream's stream, however small the cluster's `per_connection_buffer_limit_bytes`: 64 KiB, as
 /// much as waits to be written.
 pub const HTTP2_STREAM_WINDOW_MIN: u32 = 64 * 1024;
+/// What small DATA frames of an HTTP/2 connection that nobody has taken yet may fall short of 256 bytes each, in all,
+/// where half of its window is less: 4 MiB, which are some 16 000 frames. Beyond it the connection ends, as a queued
+/// frame takes memory however small it is. Those whose receiver takes nothing do not count: they lie together.
+pub const HTTP2_SMALL_FRAMES: usize = 4 * 1024 * 1024;
 /// Interim responses (1xx) of one request that are passed on to its client; further ones are dropped.
 pub const INTERIM_RESPONSES: u32 = 64;
 /// What waits between an attempt that may be hedged and its stream, in each direction: 64 KiB, as much

@@ -463,13 +463,18 @@ fn http2_with(options: &str) -> String {
 #[test]
 fn a_stream_of_an_upstream_holds_no_more_than_the_buffer_limit() {
     const LIMIT: u64 = 64 * 1024;
+    // What the sockets of a client take looks as if it had been read, on a way that a busy machine makes long.
+    const WINDOW: u64 = 4 * LIMIT;
     // It is not the connection's window that bounds them.
     let http2 = http2_with("initial_connection_window_size: 268435456");
     for downstream in [Speaks::Http1, Speaks::Http2] {
         let limit = format!(", per_connection_buffer_limit_bytes: {LIMIT}");
         let text = config_of(Config::new(), Speaks::Http2, &limit, &http2);
+        let main = "  - name: main\n";
+        let sockets = "    socket_options: [ { level: 1, name: 7, int_value: 16384 } ]\n";
+        let text = text.replace(main, &format!("{main}{sockets}"));
         let case = Case {
-            bound: STREAMS as u64 * (EACH + LIMIT) + REST,
+            bound: STREAMS as u64 * (EACH + WINDOW) + REST,
             ..Case::new(downstream, Speaks::Http2, false)
         };
         case.run(&text, |_| {});

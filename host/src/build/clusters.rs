@@ -28,8 +28,7 @@ use crate::observe::registry::Scope;
 use crate::upstream::Cluster;
 use crate::upstream::cluster::Outlets;
 use crate::upstream::spec::{
-    ClusterSpec, Dial, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint,
-    StreamWindow, Thresholds,
+    ClusterSpec, Dial, Discovery, Http2Settings, Protocol, RetryBudget, StaticEndpoint, Thresholds,
 };
 use crate::values::Share;
 

@@ -41,8 +41,14 @@ impl Workshop<'_> {
         };
         Http2Settings {
             max_concurrent_streams: or(written.max_concurrent_streams, 1024),
-            stream_window: or(written.initial_stream_window_size, limits::HTTP2_STREAM_WINDOW),
-            connection_window: or(written.initial_connection_window_size, limits::HTTP2_CONNECTION_WINDOW),
+            stream_window: or(
+                written.initial_stream_window_size,
+                limits::HTTP2_STREAM_WINDOW,
+            ),
+            connection_window: or(
+                written.initial_connection_window_size,
+                limits::HTTP2_CONNECTION_WINDOW,
+            ),
             header_table: or(written.hpack_table_size, limits::HTTP2_HEADER_TABLE_BYTES),
             allow_connect: written.allow_connect,
             frames: frame_limits(

@@ -285,6 +285,7 @@ async fn handshake(
         .max_concurrent_streams(settings.max_concurrent_streams)
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
+        .data_frame_budget(limits::HTTP2_SMALL_FRAMES.max(settings.connection_window as usize / 2))
         .max_header_list_size(most)
         .max_send_buffer_size(listener.buffer_limit.min(limits::HTTP2_SEND_BUFFER_BYTES))
         .header_table_size(settings.header_table)

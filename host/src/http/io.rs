@@ -4,7 +4,6 @@
 //! moves, with back-pressure: a writer says when it has enough, a reader is not asked before that.
 //! Does not own heads: those are encoded by whoever knows which side it is.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

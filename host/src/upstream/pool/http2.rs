@@ -68,6 +68,9 @@ pub(super) async fn handshake(
         .enable_push(false)
         .initial_window_size(settings.stream_window.first())
         .initial_connection_window_size(settings.initial_connection_window)
+        .data_frame_budget(
+            limits::HTTP2_SMALL_FRAMES.max(settings.initial_connection_window as usize / 2),
+        )
         .max_header_list_size(settings.max_header_list)
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
