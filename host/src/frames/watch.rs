@@ -45,25 +45,38 @@ pub(crate) enum Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     /// Frames with nothing in them.
-    #[error("too many consecutive frames with an empty payload")]
+    #[error(
+        "more DATA, HEADERS or CONTINUATION frames in a row without content than max_consecutive_inbound_frames_with_empty_payload"
+    )]
     Empty,
     /// `PRIORITY` frames.
-    #[error("too many PRIORITY frames")]
+    #[error(
+        "more PRIORITY frames than max_inbound_priority_frames_per_stream for the streams there were"
+    )]
     Priority,
     /// `WINDOW_UPDATE` frames.
-    #[error("too many WINDOW_UPDATE frames")]
+    #[error(
+        "more WINDOW_UPDATE frames than max_inbound_window_update_frames_per_data_frame_sent for the DATA that was sent"
+    )]
     WindowUpdate,
-    /// Something else than settings came first.
-    #[error("the first frame is none of settings")]
+    /// Something else than settings came first (RFC 9113 §3.4).
+    #[error("the first frame is not SETTINGS, or acknowledges some")]
     Preface,
-    /// Settings are too many, or what they may not be.
-    #[error("settings that may not be said")]
+    /// Settings are too many ([`limits::HTTP2_SETTINGS`]), or what they may not be: pushes of a server (RFC 9113 §6.5.2),
+    /// extended CONNECT that is taken back (RFC 8441 §3), priorities that change (RFC 9218 §2.1).
+    #[error(
+        "a SETTINGS frame has too many entries, or a value of ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL or NO_RFC7540_PRIORITIES that may not be said"
+    )]
     Settings,
-    /// The table of indexed fields has another size than the peer goes by.
-    #[error("a field block that does not begin with the size of the table")]
+    /// The table of indexed fields has another size than the peer goes by (RFC 7541 §4.2).
+    #[error(
+        "the first HEADERS frame behind the acknowledged SETTINGS does not begin with the smaller size of the table of fields"
+    )]
     Table,
-    /// The head of a message, or its trailers.
-    #[error("a malformed field block")]
+    /// The head of a message, or its trailers (RFC 9113 §8.2 and §8.3).
+    #[error(
+        "the field block of a HEADERS frame has pseudo-header or connection-specific fields that it may not have, or more bytes than heads may have"
+    )]
     Block,
 }
 
