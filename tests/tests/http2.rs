@@ -132,6 +132,11 @@ fn floods(name: &str, options: &str, first: &[u8], again: &[u8], allowed: usize)
     let proxy = start(options);
     let mut raw = open(&proxy);
     raw.send(first);
+    ends_behind(name, &proxy, raw, again, allowed);
+}
+
+/// The same for a connection that has been used.
+fn ends_behind(name: &str, proxy: &Proxy, mut raw: FrameConnection, again: &[u8], allowed: usize) {
     for _ in 0..allowed {
         raw.send(again);
     }
@@ -143,8 +148,27 @@ fn floods(name: &str, options: &str, first: &[u8], again: &[u8], allowed: usize)
         !lives && lines.contains(&"[ended]".to_owned()),
         "{name}: goes on"
     );
-    let [errors] = stats(&proxy, "http.ingress.", ["downstream_cx_protocol_error"]);
+    let [errors] = stats(proxy, "http.ingress.", ["downstream_cx_protocol_error"]);
     assert_eq!(errors, 1, "{name}");
+}
+
+/// What a client may say of windows grows with its streams and with the frames of data that it was sent.
+#[test]
+fn window_updates_are_deserved() {
+    let fewer = "max_inbound_window_update_frames_per_data_frame_sent: 1";
+    for (options, allowed) in [("", 5 + 2 * (1 + 10)), (fewer, 5 + 2 * (1 + 1))] {
+        let proxy = start(options);
+        let mut raw = open(&proxy);
+        // Nobody is behind it, and the answer that says so is one frame.
+        raw.send(&frames::get(1, "/"));
+        let mut data = 0;
+        let (lines, came) = raw.read_until(|frame| {
+            data += u32::from(frame.kind == kind::DATA);
+            frame.ends(1)
+        });
+        assert!(came && data == 1, "{lines:?}");
+        ends_behind(options, &proxy, raw, &frames::window(0, 1), allowed);
+    }
 }
 
 #[test]
