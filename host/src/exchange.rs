@@ -155,6 +155,10 @@ pub enum LogType {
     DownstreamEnd,
     /// The opening of a tunnel.
     TunnelEstablished,
+    /// An attempt that has a connection to an upstream.
+    UpstreamPoolReady,
+    /// The end of an attempt at an upstream.
+    UpstreamEnd,
 }
 
 impl LogType {
@@ -169,6 +173,8 @@ impl LogType {
             Self::DownstreamStart => 4,
             Self::DownstreamPeriodic => 5,
             Self::DownstreamEnd => 6,
+            Self::UpstreamPoolReady => 7,
+            Self::UpstreamEnd => 9,
             Self::TunnelEstablished => 10,
         }
     }
@@ -184,6 +190,8 @@ impl LogType {
             Self::DownstreamStart => "DownstreamStart",
             Self::DownstreamPeriodic => "DownstreamPeriodic",
             Self::DownstreamEnd => "DownstreamEnd",
+            Self::UpstreamPoolReady => "UpstreamPoolReady",
+            Self::UpstreamEnd => "UpstreamEnd",
             Self::TunnelEstablished => "DownstreamTunnelSuccessfullyEstablished",
         }
     }

@@ -53,7 +53,9 @@ mod sending;
 mod side;
 mod stream;
 mod tally;
+mod tracked;
 pub(crate) mod tunnel;
+mod upstream_log;
 mod walk;
 mod whole;
 

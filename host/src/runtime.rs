@@ -306,6 +306,17 @@ impl TcpTargets {
     }
 }
 
+/// Access logs with an entry for each attempt at an upstream; none by default.
+#[derive(Default)]
+pub struct UpstreamLogs {
+    /// Each a filter that wants only the log phase.
+    pub loggers: Arc<[FilterSlot]>,
+    /// The filter of each; empty where none has one.
+    pub filters: Box<[Option<LogFilter>]>,
+    /// `flush_upstream_log_on_upstream_stream`: whether there is one as soon as there is a connection, too.
+    pub when_ready: bool,
+}
+
 /// A listener as HTTP sees it.
 pub struct HttpListener {
     /// `per_connection_buffer_limit_bytes`.
@@ -484,6 +495,8 @@ pub struct ConnectionManager {
     pub loggers: Arc<[FilterSlot]>,
     /// `access_log[].filter` by the index of the entry; empty where none has one.
     pub log_filters: Box<[Option<LogFilter>]>,
+    /// `Router.upstream_log`.
+    pub upstream_logs: UpstreamLogs,
     /// `access_log_options`: entries before the end of a stream.
     pub early_logs: EarlyLogs,
     /// `proxy_status_config`.

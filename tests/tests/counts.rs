@@ -126,3 +126,57 @@ fn streams_of_upstreams_are_counted_until_they_are_given_up() {
     drop(client);
     eventually("it is given up", || counted() == [0, 1]);
 }
+
+#[test]
+fn messages_and_times_of_attempts_are_counted_where_that_is_asked_for() {
+    let tracked = ", track_cluster_stats: { request_response_sizes: true, timeout_budgets: true }";
+    let again = "retry_policy: { retry_on: 5xx, num_retries: 1, per_try_timeout: 30s }";
+    let config = Config::new()
+        .cluster(cluster("origin", &[endpoint("origin", "")], tracked))
+        .route(format!(
+            "{{ match: {{ prefix: / }}, route: {{ cluster: origin, timeout: 60s, {again} }} }}"
+        ));
+    let scene = Scene::start(&config);
+    scene.origin.reply_with([
+        Reply::bytes("HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy"),
+        Reply::bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ]);
+    let answered = scene.post("/x", "", "hello");
+    assert_eq!(answered.status(), 200);
+    // How many there are, and the sum of all, as Envoy counts the same.
+    let measured = || {
+        let page = admin::page(&scene.proxy, "/stats/prometheus?filter=^cluster.origin");
+        [
+            "rq_body_size",
+            "rs_body_size",
+            "rs_headers_size",
+            "rs_headers_count",
+            "rq_timeout_budget_per_try_percent_used",
+            "rq_timeout_budget_percent_used",
+        ]
+        .map(|name| {
+            ["count", "sum"].map(|of| {
+                let line = format!("envoy_cluster_upstream_{name}_{of}{{");
+                let line = page.lines().find(|shown| shown.starts_with(&line));
+                let value = line.and_then(|line| line.rsplit(' ').next());
+                value.map_or_else(|| "none".to_owned(), ToOwned::to_owned)
+            })
+        })
+    };
+    let expected = [
+        ["2", "10"],
+        // Of what is tried again nothing but the head is read.
+        ["2", "2"],
+        // `:status` and `content-length` of the one, `transfer-encoding` of the other.
+        ["2", "59"],
+        ["2", "4"],
+        ["2", "0"],
+        ["1", "0"],
+    ];
+    eventually("both attempts are counted", || measured() == expected);
+    let bytes = admin::page(
+        &scene.proxy,
+        "/stats?filter=^cluster.origin.upstream_rq_headers_",
+    );
+    assert!(bytes.contains("upstream_rq_headers_size"), "{bytes}");
+}

@@ -199,6 +199,12 @@ impl Workshop<'_> {
             http2: spec
                 .http2_settings()
                 .map(|_| self.registry.sharded(scope.clone())),
+            sizes: spec
+                .counts_sizes
+                .then(|| self.registry.sharded(scope.clone())),
+            budgets: spec
+                .counts_budgets
+                .then(|| self.registry.sharded(scope.clone())),
             ring: policy
                 .is_ring()
                 .then(|| self.registry.sharded(scope.clone())),
@@ -287,6 +293,9 @@ impl Workshop<'_> {
         spec.metadata = static_metadata(written.metadata.as_ref());
         let tracked = written.track_cluster_stats;
         spec.counts_endpoints = tracked.is_some_and(|tracked| tracked.per_endpoint_stats);
+        spec.counts_sizes = tracked.is_some_and(|tracked| tracked.request_response_sizes);
+        spec.counts_budgets =
+            written.track_timeout_budgets || tracked.is_some_and(|tracked| tracked.timeout_budgets);
         Some(spec)
     }
 

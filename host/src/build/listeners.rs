@@ -29,7 +29,7 @@ use crate::observe::stats::Sharded;
 use crate::route::{EnvoyHeaders, Seat};
 use crate::runtime::{
     Cidr, Codec, ConnectionManager, Draining, FilterChain, HttpListener, ListenAddress, Listener,
-    Room, ServerHeader, Service, SocketSettings, Upgrade,
+    Room, ServerHeader, Service, SocketSettings, Upgrade, UpstreamLogs,
 };
 use crate::socket_option::SocketOption;
 use crate::tcp::gate::Gate;
@@ -314,10 +314,10 @@ impl Workshop<'_> {
         written: &HttpConnectionManager,
         place: Place<'_>,
     ) -> Option<ConnectionManager> {
-        let filters = place.field("http_filters");
+        let filters_place = place.field("http_filters");
         let mut chain = Chain::new();
         let name = &written.stat_prefix;
-        self.http_filters(&written.http_filters, name, &mut chain, filters);
+        self.http_filters(&written.http_filters, name, &mut chain, filters_place);
         let mut upgrades = self.upgrades(written, &mut chain, place.field("upgrade_configs"));
         let outermost = chain.outermost();
         let routes = place.field("route_config");
@@ -326,6 +326,7 @@ impl Workshop<'_> {
         let hygiene = self.hygiene(written, place);
         let loggers = self.access_logs(&written.access_log, place.field("access_log"));
         let log_filters = self.log_filters(&written.access_log, place.field("access_log"));
+        let upstream_logs = self.upstream_logs(written, filters_place);
         let local_replies = written
             .local_reply_config
             .as_ref()
@@ -382,6 +383,7 @@ impl Workshop<'_> {
             variants: outermost.variants(),
             loggers,
             log_filters,
+            upstream_logs,
             early_logs: early_logs(written),
             proxy_status: self.proxy_status(written),
             local_replies,
@@ -391,6 +393,28 @@ impl Workshop<'_> {
             stats,
             codecs: self.registry.sharded(Scope::default()),
         })
+    }
+
+    /// `Router.upstream_log`; `place` is that of the filters.
+    fn upstream_logs(&mut self, written: &HttpConnectionManager, place: Place<'_>) -> UpstreamLogs {
+        let filters = written.http_filters.iter().enumerate();
+        let found = filters
+            .filter_map(|(index, filter)| match &filter.typed_config {
+                HttpFilterConfig::Router(router) => Some((index, router)),
+                _ => None,
+            })
+            .next();
+        let Some((index, router)) = found else {
+            return UpstreamLogs::default();
+        };
+        let here = place.index(index).field("typed_config");
+        let logs = here.field("upstream_log");
+        let options = router.upstream_log_options.unwrap_or_default();
+        UpstreamLogs {
+            loggers: self.access_logs(&router.upstream_log, logs),
+            filters: self.log_filters(&router.upstream_log, logs),
+            when_ready: options.flush_upstream_log_on_upstream_stream,
+        }
     }
 
     fn strict_headers(

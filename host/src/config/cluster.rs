@@ -162,6 +162,9 @@ pub struct Cluster {
     /// What is counted besides.
     #[serde(default)]
     pub track_cluster_stats: Option<TrackClusterStats>,
+    /// Older form of `track_cluster_stats.timeout_budgets`.
+    #[serde(default)]
+    pub track_timeout_budgets: bool,
     /// What of endpoints' reports goes to a load reporting service. No effect: there is none.
     #[serde(default)]
     pub lrs_report_endpoint_metrics: Vec<String>,
@@ -174,6 +177,12 @@ pub struct TrackClusterStats {
     /// Whether each endpoint has statistics of its own.
     #[serde(default)]
     pub per_endpoint_stats: bool,
+    /// Whether it is counted which part of their time requests take.
+    #[serde(default)]
+    pub timeout_budgets: bool,
+    /// Whether it is counted how large messages are.
+    #[serde(default)]
+    pub request_response_sizes: bool,
 }
 
 /// `envoy.config.cluster.v3.Cluster.ClusterProtocolSelection`.

@@ -12,6 +12,7 @@ pub mod stateful_session;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::access_log::AccessLog;
 use crate::config::filter::buffer::Buffer;
 use crate::config::filter::cors::Cors;
 use crate::config::filter::csrf::CsrfPolicy;
@@ -118,6 +119,21 @@ pub struct Router {
     /// are.
     #[serde(default)]
     pub suppress_grpc_request_failure_code_stats: bool,
+    /// Access logs with an entry for each attempt at an upstream.
+    #[serde(default, skip_serializing)]
+    pub upstream_log: Vec<AccessLog>,
+    /// When these have entries besides.
+    #[serde(default, skip_serializing)]
+    pub upstream_log_options: Option<UpstreamAccessLogOptions>,
+}
+
+/// `Router.UpstreamAccessLogOptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename = "envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions")]
+pub struct UpstreamAccessLogOptions {
+    /// Whether there is one as soon as an attempt has its connection.
+    #[serde(default)]
+    pub flush_upstream_log_on_upstream_stream: bool,
 }
 
 /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.

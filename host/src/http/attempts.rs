@@ -18,6 +18,7 @@ use super::error::{Error, Kind};
 use super::hedge::{Beside, Jury, Late, Winner};
 use super::kept::Kept;
 use super::reply::decimal;
+use super::tracked::Sizes;
 use crate::address::Address;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, http_status_of};
@@ -67,6 +68,10 @@ pub(super) struct Attempts {
     raced: bool,
     /// Whether an attempt has begun.
     begun: bool,
+    /// The head of the answer as it came, where logs want it.
+    pub(super) answered: Option<Box<Headers>>,
+    /// What the attempt under way has carried.
+    pub(super) sizes: Sizes,
     /// What the answer's head says about the endpoint; that it was left, where there is none yet.
     pub(super) judged: Outcome,
 }
@@ -149,6 +154,8 @@ impl Attempts {
             redirects: None,
             buffer_limit: 0,
             last: Last::default(),
+            answered: None,
+            sizes: Sizes::default(),
             judged: Outcome::Abandoned,
         }
     }
@@ -273,6 +280,8 @@ impl Attempts {
             self.announce(&mut exchange.request, attempts, elapsed);
         }
         self.last = Last::default();
+        self.sizes = Sizes::default();
+        self.answered = None;
     }
 
     /// Lets the head say which attempt it is, and how long the answer is waited for.

@@ -24,6 +24,7 @@ use super::redirect::Followed;
 use super::reply::{Reply, decimal};
 use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
+use super::tracked;
 use super::whole::Whole;
 use crate::clock;
 use crate::exchange::{Exchange, LogType, Protocol};
@@ -232,6 +233,7 @@ impl Conversation<'_> {
             let is_stopped = polled.is_pending() && pump.is_stopped(&upstream.writer);
             self.flow.note_up(is_stopped);
             self.attempts.note_given_up(self.stats);
+            self.attempts.sizes.sent = pump.content();
             if pump.moved() != before {
                 let now = clock::now();
                 limits.active(now);
@@ -339,6 +341,7 @@ impl Conversation<'_> {
                     }
                     Frame::Data(data) => {
                         content.extend_from_slice(&data);
+                        self.attempts.sizes.received = content.len() as u64;
                         return Ok(Poll::Ready(()));
                     }
                     Frame::End => false,
@@ -362,6 +365,9 @@ impl Conversation<'_> {
                 };
                 let (before, was_whole) = (pump.moved(), pump.is_whole());
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
+                if pump.content() > 0 {
+                    self.attempts.sizes.received = pump.content();
+                }
                 let is_stopped = polled.is_pending() && pump.is_stopped(writer);
                 self.flow.note_down(is_stopped);
                 let is_cut = matches!(polled, Poll::Ready(Err(PumpError::Read(_))));
@@ -432,6 +438,20 @@ impl Conversation<'_> {
         if upstream.asked.is_for_head_alone() && stream.incoming.method != MethodKind::Head {
             // A filter has made it a HEAD: of what the answer would have been nothing comes.
             exchange.response.remove_known(Known::ContentLength);
+        }
+        if self
+            .attempts
+            .cluster
+            .sizes(self.around.worker.index)
+            .is_some()
+        {
+            let is_http1 = matches!(upstream.writer, Writer::H1(_));
+            let sizes = &mut self.attempts.sizes;
+            sizes.note_head(&stream.chain.exchange.response, answer.body, is_http1);
+        }
+        if !stream.around.manager.upstream_logs.loggers.is_empty() {
+            let head = stream.chain.exchange.response.clone();
+            self.attempts.answered = Some(Box::new(head));
         }
         let now = clock::now();
         limits.active(now);
@@ -585,10 +605,14 @@ impl Conversation<'_> {
     fn response_came(&self, stream: &mut Stream<'_, '_>, now: Instant) {
         let exchange = &mut *stream.chain.exchange;
         exchange.timing.upstream_received = Some(now);
+        let index = self.around.worker.index;
+        let took = took(exchange, stream.begun, now);
+        if stream.tunnel.is_none() {
+            let (cluster, limit) = (&self.attempts.cluster, self.attempts.times.total);
+            tracked::count_request(cluster, index, took.into(), limit);
+        }
         if exchange.timing.request_received.is_some() {
-            let index = self.around.worker.index;
             let group = stream.group.as_ref().map(|group| group.shard(index));
-            let took = took(exchange, stream.begun, now);
             count_time(self.stats, group, exchange, took);
         }
     }

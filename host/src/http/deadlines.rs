@@ -162,6 +162,11 @@ impl Deadlines {
         }
     }
 
+    /// How long the request, and one try of it, may take; none without limit.
+    pub(super) const fn budgets(&self) -> (Option<Duration>, Option<Duration>) {
+        (self.times.total, self.times.per_try)
+    }
+
     /// How long ago the request's end was; nothing before it.
     pub(super) fn since_received(&self, now: Instant) -> Duration {
         self.received

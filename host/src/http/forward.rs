@@ -27,6 +27,8 @@ use super::sending::H2Writer;
 use super::side::{Asked, Await, UpstreamSide, stream_end};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
+use super::tracked;
+use super::upstream_log;
 use super::{control, demand, mirror, refusal};
 use crate::clock;
 use crate::exchange::{Exchange, Protocol};
@@ -80,16 +82,28 @@ pub(crate) async fn proxy(
         let received = stream.has_whole_request();
         return Err(Kind::MaxDuration { received }.into());
     }
+    let mut logged = None;
     loop {
         let winner = attempts.beside.as_mut().and_then(|b| b.take_winner());
         let result = match winner {
             Some(winner) => go_on(stream, &mut attempts, &mut limits, winner).await,
             None => {
                 attempts.begin(stream.chain.exchange, &limits);
-                attempt(stream, &mut attempts, &mut limits).await
+                let worker = stream.around.worker.index;
+                let began = tracked::beginning(&attempts.cluster, worker);
+                let (_, limit) = limits.budgets();
+                logged = upstream_log::beginning(stream);
+                let result = attempt(stream, &mut attempts, &mut limits, logged).await;
+                // As in Envoy nothing is said of a try that the end of all has ended.
+                let began = began.filter(|_| !is_out_of_time(&result));
+                let at = (&*attempts.cluster, worker);
+                let request = &stream.chain.exchange.request;
+                tracked::count_attempt(at, request, attempts.sizes, (began, limit));
+                result
             }
         };
         limits.end_try();
+        upstream_log::end(stream, &attempts, logged, &result);
         let wait = match result {
             Ok(Ended::Whole) => return Ok(Acted::Answered),
             Ok(Ended::Replaced(reply)) => {
@@ -107,6 +121,7 @@ pub(crate) async fn proxy(
                 note_failure(stream, &attempts, &error);
                 let wait = after_failure(stream, &mut attempts, &error);
                 if wait.is_none() && !gives_way(stream, &attempts, &error) {
+                    note_late(stream, &attempts, &limits, &error);
                     give_up(stream, &mut attempts, &error).await;
                     return Err(error);
                 }
@@ -122,6 +137,7 @@ async fn attempt(
     stream: &mut Stream<'_, '_>,
     attempts: &mut Attempts,
     limits: &mut Deadlines,
+    logged: Option<upstream_log::Beginning>,
 ) -> Result<Ended, Error> {
     let mut beside = attempts.beside.take();
     let (lease, failed) = acquire(stream, attempts, beside.as_deref_mut(), limits).await;
@@ -142,6 +158,7 @@ async fn attempt(
     }
     for_endpoint(stream, lease.endpoint().hostname.as_deref());
     attempts.connected(stream.chain.exchange, &lease);
+    upstream_log::ready(stream, attempts, logged);
     limits.connected(attempts.cluster.spec().max_stream_duration);
     match lease {
         lease if attempts.beside.is_some() => over_relay(stream, attempts, limits, lease).await,
@@ -321,6 +338,28 @@ async fn rest(
     }
     attempts.beside = beside;
     rested
+}
+
+const fn is_out_of_time(result: &Result<Ended, Error>) -> bool {
+    matches!(
+        result,
+        Err(Error {
+            kind: Kind::RequestTimeout(_)
+        })
+    )
+}
+
+/// Counts which part of its time a request has used that took too long.
+fn note_late(stream: &Stream<'_, '_>, attempts: &Attempts, limits: &Deadlines, error: &Error) {
+    let is_late = matches!(
+        error.kind,
+        Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_)
+    );
+    if is_late && stream.tunnel.is_none() {
+        let took = limits.since_received(clock::now()).as_millis();
+        let (worker, (limit, _)) = (stream.around.worker.index, limits.budgets());
+        tracked::count_request(&attempts.cluster, worker, took, limit);
+    }
 }
 
 /// Ends the last attempt with what the client is to be told.

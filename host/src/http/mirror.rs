@@ -18,12 +18,13 @@ use super::demand;
 use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
 use super::hygiene::append_list;
-use super::io::{Frame, WriteError};
+use super::io::{Frame, WriteError, Writer};
 use super::kept::Kept;
 use super::pump::Direction;
 use super::reply::decimal;
 use super::side::{Answer, UpstreamSide, status_of, stream_end};
 use super::stream::Stream;
+use super::tracked::{self, Sizes};
 use crate::clock;
 use crate::headers::{Headers, Known};
 use crate::limits;
@@ -81,6 +82,7 @@ pub(super) fn start(
             head: head_of(stream, mirror, total),
             has_body,
             body,
+            sizes: Sizes::default(),
             timeout,
             sent_at: clock::now(),
             deadline: None,
@@ -204,6 +206,8 @@ struct Errand {
     head: Headers,
     has_body: bool,
     body: Intake,
+    /// What it has carried.
+    sizes: Sizes,
     timeout: Option<Duration>,
     /// When all of the request was there, from which on the upstream's time is counted.
     sent_at: Instant,
@@ -234,7 +238,9 @@ impl Errand {
         if !self.has_body {
             self.deadline = after(self.sent_at, self.timeout);
         }
+        let began = tracked::beginning(&self.cluster, self.worker);
         let result = self.send().await;
+        self.count_tracked(began, &result);
         let stats = self.cluster.stats(self.worker);
         match result {
             Ok(status) => {
@@ -253,6 +259,19 @@ impl Errand {
                 }
                 count(stats, error.reply().status);
             }
+        }
+    }
+
+    /// Counts what only some clusters do: there is one attempt, whose time is the copy's.
+    fn count_tracked(&self, began: Option<Instant>, result: &Result<u16, Error>) {
+        let at = (&*self.cluster, self.worker);
+        let late = |error: &Error| matches!(error.kind, Kind::RequestTimeout(_));
+        let is_late = result.as_ref().is_err_and(late);
+        let began = began.filter(|_| !is_late);
+        tracked::count_attempt(at, &self.head, self.sizes, (began, None));
+        if is_late || result.is_ok() {
+            let took = clock::now().saturating_duration_since(self.sent_at);
+            tracked::count_request(&self.cluster, self.worker, took.as_millis(), self.timeout);
         }
     }
 
@@ -320,7 +339,10 @@ impl Errand {
         let mut response = Headers::new();
         poll_fn(|cx| {
             self.poll_up(cx, upstream, progress)?;
-            if let Poll::Ready(done) = poll_down(cx, upstream, progress, &mut response) {
+            let wanted = self.cluster.sizes(self.worker).is_some();
+            let sizes = wanted.then_some(&mut self.sizes);
+            let at = (&mut *progress, &mut response, sizes);
+            if let Poll::Ready(done) = poll_down(cx, upstream, at) {
                 return Poll::Ready(done);
             }
             let late = Err(Kind::RequestTimeout(504).into());
@@ -341,7 +363,10 @@ impl Errand {
             let mut starved = false;
             while !progress.read_all && writer.has_room() {
                 match self.body.poll_next(cx) {
-                    Poll::Ready(Some(Piece::Data(data))) => writer.push_changed(data),
+                    Poll::Ready(Some(Piece::Data(data))) => {
+                        self.sizes.sent += data.len() as u64;
+                        writer.push_changed(data);
+                    }
                     Poll::Ready(Some(Piece::End(trailers))) => {
                         progress.read_all = true;
                         self.sent_at = clock::now();
@@ -385,11 +410,17 @@ fn count(stats: &ClusterStats, status: u16) {
 fn poll_down(
     cx: &mut Context<'_>,
     upstream: &mut UpstreamSide<'_>,
-    progress: &mut Progress,
-    response: &mut Headers,
+    (progress, response, mut sizes): (&mut Progress, &mut Headers, Option<&mut Sizes>),
 ) -> Poll<Result<u16, Error>> {
     if progress.answer.is_none() {
         let answer = ready!(upstream.poll_final_head(cx, response)).map_err(Error::from)?;
+        if let Some(sizes) = &mut sizes {
+            sizes.note_head(
+                response,
+                answer.body,
+                matches!(upstream.writer, Writer::H1(_)),
+            );
+        }
         progress.answer = Some(answer);
         progress.status = status_of(response);
         if answer.is_empty {
@@ -403,7 +434,11 @@ fn poll_down(
     loop {
         let frame = ready!(reader.poll_frame(cx, response));
         match frame.map_err(|error| Error::of_response_body(&error))? {
-            Frame::Data(_) => {}
+            Frame::Data(data) => {
+                if let Some(sizes) = &mut sizes {
+                    sizes.received += data.len() as u64;
+                }
+            }
             Frame::End | Frame::Trailers => return Poll::Ready(Ok(progress.status)),
         }
     }

@@ -42,6 +42,8 @@ pub(crate) struct Pump {
     direction: Direction,
     read_all: bool,
     moved: u64,
+    /// How many bytes of content have come of a response, or gone of a request.
+    content: u64,
     /// How many frames of what was kept have gone again.
     replayed: usize,
     /// Why the upstream ended early; told once all that came before was passed on.
@@ -85,6 +87,7 @@ impl Pump {
             direction,
             read_all,
             moved: 0,
+            content: 0,
             replayed: 0,
             failed: None,
             slow: None,
@@ -123,6 +126,11 @@ impl Pump {
     /// something happened.
     pub(crate) const fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// How many bytes of content have come of a response, or gone of a request.
+    pub(super) const fn content(&self) -> u64 {
+        self.content
     }
 
     /// Whether the sender has sent everything.
@@ -249,6 +257,9 @@ impl Pump {
         if content.is_empty() {
             return;
         }
+        if self.direction == Direction::Request {
+            self.content += content.len() as u64;
+        }
         match &mut self.slow {
             Some(slow) => slow.paced.hold(&content),
             None => send(content, writer, chain, self.direction),
@@ -269,7 +280,10 @@ impl Pump {
     /// Sends a frame that filters have seen and that was sent before.
     fn replay(&mut self, frame: Frame, writer: &mut Writer<'_>, chain: &Chain<'_>) {
         match frame {
-            Frame::Data(data) => push(writer, data, chain, self.direction),
+            Frame::Data(data) => {
+                self.content += data.len() as u64;
+                push(writer, data, chain, self.direction);
+            }
             Frame::End => {
                 self.read_all = true;
                 writer.push_end(None);
@@ -292,6 +306,9 @@ impl Pump {
         let content = match frame {
             Frame::Data(data) => {
                 chain.count_received(self.direction, data.len());
+                if self.direction == Direction::Response {
+                    self.content += data.len() as u64;
+                }
                 chain.body(self.direction, data)?
             }
             Frame::End => {

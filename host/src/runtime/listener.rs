@@ -250,6 +250,7 @@ impl FilterChain {
             Service::Http(http) => {
                 let manager = &http.manager;
                 slots.extend(manager.filters.iter().chain(&*manager.loggers));
+                slots.extend(&*manager.upstream_logs.loggers);
                 let upgrades = manager.upgrades.iter();
                 let filters = upgrades.filter_map(|upgrade| upgrade.filters.as_ref());
                 slots.extend(filters.flat_map(|(_, filters)| filters.iter()));

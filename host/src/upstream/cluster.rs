@@ -26,7 +26,9 @@ use super::metadata::Criteria;
 use super::outlier::event::Event;
 use super::outlier::{Averages, Report};
 use super::spec::{ClusterSpec, Discovery, OutlierSpec, Priority};
-use super::stats::{ClusterStats, Http2Stats, MaglevStats, OutlierStats, RingStats};
+use super::stats::{
+    BudgetStats, ClusterStats, Http2Stats, MaglevStats, OutlierStats, RingStats, SizeStats,
+};
 use super::tuning::{Tuned, Tuning};
 use crate::clock;
 use crate::observe::access_log::Sink;
@@ -186,6 +188,20 @@ impl Cluster {
     /// The same of HTTP/2, where the cluster may speak it.
     pub(super) fn http2_stats(&self, index: usize) -> Option<&Http2Stats> {
         Some(self.outlets.http2.as_ref()?.shard(index))
+    }
+
+    /// Where worker `index` counts how large messages are, where the cluster does.
+    #[must_use]
+    #[inline]
+    pub fn sizes(&self, index: usize) -> Option<&SizeStats> {
+        Some(self.outlets.sizes.as_ref()?.shard(index))
+    }
+
+    /// Where it counts which part of their time requests take, where the cluster does.
+    #[must_use]
+    #[inline]
+    pub fn budgets(&self, index: usize) -> Option<&BudgetStats> {
+        Some(self.outlets.budgets.as_ref()?.shard(index))
     }
 
     /// The statistics of all threads.
@@ -535,6 +551,10 @@ pub struct Outlets {
     pub cluster: Arc<Sharded<ClusterStats>>,
     /// Of a cluster that may speak HTTP/2.
     pub http2: Option<Arc<Sharded<Http2Stats>>>,
+    /// Of a cluster that counts how large messages are.
+    pub sizes: Option<Arc<Sharded<SizeStats>>>,
+    /// Of a cluster that counts which part of their time requests take.
+    pub budgets: Option<Arc<Sharded<BudgetStats>>>,
     /// Of a `RING_HASH` cluster.
     pub ring: Option<Arc<Sharded<RingStats>>>,
     /// Of a `MAGLEV` cluster.
@@ -561,6 +581,8 @@ impl Outlets {
             http2: spec
                 .http2_settings()
                 .map(|_| Arc::new(Sharded::new(workers))),
+            sizes: spec.counts_sizes.then(|| Arc::new(Sharded::new(workers))),
+            budgets: spec.counts_budgets.then(|| Arc::new(Sharded::new(workers))),
             ring: policy.is_ring().then(|| Arc::new(Sharded::new(workers))),
             maglev: policy.is_maglev().then(|| Arc::new(Sharded::new(workers))),
             outlier: spec

@@ -103,6 +103,10 @@ pub struct ClusterSpec {
     pub pool_per_client: bool,
     /// `track_cluster_stats.per_endpoint_stats`: endpoints have statistics of their own.
     pub counts_endpoints: bool,
+    /// `track_cluster_stats.request_response_sizes`.
+    pub counts_sizes: bool,
+    /// `track_cluster_stats.timeout_budgets`.
+    pub counts_budgets: bool,
     /// `per_connection_buffer_limit_bytes`: 1 MiB.
     pub buffer_limit: u32,
     /// How connections are made.
@@ -144,6 +148,8 @@ impl ClusterSpec {
             renews_on_change: false,
             pool_per_client: false,
             counts_endpoints: false,
+            counts_sizes: false,
+            counts_budgets: false,
             buffer_limit: limits::CONNECTION_BUFFER_BYTES,
             dial: Dial::default(),
             metadata: None,

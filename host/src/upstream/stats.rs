@@ -123,6 +123,26 @@ stats! {
 }
 
 stats! {
+    /// What a cluster with `request_response_sizes` has besides: of each attempt.
+    pub struct SizeStats {
+        histogram upstream_rq_body_size,
+        histogram upstream_rq_headers_count,
+        histogram upstream_rq_headers_size,
+        histogram upstream_rs_body_size,
+        histogram upstream_rs_headers_count,
+        histogram upstream_rs_headers_size,
+    }
+}
+
+stats! {
+    /// What a cluster with `timeout_budgets` has besides, in percent.
+    pub struct BudgetStats {
+        histogram upstream_rq_timeout_budget_per_try_percent_used,
+        histogram upstream_rq_timeout_budget_percent_used,
+    }
+}
+
+stats! {
     /// What a cluster besides has that may speak HTTP/2.
     pub struct Http2Stats {
         counter inbound_empty_frames_flood = "http2.inbound_empty_frames_flood",
