@@ -365,9 +365,7 @@ impl Conversation<'_> {
                 };
                 let (before, was_whole) = (pump.moved(), pump.is_whole());
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
-                if pump.content() > 0 {
-                    self.attempts.sizes.received = pump.content();
-                }
+                self.attempts.sizes.note_received(pump.content());
                 let is_stopped = polled.is_pending() && pump.is_stopped(writer);
                 self.flow.note_down(is_stopped);
                 let is_cut = matches!(polled, Poll::Ready(Err(PumpError::Read(_))));

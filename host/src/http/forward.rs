@@ -24,7 +24,7 @@ use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, Reader, Writer};
 use super::policies::{self, Policies};
 use super::sending::H2Writer;
-use super::side::{Asked, Await, UpstreamSide, stream_end};
+use super::side::{Asked, Await, UpstreamSide, response_rules, stream_end};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use super::tracked;
@@ -34,7 +34,7 @@ use crate::clock;
 use crate::exchange::{Exchange, Protocol};
 use crate::h1::encode::TargetForm;
 use crate::h1::head::HeadParser;
-use crate::h1::{BodyLength, HeadLimits, ResponseRules, encode};
+use crate::h1::{BodyLength, encode};
 use crate::headers::{Headers, Known, NameCase, NameFormat};
 use crate::route::{self, Action, Forward, Mirror, RequestTimes, Route, Times};
 use crate::socket::Socket;
@@ -95,7 +95,7 @@ pub(crate) async fn proxy(
                 logged = upstream_log::beginning(stream);
                 let result = attempt(stream, &mut attempts, &mut limits, logged).await;
                 // As in Envoy nothing is said of a try that the end of all has ended.
-                let began = began.filter(|_| !is_out_of_time(&result));
+                let began = began.filter(|_| !tracked::is_out_of_time(&result));
                 let at = (&*attempts.cluster, worker);
                 let request = &stream.chain.exchange.request;
                 tracked::count_attempt(at, request, attempts.sizes, (began, limit));
@@ -121,7 +121,7 @@ pub(crate) async fn proxy(
                 note_failure(stream, &attempts, &error);
                 let wait = after_failure(stream, &mut attempts, &error);
                 if wait.is_none() && !gives_way(stream, &attempts, &error) {
-                    note_late(stream, &attempts, &limits, &error);
+                    tracked::count_late(stream, &attempts, &limits, &error);
                     give_up(stream, &mut attempts, &error).await;
                     return Err(error);
                 }
@@ -338,28 +338,6 @@ async fn rest(
     }
     attempts.beside = beside;
     rested
-}
-
-const fn is_out_of_time(result: &Result<Ended, Error>) -> bool {
-    matches!(
-        result,
-        Err(Error {
-            kind: Kind::RequestTimeout(_)
-        })
-    )
-}
-
-/// Counts which part of its time a request has used that took too long.
-fn note_late(stream: &Stream<'_, '_>, attempts: &Attempts, limits: &Deadlines, error: &Error) {
-    let is_late = matches!(
-        error.kind,
-        Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_)
-    );
-    if is_late && stream.tunnel.is_none() {
-        let took = limits.since_received(clock::now()).as_millis();
-        let (worker, (limit, _)) = (stream.around.worker.index, limits.budgets());
-        tracked::count_request(&attempts.cluster, worker, took, limit);
-    }
 }
 
 /// Ends the last attempt with what the client is to be told.
@@ -784,17 +762,6 @@ async fn over_tcp(
     }
     lease.record(outcome(attempts, &result));
     result
-}
-
-/// Which responses a cluster takes. Over HTTP/2 the codec bounds the bytes of their heads.
-const fn response_rules(spec: &ClusterSpec) -> ResponseRules {
-    ResponseRules {
-        limits: HeadLimits {
-            bytes: spec.response_head_bytes,
-            fields: spec.response_fields,
-        },
-        allow_chunked_length: spec.http1_chunked_length,
-    }
 }
 
 /// What the upstream answered, whatever filters made of it; where it was left before it had, nothing.

@@ -19,9 +19,9 @@ use super::relay::Relay;
 use super::stream::{Tunnel, has_content};
 use crate::exchange::Carried;
 use crate::h1::head::HeadParser;
-use crate::h1::{BodyLength, MethodKind, ResponseRules};
+use crate::h1::{BodyLength, HeadLimits, MethodKind, ResponseRules};
 use crate::headers::{Headers, Known};
-use crate::upstream::StreamEnd;
+use crate::upstream::{ClusterSpec, StreamEnd};
 
 /// The upstream's side of one stream.
 pub(super) struct UpstreamSide<'io> {
@@ -35,6 +35,17 @@ pub(super) struct UpstreamSide<'io> {
     pub(super) head: Await,
     /// Whether anything came before the final response.
     pub(super) interim: bool,
+}
+
+/// Which responses a cluster takes. Over HTTP/2 the codec bounds the bytes of their heads.
+pub(super) const fn response_rules(spec: &ClusterSpec) -> ResponseRules {
+    ResponseRules {
+        limits: HeadLimits {
+            bytes: spec.response_head_bytes,
+            fields: spec.response_fields,
+        },
+        allow_chunked_length: spec.http1_chunked_length,
+    }
 }
 
 /// How the response's head is waited for.

@@ -6,6 +6,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::attempts::Attempts;
+use super::conversation::Ended;
+use super::deadlines::Deadlines;
+use super::error::{Error, Kind};
+use super::stream::Stream;
 use crate::clock;
 use crate::h1::BodyLength;
 use crate::headers::Headers;
@@ -23,6 +28,11 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
+    /// Notes how much of the response's body has come; of one that was held back it has gone on by itself.
+    pub(super) fn note_received(&mut self, bytes: u64) {
+        self.received = self.received.max(bytes);
+    }
+
     /// Notes the response's head as it came. The codec of HTTP/1 keeps what says that chunks follow to
     /// itself, which is counted all the same.
     pub(super) fn note_head(&mut self, response: &Headers, body: BodyLength, is_http1: bool) {
@@ -75,6 +85,34 @@ pub(super) fn count_request(cluster: &Cluster, worker: usize, took: u128, limit:
             .upstream_rq_timeout_budget_percent_used
             .record(percent(took, limit));
     }
+}
+
+/// Counts which part of its time a request has used that took too long.
+pub(super) fn count_late(
+    stream: &Stream<'_, '_>,
+    attempts: &Attempts,
+    limits: &Deadlines,
+    error: &Error,
+) {
+    let is_late = matches!(
+        error.kind,
+        Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_)
+    );
+    if is_late && stream.tunnel.is_none() {
+        let took = limits.since_received(clock::now()).as_millis();
+        let (worker, (limit, _)) = (stream.around.worker.index, limits.budgets());
+        count_request(&attempts.cluster, worker, took, limit);
+    }
+}
+
+/// Whether the time of all attempts together has ended one.
+pub(super) const fn is_out_of_time(result: &Result<Ended, Error>) -> bool {
+    matches!(
+        result,
+        Err(Error {
+            kind: Kind::RequestTimeout(_)
+        })
+    )
 }
 
 /// Of a time without limit none is used.

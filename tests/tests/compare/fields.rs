@@ -1,6 +1,7 @@
 //! Fields that Envoy takes and that say less than they seem to, or that few files have.
 
 use nuncio_tests::compare::case::{Case, Group, Step, request};
+use nuncio_tests::origin::Reply;
 
 const BOTH: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\nx-a: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n";
 const BUSY: &str = "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
@@ -22,6 +23,19 @@ pub(crate) fn group() -> Group {
             "/",
             "Connection: upgrade\r\nUpgrade:\r\n",
         ),
+        Case::request(
+            "entries of two attempts",
+            "POST",
+            "/again",
+            "Content-Length: 5\r\n",
+            "hello",
+        )
+        .reply_bytes("HTTP/1.1 503 No\r\nContent-Length: 4\r\nX-A: 1\r\n\r\nbusy")
+        .reply_bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 2\r\n\r\nok"),
+        Case::get("entries where one is reset", "/again", "").reply(Reply::nothing().close()),
+        Case::get("an answer that breaks off", "/", "")
+            .reply(Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut").close()),
+        Case::get("no attempt at all", "/nobody", ""),
         Case::steps("no network filter", vec![Step::ReceiveToEnd])
             .at("nothing")
             .without_log(),
