@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use h2::Reason;
 use nuncio_tests::admin::{stat, stats};
+use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, Frame, FrameConnection, Next, flag, kind};
 use nuncio_tests::h2_origin::{H2Origin, H2Reply};
+use nuncio_tests::message::Kind;
 use nuncio_tests::origin::{Act, Gate, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Ran, Setup};
 use nuncio_tests::scene::Scene;
@@ -628,5 +630,61 @@ fn a_message_in_many_frames_is_whole_where_few_may_wait() {
         assert!(came, "{:?}", lines.last());
         let whole = CHUNKS * CHUNK.len();
         assert_eq!(got, [whole; 4], "{limit} to '{by}': {:?}", lines.last());
+    }
+}
+
+/// A window that stays closed keeps nothing back but content: the request has ended where the client has sent all
+/// of it.
+#[test]
+fn what_an_upstream_does_not_take_does_not_hold_the_clock() {
+    let upstream = cluster("origin", &[endpoint("origin", "")], HTTP2);
+    let template = Config::new()
+        .cluster(upstream)
+        .route("{ match: { prefix: /route }, route: { cluster: origin, timeout: 0.2s } }")
+        .route("{ match: { prefix: /duration }, route: { cluster: origin, max_stream_duration: { max_stream_duration: 0.2s } } }")
+        .route("{ match: { prefix: /idle }, route: { cluster: origin, idle_timeout: 0.2s } }")
+        .route("{ match: { prefix: /try }, route: { cluster: origin, retry_policy: { retry_on: reset, per_try_timeout: 0.1s, num_retries: 1 } } }")
+        .text();
+    let setup = Setup::for_template(&template);
+    let port = setup.port("origin").unwrap();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut upstream = FrameConnection::over(stream.unwrap());
+            upstream.send(&frames::settings(&[(4, 0)]));
+            thread::spawn(move || while matches!(upstream.next(), Next::Frame(_)) {});
+        }
+    });
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    for path in ["/route", "/duration", "/idle", "/try"] {
+        for length in [100, 300_000, 900_000] {
+            let mut client = Connection::open(proxy.address("listener"));
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: a.example\r\ncontent-length: {length}\r\n\r\n"
+            );
+            client.send(&[head.as_bytes(), &vec![0; length]].concat());
+            let answer = client.receive(Kind::Response).message();
+            assert_eq!(answer.status(), 504, "{path}, {length}");
+        }
+        let mut client = Connection::open(proxy.address("listener"));
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        client.send((head + &"5\r\nhello\r\n".repeat(100) + "0\r\nx: y\r\n\r\n").as_bytes());
+        let answer = client.receive(Kind::Response).message();
+        assert_eq!(answer.status(), 504, "{path}, chunks");
+        let mut client = open(&proxy);
+        client.send(&frames::headers(
+            1,
+            flag::NONE,
+            &frames::request("POST", path),
+        ));
+        client.send(&frames::data(1, flag::NONE, &[0; 10_000]));
+        client.send(&frames::data(1, flag::END_STREAM, &[0; 10_000]));
+        let (lines, came) = client.read_until(|frame| frame.kind == kind::HEADERS);
+        assert!(
+            came && lines.iter().any(|line| line == "HEADERS 1 504"),
+            "{path}: {lines:?}"
+        );
     }
 }

@@ -136,6 +136,20 @@ impl Decoder {
         }
     }
 
+    /// Whether the body ends within `bytes`, which come next.
+    #[must_use]
+    pub fn ends_in(&self, bytes: &[u8]) -> bool {
+        let mut ahead = self.clone();
+        let (mut rest, mut trailers) = (BytesMut::from(bytes), Headers::default());
+        loop {
+            match ahead.decode(&mut rest, &mut trailers) {
+                Ok(Decoded::Data(_)) => {}
+                Ok(Decoded::NeedMore) | Err(_) => return false,
+                Ok(Decoded::Trailers | Decoded::End) => return true,
+            }
+        }
+    }
+
     /// Takes note that the peer has closed.
     ///
     /// # Errors

@@ -243,7 +243,11 @@ impl Conversation<'_> {
                 }
             }
             let timing = &mut stream.chain.exchange.timing;
-            if is_stopped && timing.request_received.is_none() && stream.reader.is_at_end() {
+            let most = self.around.listener.buffer_limit;
+            if is_stopped
+                && timing.request_received.is_none()
+                && stream.reader.has_rest(cx, most)
+            {
                 // All of it has come, although the upstream takes no more.
                 timing.request_received = Some(limits.request_came(clock::now()));
             }
@@ -253,7 +257,9 @@ impl Conversation<'_> {
                     if timing.upstream_sent_first.is_none() && upstream.writer.has_written() {
                         timing.upstream_sent_first = Some(clock::now());
                     }
-                    return left_by_client(cx, stream, pump, &upstream.writer);
+                    let is_here = pump.has_read_all()
+                        || stream.chain.exchange.timing.request_received.is_some();
+                    return left_by_client(cx, stream, is_here, is_stopped);
                 }
                 Poll::Ready(Ok(())) => {
                     let now = clock::now();
@@ -657,12 +663,14 @@ fn took(exchange: &Exchange, begun: Instant, now: Instant) -> u64 {
 fn left_by_client(
     cx: &mut Context<'_>,
     stream: &mut Stream<'_, '_>,
-    pump: &Pump,
-    writer: &Writer<'_>,
+    is_here: bool,
+    is_stopped: bool,
 ) -> Result<(), Error> {
-    let left = if pump.has_read_all() {
+    let left = if is_here {
         stream.down.poll_closed(cx, &mut stream.reader)
-    } else if pump.is_stopped(writer) {
+    } else if is_stopped && stream.reader.has_lost_peer() {
+        Poll::Ready(Kind::DownstreamClosed)
+    } else if is_stopped {
         stream.down.poll_broken(cx, &mut stream.reader)
     } else {
         Poll::Pending

@@ -194,6 +194,26 @@ impl<'a> H1Reader<'a> {
         Poll::Ready(Ok(read))
     }
 
+    /// See [`Reader::has_rest`].
+    fn has_rest(&mut self, cx: &mut Context<'_>, most: usize) -> bool {
+        loop {
+            let (is_here, is_short) = match self.decoder.remaining() {
+                Some(rest) => (self.buf.len() as u64 >= rest, rest <= most as u64),
+                // Each look at chunks begins anew, so there are to be few.
+                None => (
+                    self.decoder.ends_in(self.buf),
+                    self.buf.len() < most.min(READ_MAX),
+                ),
+            };
+            if is_here {
+                return true;
+            }
+            if !is_short || self.ended || !matches!(self.poll_fill(cx), Poll::Ready(Ok(1..))) {
+                return false;
+            }
+        }
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -289,6 +309,16 @@ impl Reader<'_> {
         match self {
             Self::H2(reader) => reader.take_in(cx).unwrap_or(false),
             Self::H1(_) | Self::Relayed(_) => self.is_at_end(),
+        }
+    }
+
+    /// Whether all of a request's body is here, where nobody asks for its frames because nobody takes them.
+    /// No more than `most` bytes of it are read for that.
+    pub(crate) fn has_rest(&mut self, cx: &mut Context<'_>, most: usize) -> bool {
+        match self {
+            Self::H1(reader) => reader.has_rest(cx, most),
+            Self::H2(reader) => reader.has_rest(cx),
+            Self::Relayed(_) => false,
         }
     }
 

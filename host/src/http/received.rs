@@ -117,6 +117,12 @@ impl H2Reader {
         }
     }
 
+    /// Whether all of the content is here; see [`super::io::Reader::has_rest`].
+    pub(super) fn has_rest(&mut self, cx: &mut Context<'_>) -> bool {
+        self.hold(cx);
+        self.data_ended
+    }
+
     /// Takes in all that has come, of which the codec holds no more than its windows: whether that is
     /// the whole of the content. For a stream whose peer is known to be done with it, one way or the other.
     pub(super) fn take_in(&mut self, cx: &mut Context<'_>) -> Result<bool, ReadError> {

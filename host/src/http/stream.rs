@@ -394,7 +394,8 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// Whether the client has sent all of its request, be it read or not.
     fn has_come_whole(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
-        !self.incoming.has_body || self.reader.has_come_whole(cx)
+        let is_here = self.chain.exchange.timing.request_received.is_some();
+        is_here || !self.incoming.has_body || self.reader.has_come_whole(cx)
     }
 
     /// When all of the request has to be there (`request_timeout`); none where it is.
