@@ -6,6 +6,8 @@
 //! may wait to be written (`backlog`), and how large the windows of streams are to be (`windows`). Does not own what heads and trailers may say: `http` looks at those of
 //! clients, `upstream::pool` at those of upstreams. Both call it.
 
+use std::io;
+
 pub(crate) mod backlog;
 pub(crate) mod custom;
 pub(crate) mod hpack;
@@ -14,6 +16,12 @@ mod settings;
 pub(crate) mod tapped;
 pub(crate) mod watch;
 pub(crate) mod windows;
+
+/// Whether it is this side that ends the stream or the connection, because of what the peer sent.
+pub(crate) fn breaks_rules(error: &h2::Error) -> bool {
+    let is_malformed = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+    error.is_library() || error.get_io().is_some_and(is_malformed)
+}
 
 /// What a client sends first (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -154,12 +154,6 @@ pub const HTTP2_WINDOW_UPDATES: u32 = 10;
 pub const HTTP2_WAITING_FRAMES: u32 = 10_000;
 /// `hpack_table_size` of HTTP/2: 4096 bytes, Envoy's default and the protocol's.
 pub const HTTP2_HEADER_TABLE_BYTES: u32 = 4096;
-/// Streams of an upstream's connection that are followed at once, whatever `max_concurrent_streams` says: of more,
-/// the oldest responses are not held to having one status.
-pub const HTTP2_FOLLOWED_STREAMS: usize = 16 * 1024;
-/// Responses of an HTTP/2 upstream's connection that are followed from their head to their trailers beyond the
-/// streams that it may have: those whose head has crossed this side's reset.
-pub const HTTP2_CROSSED_RESPONSES: usize = 1024;
 /// Entries of one `SETTINGS` frame: 32, as in Envoy, whose codec has no field for it.
 pub const HTTP2_SETTINGS: usize = 32;
 /// What a client of a TCP proxy has sent that is read before there is an endpoint, in bytes: `max_early_data_bytes`

@@ -244,10 +244,7 @@ impl Conversation<'_> {
             }
             let timing = &mut stream.chain.exchange.timing;
             let most = self.around.listener.buffer_limit;
-            if is_stopped
-                && timing.request_received.is_none()
-                && stream.reader.has_rest(cx, most)
-            {
+            if is_stopped && timing.request_received.is_none() && stream.reader.has_rest(cx, most) {
                 // All of it has come, although the upstream takes no more.
                 timing.request_received = Some(limits.request_came(clock::now()));
             }

@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use super::h2 as h2_glue;
 use super::io::{ReadError, WriteError};
 use super::pump::Direction;
 use super::reply::Reply;
 use crate::exchange::Flags;
+use crate::frames::breaks_rules;
 use crate::h1::head::Reject;
 use crate::headers::{Known, Name};
 use crate::upstream::{ErrorKind as Acquire, Resource};
@@ -187,7 +187,7 @@ impl From<crate::upstream::Error> for Error {
 
 /// What the failure of an HTTP/2 upstream's stream means, or of its connection.
 pub(super) fn of_http2(error: &h2::Error) -> Kind {
-    if h2_glue::breaks_rules(error) {
+    if breaks_rules(error) {
         // It has broken the rules, and was told so.
         return Kind::UpstreamProtocol;
     }
@@ -216,7 +216,7 @@ impl Error {
     /// The error of a request body that could not be read.
     pub(crate) fn of_request_body(error: &ReadError) -> Self {
         match error {
-            ReadError::Stream(error) if h2_glue::breaks_rules(error) => Kind::BrokenBody,
+            ReadError::Stream(error) if breaks_rules(error) => Kind::BrokenBody,
             ReadError::Closed | ReadError::Stream(_) => Kind::DownstreamClosed,
             ReadError::Framing(framing) => Kind::DownstreamFraming(framing.reject()),
             ReadError::TooManyTrailers => Kind::Reset(TOO_MANY_FIELDS),

@@ -3,7 +3,6 @@
 //! Owns the translation both ways and nothing of the protocol, which is the crate's.
 
 use std::fmt::Write as _;
-use std::io;
 
 use bytes::Bytes;
 use h2::ext::Protocol as ExtendedProtocol;
@@ -22,12 +21,6 @@ pub(crate) enum End {
     Plain,
     /// With trailers.
     Trailers(HeaderMap),
-}
-
-/// Whether it is this side that ends the stream or the connection, because of what the peer sent.
-pub(crate) fn breaks_rules(error: &h2::Error) -> bool {
-    let is_malformed = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
-    error.is_library() || error.get_io().is_some_and(is_malformed)
 }
 
 /// Why a message is malformed (RFC 9113 §8.1.1) in a way that the crate does not look for.

@@ -39,6 +39,28 @@ pub(super) struct Watched {
     heard: Option<Heard>,
     /// How large the windows of streams are to be, where they grow.
     windows: Option<(Windows, Wider)>,
+    signs: Rc<Signs>,
+}
+
+/// What the frames of a connection say about how it ends.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    /// Requests without a whole answer.
+    open: Cell<usize>,
+    /// Whether the upstream takes no more of them.
+    has_left: Cell<bool>,
+}
+
+impl Signs {
+    /// Whether an answer is missing.
+    pub(super) fn has_open(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// Whether the upstream has said goodbye, and owes no answer: then it is this side that closes.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_left.get() && !self.has_open()
+    }
 }
 
 /// When the upstream was heard of last.
@@ -53,6 +75,7 @@ impl Watched {
         host: &Rc<Host>,
         heard: Option<Heard>,
         wider: &Wider,
+        signs: &Rc<Signs>,
     ) -> Self {
         let windows = match settings.stream_window {
             StreamWindow::Fixed(_) => None,
@@ -65,11 +88,8 @@ impl Watched {
             heard,
             windows,
             watch: FrameWatch::new(Peer::Server, settings.frames, settings.header_table),
-            answers: Answers::new(
-                settings.max_header_list,
-                settings.header_table,
-                settings.max_concurrent_streams,
-            ),
+            answers: Answers::new(settings.max_header_list, settings.header_table),
+            signs: Rc::clone(signs),
             host: Rc::clone(host),
         }
     }
@@ -105,7 +125,11 @@ impl Tap for Watched {
             heard.set(clock::now());
         }
         let (answers, windows) = (&mut self.answers, &mut self.windows);
+        let signs = &*self.signs;
         let looked = self.watch.received(read, |step| {
+            if matches!(step, Step::Head(frame) if frame.kind == FrameHead::GOAWAY) {
+                signs.has_left.set(true);
+            }
             if let (Step::Head(frame), Some((windows, _))) = (step, &mut *windows)
                 && frame.kind == FrameHead::SETTINGS
                 && frame.flags & FrameHead::ACK != 0
@@ -114,6 +138,7 @@ impl Tap for Watched {
             }
             answers.look(step)
         });
+        signs.open.set(answers.open.len());
         Poll::Ready(looked.map_err(|fault| {
             self.count(fault);
             io::Error::new(io::ErrorKind::InvalidData, fault)
@@ -125,15 +150,20 @@ impl Tap for Watched {
         stats.upstream_cx_tx_bytes_total.add(bytes.len() as u64);
         let (answers, windows) = (&mut self.answers, &mut self.windows);
         self.watch.sent(bytes, |step| {
-            if let Step::Head(frame) = step
-                && frame.kind == FrameHead::RST_STREAM
-            {
-                answers.ended(frame.stream);
+            match step {
+                Step::Head(frame) if frame.kind == FrameHead::HEADERS => {
+                    answers.asked(frame.stream)
+                }
+                Step::Head(frame) if frame.kind == FrameHead::RST_STREAM => {
+                    answers.ended(frame.stream);
+                }
+                _ => {}
             }
             if let Some((windows, wider)) = &mut *windows {
                 follow(step, windows, wider);
             }
         });
+        self.signs.open.set(self.answers.open.len());
     }
 }
 
@@ -168,25 +198,33 @@ struct Answers {
     block: Option<Vec<u8>>,
     /// Whether the stream ends with the block that has begun.
     is_last: bool,
-    /// Streams whose response has begun and not ended: what comes are trailers. The oldest go where there
-    /// are more than there can be: a response that has crossed this side's reset never ends.
-    begun: VecDeque<u32>,
-    most_begun: usize,
+    /// Streams that wait for an answer, in the order of their numbers, and whether it has begun: what comes then
+    /// are trailers.
+    open: VecDeque<(u32, bool)>,
+    /// The last one that was asked on.
+    last: u32,
     table: Table,
 }
 
 impl Answers {
-    /// For heads of at most `most` bytes, a table of indexed fields of so many, and that many streams.
-    fn new(most: u32, table: u32, streams: u32) -> Self {
-        let room = limits::HTTP2_CROSSED_RESPONSES;
+    /// For heads of at most `most` bytes and a table of indexed fields of so many.
+    fn new(most: u32, table: u32) -> Self {
         Self {
             most: most as usize,
-            most_begun: (streams as usize).min(limits::HTTP2_FOLLOWED_STREAMS) + room,
             payload: Vec::new(),
             block: None,
             is_last: false,
-            begun: VecDeque::new(),
+            open: VecDeque::new(),
+            last: 0,
             table: Table::new(table),
+        }
+    }
+
+    /// A request has gone, or its trailers.
+    fn asked(&mut self, stream: u32) {
+        if stream > self.last {
+            self.last = stream;
+            self.open.push_back((stream, false));
         }
     }
 
@@ -227,8 +265,8 @@ impl Answers {
     }
 
     fn ended(&mut self, stream: u32) {
-        if let Some(at) = self.begun.iter().position(|begun| *begun == stream) {
-            self.begun.remove(at);
+        if let Ok(at) = self.open.binary_search_by_key(&stream, |(open, _)| *open) {
+            self.open.remove(at);
         }
     }
 
@@ -264,16 +302,16 @@ impl Answers {
     /// Takes a whole block.
     fn block(&mut self, stream: u32, block: &[u8], is_cut: bool) -> Result<(), Fault> {
         let status = self.table.read(block, is_cut)?;
-        if status != Status::None && self.begun.contains(&stream) {
+        // One that is not open has crossed this side's reset: nobody reads it.
+        let at = self.open.binary_search_by_key(&stream, |(open, _)| *open);
+        let open = at.ok().and_then(|at| self.open.get_mut(at));
+        if status != Status::None && open.as_ref().is_some_and(|(_, has_begun)| *has_begun) {
             return Err(Fault::Block);
         }
         if self.is_last {
             self.ended(stream);
-        } else if status == Status::Final {
-            if self.begun.len() == self.most_begun {
-                self.begun.pop_front();
-            }
-            self.begun.push_back(stream);
+        } else if let (Some((_, has_begun)), Status::Final) = (open, status) {
+            *has_begun = true;
         }
         Ok(())
     }
@@ -505,7 +543,8 @@ mod tests {
 
     /// What becomes of bytes that come in pieces of this size.
     fn look(bytes: &[u8], cut: usize) -> Result<(), Fault> {
-        let (mut walk, mut answers) = (Walk::behind(0), Answers::new(1000, 4096, 100));
+        let (mut walk, mut answers) = (Walk::behind(0), Answers::new(1000, 4096));
+        answers.asked(1);
         for mut piece in bytes.chunks(cut) {
             while let Some(step) = walk.step(&mut piece) {
                 answers.look(step)?;
@@ -675,23 +714,37 @@ mod tests {
     }
 
     #[test]
-    fn what_this_side_resets_is_forgotten() {
-        let mut answers = Answers::new(1000, 4096, 2);
-        let most = 2 + limits::HTTP2_CROSSED_RESPONSES;
-        for stream in 1..5000 {
+    fn streams_are_open_until_their_answers_are_whole() {
+        let mut answers = Answers::new(1000, 4096);
+        let head = |answers: &mut Answers, stream, flags| {
             let frame = FrameHead {
                 length: 1,
                 kind: HEADERS,
-                flags: END_HEADERS,
+                flags: END_HEADERS | flags,
                 stream,
             };
-            answers.fragment(frame, &[0x88]).unwrap();
-            assert!(answers.begun.len() <= most);
-            if stream % 2 == 0 {
-                answers.ended(stream);
-                assert!(!answers.begun.contains(&stream));
-            }
+            answers.look(Step::Head(frame)).unwrap();
+            answers.look(Step::Payload(frame, &[0x88], true))
+        };
+        for stream in [1, 3, 5, 7, 3] {
+            answers.asked(stream);
         }
+        assert_eq!(head(&mut answers, 3, END_STREAM), Ok(()));
+        assert_eq!(answers.open, [(1, false), (5, false), (7, false)]);
+        answers.ended(5);
+        // It has crossed the reset.
+        assert_eq!(head(&mut answers, 5, 0), Ok(()));
+        assert_eq!(head(&mut answers, 7, 0), Ok(()));
+        assert_eq!(answers.open, [(1, false), (7, true)]);
+        assert_eq!(head(&mut answers, 7, END_STREAM), Err(Fault::Block));
+        let data = FrameHead {
+            length: 0,
+            kind: FrameHead::DATA,
+            flags: END_STREAM,
+            stream: 7,
+        };
+        answers.look(Step::Head(data)).unwrap();
+        assert_eq!(answers.open, [(1, false)]);
     }
 
     proptest! {

@@ -18,14 +18,14 @@ use h2::client::{Builder, Connection, SendRequest};
 use tokio::sync::Notify;
 
 use super::account::Account;
-use super::answers::{Heard, Watched, Wider};
+use super::answers::{Heard, Signs, Watched, Wider};
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
 use crate::clock;
 use crate::exchange::Tls;
 use crate::frames::backlog::{Backlog, Part};
 use crate::frames::tapped::Tapped;
-use crate::frames::{PREFACE, custom};
+use crate::frames::{PREFACE, breaks_rules, custom};
 use crate::keepalive::{Keepalive, until_silent};
 use crate::limits;
 use crate::upstream::cluster::Cluster;
@@ -44,6 +44,7 @@ pub(super) struct Handshaken {
     heard: Option<Heard>,
     backlog: Rc<Backlog>,
     wider: Wider,
+    signs: Rc<Signs>,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
@@ -63,7 +64,7 @@ pub(super) async fn handshake(
     if let Some(bytes) = settings.custom.get(custom::MAX_FRAME_SIZE) {
         codec.max_frame_size(bytes);
     }
-    let wider = Wider::default();
+    let (wider, signs) = (Wider::default(), Rc::<Signs>::default());
     let (sender, connection) = codec
         .enable_push(false)
         .initial_window_size(settings.stream_window.first())
@@ -77,7 +78,7 @@ pub(super) async fn handshake(
         .max_concurrent_reset_streams(limits::RESET_STREAMS)
         .handshake(Tapped::new(
             stream,
-            Watched::new(settings, host, heard.clone(), &wider),
+            Watched::new(settings, host, heard.clone(), &wider, &signs),
             &settings.custom,
             PREFACE.len(),
         ))
@@ -95,6 +96,7 @@ pub(super) async fn handshake(
         heard,
         backlog: Backlog::new(settings.waiting_frames),
         wider,
+        signs,
     })
 }
 
@@ -196,6 +198,7 @@ pub(super) fn start(
         heard,
         backlog,
         wider,
+        signs,
     } = handshaken;
     let state = Rc::new(State {
         active: Cell::new(0),
@@ -206,7 +209,8 @@ pub(super) fn start(
     });
     let id = account.id;
     let connection = Driven { connection, wider };
-    let driven = drive(connection, keepalive, priority, account, Rc::clone(&state));
+    let ends = (Rc::clone(&state), signs);
+    let driven = drive(connection, keepalive, priority, account, ends);
     tokio::task::spawn_local(driven);
     Rc::new(Http2Connection {
         id,
@@ -252,7 +256,7 @@ async fn drive(
     keepalive: Option<Keepalive>,
     priority: Priority,
     mut account: Account,
-    state: Rc<State>,
+    (state, signs): (Rc<State>, Rc<Signs>),
 ) {
     let pings = keepalive.and_then(|_| connection.connection.ping_pong());
     let silent = until_silent(keepalive, pings, &state.asks, fastrand::f64);
@@ -260,7 +264,7 @@ async fn drive(
         result = connection => {
             // One that takes no more streams is let go of here with its last one.
             let is_let_go = state.is_draining.get() && state.active.get() == 0;
-            (result, !is_let_go)
+            (result, !is_let_go && !signs.is_over())
         }
         () = silent => {
             if let Some(stats) = account.host.common().http2_stats() {
@@ -269,11 +273,10 @@ async fn drive(
             (Ok(()), false)
         }
     };
-    account.by_peer = by_peer;
+    account.by_peer = by_peer && !result.as_ref().is_err_and(breaks_rules);
     state.is_draining.set(true);
     if let Err(error) = result {
-        let is_malformed = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
-        if error.is_library() || error.get_io().is_some_and(is_malformed) {
+        if breaks_rules(&error) {
             account
                 .host
                 .common()
@@ -291,7 +294,7 @@ async fn drive(
         );
     }
     account.requests = state.total.get();
-    account.with_request = state.active.get() > 0;
+    account.with_request = signs.has_open();
     let (host, id) = (Rc::clone(&account.host), account.id);
     drop(account);
     host.forget(priority, id);
