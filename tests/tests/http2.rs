@@ -4,6 +4,7 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::unwrap_used,
     reason = "helpers of a test suite"
 )]
 
@@ -633,6 +634,65 @@ fn a_message_in_many_frames_is_whole_where_few_may_wait() {
     }
 }
 
+/// An upstream whose streams have no window.
+fn never_takes(port: u16) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut upstream = FrameConnection::over(stream.unwrap());
+            upstream.send(&frames::settings(&[(4, 0)]));
+            thread::spawn(move || while matches!(upstream.next(), Next::Frame(_)) {});
+        }
+    });
+}
+
+#[test]
+fn who_leaves_or_is_copied_to_an_upstream_that_takes_nothing_keeps_no_place() {
+    let mirrored = "{ match: { prefix: /copied }, route: { cluster: well, timeout: 0.2s, \
+                    request_mirror_policies: [ { cluster: origin } ] } }";
+    let template = Config::new()
+        .cluster(cluster("origin", &[endpoint("origin", "")], HTTP2))
+        .cluster(cluster("well", &[endpoint("well", "")], ""))
+        .route(mirrored)
+        .route("{ match: { prefix: / }, route: { cluster: origin, timeout: 0s } }")
+        .text();
+    let setup = Setup::for_template(&template);
+    never_takes(setup.port("origin").unwrap());
+    let _well = Origin::start_on(setup.port("well").unwrap());
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let listener = proxy.address("listener");
+    let head = |path: &str, framing: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: a.example\r\n{framing}\r\n\r\n").into_bytes()
+    };
+    let active = || stat(&proxy, "cluster.origin.upstream_rq_active");
+    for (framing, body) in [
+        ("content-length: 3000", vec![b'x'; 3000]),
+        ("content-length: 900000", vec![b'x'; 900_000]),
+        // It has not sent all that it promised.
+        ("content-length: 900000", vec![b'x'; 100_000]),
+        (
+            "transfer-encoding: chunked",
+            b"5\r\nhello\r\n0\r\n\r\n".to_vec(),
+        ),
+    ] {
+        let mut client = Connection::open(listener);
+        client.send(&[head("/", framing), body].concat());
+        eventually("the request is with the upstream", || active() == 1);
+        drop(client);
+        eventually("nobody waits for it", || active() == 0);
+    }
+    for length in [3000, 100_000] {
+        let mut client = Connection::open(listener);
+        let framing = format!("content-length: {length}");
+        let request = [head("/copied", &framing), vec![b'x'; length]].concat();
+        assert_eq!(client.exchange(&request).status(), 200);
+    }
+    eventually("copies have the time of the route", || {
+        stat(&proxy, "cluster.origin.upstream_rq_timeout") == 2
+    });
+    assert_eq!(active(), 0);
+}
+
 /// A window that stays closed keeps nothing back but content: the request has ended where the client has sent all
 /// of it.
 #[test]
@@ -646,15 +706,7 @@ fn what_an_upstream_does_not_take_does_not_hold_the_clock() {
         .route("{ match: { prefix: /try }, route: { cluster: origin, retry_policy: { retry_on: reset, per_try_timeout: 0.1s, num_retries: 1 } } }")
         .text();
     let setup = Setup::for_template(&template);
-    let port = setup.port("origin").unwrap();
-    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut upstream = FrameConnection::over(stream.unwrap());
-            upstream.send(&frames::settings(&[(4, 0)]));
-            thread::spawn(move || while matches!(upstream.next(), Next::Frame(_)) {});
-        }
-    });
+    never_takes(setup.port("origin").unwrap());
     let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
     for path in ["/route", "/duration", "/idle", "/try"] {
         for length in [100, 300_000, 900_000] {

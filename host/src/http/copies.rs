@@ -32,12 +32,37 @@ struct Shared {
     waiting: Cell<usize>,
     /// Who waits for it to take some.
     waker: Cell<Option<Waker>>,
+    source: Cell<Source>,
+    /// Who waits for the source to change.
+    watcher: Cell<Option<Waker>>,
+}
+
+/// How far the request is whose body is copied, whatever the copy has taken of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Source {
+    /// There is more to come.
+    #[default]
+    Open,
+    /// All of it has come, since then.
+    Whole(Instant),
+    /// It has ended before its body did, or the copy was given up.
+    Gone,
 }
 
 impl Shared {
     fn wake(&self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+
+    /// Nothing more comes of an open source.
+    fn end(&self, how: Source) {
+        if self.source.get() == Source::Open {
+            self.source.set(how);
+            if let Some(watcher) = self.watcher.take() {
+                watcher.wake();
+            }
         }
     }
 }
@@ -80,12 +105,27 @@ impl Intake {
         self.shared.wake();
         Poll::Ready(piece)
     }
+
+    /// How far the request is; who asks is woken when that changes.
+    pub(super) fn source(&self, cx: &Context<'_>) -> Source {
+        let source = self.shared.source.get();
+        if source == Source::Open {
+            self.shared.watcher.set(Some(cx.waker().clone()));
+        }
+        source
+    }
 }
 
 impl Drop for Intake {
     fn drop(&mut self) {
         self.pieces.close();
         self.shared.wake();
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.shared.end(Source::Gone);
     }
 }
 
@@ -99,7 +139,11 @@ impl Copy {
 
     fn finish(&self, trailers: Option<&Headers>) -> bool {
         let trailers = trailers.map(|block| Box::new(block.clone()));
-        self.pieces.try_send(Piece::End(trailers)).is_ok()
+        let is_taken = self.pieces.try_send(Piece::End(trailers)).is_ok();
+        if is_taken {
+            self.shared.end(Source::Whole(clock::now()));
+        }
+        is_taken
     }
 
     /// Whether it has all before it that it may have.
@@ -211,6 +255,31 @@ mod tests {
         match poll_fn(|cx| intake.poll_next(cx)).await? {
             Piece::Data(data) => Some(data.len()),
             Piece::End(_) => Some(0),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_hears_of_the_end_before_it_has_taken_what_is_in_front() {
+        for ends in [true, false] {
+            let (copy, intake) = body();
+            let mut copies = Copies::new(vec![copy], LIMIT);
+            copies.push(&Bytes::from_static(b"12345"));
+            let seen = poll_fn(|cx| Poll::Ready(intake.source(cx))).await;
+            assert_eq!(seen, Source::Open);
+            let source = poll_fn(|cx| match intake.source(cx) {
+                Source::Open => Poll::Pending,
+                source => Poll::Ready(source),
+            });
+            let end = async {
+                tokio::task::yield_now().await;
+                if ends {
+                    copies.finish(None);
+                }
+                drop(copies);
+            };
+            let (source, ()) = tokio::join!(source, end);
+            assert_eq!(matches!(source, Source::Whole(_)), ends, "{source:?}");
+            assert_eq!(source == Source::Gone, !ends, "{source:?}");
         }
     }
 

@@ -8,12 +8,13 @@
 
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::copies::{self, Copy, Intake, Piece};
+use super::copies::{self, Copy, Intake, Piece, Source};
 use super::demand;
 use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
@@ -83,9 +84,11 @@ pub(super) fn start(
             has_body,
             body,
             sizes: Sizes::default(),
-            timeout,
-            sent_at: clock::now(),
-            deadline: None,
+            time: Time {
+                timeout,
+                sent_at: clock::now(),
+                deadline: None,
+            },
             timer: Timer::default(),
         };
         tokio::task::spawn_local(errand.run());
@@ -208,12 +211,41 @@ struct Errand {
     body: Intake,
     /// What it has carried.
     sizes: Sizes,
+    time: Time,
+    timer: Timer,
+}
+
+/// How long a copy may take.
+struct Time {
     timeout: Option<Duration>,
     /// When all of the request was there, from which on the upstream's time is counted.
     sent_at: Instant,
     /// When the response has to be over, once the request is.
     deadline: Option<Instant>,
-    timer: Timer,
+}
+
+impl Time {
+    /// It runs from then on.
+    fn begin(&mut self, at: Instant) {
+        self.sent_at = at;
+        self.deadline = after(at, self.timeout);
+    }
+
+    /// Looks whether all of the request has come, whatever the upstream has taken of it.
+    fn look(&mut self, source: Source) -> Result<(), Error> {
+        match source {
+            Source::Open => Ok(()),
+            Source::Whole(at) => {
+                self.begin(at);
+                Ok(())
+            }
+            Source::Gone => Err(Kind::DownstreamClosed.into()),
+        }
+    }
+
+    fn took(&self) -> Duration {
+        clock::now().saturating_duration_since(self.sent_at)
+    }
 }
 
 /// How far a copy is.
@@ -236,7 +268,7 @@ impl Progress {
 impl Errand {
     async fn run(mut self) {
         if !self.has_body {
-            self.deadline = after(self.sent_at, self.timeout);
+            self.time.begin(self.time.sent_at);
         }
         let began = tracked::beginning(&self.cluster, self.worker);
         let result = self.send().await;
@@ -245,8 +277,7 @@ impl Errand {
         match result {
             Ok(status) => {
                 count(stats, status);
-                let took = clock::now().saturating_duration_since(self.sent_at);
-                let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                let took = u64::try_from(self.time.took().as_millis()).unwrap_or(u64::MAX);
                 stats.upstream_rq_time.record(took);
                 stats.internal_upstream_rq_time.record(took);
             }
@@ -270,23 +301,35 @@ impl Errand {
         let began = began.filter(|_| !is_late);
         tracked::count_attempt(at, &self.head, self.sizes, (began, None));
         if is_late || result.is_ok() {
-            let took = clock::now().saturating_duration_since(self.sent_at);
-            tracked::count_request(&self.cluster, self.worker, took.as_millis(), self.timeout);
+            let took = self.time.took().as_millis();
+            tracked::count_request(&self.cluster, self.worker, took, self.time.timeout);
         }
     }
 
-    /// Sends the request and reads the response to its end: its status.
-    async fn send(&mut self) -> Result<u16, Error> {
+    /// A connection to send it on.
+    async fn acquire(&mut self) -> Result<Lease, Error> {
         let wish = Wish {
             demand: self.demand.as_ref(),
             destination: self.destination,
             ..Wish::default()
         };
-        let acquire = self.pools.acquire(&self.cluster, self.priority, &wish);
-        let lease = match self.timer.limit(self.deadline, acquire).await {
-            Some(lease) => lease?,
-            None => return Err(Kind::RequestTimeout(504).into()),
-        };
+        let mut acquire = pin!(self.pools.acquire(&self.cluster, self.priority, &wish));
+        poll_fn(|cx| {
+            if let Poll::Ready(lease) = acquire.as_mut().poll(cx) {
+                return Poll::Ready(lease.map_err(Error::from));
+            }
+            if self.has_body {
+                self.time.look(self.body.source(cx))?;
+            }
+            let late = Err(Kind::RequestTimeout(504).into());
+            self.timer.poll(cx, self.time.deadline).map(|()| late)
+        })
+        .await
+    }
+
+    /// Sends the request and reads the response to its end: its status.
+    async fn send(&mut self) -> Result<u16, Error> {
+        let lease = self.acquire().await?;
         let opening = (self.has_body, None);
         let cluster = Arc::clone(&self.cluster);
         match lease {
@@ -346,7 +389,7 @@ impl Errand {
                 return Poll::Ready(done);
             }
             let late = Err(Kind::RequestTimeout(504).into());
-            self.timer.poll(cx, self.deadline).map(|()| late)
+            self.timer.poll(cx, self.time.deadline).map(|()| late)
         })
         .await
     }
@@ -369,8 +412,7 @@ impl Errand {
                     }
                     Poll::Ready(Some(Piece::End(trailers))) => {
                         progress.read_all = true;
-                        self.sent_at = clock::now();
-                        self.deadline = after(self.sent_at, self.timeout);
+                        self.time.look(self.body.source(cx))?;
                         writer.push_end(trailers.as_deref());
                     }
                     Poll::Ready(None) => return Err(Kind::DownstreamClosed.into()),
@@ -393,6 +435,9 @@ impl Errand {
                     progress.broken = true;
                 }
             }
+        }
+        if !progress.read_all {
+            self.time.look(self.body.source(cx))?;
         }
         Ok(())
     }
