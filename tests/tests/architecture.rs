@@ -144,7 +144,9 @@ fn root() -> PathBuf {
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        if path.ends_with("target") {
+            // What somebody has built there is nobody's source.
+        } else if path.is_dir() {
             sources(&path, into);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             into.push(path);
