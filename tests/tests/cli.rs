@@ -103,7 +103,7 @@ fn what_would_be_ignored_is_an_error() {
     assert_eq!(validate("second.yaml", &second).code, Some(1));
     let later = changed(
         "    lb_policy: ROUND_ROBIN",
-        "    lb_policy: ROUND_ROBIN\n    track_timeout_budgets: true",
+        "    lb_policy: ROUND_ROBIN\n    lrs_server: { self: {} }",
     );
     let ran = validate("later.yaml", &later);
     assert_eq!(ran.code, Some(1));
