@@ -221,8 +221,8 @@ fn in_two(stream: u32, block: &[u8]) -> [Vec<u8>; 2] {
 #[test]
 fn each_head_has_its_own_time_and_trailers_have_none() {
     // How late something comes is what it is about: two of them take longer than one may.
-    let pause = Duration::from_millis(1200);
-    let (proxy, _origin) = start_with_head_time("2s");
+    let pause = Duration::from_millis(2200);
+    let (proxy, _origin) = start_with_head_time("4s");
     let head = frames::block(&frames::request("GET", "/"));
     let mut raw = open(&proxy);
     let [first, second] = [1, 3].map(|stream| in_two(stream, &head));

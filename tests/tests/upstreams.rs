@@ -104,10 +104,11 @@ fn idle_connections_are_probed_where_that_is_said() {
     get(&proxy);
     let (_open, peer) = server.join().unwrap();
     // The connection's line in the kernel's table, and in it which timer runs: 2 is that of keep-alive.
-    let port = format!("0100007F:{:04X}", peer.port());
+    let end = |port| format!("0100007F:{port:04X}");
+    let ends = [end(peer.port()), end(address.port())];
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let lines = table.lines().map(|line| line.split_whitespace().collect());
-    let mut lines = lines.filter(|fields: &Vec<_>| fields[1] == port);
+    let mut lines = lines.filter(|fields: &Vec<_>| fields[1..3] == ends);
     let line = lines.next().unwrap();
     assert!(line[5].starts_with("02:"), "{line:?}");
 }

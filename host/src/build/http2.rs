@@ -24,6 +24,8 @@ const PING_JITTER_PERCENT: f64 = 15.0;
 pub(super) const NO_METADATA: &str = "no effect: METADATA frames are not passed on";
 /// Sizes of frames and windows that there are (RFC 9113 §6.5.2).
 const FRAME_BYTES: std::ops::RangeInclusive<u32> = 16_384..=16_777_215;
+/// As many as leave room for the codec's in the number that this proxy and Envoy take of others.
+const CUSTOM_SETTINGS: usize = limits::HTTP2_SETTINGS - 8;
 const MAX_WINDOW_BYTES: u32 = i32::MAX as u32;
 
 impl Workshop<'_> {
@@ -124,6 +126,13 @@ impl Workshop<'_> {
             seen.insert(identifier, (index, value));
             self.check_setting((identifier, value), named, here);
             settings.push((identifier, value));
+        }
+        if settings.len() > CUSTOM_SETTINGS {
+            let message = format!(
+                "{} settings: more than {CUSTOM_SETTINGS} are refused by peers, beside those that are said anyway",
+                settings.len()
+            );
+            self.diagnostics.error(place, message);
         }
         CustomSettings::new(&settings)
     }

@@ -6,17 +6,27 @@
 //! streams have two of at most, and connections one of each kind. Called by `http::io`.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 
 /// The count of one connection.
-#[derive(Debug)]
 pub(crate) struct Backlog {
     most: u32,
     waiting: Cell<u32>,
-    blocked: RefCell<Vec<Waker>>,
+    /// Who waits, and some who are gone.
+    blocked: RefCell<Vec<Weak<Cell<Option<Waker>>>>>,
+}
+
+/// Where a stream waits, once it has to: nothing of it stays behind.
+pub(crate) struct Seat(Option<Rc<Cell<Option<Waker>>>>);
+
+impl Seat {
+    /// For a stream that has not waited yet.
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
 }
 
 impl Backlog {
@@ -30,13 +40,18 @@ impl Backlog {
     }
 
     /// Ready while one more may be handed over. Whoever waits is woken when half of them have left.
-    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_room(&self, seat: &mut Seat, cx: &Context<'_>) -> Poll<()> {
         if self.waiting.get() < self.most {
             return Poll::Ready(());
         }
-        let mut blocked = self.blocked.borrow_mut();
-        if !blocked.iter().any(|waker| waker.will_wake(cx.waker())) {
-            blocked.push(cx.waker().clone());
+        let waker = seat.0.get_or_insert_default();
+        let is_listed = waker.replace(Some(cx.waker().clone())).is_some();
+        if !is_listed {
+            let mut blocked = self.blocked.borrow_mut();
+            if blocked.len() == blocked.capacity() {
+                blocked.retain(|waiting| waiting.strong_count() > 0);
+            }
+            blocked.push(Rc::downgrade(waker));
         }
         Poll::Pending
     }
@@ -52,14 +67,12 @@ impl Backlog {
 }
 
 /// The content of a frame, as the codec keeps it until it is written or its stream is reset.
-#[derive(Debug)]
 pub(crate) struct Part {
     bytes: Bytes,
     _place: Place,
 }
 
 /// What a frame takes up of a [`Backlog`].
-#[derive(Debug)]
 struct Place(Rc<Backlog>);
 
 impl Drop for Place {
@@ -68,7 +81,9 @@ impl Drop for Place {
         let waiting = backlog.waiting.get() - 1;
         backlog.waiting.set(waiting);
         if waiting == backlog.most / 2 {
-            for waker in backlog.blocked.take() {
+            let blocked = backlog.blocked.take();
+            let live = blocked.iter().filter_map(Weak::upgrade);
+            for waker in live.filter_map(|waiting| waiting.take()) {
                 waker.wake();
             }
         }
@@ -113,18 +128,24 @@ mod tests {
             let woken = Arc::new(Woken::default());
             let waker = Waker::from(Arc::clone(&woken));
             let cx = Context::from_waker(&waker);
-            let mut parts = Vec::new();
-            while backlog.poll_room(&cx).is_ready() {
+            let (mut parts, mut seat) = (Vec::new(), Seat::none());
+            while backlog.poll_room(&mut seat, &cx).is_ready() {
                 parts.push(backlog.part(Bytes::from_static(b"x")));
             }
             assert_eq!(parts.len(), most as usize);
-            assert!(backlog.poll_room(&cx).is_pending());
+            for _ in 0..1000 {
+                assert!(backlog.poll_room(&mut seat, &cx).is_pending());
+                // Who gives up leaves nothing.
+                let gone = backlog.poll_room(&mut Seat::none(), &cx);
+                assert!(gone.is_pending());
+            }
+            assert!(backlog.blocked.borrow().len() <= 8);
             while let Some(part) = parts.pop() {
                 drop(part);
                 let has_woken = woken.0.load(Ordering::Relaxed);
                 assert_eq!(has_woken, usize::from(parts.len() <= most as usize / 2));
             }
-            assert!(backlog.poll_room(&cx).is_ready());
+            assert!(backlog.poll_room(&mut seat, &cx).is_ready());
         }
     }
 }

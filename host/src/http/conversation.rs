@@ -244,7 +244,10 @@ impl Conversation<'_> {
             }
             let timing = &mut stream.chain.exchange.timing;
             let most = self.around.listener.buffer_limit;
-            if is_stopped && timing.request_received.is_none() && stream.reader.has_rest(cx, most) {
+            // What comes through a tunnel is no request, and its end comes behind it.
+            let is_owed =
+                is_stopped && stream.tunnel.is_none() && timing.request_received.is_none();
+            if is_owed && stream.reader.has_rest(cx, most) {
                 // All of it has come, although the upstream takes no more.
                 timing.request_received = Some(limits.request_came(clock::now()));
             }
@@ -256,6 +259,9 @@ impl Conversation<'_> {
                     }
                     let is_here = pump.has_read_all()
                         || stream.chain.exchange.timing.request_received.is_some();
+                    if is_owed && !is_here && stream.reader.has_lost_peer() {
+                        return Err(Kind::DownstreamClosed.into());
+                    }
                     return left_by_client(cx, stream, is_here, is_stopped);
                 }
                 Poll::Ready(Ok(())) => {
@@ -665,8 +671,6 @@ fn left_by_client(
 ) -> Result<(), Error> {
     let left = if is_here {
         stream.down.poll_closed(cx, &mut stream.reader)
-    } else if is_stopped && stream.reader.has_lost_peer() {
-        Poll::Ready(Kind::DownstreamClosed)
     } else if is_stopped {
         stream.down.poll_broken(cx, &mut stream.reader)
     } else {

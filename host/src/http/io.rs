@@ -99,6 +99,8 @@ pub(crate) struct H1Reader<'a> {
     /// What was read and not consumed: may hold the next message already.
     pub(crate) buf: &'a mut BytesMut,
     decoder: Decoder,
+    /// How much of what waits was looked at for the end of chunks, in vain.
+    looked_at: usize,
     /// How much room the next read gets.
     room: usize,
     /// Whether the peer has ended its side, or the whole connection.
@@ -120,6 +122,7 @@ impl<'a> H1Reader<'a> {
             io,
             buf,
             decoder,
+            looked_at: 0,
             room: READ_FIRST,
             ended: false,
             received: None,
@@ -200,10 +203,13 @@ impl<'a> H1Reader<'a> {
             let (is_here, is_short) = match self.decoder.remaining() {
                 Some(rest) => (self.buf.len() as u64 >= rest, rest <= most as u64),
                 // Each look at chunks begins anew, so there are to be few.
-                None => (
-                    self.decoder.ends_in(self.buf),
-                    self.buf.len() < most.min(READ_MAX),
-                ),
+                None => {
+                    let is_new = self.looked_at != self.buf.len();
+                    self.looked_at = self.buf.len();
+                    let is_here = is_new && self.decoder.ends_in(self.buf);
+                    let is_short = self.buf.len() < most.min(READ_MAX);
+                    (is_here || self.decoder.is_finished(), is_short)
+                }
             };
             if is_here {
                 return true;
@@ -220,6 +226,7 @@ impl<'a> H1Reader<'a> {
         trailers: &mut Headers,
     ) -> Poll<Result<Frame, ReadError>> {
         loop {
+            self.looked_at = 0;
             let before = self.buf.len();
             let decoded = self.decoder.decode(self.buf, trailers)?;
             self.note_taken(before - self.buf.len());

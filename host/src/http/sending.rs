@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::h2 as h2_glue;
 use super::io::{Promised, WriteError};
-use crate::frames::backlog::{Backlog, Part};
+use crate::frames::backlog::{Backlog, Part, Seat};
 use crate::h1::BodyLength;
 
 /// An HTTP/2 stream's sending half.
@@ -20,6 +20,7 @@ pub(crate) struct H2Writer {
     stream: h2::SendStream<Part>,
     /// What waits on the connection, of this stream and of others.
     backlog: Rc<Backlog>,
+    seat: Seat,
     /// What goes next; empty where nothing waits.
     front: Bytes,
     behind: VecDeque<Bytes>,
@@ -37,6 +38,7 @@ impl H2Writer {
             promised: Promised::by(length),
             stream,
             backlog,
+            seat: Seat::none(),
             front: Bytes::new(),
             behind: VecDeque::new(),
             end: None,
@@ -91,7 +93,7 @@ impl H2Writer {
                     None => return Poll::Ready(Err(h2::Error::from(h2::Reason::CANCEL).into())),
                 }
             }
-            if self.backlog.poll_room(cx).is_pending() {
+            if self.backlog.poll_room(&mut self.seat, cx).is_pending() {
                 // Nothing else tells that the stream is over.
                 let over = ready!(self.stream.poll_reset(cx));
                 return Poll::Ready(Err(over.map_or_else(Into::into, h2::Error::from).into()));

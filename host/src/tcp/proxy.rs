@@ -344,7 +344,7 @@ impl Session<'_> {
             self.idle_at = after(clock::now(), self.proxy.idle_timeout);
             let missed = match missed {
                 Missed::Stale { is_unseen, .. } if self.may_repeat(cluster, is_unseen) => {
-                    most += 1;
+                    most = most.saturating_add(1);
                     continue;
                 }
                 missed => missed,

@@ -247,7 +247,25 @@ impl Answers {
             {
                 self.payload(frame, part, is_whole)
             }
+            Step::Payload(frame, part, is_whole) if frame.kind == FrameHead::GOAWAY => {
+                self.goodbye(part, is_whole);
+                Ok(())
+            }
             Step::Payload(..) => Ok(()),
+        }
+    }
+
+    /// Takes a part of the payload of a GOAWAY: nothing comes of the streams above the one that it names.
+    fn goodbye(&mut self, part: &[u8], is_whole: bool) {
+        let missing = size_of::<u32>().saturating_sub(self.payload.len());
+        let part = part.get(..missing).unwrap_or(part);
+        self.payload.extend_from_slice(part);
+        if is_whole {
+            let said = mem::take(&mut self.payload);
+            if let Some(last) = said.first_chunk().copied() {
+                let last = u32::from_be_bytes(last) & (u32::MAX >> 1);
+                self.open.retain(|(stream, _)| *stream <= last);
+            }
         }
     }
 
@@ -745,6 +763,23 @@ mod tests {
         };
         answers.look(Step::Head(data)).unwrap();
         assert_eq!(answers.open, [(1, false)]);
+        for cut in [1, 3, 8] {
+            answers.asked(answers.last + 2);
+            let goaway = FrameHead {
+                length: 8,
+                kind: FrameHead::GOAWAY,
+                flags: 0,
+                stream: 0,
+            };
+            answers.look(Step::Head(goaway)).unwrap();
+            let payload = [0x80, 0, 0, 1, 0, 0, 0, 0];
+            let mut parts = payload.chunks(cut).peekable();
+            while let Some(part) = parts.next() {
+                let step = Step::Payload(goaway, part, parts.peek().is_none());
+                answers.look(step).unwrap();
+            }
+            assert_eq!(answers.open, [(1, false)]);
+        }
     }
 
     proptest! {
