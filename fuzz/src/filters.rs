@@ -23,11 +23,27 @@ pub fn grpc_web(data: &[u8]) {
     let text = answered(response, response.len().max(1));
     assert_eq!(answered(response, step), text, "in steps of {step}");
     let bytes = from_base64(&text);
+    if ends_within(response) {
+        // Less than a group of three may be missing, and nothing follows.
+        assert_eq!(bytes, response[..bytes.len()]);
+        assert!(response.len() - bytes.len() < 3);
+        return;
+    }
     let kept = bytes.len() - TRAILERS.len();
     assert_eq!(&bytes[kept..], TRAILERS, "trailers are the last frame");
-    // Of a message that does not end less than a group of three may be missing.
-    assert_eq!(bytes[..kept], response[..kept]);
-    assert!(response.len() - kept < 3);
+    assert_eq!(&bytes[..kept], response);
+}
+
+/// Whether a message of gRPC has begun there and not ended.
+fn ends_within(mut stream: &[u8]) -> bool {
+    while let [_flags, a, b, c, d, rest @ ..] = stream {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let Some(behind) = rest.get(length..) else {
+            return true;
+        };
+        stream = behind;
+    }
+    !stream.is_empty()
 }
 
 /// The frame that `grpc-status: 0` is.
