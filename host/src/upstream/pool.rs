@@ -23,6 +23,7 @@ mod lease;
 mod load;
 mod raw;
 mod watch;
+mod watched;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

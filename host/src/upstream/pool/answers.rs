@@ -4,193 +4,19 @@
 //! forgets what it saw in a frame that ends inside of a field; such a response would be served. Owns the look
 //! at field blocks on their way to the codec, with as much of the table of indexed fields as that takes: where in it
 //! there are fields that may not stand anywhere. Does not own what the codec refuses itself, nor the limits on
-//! frames (`frames::watch`). Called by `http2`.
+//! frames (`frames::watch`). Called by `watched`.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io;
 use std::mem;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
-use tokio::io::{AsyncRead, ReadBuf};
-
-use super::host::Host;
-use crate::clock;
 use crate::frames::hpack::{Rest, Text, form};
-use crate::frames::tapped::Tap;
-use crate::frames::watch::{Fault, FrameWatch, Peer};
-use crate::frames::windows::Windows;
+use crate::frames::watch::Fault;
 use crate::frames::{FrameHead, Step};
 use crate::limits;
-use crate::socket::Socket;
-use crate::upstream::spec::{Http2Settings, StreamWindow};
-
-/// Looks at what an upstream says on a connection, and counts its bytes. The connection fails with
-/// [`io::ErrorKind::InvalidData`] where that may not be said.
-pub(super) struct Watched {
-    watch: FrameWatch,
-    answers: Answers,
-    /// Whose statistics count.
-    host: Rc<Host>,
-    /// When something came last, where somebody wants to know.
-    heard: Option<Heard>,
-    /// How large the windows of streams are to be, where they grow.
-    windows: Option<(Windows, Wider)>,
-    signs: Rc<Signs>,
-}
-
-/// What the frames of a connection say about how it ends.
-#[derive(Debug, Default)]
-pub(super) struct Signs {
-    /// Requests without a whole answer.
-    open: Cell<usize>,
-    /// Whether the upstream takes no more of them.
-    has_left: Cell<bool>,
-}
-
-impl Signs {
-    /// Whether an answer is missing.
-    pub(super) fn has_open(&self) -> bool {
-        self.open.get() > 0
-    }
-
-    /// Whether the upstream has said goodbye, and owes no answer: then it is this side that closes.
-    pub(super) fn is_over(&self) -> bool {
-        self.has_left.get() && !self.has_open()
-    }
-}
-
-/// When the upstream was heard of last.
-pub(super) type Heard = Rc<Cell<Instant>>;
-
-/// The window that streams are to have, until the upstream is told of it.
-pub(super) type Wider = Rc<Cell<Option<u32>>>;
-
-impl Watched {
-    pub(super) fn new(
-        settings: &Http2Settings,
-        host: &Rc<Host>,
-        heard: Option<Heard>,
-        wider: &Wider,
-        signs: &Rc<Signs>,
-    ) -> Self {
-        let windows = match settings.stream_window {
-            StreamWindow::Fixed(_) => None,
-            StreamWindow::Grows(first) => {
-                let windows = Windows::new(first, limits::HTTP2_STREAM_WINDOW);
-                Some((windows, Rc::clone(wider)))
-            }
-        };
-        Self {
-            heard,
-            windows,
-            watch: FrameWatch::new(Peer::Server, settings.frames, settings.header_table),
-            answers: Answers::new(settings.max_header_list, settings.header_table),
-            signs: Rc::clone(signs),
-            host: Rc::clone(host),
-        }
-    }
-}
-
-impl Watched {
-    fn count(&self, fault: Fault) {
-        let Some(stats) = self.host.common().http2_stats() else {
-            return;
-        };
-        match fault {
-            Fault::Empty => stats.inbound_empty_frames_flood.inc(),
-            Fault::Priority => stats.inbound_priority_frames_flood.inc(),
-            Fault::WindowUpdate => stats.inbound_window_update_frames_flood.inc(),
-            Fault::Preface | Fault::Settings | Fault::Table | Fault::Block => {}
-        }
-    }
-}
-
-impl Tap for Watched {
-    fn poll_read(
-        &mut self,
-        socket: &mut Socket,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        ready!(Pin::new(socket).poll_read(cx, into))?;
-        let read = into.filled().get(before..).unwrap_or_default();
-        let stats = self.host.common().stats();
-        stats.upstream_cx_rx_bytes_total.add(read.len() as u64);
-        if let Some(heard) = &self.heard {
-            heard.set(clock::now());
-        }
-        let (answers, windows) = (&mut self.answers, &mut self.windows);
-        let signs = &*self.signs;
-        let looked = self.watch.received(read, |step| {
-            if matches!(step, Step::Head(frame) if frame.kind == FrameHead::GOAWAY) {
-                signs.has_left.set(true);
-            }
-            if let (Step::Head(frame), Some((windows, _))) = (step, &mut *windows)
-                && frame.kind == FrameHead::SETTINGS
-                && frame.flags & FrameHead::ACK != 0
-            {
-                windows.settings_taken(clock::now());
-            }
-            answers.look(step)
-        });
-        signs.open.set(answers.open.len());
-        Poll::Ready(looked.map_err(|fault| {
-            self.count(fault);
-            io::Error::new(io::ErrorKind::InvalidData, fault)
-        }))
-    }
-
-    fn sent(&mut self, bytes: &[u8]) {
-        let stats = self.host.common().stats();
-        stats.upstream_cx_tx_bytes_total.add(bytes.len() as u64);
-        let (answers, windows) = (&mut self.answers, &mut self.windows);
-        self.watch.sent(bytes, |step| {
-            match step {
-                Step::Head(frame) if frame.kind == FrameHead::HEADERS => {
-                    answers.asked(frame.stream)
-                }
-                Step::Head(frame) if frame.kind == FrameHead::RST_STREAM => {
-                    answers.ended(frame.stream);
-                }
-                _ => {}
-            }
-            if let Some((windows, wider)) = &mut *windows {
-                follow(step, windows, wider);
-            }
-        });
-        self.signs.open.set(self.answers.open.len());
-    }
-}
-
-/// Follows how the windows of an upstream's streams are opened.
-fn follow(step: Step<'_>, windows: &mut Windows, wider: &Wider) {
-    match step {
-        Step::Head(frame)
-            if frame.kind == FrameHead::SETTINGS && frame.flags & FrameHead::ACK == 0 =>
-        {
-            windows.settings_sent(clock::now());
-        }
-        // One that is cut says nothing; the next one does.
-        Step::Payload(frame, &[a, b, c, d], true)
-            if frame.kind == FrameHead::WINDOW_UPDATE && frame.stream != 0 =>
-        {
-            let bytes = u32::from_be_bytes([a, b, c, d]);
-            if let Some(size) = windows.opened(frame.stream, bytes, clock::now()) {
-                wider.set(Some(size));
-            }
-        }
-        _ => {}
-    }
-}
 
 /// Follows the answers of one connection.
 #[derive(Debug)]
-struct Answers {
+pub(super) struct Answers {
     most: usize,
     /// What has come of the payload of this frame, where it has a part of a block and did not come at once.
     payload: Vec<u8>,
@@ -208,7 +34,7 @@ struct Answers {
 
 impl Answers {
     /// For heads of at most `most` bytes and a table of indexed fields of so many.
-    fn new(most: u32, table: u32) -> Self {
+    pub(super) fn new(most: u32, table: u32) -> Self {
         Self {
             most: most as usize,
             payload: Vec::new(),
@@ -220,8 +46,13 @@ impl Answers {
         }
     }
 
+    /// Requests without a whole answer.
+    pub(super) fn open_streams(&self) -> usize {
+        self.open.len()
+    }
+
     /// A request has gone, or its trailers.
-    fn asked(&mut self, stream: u32) {
+    pub(super) fn asked(&mut self, stream: u32) {
         if stream > self.last {
             self.last = stream;
             self.open.push_back((stream, false));
@@ -229,7 +60,7 @@ impl Answers {
     }
 
     /// Takes note of what the upstream sent.
-    fn look(&mut self, step: Step<'_>) -> Result<(), Fault> {
+    pub(super) fn look(&mut self, step: Step<'_>) -> Result<(), Fault> {
         match step {
             Step::Head(frame) => {
                 let ends = match frame.kind {
@@ -282,7 +113,7 @@ impl Answers {
         Ok(())
     }
 
-    fn ended(&mut self, stream: u32) {
+    pub(super) fn ended(&mut self, stream: u32) {
         if let Ok(at) = self.open.binary_search_by_key(&stream, |(open, _)| *open) {
             self.open.remove(at);
         }

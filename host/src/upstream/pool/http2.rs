@@ -18,9 +18,9 @@ use h2::client::{Builder, Connection, SendRequest};
 use tokio::sync::Notify;
 
 use super::account::Account;
-use super::answers::{Heard, Signs, Watched, Wider};
 use super::host::Host;
 use super::lease::{Facts, Grant, Outcome};
+use super::watched::{Heard, Signs, Watched, Wider};
 use crate::clock;
 use crate::exchange::Tls;
 use crate::frames::backlog::{Backlog, Part};
