@@ -45,6 +45,7 @@ mod policies;
 pub mod proxy_status;
 mod pump;
 mod received;
+mod record;
 mod redirect;
 mod refusal;
 mod relay;

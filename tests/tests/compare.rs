@@ -41,6 +41,8 @@ mod documentation;
 mod edges;
 #[path = "compare/endings.rs"]
 mod endings;
+#[path = "compare/entries.rs"]
+mod entries;
 #[path = "compare/expressions.rs"]
 mod expressions;
 #[path = "compare/fields.rs"]
@@ -221,6 +223,7 @@ fn of_what_becomes_of_them() -> Vec<Group> {
         redirects::group(),
         older::group(),
         logs::group(),
+        entries::group(),
         described::heads(),
         described::logs(),
         tcp::group(),

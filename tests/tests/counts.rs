@@ -1,5 +1,7 @@
 //! Statistics while what they are about goes on.
 
+use std::time::Duration;
+
 use nuncio_tests::admin;
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
@@ -179,4 +181,63 @@ fn messages_and_times_of_attempts_are_counted_where_that_is_asked_for() {
         "/stats?filter=^cluster.origin.upstream_rq_headers_",
     );
     assert!(bytes.contains("upstream_rq_headers_size"), "{bytes}");
+}
+
+#[test]
+fn attempts_beside_each_other_are_counted_each_for_itself_and_those_for_nobody_not_at_all() {
+    const TRACKED: &str =
+        ", track_cluster_stats: { request_response_sizes: true, timeout_budgets: true }";
+    let retry = "retry_policy: { retry_on: 5xx, num_retries: 1, per_try_timeout: 0.2s }";
+    let hedged = format!("hedge_policy: {{ hedge_on_per_try_timeout: true }}, {retry}");
+    let to = |prefix: &str, cluster: &str, more: &str| {
+        format!("{{ match: {{ prefix: {prefix} }}, route: {{ cluster: {cluster}, {more} }} }}")
+    };
+    let config = Config::new()
+        .cluster(cluster("origin", &[endpoint("origin", "")], TRACKED))
+        .cluster(cluster("nobody", &[], TRACKED))
+        .cluster(cluster("copies", &[], TRACKED))
+        .route(to("/hedged", "origin", &hedged))
+        .route(to(
+            "/nobody",
+            "nobody",
+            "request_mirror_policies: [ { cluster: copies } ]",
+        ));
+    let scene = Scene::start(&config);
+    let late = Reply::nothing()
+        .then(Act::Pause(Duration::from_millis(300)))
+        .then(Act::Send(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-First: 1\r\n\r\nabc".to_vec(),
+        ));
+    scene
+        .origin
+        .reply_with([late, Reply::nothing().then(Act::Hang)]);
+    assert_eq!(scene.get("/nobody", "").status(), 503);
+    assert_eq!(scene.get("/hedged", "").header("x-first"), Some("1"));
+    let measured = |cluster: &str, name: &str| {
+        let page = format!("/stats/prometheus?filter=^cluster.{cluster}.upstream_r");
+        let page = admin::page(&scene.proxy, &page);
+        ["count", "sum"].map(|of| {
+            let line = format!("envoy_cluster_upstream_{name}_{of}{{");
+            let line = page.lines().find(|shown| shown.starts_with(&line));
+            let value = line.and_then(|line| line.rsplit(' ').next());
+            value.map_or_else(|| "none".to_owned(), ToOwned::to_owned)
+        })
+    };
+    // The answer is that of the first, which has its own sizes: `:status`, `content-length` and `x-first`.
+    eventually("the answer is counted", || {
+        measured("origin", "rs_body_size") == ["1", "3"]
+    });
+    assert_eq!(measured("origin", "rs_headers_count"), ["1", "3"]);
+    assert_eq!(measured("origin", "rs_headers_size"), ["1", "33"]);
+    for name in [
+        "rq_headers_size",
+        "rq_body_size",
+        "rq_timeout_budget_per_try_percent_used",
+    ] {
+        assert_eq!(measured("origin", name)[0], "2", "{name}");
+        for cluster in ["nobody", "copies"] {
+            let [count, _] = measured(cluster, name);
+            assert!(matches!(&*count, "0" | "none"), "{cluster} {name}: {count}");
+        }
+    }
 }

@@ -17,8 +17,8 @@ use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::hedge::{Beside, Jury, Late, Winner};
 use super::kept::Kept;
+use super::record::Record;
 use super::reply::decimal;
-use super::tracked::Sizes;
 use crate::address::Address;
 use crate::clock;
 use crate::exchange::{Exchange, Flags, http_status_of};
@@ -68,10 +68,8 @@ pub(super) struct Attempts {
     raced: bool,
     /// Whether an attempt has begun.
     begun: bool,
-    /// The head of the answer as it came, where logs want it.
-    pub(super) answered: Option<Box<Headers>>,
-    /// What the attempt under way has carried.
-    pub(super) sizes: Sizes,
+    /// What is noted of the attempt under way.
+    pub(super) record: Record,
     /// What the answer's head says about the endpoint; that it was left, where there is none yet.
     pub(super) judged: Outcome,
 }
@@ -154,8 +152,7 @@ impl Attempts {
             redirects: None,
             buffer_limit: 0,
             last: Last::default(),
-            answered: None,
-            sizes: Sizes::default(),
+            record: Record::default(),
             judged: Outcome::Abandoned,
         }
     }
@@ -280,8 +277,6 @@ impl Attempts {
             self.announce(&mut exchange.request, attempts, elapsed);
         }
         self.last = Last::default();
-        self.sizes = Sizes::default();
-        self.answered = None;
     }
 
     /// Lets the head say which attempt it is, and how long the answer is waited for.

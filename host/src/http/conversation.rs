@@ -20,11 +20,13 @@ use super::hygiene;
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::phases::Walk;
 use super::pump::{Direction, Pump, PumpError};
+use super::record::Apart;
 use super::redirect::Followed;
 use super::reply::{Reply, decimal};
 use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
 use super::tracked;
+use super::upstream_log;
 use super::whole::Whole;
 use crate::clock;
 use crate::exchange::{Exchange, LogType, Protocol};
@@ -41,12 +43,14 @@ pub(super) enum Ended {
     Replaced(Box<Reply>),
     /// The response is not passed on: the request is sent again, after this wait.
     Again(Duration),
-    /// The response is followed: the request in the exchange is the next one.
+    /// The response is followed by another request.
     Redirected(Followed),
     /// It takes too long, and goes on beside the next attempt.
     Late,
     /// The response is not passed on, because another attempt may bring a better one.
     GivesWay,
+    /// Another attempt has answered before it had a connection.
+    Overtaken,
 }
 
 /// Both directions of a stream, until the response has ended.
@@ -156,8 +160,7 @@ pub(super) async fn converse(
         }
     }
     talk.attempts.note_sent(upstream.writer.has_written());
-    let carried = upstream.carried();
-    stream.chain.exchange.wire.add_upstream(carried);
+    talk.attempts.record.carried = upstream.carried();
     talk.attempts.note_interim(upstream.interim);
     let result = result.map(|()| match talk.download {
         Download::Over(ended) => ended,
@@ -233,7 +236,7 @@ impl Conversation<'_> {
             let is_stopped = polled.is_pending() && pump.is_stopped(&upstream.writer);
             self.flow.note_up(is_stopped);
             self.attempts.note_given_up(self.stats);
-            self.attempts.sizes.sent = pump.content();
+            self.attempts.record.sizes.sent = pump.content();
             if pump.moved() != before {
                 let now = clock::now();
                 limits.active(now);
@@ -313,7 +316,9 @@ impl Conversation<'_> {
             let exchange = &mut *stream.chain.exchange;
             self.attempts
                 .end_retries(&winner, exchange, self.around.worker);
-            let (side, came) = winner.into_exchange(exchange);
+            self.attempts.record.carried = upstream.carried();
+            beside.overtake(Apart::of(exchange, &mut self.attempts.record));
+            let (side, came) = winner.into_exchange(exchange, &mut self.attempts.record);
             *upstream = side;
             self.upload = Upload::Done;
             self.begun = Some(came);
@@ -350,7 +355,7 @@ impl Conversation<'_> {
                     }
                     Frame::Data(data) => {
                         content.extend_from_slice(&data);
-                        self.attempts.sizes.received = content.len() as u64;
+                        self.attempts.record.sizes.received = content.len() as u64;
                         return Ok(Poll::Ready(()));
                     }
                     Frame::End => false,
@@ -374,7 +379,7 @@ impl Conversation<'_> {
                 };
                 let (before, was_whole) = (pump.moved(), pump.is_whole());
                 let polled = pump.pump(cx, reader, writer, &mut stream.chain, None);
-                self.attempts.sizes.note_received(pump.content());
+                self.attempts.record.sizes.note_received(pump.content());
                 let is_stopped = polled.is_pending() && pump.is_stopped(writer);
                 self.flow.note_down(is_stopped);
                 let is_cut = matches!(polled, Poll::Ready(Err(PumpError::Read(_))));
@@ -452,13 +457,13 @@ impl Conversation<'_> {
             .sizes(self.around.worker.index)
             .is_some()
         {
-            let is_http1 = matches!(upstream.writer, Writer::H1(_));
-            let sizes = &mut self.attempts.sizes;
+            let is_http1 = exchange.upstream.protocol == Some(Protocol::Http11);
+            let sizes = &mut self.attempts.record.sizes;
             sizes.note_head(&stream.chain.exchange.response, answer.body, is_http1);
         }
-        if !stream.around.manager.upstream_logs.loggers.is_empty() {
+        if upstream_log::are_wanted(stream.around) {
             let head = stream.chain.exchange.response.clone();
-            self.attempts.answered = Some(Box::new(head));
+            self.attempts.record.answered = Some(Box::new(head));
         }
         let now = clock::now();
         limits.active(now);
@@ -512,8 +517,7 @@ impl Conversation<'_> {
         instead.or_else(|| self.follow_redirect(stream).map(Ended::Redirected))
     }
 
-    /// Whether the response is a redirect that is followed here. The request's head is the next
-    /// request's then.
+    /// The request that follows the response, where that is a redirect that is followed here.
     fn follow_redirect(&self, stream: &mut Stream<'_, '_>) -> Option<Followed> {
         let redirects = self.attempts.redirects(stream.chain.exchange.status)?;
         // A tunnel has no end that would be there.

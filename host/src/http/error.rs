@@ -296,6 +296,14 @@ impl Error {
         }
     }
 
+    /// Whether there was nobody to ask: no attempt was made then.
+    pub(super) const fn finds_nobody(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::NoHealthyUpstream(_) | Kind::UncertifiableHost | Kind::Unencodable
+        )
+    }
+
     /// The flag that the access log shows.
     pub(crate) const fn flags(&self) -> Flags {
         match &self.kind {

@@ -23,6 +23,7 @@ use super::h2 as h2_glue;
 use super::hedge::{Beside, gives_way, go_on, over_relay};
 use super::io::{Frame, H1Reader, H1Writer, Reader, Writer};
 use super::policies::{self, Policies};
+use super::record::{self, Record};
 use super::sending::H2Writer;
 use super::side::{Asked, Await, UpstreamSide, response_rules, stream_end};
 use super::stream::{Acted, Stream, Tunnel};
@@ -82,28 +83,31 @@ pub(crate) async fn proxy(
         let received = stream.has_whole_request();
         return Err(Kind::MaxDuration { received }.into());
     }
-    let mut logged = None;
+    let result = try_on(stream, &mut attempts, &mut limits).await;
+    let is_out_of_time = result.as_ref().is_err_and(tracked::is_late);
+    attempts.let_others_go();
+    record::end_overtaken(stream, &mut attempts, &limits, is_out_of_time);
+    result
+}
+
+/// Makes one attempt after another, until one of them is the last.
+async fn try_on(
+    stream: &mut Stream<'_, '_>,
+    attempts: &mut Attempts,
+    limits: &mut Deadlines,
+) -> Result<Acted, Error> {
     loop {
         let winner = attempts.beside.as_mut().and_then(|b| b.take_winner());
         let result = match winner {
-            Some(winner) => go_on(stream, &mut attempts, &mut limits, winner).await,
+            Some(winner) => go_on(stream, attempts, limits, winner).await,
             None => {
-                attempts.begin(stream.chain.exchange, &limits);
-                let worker = stream.around.worker.index;
-                let began = tracked::beginning(&attempts.cluster, worker);
-                let (_, limit) = limits.budgets();
-                logged = upstream_log::beginning(stream);
-                let result = attempt(stream, &mut attempts, &mut limits, logged).await;
-                // As in Envoy nothing is said of a try that the end of all has ended.
-                let began = began.filter(|_| !tracked::is_out_of_time(&result));
-                let at = (&*attempts.cluster, worker);
-                let request = &stream.chain.exchange.request;
-                tracked::count_attempt(at, request, attempts.sizes, (began, limit));
-                result
+                attempts.begin(stream.chain.exchange, limits);
+                attempts.record = Record::beginning(stream.around, &attempts.cluster);
+                attempt(stream, attempts, limits).await
             }
         };
         limits.end_try();
-        upstream_log::end(stream, &attempts, logged, &result);
+        record::end(stream, attempts, limits, &result);
         let wait = match result {
             Ok(Ended::Whole) => return Ok(Acted::Answered),
             Ok(Ended::Replaced(reply)) => {
@@ -112,23 +116,23 @@ pub(crate) async fn proxy(
             }
             Ok(Ended::Redirected(followed)) => {
                 let body = followed.with_body.then(|| attempts.kept.take_whole());
-                return Ok(Acted::Redirected(body.flatten()));
+                return Ok(Acted::Redirected(followed.next, body.flatten()));
             }
             Ok(Ended::Again(wait)) => Some(wait),
             Ok(Ended::Late) => attempts.after_late(stream.chain.exchange, stream.around.worker),
-            Ok(Ended::GivesWay) => None,
+            Ok(Ended::GivesWay | Ended::Overtaken) => None,
             Err(error) => {
-                note_failure(stream, &attempts, &error);
-                let wait = after_failure(stream, &mut attempts, &error);
-                if wait.is_none() && !gives_way(stream, &attempts, &error) {
-                    tracked::count_late(stream, &attempts, &limits, &error);
-                    give_up(stream, &mut attempts, &error).await;
+                note_failure(stream, attempts, &error);
+                let wait = after_failure(stream, attempts, &error);
+                if wait.is_none() && !gives_way(stream, attempts, &error) {
+                    tracked::count_late(stream, attempts, limits, &error);
+                    give_up(stream, attempts, &error).await;
                     return Err(error);
                 }
                 wait
             }
         };
-        rest(stream, &mut attempts, &limits, wait).await?;
+        rest(stream, attempts, limits, wait).await?;
     }
 }
 
@@ -137,7 +141,6 @@ async fn attempt(
     stream: &mut Stream<'_, '_>,
     attempts: &mut Attempts,
     limits: &mut Deadlines,
-    logged: Option<upstream_log::Beginning>,
 ) -> Result<Ended, Error> {
     let mut beside = attempts.beside.take();
     let (lease, failed) = acquire(stream, attempts, beside.as_deref_mut(), limits).await;
@@ -147,7 +150,7 @@ async fn attempt(
         attempts.note_endpoint(&endpoint);
     }
     let Some(lease) = lease? else {
-        return Ok(Ended::GivesWay);
+        return Ok(Ended::Overtaken);
     };
     note_connection(stream.chain.exchange, &lease);
     if stream.around.manager.scheme_of_upstream {
@@ -158,7 +161,7 @@ async fn attempt(
     }
     for_endpoint(stream, lease.endpoint().hostname.as_deref());
     attempts.connected(stream.chain.exchange, &lease);
-    upstream_log::ready(stream, attempts, logged);
+    upstream_log::ready(stream.around, stream.chain.exchange, &attempts.record);
     limits.connected(attempts.cluster.spec().max_stream_duration);
     match lease {
         lease if attempts.beside.is_some() => over_relay(stream, attempts, limits, lease).await,
@@ -749,8 +752,7 @@ async fn over_tcp(
         .await
     };
     let (result, kept) = talked.unwrap_or_else(|| {
-        let carried = upstream.carried();
-        stream.chain.exchange.wire.add_upstream(carried);
+        attempts.record.carried = upstream.carried();
         (Err(Kind::UpstreamClosed.into()), Release::Cut)
     });
     drop(upstream);

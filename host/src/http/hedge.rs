@@ -13,10 +13,11 @@ use super::conversation::{Ended, converse};
 use super::counts::count_failure;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind, Side};
+use super::record::{Apart, Record};
 use super::relay::{self, Errand};
-use super::side::{Came, UpstreamSide, status_of};
+use super::side::{Answer, Came, UpstreamSide, status_of};
 use super::stream::Stream;
-use crate::exchange::{Exchange, Timing, Upstream};
+use crate::exchange::{Exchange, Flags, Protocol};
 use crate::headers::Headers;
 use crate::observe::metrics::VirtualClusterStats;
 use crate::route::Retries;
@@ -27,8 +28,7 @@ pub(super) struct Late {
     side: UpstreamSide<'static>,
     /// The response's head, once it is there.
     response: Headers,
-    upstream: Upstream,
-    timing: Timing,
+    apart: Apart,
     /// Whether another was made because of it.
     is_retried: bool,
 }
@@ -67,18 +67,41 @@ impl Jury<'_> {
 pub(super) struct Beside {
     running: Vec<Late>,
     winner: Option<Winner>,
+    /// Those that are over, until that is noted.
+    over: Vec<Apart>,
 }
 
 impl Late {
     /// Puts the attempt of the exchange aside.
-    pub(super) fn of(side: UpstreamSide<'static>, exchange: &Exchange) -> Self {
+    pub(super) fn of(
+        side: UpstreamSide<'static>,
+        exchange: &Exchange,
+        record: &mut Record,
+    ) -> Self {
+        record.flags.insert(Flags::UPSTREAM_REQUEST_TIMEOUT);
         Self {
             side,
             response: Headers::new(),
-            upstream: exchange.upstream.clone(),
-            timing: exchange.timing,
+            apart: Apart::of(exchange, record),
             is_retried: true,
         }
+    }
+
+    /// Lets go of it.
+    fn end(mut self) -> Apart {
+        self.apart.record.carried = self.side.carried();
+        self.apart
+    }
+
+    /// The same where its answer is not the one that counts.
+    fn end_with(mut self, answer: Answer) -> Apart {
+        let record = &mut self.apart.record;
+        let is_http1 = self.apart.upstream.protocol == Some(Protocol::Http11);
+        record
+            .sizes
+            .note_head(&self.response, answer.body, is_http1);
+        record.answered = Some(Box::new(std::mem::take(&mut self.response)));
+        self.end()
     }
 }
 
@@ -89,13 +112,21 @@ impl Winner {
     }
 
     /// Makes it the attempt of the exchange again.
-    pub(super) fn into_exchange(self, exchange: &mut Exchange) -> (UpstreamSide<'static>, Came) {
+    pub(super) fn into_exchange(
+        self,
+        exchange: &mut Exchange,
+        record: &mut Record,
+    ) -> (UpstreamSide<'static>, Came) {
         let Self { late, came, .. } = self;
+        let Apart {
+            upstream, timing, ..
+        } = late.apart;
         let attempts = exchange.upstream.attempts;
-        exchange.upstream = late.upstream;
+        *record = late.apart.record;
+        exchange.upstream = upstream;
         exchange.upstream.attempts = attempts;
-        exchange.timing.upstream_sent_first = late.timing.upstream_sent_first;
-        exchange.timing.upstream_sent = late.timing.upstream_sent;
+        exchange.timing.upstream_sent_first = timing.upstream_sent_first;
+        exchange.timing.upstream_sent = timing.upstream_sent;
         exchange.response = late.response;
         (late.side, came)
     }
@@ -121,7 +152,17 @@ impl Beside {
 
     /// Resets them all.
     pub(super) fn clear(&mut self) {
-        self.running.clear();
+        self.over.extend(self.running.drain(..).map(Late::end));
+    }
+
+    /// Takes one that was under way when another has won.
+    pub(super) fn overtake(&mut self, attempt: Apart) {
+        self.over.push(attempt);
+    }
+
+    /// Those that are over since the last time.
+    pub(super) fn take_over(&mut self) -> Vec<Apart> {
+        std::mem::take(&mut self.over)
     }
 
     /// The time of the whole request is over.
@@ -163,14 +204,20 @@ impl Beside {
                     let is_bad =
                         matches!(came, Came::Final(_)) && jury.is_bad(status, &late.response);
                     if is_last || !is_bad {
-                        self.running.clear();
+                        self.clear();
                         self.winner = Some(Winner { late, came, is_bad });
                         return Poll::Ready(Ok(()));
+                    }
+                    if let Came::Final(answer) = came {
+                        self.over.push(late.end_with(answer));
                     }
                 }
                 Err(kind) => {
                     let error = Error::from(kind);
                     jury.failed(&error);
+                    let mut ended = late.end();
+                    ended.record.flags.insert(error.flags());
+                    self.over.push(ended);
                     if is_last {
                         return Poll::Ready(Err(error));
                     }
@@ -214,7 +261,8 @@ pub(super) async fn over_relay(
     }) = &result
         && upstream.goes_on_late()
     {
-        let late = Late::of(upstream, stream.chain.exchange);
+        let record = &mut attempts.record;
+        let late = Late::of(upstream, stream.chain.exchange, record);
         attempts.set_aside(late, &endpoint);
         return Ok(Ended::Late);
     }
@@ -235,7 +283,8 @@ pub(super) async fn go_on(
     winner: Winner,
 ) -> Result<Ended, Error> {
     attempts.end_retries(&winner, stream.chain.exchange, stream.around.worker);
-    let (mut upstream, came) = winner.into_exchange(stream.chain.exchange);
+    let record = &mut attempts.record;
+    let (mut upstream, came) = winner.into_exchange(stream.chain.exchange, record);
     let cluster = Arc::clone(&attempts.cluster);
     let stats = cluster.stats(stream.around.worker.index);
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, Some(came)));

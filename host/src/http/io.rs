@@ -279,10 +279,11 @@ impl Reader<'_> {
     }
 
     /// How many bytes were taken of an HTTP/1 message, with all that frames it.
-    pub(crate) const fn taken(&self) -> Option<u64> {
+    pub(crate) fn taken(&self) -> Option<u64> {
         match self {
             Self::H1(reader) => Some(reader.taken),
-            Self::H2(_) | Self::Relayed(_) => None,
+            Self::H2(_) => None,
+            Self::Relayed(reader) => reader.carried().map(|carried| carried.received),
         }
     }
 
@@ -620,10 +621,11 @@ impl Writer<'_> {
     }
 
     /// How much of an HTTP/1 message the transport took.
-    pub(crate) const fn written(&self) -> Option<u64> {
+    pub(crate) fn written(&self) -> Option<u64> {
         match self {
             Self::H1(writer) => Some(writer.written),
-            Self::H2(_) | Self::Relayed(_) => None,
+            Self::H2(_) => None,
+            Self::Relayed(writer) => writer.carried().map(|carried| carried.sent),
         }
     }
 

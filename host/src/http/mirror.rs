@@ -295,9 +295,11 @@ impl Errand {
 
     /// Counts what only some clusters do: there is one attempt, whose time is the copy's.
     fn count_tracked(&self, began: Option<Instant>, result: &Result<u16, Error>) {
+        if result.as_ref().is_err_and(Error::finds_nobody) {
+            return;
+        }
         let at = (&*self.cluster, self.worker);
-        let late = |error: &Error| matches!(error.kind, Kind::RequestTimeout(_));
-        let is_late = result.as_ref().is_err_and(late);
+        let is_late = result.as_ref().is_err_and(tracked::is_late);
         let began = began.filter(|_| !is_late);
         tracked::count_attempt(at, &self.head, self.sizes, (began, None));
         if is_late || result.is_ok() {

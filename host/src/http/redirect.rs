@@ -4,25 +4,77 @@
 //! beginning of the next on the same stream: it goes through the chain and gets a log line like any
 //! other. Does not own which responses are followed (`route::InternalRedirects`).
 
+use std::mem;
+use std::sync::Arc;
+
 use super::choice::{duration, match_route};
 use super::stream::Stream;
 use super::tally::count_start;
 use super::whole::Whole;
 use crate::clock;
-use crate::exchange::Timing;
+use crate::exchange::{Exchange, RouteKind, Timing};
 use crate::headers::{Headers, Known};
+use crate::metadata::StaticMetadata;
 use crate::route::{InternalRedirects, Location, NotFollowed};
 
 /// A response that is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Followed {
     /// Whether the next request has the body of the first.
     pub(super) with_body: bool,
+    pub(super) next: Box<Next>,
+}
+
+/// The request to follow, and what is known of its route. It waits until the one under way is over: what is
+/// logged and counted of that is its own.
+pub(super) struct Next {
+    request: Headers,
+    cluster: Option<Arc<str>>,
+    cluster_metadata: Option<Arc<StaticMetadata>>,
+    cluster_alias: Option<Arc<str>>,
+    route_kind: Option<RouteKind>,
+    route_name: Option<Arc<str>>,
+    route_metadata: Option<Arc<StaticMetadata>>,
+    virtual_host: Option<Arc<str>>,
+    virtual_host_metadata: Option<Arc<StaticMetadata>>,
+}
+
+impl Next {
+    /// What there is of the one under way.
+    fn of(exchange: &Exchange) -> Self {
+        Self {
+            request: exchange.request.clone(),
+            cluster: exchange.upstream.cluster.clone(),
+            cluster_metadata: exchange.upstream.cluster_metadata.clone(),
+            cluster_alias: exchange.upstream.cluster_alias.clone(),
+            route_kind: exchange.route_kind,
+            route_name: exchange.route_name.clone(),
+            route_metadata: exchange.route_metadata.clone(),
+            virtual_host: exchange.virtual_host.clone(),
+            virtual_host_metadata: exchange.virtual_host_metadata.clone(),
+        }
+    }
+
+    /// Takes the place of what is in the exchange, which is kept here.
+    fn swap(&mut self, exchange: &mut Exchange) {
+        let upstream = &mut exchange.upstream;
+        mem::swap(&mut self.request, &mut exchange.request);
+        mem::swap(&mut self.cluster, &mut upstream.cluster);
+        mem::swap(&mut self.cluster_metadata, &mut upstream.cluster_metadata);
+        mem::swap(&mut self.cluster_alias, &mut upstream.cluster_alias);
+        mem::swap(&mut self.route_kind, &mut exchange.route_kind);
+        mem::swap(&mut self.route_name, &mut exchange.route_name);
+        mem::swap(&mut self.route_metadata, &mut exchange.route_metadata);
+        mem::swap(&mut self.virtual_host, &mut exchange.virtual_host);
+        mem::swap(
+            &mut self.virtual_host_metadata,
+            &mut exchange.virtual_host_metadata,
+        );
+    }
 }
 
 impl Stream<'_, '_> {
-    /// Makes the request's head that of the request to follow, if the response in the exchange may be
-    /// followed. Otherwise the head stays as it is.
+    /// The request to follow, if the response in the exchange may be followed. What the exchange has of the one
+    /// under way stays as it is.
     pub(super) fn redirect(&mut self, redirects: &InternalRedirects) -> Option<Followed> {
         let why = match self.try_redirect(redirects) {
             Ok(followed) => return Some(followed),
@@ -47,8 +99,7 @@ impl Stream<'_, '_> {
             && exchange.connection.tls.is_some();
         let location = exchange.response.known(Known::Location).map(<[u8]>::to_vec);
         let location = redirects.may_leave(location.as_deref(), https, self.followed.len())?;
-        let before = exchange.request.clone();
-        let from = exchange.route_name.clone();
+        let mut other = Box::new(Next::of(exchange));
         for name in &redirects.copied_headers {
             exchange.request.remove(name);
             for value in exchange.response.get_all(name) {
@@ -60,17 +111,16 @@ impl Stream<'_, '_> {
         let target = exchange.route_name.clone();
         let verdict = if found.is_some() {
             let schemes = (https, location.https);
-            redirects.may_arrive(from.as_ref(), target.as_ref(), schemes, &self.followed)
+            let from = other.route_name.as_ref();
+            redirects.may_arrive(from, target.as_ref(), schemes, &self.followed)
         } else {
             Err(NotFollowed::NoRoute)
         };
         if let Err(why) = verdict {
-            exchange.request = before;
-            // The names in the exchange are those of the route again.
-            let _ = match_route(self.around, self.random, exchange);
+            other.swap(exchange);
             return Err(why);
         }
-        self.followed.push((from, target));
+        self.followed.push((other.route_name.clone(), target));
         let method = exchange.request.known(Known::Method);
         let becomes_get = exchange.status == 303 && !matches!(method, Some(b"GET" | b"HEAD"));
         if becomes_get {
@@ -78,22 +128,25 @@ impl Stream<'_, '_> {
             exchange.request.remove_known(Known::ContentLength);
         }
         exchange.request.set_known(Known::XEnvoyOriginalUrl, &url);
+        other.swap(exchange);
         Ok(Followed {
             with_body: !becomes_get,
+            next: other,
         })
     }
 
-    /// Ends the request whose response was followed, and begins the next with the head that is there.
-    pub(super) fn begin_again(&mut self, body: Option<Whole>) {
+    /// Ends the request whose response was followed, and begins the next.
+    pub(super) fn begin_again(&mut self, mut next: Box<Next>, body: Option<Whole>) {
         let exchange = &mut *self.chain.exchange;
         exchange.details = Some("internal_redirect".into());
-        // Its log line has the head that is there, as Envoy's has.
+        // Its log line has the head of the next, as Envoy's has.
+        next.swap(exchange);
         self.end();
         self.begun = clock::now();
         let worker = self.around.worker;
         let exchange = &mut *self.chain.exchange;
-        let request = std::mem::take(&mut exchange.request);
-        let trailers = std::mem::take(&mut exchange.request_trailers);
+        let request = mem::take(&mut exchange.request);
+        let trailers = mem::take(&mut exchange.request_trailers);
         let (remote, is_grpc) = (exchange.remote.clone(), exchange.is_grpc);
         // Envoy counts a body for each request that it is of.
         let again = body.as_ref().map_or(0, |whole| whole.content.len() as u64);

@@ -22,6 +22,7 @@ use super::forward::{open_http1, open_http2};
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::pump::Direction;
 use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of, stream_end};
+use crate::exchange::Carried;
 use crate::h1::ResponseRules;
 use crate::headers::Headers;
 use crate::limits;
@@ -123,6 +124,8 @@ struct Between {
     sent: Cell<bool>,
     /// Whether the try has taken too long, and goes on all the same.
     late: Cell<bool>,
+    /// What went over the wire so far; none over HTTP/2.
+    carried: Cell<Option<Carried>>,
     task: Sleeper,
     stream: Sleeper,
 }
@@ -137,6 +140,7 @@ impl Between {
             down: RefCell::default(),
             sent: Cell::default(),
             late: Cell::default(),
+            carried: Cell::new(Some(Carried::default())),
             task: Sleeper::default(),
             stream: Sleeper::default(),
         }
@@ -249,6 +253,10 @@ impl RelayReader {
     pub(super) const fn is_at_end(&self) -> bool {
         self.at_end
     }
+
+    pub(super) fn carried(&self) -> Option<Carried> {
+        self.relay.between.carried.get()
+    }
 }
 
 /// Where the request's body goes.
@@ -277,6 +285,10 @@ impl RelayWriter {
 
     pub(super) fn has_written(&self) -> bool {
         self.0.between.sent.get()
+    }
+
+    pub(super) fn carried(&self) -> Option<Carried> {
+        self.0.between.carried.get()
     }
 
     /// Ready when more can be taken.
@@ -329,9 +341,9 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
                 return between.tell(Event::Failed(Kind::Unencodable));
             };
             let mut talk = Talk::new(upstream, errand, &between);
-            poll_fn(|cx| talk.poll_head(cx)).await;
+            talk.until(Talk::poll_head).await;
             let keeps = talk.answer.is_some_and(Answer::keeps_connection);
-            let whole = talk.answer.is_some() && poll_fn(|cx| talk.poll_body(cx)).await;
+            let whole = talk.answer.is_some() && talk.until(Talk::poll_body).await;
             let closed = talk.end == StreamEnd::Lost;
             drop(talk);
             lease.release(if whole && keeps {
@@ -348,8 +360,8 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
             match open_http2(&mut lease, &errand.head, opening, cluster.spec()) {
                 Ok(upstream) => {
                     let mut talk = Talk::new(upstream, errand, &between);
-                    poll_fn(|cx| talk.poll_head(cx)).await;
-                    let whole = talk.answer.is_some() && poll_fn(|cx| talk.poll_body(cx)).await;
+                    talk.until(Talk::poll_head).await;
+                    let whole = talk.answer.is_some() && talk.until(Talk::poll_body).await;
                     let end = if whole { StreamEnd::Whole } else { talk.end };
                     drop(talk);
                     lease.note_end(end);
@@ -390,6 +402,16 @@ impl<'a, 'io> Talk<'a, 'io> {
             end: StreamEnd::Left,
             answer: None,
         }
+    }
+
+    /// Polls until that is ready, and notes what has gone over the wire.
+    async fn until<T>(&mut self, poll: fn(&mut Self, &mut Context<'_>) -> Poll<T>) -> T {
+        poll_fn(|cx| {
+            let polled = poll(self, cx);
+            self.between.carried.set(self.upstream.carried());
+            polled
+        })
+        .await
     }
 
     /// Ready once the final head is there or there will be none.

@@ -22,6 +22,7 @@ use super::forward;
 use super::hygiene::{self, Asks, PathVerdict, Refusal};
 use super::io::Reader;
 use super::phases::{Chain, Walk};
+use super::redirect::Next;
 use super::refusal;
 use super::reply::{ChangedBy, Reply, decimal};
 use super::tally::{Short, is_read_whole};
@@ -142,9 +143,8 @@ pub(crate) enum Ended {
 pub(crate) enum Acted {
     /// The client has its response.
     Answered,
-    /// The upstream's redirect is followed: the request in the exchange is the next one, with this
-    /// body.
-    Redirected(Option<Whole>),
+    /// The upstream's redirect is followed by that request, with this body.
+    Redirected(Box<Next>, Option<Whole>),
 }
 
 /// One request. See the module's page.
@@ -265,7 +265,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             };
             match self.act(choice).await? {
                 Acted::Answered => return Ok(()),
-                Acted::Redirected(body) => self.begin_again(body),
+                Acted::Redirected(next, body) => self.begin_again(next, body),
             }
         }
     }

@@ -1,13 +1,13 @@
 //! What clusters count of requests where they are asked to (`track_cluster_stats`).
 //!
 //! Owns how large the messages of an attempt are, and which part of its time a request and an attempt take.
-//! Called by [`super::forward`], [`super::conversation`] and [`super::mirror`]. Does not own the statistics
+//! Called by [`super::forward`],
+//! [`super::record`], [`super::conversation`] and [`super::mirror`]. Does not own the statistics
 //! (`upstream::stats`): other clusters have none of them, and then nothing is looked at here.
 
 use std::time::{Duration, Instant};
 
 use super::attempts::Attempts;
-use super::conversation::Ended;
 use super::deadlines::Deadlines;
 use super::error::{Error, Kind};
 use super::stream::Stream;
@@ -105,14 +105,9 @@ pub(super) fn count_late(
     }
 }
 
-/// Whether the time of all attempts together has ended one.
-pub(super) const fn is_out_of_time(result: &Result<Ended, Error>) -> bool {
-    matches!(
-        result,
-        Err(Error {
-            kind: Kind::RequestTimeout(_)
-        })
-    )
+/// Whether the time of all attempts together is over.
+pub(super) const fn is_late(error: &Error) -> bool {
+    matches!(error.kind, Kind::RequestTimeout(_))
 }
 
 /// Of a time without limit none is used.
