@@ -639,6 +639,15 @@ impl Exchange {
         }
     }
 
+    /// How many bytes its heads and trailers have room for.
+    #[must_use]
+    pub const fn heads_capacity(&self) -> usize {
+        self.request.capacity()
+            + self.request_trailers.capacity()
+            + self.response.capacity()
+            + self.response_trailers.capacity()
+    }
+
     /// Makes this one ready for the next request of the same connection; the buffers stay.
     pub fn reset(&mut self, timing: Timing, stream_id: u64) {
         self.request.clear();

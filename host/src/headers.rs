@@ -93,6 +93,12 @@ impl Headers {
         }
     }
 
+    /// How many bytes its buffers have, filled or not.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.arena.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// By how much filters have made the block larger than it came.
     #[must_use]
     pub const fn grown(&self) -> Extent {

@@ -49,6 +49,8 @@ pub const MIRROR_HOLD: Duration = Duration::from_secs(1);
 /// How long copies wait for more of a request's body whose upstream has failed: so long may the client
 /// pause before it gets its answer, 50 ms.
 pub const MIRROR_PAUSE: Duration = Duration::from_millis(50);
+/// How long that goes on in all, 1 s: no time of the request's own ends it.
+pub const MIRROR_REST: Duration = Duration::from_secs(1);
 /// What a header of the PROXY protocol tells beyond the addresses: 32 KiB, half of what it has room for.
 pub const PROXY_HEADER_TLV_BYTES: usize = 32 * 1024;
 /// Servers whose last TLS sessions a cluster keeps to resume them, where `max_session_keys` does not say.
@@ -188,6 +190,9 @@ pub const CHUNK_LINE_BYTES: usize = 4 * 1024;
 pub const CHUNK_OVERHEAD_BYTES: u64 = 16 * 1024;
 /// Up to this size the small HTTP/1 chunks that one read brought are put together into one.
 pub const CHUNK_GATHER_BYTES: usize = 8 * 1024;
+/// What the heads that a worker keeps for a next request may hold: the four of one request 32 KiB. One
+/// whose heads have grown larger is let go.
+pub const DESK_KEPT_BYTES: usize = 32 * 1024;
 /// Largest buffer that an idle upstream connection keeps; a larger one is let go.
 pub const IDLE_BUFFER_BYTES: usize = 16 * 1024;
 /// How often an upstream connection may go from one request of a worker straight to the next while

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::exchange::{Connection, Exchange, LogType, Protocol, Timing};
+use crate::limits;
 use crate::log_filter::LogFilter;
 use crate::route::Scratch;
 use crate::runtime::Snapshot;
@@ -206,10 +207,11 @@ impl Worker {
         }
     }
 
-    /// Keeps a desk for the next stream.
+    /// Keeps a desk for the next stream, but for one whose heads have grown large.
     pub(crate) fn put_desk(&self, desk: Desk) {
         let mut desks = self.desks.borrow_mut();
-        if desks.len() < DESKS_KEPT {
+        let is_small = desk.exchange.heads_capacity() <= limits::DESK_KEPT_BYTES;
+        if is_small && desks.len() < DESKS_KEPT {
             desks.push(desk);
         }
     }

@@ -266,11 +266,16 @@ fn copied(more: &str) -> (Scene, Origin) {
 
 /// The same where the upstream is at that port.
 fn copied_at(port: &str, more: &str) -> (Scene, Origin) {
+    copied_by(Config::new(), port, more)
+}
+
+/// The same by what is configured already.
+fn copied_by(config: Config, port: &str, more: &str) -> (Scene, Origin) {
     let route = format!(
         "{{ match: {{ prefix: / }}, route: {{ cluster: backend, \
          request_mirror_policies: [{{ cluster: second }}]{more} }} }}"
     );
-    let config = Config::new()
+    let config = config
         .route(route)
         .cluster(cluster("backend", &[endpoint(port, "")], ""))
         .cluster(cluster("second", &[endpoint("second", "")], ""));
@@ -304,6 +309,66 @@ fn a_copy_gets_the_whole_body_although_the_upstream_refuses() {
     copy_ended(&scene);
     let requests = second.take_requests();
     assert_eq!(requests.first().unwrap().body.len(), body.len());
+}
+
+/// A filter sees all of a body, also what goes to copies alone.
+#[test]
+fn what_a_copy_gets_went_through_the_filters() {
+    let script = "wants on-request-body\non-request-body replace-body y";
+    let config = Config::new().filter(config::guest("all", "script", script, ""));
+    let (scene, second) = copied_by(config, "nobody", "");
+    let mut client = scene.connect();
+    client.send(b"POST /refused HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    for _ in 0..5 {
+        client.send(b"1\r\nx\r\n");
+    }
+    client.send(b"0\r\n\r\n");
+    assert_eq!(client.receive(Kind::Response).message().status(), 503);
+    copy_ended(&scene);
+    let body = second.take_requests().remove(0).body;
+    assert!(
+        !body.is_empty() && body.iter().all(|byte| *byte == b'y'),
+        "{body:?}"
+    );
+}
+
+/// That the upstream has failed is told before long, whatever copies could still have.
+#[test]
+fn a_client_that_drips_does_not_keep_a_copy_for_ever() {
+    let (scene, _second) = copied_at("nobody", "");
+    let mut client = scene.connect();
+    client.send(b"POST /refused HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n");
+    eventually("the client has its answer, and the copy an end", || {
+        let active = admin::stat(&scene.proxy, "cluster.second.upstream_rq_active");
+        let failed = admin::stat(&scene.proxy, "http.ingress.downstream_rq_5xx");
+        if failed == 0 {
+            client.send(b"x");
+        }
+        failed == 1 && active == 0
+    });
+}
+
+/// A client that leaves says nothing about where its copy went.
+#[test]
+fn a_copy_whose_client_leaves_is_not_held_against_its_endpoint() {
+    let (scene, _second) = copied("");
+    let mut client = scene.connect();
+    client.send(b"POST /left HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nx");
+    let second = |name: &str| admin::stat(&scene.proxy, &format!("cluster.second.{name}"));
+    eventually("the copy is on its way", || {
+        second("upstream_rq_active") == 1
+    });
+    client.reset();
+    eventually("the copy has ended", || second("upstream_rq_active") == 0);
+    let page = admin::page(&scene.proxy, "/clusters");
+    let errors: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("second::") && line.contains("::rq_error::"))
+        .collect();
+    assert!(
+        matches!(&errors[..], [line] if line.ends_with("::rq_error::0")),
+        "{errors:?}"
+    );
 }
 
 #[test]

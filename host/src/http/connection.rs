@@ -30,7 +30,7 @@ use crate::h1::head::{HeadParser, Reject, RequestHead};
 use crate::headers::Known;
 use crate::observe::metrics::HttpStats;
 use crate::route::Seen;
-use crate::runtime::{Codec, HttpListener};
+use crate::runtime::{Codec, ConnectionManager, HttpListener};
 use crate::socket::Socket;
 use crate::worker::{Desk, Worker};
 
@@ -55,8 +55,10 @@ pub(crate) async fn serve(
     let started = clock::now();
     let old_at = after(started, listener.manager.max_connection_duration);
     let mut socket = socket;
-    let mut buf = worker.take_buffer();
-    let over = match sniff(&worker, &listener, &mut socket, &mut buf, old_at).await {
+    let mut buf = BytesMut::new();
+    let mut begun = None;
+    let from = (&mut socket, &mut buf);
+    let over = match sniff(&worker, &listener, from, old_at, &mut begun).await {
         Ok(Codec::Http2) => {
             http.downstream_cx_http2_total.inc();
             http.downstream_cx_http2_active.inc();
@@ -79,6 +81,7 @@ pub(crate) async fn serve(
                 connection: &connection,
                 parser: HeadParser::new(),
                 timer: Timer::default(),
+                begun,
                 served: 0,
                 old_at,
                 counted_old: false,
@@ -149,34 +152,39 @@ fn count_end(stats: &HttpStats, over: Over) {
     }
 }
 
-/// Finds out what the connection speaks; where it ended before that was clear, how.
+/// Finds out what the connection speaks; where it ended before that was clear, how. What may become
+/// HTTP/2 and may as well be the beginning of a head is waited for as long as a head: `begun` is then
+/// the time of its first byte.
 async fn sniff(
     worker: &Worker,
     listener: &HttpListener,
-    socket: &mut Socket,
-    buf: &mut BytesMut,
+    (socket, buf): (&mut Socket, &mut BytesMut),
     old_at: Option<Instant>,
+    begun: &mut Option<Instant>,
 ) -> Result<Codec, Over> {
-    match listener.manager.codec {
+    let manager = &listener.manager;
+    match manager.codec {
         Codec::Auto => {}
         fixed => return Ok(fixed),
     }
     let mut timer = Timer::default();
-    let idle = after(clock::now(), listener.manager.idle_timeout);
-    let deadline = [idle, old_at].into_iter().flatten().min();
-    let (read_half, _) = socket.split();
-    let stats = listener.manager.stats.shard(worker.index);
-    let mut reader =
-        H1Reader::new(read_half, buf, false).counted_by(&stats.downstream_cx_rx_bytes_total);
+    let idle = after(clock::now(), manager.idle_timeout);
+    let stats = manager.stats.shard(worker.index);
     loop {
-        let seen = reader.buf.len().min(PREFACE.len());
-        if PREFACE.get(..seen) != reader.buf.get(..seen) {
+        let seen = buf.len().min(PREFACE.len());
+        if PREFACE.get(..seen) != buf.get(..seen) {
             return Ok(Codec::Http1);
         }
         if seen == PREFACE.len() {
             return Ok(Codec::Http2);
         }
-        let fill = poll_fn(|cx| reader.poll_fill(cx));
+        let deadline = if seen == 0 {
+            [idle, old_at].into_iter().flatten().min()
+        } else {
+            let begun = *begun.get_or_insert_with(clock::now);
+            earliest(head_times(manager, begun)).map(|(at, _)| at)
+        };
+        let fill = poll_fn(|cx| poll_fill(worker, stats, cx, socket, buf));
         let drained = async {
             worker.drain().started().await;
             // The runtime has to look once before it knows what came with a connection that was just
@@ -185,17 +193,8 @@ async fn sniff(
         };
         let read = tokio::select! {
             biased;
-            read = timer.limit(deadline, fill) => {
-                if read.is_none() {
-                    if deadline == idle {
-                        stats.downstream_cx_idle_timeout.inc();
-                    } else {
-                        stats.downstream_cx_max_duration_reached.inc();
-                    }
-                }
-                read
-            }
-            () = drained, if seen == 0 => None,
+            read = timer.limit(deadline, fill) => read,
+            () = drained, if seen == 0 => return Err(Over::EXPIRED),
         };
         match read {
             Some(Ok(1..)) => {}
@@ -204,9 +203,41 @@ async fn sniff(
                     with_requests: false,
                 });
             }
-            None => return Err(Over::EXPIRED),
+            // A head that is overdue: who reads HTTP/1 finds it so, and says it.
+            None if seen > 0 => return Ok(Codec::Http1),
+            None => {
+                if deadline == idle {
+                    stats.downstream_cx_idle_timeout.inc();
+                } else {
+                    stats.downstream_cx_max_duration_reached.inc();
+                }
+                return Err(Over::EXPIRED);
+            }
         }
     }
+}
+
+/// Reads what came. A buffer is taken of the worker once there is something to read, and given back
+/// where that was nothing.
+fn poll_fill(
+    worker: &Worker,
+    stats: &HttpStats,
+    cx: &mut Context<'_>,
+    socket: &mut Socket,
+    buf: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    if buf.capacity() == 0 {
+        ready!(socket.poll_read_ready(cx))?;
+        *buf = worker.take_buffer();
+    }
+    let (read_half, _) = socket.split();
+    let polled = H1Reader::new(read_half, buf, false)
+        .counted_by(&stats.downstream_cx_rx_bytes_total)
+        .poll_fill(cx);
+    if polled.is_pending() && buf.is_empty() {
+        worker.put_buffer(std::mem::take(buf));
+    }
+    polled
 }
 
 /// An HTTP/1 connection. While it is idle it holds neither buffers nor a desk, nor what a request is
@@ -217,6 +248,8 @@ struct Http1<'a> {
     connection: &'a Arc<Connection>,
     parser: HeadParser,
     timer: Timer,
+    /// Since when there is something of the first head, where that was not clear to be one.
+    begun: Option<Instant>,
     served: u32,
     /// When `max_connection_duration` is over.
     old_at: Option<Instant>,
@@ -251,6 +284,15 @@ fn earliest<const N: usize>(times: [(Option<Instant>, Late); N]) -> Option<(Inst
         .into_iter()
         .filter_map(|(at, late)| Some((at?, late)))
         .min_by_key(|(at, _)| *at)
+}
+
+/// How long the rest of a head is waited for that has begun then.
+fn head_times(manager: &ConnectionManager, begun: Instant) -> [(Option<Instant>, Late); 3] {
+    [
+        (after(begun, manager.request_headers_timeout), Late::Headers),
+        (after(begun, manager.request_timeout), Late::Request),
+        (after(begun, manager.stream_idle_timeout), Late::Stream),
+    ]
 }
 
 /// What came next on the connection.
@@ -343,11 +385,7 @@ impl Http1<'_> {
         if self.parser.has_started() {
             let begun = self.desk.as_ref().map(|desk| desk.exchange.timing.started);
             let begun = begun.unwrap_or(idle_since);
-            return earliest([
-                (after(begun, manager.request_headers_timeout), Late::Headers),
-                (after(begun, manager.request_timeout), Late::Request),
-                (after(idle_since, manager.stream_idle_timeout), Late::Stream),
-            ]);
+            return earliest(head_times(manager, begun));
         }
         let grace = |since: Instant| since.checked_add(manager.drain_timeout);
         let old_at = match self.old_at {
@@ -395,27 +433,22 @@ impl Http1<'_> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
-        if self.buf.capacity() == 0 {
-            ready!(socket.poll_read_ready(cx))?;
-            self.buf = self.worker.take_buffer();
-        }
-        let (read_half, _) = socket.split();
         let stats = self.listener.manager.stats.shard(self.worker.index);
-        let polled = H1Reader::new(read_half, &mut self.buf, false)
-            .counted_by(&stats.downstream_cx_rx_bytes_total)
-            .poll_fill(cx);
-        if polled.is_pending() && self.buf.is_empty() {
-            self.worker.put_buffer(std::mem::take(&mut self.buf));
-        }
-        polled
+        poll_fill(self.worker, stats, cx, socket, &mut self.buf)
     }
 
     /// Parses what was read. None while the head is incomplete.
     fn parse(&mut self) -> Option<Next> {
         let (worker, connection) = (self.worker, self.connection);
         let waited = self.desk.is_some() && !self.parser.has_started();
+        let begun = self.begun.take();
         let desk = self.desk.get_or_insert_with(|| {
-            let timing = Timing::starting(clock::now(), clock::wall());
+            let (now, wall) = (clock::now(), clock::wall());
+            let before = begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun));
+            let timing = Timing::starting(
+                begun.unwrap_or(now),
+                wall.checked_sub(before).unwrap_or(wall),
+            );
             worker.take_desk(connection, Protocol::Http11, timing)
         });
         if waited {

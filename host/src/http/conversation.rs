@@ -23,7 +23,7 @@ use super::pump::{Direction, Pump, PumpError};
 use super::record::Apart;
 use super::redirect::Followed;
 use super::reply::{Reply, decimal};
-use super::side::{Answer, Came, UpstreamSide, status_of};
+use super::side::{Answer, Came, UpstreamSide, cut, status_of, stream_end};
 use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
 use super::tracked;
 use super::upstream_log;
@@ -133,20 +133,11 @@ pub(super) async fn converse(
     let result = poll_fn(|cx| talk.poll(cx, stream, limits, upstream)).await;
     let read_all = upstream.reader.as_ref().is_some_and(Reader::is_at_end);
     let lost = upstream.reader.as_ref().is_some_and(Reader::has_lost_peer);
-    let kept = match (&result, &talk.upload, talk.answer) {
-        (Ok(()), Upload::Done, Some(answer)) if answer.keep_alive && read_all => Release::Reuse,
-        (Ok(()), _, Some(answer)) if answer.ends_with_connection() => Release::ClosedByPeer,
-        (Ok(()), Upload::Done, _) if read_all => Release::Close,
-        (Ok(()), ..) => Release::Cut,
-        (Err(_), ..) if lost => Release::CutByPeer,
-        (
-            Err(Error {
-                kind: Kind::UpstreamClosed,
-                ..
-            }),
-            ..,
-        ) => Release::CutByPeer,
-        (Err(_), ..) => Release::Cut,
+    let kept = match (&result, talk.answer) {
+        (Ok(()), Some(answer)) => answer.release(matches!(talk.upload, Upload::Done), read_all),
+        (Ok(()), None) => Release::Cut,
+        (Err(_), _) if lost => Release::CutByPeer,
+        (Err(error), _) => cut(stream_end(&error.kind)),
     };
     if let Err(Error {
         kind: Kind::UpstreamProtocol,

@@ -25,7 +25,7 @@ use super::io::{Frame, H1Reader, H1Writer, Reader, Writer};
 use super::policies::{self, Policies};
 use super::record::{self, Record};
 use super::sending::H2Writer;
-use super::side::{Asked, Await, UpstreamSide, response_rules, stream_end};
+use super::side::{Asked, Await, UpstreamSide, outcome, response_rules, stream_end};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use super::tracked;
@@ -41,8 +41,7 @@ use crate::route::{self, Action, Forward, Mirror, RequestTimes, Route, Times};
 use crate::socket::Socket;
 use crate::upstream::{
     self, Aim, Avoid, Cluster, ClusterSpec, ClusterStats, Endpoint, ErrorKind, Http1Lease,
-    Http2Lease, Lease, Outcome, Priority, RawLease, Release, Resource, StreamEnd, Wish,
-    note_endpoint,
+    Http2Lease, Lease, Priority, RawLease, Release, Resource, StreamEnd, Wish, note_endpoint,
 };
 use crate::wasm;
 
@@ -606,7 +605,7 @@ async fn over_http1(
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, None));
     let (result, kept) = talk.await;
     drop(upstream);
-    lease.record(outcome(attempts, &result));
+    lease.record(outcome(attempts.judged, &result));
     lease.release(kept);
     result
 }
@@ -671,7 +670,7 @@ async fn over_http2(
         Ok(_) => StreamEnd::Left,
         Err(error) => stream_end(&error.kind),
     });
-    lease.record(outcome(attempts, &result));
+    lease.record(outcome(attempts.judged, &result));
     result
 }
 
@@ -762,24 +761,8 @@ async fn over_tcp(
     if kept == Release::CutByPeer {
         lease.closed_by_peer();
     }
-    lease.record(outcome(attempts, &result));
+    lease.record(outcome(attempts.judged, &result));
     result
-}
-
-/// What the upstream answered, whatever filters made of it; where it was left before it had, nothing.
-const fn outcome(attempts: &Attempts, result: &Result<Ended, Error>) -> Outcome {
-    match result {
-        Ok(_) => attempts.judged,
-        Err(Error {
-            kind: Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
-            ..
-        }) => Outcome::Timeout,
-        Err(Error {
-            kind: Kind::UpstreamDuration { .. },
-        }) => attempts.judged,
-        Err(error) if !matches!(error.side(), Side::Upstream) => attempts.judged,
-        Err(_) => Outcome::Reset,
-    }
 }
 
 /// How the request's body is framed for an HTTP/1 upstream. What follows the opening of a tunnel is

@@ -100,6 +100,21 @@ impl Kept {
         self.copies.take_given_up()
     }
 
+    /// Takes what goes upstream now: content, and where the body ends behind it, whether with trailers.
+    pub(super) fn take(
+        &mut self,
+        content: &Bytes,
+        ended: Option<bool>,
+        trailers: Option<&Headers>,
+    ) {
+        if !content.is_empty() {
+            self.push(content);
+        }
+        if let Some(has_trailers) = ended {
+            self.finish(trailers.filter(|_| has_trailers));
+        }
+    }
+
     /// Takes a piece that goes upstream now.
     pub(super) fn push(&mut self, data: &Bytes) {
         self.copies.push(data);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use super::attempts::judged;
 use super::copies::{self, Copy, Intake, Piece, Source};
 use super::demand;
 use super::error::{Error, Kind};
@@ -21,9 +22,9 @@ use super::forward::{open_http1, open_http2};
 use super::hygiene::append_list;
 use super::io::{Frame, WriteError, Writer};
 use super::kept::Kept;
-use super::pump::Direction;
+use super::pump::{Direction, filtered};
 use super::reply::decimal;
-use super::side::{Answer, UpstreamSide, status_of, stream_end};
+use super::side::{Answer, UpstreamSide, cut, outcome, status_of, stream_end};
 use super::stream::Stream;
 use super::tracked::{self, Sizes};
 use crate::clock;
@@ -99,20 +100,19 @@ pub(super) fn start(
     copies
 }
 
-/// Lets the copies of a request have the rest of its body for as long as it keeps coming: that the
-/// upstream has failed is nothing to them.
+/// Lets the copies of a request have the rest of its body for as long as it keeps coming, a second at
+/// most: that the upstream has failed is nothing to them. What does not come in that time they lose.
 pub(super) async fn finish(stream: &mut Stream<'_, '_>, kept: &mut Kept) {
     if !kept.has_copies() {
         return;
     }
     // Nobody else needs it any more.
     kept.forget();
-    let whole = stream.chain.take_request_body();
-    let exchange = &mut *stream.chain.exchange;
-    if let Some(whole) = whole {
-        kept.put_whole(whole, &exchange.request_trailers);
+    if let Some(whole) = stream.chain.take_request_body() {
+        kept.put_whole(whole, &stream.chain.exchange.request_trailers);
     }
-    let (reader, timer) = (&mut stream.reader, &mut *stream.timer);
+    let (chain, reader, timer) = (&mut stream.chain, &mut stream.reader, &mut *stream.timer);
+    let end = after(clock::now(), Some(limits::MIRROR_REST));
     let mut until = after(clock::now(), Some(limits::MIRROR_PAUSE));
     poll_fn(|cx| {
         for _ in 0..FRAMES_AT_ONCE {
@@ -120,20 +120,28 @@ pub(super) async fn finish(stream: &mut Stream<'_, '_>, kept: &mut Kept) {
                 return Poll::Ready(());
             }
             ready!(kept.poll_room(cx));
-            let trailers = &mut exchange.request_trailers;
-            match reader.poll_frame(cx, trailers) {
-                Poll::Ready(Ok(Frame::Data(data))) => {
-                    exchange.bytes_received += data.len() as u64;
-                    kept.push(&data);
+            match reader.poll_frame(cx, &mut chain.exchange.request_trailers) {
+                Poll::Ready(Ok(frame)) => {
+                    // The client gets its answer now: what a filter has against the rest is nothing to it.
+                    let Ok((content, ended)) = filtered(Direction::Request, frame, chain) else {
+                        return Poll::Ready(());
+                    };
+                    if ended.is_some() {
+                        chain.exchange.timing.request_received = Some(clock::now());
+                    }
+                    kept.take(
+                        &content,
+                        ended,
+                        chain.forwarded_trailers(Direction::Request),
+                    );
                     until = after(clock::now(), Some(limits::MIRROR_PAUSE));
                 }
-                Poll::Ready(Ok(end @ (Frame::End | Frame::Trailers))) => {
-                    kept.finish(matches!(end, Frame::Trailers).then_some(&*trailers));
-                    exchange.timing.request_received = Some(clock::now());
-                }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return timer.poll(cx, until),
+                Poll::Pending => return timer.poll(cx, until.min(end)),
             }
+        }
+        if end.is_some_and(|end| clock::now() >= end) {
+            return Poll::Ready(());
         }
         // The copies are to send it meanwhile.
         cx.waker().wake_by_ref();
@@ -249,16 +257,28 @@ impl Time {
 }
 
 /// How far a copy is.
-#[derive(Default)]
 struct Progress {
     read_all: bool,
     sent_all: bool,
     broken: bool,
     answer: Option<Answer>,
     status: u16,
+    /// What the answer says about its endpoint.
+    judged: Outcome,
 }
 
 impl Progress {
+    const fn new() -> Self {
+        Self {
+            read_all: false,
+            sent_all: false,
+            broken: false,
+            answer: None,
+            status: 0,
+            judged: Outcome::Abandoned,
+        }
+    }
+
     /// Whether all of the request is with the upstream.
     const fn has_sent(&self) -> bool {
         self.sent_all && !self.broken
@@ -341,23 +361,19 @@ impl Errand {
                     lease.release(Release::Reuse);
                     return Err(Kind::Unencodable.into());
                 };
-                let mut progress = Progress::default();
+                let mut progress = Progress::new();
                 let result = self.talk(&mut upstream, &mut progress).await;
-                let keep = progress.answer.is_some_and(Answer::keeps_connection);
-                let whole = result.is_ok() && progress.has_sent();
-                lease.record(outcome(&result));
-                lease.release(if whole && keep {
-                    Release::Reuse
-                } else if whole {
-                    Release::Close
-                } else {
-                    Release::Cut
+                lease.record(outcome(progress.judged, &result));
+                lease.release(match (&result, progress.answer) {
+                    (Ok(_), Some(answer)) => answer.release(progress.has_sent(), true),
+                    (Ok(_), None) => Release::Cut,
+                    (Err(error), _) => cut(stream_end(&error.kind)),
                 });
                 result
             }
             Lease::Http2(mut lease) => {
                 let mut upstream = open_http2(&mut lease, &self.head, opening, cluster.spec())?;
-                let mut progress = Progress::default();
+                let mut progress = Progress::new();
                 let result = self.talk(&mut upstream, &mut progress).await;
                 drop(upstream);
                 lease.note_end(match &result {
@@ -365,7 +381,7 @@ impl Errand {
                     Ok(_) => StreamEnd::Left,
                     Err(error) => stream_end(&error.kind),
                 });
-                lease.record(outcome(&result));
+                lease.record(outcome(progress.judged, &result));
                 result
             }
             // Only for tunnels, which are not copied.
@@ -386,8 +402,9 @@ impl Errand {
             self.poll_up(cx, upstream, progress)?;
             let wanted = self.cluster.sizes(self.worker).is_some();
             let sizes = wanted.then_some(&mut self.sizes);
+            let of = (&*self.cluster, &self.head);
             let at = (&mut *progress, &mut response, sizes);
-            if let Poll::Ready(done) = poll_down(cx, upstream, at) {
+            if let Poll::Ready(done) = poll_down(cx, upstream, of, at) {
                 return Poll::Ready(done);
             }
             let late = Err(Kind::RequestTimeout(504).into());
@@ -457,6 +474,7 @@ fn count(stats: &ClusterStats, status: u16) {
 fn poll_down(
     cx: &mut Context<'_>,
     upstream: &mut UpstreamSide<'_>,
+    (cluster, request): (&Cluster, &Headers),
     (progress, response, mut sizes): (&mut Progress, &mut Headers, Option<&mut Sizes>),
 ) -> Poll<Result<u16, Error>> {
     if progress.answer.is_none() {
@@ -470,6 +488,7 @@ fn poll_down(
         }
         progress.answer = Some(answer);
         progress.status = status_of(response);
+        progress.judged = judged(cluster, (request, response), progress.status);
         if answer.is_empty {
             return Poll::Ready(Ok(progress.status));
         }
@@ -488,17 +507,6 @@ fn poll_down(
             }
             Frame::End | Frame::Trailers => return Poll::Ready(Ok(progress.status)),
         }
-    }
-}
-
-const fn outcome(result: &Result<u16, Error>) -> Outcome {
-    match result {
-        Ok(status) => Outcome::Answered(*status),
-        Err(Error {
-            kind: Kind::RequestTimeout(_),
-            ..
-        }) => Outcome::Timeout,
-        Err(_) => Outcome::Reset,
     }
 }
 

@@ -302,40 +302,40 @@ impl Pump {
         chain: &mut Chain<'_>,
         kept: Option<&mut Kept>,
     ) -> Result<(), Error> {
-        let has_trailers = matches!(frame, Frame::Trailers);
-        let content = match frame {
-            Frame::Data(data) => {
-                chain.count_received(self.direction, data.len());
-                if self.direction == Direction::Response {
-                    self.content += data.len() as u64;
-                }
-                chain.body(self.direction, data)?
-            }
-            Frame::End => {
-                self.read_all = true;
-                chain.end_of_body(self.direction)?
-            }
-            Frame::Trailers => {
-                self.read_all = true;
-                chain.join_trailers(self.direction);
-                chain.trailers(self.direction)?
-            }
-        };
+        if let (Frame::Data(data), Direction::Response) = (&frame, self.direction) {
+            self.content += data.len() as u64;
+        }
+        self.read_all |= !matches!(frame, Frame::Data(_));
+        let (content, ended) = filtered(self.direction, frame, chain)?;
         if let Some(kept) = kept {
-            if !content.is_empty() {
-                kept.push(&content);
-            }
-            if self.read_all {
-                let trailers = chain.forwarded_trailers(self.direction);
-                kept.finish(trailers.filter(|_| has_trailers));
-            }
+            kept.take(&content, ended, chain.forwarded_trailers(self.direction));
             self.replayed = kept.frames();
         }
         self.put(content, writer, chain);
-        if self.read_all {
+        if let Some(has_trailers) = ended {
             self.end(has_trailers, writer, chain);
         }
         Ok(())
+    }
+}
+
+/// What filters make of a frame that has come: content to go on, and where the body ends behind it,
+/// whether with trailers.
+pub(super) fn filtered(
+    direction: Direction,
+    frame: Frame,
+    chain: &mut Chain<'_>,
+) -> Result<(Bytes, Option<bool>), Error> {
+    match frame {
+        Frame::Data(data) => {
+            chain.count_received(direction, data.len());
+            Ok((chain.body(direction, data)?, None))
+        }
+        Frame::End => Ok((chain.end_of_body(direction)?, Some(false))),
+        Frame::Trailers => {
+            chain.join_trailers(direction);
+            Ok((chain.trailers(direction)?, Some(true)))
+        }
     }
 }
 

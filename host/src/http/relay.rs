@@ -21,7 +21,7 @@ use super::error::{Error, Kind};
 use super::forward::{open_http1, open_http2};
 use super::io::{Frame, ReadError, Reader, WriteError, Writer};
 use super::pump::Direction;
-use super::side::{Answer, Asked, Await, Came, UpstreamSide, status_of, stream_end};
+use super::side::{Answer, Asked, Await, Came, UpstreamSide, cut, status_of, stream_end};
 use crate::exchange::Carried;
 use crate::h1::ResponseRules;
 use crate::headers::Headers;
@@ -342,27 +342,22 @@ async fn run(lease: Lease, mut errand: Errand, between: Rc<Between>) {
             };
             let mut talk = Talk::new(upstream, errand, &between);
             talk.until(Talk::poll_head).await;
-            let keeps = talk.answer.is_some_and(Answer::keeps_connection);
-            let whole = talk.answer.is_some() && talk.until(Talk::poll_body).await;
-            let closed = talk.end == StreamEnd::Lost;
+            let read = talk.answer.is_some() && talk.until(Talk::poll_body).await;
+            let release = match talk.answer {
+                Some(answer) if read => answer.release(talk.has_sent(), true),
+                _ => cut(talk.end),
+            };
             drop(talk);
-            lease.release(if whole && keeps {
-                Release::Reuse
-            } else if whole {
-                Release::ClosedByPeer
-            } else if closed {
-                Release::CutByPeer
-            } else {
-                Release::Cut
-            });
+            lease.release(release);
         }
         Lease::Http2(mut lease) => {
             match open_http2(&mut lease, &errand.head, opening, cluster.spec()) {
                 Ok(upstream) => {
                     let mut talk = Talk::new(upstream, errand, &between);
                     talk.until(Talk::poll_head).await;
-                    let whole = talk.answer.is_some() && talk.until(Talk::poll_body).await;
-                    let end = if whole { StreamEnd::Whole } else { talk.end };
+                    let read = talk.answer.is_some() && talk.until(Talk::poll_body).await;
+                    let is_whole = read && talk.has_sent();
+                    let end = if is_whole { StreamEnd::Whole } else { talk.end };
                     drop(talk);
                     lease.note_end(end);
                 }
@@ -457,7 +452,12 @@ impl<'a, 'io> Talk<'a, 'io> {
         }
     }
 
-    /// Ready once the response has ended: whether the connection has nothing more to do.
+    /// Whether all of the request is with the upstream.
+    const fn has_sent(&self) -> bool {
+        self.sent_all && !self.broken
+    }
+
+    /// Ready once the response has ended: whether all of it was read.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         self.between.task.sleep(cx);
         self.poll_up(cx);
@@ -478,12 +478,12 @@ impl<'a, 'io> Talk<'a, 'io> {
                 Ok(Frame::Data(data)) => self.between.tell(Event::Data(data)),
                 Ok(Frame::End) => {
                     self.between.tell(Event::End(None));
-                    return Poll::Ready(self.sent_all && !self.broken);
+                    return Poll::Ready(true);
                 }
                 Ok(Frame::Trailers) => {
                     let block = Box::new(trailers.clone());
                     self.between.tell(Event::End(Some(block)));
-                    return Poll::Ready(self.sent_all && !self.broken);
+                    return Poll::Ready(true);
                 }
                 Err(error) => {
                     self.end = stream_end(&Error::of_response_body(&error).kind);

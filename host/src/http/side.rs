@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 
-use super::error::{Kind, of_http2};
+use super::error::{Error, Kind, Side, of_http2};
 use super::h2 as h2_glue;
 use super::hygiene::tokens;
 use super::io::{H1Reader, Reader, Writer};
@@ -21,7 +21,7 @@ use crate::exchange::Carried;
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, MethodKind, ResponseRules};
 use crate::headers::{Headers, Known};
-use crate::upstream::{ClusterSpec, StreamEnd};
+use crate::upstream::{ClusterSpec, Outcome, Release, StreamEnd};
 
 /// The upstream's side of one stream.
 pub(super) struct UpstreamSide<'io> {
@@ -76,9 +76,18 @@ impl Answer {
         matches!(self.body, BodyLength::UntilClose)
     }
 
-    /// Whether the connection may carry another request.
-    pub(super) const fn keeps_connection(self) -> bool {
-        self.keep_alive
+    /// What becomes of an HTTP/1 connection behind the response: `sent` is whether all of the request
+    /// has gone, `read` whether all of the response was read.
+    pub(super) const fn release(self, sent: bool, read: bool) -> Release {
+        if sent && read && self.keep_alive {
+            Release::Reuse
+        } else if self.ends_with_connection() {
+            Release::ClosedByPeer
+        } else if sent && read {
+            Release::Close
+        } else {
+            Release::Cut
+        }
     }
 }
 
@@ -332,6 +341,31 @@ pub(super) const fn stream_end(kind: &Kind) -> StreamEnd {
         Kind::UpstreamRefused | Kind::UpstreamConnectError => StreamEnd::Refused,
         Kind::UpstreamProtocol => StreamEnd::Misspoken,
         _ => StreamEnd::Left,
+    }
+}
+
+/// What becomes of an HTTP/1 connection whose response did not come whole.
+pub(super) const fn cut(end: StreamEnd) -> Release {
+    match end {
+        StreamEnd::Lost | StreamEnd::ResetByPeer => Release::CutByPeer,
+        _ => Release::Cut,
+    }
+}
+
+/// What the upstream answered, `judged`, says about its endpoint, whatever became of the answer; where
+/// it was left before it had answered, that is nothing.
+pub(super) const fn outcome<T>(judged: Outcome, result: &Result<T, Error>) -> Outcome {
+    match result {
+        Ok(_) => judged,
+        Err(Error {
+            kind: Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_),
+            ..
+        }) => Outcome::Timeout,
+        Err(Error {
+            kind: Kind::UpstreamDuration { .. },
+        }) => judged,
+        Err(error) if !matches!(error.side(), Side::Upstream) => judged,
+        Err(_) => Outcome::Reset,
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::io::AsyncWrite;
 use super::error::Kind;
 use super::forward::{open_http1, open_http2};
 use super::io::{Frame, ReadError, WriteError};
-use super::side::{UpstreamSide, status_of, stream_end};
+use super::side::{UpstreamSide, cut, status_of, stream_end};
 use super::stream::Tunnel;
 use crate::clock;
 use crate::exchange::{Carried, Connection, Flags, LogType, Metadata, WireBytes};
@@ -103,10 +103,7 @@ async fn attempt(
             };
             let result = way.go(&mut upstream, (&endpoint, &facts), socket).await;
             drop(upstream);
-            lease.release(match way.end {
-                StreamEnd::Lost | StreamEnd::ResetByPeer => Release::CutByPeer,
-                _ => Release::Cut,
-            });
+            lease.release(cut(way.end));
             result
         }
         Lease::Http2(mut lease) => {

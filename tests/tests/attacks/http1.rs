@@ -37,6 +37,43 @@ fn heads_that_drip_are_answered_with_408() {
     });
 }
 
+/// What may become the beginning of HTTP/2 is the beginning of a method as well.
+#[test]
+fn what_may_be_of_either_protocol_has_the_time_of_a_head() {
+    let target = Target::start(&["request_headers_timeout: 0.5s"]);
+    target.withstands(SMALL, || {
+        let mut all: Vec<_> = (0..200).map(|_| target.scene.connect()).collect();
+        let parts = [("P", 408), ("PRI * HTTP/2.0\r\n", 400)];
+        for (slow, (part, _)) in all.iter_mut().zip(parts.iter().cycle()) {
+            slow.send(part.as_bytes());
+        }
+        for (slow, (_, wanted)) in all.iter_mut().zip(parts.iter().cycle()) {
+            assert_eq!(status(slow), *wanted);
+        }
+    });
+}
+
+/// The time of a head begins with it, not with the end of the request before.
+#[test]
+fn who_was_idle_has_the_whole_time_for_the_next_head() {
+    let target = Target::start(&[
+        "stream_idle_timeout: 0.5s",
+        "common_http_protocol_options: { idle_timeout: 100s }",
+    ]);
+    let mut client = target.scene.connect();
+    assert_eq!(client.exchange(get("/direct", "").as_bytes()).status(), 200);
+    // A head that was begun later is overdue: so long has the other been idle.
+    let mut slow = target.scene.connect();
+    slow.send(b"GET /direct HTTP/1.1\r\n");
+    assert_eq!(status(&mut slow), 408);
+    let received = || target.counter("downstream_cx_rx_bytes_total");
+    let before = received();
+    client.send(b"GET /direct HTTP/1.1\r\n");
+    eventually("a part of the head was read", || received() > before);
+    client.send(b"Host: a.example\r\n\r\n");
+    assert_eq!(status(&mut client), 200);
+}
+
 #[test]
 fn bodies_that_stop_are_answered_with_408() {
     let target = Target::start(&["stream_idle_timeout: 0.5s"]);

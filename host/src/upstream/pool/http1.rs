@@ -134,7 +134,7 @@ pub struct Http1Lease {
 impl Http1Lease {
     pub(super) fn new(mut connection: Box<Http1Connection>, grant: Grant) -> Self {
         connection.facts.reused = connection.account.requests > 0;
-        connection.account.requests += 1;
+        connection.account.requests = connection.account.requests.saturating_add(1);
         connection.account.with_request = true;
         Self { connection, grant }
     }
