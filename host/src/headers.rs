@@ -343,6 +343,40 @@ impl Headers {
         });
     }
 
+    /// Adds a field, or its value to the field that there is, behind a comma (RFC 9110 §5.3), where `joins` says that
+    /// such a name has one line. Neither an empty value nor one that is added to an empty one brings a comma.
+    pub fn append_joined(&mut self, name: &Name, value: &[u8], joins: impl Fn(Known) -> bool) {
+        let there = match name {
+            Name::Known(known) if joins(*known) && self.has(*known) => self
+                .entries
+                .iter()
+                .position(|entry| entry.known == Some(*known)),
+            _ => None,
+        };
+        let Some(at) = there else {
+            return self.append(name, value);
+        };
+        if value.is_empty() {
+            return;
+        }
+        let (value_at, _) = self.store(&[]);
+        let Self { arena, entries, .. } = self;
+        let Some(entry) = entries.get_mut(at) else {
+            return;
+        };
+        if entry.value_len > 0 {
+            let old = entry.value_at as usize;
+            arena.extend_from_within(old..old + entry.value_len as usize);
+            arena.push(b',');
+        }
+        arena.extend_from_slice(value);
+        self.garbage += entry.value_len as usize;
+        entry.value_at = value_at;
+        let joined = arena.len().saturating_sub(value_at as usize);
+        entry.value_len = u32::try_from(joined).unwrap_or(u32::MAX);
+        self.compact_if_wasteful();
+    }
+
     /// Puts one field of that name in place of all that there are, where the first of them stood.
     pub fn set(&mut self, name: &Name, value: &[u8]) {
         let Some(first) = self
@@ -523,6 +557,36 @@ mod tests {
 
     fn name(text: &str) -> Name {
         Name::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_comma_stands_between_two_values_only() {
+        let joins = |known| known == Known::Vary;
+        for (field, there, added, expected) in [
+            ("vary", Some("a"), "b", vec!["a,b"]),
+            ("vary", Some(""), "b", vec!["b"]),
+            ("vary", Some("a"), "", vec!["a"]),
+            ("vary", Some(""), "", vec![""]),
+            ("vary", None, "b", vec!["b"]),
+            ("vary", None, "", vec![""]),
+            ("set-cookie", Some("a"), "b", vec!["a", "b"]),
+            ("set-cookie", Some(""), "", vec!["", ""]),
+            ("x-own", Some("a"), "b", vec!["a", "b"]),
+        ] {
+            let mut headers = Headers::new();
+            headers.append_bytes(b"x-first", b"1");
+            if let Some(there) = there {
+                headers.append_bytes(field.as_bytes(), there.as_bytes());
+            }
+            headers.append_bytes(b"x-last", b"2");
+            headers.append_joined(&name(field), added.as_bytes(), joins);
+            let mut left = listed(&headers);
+            left.retain(|(name, _)| name == field);
+            let left: Vec<_> = left.iter().map(|(_, value)| value.as_str()).collect();
+            assert_eq!(left, expected, "{field}: {there:?} and {added:?}");
+            assert_eq!(headers.get(&name("x-first")), Some(&b"1"[..]));
+            assert_eq!(headers.get(&name("x-last")), Some(&b"2"[..]));
+        }
     }
 
     fn listed(headers: &Headers) -> Vec<(String, String)> {

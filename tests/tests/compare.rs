@@ -79,6 +79,8 @@ mod health;
 mod hops;
 #[path = "compare/interim.rs"]
 mod interim;
+#[path = "compare/joined.rs"]
+mod joined;
 #[path = "compare/large.rs"]
 mod large;
 #[path = "compare/limits.rs"]
@@ -169,6 +171,7 @@ fn of_messages() -> Vec<Group> {
         endings::group(),
         codecs::group(),
         wire::group(),
+        joined::group(),
         large::group(),
         frames::group(),
         differential_h2::requests(),

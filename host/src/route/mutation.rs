@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::error::{Problem, Report};
 use super::spec::{HeaderAddSpec, MutationSpec};
 use crate::exchange::Exchange;
-use crate::headers::{self, Headers, Name};
+use crate::headers::{self, Headers, Known, Name};
 use crate::observe::format::Format;
 
 /// `HeaderValueOption.append_action`.
@@ -139,11 +139,12 @@ impl HeaderMutations {
                 let Some(entry) = self.add.get(entry) else {
                     continue;
                 };
+                let value = bytes.get(value).unwrap_or_default();
                 if overwrite {
                     head.remove(&entry.name);
-                    head.append(&entry.name, bytes.get(value).unwrap_or_default());
+                    head.append(&entry.name, value);
                 } else {
-                    append(side, head, &entry.name, value, bytes);
+                    head.append_joined(&entry.name, value, |known| side.joins(known));
                 }
             }
         }
@@ -182,39 +183,19 @@ impl HeaderMutations {
     }
 }
 
-/// Adds a field, or to the field where Envoy keeps one line of it.
-fn append(
-    side: Side,
-    head: &mut Headers,
-    name: &Name,
-    value: std::ops::Range<usize>,
-    bytes: &mut Vec<u8>,
-) {
-    let joins = match name {
-        Name::Other(_) => None,
-        Name::Known(known) => Some(*known).filter(|known| match side {
-            Side::Request => known.joins_in_request(),
-            Side::Response => known.joins_in_response(),
-        }),
-    };
-    let joined = joins.and_then(|known| head.known(known).map(|old| (known, old)));
-    let Some((known, old)) = joined else {
-        head.append(name, bytes.get(value).unwrap_or_default());
-        return;
-    };
-    let start = bytes.len();
-    bytes.extend_from_slice(old);
-    bytes.push(b',');
-    bytes.extend_from_within(value);
-    head.set_known(known, bytes.get(start..).unwrap_or_default());
-    bytes.truncate(start);
-}
-
 impl Side {
     const fn head(self, exchange: &Exchange) -> &Headers {
         match self {
             Self::Request => &exchange.request,
             Self::Response => &exchange.response,
+        }
+    }
+
+    /// Whether Envoy keeps one line of such a field.
+    const fn joins(self, known: Known) -> bool {
+        match self {
+            Self::Request => known.joins_in_request(),
+            Self::Response => known.joins_in_response(),
         }
     }
 
