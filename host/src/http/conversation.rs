@@ -216,7 +216,7 @@ impl Conversation<'_> {
         }
         if let Upload::Running(pump) = &mut self.upload {
             let before = pump.moved();
-            let had_read_all = pump.has_read_all();
+            let had_come_whole = pump.is_whole();
             let polled = pump.pump(
                 cx,
                 &mut stream.reader,
@@ -231,7 +231,7 @@ impl Conversation<'_> {
             if pump.moved() != before {
                 let now = clock::now();
                 limits.active(now);
-                if pump.has_read_all() && !had_read_all {
+                if pump.is_whole() && !had_come_whole {
                     let timing = &mut stream.chain.exchange.timing;
                     timing.request_received = Some(limits.request_came(now));
                 }
@@ -251,12 +251,12 @@ impl Conversation<'_> {
                     if timing.upstream_sent_first.is_none() && upstream.writer.has_written() {
                         timing.upstream_sent_first = Some(clock::now());
                     }
-                    let is_here = pump.has_read_all()
-                        || stream.chain.exchange.timing.request_received.is_some();
+                    let is_here =
+                        pump.is_whole() || stream.chain.exchange.timing.request_received.is_some();
                     if is_owed && !is_here && stream.reader.has_lost_peer() {
                         return Err(Kind::DownstreamClosed.into());
                     }
-                    return left_by_client(cx, stream, is_here, is_stopped);
+                    return left_by_client(cx, stream, is_here, is_stopped || pump.is_cut());
                 }
                 Poll::Ready(Ok(())) => {
                     let now = clock::now();

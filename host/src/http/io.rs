@@ -278,6 +278,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether it is the client's side of a tunnel over HTTP/1.
+    pub(crate) const fn is_tunnel(&self) -> bool {
+        match self {
+            Self::H1(reader) => reader.endless,
+            Self::H2(_) | Self::Relayed(_) => false,
+        }
+    }
+
     /// How many bytes were taken of an HTTP/1 message, with all that frames it.
     pub(crate) fn taken(&self) -> Option<u64> {
         match self {

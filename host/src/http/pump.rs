@@ -46,7 +46,7 @@ pub(crate) struct Pump {
     content: u64,
     /// How many frames of what was kept have gone again.
     replayed: usize,
-    /// Why the upstream ended early; told once all that came before was passed on.
+    /// Why the upstream, or the client of a tunnel, ended early; told once all that came before was passed on.
     failed: Option<ReadError>,
     slow: Option<Box<Slow>>,
 }
@@ -143,6 +143,11 @@ impl Pump {
         self.read_all && self.failed.is_none()
     }
 
+    /// Whether the sender has ended early, and what came before is still on its way.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Whether nothing is read because the receiver takes nothing.
     pub(super) fn is_stopped(&self, writer: &Writer<'_>) -> bool {
         !self.read_all && self.slow.is_none() && !writer.has_room()
@@ -179,7 +184,10 @@ impl Pump {
                         self.take(frame, writer, chain, kept.as_deref_mut())
                             .map_err(PumpError::Filter)?;
                     }
-                    Poll::Ready(Err(error)) if self.direction == Direction::Response => {
+                    // An end of a tunnel is none of the bytes before it, nor is one of a response.
+                    Poll::Ready(Err(error))
+                        if self.direction == Direction::Response || reader.is_tunnel() =>
+                    {
                         self.failed = Some(error);
                         self.read_all = true;
                     }
