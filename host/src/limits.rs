@@ -107,6 +107,18 @@ pub const WASM_BLOCK_BYTES: usize = 128 * 1024;
 pub const WASM_BLOCK_FIELDS: usize = 256;
 /// Dynamic metadata of one stream.
 pub const WASM_METADATA_BYTES: usize = 64 * 1024;
+/// What built-in filters have in place of [`WASM_MEMORY_BYTES`], [`WASM_BLOCK_BYTES`], [`WASM_BLOCK_FIELDS`],
+/// [`WASM_METADATA_BYTES`] and [`WASM_LIFT_BYTES`]: they work on heads of up to 8 MiB, where a configuration lets
+/// these in, and do no more than it says.
+pub const WASM_BUILT_IN_MEMORY_BYTES: usize = 128 * 1024 * 1024;
+/// See [`WASM_BUILT_IN_MEMORY_BYTES`].
+pub const WASM_BUILT_IN_BLOCK_BYTES: usize = 64 * 1024 * 1024;
+/// See [`WASM_BUILT_IN_MEMORY_BYTES`].
+pub const WASM_BUILT_IN_BLOCK_FIELDS: usize = 16 * 1024;
+/// See [`WASM_BUILT_IN_MEMORY_BYTES`].
+pub const WASM_BUILT_IN_METADATA_BYTES: usize = 16 * 1024 * 1024;
+/// See [`WASM_BUILT_IN_MEMORY_BYTES`].
+pub const WASM_BUILT_IN_LIFT_BYTES: usize = 32 * 1024 * 1024;
 /// A chunk or body that a guest puts in place of another, and the body of its local reply: the
 /// connection's buffer limit.
 pub const WASM_BODY_BYTES: usize = CONNECTION_BUFFER_BYTES as usize;
@@ -133,7 +145,7 @@ pub const WASM_WAIT_LEAST: Duration = Duration::from_millis(1);
 /// A text that an expression of a guest is matched against: 64 KiB, more than a head may be long, or as much as
 /// a head of the stream where a longer one is allowed. The match blocks its worker, and nothing interrupts it.
 pub const WASM_MATCHED_BYTES: usize = 64 * 1024;
-/// The time of a match that is longer than this is counted as the call's.
+/// The time of a match that is longer than this is counted as the call's, but for built-in filters.
 pub const WASM_COUNTED_BYTES: usize = 4 * 1024;
 /// Handles of WASI resources that one instance holds at once.
 pub const WASM_HANDLES: u32 = 256;

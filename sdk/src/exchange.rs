@@ -268,7 +268,7 @@ impl FieldsMut<'_> {
         Current.set(self.at, name.0, value.as_ref())
     }
 
-    /// One more field of that name.
+    /// One more field of that name, or one more value in the line of a name of which Envoy keeps one.
     ///
     /// # Errors
     /// As [`set`](Self::set).

@@ -24,7 +24,7 @@ use crate::config::{Place, json as config_json};
 use crate::filters;
 use crate::observe::access_log::Target;
 use crate::observe::format::{Format, FormatError};
-use crate::wasm::{self, Component, FilterSlot, Grants, SlotBuilder, SlotSpec};
+use crate::wasm::{self, Component, FilterSlot, Grants, Limits, SlotBuilder, SlotSpec};
 
 /// What a field has in place of an operator without a value.
 pub(super) const EMPTY: &str = "nothing is in its place";
@@ -156,6 +156,7 @@ impl Workshop<'_> {
         let component = self.embedded(name, bytes, place)?;
         let mut spec = SlotSpec::new(&*written.name, configuration);
         spec.stat_prefix = statistics_of(stat_prefix);
+        spec.limits = Limits::BUILT_IN;
         self.slot(&component, spec, place)
     }
 
@@ -406,6 +407,7 @@ impl Workshop<'_> {
         self.warn_without_value(&configuration, "each entry has '-' in its place", place);
         let component = self.embedded("access_log", filters::ACCESS_LOG, place)?;
         let mut spec = SlotSpec::new(&*written.name, configuration);
+        spec.limits = Limits::BUILT_IN;
         spec.grants = Grants {
             log_sinks: vec![target],
         };

@@ -70,7 +70,7 @@ impl Instance {
         })?;
         let mut store = Store::new(engine.inner(), State::new(Arc::clone(shared), rate));
         store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(limits::WASM_LIFT_BYTES);
+        store.set_hostcall_fuel(shared.limits.lifted);
         store.epoch_deadline_callback(at_tick);
         store.set_epoch_deadline(1);
         store

@@ -367,7 +367,7 @@ impl Instances {
         });
         let answer = answered.and_then(|(token, flow, said)| {
             state.token = token;
-            let outcome = outcome::read(hook, flow, said)?;
+            let outcome = outcome::read(hook, flow, said, slot.limits().block)?;
             if matches!(outcome, Outcome::Wait(_)) {
                 state.waits += 1;
                 if state.waits > limits::WASM_WAITS {

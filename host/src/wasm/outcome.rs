@@ -16,7 +16,7 @@ use super::slot::{FailurePolicy, WasmStats};
 use super::state::{Hook, OutOfTime, Said, State};
 use super::wasi::Exit;
 use crate::exchange::Flags;
-use crate::headers::{Name, is_valid_value};
+use crate::headers::{Extent, Name, is_valid_value};
 use crate::limits;
 
 /// Frames of the guest's stack that a line of the log shows.
@@ -196,19 +196,24 @@ fn without_hash(name: &str) -> &str {
     }
 }
 
-/// Reads what a hook answered.
+/// Reads what a hook answered. A reply may have no more fields than `most`.
 #[inline]
-pub(super) fn read(hook: Hook, flow: Flow, said: Option<Box<Said>>) -> Result<Outcome, Failure> {
+pub(super) fn read(
+    hook: Hook,
+    flow: Flow,
+    said: Option<Box<Said>>,
+    most: Extent,
+) -> Result<Outcome, Failure> {
     match flow {
         Flow::Next => Ok(Outcome::Next),
         Flow::Forward if said.is_none() && hook == Hook::RequestHeaders => {
             Ok(Outcome::Forward(Upstream::default()))
         }
-        flow => read_said(hook, flow, said.map(|said| *said).unwrap_or_default()),
+        flow => read_said(hook, flow, said.map(|said| *said).unwrap_or_default(), most),
     }
 }
 
-fn read_said(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
+fn read_said(hook: Hook, flow: Flow, said: Said, most: Extent) -> Result<Outcome, Failure> {
     let invalid = |text: &str| Err(Failure::new(FailureKind::InvalidAnswer, text));
     match flow {
         Flow::Next => Ok(Outcome::Next),
@@ -221,7 +226,7 @@ fn read_said(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
                 | Hook::RequestTrailers
                 | Hook::ResponseHeaders,
                 Some(reply),
-            ) => read_reply(reply).map(Outcome::Reply),
+            ) => read_reply(reply, most).map(Outcome::Reply),
             _ => invalid("answered `reply` when the response's head was gone"),
         },
         Flow::Forward => match hook {
@@ -258,7 +263,7 @@ pub(super) fn too_many_waits() -> Failure {
     Failure::new(FailureKind::InvalidAnswer, text)
 }
 
-fn read_reply(reply: WitReply) -> Result<LocalReply, Failure> {
+fn read_reply(reply: WitReply, most: Extent) -> Result<LocalReply, Failure> {
     let invalid = |text: String| Failure::new(FailureKind::InvalidAnswer, text);
     if !fields::is_final(reply.status) {
         return Err(invalid(format!(
@@ -274,8 +279,8 @@ fn read_reply(reply: WitReply) -> Result<LocalReply, Failure> {
     }
     let fields = reply.headers.iter();
     let size: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
-    if reply.headers.len() > limits::WASM_BLOCK_FIELDS
-        || size > limits::WASM_BLOCK_BYTES
+    if reply.headers.len() > most.fields
+        || size > most.bytes
         || reply.details.len() > limits::WASM_TEXT_BYTES
     {
         return Err(invalid(format!(
@@ -358,6 +363,7 @@ pub(super) fn settle(failure: Failure, scene: Scene<'_>, skip: &mut bool) -> Out
 #[cfg(test)]
 mod tests {
     use super::super::bindings::types::Upstream as WitUpstream;
+    use super::super::slot::Limits;
     use super::*;
 
     fn reply(status: u16, headers: &[(&str, &str)]) -> Said {
@@ -381,7 +387,7 @@ mod tests {
     }
 
     fn read(hook: Hook, flow: Flow, said: Said) -> Result<Outcome, Failure> {
-        super::read(hook, flow, Some(Box::new(said)))
+        super::read(hook, flow, Some(Box::new(said)), Limits::default().block)
     }
 
     const HOOKS: [Hook; 7] = [
@@ -397,11 +403,11 @@ mod tests {
     #[test]
     fn answers_are_for_some_hooks_only() {
         for (index, hook) in HOOKS.into_iter().enumerate() {
-            let next = super::read(hook, Flow::Next, None);
+            let next = super::read(hook, Flow::Next, None, Limits::default().block);
             assert!(matches!(next, Ok(Outcome::Next)));
             let replied = read(hook, Flow::Reply, reply(403, &[])).is_ok();
             assert_eq!(replied, index < 5, "{hook:?}");
-            let forwarded = super::read(hook, Flow::Forward, None).is_ok();
+            let forwarded = super::read(hook, Flow::Forward, None, Limits::default().block).is_ok();
             assert_eq!(forwarded, index < 2, "{hook:?}");
             let said = Said {
                 wait: Duration::from_millis(7),
@@ -446,7 +452,7 @@ mod tests {
             (Flow::Reply, FailureKind::InvalidAnswer),
             (Flow::Fail, FailureKind::Reported),
         ] {
-            let failure = super::read(hook, flow, None).unwrap_err();
+            let failure = super::read(hook, flow, None, Limits::default().block).unwrap_err();
             assert_eq!(failure.kind, kind, "{failure}");
         }
     }

@@ -18,6 +18,7 @@ use super::instance::{Instance, NotStarted};
 use super::lines::{Level, Lines, Rate};
 use super::places::Places;
 use crate::bucket::TokenBucket;
+use crate::headers::Extent;
 use crate::limits;
 use crate::observe::access_log::{Sink, Sinks, Target};
 use crate::observe::format::Format;
@@ -198,6 +199,14 @@ pub struct Limits {
     /// Processor time of one call, above 0 and at most [`limits::WASM_CPU_CONFIGURE`]. A call is
     /// interrupted within about two milliseconds of it.
     pub cpu_per_call: Duration,
+    /// What may be added to a block of fields, and be in a reply.
+    pub(super) block: Extent,
+    /// Bytes of a stream's metadata.
+    pub(super) metadata: usize,
+    /// Bytes that the host copies out of the guest for one call.
+    pub(super) lifted: usize,
+    /// Whether the time that the host takes to match long texts is the call's.
+    pub(super) counts_matches: bool,
 }
 
 impl Default for Limits {
@@ -205,8 +214,30 @@ impl Default for Limits {
         Self {
             memory: limits::WASM_MEMORY_BYTES,
             cpu_per_call: limits::WASM_CPU_PER_CALL,
+            block: Extent {
+                fields: limits::WASM_BLOCK_FIELDS,
+                bytes: limits::WASM_BLOCK_BYTES,
+            },
+            metadata: limits::WASM_METADATA_BYTES,
+            lifted: limits::WASM_LIFT_BYTES,
+            counts_matches: true,
         }
     }
+}
+
+impl Limits {
+    /// Those of built-in filters, which do what is configured whatever a head has that is let in.
+    pub const BUILT_IN: Self = Self {
+        memory: limits::WASM_BUILT_IN_MEMORY_BYTES,
+        cpu_per_call: limits::WASM_CPU_CONFIGURE,
+        block: Extent {
+            fields: limits::WASM_BUILT_IN_BLOCK_FIELDS,
+            bytes: limits::WASM_BUILT_IN_BLOCK_BYTES,
+        },
+        metadata: limits::WASM_BUILT_IN_METADATA_BYTES,
+        lifted: limits::WASM_BUILT_IN_LIFT_BYTES,
+        counts_matches: false,
+    };
 }
 
 /// `capabilities`: what the filter may use beyond its stream.
@@ -297,6 +328,11 @@ pub struct SlotBuilder {
 }
 
 impl FilterSlot {
+    /// What it may use.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.shared.limits
+    }
+
     /// Starts the filter once on this thread and configures it, for its chain alone.
     ///
     /// # Errors
@@ -427,6 +463,7 @@ fn check_limits(spec: &SlotSpec) -> Result<(), Error> {
     let Limits {
         memory,
         cpu_per_call,
+        ..
     } = spec.limits;
     let outside = |limit, least, most| {
         Err(Error::Limit {

@@ -167,6 +167,11 @@ impl State {
         self.budget.count_from(thread_cpu());
     }
 
+    /// The host has done something that may take long, and is not to be counted.
+    pub(super) const fn forgive_time(&mut self) {
+        self.budget.count_anew();
+    }
+
     /// A copy of `value` that can be lowered.
     #[inline]
     pub(super) fn lower(outgoing: &mut Arc<Vec<u8>>, value: &[u8]) -> Arc<Vec<u8>> {

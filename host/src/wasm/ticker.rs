@@ -141,6 +141,11 @@ impl Budget {
         self.since.get_or_insert(cpu);
     }
 
+    /// Forgets what was used so far.
+    pub(super) const fn count_anew(&mut self) {
+        self.since = None;
+    }
+
     /// Whether the call is over its limit, given the processor time of its thread. The time before
     /// the call's first tick is not counted, because reading that clock costs a system call.
     pub(super) fn is_spent(&mut self, cpu: Duration) -> bool {
@@ -174,6 +179,9 @@ mod tests {
         budget.count_from(ms(200));
         budget.count_from(ms(204));
         assert!(budget.is_spent(ms(205)), "no tick was seen before");
+        budget.count_anew();
+        assert!(!budget.is_spent(ms(300)));
+        assert!(budget.is_spent(ms(305)));
     }
 
     #[test]

@@ -7,10 +7,16 @@ const MANY: usize = 300;
 /// More bytes than a filter may add.
 const MUCH: usize = 140 * 1024;
 
+/// Nearly as much as a head may have.
+const MOST: usize = 8000 * 1024;
+
 pub(crate) fn group() -> Group {
     let many = "x-many: v\r\n".repeat(MANY);
     let much = format!("x-much: {}\r\n", "v".repeat(MUCH));
-    let origin = format!("Origin: https://{}.example\r\n", "a".repeat(70 * 1024));
+    let origin = |length| format!("Origin: https://{}.example\r\n", "a".repeat(length));
+    let cut = |length| format!("X-Cut: {}bb\r\n", "a".repeat(length));
+    let long = (0..10).map(|number| format!("X-Long-{number}: {number}{}\r\n", "v".repeat(8000)));
+    let long: String = long.collect();
     let answers = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
     let cases = vec![
         Case::get("a request of many fields", "/up", &many),
@@ -20,8 +26,25 @@ pub(crate) fn group() -> Group {
         Case::get(
             "an origin that an expression is matched against",
             "/up",
-            &origin,
+            &origin(70 * 1024),
         ),
+        Case::get("an origin that comes back", "/up", &origin(MUCH)),
+        Case::request(
+            "an origin that comes back in an answer to a preflight",
+            "OPTIONS",
+            "/up",
+            &format!("Access-Control-Request-Method: PUT\r\n{}", origin(MUCH)),
+            "",
+        ),
+        Case::get("a field that is cut", "/up", &cut(70 * 1000)).at("read"),
+        Case::get("a field that is cut, as long as any", "/up", &cut(MOST)).at("read"),
+        Case::get(
+            "a field that is added a second time",
+            "/up",
+            &format!("X-Copied: {}\r\n", "v".repeat(3 * MUCH)),
+        )
+        .at("read"),
+        Case::get("ten fields that are left", "/up", &long).at("read"),
         Case::request(
             "a body that is larger than it may be",
             "POST",

@@ -6,7 +6,6 @@
 
 use super::super::bindings::http_stream::Error;
 use crate::headers::{Extent, Headers, Known, Name, is_token_byte, is_valid_value};
-use crate::limits;
 
 /// What a guest wants to do with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +15,12 @@ pub(in crate::wasm) enum Change {
     Remove,
 }
 
-/// Changes a field of a request's head.
+/// Changes a field of a request's head. In all, no more than `most` is added to it.
 pub(super) fn change_request(
     headers: &mut Headers,
     name: &Name,
     value: &[u8],
-    change: Change,
+    (change, most): (Change, Extent),
 ) -> Result<(), Error> {
     if let Name::Known(known) = name
         && known.is_pseudo()
@@ -44,7 +43,13 @@ pub(super) fn change_request(
             return Err(Error::InvalidValue);
         }
     }
-    change_field(headers, name, value, change)
+    change_field(
+        headers,
+        name,
+        value,
+        (change, most),
+        Known::joins_in_request,
+    )
 }
 
 /// Changes a field of a response's head. Answers the status where it is changed.
@@ -52,7 +57,7 @@ pub(super) fn change_response(
     headers: &mut Headers,
     name: &Name,
     value: &[u8],
-    change: Change,
+    (change, most): (Change, Extent),
 ) -> Result<Option<u16>, Error> {
     let mut status = None;
     if name.is_pseudo() {
@@ -61,7 +66,13 @@ pub(super) fn change_response(
         }
         status = Some(final_status(value).ok_or(Error::InvalidValue)?);
     }
-    change_field(headers, name, value, change)?;
+    change_field(
+        headers,
+        name,
+        value,
+        (change, most),
+        Known::joins_in_response,
+    )?;
     Ok(status)
 }
 
@@ -70,12 +81,18 @@ pub(super) fn change_trailers(
     headers: &mut Headers,
     name: &Name,
     value: &[u8],
-    change: Change,
+    (change, most): (Change, Extent),
 ) -> Result<(), Error> {
     if name.is_pseudo() {
         return Err(Error::Immutable);
     }
-    change_field(headers, name, value, change)
+    change_field(
+        headers,
+        name,
+        value,
+        (change, most),
+        Known::joins_in_trailers,
+    )
 }
 
 /// Whether a local reply of a guest may have this field.
@@ -87,7 +104,8 @@ fn change_field(
     headers: &mut Headers,
     name: &Name,
     value: &[u8],
-    change: Change,
+    (change, most): (Change, Extent),
+    joins: fn(Known) -> bool,
 ) -> Result<(), Error> {
     if is_the_proxys(name, change) && !is_te_trailers(name, value, change) {
         return Err(Error::Immutable);
@@ -111,13 +129,13 @@ fn change_field(
         Change::Set => less(grown, extent_of(headers, name)),
         Change::Append | Change::Remove => grown,
     };
-    if grown.fields > limits::WASM_BLOCK_FIELDS || grown.bytes > limits::WASM_BLOCK_BYTES {
+    if grown.fields > most.fields || grown.bytes > most.bytes {
         return Err(Error::TooLarge);
     }
     headers.note_grown(grown);
     match change {
         Change::Set => headers.set(name, value),
-        Change::Append => headers.append(name, value),
+        Change::Append => headers.append_joined(name, value, joins),
         Change::Remove => {}
     }
     Ok(())
@@ -221,6 +239,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits;
+
+    const MOST: Extent = Extent {
+        fields: limits::WASM_BLOCK_FIELDS,
+        bytes: limits::WASM_BLOCK_BYTES,
+    };
 
     fn name(text: &str) -> Name {
         Name::parse(text.as_bytes()).unwrap()
@@ -278,9 +302,29 @@ mod tests {
             ("x-mine", "a\r\nb", Set, Some(InvalidValue)),
             ("x-mine", "a\0", Append, Some(InvalidValue)),
         ] {
-            let changed = change_request(&mut request(), &name(field), value.as_bytes(), how);
+            let changed =
+                change_request(&mut request(), &name(field), value.as_bytes(), (how, MOST));
             assert_eq!(changed.err(), expected, "{how:?} {field}: {value}");
         }
+    }
+
+    #[test]
+    fn what_is_appended_joins_the_line_that_a_head_has_of_it() {
+        let mut headers = request();
+        for value in ["a", "", "b"] {
+            for field in ["accept", "x-own"] {
+                let change = (Change::Append, MOST);
+                change_request(&mut headers, &name(field), value.as_bytes(), change).unwrap();
+            }
+        }
+        let all = |field| {
+            headers
+                .get_all(&name(field))
+                .collect::<Vec<_>>()
+                .join(&b'|')
+        };
+        assert_eq!(all("accept"), b"a,b");
+        assert_eq!(all("x-own"), b"a||b");
     }
 
     #[test]
@@ -289,7 +333,8 @@ mod tests {
         headers.set_known(Known::Method, b"CONNECT");
         for method in ["GET", "CONNECT"] {
             let name = name(":method");
-            let changed = change_request(&mut headers, &name, method.as_bytes(), Change::Set);
+            let changed =
+                change_request(&mut headers, &name, method.as_bytes(), (Change::Set, MOST));
             assert_eq!(changed.err(), Some(Error::Immutable), "{method}");
         }
     }
@@ -301,7 +346,7 @@ mod tests {
         let mut headers = Headers::new();
         headers.append_known(Known::Status, b"200");
         let mut change = |field, value: &str, how| {
-            change_response(&mut headers, &name(field), value.as_bytes(), how)
+            change_response(&mut headers, &name(field), value.as_bytes(), (how, MOST))
         };
         assert_eq!(change(":status", "404", Set).unwrap(), Some(404));
         for bad in ["100", "600", "0404", "4o4", "", "+40"] {
@@ -325,7 +370,8 @@ mod tests {
     #[test]
     fn the_rules_of_trailers() {
         let mut headers = Headers::new();
-        let mut change = |field, how| change_trailers(&mut headers, &name(field), b"v", how);
+        let mut change =
+            |field, how| change_trailers(&mut headers, &name(field), b"v", (how, MOST));
         assert!(change("grpc-status", Change::Set).is_ok());
         assert_eq!(change("host", Change::Set).unwrap_err(), Error::Immutable);
         assert_eq!(
@@ -342,15 +388,21 @@ mod tests {
     fn a_block_is_bounded_in_bytes_and_fields() {
         let mut headers = Headers::new();
         let value = vec![b'v'; limits::WASM_BLOCK_BYTES];
-        let too_long = change_trailers(&mut headers, &name("a"), &value, Change::Set);
+        let too_long = change_trailers(&mut headers, &name("a"), &value, (Change::Set, MOST));
         assert_eq!(too_long.unwrap_err(), Error::TooLarge);
         for _ in 0..limits::WASM_BLOCK_FIELDS {
-            change_trailers(&mut headers, &name("a"), b"", Change::Append).unwrap();
+            change_trailers(&mut headers, &name("a"), b"", (Change::Append, MOST)).unwrap();
         }
-        let one_more = change_trailers(&mut headers, &name("a"), b"", Change::Append);
+        let one_more = change_trailers(&mut headers, &name("a"), b"", (Change::Append, MOST));
         assert_eq!(one_more.unwrap_err(), Error::TooLarge);
-        change_trailers(&mut headers, &name("a"), b"", Change::Remove).unwrap();
-        change_trailers(&mut headers, &name("a"), b" \t v \t", Change::Append).unwrap();
+        change_trailers(&mut headers, &name("a"), b"", (Change::Remove, MOST)).unwrap();
+        change_trailers(
+            &mut headers,
+            &name("a"),
+            b" \t v \t",
+            (Change::Append, MOST),
+        )
+        .unwrap();
         assert_eq!(
             headers.get(&name("a")),
             Some(&b"v"[..]),
@@ -369,13 +421,18 @@ mod tests {
         let value = vec![b'v'; limits::WASM_BLOCK_BYTES / 2];
         // Set again and again it is one.
         for _ in 0..5 {
-            change_trailers(&mut headers, &name("x-mine"), &value, Change::Set).unwrap();
+            change_trailers(&mut headers, &name("x-mine"), &value, (Change::Set, MOST)).unwrap();
         }
-        let more = change_trailers(&mut headers, &name("x-mine"), &value, Change::Append);
+        let more = change_trailers(
+            &mut headers,
+            &name("x-mine"),
+            &value,
+            (Change::Append, MOST),
+        );
         assert_eq!(more.unwrap_err(), Error::TooLarge);
         // Nor is what goes.
-        change_trailers(&mut headers, &name("x-large"), b"", Change::Remove).unwrap();
-        let instead = change_trailers(&mut headers, &name("x-large"), &much, Change::Set);
+        change_trailers(&mut headers, &name("x-large"), b"", (Change::Remove, MOST)).unwrap();
+        let instead = change_trailers(&mut headers, &name("x-large"), &much, (Change::Set, MOST));
         assert_eq!(instead.unwrap_err(), Error::TooLarge);
     }
 
@@ -385,7 +442,7 @@ mod tests {
             let mut headers = request();
             for field in [":path", ":authority", ":method", "x-mine"] {
                 // Refused or not, what is there afterwards is checked.
-                let _refused = change_request(&mut headers, &name(field), &value, Change::Set);
+                let _refused = change_request(&mut headers, &name(field), &value, (Change::Set, MOST));
             }
             for field in headers.iter() {
                 prop_assert!(is_valid_value(field.value));

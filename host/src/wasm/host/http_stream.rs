@@ -198,6 +198,7 @@ fn apply(
     change: Change,
 ) -> Result<(), Error> {
     let name = look_up(&state.opened.names, name).ok_or(Error::InvalidValue)?;
+    let change = (change, state.shared.limits.block);
     match at {
         Block::RequestHeaders if state.holds_request_head() => {
             fields::change_request(&mut exchange.request, name, value, change)
@@ -257,7 +258,8 @@ fn set_metadata(
     let old = metadata.get(&namespace, &key);
     let replaced = old.map_or(0, |old| namespace.len() + key.len() + old.len());
     let added = namespace.len() + key.len() + value.len();
-    let fits = metadata.byte_size() - replaced + added <= limits::WASM_METADATA_BYTES;
+    let most = cx.data().shared.limits.metadata;
+    let fits = metadata.byte_size() - replaced + added <= most;
     if fits {
         metadata.set(&namespace, &key, value);
     }
