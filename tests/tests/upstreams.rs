@@ -439,55 +439,64 @@ fn narrow() -> TcpListener {
 /// Whether the kernel has the end of what the client at `from` sends to the listener at `to`.
 fn has_end(from: u16, to: u16) -> bool {
     const CLOSE_WAIT: &str = "08";
-    let ends = [to, from].map(|port| format!("0100007F:{port:04X}"));
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let lines = table.lines().map(|line| line.split_whitespace().collect());
-    let mut lines = lines.filter(|fields: &Vec<_>| fields[1..3] == ends);
-    lines.any(|fields| fields[3] == CLOSE_WAIT)
+    let line = format!(" 0100007F:{to:04X} 0100007F:{from:04X} {CLOSE_WAIT} ");
+    fs::read_to_string("/proc/net/tcp").unwrap().contains(&line)
 }
 
 #[test]
 fn what_a_client_has_sent_through_a_tunnel_comes_although_it_has_ended_its_side() {
-    // What the proxy holds of it, and the rest in the client's connection.
-    const SENT: usize = 128 * 1024;
-    let upstream = narrow();
-    let narrow = ", upstream_bind_config: { source_address: { address: 127.0.0.1, port_value: 0 }, \
-                  socket_options: [ { level: 1, name: 7, int_value: 4096, state: STATE_PREBIND } ] }";
-    let config = Config::new()
-        .manager("upgrade_configs: [ { upgrade_type: websocket } ]")
-        .cluster(cluster("c", &[at(upstream.local_addr().unwrap())], narrow))
-        .route("{ match: { prefix: / }, route: { cluster: c } }");
-    let proxy = Proxy::start(&Binary::nuncio(), &config.text());
-    let (read_on, may_read) = mpsc::channel();
-    let serving = thread::spawn(move || {
-        let (mut stream, _) = upstream.accept().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
+    // Once with a part that the proxy has not read, and once with pieces that it has read one by one.
+    for (piece, pieces) in [(64 * 1024, 1), (4 * 1024, 12)] {
+        let upstream = narrow();
+        let narrow = ", upstream_bind_config: { source_address: { address: 127.0.0.1, port_value: 0 }, \
+                      socket_options: [ { level: 1, name: 7, int_value: 4096, state: STATE_PREBIND } ] }";
+        let config = Config::new()
+            .manager("upgrade_configs: [ { upgrade_type: websocket } ]")
+            .cluster(cluster("c", &[at(upstream.local_addr().unwrap())], narrow))
+            .route("{ match: { prefix: / }, route: { cluster: c } }");
+        let proxy = Proxy::start(&Binary::nuncio(), &config.text());
+        let (read_on, may_read) = mpsc::channel();
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = upstream.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let opened = b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+            stream.write_all(opened).unwrap();
+            may_read.recv().unwrap();
+            let mut came = Vec::new();
+            stream.read_to_end(&mut came).map(|_| came.len())
+        });
+        let listener = proxy.address("listener");
+        let mut client = Connection::open(listener);
+        client.send(
+            b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        client.wait_for(b"\r\n\r\n");
+        let read = || stat(&proxy, "http.ingress.downstream_cx_rx_bytes_total");
+        let head = read();
+        for number in 1..=pieces {
+            client.send(&vec![b'x'; piece]);
+            if pieces > 1 {
+                let all = u64::try_from(number * piece).unwrap();
+                eventually("the piece is read", || read() == head + all);
+            }
         }
-        let opened = b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-        stream.write_all(opened).unwrap();
-        may_read.recv().unwrap();
-        let mut came = Vec::new();
-        stream.read_to_end(&mut came).map(|_| came.len())
-    });
-    let listener = proxy.address("listener");
-    let mut client = Connection::open(listener);
-    client.send(
-        b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-    );
-    client.wait_for(b"\r\n\r\n");
-    client.send(&vec![b'x'; SENT]);
-    client.half_close();
-    eventually("the client's end is there, and what it sends waits", || {
-        let paused = "http.ingress.downstream_flow_control_paused_reading_total";
-        has_end(client.local_port(), listener.port()) && stat(&proxy, paused) > 0
-    });
-    read_on.send(()).unwrap();
-    assert_eq!(serving.join().unwrap().unwrap(), SENT);
-    assert_eq!(client.drain(), Received::Closed);
+        client.half_close();
+        eventually("the client's end is there", || {
+            has_end(client.local_port(), listener.port())
+        });
+        let waits = "http.ingress.downstream_flow_control_paused_reading_total";
+        eventually("what it sends waits", || {
+            pieces > 1 || stat(&proxy, waits) > 0
+        });
+        read_on.send(()).unwrap();
+        assert_eq!(serving.join().unwrap().unwrap(), piece * pieces);
+        assert!(matches!(client.drain(), Received::Closed));
+    }
 }
 
 #[test]
