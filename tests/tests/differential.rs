@@ -86,16 +86,7 @@ fn request(variant: &str, bytes: &str) -> Case {
 }
 
 fn answer(bytes: &str) -> Case {
-    let asked = Asked::Other;
-    let answer = Answer {
-        asked,
-        pieces: vec![bytes.into()],
-        ends: false,
-    };
-    Case {
-        answer: Some(answer),
-        ..request("default", "GET /m HTTP/1.1\r\nHost: m\r\n\r\n")
-    }
+    answered("default", "GET /m HTTP/1.1\r\nHost: m\r\n\r\n", bytes)
 }
 
 /// Some strictness is switched off by its fields in what nuncio is configured with alone, and each message

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use super::Workshop;
 use crate::config::Place;
-use crate::config::protocol::{
-    Http2ProtocolOptions, KeepaliveSettings, SettingsParameter, UpstreamHttp2ProtocolOptions,
-};
+use crate::config::protocol::{Http2ProtocolOptions, KeepaliveSettings, SettingsParameter};
 use crate::frames::custom::{self, CustomSettings};
 use crate::frames::watch::FrameLimits;
 use crate::keepalive::Keepalive;
@@ -36,11 +34,6 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Http2Settings {
         let or = |written: Option<u32>, default| written.unwrap_or(default);
-        let named = Named {
-            header_table: written.hpack_table_size,
-            streams: written.max_concurrent_streams,
-            window: written.initial_stream_window_size,
-        };
         Http2Settings {
             max_concurrent_streams: or(written.max_concurrent_streams, 1024),
             stream_window: or(
@@ -53,30 +46,21 @@ impl Workshop<'_> {
             ),
             header_table: or(written.hpack_table_size, limits::HTTP2_HEADER_TABLE_BYTES),
             allow_connect: written.allow_connect,
-            frames: frame_limits(
-                written.max_consecutive_inbound_frames_with_empty_payload,
-                written.max_inbound_priority_frames_per_stream,
-                written.max_inbound_window_update_frames_per_data_frame_sent,
-            ),
+            frames: frame_limits(written),
             waiting_frames: or(written.max_outbound_frames, limits::HTTP2_WAITING_FRAMES),
             keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
-            custom: self.custom_settings(&written.custom_settings_parameters, &named, place),
+            custom: self.custom_settings(written, place),
         }
     }
 
     /// How it is spoken to upstreams, but for how large the head of an answer may be.
     pub(super) fn http2_to_upstreams(
         &mut self,
-        written: &UpstreamHttp2ProtocolOptions,
+        written: &Http2ProtocolOptions,
         place: Place<'_>,
     ) -> UpstreamHttp2Settings {
         let default = UpstreamHttp2Settings::default();
         let or = |written: Option<u32>, default| written.unwrap_or(default);
-        let named = Named {
-            header_table: written.hpack_table_size,
-            streams: written.max_concurrent_streams,
-            window: written.initial_stream_window_size,
-        };
         UpstreamHttp2Settings {
             max_concurrent_streams: or(
                 written.max_concurrent_streams,
@@ -91,13 +75,9 @@ impl Workshop<'_> {
             ),
             header_table: or(written.hpack_table_size, default.header_table),
             keepalive: written.connection_keepalive.as_ref().and_then(keepalive),
-            frames: frame_limits(
-                written.max_consecutive_inbound_frames_with_empty_payload,
-                written.max_inbound_priority_frames_per_stream,
-                written.max_inbound_window_update_frames_per_data_frame_sent,
-            ),
+            frames: frame_limits(written),
             waiting_frames: or(written.max_outbound_frames, default.waiting_frames),
-            custom: self.custom_settings(&written.custom_settings_parameters, &named, place),
+            custom: self.custom_settings(written, place),
             ..default
         }
     }
@@ -105,14 +85,14 @@ impl Workshop<'_> {
     /// What a file adds to the settings of a side.
     fn custom_settings(
         &mut self,
-        written: &[SettingsParameter],
-        named: &Named,
+        written: &Http2ProtocolOptions,
         place: Place<'_>,
     ) -> CustomSettings {
         let place = place.field("custom_settings_parameters");
         let mut seen: HashMap<u16, (usize, u32)> = HashMap::new();
         let mut settings = Vec::new();
-        for (index, &SettingsParameter { identifier, value }) in written.iter().enumerate() {
+        let asked = written.custom_settings_parameters.iter().enumerate();
+        for (index, &SettingsParameter { identifier, value }) in asked {
             let here = place.index(index);
             if let Some((first, said)) = seen.get(&identifier) {
                 if *said != value {
@@ -124,7 +104,7 @@ impl Workshop<'_> {
                 continue;
             }
             seen.insert(identifier, (index, value));
-            self.check_setting((identifier, value), named, here);
+            self.check_setting((identifier, value), written, here);
             settings.push((identifier, value));
         }
         if settings.len() > CUSTOM_SETTINGS {
@@ -137,11 +117,22 @@ impl Workshop<'_> {
         CustomSettings::new(&settings)
     }
 
-    fn check_setting(&mut self, (identifier, value): (u16, u32), named: &Named, place: Place<'_>) {
+    fn check_setting(
+        &mut self,
+        (identifier, value): (u16, u32),
+        written: &Http2ProtocolOptions,
+        place: Place<'_>,
+    ) {
         let (field, is_said) = match identifier {
-            custom::HEADER_TABLE_SIZE => ("hpack_table_size", named.header_table.is_some()),
-            custom::MAX_CONCURRENT_STREAMS => ("max_concurrent_streams", named.streams.is_some()),
-            custom::INITIAL_WINDOW_SIZE => ("initial_stream_window_size", named.window.is_some()),
+            custom::HEADER_TABLE_SIZE => ("hpack_table_size", written.hpack_table_size.is_some()),
+            custom::MAX_CONCURRENT_STREAMS => (
+                "max_concurrent_streams",
+                written.max_concurrent_streams.is_some(),
+            ),
+            custom::INITIAL_WINDOW_SIZE => (
+                "initial_stream_window_size",
+                written.initial_stream_window_size.is_some(),
+            ),
             custom::ENABLE_PUSH if value != 0 => {
                 let message = "nothing is pushed, and nothing that is pushed is taken";
                 self.diagnostics.error(place.field("value"), message);
@@ -179,24 +170,19 @@ impl Workshop<'_> {
     }
 }
 
-/// Settings that have a field of their own, where it is there.
-struct Named {
-    header_table: Option<u32>,
-    streams: Option<u32>,
-    window: Option<u32>,
-}
-
-/// How many frames that bring nothing a peer may send, by the fields that say so on either side.
-fn frame_limits(
-    empty: Option<u32>,
-    priorities: Option<u32>,
-    window_updates: Option<u32>,
-) -> FrameLimits {
+/// How many frames that bring nothing a peer may send.
+fn frame_limits(written: &Http2ProtocolOptions) -> FrameLimits {
     let default = FrameLimits::default();
     FrameLimits {
-        empty_in_a_row: empty.unwrap_or(default.empty_in_a_row),
-        priorities_per_stream: priorities.unwrap_or(default.priorities_per_stream),
-        window_updates_per_data: window_updates.unwrap_or(default.window_updates_per_data),
+        empty_in_a_row: written
+            .max_consecutive_inbound_frames_with_empty_payload
+            .unwrap_or(default.empty_in_a_row),
+        priorities_per_stream: written
+            .max_inbound_priority_frames_per_stream
+            .unwrap_or(default.priorities_per_stream),
+        window_updates_per_data: written
+            .max_inbound_window_update_frames_per_data_frame_sent
+            .unwrap_or(default.window_updates_per_data),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::load_balancing_policy::LoadBalancingPolicy;
 use crate::config::metadata_key::MetadataKey;
 use crate::config::outlier_detection::OutlierDetection;
 use crate::config::protocol::{
-    UpstreamHttp1ProtocolOptions, UpstreamHttp2ProtocolOptions, UpstreamHttpProtocolOptions,
+    Http1ProtocolOptions, Http2ProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::retry::{RequestMirrorPolicy, RetryPolicy};
 use crate::config::route::HashPolicy;
@@ -64,10 +64,10 @@ pub struct Cluster {
     pub circuit_breakers: Option<CircuitBreakers>,
     /// Older way to say that the upstream speaks HTTP/2.
     #[serde(default)]
-    pub http2_protocol_options: Option<UpstreamHttp2ProtocolOptions>,
+    pub http2_protocol_options: Option<Http2ProtocolOptions>,
     /// Older form of the same in `typed_extension_protocol_options`, as those that follow.
     #[serde(default)]
-    pub http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    pub http_protocol_options: Option<Http1ProtocolOptions>,
     /// Limits that all versions of HTTP have.
     #[serde(default)]
     pub common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
@@ -514,7 +514,7 @@ pub enum UpstreamProtocolOptions {
 impl UpstreamProtocolOptions {
     /// How HTTP/2 is spoken, where it may be and that is said.
     #[must_use]
-    pub const fn http2(&self) -> Option<&UpstreamHttp2ProtocolOptions> {
+    pub const fn http2(&self) -> Option<&Http2ProtocolOptions> {
         match self {
             Self::ExplicitHttpConfig(explicit) => match &explicit.protocol {
                 ProtocolConfig::HttpProtocolOptions(_) => None,
@@ -527,7 +527,7 @@ impl UpstreamProtocolOptions {
 
     /// How HTTP/1.1 is spoken, where it may be and that is said.
     #[must_use]
-    pub const fn http1(&self) -> Option<&UpstreamHttp1ProtocolOptions> {
+    pub const fn http1(&self) -> Option<&Http1ProtocolOptions> {
         match self {
             Self::ExplicitHttpConfig(explicit) => match &explicit.protocol {
                 ProtocolConfig::HttpProtocolOptions(options) => Some(options),
@@ -545,10 +545,10 @@ impl UpstreamProtocolOptions {
 pub struct UseDownstreamHttpConfig {
     /// How HTTP/1.1 is spoken.
     #[serde(default)]
-    pub http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    pub http_protocol_options: Option<Http1ProtocolOptions>,
     /// How HTTP/2 is spoken. Where it is absent, HTTP/1.1 is spoken in its place, as in Envoy.
     #[serde(default)]
-    pub http2_protocol_options: Option<UpstreamHttp2ProtocolOptions>,
+    pub http2_protocol_options: Option<Http2ProtocolOptions>,
 }
 
 /// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig`.
@@ -557,10 +557,10 @@ pub struct UseDownstreamHttpConfig {
 pub struct AutoHttpConfig {
     /// How HTTP/1.1 is spoken.
     #[serde(default)]
-    pub http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    pub http_protocol_options: Option<Http1ProtocolOptions>,
     /// How HTTP/2 is spoken.
     #[serde(default)]
-    pub http2_protocol_options: Option<UpstreamHttp2ProtocolOptions>,
+    pub http2_protocol_options: Option<Http2ProtocolOptions>,
 }
 
 /// `HttpProtocolOptions.ExplicitHttpConfig`.
@@ -577,7 +577,7 @@ pub struct ExplicitHttpConfig {
 #[serde(rename_all = "snake_case")]
 pub enum ProtocolConfig {
     /// HTTP/1.1.
-    HttpProtocolOptions(UpstreamHttp1ProtocolOptions),
+    HttpProtocolOptions(Http1ProtocolOptions),
     /// HTTP/2 with prior knowledge.
-    Http2ProtocolOptions(UpstreamHttp2ProtocolOptions),
+    Http2ProtocolOptions(Http2ProtocolOptions),
 }

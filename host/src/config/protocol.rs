@@ -73,41 +73,43 @@ pub struct UpstreamHttpProtocolOptions {
     pub max_response_headers_kb: Option<u32>,
 }
 
-/// `envoy.config.core.v3.Http1ProtocolOptions`, for clients.
+/// `envoy.config.core.v3.Http1ProtocolOptions`, for clients and for upstreams. What is about the messages of one
+/// side has no effect for the other.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http1ProtocolOptions")]
 pub struct Http1ProtocolOptions {
-    /// Whether a target may be a whole URL, which says the host in place of `host`; true by default.
+    /// Of clients: whether a target may be a whole URL, which says the host in place of `host`; true by default.
     #[serde(default)]
     pub allow_absolute_url: Option<bool>,
-    /// Whether HTTP/1.0 is spoken; 426 by default.
+    /// Of clients: whether HTTP/1.0 is spoken; 426 by default.
     #[serde(default)]
     pub accept_http_10: bool,
-    /// The host of a request of HTTP/1.0 that names none; it is refused by default.
+    /// Of clients: the host of a request of HTTP/1.0 that names none; it is refused by default.
     #[serde(default)]
     pub default_host_for_http_10: String,
     /// How names are spelled; in lower case by default.
     #[serde(default)]
     pub header_key_format: Option<HeaderKeyFormat>,
-    /// Whether trailers are passed on; dropped by default.
+    /// Whether trailers are sent and passed on; dropped by default.
     #[serde(default)]
     pub enable_trailers: bool,
-    /// Whether a request with `content-length` and chunks is taken, without the former.
+    /// Whether a message with `content-length` and chunks is taken, without the former.
     #[serde(default)]
     pub allow_chunked_length: bool,
-    /// In place of `stream_error_on_invalid_http_message`.
+    /// Of clients: in place of `stream_error_on_invalid_http_message`.
     #[serde(default)]
     pub override_stream_error_on_invalid_http_message: Option<bool>,
-    /// Which `upgrade` is taken for none.
+    /// Of clients: which `upgrade` is taken for none. In answers it has no effect but for a warning: nobody
+    /// would have what was asked for.
     #[serde(default)]
     pub ignore_http_11_upgrade: Vec<StringMatcher>,
     /// Which of Envoy's parsers; no effect.
     #[serde(default)]
     pub use_balsa_parser: Option<bool>,
-    /// Whether methods may be any; by default only those that are registered or widely used.
+    /// Of clients: whether methods may be any; by default only those that are registered or widely used.
     #[serde(default)]
     pub allow_custom_methods: bool,
-    /// No effect: it is about requests to upstreams.
+    /// Of upstreams: whether targets are whole URLs, as proxies take them.
     #[serde(default)]
     pub send_fully_qualified_url: bool,
 }
@@ -186,47 +188,7 @@ pub enum FormatterTypeOnEnvoyHeaders {
     ProperCase,
 }
 
-/// `envoy.config.core.v3.Http1ProtocolOptions`, for upstreams.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.core.v3.Http1ProtocolOptions")]
-pub struct UpstreamHttp1ProtocolOptions {
-    /// How names are spelled; in lower case by default.
-    #[serde(default)]
-    pub header_key_format: Option<HeaderKeyFormat>,
-    /// Whether targets are whole URLs, as proxies take them.
-    #[serde(default)]
-    pub send_fully_qualified_url: bool,
-    /// Which of Envoy's parsers; no effect.
-    #[serde(default)]
-    pub use_balsa_parser: Option<bool>,
-    /// Whether trailers are sent to the upstream, and passed on from it. Default: false.
-    #[serde(default)]
-    pub enable_trailers: bool,
-    /// Whether a response with `content-length` and chunks is taken, without the former.
-    #[serde(default)]
-    pub allow_chunked_length: bool,
-    /// No effect, as those that follow: they are about clients.
-    #[serde(default)]
-    pub allow_absolute_url: Option<bool>,
-    /// Whether HTTP/1.0 is spoken.
-    #[serde(default)]
-    pub accept_http_10: bool,
-    /// The host of a request of HTTP/1.0 that names none.
-    #[serde(default)]
-    pub default_host_for_http_10: String,
-    /// Whether a connection goes on after a message that breaks HTTP's rules.
-    #[serde(default)]
-    pub override_stream_error_on_invalid_http_message: Option<bool>,
-    /// Whether methods may be any.
-    #[serde(default)]
-    pub allow_custom_methods: bool,
-    /// Which `upgrade` is taken for none. In answers it has no effect but for a warning: nobody would
-    /// have what was asked for.
-    #[serde(default)]
-    pub ignore_http_11_upgrade: Vec<StringMatcher>,
-}
-
-/// `envoy.config.core.v3.Http2ProtocolOptions`, for clients.
+/// `envoy.config.core.v3.Http2ProtocolOptions`, for clients and for upstreams.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Http2ProtocolOptions")]
 pub struct Http2ProtocolOptions {
@@ -242,7 +204,8 @@ pub struct Http2ProtocolOptions {
     /// Streams of a connection at once; 1024 by default.
     #[serde(default)]
     pub max_concurrent_streams: Option<u32>,
-    /// Flow-control window of a stream in bytes; 16 MiB by default.
+    /// Flow-control window of a stream in bytes; 16 MiB by default, for upstreams the buffer limit, and more where
+    /// the way needs it.
     #[serde(default)]
     pub initial_stream_window_size: Option<u32>,
     /// Flow-control window of a connection in bytes; 24 MiB by default.
@@ -251,7 +214,7 @@ pub struct Http2ProtocolOptions {
     /// Frames of content that may wait to be sent; 10 000 by default. What more there is waits where it comes from.
     #[serde(default)]
     pub max_outbound_frames: Option<u32>,
-    /// The same for control frames: no effect, never more than one is made for a client that does not read.
+    /// The same for control frames: no effect, never more than one is made for a peer that does not read.
     #[serde(default)]
     pub max_outbound_control_frames: Option<u32>,
     /// Frames with nothing in them in a row; 1 by default.
@@ -266,16 +229,18 @@ pub struct Http2ProtocolOptions {
     /// Older form of `override_stream_error_on_invalid_http_message`.
     #[serde(default)]
     pub stream_error_on_invalid_http_messaging: bool,
-    /// In place of `stream_error_on_invalid_http_message`.
+    /// Of clients: in place of `stream_error_on_invalid_http_message`. For upstreams it has no effect: a message that
+    /// breaks HTTP's rules ends its stream alone.
     #[serde(default)]
     pub override_stream_error_on_invalid_http_message: Option<bool>,
-    /// Pings that show whether the client is still there; none by default.
+    /// Pings that show whether the peer is still there; none by default.
     #[serde(default)]
     pub connection_keepalive: Option<KeepaliveSettings>,
     /// Which of Envoy's codecs; no effect.
     #[serde(default)]
     pub use_oghttp2_codec: Option<bool>,
-    /// Whether extended CONNECT (RFC 8441) is offered; false by default.
+    /// Of clients: whether extended CONNECT (RFC 8441) is offered to them; false by default. To upstreams it goes in
+    /// any case.
     #[serde(default)]
     pub allow_connect: bool,
     /// Settings that are sent in front of those that have fields here.
@@ -291,63 +256,6 @@ pub struct SettingsParameter {
     pub identifier: u16,
     /// What it is to be.
     pub value: u32,
-}
-
-/// `envoy.config.core.v3.Http2ProtocolOptions`, for upstreams.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename = "envoy.config.core.v3.Http2ProtocolOptions")]
-pub struct UpstreamHttp2ProtocolOptions {
-    /// Whether METADATA frames are passed on. No effect but for a warning: they are not.
-    #[serde(default)]
-    pub allow_metadata: bool,
-    /// How large these may be. No effect: the same.
-    #[serde(default)]
-    pub max_metadata_size: Option<u32>,
-    /// Bytes of the table of compressed header fields; 4096 by default.
-    #[serde(default)]
-    pub hpack_table_size: Option<u32>,
-    /// Streams of a connection at once; 1024 by default.
-    #[serde(default)]
-    pub max_concurrent_streams: Option<u32>,
-    /// Flow-control window of a stream in bytes; by default the buffer limit, and more where the way needs it.
-    #[serde(default)]
-    pub initial_stream_window_size: Option<u32>,
-    /// Flow-control window of a connection in bytes; 24 MiB by default.
-    #[serde(default)]
-    pub initial_connection_window_size: Option<u32>,
-    /// Pings that show whether the upstream is still there; none by default.
-    #[serde(default)]
-    pub connection_keepalive: Option<KeepaliveSettings>,
-    /// Frames with nothing in them in a row; 1 by default.
-    #[serde(default)]
-    pub max_consecutive_inbound_frames_with_empty_payload: Option<u32>,
-    /// `PRIORITY` frames for each stream; 100 by default.
-    #[serde(default)]
-    pub max_inbound_priority_frames_per_stream: Option<u32>,
-    /// `WINDOW_UPDATE` frames for each `DATA` frame that was sent; 10 by default.
-    #[serde(default)]
-    pub max_inbound_window_update_frames_per_data_frame_sent: Option<u32>,
-    /// Frames of content that may wait to be sent; 10 000 by default. What more there is waits where it comes from.
-    #[serde(default)]
-    pub max_outbound_frames: Option<u32>,
-    /// The same for control frames: no effect, never more than one is made for an upstream that does not read.
-    #[serde(default)]
-    pub max_outbound_control_frames: Option<u32>,
-    /// Which of Envoy's codecs; no effect.
-    #[serde(default)]
-    pub use_oghttp2_codec: Option<bool>,
-    /// Whether extended CONNECT (RFC 8441) may be sent; no effect, it goes in any case.
-    #[serde(default)]
-    pub allow_connect: bool,
-    /// Whether a message that breaks HTTP's rules ends its stream alone. No effect: it does.
-    #[serde(default)]
-    pub override_stream_error_on_invalid_http_message: Option<bool>,
-    /// Older form of it.
-    #[serde(default)]
-    pub stream_error_on_invalid_http_messaging: bool,
-    /// Settings that are sent in front of those that have fields here.
-    #[serde(default)]
-    pub custom_settings_parameters: Vec<SettingsParameter>,
 }
 
 /// `envoy.config.core.v3.KeepaliveSettings`.
