@@ -1,15 +1,15 @@
 //! `envoy.filters.http.grpc_http1_bridge`: lets clients that speak HTTP/1 call gRPC services.
 //!
 //! What such a client cannot read are trailers: it gets the whole response at once, with the status of
-//! the call in its head.
+//! the call in its head. One that knows nothing of gRPC may send a message alone, and gets one.
 
 #[cfg(test)]
 mod tests;
 
 use nuncio_filter_config::{charge, is_grpc, method_of};
 use nuncio_sdk::{
-    Attribute, BodyMode, Filter, Flow, HeaderName, Interest, RequestHeaders, ResponseHeaders,
-    ResponseTrailers, Result, Setup,
+    Attribute, BodyMode, Filter, Flow, HeaderName, Interest, RequestBody, RequestHeaders,
+    ResponseBody, ResponseHeaders, ResponseTrailers, Result, Setup,
 };
 use serde::Deserialize;
 
@@ -22,13 +22,22 @@ pub struct Config {
     _type: Option<String>,
     /// Whether upstreams get no query parameters of bridged calls.
     pub ignore_query_parameters: bool,
+    /// Whether a request with a message of Protobuf becomes a call.
+    pub upgrade_protobuf_to_grpc: bool,
 }
+
+/// What says that a request has such a message.
+const PROTOBUF: &[u8] = b"application/x-protobuf";
+/// Bytes in front of a message: a flag, which says that it is not compressed, and the length.
+const FRAME: usize = 5;
 
 /// The filter.
 #[derive(Debug)]
 pub struct Bridge {
     drops_query: bool,
+    upgrades: bool,
     content_type: HeaderName,
+    content_length: HeaderName,
     path: HeaderName,
     status: HeaderName,
     grpc_status: HeaderName,
@@ -42,6 +51,8 @@ pub struct Bridge {
 pub struct Call {
     /// Whether its client speaks HTTP/1.
     is_bridged: bool,
+    /// Whether it came as a message alone, and its client wants no more of the answer.
+    is_bare: bool,
     /// What the names of its statistics begin with; empty where it has none.
     statistics: String,
 }
@@ -53,7 +64,9 @@ impl Filter for Bridge {
     fn configure(config: Config, setup: &mut Setup) -> Result<Self> {
         Ok(Self {
             drops_query: config.ignore_query_parameters,
+            upgrades: config.upgrade_protobuf_to_grpc,
             content_type: setup.header_name("content-type")?,
+            content_length: setup.header_name("content-length")?,
             path: setup.header_name(":path")?,
             status: setup.header_name(":status")?,
             grpc_status: setup.header_name("grpc-status")?,
@@ -69,7 +82,10 @@ impl Filter for Bridge {
 
     fn on_request_headers(&self, call: &mut Call, cx: &mut RequestHeaders<'_>) -> Result<Flow> {
         let content_type = cx.request().get(self.content_type).unwrap_or_default();
-        if !is_grpc(&content_type) {
+        let is_bare = self.upgrades && content_type == PROTOBUF;
+        if is_bare {
+            self.upgrade(cx)?;
+        } else if !is_grpc(&content_type) {
             return Ok(Flow::Next);
         }
         call.statistics = self.statistics(cx).unwrap_or_default();
@@ -78,6 +94,11 @@ impl Filter for Bridge {
         let mut interest = Interest::new().response_headers().response_trailers();
         if call.is_bridged {
             interest = interest.response_body(BodyMode::Buffered);
+            // As in Envoy, what comes over HTTP/2 is called a call, and is none.
+            call.is_bare = is_bare;
+            if is_bare {
+                interest = interest.request_body(BodyMode::Buffered);
+            }
             if self.drops_query {
                 let path = cx.request().get(self.path).unwrap_or_default();
                 if let Some(path) = path.split(|byte| *byte == b'?').next() {
@@ -89,12 +110,34 @@ impl Filter for Bridge {
         Ok(Flow::Next)
     }
 
+    fn on_request_body(&self, call: &mut Call, cx: &mut RequestBody<'_>) -> Result<Flow> {
+        if call.is_bare {
+            let message = cx.chunk();
+            let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+            let framed = [&[0][..], &length.to_be_bytes(), message].concat();
+            cx.replace(framed)?;
+        }
+        Ok(Flow::Next)
+    }
+
     fn on_response_headers(&self, call: &mut Call, cx: &mut ResponseHeaders<'_>) -> Result<Flow> {
+        if call.is_bare {
+            let content_type = cx.response().get(self.content_type).unwrap_or_default();
+            call.is_bare = is_grpc(&content_type);
+        }
         if !call.statistics.is_empty() {
             let status = cx.response().get(self.grpc_status);
             charge(&call.statistics, status.as_deref(), cx);
         }
         Ok(Flow::Next)
+    }
+
+    fn on_response_body(&self, call: &mut Call, cx: &mut ResponseBody<'_>) -> Result<()> {
+        if call.is_bare {
+            let message = cx.chunk().get(FRAME..).unwrap_or_default().to_vec();
+            cx.replace(message)?;
+        }
+        Ok(())
     }
 
     fn on_response_trailers(&self, call: &mut Call, cx: &mut ResponseTrailers<'_>) -> Result<()> {
@@ -126,6 +169,15 @@ impl Filter for Bridge {
 }
 
 impl Bridge {
+    /// Makes the head of a request with a message that of a call, for which there may be another route.
+    fn upgrade(&self, cx: &mut RequestHeaders<'_>) -> Result<()> {
+        let mut request = cx.request_mut();
+        request.set(self.content_type, "application/grpc")?;
+        request.remove(self.content_length)?;
+        cx.clear_route_cache()?;
+        Ok(())
+    }
+
     /// What the names of a call's statistics begin with, where it is for a method and a cluster.
     fn statistics(&self, cx: &RequestHeaders<'_>) -> Option<String> {
         let cluster = String::from_utf8(cx.attribute(self.cluster)?).ok()?;

@@ -91,3 +91,55 @@ fn calls_are_counted_by_method_and_status() {
         assert_eq!(counter(name), Some(count), "{name}");
     }
 }
+
+#[test]
+fn a_message_alone_becomes_a_call_and_is_answered_with_one() {
+    for (protocol, content_type, answered_as, is_call) in [
+        (
+            "HTTP/1.1",
+            "application/x-protobuf",
+            "application/grpc",
+            true,
+        ),
+        ("HTTP/1.1", "application/x-protobuf", "text/plain", true),
+        (
+            "HTTP/1.1",
+            "application/x-protobuf; a=b",
+            "application/grpc",
+            false,
+        ),
+        (
+            "HTTP/1.1",
+            "application/protobuf",
+            "application/grpc",
+            false,
+        ),
+    ] {
+        let host = Host::new();
+        let filter = host
+            .configure::<Bridge>(json!({ "upgrade_protobuf_to_grpc": true }))
+            .expect("a good configuration");
+        let mut stream = filter.stream();
+        stream.set_attribute("request.protocol", protocol);
+        let head = [
+            (":method", "POST"),
+            (":path", "/pkg.Service/Method"),
+            ("content-type", content_type),
+            ("content-length", "3"),
+        ];
+        assert_eq!(stream.on_request_headers(&head, false), Ok(Flow::Next));
+        let sent_as = stream.request_header("content-type");
+        let length = stream.request_header("content-length");
+        assert_eq!(sent_as.as_deref() == Some("application/grpc"), is_call);
+        assert_eq!(length.is_none(), is_call, "{content_type}");
+        assert_eq!(stream.on_request_body(b"abc", true), Ok(Flow::Next));
+        let framed: &[u8] = if is_call { b"\0\0\0\0\x03abc" } else { b"abc" };
+        assert_eq!(stream.body(), Some(framed));
+        let head = [(":status", "200"), ("content-type", answered_as)];
+        assert_eq!(stream.on_response_headers(&head, false), Ok(Flow::Next));
+        assert_eq!(stream.on_response_body(b"\0\0\0\0\x01d", true), Ok(()));
+        let is_stripped = is_call && answered_as == "application/grpc";
+        let left: &[u8] = if is_stripped { b"d" } else { b"\0\0\0\0\x01d" };
+        assert_eq!(stream.body(), Some(left));
+    }
+}

@@ -148,6 +148,9 @@ pub struct GrpcHttp1Bridge {
     /// Whether upstreams get no query parameters of bridged calls.
     #[serde(default)]
     pub ignore_query_parameters: bool,
+    /// Whether a request with a message of Protobuf (`application/x-protobuf`) becomes a call.
+    #[serde(default)]
+    pub upgrade_protobuf_to_grpc: bool,
 }
 
 /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.

@@ -50,6 +50,7 @@ pub(crate) fn group() -> Group {
         let name = format!("{name}, in the head");
         cases.push(call(&name, "/h2", "application/grpc").h2_reply(trailers_only));
     }
+    cases.extend(upgraded());
     let ends = || reply().trailer("grpc-status", "0");
     cases.extend([
         call("no message", "/h2", "application/grpc").h2_reply(ends()),
@@ -78,4 +79,77 @@ pub(crate) fn group() -> Group {
         ),
     ]);
     Group::new("grpc bridge", GRPC_BRIDGE, cases)
+}
+
+/// Messages of Protobuf that become calls.
+fn upgraded() -> Vec<Case> {
+    const PROTOBUF: &str = "application/x-protobuf";
+    let ends = |status: &str| reply().body(MESSAGE).trailer("grpc-status", status);
+    let at = |case: Case| case.at("upgrades");
+    let mut cases = Vec::new();
+    for content_type in [
+        PROTOBUF,
+        "application/x-protobuf; charset=x",
+        "Application/X-Protobuf",
+        "application/protobuf",
+        "application/grpc",
+    ] {
+        let name = format!("an upgrade, {content_type}");
+        let asked = call(&name, "/h2/call/pkg.Service/A", content_type);
+        cases.push(at(asked).h2_reply(ends("0")));
+    }
+    let call = |name: &str| at(call(name, "/h2/call/pkg.Service/A", PROTOBUF));
+    let chunked = format!("Content-Type: {PROTOBUF}\r\nTransfer-Encoding: chunked\r\n");
+    let empty = format!("Content-Type: {PROTOBUF}\r\nContent-Length: 0\r\n");
+    let pieces = "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n";
+    cases.extend([
+        call("an upgrade, a call that fails").h2_reply(ends("5")),
+        call("an upgrade, two messages").h2_reply(
+            reply()
+                .body(MESSAGE.repeat(2))
+                .trailer("grpc-status", "0"),
+        ),
+        call("an upgrade, no message").h2_reply(reply().trailer("grpc-status", "0")),
+        call("an upgrade, the status in the head").h2_reply(reply().header("grpc-status", "7")),
+        call("an upgrade, an answer that is no call's").h2_reply(
+            H2Reply::status(200)
+                .header("content-type", "text/plain")
+                .body("0123456789"),
+        ),
+        at(Case::request(
+            "an upgrade, in pieces",
+            "POST",
+            "/h2/call/pkg.Service/A",
+            &chunked,
+            pieces,
+        ))
+        .h2_reply(ends("0")),
+        at(Case::request(
+            "an upgrade, nothing",
+            "POST",
+            "/h2/call/pkg.Service/A",
+            &empty,
+            "",
+        ))
+        .h2_reply(ends("0")),
+        at(Case::request(
+            "an upgrade, over HTTP/1.1",
+            "POST",
+            "/h1",
+            &format!("Content-Type: {PROTOBUF}\r\nContent-Length: 3\r\n"),
+            "abc",
+        ))
+        .reply_bytes(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n\
+             7\r\n\0\0\0\0\u{2}ab\r\n0\r\ngrpc-status: 5\r\n\r\n",
+        ),
+        at(Case::http2(
+            "an upgrade, a client of HTTP/2",
+            H2Send::new("POST", "/h2/call/pkg.Service/A")
+                .header("content-type", PROTOBUF)
+                .body(b"abc"),
+        ))
+        .h2_reply(ends("5")),
+    ]);
+    cases
 }
