@@ -6,6 +6,8 @@ use super::Workshop;
 use super::routes::hash_policy;
 use crate::config::Place;
 use crate::config::cluster::{Cluster as Written, HttpProtocolOptions};
+use crate::config::retry::RequestMirrorPolicy;
+use crate::nearest::nearest;
 use crate::route::ClusterPolicies;
 use crate::route::spec::ClusterPoliciesSpec;
 
@@ -46,9 +48,30 @@ impl Workshop<'_> {
             mirrors: self.mirrors(&written.request_mirror_policies, place),
             hash: written.hash_policy.iter().filter_map(hash_policy).collect(),
         };
+        self.warn_of_copies_to_nobody(&written.request_mirror_policies, place);
         let clusters = self.clusters.clone();
         let built = ClusterPolicies::new(&spec, &|name| clusters.get(name).copied());
         self.of_routes(built, place)
+    }
+}
+
+impl Workshop<'_> {
+    fn warn_of_copies_to_nobody(&mut self, written: &[RequestMirrorPolicy], place: Place<'_>) {
+        let place = place.field("request_mirror_policies");
+        for (index, policy) in written.iter().enumerate() {
+            let name = policy.cluster.as_str();
+            if name.is_empty() || self.clusters.contains_key(name) {
+                continue;
+            }
+            let message = format!("there is no cluster \"{name}\": nothing is copied to it");
+            let near = nearest(name, self.clusters.keys().map(String::as_str));
+            let hint = near.map(|near| format!("did you mean \"{near}\"?"));
+            let here = place.index(index).field("cluster");
+            let shown = self.diagnostics.warning(here, message);
+            if let Some(hint) = hint {
+                shown.hint(hint);
+            }
+        }
     }
 }
 

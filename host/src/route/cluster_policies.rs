@@ -38,7 +38,8 @@ impl ClusterPolicies {
         let mut report = Report::default();
         let context = Context {
             clusters,
-            validate_clusters: true,
+            // As in Envoy, nothing is copied to one that is not there.
+            validate_clusters: false,
             max_direct_response_body_size: limits::DIRECT_RESPONSE_BYTES,
             tries: Arc::new(Tries::default()),
         };

@@ -23,6 +23,11 @@ pub(crate) fn group() -> Group {
             ],
         ),
     ];
+    cases.push(Case::get(
+        "a copy for a cluster that is not there",
+        "/nowhere",
+        "",
+    ));
     for (cluster, route) in [("1", "1"), ("1", "2"), ("2", "1"), ("3", "1"), ("4", "1")] {
         let name = format!("a hash of {cluster}, not of {route}");
         let headers = format!("X-Cluster: {cluster}\r\nX-Route: {route}\r\n");
