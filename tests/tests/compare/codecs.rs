@@ -121,13 +121,5 @@ fn statistics() -> Vec<Case> {
             "GET /stats/prometheus?filter=^(http2|cluster.h2.http2).rx_reset",
             &[],
         ),
-        Case::admin(
-            "GET /stats?filter=flow_control",
-            &[
-                "http.main.downstream_flow_control",
-                "cluster.h2.upstream_flow_control",
-                "cluster.origin.upstream_flow_control",
-            ],
-        ),
     ]
 }
