@@ -19,6 +19,7 @@ pub mod bootstrap;
 pub mod chain_matcher;
 pub mod circuit_breaker;
 pub mod client_address;
+pub mod client_cert_matcher;
 pub mod cluster;
 mod de;
 pub mod diagnostic;

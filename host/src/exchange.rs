@@ -272,8 +272,8 @@ pub struct Tls {
     pub peer: Option<Peer>,
     /// What this side has shown.
     pub local: Option<Arc<Certificate>>,
-    /// What upstreams are told of the peer's certificate, once a request has needed it.
-    pub forwarded: OnceLock<Box<[u8]>>,
+    /// What upstreams are told of the peer's certificate, once a request has needed it, and which details of it.
+    pub forwarded: OnceLock<(u8, Box<[u8]>)>,
 }
 
 /// The certificates of a peer.

@@ -56,7 +56,7 @@ pub use matcher::Mismatch;
 pub use mirror::Mirror;
 pub use mutation::{AppendAction, Scratch};
 pub use part::{
-    HeaderCondition, MetadataCondition, RequestChanges, ResponseChanges, TextCondition,
+    Decision, HeaderCondition, MetadataCondition, RequestChanges, ResponseChanges, TextCondition,
 };
 pub use redirect::Redirect;
 pub use retry::{Avoids, Failure, Retries, RetryOn, RetryPolicy, Verdict, Wait};

@@ -127,6 +127,8 @@ mod tcp;
 mod tls;
 #[path = "compare/tls_upstream.rs"]
 mod tls_upstream;
+#[path = "compare/told_certificates.rs"]
+mod told_certificates;
 #[path = "compare/tunnels.rs"]
 mod tunnels;
 #[path = "compare/upgrades.rs"]
@@ -151,10 +153,11 @@ fn main() -> ExitCode {
 }
 
 /// What keeps a file out, or lets it in.
-fn of_files() -> [Group; 7] {
+fn of_files() -> [Group; 8] {
     [
         fields::group(),
         files::group(),
+        told_certificates::group(),
         tunnels::group(),
         statistics::group(),
         statistics::few(),

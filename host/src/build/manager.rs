@@ -17,7 +17,7 @@ use crate::config::access_log::{AccessLog, SubstitutionFormat, SubstitutionForma
 use crate::config::address::CidrRange;
 use crate::config::client_address::{OriginalIpDetection, OriginalIpDetectionConfig};
 use crate::config::http_connection_manager::{
-    ForwardClientCertDetails, ForwardProtoConfig, HttpConnectionManager, PathNormalizationOptions,
+    ForwardProtoConfig, HttpConnectionManager, PathNormalizationOptions,
     PathWithEscapedSlashesAction, RequestIdConfig, SchemeTransformation, StripPortMode,
 };
 use crate::config::local_reply::{LocalReplyConfig, ResponseMapper};
@@ -33,8 +33,7 @@ use crate::exchange::Flags;
 use crate::h1::{HeadLimits, RequestRules, Underscores};
 use crate::headers::{Name, NameCase, NameFormat};
 use crate::http::client_address::{ClientAddress, Detection};
-use crate::http::client_cert::Details;
-use crate::http::hygiene::{ClientCert, HostPort, HygieneRules, ToldPorts, UserAgent};
+use crate::http::hygiene::{HostPort, HygieneRules, ToldPorts, UserAgent};
 use crate::http::path::{EscapedSlashes, PathRules};
 use crate::http::reply::{LocalReplies, Mapper};
 use crate::limits;
@@ -45,6 +44,7 @@ use crate::route::{self, HeaderCondition, MetadataCondition, ResponseChanges};
 use crate::runtime::Cidr;
 use crate::values::{Entry, Fraction, Integer, Share as Portion, Values};
 
+mod client_cert;
 mod options;
 
 pub(super) use options::early_logs;
@@ -109,13 +109,11 @@ impl Workshop<'_> {
             host_port: self.host_port(written, place),
             strip_host_dot: written.strip_trailing_host_dot,
             scheme: self.scheme(written, place),
-            client_cert: match written.forward_client_cert_details {
-                ForwardClientCertDetails::AlwaysForwardOnly => ClientCert::Keep,
-                ForwardClientCertDetails::ForwardOnly => ClientCert::KeepOfKnown,
-                ForwardClientCertDetails::Sanitize => ClientCert::Remove,
-                ForwardClientCertDetails::AppendForward => ClientCert::Append(details(written)),
-                ForwardClientCertDetails::SanitizeSet => ClientCert::Set(details(written)),
-            },
+            client_cert: client_cert::told(
+                written.forward_client_cert_details,
+                written.set_current_client_cert_details.as_ref(),
+            ),
+            client_cert_by: self.client_cert_by(written, place),
             user_agent,
             generate_request_id: written.generate_request_id.unwrap_or(true),
             preserve_external_request_id: written.preserve_external_request_id,
@@ -624,18 +622,5 @@ pub(super) fn name_format(written: Option<&HeaderKeyFormat>) -> NameFormat {
                 NameFormat::Kept(others)
             }
         }
-    }
-}
-
-/// What upstreams are told of clients' certificates.
-fn details(written: &HttpConnectionManager) -> Details {
-    let asked = written.set_current_client_cert_details.clone();
-    let asked = asked.unwrap_or_default();
-    Details {
-        subject: asked.subject.unwrap_or(false),
-        cert: asked.cert,
-        chain: asked.chain,
-        dns: asked.dns,
-        uri: asked.uri,
     }
 }

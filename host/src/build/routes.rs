@@ -33,7 +33,7 @@ mod actions;
 mod tree;
 
 pub(super) use actions::hash_policy;
-pub(super) use tree::string as text_of_xds;
+pub(super) use tree::{TreeInput, string as text_of_xds};
 
 /// What Envoy calls the requests of a virtual host that are in none of its `virtual_clusters`.
 const OTHER_REQUESTS: &str = "other";
@@ -148,7 +148,7 @@ impl Workshop<'_> {
                 let message = "'matcher' and 'routes' exclude each other";
                 self.diagnostics.error(place, message);
             }
-            self.tree(matcher, (&mut *chain, &filters), place, &mut led_to)
+            self.tree_of_routes(matcher, (&mut *chain, &filters), place, &mut led_to)
         });
         let routes = written.routes.iter().enumerate();
         let routes = routes.map(|(index, route)| {

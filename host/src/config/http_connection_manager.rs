@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::access_log::AccessLog;
 use crate::config::address::CidrRange;
 use crate::config::client_address::OriginalIpDetection;
+use crate::config::client_cert_matcher::ClientCertMatcher;
 use crate::config::filter::HttpFilter;
 use crate::config::header::HeadMutation;
 use crate::config::local_reply::LocalReplyConfig;
@@ -118,6 +119,9 @@ pub struct HttpConnectionManager {
     /// What it says of the certificate of this connection. Without TLS there is none.
     #[serde(default)]
     pub set_current_client_cert_details: Option<SetCurrentClientCertDetails>,
+    /// Decides both by request; where it leads nowhere, they count.
+    #[serde(default)]
+    pub forward_client_cert_matcher: Option<Box<ClientCertMatcher>>,
     /// Whether a path is made canonical; false by default.
     #[serde(default)]
     pub normalize_path: Option<bool>,

@@ -2,6 +2,8 @@
 //!
 //! Owns the form of one element, which is Envoy's. Called by `hygiene`, which knows whether it is sent.
 
+use std::borrow::Cow;
+
 use crate::certificate::{hex, pem, url_encoded};
 use crate::exchange::Tls;
 
@@ -20,13 +22,27 @@ pub struct Details {
     pub uri: bool,
 }
 
+impl Details {
+    /// All of them as one number.
+    fn bits(self) -> u8 {
+        let all = [self.subject, self.cert, self.chain, self.dns, self.uri];
+        all.iter().fold(0, |bits, bit| bits << 1 | u8::from(*bit))
+    }
+}
+
 /// The element for a session whose client has shown a certificate: the same for all requests of the
-/// connection, and so made once.
-pub(super) fn element(tls: &Tls, details: Details) -> &[u8] {
-    tls.forwarded.get_or_init(|| {
+/// connection that are to tell the same, and so made once for the first of these.
+pub(super) fn element(tls: &Tls, details: Details) -> Cow<'_, [u8]> {
+    let asked = details.bits();
+    let (made_for, element) = tls.forwarded.get_or_init(|| {
         let element = describe(tls, details);
-        element.into_bytes().into()
-    })
+        (asked, element.into_bytes().into())
+    });
+    if *made_for == asked {
+        Cow::Borrowed(element)
+    } else {
+        Cow::Owned(describe(tls, details).into_bytes())
+    }
 }
 
 fn describe(tls: &Tls, details: Details) -> String {
@@ -103,6 +119,26 @@ mod tests {
         };
         let element = element(&tls, details).to_vec();
         String::from_utf8(element).unwrap()
+    }
+
+    #[test]
+    fn requests_of_one_connection_may_tell_different_things() {
+        let tls = Tls {
+            certificate_presented: true,
+            peer: Some(Peer {
+                certificate: certificate("c", &["a.test"], &[]),
+                chain: Box::default(),
+            }),
+            ..Tls::default()
+        };
+        let dns = Details {
+            dns: true,
+            ..Details::default()
+        };
+        for (details, has_name) in [(dns, true), (Details::default(), false), (dns, true)] {
+            let told = String::from_utf8(element(&tls, details).to_vec()).unwrap();
+            assert_eq!(told.contains("DNS=a.test"), has_name, "{told}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod response;
 mod target;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::client_address::ClientAddress;
 use super::client_cert::{self, Details};
@@ -18,7 +19,7 @@ use super::path::PathRules;
 use crate::address::Address;
 use crate::exchange::Exchange;
 use crate::headers::{Headers, Known, Name};
-use crate::route::{RequestChanges, TextCondition};
+use crate::route::{Decision, Facts, RequestChanges, TextCondition};
 use crate::runtime::{Cidr, ConnectionManager};
 
 pub(crate) use hop::{Asks, Refusal, end_of_hop, tokens};
@@ -49,6 +50,8 @@ pub struct HygieneRules {
     pub scheme: Option<&'static [u8]>,
     /// `forward_client_cert_details`.
     pub client_cert: ClientCert,
+    /// `forward_client_cert_matcher`: what decides that by request.
+    pub client_cert_by: Option<Arc<ClientCertChoice>>,
     /// `add_user_agent`: what upstreams are told about this proxy.
     pub user_agent: Option<UserAgent>,
     /// `generate_request_id`.
@@ -112,6 +115,36 @@ pub enum ClientCert {
     Set(Details),
 }
 
+impl ClientCert {
+    /// Whether what came of it stays, of a client that has shown a certificate or not.
+    const fn keeps(self, certified: bool) -> bool {
+        match self {
+            Self::Remove => false,
+            // Where something else takes its place, that is its place.
+            Self::KeepOfKnown | Self::Append(_) | Self::Set(_) => certified,
+            Self::Keep => true,
+        }
+    }
+}
+
+/// What happens to it, decided by request.
+#[derive(Debug)]
+pub struct ClientCertChoice {
+    /// Which one of `all`.
+    pub by: Decision,
+    /// What may happen.
+    pub all: Box<[ClientCert]>,
+}
+
+impl ClientCertChoice {
+    /// What happens with that request; none where nothing matches.
+    fn find(&self, exchange: &Exchange) -> Option<ClientCert> {
+        // No tree asks for the number.
+        let position = self.by.find(&Facts::of(exchange, 0))?;
+        self.all.get(position).copied()
+    }
+}
+
 /// What upstreams are told about this proxy.
 #[derive(Clone, Debug)]
 pub struct UserAgent {
@@ -146,13 +179,9 @@ pub(crate) fn request(
         client.may_be_internal && client_ip.map_or(rules.internal_unix_sockets, in_ranges);
     let edge = rules.client.is_edge() && !internal;
     let tls = exchange.connection.tls.as_deref();
-    let certified = tls.filter(|tls| tls.certificate_presented);
-    let keep_cert = match rules.client_cert {
-        ClientCert::Remove => false,
-        // Where something else takes its place, that is its place.
-        ClientCert::KeepOfKnown | ClientCert::Append(_) | ClientCert::Set(_) => certified.is_some(),
-        ClientCert::Keep => true,
-    };
+    let certified = tls.is_some_and(|tls| tls.certificate_presented);
+    // What decides by request sees all of the head.
+    let keep_cert = rules.client_cert_by.is_some() || rules.client_cert.keeps(certified);
     remove_control_headers(headers, keep_cert, internal, edge);
     if !internal {
         for name in internal_only {
@@ -190,17 +219,31 @@ pub(crate) fn request(
         headers.set_known(Known::XEnvoyExternalAddress, address.as_bytes());
     }
     identifier::request_id(rules, headers, edge, id);
+    tell_certificate(rules, exchange, certified);
+    Ok(())
+}
+
+/// `x-forwarded-client-cert`, where it stays, and with what is known here.
+fn tell_certificate(rules: &HygieneRules, exchange: &mut Exchange, certified: bool) {
+    let mut told = rules.client_cert;
+    if let Some(choice) = &rules.client_cert_by {
+        told = choice.find(exchange).unwrap_or(told);
+        if !told.keeps(certified) {
+            exchange.request.remove_known(Known::XForwardedClientCert);
+        }
+    }
+    let headers = &mut exchange.request;
     let name = Known::XForwardedClientCert;
-    match (rules.client_cert, certified) {
+    let tls = exchange.connection.tls.as_deref();
+    match (told, tls.filter(|_| certified)) {
         (ClientCert::Append(details), Some(tls)) => {
-            append_list(headers, name, client_cert::element(tls, details), b",");
+            append_list(headers, name, &client_cert::element(tls, details), b",");
         }
         (ClientCert::Set(details), Some(tls)) => {
-            headers.set_known(name, client_cert::element(tls, details));
+            headers.set_known(name, &client_cert::element(tls, details));
         }
         _ => {}
     }
-    Ok(())
 }
 
 /// Says who passes the request on.
@@ -329,6 +372,7 @@ mod tests {
             strip_host_dot: false,
             scheme: None,
             client_cert: ClientCert::Remove,
+            client_cert_by: None,
             user_agent: None,
             generate_request_id: true,
             preserve_external_request_id: false,

@@ -1,15 +1,17 @@
 //! Parts of a routing table that are of use without one.
 //!
-//! Owns a matcher of one header field, of metadata and of a text, and changes to a head, as access-log
-//! filters, certificates, local replies and the connection manager have them: the same code that
+//! Owns a matcher of one header field, of metadata and of a text, a tree of matchers, and changes to a head, as
+//! access-log filters, certificates, local replies and the connection manager have them: the same code that
 //! routes use. Does not own when they are asked.
 
 use super::error::{Errors, Report};
+use super::facts::Facts;
 use super::matcher::{HeaderMatcher, MetadataMatcher, StringMatcher};
 use super::mutation::{HeaderMutations, Scratch};
 use super::spec::{
-    HeaderAddSpec, HeaderMatchSpec, MetadataMatchSpec, MutationSpec, StringMatchSpec,
+    HeaderAddSpec, HeaderMatchSpec, MetadataMatchSpec, MutationSpec, StringMatchSpec, TreeSpec,
 };
+use super::tree::Tree;
 use crate::exchange::{Exchange, Metadata};
 use crate::headers::Headers;
 
@@ -76,6 +78,28 @@ impl TextCondition {
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
         self.0.matches(text)
+    }
+}
+
+/// A tree of matchers that leads to one of a list (`xds.type.matcher.v3.Matcher`).
+#[derive(Debug)]
+pub struct Decision(Tree);
+
+impl Decision {
+    /// Builds it from what was written, where each end is one position.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `spec`.
+    pub fn new(spec: &TreeSpec) -> Result<Self, Errors> {
+        let mut report = Report::default();
+        let built = Tree::build(spec, &mut report).map(Self);
+        report.finish_some(built)
+    }
+
+    /// The position in the list; none where nothing matches.
+    #[must_use]
+    pub fn find(&self, facts: &Facts<'_>) -> Option<usize> {
+        self.0.find(facts).map(|ends| ends.start)
     }
 }
 

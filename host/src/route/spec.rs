@@ -23,7 +23,7 @@ use crate::proxy_header::ProxyHeader;
 use crate::values::{Fraction, Weights};
 use crate::variant::Variants;
 
-pub use tree::{PredicateSpec, ThenSpec, TreeKindSpec, TreeSpec};
+pub use tree::{InputSpec, PredicateSpec, ThenSpec, TreeKindSpec, TreeSpec};
 pub use tries::{
     AvoidSpec, HostTriesSpec, InternalRedirectSpec, MirrorClusterSpec, MirrorSpec, RateLimitedSpec,
     RedirectPredicateSpec, ResetHeaderSpec, RetrySpec, StreamDurationSpec, TimesSpec, TriesSpec,

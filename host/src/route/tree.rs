@@ -1,8 +1,9 @@
-//! A tree of matchers that leads to some of a virtual host's routes (`VirtualHost.matcher`).
+//! A tree of matchers that leads to some of a virtual host's routes (`VirtualHost.matcher`), or to something else
+//! that is decided by request.
 //!
 //! Owns how it is walked: as in Envoy, what follows a match and finds nothing is passed over as if the
-//! match had not been one. Called by `table` in place of a walk through the routes. Does not own what
-//! the routes themselves match, which counts as well.
+//! match had not been one. Called by `table` in place of a walk through the routes, and through `part`. Does not own
+//! what the routes themselves match, which counts as well.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -11,9 +12,10 @@ use std::ops::Range;
 use super::error::{Problem, Report};
 use super::facts::Facts;
 use super::matcher::StringMatcher;
-use super::spec::{PredicateSpec, ThenSpec, TreeKindSpec, TreeSpec};
+use super::spec::{InputSpec, PredicateSpec, ThenSpec, TreeKindSpec, TreeSpec};
 use super::trie::Trie;
-use crate::headers::{Headers, Name};
+use crate::certificate::Certificate;
+use crate::headers::Name;
 
 /// `xds.type.matcher.v3.Matcher`, compiled.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ enum Kind {
 #[derive(Debug)]
 enum Then {
     Tree(Tree),
-    Routes(Range<usize>),
+    Ends(Range<usize>),
 }
 
 #[derive(Debug)]
@@ -47,9 +49,19 @@ enum Predicate {
     Not(Box<Self>),
 }
 
-/// A text of a request: a field of its head, several of them joined by commas.
+/// There is no session of TLS, so nothing is known of a certificate. As in Envoy, that ends the walk: what is asked
+/// later might have been passed over otherwise.
+#[derive(Debug, PartialEq, Eq)]
+struct Unknown;
+
+/// A text of a request or of its client's certificate; several of them are joined by commas.
 #[derive(Debug)]
-struct Input(Name);
+enum Input {
+    Field(Name),
+    UriNames,
+    DnsNames,
+    Subject,
+}
 
 impl Tree {
     pub(super) fn build(spec: &TreeSpec, report: &mut Report) -> Option<Self> {
@@ -91,28 +103,53 @@ impl Tree {
     }
 
     /// The routes that a request is led to, by their positions; of these the first that matches is
-    /// taken.
+    /// taken. What else a tree leads to has one position.
     pub(super) fn find(&self, facts: &Facts<'_>) -> Option<Range<usize>> {
-        let found = match &self.kind {
+        self.walk(facts).ok().flatten()
+    }
+
+    fn walk(&self, facts: &Facts<'_>) -> Result<Option<Range<usize>>, Unknown> {
+        let mut found = None;
+        match &self.kind {
             Kind::List(entries) => {
-                let mut holding = entries.iter();
-                holding.find_map(|(predicate, then)| {
-                    let then = predicate.holds(facts).then_some(then)?;
-                    then.find(facts)
-                })
+                for (predicate, then) in entries {
+                    if predicate.holds(facts)? {
+                        found = then.walk(facts)?;
+                    }
+                    if found.is_some() {
+                        break;
+                    }
+                }
             }
-            Kind::Exact(input, map) => input
-                .read(facts.request)
-                .and_then(|text| map.get(&*text)?.find(facts)),
-            Kind::Prefix(input, trie, list) => input.read(facts.request).and_then(|text| {
-                // The longest first, and a shorter one where that leads nowhere.
-                let mut found: Vec<u32> = Vec::new();
-                trie.each(text.iter().copied(), |_, number| found.push(number));
-                let mut found = found.iter().rev();
-                found.find_map(|number| list.get(*number as usize)?.find(facts))
-            }),
-        };
-        found.or_else(|| self.otherwise.as_ref()?.find(facts))
+            Kind::Exact(input, map) => {
+                if let Some(text) = input.read(facts)?
+                    && let Some(then) = map.get(&*text)
+                {
+                    found = then.walk(facts)?;
+                }
+            }
+            Kind::Prefix(input, trie, list) => {
+                if let Some(text) = input.read(facts)? {
+                    // The longest first, and a shorter one where that leads nowhere.
+                    let mut beginnings: Vec<u32> = Vec::new();
+                    trie.each(text.iter().copied(), |_, number| beginnings.push(number));
+                    for then in beginnings
+                        .iter()
+                        .rev()
+                        .filter_map(|at| list.get(*at as usize))
+                    {
+                        found = then.walk(facts)?;
+                        if found.is_some() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        match &self.otherwise {
+            Some(then) if found.is_none() => then.walk(facts),
+            _ => Ok(found),
+        }
     }
 }
 
@@ -135,14 +172,14 @@ impl Then {
             ThenSpec::Tree(tree) => {
                 Self::Tree(report.field("matcher", |report| Tree::build(tree, report))?)
             }
-            ThenSpec::Routes(routes) => Self::Routes(routes.clone()),
+            ThenSpec::Ends(ends) => Self::Ends(ends.clone()),
         })
     }
 
-    fn find(&self, facts: &Facts<'_>) -> Option<Range<usize>> {
+    fn walk(&self, facts: &Facts<'_>) -> Result<Option<Range<usize>>, Unknown> {
         match self {
-            Self::Tree(tree) => tree.find(facts),
-            Self::Routes(routes) => Some(routes.clone()),
+            Self::Tree(tree) => tree.walk(facts),
+            Self::Ends(ends) => Ok(Some(ends.clone())),
         }
     }
 }
@@ -174,39 +211,75 @@ impl Predicate {
         })
     }
 
-    fn holds(&self, facts: &Facts<'_>) -> bool {
+    fn holds(&self, facts: &Facts<'_>) -> Result<bool, Unknown> {
         match self {
-            Self::Single(input, test) => input
-                .read(facts.request)
-                .is_some_and(|text| test.matches(&text)),
-            Self::Any(predicates) => predicates.iter().any(|predicate| predicate.holds(facts)),
-            Self::All(predicates) => predicates.iter().all(|predicate| predicate.holds(facts)),
-            Self::Not(predicate) => !predicate.holds(facts),
+            Self::Single(input, test) => {
+                let text = input.read(facts)?;
+                Ok(text.is_some_and(|text| test.matches(&text)))
+            }
+            Self::Any(predicates) => {
+                let mut held = predicates.iter().map(|predicate| predicate.holds(facts));
+                if held.clone().any(|holds| holds == Ok(true)) {
+                    return Ok(true);
+                }
+                held.find(Result::is_err).unwrap_or(Ok(false))
+            }
+            Self::All(predicates) => {
+                for predicate in predicates {
+                    if !predicate.holds(facts)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Self::Not(predicate) => predicate.holds(facts).map(|holds| !holds),
         }
     }
 }
 
 impl Input {
-    fn build(name: &str, report: &mut Report) -> Option<Self> {
-        let name = Name::parse(name.as_bytes()).map_err(Problem::HeaderName);
+    fn build(spec: &InputSpec, report: &mut Report) -> Option<Self> {
+        let name = match spec {
+            InputSpec::Field(name) => Name::parse(name.as_bytes()).map_err(Problem::HeaderName),
+            InputSpec::UriNames => return Some(Self::UriNames),
+            InputSpec::DnsNames => return Some(Self::DnsNames),
+            InputSpec::Subject => return Some(Self::Subject),
+        };
         let name = report.field("input", |report| {
             report.field("typed_config", |report| {
                 report.field("header_name", |report| report.take(name))
             })
         });
-        name.map(Self)
+        name.map(Self::Field)
     }
 
-    /// The text; none where the request does not have it.
-    fn read<'r>(&'r self, request: &'r Headers) -> Option<Cow<'r, [u8]>> {
-        let mut values = request.get_all(&self.0);
-        let first = values.next()?;
-        let Some(second) = values.next() else {
-            return Some(Cow::Borrowed(first));
+    /// The text; none where the request, or the certificate, does not have it.
+    fn read<'r>(&'r self, facts: &Facts<'r>) -> Result<Option<Cow<'r, [u8]>>, Unknown> {
+        if let Self::Field(name) = self {
+            return Ok(joined(facts.request.get_all(name)));
+        }
+        let Some(tls) = facts.tls else {
+            return Err(Unknown);
         };
-        let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
-        Some(Cow::Owned(all.join(&b',')))
+        let Some(peer) = &tls.peer else {
+            return Ok(None);
+        };
+        let Certificate { names, subject, .. } = &peer.certificate;
+        Ok(match self {
+            Self::UriNames => joined(names.uri.iter().map(String::as_bytes)),
+            Self::DnsNames => joined(names.dns.iter().map(String::as_bytes)),
+            _ => joined(std::iter::once(subject.as_bytes()).filter(|text| !text.is_empty())),
+        })
     }
+}
+
+fn joined<'r>(mut values: impl Iterator<Item = &'r [u8]>) -> Option<Cow<'r, [u8]>> {
+    let first = values.next()?;
+    let Some(second) = values.next() else {
+        return Some(Cow::Borrowed(first));
+    };
+    let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
+    Some(Cow::Owned(all.join(&b',')))
 }
 
 #[cfg(test)]
@@ -216,7 +289,11 @@ mod tests {
     use super::*;
 
     fn to(route: usize) -> ThenSpec {
-        ThenSpec::Routes(route..route + 1)
+        ThenSpec::Ends(route..route + 1)
+    }
+
+    fn field(name: &str) -> InputSpec {
+        InputSpec::Field(name.to_owned())
     }
 
     fn is(input: &str, text: &str) -> PredicateSpec {
@@ -224,7 +301,7 @@ mod tests {
             pattern: StringPatternSpec::Exact(text.to_owned()),
             ignore_case: false,
         };
-        PredicateSpec::Single(input.to_owned(), test)
+        PredicateSpec::Single(field(input), test)
     }
 
     fn found(spec: &TreeSpec, path: &str, fields: &[(&str, &str)]) -> Option<usize> {
@@ -263,9 +340,50 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_found_behind_what_cannot_be_known() {
+        let certified = |pattern: &str| {
+            let PredicateSpec::Single(_, test) = is("x", pattern) else {
+                unreachable!("it is one");
+            };
+            PredicateSpec::Single(InputSpec::DnsNames, test)
+        };
+        let a = || is("a", "1");
+        let otherwise = || Some(Box::new(to(9)));
+        let spec = |predicate| TreeSpec {
+            kind: TreeKindSpec::List(vec![(predicate, to(0))]),
+            otherwise: otherwise(),
+        };
+        for (predicate, fields, expected) in [
+            (certified("b"), &[][..], None),
+            (PredicateSpec::Not(Box::new(certified("b"))), &[], None),
+            (PredicateSpec::All(vec![a(), certified("b")]), &[], Some(9)),
+            (
+                PredicateSpec::All(vec![a(), certified("b")]),
+                &[("a", "1")],
+                None,
+            ),
+            (PredicateSpec::All(vec![certified("b"), a()]), &[], None),
+            (
+                PredicateSpec::Any(vec![certified("b"), a()]),
+                &[("a", "1")],
+                Some(0),
+            ),
+            (PredicateSpec::Any(vec![certified("b"), a()]), &[], None),
+        ] {
+            let context = format!("{predicate:?}");
+            assert_eq!(found(&spec(predicate), "/", fields), expected, "{context}");
+        }
+        let mapped = TreeSpec {
+            kind: TreeKindSpec::Exact(InputSpec::Subject, vec![("b".to_owned(), to(0))]),
+            otherwise: otherwise(),
+        };
+        assert_eq!(found(&mapped, "/", &[]), None);
+    }
+
+    #[test]
     fn texts_are_looked_up_whole_or_by_their_beginning() {
         let nowhere = ThenSpec::Tree(Box::new(TreeSpec {
-            kind: TreeKindSpec::Exact("x".to_owned(), vec![("1".to_owned(), to(5))]),
+            kind: TreeKindSpec::Exact(field("x"), vec![("1".to_owned(), to(5))]),
             otherwise: None,
         }));
         let prefixes = vec![
@@ -274,7 +392,7 @@ mod tests {
             ("/api/x".to_owned(), nowhere),
         ];
         let spec = TreeSpec {
-            kind: TreeKindSpec::Prefix(":path".to_owned(), prefixes),
+            kind: TreeKindSpec::Prefix(field(":path"), prefixes),
             otherwise: None,
         };
         for (path, fields, expected) in [
@@ -287,7 +405,7 @@ mod tests {
             assert_eq!(found(&spec, path, fields), expected, "{path} {fields:?}");
         }
         let exact = TreeSpec {
-            kind: TreeKindSpec::Exact("t".to_owned(), vec![("a,b".to_owned(), to(1))]),
+            kind: TreeKindSpec::Exact(field("t"), vec![("a,b".to_owned(), to(1))]),
             otherwise: Some(Box::new(to(2))),
         };
         assert_eq!(found(&exact, "/", &[("t", "a"), ("t", "b")]), Some(1));

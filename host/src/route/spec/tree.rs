@@ -18,10 +18,23 @@ pub struct TreeSpec {
 pub enum TreeKindSpec {
     /// `matcher_list`.
     List(Vec<(PredicateSpec, ThenSpec)>),
-    /// `matcher_tree.exact_match_map` of a field, by its name in any case.
-    Exact(String, Vec<(String, ThenSpec)>),
-    /// The same by `prefix_match_map`.
-    Prefix(String, Vec<(String, ThenSpec)>),
+    /// `matcher_tree.exact_match_map`.
+    Exact(InputSpec, Vec<(String, ThenSpec)>),
+    /// `matcher_tree.prefix_match_map`.
+    Prefix(InputSpec, Vec<(String, ThenSpec)>),
+}
+
+/// `input`: a text of a request, or of the certificate that its client has shown.
+#[derive(Clone, Debug)]
+pub enum InputSpec {
+    /// `HttpRequestHeaderMatchInput`: a field, by its name in any case.
+    Field(String),
+    /// `UriSanInput`.
+    UriNames,
+    /// `DnsSanInput`.
+    DnsNames,
+    /// `SubjectInput`.
+    Subject,
 }
 
 /// `Matcher.OnMatch`.
@@ -29,15 +42,15 @@ pub enum TreeKindSpec {
 pub enum ThenSpec {
     /// `matcher`.
     Tree(Box<TreeSpec>),
-    /// `action`: positions in the virtual host's list of routes.
-    Routes(Range<usize>),
+    /// `action`: positions in the virtual host's list of routes, or in that of whatever else a tree leads to.
+    Ends(Range<usize>),
 }
 
 /// `MatcherList.Predicate`.
 #[derive(Clone, Debug)]
 pub enum PredicateSpec {
-    /// `single_predicate` of a field, by its name in any case.
-    Single(String, StringMatchSpec),
+    /// `single_predicate`.
+    Single(InputSpec, StringMatchSpec),
     /// `or_matcher`.
     Any(Vec<Self>),
     /// `and_matcher`.
