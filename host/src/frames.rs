@@ -27,6 +27,9 @@ pub(crate) fn breaks_rules(error: &h2::Error) -> bool {
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes in front of a frame (RFC 9113 §4.1).
 pub(crate) const HEAD: usize = 9;
+/// The code of a reset that stands for the end of an answer without content. No peer says it, and one that does says
+/// no more than that.
+pub(crate) const BARE_END: u32 = 0x4261_7265;
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +125,23 @@ impl FrameHead {
         self.kind != Self::CONTINUATION && self.flags & Self::PADDED != 0 && self.length > 0
     }
 
+    /// What it is called (RFC 9113 §6).
+    const fn name(self) -> &'static str {
+        match self.kind {
+            Self::DATA => "DATA",
+            Self::HEADERS => "HEADERS",
+            Self::PRIORITY => "PRIORITY",
+            Self::RST_STREAM => "RST_STREAM",
+            Self::SETTINGS => "SETTINGS",
+            5 => "PUSH_PROMISE",
+            6 => "PING",
+            Self::GOAWAY => "GOAWAY",
+            Self::WINDOW_UPDATE => "WINDOW_UPDATE",
+            Self::CONTINUATION => "CONTINUATION",
+            _ => "unknown",
+        }
+    }
+
     /// Whether it is the last of its stream, one of a head or of content.
     pub(crate) const fn ends_stream(self) -> bool {
         self.kind != Self::CONTINUATION && self.flags & Self::END_STREAM != 0
@@ -199,6 +219,13 @@ impl Walk {
         self.filled += now.len();
         *bytes = behind;
         (self.filled == HEAD).then(|| self.begin(self.head))
+    }
+
+    /// What has come of a frame's head that is not whole.
+    pub(crate) fn cut_head(&self) -> &[u8] {
+        let is_cut = self.filled < HEAD;
+        let cut = is_cut.then(|| self.head.get(..self.filled));
+        cut.flatten().unwrap_or_default()
     }
 
     const fn begin(&mut self, head: [u8; HEAD]) -> Step<'static> {

@@ -183,6 +183,9 @@ pub const HTTP2_ODD_TARGETS: usize = 2048;
 pub const HTTP2_ODD_TARGET_BYTES: usize = 1024 * 1024;
 /// Frames of an HTTP/2 head that is held back until it is whole. The codec refuses many more.
 pub const HTTP2_HELD_FRAMES: usize = 64;
+/// Streams of a client that are followed to know whether more is to come on them. A client has fewer, but for those
+/// that are refused because they are too many.
+pub const HTTP2_FOLLOWED_STREAMS: usize = 4096;
 /// Streams of an HTTP/2 connection that may be reset early before half of them must not be: 500, as
 /// Envoy's `overload.premature_reset_total_stream_count`.
 pub const PREMATURE_RESETS: u64 = 500;

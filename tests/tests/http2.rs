@@ -740,3 +740,107 @@ fn what_an_upstream_does_not_take_does_not_hold_the_clock() {
         );
     }
 }
+
+#[test]
+fn a_stream_of_many_small_frames_that_nobody_reads_leaves_others_alone() {
+    const FRAMES: usize = 20_000;
+    let template = Config::new()
+        .cluster(cluster("origin", &[endpoint("origin", "")], HTTP2))
+        .text();
+    let setup = Setup::for_template(&template);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", setup.port("origin").unwrap()));
+    let listener = listener.unwrap();
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let mut stalled = open(&proxy);
+    // Its streams have no window.
+    stalled.send(&frames::settings(&[(4, 0)]));
+    stalled.send(&frames::get(1, "/"));
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.read_exact(&mut [0; frames::PREFACE.len()]).unwrap();
+    let mut upstream = FrameConnection::over(socket);
+    upstream.send(&frames::settings(&[]));
+    let asks = |stream| move |frame: &Frame| frame.kind == kind::HEADERS && frame.stream == stream;
+    assert!(upstream.read_until(asks(1)).1);
+    let ok = |stream, flags| frames::headers(stream, flags, &[(":status", "200")]);
+    let bytes = frames::data(1, flag::NONE, b"x").repeat(FRAMES);
+    assert!(upstream.send(&[ok(1, flag::NONE), bytes].concat()));
+    let mut other = open(&proxy);
+    for at in 0..3 {
+        let (stream, behind) = (2 * at + 1, 2 * at + 3);
+        other.send(&frames::get(stream, "/"));
+        assert!(upstream.read_until(asks(behind)).1);
+        upstream.send(&ok(behind, flag::END_STREAM));
+        let (lines, came) = other.read_until(|frame| frame.ends(stream));
+        assert!(came, "{lines:?}");
+        assert_eq!(lines, [format!("HEADERS {stream} end 200")]);
+    }
+    upstream.send(&frames::data(1, flag::END_STREAM, b""));
+    stalled.send(&frames::window(1, FRAMES as u32));
+    let mut got = 0;
+    let (_, came) = stalled.read_until(|frame| {
+        got += if frame.kind == kind::DATA {
+            frame.payload.len()
+        } else {
+            0
+        };
+        frame.ends(1)
+    });
+    assert_eq!((got, came), (FRAMES, true));
+    assert_eq!(stat(&proxy, "cluster.origin.upstream_cx_total"), 1);
+}
+
+#[test]
+fn nothing_of_a_body_of_another_length_goes_to_an_upstream() {
+    let data = |flags, content: &[u8]| frames::data(1, flags, content);
+    let (more, last) = (flag::NONE, flag::END_STREAM);
+    let trailers = || frames::headers(1, last, &[("t", "v")]);
+    let table = [
+        ("0", vec![data(last, b"abc")], false),
+        ("0", vec![data(more, b"abc"), data(last, b"")], false),
+        ("0", vec![data(more, b""), data(last, b"abc")], false),
+        ("0", vec![data(more, b"abc"), trailers()], false),
+        ("5", vec![data(last, b"abcdef")], false),
+        ("5", vec![data(more, b"abcde"), data(last, b"f")], false),
+        ("5", vec![data(last, b"abc")], false),
+        ("5", vec![data(more, b"abc"), data(last, b"")], false),
+        ("5", vec![data(more, b"abc"), trailers()], false),
+        ("5", vec![trailers()], false),
+        ("0", vec![data(last, b"")], true),
+        ("0", vec![trailers()], true),
+        ("5", vec![data(more, b"abcde"), data(last, b"")], true),
+        ("5", vec![data(more, b"abcde"), trailers()], true),
+    ];
+    for by in ["", HTTP2] {
+        let config = Config::new().cluster(cluster("origin", &[endpoint("origin", "")], by));
+        let template = config.text();
+        let setup = Setup::for_template(&template);
+        let port = setup.port("origin").unwrap();
+        let http1 = by.is_empty().then(|| Origin::start_on(port));
+        let http2 = (!by.is_empty()).then(|| H2Origin::start_on(port));
+        let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+        for (length, body, is_sound) in &table {
+            let mut fields = frames::request("POST", "/odd");
+            fields.push(("content-length", length));
+            let head = frames::headers(1, more, &fields);
+            let mut client = open(&proxy);
+            // In one piece, as all of it is to be seen at once.
+            client.send(&[head, body.concat()].concat());
+            let (lines, came) = client.read_until(|frame| frame.ends(1));
+            assert!(came, "{lines:?}");
+            let is_refused = lines == ["RST_STREAM 1 PROTOCOL_ERROR"];
+            assert_eq!(is_refused, !is_sound, "{length} {body:x?}: {lines:?}");
+            // What was passed on before is with the upstream by now.
+            client.send(&frames::get(3, "/even"));
+            assert!(client.read_until(|frame| frame.ends(3)).1);
+        }
+        let over_http1 = http1.iter().flat_map(Origin::take_requests);
+        let over_http2 = http2.iter().flat_map(H2Origin::take_requests);
+        let heads = over_http2.filter_map(|request| request.lines.into_iter().next());
+        let asked: Vec<String> = over_http1
+            .map(|request| request.start)
+            .chain(heads)
+            .collect();
+        let odd = asked.iter().filter(|line| line.contains("/odd")).count();
+        assert_eq!(odd, 4, "to '{by}': {asked:?}");
+    }
+}

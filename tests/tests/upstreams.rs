@@ -18,6 +18,7 @@ use nuncio_tests::client::{Connection, Received};
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, FrameConnection, Next, flag, kind};
+use nuncio_tests::message::Kind;
 use nuncio_tests::process::{Binary, Directory, Proxy};
 use nuncio_tests::scene::Scene;
 use rustls::server::Acceptor;
@@ -721,4 +722,70 @@ fn who_ended_an_http2_connection_is_told() {
     let proxy = http2(at(address), once, "");
     assert_eq!(ended(&proxy), [0, 1, 1, 0]);
     assert!(serving.join().unwrap());
+}
+
+#[test]
+fn an_upstream_that_takes_no_streams_gets_what_was_given_to_a_new_connection() {
+    const REQUESTS: usize = 20;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let serving = thread::spawn(move || {
+        let answered = (0..REQUESTS).map(|_| {
+            let (mut socket, _) = server.accept().unwrap();
+            // Before anything is asked.
+            socket.write_all(&frames::settings(&[(3, 0)])).unwrap();
+            let mut preface = [0; frames::PREFACE.len()];
+            socket.read_exact(&mut preface).unwrap();
+            let mut connection = FrameConnection::over(socket);
+            let (lines, came) = connection.read_until(|frame| frame.kind == kind::HEADERS);
+            assert!(came, "{lines:?}");
+            let head = frames::headers(1, flag::END_STREAM, &[(":status", "200")]);
+            connection.send(&head);
+            connection
+        });
+        answered.collect::<Vec<_>>()
+    });
+    let proxy = http2(at(address), "", "");
+    for _ in 0..REQUESTS {
+        let mut client = Connection::open(proxy.address("listener"));
+        let answered = client.exchange(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(answered.status(), 200);
+    }
+    let connections = serving.join().unwrap();
+    assert_eq!(
+        stat(&proxy, "cluster.c.upstream_cx_total"),
+        connections.len() as u64
+    );
+}
+
+#[test]
+fn who_waits_for_a_stream_has_it_when_the_upstream_takes_more() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let more = format!("{HTTP2}, circuit_breakers: {{ thresholds: [ {{ max_connections: 1 }} ] }}");
+    let proxy = proxy(at(address), &more);
+    let request = b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let mut first = Connection::open(proxy.address("listener"));
+    first.send(request);
+    let mut upstream = accept_http2(&server);
+    upstream.send(&frames::settings(&[(3, 1)]));
+    let (lines, came) =
+        upstream.read_until(|frame| frame.kind == kind::SETTINGS && frame.flags & flag::ACK != 0);
+    assert!(came, "{lines:?}");
+    let mut second = Connection::open(proxy.address("listener"));
+    second.send(request);
+    eventually("a request waits", || {
+        stat(&proxy, "cluster.c.upstream_rq_pending_active") == 1
+    });
+    upstream.send(&frames::settings(&[(3, 2)]));
+    let (lines, came) =
+        upstream.read_until(|frame| frame.kind == kind::HEADERS && frame.stream == 3);
+    assert!(came, "{lines:?}");
+    let answers =
+        [3, 1].map(|stream| frames::headers(stream, flag::END_STREAM, &[(":status", "200")]));
+    upstream.send(&answers.concat());
+    for mut client in [second, first] {
+        let answered = client.receive(Kind::Response).message();
+        assert_eq!(answered.status(), 200);
+    }
 }

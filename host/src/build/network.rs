@@ -35,10 +35,14 @@ const FILL_INTERVAL_LEAST: Duration = Duration::from_millis(50);
 /// How much is read of what a client sends before there is an endpoint, where that is waited for.
 fn early_bytes(written: &Written, buffer_limit: usize) -> Option<usize> {
     let waits = written.upstream_connect_mode == UpstreamConnectMode::OnDownstreamData;
-    let most = written.max_early_data_bytes? as usize;
-    // One at least: there is no other way to know that there is something.
-    let most = most.min(buffer_limit).clamp(1, limits::TCP_EARLY_BYTES);
+    let most = bounded(written.max_early_data_bytes?, buffer_limit);
     waits.then_some(most)
+}
+
+/// As much as is read in fact. One byte at least: there is no other way to know that there is something.
+fn bounded(early_bytes: u32, buffer_limit: usize) -> usize {
+    let most = (early_bytes as usize).min(buffer_limit);
+    most.clamp(1, limits::TCP_EARLY_BYTES)
 }
 
 impl Workshop<'_> {
@@ -292,6 +296,30 @@ impl Workshop<'_> {
         match &written.response {
             Some(source) => self.data(source, place.field("response")),
             None => Some(Bytes::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_may_send_early_has_a_bound_whatever_is_written() {
+        const MIB: usize = 1024 * 1024;
+        for (written, buffer_limit, expected) in [
+            (0, MIB, 1),
+            (100, MIB, 100),
+            (16 * 1024, MIB, 16 * 1024),
+            (u32::MAX, MIB, 16 * 1024),
+            (100, 10, 10),
+            (100, 0, 1),
+        ] {
+            assert_eq!(
+                bounded(written, buffer_limit),
+                expected,
+                "{written} of {buffer_limit}"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{FrameHead, HEAD};
 
 /// Bytes of an entry (RFC 9113 §6.5.1).
-const ENTRY: usize = 6;
+pub(crate) const ENTRY: usize = 6;
 
 /// Identifiers that are known here (RFC 9113 §6.5.2, RFC 8441 §3).
 pub(crate) const HEADER_TABLE_SIZE: u16 = 1;

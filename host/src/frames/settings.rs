@@ -4,12 +4,10 @@
 //! that side. Does not own what the settings mean, which is the codec's. Called by `watch`.
 
 use super::FrameHead;
-use super::custom::{ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH};
+use super::custom::{ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, ENTRY, MAX_CONCURRENT_STREAMS};
 use super::watch::{Fault, Peer};
 use crate::limits;
 
-/// Bytes of an entry (RFC 9113 §6.5.1).
-const ENTRY: usize = 6;
 /// RFC 9218 §2.1.
 const NO_RFC7540_PRIORITIES: u16 = 9;
 
@@ -23,6 +21,8 @@ pub(super) struct Settings {
     /// How much of the next entry is there.
     filled: usize,
     said: Said,
+    /// How many streams it takes at once, where it has said that.
+    streams: Option<u32>,
     /// What counts of the frames before, once there was one.
     agreed: Option<Agreed>,
 }
@@ -33,6 +33,7 @@ struct Said {
     push: Option<u32>,
     connect: Option<u32>,
     no_priorities: Option<u32>,
+    streams: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,9 +54,16 @@ impl Settings {
                 push: None,
                 connect: None,
                 no_priorities: None,
+                streams: None,
             },
+            streams: None,
             agreed: None,
         }
+    }
+
+    /// How many streams it takes at once, where it has said that.
+    pub(super) const fn streams(&self) -> Option<u32> {
+        self.streams
     }
 
     /// Takes the head of any frame. The first one of a connection says settings (RFC 9113 §3.4).
@@ -109,6 +117,7 @@ impl Settings {
             ENABLE_PUSH => self.said.push = value,
             ENABLE_CONNECT_PROTOCOL => self.said.connect = value,
             NO_RFC7540_PRIORITIES => self.said.no_priorities = value,
+            MAX_CONCURRENT_STREAMS => self.said.streams = value,
             _ => {}
         }
     }
@@ -135,6 +144,7 @@ impl Settings {
                 agreed.has_connect |= value == 1;
             }
         }
+        self.streams = said.streams.or(self.streams);
         self.agreed = Some(agreed);
         Ok(())
     }

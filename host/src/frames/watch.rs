@@ -8,6 +8,8 @@
 //! once, small `DATA` frames, answers to pings and settings, of which never more than one waits because
 //! nothing is read meanwhile.
 
+use std::fmt;
+
 use super::settings::Settings;
 use super::{FrameHead, PREFACE, Step, Walk};
 use crate::limits;
@@ -79,6 +81,29 @@ pub(crate) enum Fault {
     )]
     Block,
 }
+
+/// A fault, and the frame that it was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Misread {
+    pub(crate) fault: Fault,
+    pub(crate) frame: FrameHead,
+}
+
+impl fmt::Display for Misread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fault, frame } = self;
+        match frame.stream {
+            0 => write!(f, "reading a frame {}: {fault}", frame.name()),
+            stream => write!(
+                f,
+                "reading a frame {} of stream {stream}: {fault}",
+                frame.name()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Misread {}
 
 /// What the peer knows of a table of indexed fields that is smaller than the protocol's: once it has taken the
 /// settings that say so, its next block begins with the size that it goes by (RFC 7541 §4.2).
@@ -154,7 +179,18 @@ impl FrameWatch {
         self.head_open || (self.is_head && self.received.is_inside())
     }
 
-    /// Takes note of bytes that the peer sent, and lets `also` see what they are made of.
+    /// How many streams the peer takes at once, where it has said that.
+    pub(crate) const fn streams(&self) -> Option<u32> {
+        self.settings.streams()
+    }
+
+    /// What has come of the head of the peer's next frame, where it is not whole.
+    pub(crate) fn cut_head(&self) -> &[u8] {
+        self.received.cut_head()
+    }
+
+    /// Takes note of bytes that the peer sent, and lets `also` see what they are made of, each with how many of
+    /// them are behind it.
     ///
     /// # Errors
     /// When the peer has gone beyond a limit or broken a rule, or `also` fails.
@@ -162,14 +198,16 @@ impl FrameWatch {
     pub(crate) fn received(
         &mut self,
         mut bytes: &[u8],
-        mut also: impl FnMut(Step<'_>) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+        mut also: impl FnMut(Step<'_>, usize) -> Result<(), Fault>,
+    ) -> Result<(), Misread> {
         while let Some(step) = self.received.step(&mut bytes) {
-            match step {
-                Step::Head(frame) => self.count(frame)?,
-                Step::Payload(frame, part, _) => self.look(frame, part)?,
-            }
-            also(step)?;
+            let (Step::Head(frame) | Step::Payload(frame, ..)) = step;
+            let counted = match step {
+                Step::Head(frame) => self.count(frame),
+                Step::Payload(frame, part, _) => self.look(frame, part),
+            };
+            let looked = counted.and_then(|()| also(step, bytes.len()));
+            looked.map_err(|fault| Misread { fault, frame })?;
         }
         Ok(())
     }
@@ -306,7 +344,8 @@ mod tests {
 
     impl FrameWatch {
         fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-            self.received(bytes, |_| Ok(()))
+            let received = self.received(bytes, |_, _| Ok(()));
+            received.map_err(|misread| misread.fault)
         }
     }
 
@@ -326,6 +365,24 @@ mod tests {
         watch.take(&frame(FrameHead::DATA, 0, 1, 5)).unwrap();
         watch.take(&empty).unwrap();
         assert_eq!(watch.take(&empty), Err(Fault::Empty));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_frame() {
+        let mut watch = watch();
+        let head = frame(FrameHead::HEADERS, 4, 5, 9);
+        let empty = frame(FrameHead::DATA, 0, 5, 0);
+        let misread = watch.received(&[head, empty.repeat(2)].concat(), |_, _| Ok(()));
+        let text = misread.unwrap_err().to_string();
+        let front = "reading a frame DATA of stream 5: more DATA, HEADERS or CONTINUATION frames";
+        assert!(text.starts_with(front), "{text}");
+        let update = frame(FrameHead::WINDOW_UPDATE, 0, 0, 4);
+        let misread = watch.received(&update.repeat(99), |_, _| Ok(()));
+        let text = misread.unwrap_err().to_string();
+        assert!(
+            text.starts_with("reading a frame WINDOW_UPDATE: more"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -162,6 +162,10 @@ async fn attempt(
     attempts.connected(stream.chain.exchange, &lease);
     upstream_log::ready(stream.around, stream.chain.exchange, &attempts.record);
     limits.connected(attempts.cluster.spec().max_stream_duration);
+    if stream.is_broken() {
+        lease.leave();
+        return Err(Kind::BrokenBody.into());
+    }
     match lease {
         lease if attempts.beside.is_some() => over_relay(stream, attempts, limits, lease).await,
         Lease::Http1(lease) => over_http1(stream, attempts, limits, lease).await,

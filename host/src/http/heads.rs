@@ -5,7 +5,8 @@
 //! own whether frames and blocks are good: the codec gets them as they came, and refuses them, but for
 //! what it does not see. It forgets what it saw in a frame that ends inside of a field, and so gets heads
 //! cut between fields; and it drops pseudo-header fields in trailers, and so gets another that it
-//! refuses. Called by `http2`.
+//! refuses. Nor does it get frames of content without any, of which it takes a hundred in the life of a connection:
+//! `frames::watch` has counted them. Called by `http2`.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -29,14 +30,14 @@ const REFUSED: &[u8] = b"\0\x0aconnection\0";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
     /// A block that the codec has read, and that cannot be read.
-    #[error("a field block cannot be read")]
-    Block,
+    #[error("the field block of stream {0} cannot be read")]
+    Block(u32),
     /// A client asks for no scheme where it is to name one (RFC 9113 §8.3.1).
-    #[error("a scheme is empty")]
-    Scheme,
+    #[error("the scheme of the request on stream {0} is empty")]
+    Scheme(u32),
     /// Streams that were refused, or wait to be served, have too many odd targets.
-    #[error("too many targets with bytes that no url has")]
-    Targets,
+    #[error("too many targets with bytes that no url has, up to that of stream {0}")]
+    Targets(u32),
 }
 
 /// The targets with odd bytes, by their streams, until those are served.
@@ -71,7 +72,7 @@ impl OddTargets {
         if waiting.targets.len() > limits::HTTP2_ODD_TARGETS
             || waiting.bytes > limits::HTTP2_ODD_TARGET_BYTES
         {
-            return Err(Unreadable::Targets);
+            return Err(Unreadable::Targets(stream));
         }
         Ok(())
     }
@@ -83,7 +84,7 @@ enum Next {
     Wait,
     /// So many bytes that are no head's, or that the codec refuses.
     Other(usize),
-    /// A head, or a part of one, of so many bytes, and what the codec is to get instead.
+    /// A head, or a part of one, or a frame that brings nothing, of so many bytes, and what the codec is to get instead.
     Head(usize, Option<Vec<u8>>),
 }
 
@@ -103,8 +104,10 @@ pub(super) struct Heads {
     targets: Targets,
     /// The highest stream that the client has opened.
     last_stream: u32,
-    /// Whether a block came that cannot be read. The codec has its turn to say so.
-    is_lost: bool,
+    /// Streams whose client has more to send, as far as is known, in the order of their numbers.
+    open: VecDeque<u32>,
+    /// The stream on which a block came that cannot be read. The codec has its turn to say so.
+    lost: Option<u32>,
     odd: Rc<OddTargets>,
 }
 
@@ -121,8 +124,35 @@ impl Heads {
             long: None,
             targets: Targets::new(),
             last_stream: 0,
-            is_lost: false,
+            open: VecDeque::new(),
+            lost: None,
             odd,
+        }
+    }
+
+    /// Nothing more that comes on a stream counts.
+    pub(super) fn ended(&mut self, stream: u32) {
+        if let Ok(at) = self.open.binary_search(&stream) {
+            self.open.remove(at);
+        }
+    }
+
+    /// Follows a frame that is no part of a head. Whether it brings nothing to a stream to which more comes.
+    fn brings_nothing(&mut self, frame: FrameHead) -> bool {
+        let (is_data, ends) = (frame.kind == FrameHead::DATA, frame.ends_stream());
+        if frame.kind == FrameHead::RST_STREAM || (is_data && ends) {
+            self.ended(frame.stream);
+        }
+        let is_empty = frame.length == 0 && frame.flags & FrameHead::PADDED == 0;
+        is_data && is_empty && !ends && self.open.binary_search(&frame.stream).is_ok()
+    }
+
+    /// Follows a head, or trailers, which end their stream.
+    fn opened(&mut self, first: FrameHead, are_trailers: bool) {
+        if are_trailers {
+            self.ended(first.stream);
+        } else if !first.ends_stream() && self.open.len() < limits::HTTP2_FOLLOWED_STREAMS {
+            self.open.push_back(first.stream);
         }
     }
 
@@ -136,8 +166,8 @@ impl Heads {
         bytes: &[u8],
         instead: &mut BytesMut,
     ) -> Result<bool, Unreadable> {
-        if self.is_lost {
-            return Err(Unreadable::Block);
+        if let Some(stream) = self.lost {
+            return Err(Unreadable::Block(stream));
         }
         if self.held.is_empty() {
             let walked = self.walk(bytes)?;
@@ -193,7 +223,12 @@ impl Heads {
                 self.next_of_long(rest)
             }
             Extent::Cut(_) => Ok(Next::Wait),
-            Extent::Other(length) => Ok(Next::Other(length)),
+            Extent::Other(length) => match FrameHead::front(rest) {
+                Some(frame) if self.brings_nothing(frame) => {
+                    Ok(Next::Head(length, Some(Vec::new())))
+                }
+                _ => Ok(Next::Other(length)),
+            },
         }
     }
 
@@ -214,11 +249,12 @@ impl Heads {
         let (mut fields, mut odd) = (&*block, Odd::default());
         self.targets.read(&mut fields, &mut odd);
         if odd.has_empty_scheme {
-            return Err(Unreadable::Scheme);
+            return Err(Unreadable::Scheme(first.stream));
         }
-        self.is_lost = !fields.is_empty();
+        self.lost = (!fields.is_empty()).then_some(first.stream);
         let is_cut = matches!(block, Cow::Owned(_));
         let are_trailers = first.stream <= self.last_stream;
+        self.opened(first, are_trailers);
         self.last_stream = self.last_stream.max(first.stream);
         let is_refused = are_trailers && odd.has_pseudo;
         let veiled = (is_cut || is_refused || !odd.strings.is_empty()).then(|| {
@@ -249,12 +285,12 @@ impl Heads {
         let (mut fields, mut odd) = (&**before, Odd::default());
         self.targets.read(&mut fields, &mut odd);
         if odd.has_empty_scheme {
-            return Err(Unreadable::Scheme);
+            return Err(Unreadable::Scheme(head.stream));
         }
         let left = fields.to_vec();
         self.last_stream = self.last_stream.max(head.stream);
         if head.ends_head() {
-            self.is_lost = !left.is_empty();
+            self.lost = (!left.is_empty()).then_some(head.stream);
             self.long = None;
         } else {
             self.long = Some(left);
@@ -453,6 +489,48 @@ mod tests {
     }
 
     #[test]
+    fn frames_that_bring_nothing_do_not_reach_the_codec() {
+        const DATA: u8 = FrameHead::DATA;
+        let request = [0x83, 0x84, 0x86];
+        let (post, get) = (head(4, 1, &request), head(5, 1, &request));
+        let trailers = head(5, 1, &[0, 1, b't', 1, b'v']);
+        let empty = |stream| framed(DATA, 0, stream, b"");
+        let (some, last) = (framed(DATA, 0, 1, b"a"), framed(DATA, 1, 1, b""));
+        let reset = framed(FrameHead::RST_STREAM, 0, 1, &[0; 4]);
+        let padding = framed(DATA, PADDED, 1, b"\x00");
+        let (one, three, none) = (&empty(1), &empty(3), &empty(0));
+        type Frames<'a> = &'a [&'a Vec<u8>];
+        let table: &[(Frames<'_>, Frames<'_>)] = &[
+            (&[&post, one, &some, one, &last], &[&post, &some, &last]),
+            (&[&post, one, &trailers], &[&post, &trailers]),
+            // What the codec has to see: the windows that padding takes, and what may not come.
+            (&[&post, &padding], &[&post, &padding]),
+            (&[&post, three, none], &[&post, three, none]),
+            (&[&post, &last, one], &[&post, &last, one]),
+            (&[&post, &trailers, one], &[&post, &trailers, one]),
+            (&[&post, &reset, one], &[&post, &reset, one]),
+            (&[&get, one], &[&get, one]),
+            (&[one, &post], &[one, &post]),
+        ];
+        for (from, to) in table {
+            let concat = |frames: Frames<'_>| frames.iter().copied().flatten().copied().collect();
+            let (from, to): (Vec<u8>, Vec<u8>) = (concat(from), concat(to));
+            for cut in 1..from.len() + 1 {
+                let passed = pass(&mut heads(1000), &from, cut);
+                assert_eq!(passed, Ok(to.clone()), "{from:x?} cut at {cut}");
+            }
+        }
+        let mut heads = heads(1000);
+        pass(&mut heads, &post, 99).unwrap();
+        heads.ended(1);
+        assert_eq!(
+            pass(&mut heads, one, 99),
+            Ok(one.clone()),
+            "reset by this side"
+        );
+    }
+
+    #[test]
     fn a_scheme_that_says_nothing_ends_the_connection() {
         for scheme in [
             &b"\x06\x00"[..],
@@ -469,7 +547,7 @@ mod tests {
             let long = [head(1, 1, &[0x82; 10_000]), long].concat();
             for bytes in [head(5, 1, &block), long] {
                 let passed = pass(&mut heads(0), &bytes, bytes.len());
-                assert_eq!(passed, Err(Unreadable::Scheme), "{scheme:x?}");
+                assert_eq!(passed, Err(Unreadable::Scheme(1)), "{scheme:x?}");
             }
         }
     }
@@ -673,7 +751,7 @@ mod tests {
         // The field that they had is in nobody's table.
         let missing = head(5, 7, &[0xbe]);
         assert_eq!(pass(&mut heads, &missing, 99), Ok(missing));
-        assert_eq!(pass(&mut heads, &[0], 1), Err(Unreadable::Block));
+        assert_eq!(pass(&mut heads, &[0], 1), Err(Unreadable::Block(7)));
     }
 
     #[test]
@@ -706,18 +784,18 @@ mod tests {
         for at in 0..limits::HTTP2_ODD_TARGETS {
             odd(at).unwrap();
         }
-        assert_eq!(odd(limits::HTTP2_ODD_TARGETS), Err(Unreadable::Targets));
+        let last = 2 * limits::HTTP2_ODD_TARGETS as u32 + 1;
+        let refused = Err(Unreadable::Targets(last));
+        assert_eq!(odd(limits::HTTP2_ODD_TARGETS), refused);
         assert_eq!(taken(&heads, &[9999]), [None]);
         assert_eq!(heads.odd.0.borrow().bytes, 0);
         let large = block(&format!("/{}", "<".repeat(100)));
         let mut odd = |at: usize| pass(&mut heads, &head(5, at as u32, &large), 999).map(drop);
-        assert_eq!(
-            (10_001..)
-                .step_by(2)
-                .map(&mut odd)
-                .take(20_000)
-                .find(Result::is_err),
-            Some(Err(Unreadable::Targets))
-        );
+        let refused = (10_001..)
+            .step_by(2)
+            .map(&mut odd)
+            .take(20_000)
+            .find(Result::is_err);
+        assert!(matches!(refused, Some(Err(Unreadable::Targets(_)))));
     }
 }

@@ -77,7 +77,7 @@ impl Eye {
         let codecs = self.codecs.shard(self.worker);
         let newest = &mut self.newest;
         let mut begun = None;
-        let counted = self.watch.received(read, |step| {
+        let counted = self.watch.received(read, |step, _| {
             begun = begins(step, *newest).or(begun);
             count_received(step, newest, codecs);
             Ok(())
@@ -93,9 +93,9 @@ impl Eye {
         }
         // Not a failure of the transport, which the caller tells by this.
         let kind = io::ErrorKind::InvalidData;
-        counted.map_err(|fault| {
-            count_fault(fault, codecs);
-            io::Error::new(kind, fault)
+        counted.map_err(|misread| {
+            count_fault(misread.fault, codecs);
+            io::Error::new(kind, misread)
         })?;
         let passed = self.heads.receive(read, &mut self.ready);
         passed.map_err(|unreadable| io::Error::new(kind, unreadable))
@@ -190,7 +190,15 @@ impl Tap for Eye {
 
     fn sent(&mut self, bytes: &[u8]) {
         let codecs = self.codecs.shard(self.worker);
-        self.watch.sent(bytes, |step| count_sent(step, codecs));
+        let heads = &mut self.heads;
+        self.watch.sent(bytes, |step| {
+            if let Step::Head(frame) = step
+                && frame.kind == FrameHead::RST_STREAM
+            {
+                heads.ended(frame.stream);
+            }
+            count_sent(step, codecs);
+        });
         let stats = self.stats.shard(self.worker);
         stats.downstream_cx_tx_bytes_total.add(bytes.len() as u64);
     }
@@ -616,7 +624,7 @@ async fn stream(
     };
     let codecs = manager.codecs.shard(worker.index);
     if let Err(malformed) = &read {
-        tracing::debug!(target: "http", connection = connection.id, "malformed request of {}: {malformed}", connection.direct_remote);
+        tracing::debug!(target: "http", connection = connection.id, "malformed request on stream {} of {}: {malformed}", respond.stream_id().as_u32(), connection.direct_remote);
     }
     let verdict = verdict((&parts, read), headers, has_fragment, (manager, codecs));
     let snapshot = worker.snapshot();

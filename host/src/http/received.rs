@@ -12,6 +12,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap};
 
 use super::h2 as h2_glue;
 use super::io::{Frame, ReadError};
+use crate::frames::BARE_END;
 use crate::headers::Headers;
 
 /// The first piece of what is held, in bytes.
@@ -31,6 +32,8 @@ pub(crate) struct H2Reader {
     /// Whether there is none, only its end.
     is_bare: bool,
     data_ended: bool,
+    /// Whether no trailers can come behind it.
+    has_ended: bool,
 }
 
 /// Whose body it is.
@@ -89,6 +92,7 @@ impl H2Reader {
             of: Message::Request,
             is_bare: false,
             data_ended: false,
+            has_ended: false,
         }
     }
 
@@ -101,16 +105,31 @@ impl H2Reader {
         }
     }
 
+    /// What comes next of the content; none behind it.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+        let data = ready!(self.stream.poll_data(cx));
+        let ends = |error: &h2::Error| {
+            error.is_remote()
+                && error
+                    .reason()
+                    .is_some_and(|reason| reason == BARE_END.into())
+        };
+        self.has_ended = self.is_bare && matches!(&data, Some(Err(error)) if ends(error));
+        let data = data.filter(|_| !self.has_ended);
+        self.data_ended |= data.is_none();
+        Poll::Ready(data)
+    }
+
     /// Takes what has come out of the codec, for which the sender's windows stay closed. What ends the
     /// stream stays to be read.
     pub(super) fn hold(&mut self, cx: &mut Context<'_>) {
         while !self.data_ended {
-            match self.stream.poll_data(cx) {
+            match self.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
                     self.owed += data.len();
                     self.held.push(&data);
                 }
-                Poll::Ready(None) => self.data_ended = true,
+                Poll::Ready(None) => {}
                 // The codec says it again.
                 Poll::Ready(Some(Err(_))) | Poll::Pending => return,
             }
@@ -127,13 +146,13 @@ impl H2Reader {
     /// the whole of the content. For a stream whose peer is known to be done with it, one way or the other.
     pub(super) fn take_in(&mut self, cx: &mut Context<'_>) -> Result<bool, ReadError> {
         while !self.data_ended {
-            match self.stream.poll_data(cx) {
+            match self.poll_data(cx) {
                 Poll::Ready(Some(data)) => {
                     let data = data?;
                     self.stream.flow_control().release_capacity(data.len())?;
                     self.held.push(&data);
                 }
-                Poll::Ready(None) => self.data_ended = true,
+                Poll::Ready(None) => {}
                 Poll::Pending => return Ok(false),
             }
         }
@@ -142,7 +161,7 @@ impl H2Reader {
 
     /// Whether nothing more will come.
     pub(super) fn is_at_end(&self) -> bool {
-        self.held.len == 0 && self.stream.is_end_stream()
+        self.held.len == 0 && (self.has_ended || self.stream.is_end_stream())
     }
 
     /// Some content, if there may be any.
@@ -174,7 +193,7 @@ impl H2Reader {
             return Poll::Ready(self.content(data));
         }
         while !self.data_ended {
-            match ready!(self.stream.poll_data(cx)) {
+            match ready!(self.poll_data(cx)) {
                 Some(Ok(data)) => {
                     // The window opens again as soon as the data is ours: what we hold is bounded
                     // by the writer's backlog and one window.
@@ -184,8 +203,11 @@ impl H2Reader {
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => self.data_ended = true,
+                None => {}
             }
+        }
+        if self.has_ended {
+            return Poll::Ready(Ok(Frame::End));
         }
         match ready!(self.stream.poll_trailers(cx))? {
             Some(map) if map.len() > self.fields as usize => {

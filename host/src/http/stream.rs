@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::choice::{duration, match_route, variants};
@@ -396,6 +396,16 @@ impl<'a, 'io> Stream<'a, 'io> {
         let cx = &mut Context::from_waker(Waker::noop());
         let is_here = self.chain.exchange.timing.request_received.is_some();
         is_here || !self.incoming.has_body || self.reader.has_come_whole(cx)
+    }
+
+    /// Whether what has come behind the head has shown already that this is no sound request.
+    pub(super) fn is_broken(&mut self) -> bool {
+        if !self.incoming.has_body || !self.down.is_http2() {
+            return false;
+        }
+        let cx = &mut Context::from_waker(Waker::noop());
+        let closed = self.down.poll_closed(cx, &mut self.reader);
+        matches!(closed, Poll::Ready(Kind::BrokenBody))
     }
 
     /// When all of the request has to be there (`request_timeout`); none where it is.

@@ -22,6 +22,7 @@ mod idle;
 mod lease;
 mod load;
 mod raw;
+mod veil;
 mod watch;
 mod watched;
 

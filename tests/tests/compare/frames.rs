@@ -24,6 +24,7 @@ pub(crate) fn group() -> Group {
     cases.extend(settings());
     cases.extend(settings_of_upstreams());
     cases.extend(floods_of_upstreams());
+    cases.extend(many_empty_frames());
     cases.extend(heads());
     Group::new("frames", include_str!("../../cases/frames.yaml"), cases)
 }
@@ -616,6 +617,22 @@ fn floods_of_upstreams() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// As many frames without content as there may be in a row, again and again.
+fn many_empty_frames() -> Vec<Case> {
+    let pair = |content| [frames::data(1, flag::NONE, b""), content].concat();
+    let pairs = pair(frames::data(1, flag::NONE, b"a")).repeat(250);
+    let last = pair(frames::data(1, flag::END_STREAM, b"b"));
+    let head = frames::headers(1, flag::NONE, &[(":status", "200")]);
+    let answer = [&*head, &pairs, &last].concat();
+    let get = frames::get(1, "/frames");
+    let post = frames::headers(1, flag::NONE, &frames::request("POST", "/up"));
+    let request = [&*post, &pairs, &last].concat();
+    vec![
+        Case::frames("250 empty frames of an upstream", get, Some(1)).frames_reply(answer),
+        Case::frames("250 empty frames of a client", request, Some(1)),
+    ]
 }
 
 /// Answers whose fields are in the table.

@@ -3,8 +3,8 @@
 //! The codec leaves pseudo-header fields of requests out of a response, and `:status` out of trailers, and
 //! forgets what it saw in a frame that ends inside of a field; such a response would be served. Owns the look
 //! at field blocks on their way to the codec, with as much of the table of indexed fields as that takes: where in it
-//! there are fields that may not stand anywhere. Does not own what the codec refuses itself, nor the limits on
-//! frames (`frames::watch`). Called by `watched`.
+//! there are fields that may not stand anywhere; and what has come of which answer. Does not own what the codec
+//! refuses itself, what it takes amiss (`veil`), nor the limits on frames (`frames::watch`). Called by `watched`.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -24,12 +24,24 @@ pub(super) struct Answers {
     block: Option<Vec<u8>>,
     /// Whether the stream ends with the block that has begun.
     is_last: bool,
-    /// Streams that wait for an answer, in the order of their numbers, and whether it has begun: what comes then
-    /// are trailers.
-    open: VecDeque<(u32, bool)>,
+    /// Streams that wait for an answer, or for its end, in the order of their numbers.
+    open: VecDeque<(u32, Come)>,
+    /// How many of them have [`Come::Bare`].
+    bare: usize,
     /// The last one that was asked on.
     last: u32,
     table: Table,
+}
+
+/// What has come of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Come {
+    /// No head that is final.
+    Nothing,
+    /// Its head: another one are its trailers.
+    Head,
+    /// The head of one that has no content, whatever length it says.
+    Bare,
 }
 
 impl Answers {
@@ -41,6 +53,7 @@ impl Answers {
             block: None,
             is_last: false,
             open: VecDeque::new(),
+            bare: 0,
             last: 0,
             table: Table::new(table),
         }
@@ -51,11 +64,32 @@ impl Answers {
         self.open.len()
     }
 
+    /// What has come of the answer on a stream; none where its end has, or nobody waits for it.
+    pub(super) fn come(&self, stream: u32) -> Option<Come> {
+        let at = self.open.binary_search_by_key(&stream, |(open, _)| *open);
+        self.open.get(at.ok()?).map(|(_, come)| *come)
+    }
+
+    /// Whether there is an answer without content whose end has not come.
+    pub(super) const fn has_bare(&self) -> bool {
+        self.bare > 0
+    }
+
+    /// There is content behind a head that says that there is none.
+    pub(super) fn has_content(&mut self, stream: u32) {
+        if let Ok(at) = self.open.binary_search_by_key(&stream, |(open, _)| *open)
+            && let Some((_, come @ Come::Bare)) = self.open.get_mut(at)
+        {
+            *come = Come::Head;
+            self.bare -= 1;
+        }
+    }
+
     /// A request has gone, or its trailers.
     pub(super) fn asked(&mut self, stream: u32) {
         if stream > self.last {
             self.last = stream;
-            self.open.push_back((stream, false));
+            self.open.push_back((stream, Come::Nothing));
         }
     }
 
@@ -96,6 +130,8 @@ impl Answers {
             if let Some(last) = said.first_chunk().copied() {
                 let last = u32::from_be_bytes(last) & (u32::MAX >> 1);
                 self.open.retain(|(stream, _)| *stream <= last);
+                let bare = self.open.iter().filter(|(_, come)| *come == Come::Bare);
+                self.bare = bare.count();
             }
         }
     }
@@ -114,8 +150,10 @@ impl Answers {
     }
 
     pub(super) fn ended(&mut self, stream: u32) {
-        if let Ok(at) = self.open.binary_search_by_key(&stream, |(open, _)| *open) {
-            self.open.remove(at);
+        if let Ok(at) = self.open.binary_search_by_key(&stream, |(open, _)| *open)
+            && let Some((_, Come::Bare)) = self.open.remove(at)
+        {
+            self.bare -= 1;
         }
     }
 
@@ -154,13 +192,21 @@ impl Answers {
         // One that is not open has crossed this side's reset: nobody reads it.
         let at = self.open.binary_search_by_key(&stream, |(open, _)| *open);
         let open = at.ok().and_then(|at| self.open.get_mut(at));
-        if status != Status::None && open.as_ref().is_some_and(|(_, has_begun)| *has_begun) {
+        let has_begun = |(_, come): &&mut (u32, Come)| *come != Come::Nothing;
+        if status != Status::None && open.as_ref().is_some_and(has_begun) {
             return Err(Fault::Block);
         }
         if self.is_last {
             self.ended(stream);
-        } else if let (Some((_, has_begun)), Status::Final) = (open, status) {
-            *has_begun = true;
+        } else if let Some((_, come)) = open {
+            match status {
+                Status::None | Status::Interim => {}
+                Status::Final => *come = Come::Head,
+                Status::NotModified => {
+                    *come = Come::Bare;
+                    self.bare += 1;
+                }
+            }
         }
         Ok(())
     }
@@ -197,6 +243,7 @@ const HOPS: [(&[u8], &[u8]); 5] = [
 const TE: (&[u8], &[u8]) = (b"te", b"\x49\x7f");
 /// The value that [`TE`] may have.
 const TRAILERS: (&[u8], &[u8]) = (b"trailers", b"\x4d\x83\x35\x05\xb1\x1f");
+const NOT_MODIFIED: (&[u8], &[u8]) = (b"304", b"\x64\x0d\x7f");
 const STATUS: (&[u8], &[u8]) = (b":status", b"\xb8\x84\x8d\x36\xa3");
 
 /// Whether a text is this one, plain or coded.
@@ -242,6 +289,8 @@ enum Status {
     None,
     Interim,
     Final,
+    /// A final one, behind which there is no content but may be a length (RFC 9110 §8.6).
+    NotModified,
 }
 
 impl Status {
@@ -257,6 +306,8 @@ impl Status {
             });
         if is_interim {
             Self::Interim
+        } else if is(value, NOT_MODIFIED) {
+            Self::NotModified
         } else {
             Self::Final
         }
@@ -275,6 +326,8 @@ struct Table {
 
 /// The last index of the static table.
 const STATIC: usize = 61;
+/// The one of `:status: 304` in it.
+const STATIC_NOT_MODIFIED: usize = 11;
 /// The least that a field counts (RFC 7541 §4.1).
 const FIELD_BYTES: u32 = 32;
 
@@ -355,7 +408,11 @@ impl Table {
     /// The field at `index` of both tables. Those of the static one have a final status if they have any.
     fn at(&self, index: usize) -> (Named, Status) {
         let Some(behind) = index.checked_sub(STATIC + 1) else {
-            return (Named::at(index), Status::Final);
+            let status = match index {
+                STATIC_NOT_MODIFIED => Status::NotModified,
+                _ => Status::Final,
+            };
+            return (Named::at(index), status);
         };
         let other = (Named::Otherwise, Status::None);
         let at = self.fields.len().checked_sub(behind + 1);
@@ -579,12 +636,15 @@ mod tests {
             answers.asked(stream);
         }
         assert_eq!(head(&mut answers, 3, END_STREAM), Ok(()));
-        assert_eq!(answers.open, [(1, false), (5, false), (7, false)]);
+        assert_eq!(
+            answers.open,
+            [(1, Come::Nothing), (5, Come::Nothing), (7, Come::Nothing)]
+        );
         answers.ended(5);
         // It has crossed the reset.
         assert_eq!(head(&mut answers, 5, 0), Ok(()));
         assert_eq!(head(&mut answers, 7, 0), Ok(()));
-        assert_eq!(answers.open, [(1, false), (7, true)]);
+        assert_eq!(answers.open, [(1, Come::Nothing), (7, Come::Head)]);
         assert_eq!(head(&mut answers, 7, END_STREAM), Err(Fault::Block));
         let data = FrameHead {
             length: 0,
@@ -593,7 +653,7 @@ mod tests {
             stream: 7,
         };
         answers.look(Step::Head(data)).unwrap();
-        assert_eq!(answers.open, [(1, false)]);
+        assert_eq!(answers.open, [(1, Come::Nothing)]);
         for cut in [1, 3, 8] {
             answers.asked(answers.last + 2);
             let goaway = FrameHead {
@@ -609,7 +669,7 @@ mod tests {
                 let step = Step::Payload(goaway, part, parts.peek().is_none());
                 answers.look(step).unwrap();
             }
-            assert_eq!(answers.open, [(1, false)]);
+            assert_eq!(answers.open, [(1, Come::Nothing)]);
         }
     }
 

@@ -128,7 +128,7 @@ pub(super) struct Http2Connection {
 /// What the connection's task needs of it. That task must not hold a sender, or the connection
 /// would never end.
 struct State {
-    active: Cell<u32>,
+    signs: Rc<Signs>,
     /// Streams that there ever were.
     total: Cell<u32>,
     is_draining: Cell<bool>,
@@ -143,7 +143,7 @@ impl Http2Connection {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.state.active.get() == 0
+        self.state.signs.active.get() == 0
     }
 
     /// Whether it takes no more streams.
@@ -163,7 +163,7 @@ impl Http2Connection {
         }
         u64::from(
             self.max_concurrent_streams
-                .saturating_sub(self.state.active.get()),
+                .saturating_sub(self.state.signs.active.get()),
         )
     }
 
@@ -201,16 +201,21 @@ pub(super) fn start(
         signs,
     } = handshaken;
     let state = Rc::new(State {
-        active: Cell::new(0),
+        signs,
         total: Cell::new(0),
         is_draining: Cell::new(false),
         idle_since: Cell::new(clock::now()),
         asks: Notify::new(),
     });
     let id = account.id;
-    let connection = Driven { connection, wider };
-    let ends = (Rc::clone(&state), signs);
-    let driven = drive(connection, keepalive, priority, account, ends);
+    let connection = Driven {
+        connection,
+        wider,
+        state: Rc::clone(&state),
+        host: Rc::clone(&account.host),
+        priority,
+    };
+    let driven = drive(connection, keepalive, account);
     tokio::task::spawn_local(driven);
     Rc::new(Http2Connection {
         id,
@@ -225,10 +230,13 @@ pub(super) fn start(
     })
 }
 
-/// A connection, and the window that its streams are to have.
+/// A connection, the window that its streams are to have, and whom it tells when it takes more of them.
 struct Driven {
     connection: Box<Connection<Tapped<Watched>, Part>>,
     wider: Wider,
+    state: Rc<State>,
+    host: Rc<Host>,
+    priority: Priority,
 }
 
 impl Future for Driven {
@@ -239,6 +247,9 @@ impl Future for Driven {
             let polled = Pin::new(&mut self.connection).poll(cx);
             if polled.is_ready() {
                 return polled;
+            }
+            if self.state.signs.take_change() {
+                self.host.serve_waiters(self.priority);
             }
             let wider = self.wider.take();
             // None of two settings at once is taken: there is another occasion.
@@ -251,19 +262,15 @@ impl Future for Driven {
     }
 }
 
-async fn drive(
-    mut connection: Driven,
-    keepalive: Option<Keepalive>,
-    priority: Priority,
-    mut account: Account,
-    (state, signs): (Rc<State>, Rc<Signs>),
-) {
+async fn drive(mut connection: Driven, keepalive: Option<Keepalive>, mut account: Account) {
+    let (state, priority) = (Rc::clone(&connection.state), connection.priority);
+    let signs = &*state.signs;
     let pings = keepalive.and_then(|_| connection.connection.ping_pong());
     let silent = until_silent(keepalive, pings, &state.asks, fastrand::f64);
     let (result, by_peer) = tokio::select! {
         result = connection => {
             // One that takes no more streams is let go of here with its last one.
-            let is_let_go = state.is_draining.get() && state.active.get() == 0;
+            let is_let_go = state.is_draining.get() && state.signs.active.get() == 0;
             (result, !is_let_go && !signs.is_over())
         }
         () = silent => {
@@ -329,7 +336,7 @@ pub(super) fn reserve(
     let most = connection
         .max_concurrent_streams
         .min(peer_allows.unwrap_or(u32::MAX));
-    if state.active.get() >= most {
+    if state.signs.is_shut() || state.signs.active.get() >= most {
         return Reserved::Busy;
     }
     let mut sender = connection.sender.clone();
@@ -343,7 +350,7 @@ pub(super) fn reserve(
         state.asks.notify_one();
     }
     let reused = state.total.get() > 0;
-    state.active.set(state.active.get() + 1);
+    state.signs.active.set(state.signs.active.get() + 1);
     state.total.set(state.total.get().saturating_add(1));
     let max_requests = host.common().cluster.spec().max_requests_per_connection;
     if max_requests.is_some_and(|most| state.total.get() >= most.get()) {
@@ -377,8 +384,8 @@ pub(super) struct Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let state = &self.connection.state;
-        let active = state.active.get() - 1;
-        state.active.set(active);
+        let active = state.signs.active.get() - 1;
+        state.signs.active.set(active);
         if active == 0 {
             state.idle_since.set(clock::now());
         }

@@ -49,6 +49,14 @@ impl Lease {
         }
     }
 
+    /// Gives it back as it was: nothing was sent.
+    pub fn leave(self) {
+        match self {
+            Self::Http1(lease) => lease.release(Release::Reuse),
+            Self::Http2(_) | Self::Raw(_) => {}
+        }
+    }
+
     /// What is known about the connection.
     #[must_use]
     pub fn facts(&self) -> &Facts {

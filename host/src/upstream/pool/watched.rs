@@ -2,7 +2,8 @@
 //!
 //! Owns what they are counted for: bytes, limits that were gone beyond, when something was heard, the windows
 //! that streams are to have, and how the connection ends ([`Signs`]). Does not own the look at answers
-//! ([`super::answers`]) nor the limits themselves (`frames::watch`). Called by `http2`.
+//! ([`super::answers`]), nor what the codec gets in another form ([`super::veil`]), nor the limits themselves
+//! (`frames::watch`). Called by `http2`.
 
 use std::cell::Cell;
 use std::io;
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::answers::Answers;
 use super::host::Host;
+use super::veil::Veil;
 use crate::clock;
 use crate::frames::tapped::Tap;
 use crate::frames::watch::{Fault, FrameWatch, Peer};
@@ -29,6 +31,7 @@ use crate::upstream::spec::{Http2Settings, StreamWindow};
 pub(super) struct Watched {
     watch: FrameWatch,
     answers: Answers,
+    veil: Veil,
     /// Whose statistics count.
     host: Rc<Host>,
     /// When something came last, where somebody wants to know.
@@ -38,19 +41,35 @@ pub(super) struct Watched {
     signs: Rc<Signs>,
 }
 
-/// What the frames of a connection say about how it ends.
+/// What the frames of a connection say about how many streams it takes, and how it ends.
 #[derive(Debug, Default)]
 pub(super) struct Signs {
     /// Requests without a whole answer.
     open: Cell<usize>,
     /// Whether the upstream takes no more of them.
     has_left: Cell<bool>,
+    /// Streams that are under way, or were given out and are to be opened.
+    pub(super) active: Cell<u32>,
+    /// How many the upstream takes at once, where it has said that.
+    most: Cell<Option<u32>>,
+    /// Whether it has said something else of that since it was asked.
+    has_changed: Cell<bool>,
 }
 
 impl Signs {
     /// Whether an answer is missing.
     pub(super) fn has_open(&self) -> bool {
         self.open.get() > 0
+    }
+
+    /// Whether the upstream takes none at present. The codec is not told so; see [`Veil::look_at_settings`].
+    pub(super) fn is_shut(&self) -> bool {
+        self.most.get() == Some(0)
+    }
+
+    /// Whether the upstream takes another number of streams than when this was asked last.
+    pub(super) fn take_change(&self) -> bool {
+        self.has_changed.take()
     }
 
     /// Whether the upstream has said goodbye, and owes no answer: then it is this side that closes.
@@ -85,13 +104,63 @@ impl Watched {
             windows,
             watch: FrameWatch::new(Peer::Server, settings.frames, settings.header_table),
             answers: Answers::new(settings.max_header_list, settings.header_table),
+            veil: Veil::default(),
             signs: Rc::clone(signs),
             host: Rc::clone(host),
         }
     }
-}
 
-impl Watched {
+    /// Looks at what has come. Whether the codec gets it as it is.
+    fn look(&mut self, read: &[u8]) -> io::Result<bool> {
+        let stats = self.host.common().stats();
+        stats.upstream_cx_rx_bytes_total.add(read.len() as u64);
+        if let Some(heard) = &self.heard {
+            heard.set(clock::now());
+        }
+        let (answers, windows) = (&mut self.answers, &mut self.windows);
+        let (veil, signs) = (&mut self.veil, &*self.signs);
+        let looked = self.watch.received(read, |step, behind| {
+            let (Step::Head(frame) | Step::Payload(frame, ..)) = step;
+            if frame.kind == FrameHead::DATA
+                && (frame.length == 0 || answers.has_bare() || veil.is_looking())
+                && veil.look(step, behind, answers.come(frame.stream))
+            {
+                answers.has_content(frame.stream);
+            }
+            // One that is cut, which none is in fact, goes on as it is.
+            if let Step::Payload(_, payload, true) = step
+                && frame.kind == FrameHead::SETTINGS
+                && payload.len() == frame.length as usize
+            {
+                veil.look_at_settings(payload, behind, signs.active.get());
+            }
+            if matches!(step, Step::Head(frame) if frame.kind == FrameHead::GOAWAY) {
+                signs.has_left.set(true);
+            }
+            if let (Step::Head(frame), Some((windows, _))) = (step, &mut *windows)
+                && frame.kind == FrameHead::SETTINGS
+                && frame.flags & FrameHead::ACK != 0
+            {
+                windows.settings_taken(clock::now());
+            }
+            answers.look(step)
+        });
+        if let Err(misread) = looked {
+            // Its stream ends by what was found on it, and the others with the connection.
+            answers.ended(misread.frame.stream);
+        }
+        signs.open.set(answers.open_streams());
+        let most = self.watch.streams();
+        if signs.most.replace(most) != most {
+            signs.has_changed.set(true);
+        }
+        looked.map_err(|misread| {
+            self.count(misread.fault);
+            io::Error::new(io::ErrorKind::InvalidData, misread)
+        })?;
+        let has_bare = self.answers.has_bare();
+        Ok(!self.veil.take(read, self.watch.cut_head(), has_bare))
+    }
     fn count(&self, fault: Fault) {
         let Some(stats) = self.host.common().http2_stats() else {
             return;
@@ -112,33 +181,16 @@ impl Tap for Watched {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        ready!(Pin::new(socket).poll_read(cx, into))?;
-        let read = into.filled().get(before..).unwrap_or_default();
-        let stats = self.host.common().stats();
-        stats.upstream_cx_rx_bytes_total.add(read.len() as u64);
-        if let Some(heard) = &self.heard {
-            heard.set(clock::now());
+        while !self.veil.give(into) {
+            let before = into.filled().len();
+            ready!(Pin::new(&mut *socket).poll_read(cx, into))?;
+            let read = into.filled().get(before..).unwrap_or_default();
+            if self.look(read)? {
+                break;
+            }
+            into.set_filled(before);
         }
-        let (answers, windows) = (&mut self.answers, &mut self.windows);
-        let signs = &*self.signs;
-        let looked = self.watch.received(read, |step| {
-            if matches!(step, Step::Head(frame) if frame.kind == FrameHead::GOAWAY) {
-                signs.has_left.set(true);
-            }
-            if let (Step::Head(frame), Some((windows, _))) = (step, &mut *windows)
-                && frame.kind == FrameHead::SETTINGS
-                && frame.flags & FrameHead::ACK != 0
-            {
-                windows.settings_taken(clock::now());
-            }
-            answers.look(step)
-        });
-        signs.open.set(answers.open_streams());
-        Poll::Ready(looked.map_err(|fault| {
-            self.count(fault);
-            io::Error::new(io::ErrorKind::InvalidData, fault)
-        }))
+        Poll::Ready(Ok(()))
     }
 
     fn sent(&mut self, bytes: &[u8]) {
