@@ -157,6 +157,15 @@ fn count_fault(fault: Fault, codecs: &CodecStats) {
     }
 }
 
+/// Hands over what there is room for. A connection may rest for long behind that: nothing of the memory stays with it.
+fn hand_over(from: &mut BytesMut, into: &mut ReadBuf<'_>) {
+    let part = from.len().min(into.remaining());
+    into.put_slice(&from.split_to(part));
+    if from.is_empty() {
+        *from = BytesMut::new();
+    }
+}
+
 impl Tap for Eye {
     fn poll_read(
         &mut self,
@@ -166,8 +175,7 @@ impl Tap for Eye {
     ) -> Poll<io::Result<()>> {
         loop {
             if !self.ready.is_empty() {
-                let part = self.ready.len().min(into.remaining());
-                into.put_slice(&self.ready.split_to(part));
+                hand_over(&mut self.ready, into);
                 return Poll::Ready(Ok(()));
             }
             let before = into.filled().len();
@@ -177,8 +185,7 @@ impl Tap for Eye {
                 let stats = self.stats.shard(self.worker);
                 stats.downstream_cx_rx_bytes_total.add(read as u64);
             } else {
-                let part = self.prefix.len().min(into.remaining());
-                into.put_slice(&self.prefix.split_to(part));
+                hand_over(&mut self.prefix, into);
             }
             let read = into.filled().get(before..).unwrap_or_default();
             if read.is_empty() || self.look(read)? {
