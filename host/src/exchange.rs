@@ -502,17 +502,41 @@ pub struct WireBytes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// What came.
-    pub received: u64,
+    pub received: Counted,
     /// What went.
-    pub sent: u64,
+    pub sent: Counted,
+}
+
+/// Bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// All of them.
+    pub all: u64,
+    /// Those of fields in heads and trailers: names, values, and what ends them.
+    pub fields: u64,
+}
+
+impl Counted {
+    /// Bytes that are no message of HTTP.
+    #[must_use]
+    pub const fn raw(all: u64) -> Self {
+        Self { all, fields: 0 }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            all: self.all + other.all,
+            fields: self.fields + other.fields,
+        }
+    }
 }
 
 impl WireBytes {
     const NONE: Self = Self {
         downstream: None,
         upstream: Some(Carried {
-            received: 0,
-            sent: 0,
+            received: Counted::raw(0),
+            sent: Counted::raw(0),
         }),
     };
 
@@ -520,8 +544,8 @@ impl WireBytes {
     pub fn add_upstream(&mut self, carried: Option<Carried>) {
         let both = self.upstream.zip(carried);
         self.upstream = both.map(|(before, now)| Carried {
-            received: before.received + now.received,
-            sent: before.sent + now.sent,
+            received: before.received.and(now.received),
+            sent: before.sent.and(now.sent),
         });
     }
 }

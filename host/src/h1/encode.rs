@@ -48,7 +48,7 @@ pub fn encode_request(
     headers: &Headers,
     body: BodyLength,
 ) -> Result<(), Unencodable> {
-    encode_request_to(out, headers, body, TargetForm::Origin)
+    encode_request_to(out, headers, body, TargetForm::Origin).map(|_bytes| ())
 }
 
 /// The form of a request's target (RFC 9112 §3.2).
@@ -61,7 +61,7 @@ pub enum TargetForm {
     Absolute,
 }
 
-/// [`encode_request`] with the target in that form.
+/// [`encode_request`] with the target in that form. Answers how many bytes its fields have.
 ///
 /// # Errors
 /// Where the request line cannot be written.
@@ -70,7 +70,7 @@ pub fn encode_request_to(
     headers: &Headers,
     body: BodyLength,
     form: TargetForm,
-) -> Result<(), Unencodable> {
+) -> Result<u64, Unencodable> {
     let method = headers
         .known(Known::Method)
         .filter(|method| !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte)))
@@ -101,6 +101,7 @@ pub fn encode_request_to(
     }
     out.put_slice(target);
     out.put_slice(b" HTTP/1.1\r\n");
+    let from = out.len();
     put_field(out, headers, b"host", authority);
     let length = match body {
         BodyLength::Length(length) => LengthField::Write(length),
@@ -127,8 +128,9 @@ pub fn encode_request_to(
         }
         BodyLength::None | BodyLength::Length(_) => {}
     }
+    let bytes = out.len() - from;
     out.put_slice(b"\r\n");
-    Ok(())
+    Ok(bytes as u64)
 }
 
 /// Appends a response's head: the status line with Envoy's reason phrase, the fields in order, then
@@ -138,7 +140,7 @@ pub fn encode_request_to(
 /// With [`BodyLength::None`] (a response to `HEAD`, or 304) the block's `content-length` stays as it
 /// is. Responses 1xx and 204 never have either framing field. With `close`, a block's `connection` is
 /// left out. [`BodyLength::UntilClose`] closes in any case; to HTTP/1.0, which has no chunks, it is the
-/// only way to send a body of unknown length.
+/// only way to send a body of unknown length. Answers how many bytes its fields have.
 pub fn encode_response(
     out: &mut BytesMut,
     version: Protocol,
@@ -146,7 +148,7 @@ pub fn encode_response(
     headers: &Headers,
     body: BodyLength,
     close: bool,
-) {
+) -> u64 {
     let reason = headers
         .reason()
         .unwrap_or_else(|| reason(status).as_bytes());
@@ -160,6 +162,7 @@ pub fn encode_response(
     out.put_slice(b" ");
     out.put_slice(reason);
     out.put_slice(b"\r\n");
+    let from = out.len();
 
     let bodiless = status < 200 || status == 204;
     let close = close || (body == BodyLength::UntilClose && !bodiless);
@@ -187,7 +190,9 @@ pub fn encode_response(
         BodyLength::Length(length) if !wrote_length => put_length(out, headers, length),
         BodyLength::None | BodyLength::Length(_) | BodyLength::UntilClose => {}
     }
+    let bytes = out.len() - from;
     out.put_slice(b"\r\n");
+    bytes as u64
 }
 
 /// The name of the field that says what becomes of a connection.
@@ -244,9 +249,10 @@ pub fn encode_chunk(out: &mut BytesMut, data: &[u8]) {
     encode_chunk_tail(out);
 }
 
-/// Appends the last chunk, the trailer fields, and the end of the body.
-pub fn encode_last_chunk(out: &mut BytesMut, trailers: Option<&Headers>) {
+/// Appends the last chunk, the trailer fields, and the end of the body. Answers how many bytes the fields have.
+pub fn encode_last_chunk(out: &mut BytesMut, trailers: Option<&Headers>) -> u64 {
     out.extend_from_slice(b"0\r\n");
+    let from = out.len();
     if let Some(trailers) = trailers {
         reserve(out, trailers, 0);
         put_fields(
@@ -259,7 +265,9 @@ pub fn encode_last_chunk(out: &mut BytesMut, trailers: Option<&Headers>) {
             },
         );
     }
+    let bytes = out.len() - from;
     out.extend_from_slice(b"\r\n");
+    bytes as u64
 }
 
 /// What becomes of a block's `content-length`.

@@ -17,7 +17,7 @@ use crate::headers::Headers;
 
 use super::field;
 use super::{BodyLength, MethodKind, RequestRules, ResponseRules};
-use facts::Facts;
+use facts::{Facts, LINE_BYTES};
 
 pub use super::reject::{BadResponse, Reject};
 
@@ -31,11 +31,18 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
     host.iter().all(|byte| request::is_host_byte(*byte))
 }
 
+/// How many bytes the fields of a block had as they came, as Envoy counts them.
+pub(crate) fn field_bytes(fields: &Headers) -> u64 {
+    fields.byte_size() as u64 + LINE_BYTES * fields.len() as u64
+}
+
 /// What the parser says of a whole request head; the fields are in the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// Bytes of the buffer that belong to the head, empty lines in front of it included.
     pub consumed: usize,
+    /// Bytes of its fields, as Envoy counts them: without the space around their values.
+    pub field_bytes: u64,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Protocol,
     /// What the method means to framing.
@@ -57,6 +64,8 @@ pub struct RequestHead {
 pub struct ResponseHead {
     /// Bytes of the buffer that belong to the head.
     pub consumed: usize,
+    /// Bytes of its fields, as Envoy counts them: without the space around their values.
+    pub field_bytes: u64,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Protocol,
     /// 100 to 999. An informational response is returned like any other.
@@ -94,6 +103,8 @@ pub struct HeadParser {
     facts: Facts,
     /// Whether the head that was refused last is one of HTTP/1.0.
     refused_http_10: bool,
+    /// Bytes of its fields as far as they were read.
+    refused_bytes: u64,
 }
 
 impl HeadParser {
@@ -124,9 +135,10 @@ impl HeadParser {
     ) -> Result<Option<RequestHead>, Reject> {
         let parsed = self.read_request(buf, rules, headers);
         if !matches!(parsed, Ok(None)) {
-            let refused_http_10 = parsed.is_err() && self.facts.is_http_10();
+            let is_refused = parsed.is_err();
             *self = Self {
-                refused_http_10,
+                refused_http_10: is_refused && self.facts.is_http_10(),
+                refused_bytes: if is_refused { self.facts.bytes } else { 0 },
                 ..Self::default()
             };
         }
@@ -137,6 +149,12 @@ impl HeadParser {
     #[must_use]
     pub const fn has_refused_http_10(&self) -> bool {
         self.refused_http_10
+    }
+
+    /// Bytes of the fields of the request that was refused last, as far as they were read.
+    #[must_use]
+    pub const fn refused_bytes(&self) -> u64 {
+        self.refused_bytes
     }
 
     /// Reads a response's head into `headers`: `:status`, then the fields as they came, names in

@@ -21,7 +21,7 @@ use super::http2;
 use super::io::{H1Reader, H1Writer, Reader};
 use super::phases::Chain;
 use super::stream::{Ended, Incoming, Stream, Surroundings};
-use super::tally::count_start;
+use super::tally::{count_start, is_read_whole};
 use super::timer::{Timer, after};
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
@@ -516,6 +516,11 @@ impl Http1<'_> {
         // Of what is no request all that came is counted.
         let came = reader.buf.len();
         reader.note_taken(head.as_ref().map_or(came, |head| head.consumed));
+        reader.note_fields(match &head {
+            Ok(head) => head.field_bytes,
+            Err(error) if is_read_whole(error) => self.parser.refused_bytes(),
+            Err(_) => 0,
+        });
         if let Ok(head) = &head {
             if head.dropped > 0 {
                 let codecs = manager.codecs.shard(self.worker.index);

@@ -15,7 +15,7 @@ use super::error::{Error, Kind};
 use super::h2 as h2_glue;
 use super::io::{H1Reader, H1Writer, Reader, WriteError, Writer};
 use super::sending::H2Writer;
-use crate::exchange::{Exchange, Protocol};
+use crate::exchange::{Counted, Exchange, Protocol};
 use crate::frames::backlog::{Backlog, Part};
 use crate::h1::{BodyLength, encode};
 use crate::headers::Headers;
@@ -69,7 +69,7 @@ impl<'io> Downstream<'io> {
     }
 
     /// How much of an HTTP/1 response the transport took.
-    pub(crate) fn written(&self) -> Option<u64> {
+    pub(crate) fn written(&self) -> Option<Counted> {
         self.writer.as_ref().and_then(Writer::written)
     }
 
@@ -92,7 +92,7 @@ impl<'io> Downstream<'io> {
             let backlog = Rc::clone(backlog);
             self.writer = Some(Writer::H2(H2Writer::new(stream, backlog, length)));
         } else if let Some(Writer::H1(writer)) = &mut self.writer {
-            encode::encode_response(
+            let fields = encode::encode_response(
                 writer.out,
                 exchange.protocol,
                 exchange.status,
@@ -100,6 +100,7 @@ impl<'io> Downstream<'io> {
                 framing,
                 close,
             );
+            writer.note_fields(fields);
             writer.begin(if end { BodyLength::None } else { framing });
         }
         Ok(())
@@ -122,7 +123,9 @@ impl<'io> Downstream<'io> {
             && protocol == Protocol::Http11
         {
             let framing = BodyLength::None;
-            encode::encode_response(writer.out, protocol, status, head, framing, false);
+            let fields =
+                encode::encode_response(writer.out, protocol, status, head, framing, false);
+            writer.note_fields(fields);
         }
         Ok(())
     }

@@ -633,11 +633,12 @@ pub(super) fn open_http1<'io>(
         TargetForm::Origin
     };
     let framing = request_framing(request, has_body, tunnel);
-    encode::encode_request_to(write_buf, request, framing, form).ok()?;
+    let fields = encode::encode_request_to(write_buf, request, framing, form).ok()?;
     let trailers = spec.http1_trailers;
     let (read_half, write_half) = socket.split();
     let mut writer = H1Writer::new(write_half, write_buf, trailers)
         .counted_by(&stats.upstream_cx_tx_bytes_total);
+    writer.note_fields(fields);
     let reader =
         H1Reader::new(read_half, read_buf, trailers).counted_by(&stats.upstream_cx_rx_bytes_total);
     if tunnel.is_some() {

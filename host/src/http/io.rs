@@ -16,8 +16,9 @@ use super::h2 as h2_glue;
 use super::received::H2Reader;
 use super::relay::{RelayReader, RelayWriter};
 use super::sending::H2Writer;
+use crate::exchange::Counted;
 use crate::h1::body::{BodyError, Decoded, Decoder};
-use crate::h1::{BodyLength, HeadLimits, Underscores, encode};
+use crate::h1::{BodyLength, HeadLimits, Underscores, encode, head};
 use crate::headers::Headers;
 use crate::observe::stats::Counter;
 use crate::socket::{Event, ReadHalf, WriteHalf};
@@ -108,7 +109,7 @@ pub(crate) struct H1Reader<'a> {
     /// What counts the bytes that come.
     received: Option<&'a Counter>,
     /// How many bytes were taken of what came.
-    taken: u64,
+    taken: Counted,
     /// Whether the end of the connection comes too early, whatever was read before it.
     endless: bool,
     /// Whether trailers are passed on: `enable_trailers`. Otherwise they are dropped, as in Envoy.
@@ -126,7 +127,7 @@ impl<'a> H1Reader<'a> {
             room: READ_FIRST,
             ended: false,
             received: None,
-            taken: 0,
+            taken: Counted::raw(0),
             endless: false,
             trailers,
         }
@@ -146,7 +147,12 @@ impl<'a> H1Reader<'a> {
 
     /// Counts bytes that were taken before.
     pub(crate) const fn note_taken(&mut self, count: usize) {
-        self.taken += count as u64;
+        self.taken.all += count as u64;
+    }
+
+    /// Counts those among them that are fields.
+    pub(crate) const fn note_fields(&mut self, bytes: u64) {
+        self.taken.fields += bytes;
     }
 
     /// Takes all that comes as the bytes of a tunnel. `endless` says that the end of the connection is
@@ -233,6 +239,7 @@ impl<'a> H1Reader<'a> {
             match decoded {
                 Decoded::Data(data) => return Poll::Ready(Ok(Frame::Data(data))),
                 Decoded::Trailers if self.trailers && !trailers.is_empty() => {
+                    self.note_fields(head::field_bytes(trailers));
                     return Poll::Ready(Ok(Frame::Trailers));
                 }
                 Decoded::Trailers => {
@@ -287,7 +294,7 @@ impl Reader<'_> {
     }
 
     /// How many bytes were taken of an HTTP/1 message, with all that frames it.
-    pub(crate) fn taken(&self) -> Option<u64> {
+    pub(crate) fn taken(&self) -> Option<Counted> {
         match self {
             Self::H1(reader) => Some(reader.taken),
             Self::H2(_) => None,
@@ -390,6 +397,8 @@ pub(crate) struct H1Writer<'a> {
     held: Bytes,
     /// How much of it the transport took.
     written: u64,
+    /// How many bytes of it are fields.
+    fields: u64,
     /// What counts the bytes that go.
     sent: Option<&'a Counter>,
     /// Whether the end of the body is the end of this half of the connection.
@@ -462,6 +471,7 @@ impl<'a> H1Writer<'a> {
             promised: Promised::default(),
             held: Bytes::new(),
             written: 0,
+            fields: 0,
             sent: None,
             closes: false,
             closing: false,
@@ -479,6 +489,11 @@ impl<'a> H1Writer<'a> {
     pub(crate) const fn begin_tunnel(&mut self) {
         self.chunked = false;
         self.closes = true;
+    }
+
+    /// Counts bytes of fields that were encoded into `out`.
+    pub(crate) const fn note_fields(&mut self, bytes: u64) {
+        self.fields += bytes;
     }
 
     /// Begins a body, behind a head that was encoded into `out`.
@@ -596,7 +611,8 @@ impl Writer<'_> {
                     } else {
                         &mut writer.tail
                     };
-                    encode::encode_last_chunk(out, trailers.filter(|_| writer.trailers));
+                    writer.fields +=
+                        encode::encode_last_chunk(out, trailers.filter(|_| writer.trailers));
                 }
             }
             Self::H2(writer) => {
@@ -629,9 +645,12 @@ impl Writer<'_> {
     }
 
     /// How much of an HTTP/1 message the transport took.
-    pub(crate) fn written(&self) -> Option<u64> {
+    pub(crate) fn written(&self) -> Option<Counted> {
         match self {
-            Self::H1(writer) => Some(writer.written),
+            Self::H1(writer) => Some(Counted {
+                all: writer.written,
+                fields: writer.fields,
+            }),
             Self::H2(_) => None,
             Self::Relayed(writer) => writer.carried().map(|carried| carried.sent),
         }

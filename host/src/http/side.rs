@@ -17,7 +17,7 @@ use super::io::{H1Reader, Reader, Writer};
 use super::received::H2Reader;
 use super::relay::Relay;
 use super::stream::{Tunnel, has_content};
-use crate::exchange::Carried;
+use crate::exchange::{Carried, Counted};
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, MethodKind, ResponseRules};
 use crate::headers::{Headers, Known};
@@ -195,8 +195,12 @@ impl UpstreamSide<'_> {
         // Before there is a head, what has come is the beginning of one, or should be.
         let is_whole = matches!(self.head, Await::Done) && reader.is_at_end();
         let left = if is_whole { 0 } else { reader.waiting() };
+        let taken = reader.taken()?;
         Some(Carried {
-            received: reader.taken()? + left,
+            received: Counted {
+                all: taken.all + left,
+                ..taken
+            },
             sent: self.writer.written()?,
         })
     }
@@ -294,6 +298,7 @@ fn poll_http1_head(
         match parser.response(reader.buf, rules, asked.method, into) {
             Ok(Some(head)) => {
                 reader.take(head.consumed);
+                reader.note_fields(head.field_bytes);
                 if asked.is_opened_by(head.status) {
                     if head.status == 101 && !switches(into) {
                         return Poll::Ready(Err(Kind::UpstreamProtocol));

@@ -7,7 +7,7 @@
 use super::error::{Error, Kind};
 use super::stream::{Ended, Stream};
 use crate::clock;
-use crate::exchange::{Carried, Flags, Protocol};
+use crate::exchange::{Carried, Counted, Flags, Protocol};
 use crate::h1::head::Reject;
 use crate::observe::metrics::{CodecStats, HttpStats};
 
@@ -96,7 +96,10 @@ impl Stream<'_, '_> {
         } else {
             self.reader.waiting()
         };
-        let received = self.reader.taken().map(|taken| taken + left);
+        let received = self.reader.taken().map(|taken| Counted {
+            all: taken.all + left,
+            ..taken
+        });
         let both = received.zip(self.down.written());
         self.chain.exchange.wire.downstream =
             both.map(|(received, sent)| Carried { received, sent });

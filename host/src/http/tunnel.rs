@@ -22,7 +22,7 @@ use super::io::{Frame, ReadError, WriteError};
 use super::side::{UpstreamSide, cut, status_of, stream_end};
 use super::stream::Tunnel;
 use crate::clock;
-use crate::exchange::{Carried, Connection, Flags, LogType, Metadata, WireBytes};
+use crate::exchange::{Carried, Connection, Counted, Flags, LogType, Metadata, WireBytes};
 use crate::headers::{Headers, Known};
 use crate::runtime::{TcpProxy, Tunneling};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
@@ -299,8 +299,8 @@ impl Way<'_, '_> {
             (exchange.bytes_received, exchange.bytes_sent) = (up.read, down.written);
             exchange.wire = WireBytes {
                 downstream: Some(Carried {
-                    received: up.read,
-                    sent: down.written,
+                    received: Counted::raw(up.read),
+                    sent: Counted::raw(down.written),
                 }),
                 upstream: earlier,
             };

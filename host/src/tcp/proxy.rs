@@ -20,7 +20,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::relay::{Failed, Last, Relay, Tally};
 use crate::clock;
-use crate::exchange::{Carried, Connection, Flags, LogType, Protocol, Timing, WireBytes};
+use crate::exchange::{Carried, Connection, Counted, Flags, LogType, Protocol, Timing, WireBytes};
 use crate::observe::metrics::TcpStats;
 use crate::runtime::{Snapshot, TcpProxy};
 use crate::socket::Socket;
@@ -580,12 +580,12 @@ impl Session<'_> {
         self.desk.exchange.bytes_sent = relay.down.written;
         self.desk.exchange.wire = WireBytes {
             downstream: Some(Carried {
-                received: relay.up.read,
-                sent: relay.down.written,
+                received: Counted::raw(relay.up.read),
+                sent: Counted::raw(relay.down.written),
             }),
             upstream: Some(Carried {
-                received: relay.down.read,
-                sent: relay.up.written,
+                received: Counted::raw(relay.down.read),
+                sent: Counted::raw(relay.up.written),
             }),
         };
     }

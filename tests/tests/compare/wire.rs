@@ -1,4 +1,4 @@
-//! Bytes on the wire of requests over HTTP/1 and of connections: heads, chunks and all.
+//! Bytes on the wire of requests over HTTP/1 and of connections: heads, chunks and all, and those of fields alone.
 
 use nuncio_tests::compare::case::{Case, Group, Step, request};
 use nuncio_tests::origin::{Act, Reply};

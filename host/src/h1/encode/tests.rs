@@ -25,6 +25,17 @@ fn request(fields: &[(&str, &str)], body: BodyLength) -> Result<String, Unencoda
     done.map(|()| String::from_utf8(out.to_vec()).unwrap())
 }
 
+/// How many bytes the fields of a head have that was encoded: as they are written, and as they are read,
+/// without the space in front of each value.
+fn counted(head: &[u8]) -> (u64, u64) {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').skip(1);
+    let fields = lines.by_ref().take_while(|line| line != b"\r\n");
+    fields.fold((0, 0), |(written, read), line| {
+        let bytes = line.len() as u64;
+        (written + bytes, read + bytes - 1)
+    })
+}
+
 fn response(status: u16, fields: &[(&str, &str)], body: BodyLength, close: bool) -> String {
     let mut out = BytesMut::new();
     encode_response(
@@ -380,9 +391,10 @@ proptest! {
         let parsed = HeadParser::new().request(wire.as_bytes(), &rules, &mut first);
         if let Ok(Some(head)) = parsed {
             let (mut out, mut again) = (BytesMut::new(), BytesMut::new());
-            encode_request(&mut out, &first, head.body).unwrap();
+            let bytes = encode_request_to(&mut out, &first, head.body, TargetForm::Origin).unwrap();
             let reread = HeadParser::new().request(&out, &rules, &mut second).unwrap().unwrap();
             prop_assert_eq!(reread.consumed, out.len());
+            prop_assert_eq!((bytes, reread.field_bytes), counted(&out));
             prop_assert_eq!(reread.body.is_empty(), head.body.is_empty());
             prop_assert_eq!(reread.method, head.method);
             encode_request(&mut again, &second, reread.body).unwrap();
@@ -410,10 +422,11 @@ proptest! {
         let parsed = HeadParser::new().response(wire.as_bytes(), rules, MethodKind::Get, &mut first);
         if let Ok(Some(head)) = parsed {
             let mut out = BytesMut::new();
-            encode_response(&mut out, head.version, head.status, &first, head.body, false);
+            let bytes = encode_response(&mut out, head.version, head.status, &first, head.body, false);
             let reread =
                 HeadParser::new().response(&out, rules, MethodKind::Get, &mut second).unwrap().unwrap();
             prop_assert_eq!(reread.consumed, out.len());
+            prop_assert_eq!((bytes, reread.field_bytes), counted(&out));
             prop_assert_eq!((reread.status, reread.body), (head.status, head.body));
             if head.body == BodyLength::UntilClose {
                 prop_assert!(second.remove_known(Known::Connection));
@@ -421,4 +434,13 @@ proptest! {
             prop_assert_eq!(bytes_of(&first), bytes_of(&second));
         }
     }
+}
+
+#[test]
+fn bytes_of_trailers_are_those_of_their_lines() {
+    let mut out = BytesMut::new();
+    assert_eq!(encode_last_chunk(&mut out, None), 0);
+    let trailers = block(&[("x-t", "abc"), ("b", "")]);
+    assert_eq!(encode_last_chunk(&mut out, Some(&trailers)), 15);
+    assert!(out.ends_with(b"0\r\nx-t: abc\r\nb: \r\n\r\n"));
 }

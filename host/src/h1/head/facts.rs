@@ -20,6 +20,9 @@ pub(super) enum Coding {
     Unsupported,
 }
 
+/// What Envoy counts of a line beside name and value when it reads it: the colon and the end.
+pub(super) const LINE_BYTES: u64 = 3;
+
 /// What the lines of a head have said so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts {
@@ -28,6 +31,8 @@ pub(super) struct Facts {
     pub(super) coding: Coding,
     /// Fields that were left out for the underscores in their names.
     pub(super) dropped: u16,
+    /// Bytes of their names and values, and [`LINE_BYTES`] for each, whatever became of them.
+    pub(super) bytes: u64,
     marks: u16,
 }
 
@@ -55,6 +60,11 @@ marks! {
 }
 
 impl Facts {
+    /// Counts a field.
+    pub(super) const fn count(&mut self, name: &[u8], value: &[u8]) {
+        self.bytes += (name.len() + value.len()) as u64 + LINE_BYTES;
+    }
+
     /// Takes note of a field that framing depends on. `Err`: its value cannot be accepted.
     pub(super) fn note(&mut self, known: Known, value: &[u8]) -> Result<(), BadField> {
         match known {

@@ -204,24 +204,24 @@ impl HeadParser {
         if rules.names.is_kept() {
             headers.remember_spelling(field::name(line));
         }
-        field::read(line, |name, value| match Known::find(name) {
-            Some(Known::Authority) => self.host(value, headers),
-            Some(Known::TransferEncoding) => Ok(self.facts.note(Known::TransferEncoding, value)?),
-            Some(known) => {
-                self.facts.note(known, value)?;
-                headers.append_known(known, value);
-                Ok(())
-            }
-            None => {
-                match rules.underscores.on(name) {
+        field::read(line, |name, value| {
+            self.facts.count(name, value);
+            match Known::find(name) {
+                Some(Known::Authority) => self.host(value, headers)?,
+                Some(Known::TransferEncoding) => self.facts.note(Known::TransferEncoding, value)?,
+                Some(known) => {
+                    self.facts.note(known, value)?;
+                    headers.append_known(known, value);
+                }
+                None => match rules.underscores.on(name) {
                     Underscores::Allow => headers.append_other(name, value),
                     Underscores::Reject => return Err(Reject::Underscore),
                     Underscores::Drop => {
                         self.facts.dropped = self.facts.dropped.saturating_add(1);
                     }
-                }
-                Ok(())
+                },
             }
+            Ok(())
         })
     }
 
@@ -277,6 +277,7 @@ impl HeadParser {
         }
         Ok(RequestHead {
             consumed: self.line,
+            field_bytes: facts.bytes,
             version: if facts.is_http_10() {
                 Protocol::Http10
             } else {

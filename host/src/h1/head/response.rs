@@ -118,6 +118,7 @@ impl HeadParser {
             headers.remember_spelling(field::name(&line));
         }
         field::read(&line, |name, value| {
+            self.facts.count(name, value);
             let known = Known::find(name);
             if let Some(known) = known {
                 // Framing that hides in a continued line is meant for somebody.
@@ -176,6 +177,7 @@ impl HeadParser {
         let doubtful = facts.is_http_10() && facts.coding == Coding::Chunked;
         Ok(ResponseHead {
             consumed: self.line,
+            field_bytes: self.facts.bytes,
             version: if facts.is_http_10() {
                 Protocol::Http10
             } else {

@@ -126,3 +126,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn bytes_of_fields_are_those_of_names_and_values_with_three_for_each_line() {
+    let fields = "Host: h\r\nX-Sp: \t a  \r\nX-Empty:\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let rules = RequestRules::default();
+    let mut headers = Headers::new();
+    let mut parser = HeadParser::new();
+    let mut parse = |wire: &str| {
+        let parsed = parser.request(wire.as_bytes(), &rules, &mut headers);
+        let read = parsed.map(|head| head.map(|head| head.field_bytes));
+        (read, parser.refused_bytes())
+    };
+    let whole = format!("GET / HTTP/1.1\r\n{fields}");
+    let cut = whole.strip_suffix("\r\n").unwrap();
+    assert_eq!(parse(cut), (Ok(None), 0));
+    assert_eq!(parse(&whole), (Ok(Some(8 + 8 + 10 + 27)), 0));
+    let refused = "GET / HTTP/1.1\r\nx-a: b\r\n\r\n";
+    assert_eq!(parse(refused), (Err(Reject::MissingHost), 7));
+    assert_eq!(parse(&whole), (Ok(Some(53)), 0));
+    let response = format!("HTTP/1.1 200 OK\r\n{fields}");
+    let parsed = HeadParser::new().response(
+        response.as_bytes(),
+        ResponseRules::default(),
+        MethodKind::Get,
+        &mut headers,
+    );
+    assert_eq!(parsed.unwrap().unwrap().field_bytes, 53);
+}

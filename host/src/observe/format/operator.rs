@@ -157,6 +157,10 @@ pub(super) enum Wire {
     DownstreamSent,
     UpstreamReceived,
     UpstreamSent,
+    DownstreamFieldsReceived,
+    DownstreamFieldsSent,
+    UpstreamFieldsReceived,
+    UpstreamFieldsSent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -185,10 +185,14 @@ fn write_wire(exchange: &Exchange, wire: Wire, out: &mut Vec<u8>) -> bool {
         upstream,
     } = exchange.wire;
     let bytes = match wire {
-        Wire::DownstreamReceived => downstream.map(|carried| carried.received),
-        Wire::DownstreamSent => downstream.map(|carried| carried.sent),
-        Wire::UpstreamReceived => upstream.map(|carried| carried.received),
-        Wire::UpstreamSent => upstream.map(|carried| carried.sent),
+        Wire::DownstreamReceived => downstream.map(|carried| carried.received.all),
+        Wire::DownstreamSent => downstream.map(|carried| carried.sent.all),
+        Wire::UpstreamReceived => upstream.map(|carried| carried.received.all),
+        Wire::UpstreamSent => upstream.map(|carried| carried.sent.all),
+        Wire::DownstreamFieldsReceived => downstream.map(|carried| carried.received.fields),
+        Wire::DownstreamFieldsSent => downstream.map(|carried| carried.sent.fields),
+        Wire::UpstreamFieldsReceived => upstream.map(|carried| carried.received.fields),
+        Wire::UpstreamFieldsSent => upstream.map(|carried| carried.sent.fields),
     };
     match bytes.filter(|_| exchange.timing.ended.is_some()) {
         Some(bytes) => {

@@ -93,6 +93,14 @@ specs! {
     "DOWNSTREAM_WIRE_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::DownstreamSent));
     "UPSTREAM_WIRE_BYTES_RECEIVED" Nothing |_| Ok(Operator::Wire(Wire::UpstreamReceived));
     "UPSTREAM_WIRE_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::UpstreamSent));
+    "DOWNSTREAM_HEADER_BYTES_RECEIVED" Nothing |_| Ok(Operator::Wire(Wire::DownstreamFieldsReceived));
+    "DOWNSTREAM_HEADER_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::DownstreamFieldsSent));
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" Nothing |_| Ok(Operator::Wire(Wire::DownstreamFieldsReceived));
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::DownstreamFieldsSent));
+    "UPSTREAM_HEADER_BYTES_RECEIVED" Nothing |_| Ok(Operator::Wire(Wire::UpstreamFieldsReceived));
+    "UPSTREAM_HEADER_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::UpstreamFieldsSent));
+    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" Nothing |_| Ok(Operator::Wire(Wire::UpstreamFieldsReceived));
+    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" Nothing |_| Ok(Operator::Wire(Wire::UpstreamFieldsSent));
     "BYTES_RETRANSMITTED" Nothing |_| Ok(Operator::Number(Number::Zero));
     "PACKETS_RETRANSMITTED" Nothing |_| Ok(Operator::Number(Number::Zero));
     "REQUEST_HEADERS_BYTES" Nothing |_| Ok(Operator::Number(Number::RequestHeaderBytes));
@@ -220,11 +228,7 @@ specs! {
 
 /// Operators without parameters that Envoy accepts and whose value no stream has here.
 pub(super) const MISSING: &[&str] = &[
-    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
-    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
     "DOWNSTREAM_HANDSHAKE_DURATION",
-    "DOWNSTREAM_HEADER_BYTES_RECEIVED",
-    "DOWNSTREAM_HEADER_BYTES_SENT",
     "DOWNSTREAM_LOCAL_CLOSE_REASON",
     "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
     "DOWNSTREAM_PEER_OTHERNAME_SAN",
@@ -235,10 +239,6 @@ pub(super) const MISSING: &[&str] = &[
     "TLS_JA3_FINGERPRINT",
     "TLS_JA4_FINGERPRINT",
     "TRACE_ID",
-    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
-    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
-    "UPSTREAM_HEADER_BYTES_RECEIVED",
-    "UPSTREAM_HEADER_BYTES_SENT",
     "UPSTREAM_LOCAL_CLOSE_REASON",
     "UPSTREAM_TLS_SESSION_ID",
 ];
