@@ -426,6 +426,7 @@ impl FrameConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eventually;
     use crate::h2_origin::{H2Origin, H2Reply};
 
     #[test]
@@ -448,6 +449,9 @@ mod tests {
             connection.read_to_end(),
             ["GOAWAY PROTOCOL_ERROR", "[ended]"]
         );
+        eventually("the server has something against it", || {
+            origin.take_complaints().len() == 1
+        });
     }
 
     #[test]

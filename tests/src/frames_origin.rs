@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::client::PATIENCE;
+use crate::complaints::Complaints;
 use crate::frames::{self, FrameConnection, Next, flag, kind};
 
 type Replies = Arc<Mutex<VecDeque<Vec<u8>>>>;
@@ -23,6 +24,7 @@ pub struct FramesOrigin {
     first: Arc<Mutex<Vec<u8>>>,
     replies: Replies,
     stopped: Arc<AtomicBool>,
+    complaints: Complaints,
 }
 
 impl FramesOrigin {
@@ -36,9 +38,11 @@ impl FramesOrigin {
             first: Arc::new(Mutex::new(frames::settings(&[]))),
             replies: Replies::default(),
             stopped: Arc::default(),
+            complaints: Complaints::default(),
         };
         let (replies, stopped) = (Arc::clone(&origin.replies), Arc::clone(&origin.stopped));
         let first = Arc::clone(&origin.first);
+        let complaints = origin.complaints.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if stopped.load(Ordering::Relaxed) {
@@ -46,7 +50,8 @@ impl FramesOrigin {
                 }
                 let replies = Arc::clone(&replies);
                 let first = first.lock().unwrap().clone();
-                thread::spawn(move || serve(stream, &first, &replies));
+                let told = complaints.clone();
+                drop(complaints.thread(move || serve(stream, &first, &replies, &told)));
             }
         });
         origin
@@ -68,14 +73,20 @@ impl Drop for FramesOrigin {
         self.stopped.store(true, Ordering::Relaxed);
         // Wakes the accepting thread so that the listener is closed.
         drop(TcpStream::connect(self.address));
+        self.complaints.expect_none();
     }
 }
 
 /// Answers each request when its stream has ended.
-fn serve(mut stream: TcpStream, first: &[u8], replies: &Replies) {
+fn serve(mut stream: TcpStream, first: &[u8], replies: &Replies, complaints: &Complaints) {
     let mut preface = [0; frames::PREFACE.len()];
     drop(stream.set_read_timeout(Some(PATIENCE)));
-    if stream.read_exact(&mut preface).is_err() || preface != frames::PREFACE {
+    if stream.read_exact(&mut preface).is_err() {
+        return;
+    }
+    if preface != frames::PREFACE {
+        let began = preface.escape_ascii();
+        complaints.note(format!("a proxy began HTTP/2 with {began}"));
         return;
     }
     let mut connection = FrameConnection::over(stream);

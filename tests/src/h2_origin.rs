@@ -1,11 +1,11 @@
 //! A scripted HTTP/2 upstream server (cleartext, prior knowledge).
 //!
-//! Owns a thread with a runtime, the queue of replies and the record of what came in. Called by the
-//! suites and by [`crate::compare`].
+//! Owns a thread with a runtime, the queue of replies and the record of what came in. What a proxy says that is not
+//! HTTP/2 the library finds, and the server tells. Called by the suites and by [`crate::compare`].
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use bytes::Bytes;
@@ -13,8 +13,10 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 use tokio::sync::oneshot;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 
+use crate::client::PATIENCE;
+use crate::complaints::Complaints;
 use crate::message::summary;
 
 /// A request as it was received.
@@ -113,13 +115,21 @@ struct Record {
     requests: Vec<H2Request>,
     connections: usize,
     arrived: usize,
+    pending: usize,
 }
 
-/// The server; it ends when this value does.
+#[derive(Debug, Default)]
+struct Shared {
+    record: Mutex<Record>,
+    changed: Condvar,
+    complaints: Complaints,
+}
+
+/// The server; it ends when this value does, and the test with it where a proxy has sent what is not HTTP/2.
 #[derive(Debug)]
 pub struct H2Origin {
     address: SocketAddr,
-    record: Arc<Mutex<Record>>,
+    shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -132,13 +142,14 @@ impl H2Origin {
             .unwrap_or_else(|error| panic!("listening on port {port}: {error}"));
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        let record = Arc::new(Mutex::new(Record::default()));
-        let shared = Arc::clone(&record);
+        let shared = Arc::new(Shared::default());
+        let serving = Arc::clone(&shared);
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || run(listener, shared, stopped));
+        let serve = move || run(listener, serving, stopped);
+        let thread = shared.complaints.thread(serve);
         Self {
             address,
-            record,
+            shared,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -152,25 +163,42 @@ impl H2Origin {
 
     /// Replies to the next requests, in order. Requests after them get a plain 200.
     pub fn reply_with(&self, replies: impl IntoIterator<Item = H2Reply>) {
-        self.record.lock().unwrap().replies = replies.into_iter().collect();
+        self.shared.record.lock().unwrap().replies = replies.into_iter().collect();
     }
 
-    /// Requests since the last call.
+    /// Requests since the last call, those that were reset included. Waits until none is half read, at most
+    /// [`PATIENCE`], and ends the test then.
     #[must_use]
     pub fn take_requests(&self) -> Vec<H2Request> {
-        std::mem::take(&mut self.record.lock().unwrap().requests)
+        let guard = self.shared.record.lock().unwrap();
+        let (mut record, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(guard, PATIENCE, |r| r.pending > 0)
+            .unwrap();
+        let requests = std::mem::take(&mut record.requests);
+        let pending = record.pending;
+        drop(record);
+        assert_eq!(pending, 0, "requests are half read after {PATIENCE:?}");
+        requests
+    }
+
+    /// What came since the last call and is not HTTP/2, for who expects that.
+    #[must_use]
+    pub fn take_complaints(&self) -> Vec<String> {
+        self.shared.complaints.take()
     }
 
     /// How many requests have arrived so far, at least with their head.
     #[must_use]
     pub fn arrived(&self) -> usize {
-        self.record.lock().unwrap().arrived
+        self.shared.record.lock().unwrap().arrived
     }
 
     /// How many connections were accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.record.lock().unwrap().connections
+        self.shared.record.lock().unwrap().connections
     }
 }
 
@@ -178,12 +206,13 @@ impl Drop for H2Origin {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+            thread.join().expect("its panics are complaints");
         }
+        self.shared.complaints.expect_none();
     }
 }
 
-fn run(listener: TcpListener, record: Arc<Mutex<Record>>, stopped: oneshot::Receiver<()>) {
+fn run(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -192,30 +221,33 @@ fn run(listener: TcpListener, record: Arc<Mutex<Record>>, stopped: oneshot::Rece
     local.spawn_local(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         while let Ok((stream, _)) = listener.accept().await {
-            record.lock().unwrap().connections += 1;
-            spawn_local(serve(stream, Arc::clone(&record)));
+            shared.record.lock().unwrap().connections += 1;
+            let serving = serve(stream, Arc::clone(&shared));
+            shared.complaints.task(serving);
         }
     });
     drop(runtime.block_on(local.run_until(stopped)));
 }
 
-async fn serve(stream: tokio::net::TcpStream, record: Arc<Mutex<Record>>) {
+async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>) {
     drop(stream.set_nodelay(true));
     let mut builder = h2::server::Builder::new();
     builder.enable_connect_protocol();
-    let Ok(mut connection) = builder.handshake(stream).await else {
-        return;
+    let ended = async {
+        let mut connection = builder.handshake(stream).await?;
+        while let Some(next) = connection.accept().await {
+            let (request, respond) = next?;
+            let answering = answer(request, respond, Arc::clone(&shared));
+            shared.complaints.task(answering);
+        }
+        Ok(())
     };
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        spawn_local(answer(request, respond, Arc::clone(&record)));
+    if let Err(error) = ended.await {
+        shared.complaints.note_h2(&error);
     }
 }
 
-async fn answer(
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    record: Arc<Mutex<Record>>,
-) {
+async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, shared: Arc<Shared>) {
     let (head, mut body) = request.into_parts();
     let mut lines = vec![
         format!(
@@ -234,7 +266,7 @@ async fn answer(
     }
     lines.extend(header_lines(&head.headers, ""));
     let early = {
-        let mut record = record.lock().unwrap();
+        let mut record = shared.record.lock().unwrap();
         record.arrived += 1;
         let next = record.replies.front();
         let early = next.is_some_and(|reply| reply.echoes || reply.at_head);
@@ -242,6 +274,8 @@ async fn answer(
         if early {
             let lines = std::mem::take(&mut lines);
             record.requests.push(H2Request { lines });
+        } else {
+            record.pending += 1;
         }
         reply
     };
@@ -265,11 +299,16 @@ async fn answer(
                     .flat_map(|trailers| header_lines(trailers, "trailer ")),
             );
         }
-        Err(error) => lines.push(format!("[body] {error}")),
+        Err(error) => {
+            shared.complaints.note_h2(&error);
+            lines.push(format!("[body] {error}"));
+        }
     }
     let reply = {
-        let mut record = record.lock().unwrap();
+        let mut record = shared.record.lock().unwrap();
         record.requests.push(H2Request { lines });
+        record.pending -= 1;
+        shared.changed.notify_all();
         record.replies.pop_front()
     };
     let ordinary = || {

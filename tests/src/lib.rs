@@ -30,6 +30,7 @@ pub mod admin;
 pub mod chance;
 pub mod client;
 pub mod compare;
+mod complaints;
 pub mod config;
 mod der;
 pub mod differential;
@@ -61,6 +62,11 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not so in {PATIENCE:?}");
-        thread::park_timeout(PAUSE);
+        pause(PAUSE);
     }
+}
+
+/// Lets time pass, where how late something comes, or how slowly, is what a test is about. It is never shorter.
+pub fn pause(time: Duration) {
+    thread::sleep(time);
 }

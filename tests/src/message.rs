@@ -170,6 +170,9 @@ pub fn read(bytes: &[u8], kind: Kind, end: bool) -> Result<Option<(Message, usiz
     if kind != Kind::Request && !is_status_line {
         return Err(format!("not a status line: {}", varying::raw(bytes)));
     }
+    if kind == Kind::Request && !is_request_line(&start) {
+        return Err(format!("not a request line: {}", varying::raw(bytes)));
+    }
     let headers = lines.map(field).collect::<Result<Vec<_>, _>>()?;
     let framing = framing(&start, &headers, kind)?;
     let mut message = Message {
@@ -206,6 +209,16 @@ pub fn read(bytes: &[u8], kind: Kind, end: bool) -> Result<Option<(Message, usiz
         }
         None => Ok(None),
     }
+}
+
+/// Whether that is a method, a target and a version with a blank between each two (RFC 9112 §3).
+fn is_request_line(start: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let parts: Vec<&str> = start.split(' ').collect();
+    let [method, target, "HTTP/1.1" | "HTTP/1.0"] = parts[..] else {
+        return false;
+    };
+    !method.is_empty() && method.bytes().all(is_token) && !target.is_empty()
 }
 
 fn framing(start: &str, headers: &[(String, String)], kind: Kind) -> Result<Framing, String> {
@@ -319,6 +332,20 @@ mod tests {
                 read(&bytes[..cut], Kind::Request, false).unwrap().is_none(),
                 "at {cut}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_body_is_no_request() {
+        for start in [
+            "ab GET / HTTP/1.1",
+            "GET /",
+            "{} / HTTP/1.1",
+            "GET  HTTP/1.1",
+        ] {
+            let bytes = format!("{start}\r\nHost: a.example\r\n\r\n");
+            let read = read(bytes.as_bytes(), Kind::Request, false);
+            assert!(read.is_err(), "{start}");
         }
     }
 

@@ -16,9 +16,10 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVer
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::complaints::Complaints;
 use crate::tls;
 
 /// What a server shows and asks for.
@@ -131,6 +132,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct TlsOrigin {
     handshakes: Arc<Mutex<Vec<String>>>,
+    complaints: Complaints,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -145,8 +147,10 @@ impl TlsOrigin {
         let acceptor = TlsAcceptor::from(Arc::new(Kind::named(name).config()));
         let handshakes = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&handshakes);
+        let complaints = Complaints::default();
+        let told = complaints.clone();
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || {
+        let thread = complaints.thread(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -156,13 +160,14 @@ impl TlsOrigin {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
                     let (acceptor, record) = (acceptor.clone(), Arc::clone(&record));
-                    spawn_local(serve(stream, acceptor, record, [http1, http2]));
+                    told.task(serve(stream, acceptor, record, [http1, http2]));
                 }
             });
             drop(runtime.block_on(local.run_until(stopped)));
         });
         Self {
             handshakes,
+            complaints,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -179,8 +184,9 @@ impl Drop for TlsOrigin {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+            thread.join().expect("its panics are complaints");
         }
+        self.complaints.expect_none();
     }
 }
 
