@@ -2,16 +2,15 @@
 
 use std::io::Read as _;
 use std::net::TcpStream;
-use std::thread;
 use std::time::Duration;
 
 use nuncio_tests::admin;
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{self, Config, cluster, endpoint};
-use nuncio_tests::eventually;
 use nuncio_tests::message::{self, Kind};
 use nuncio_tests::origin::{Act, Gate, Origin, Reply};
 use nuncio_tests::scene::{self, Scene};
+use nuncio_tests::{eventually, pause};
 
 fn cut() -> Reply {
     Reply::nothing().then(Act::Close)
@@ -442,7 +441,7 @@ fn what_came_before_an_end_reaches_a_client_that_takes_its_time() {
     let (mut came, mut room) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         // Slower than the proxy, which so always has something left to send.
-        thread::park_timeout(Duration::from_millis(2));
+        pause(Duration::from_millis(2));
         match client.read(&mut room) {
             Ok(count @ 1..) => came.extend_from_slice(room.get(..count).unwrap()),
             Ok(0) | Err(_) => break,

@@ -16,13 +16,13 @@ use h2::Reason;
 use nuncio_tests::admin::{stat, stats};
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
-use nuncio_tests::eventually;
 use nuncio_tests::frames::{self, Frame, FrameConnection, Next, flag, kind};
 use nuncio_tests::h2_origin::{H2Origin, H2Reply};
 use nuncio_tests::message::Kind;
 use nuncio_tests::origin::{Act, Gate, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Ran, Setup};
 use nuncio_tests::scene::Scene;
+use nuncio_tests::{eventually, pause};
 
 const SIMPLE: &str = include_str!("../fixtures/simple.yaml");
 
@@ -220,23 +220,23 @@ fn in_two(stream: u32, block: &[u8]) -> [Vec<u8>; 2] {
 
 #[test]
 fn each_head_has_its_own_time_and_trailers_have_none() {
-    // How late something comes is what it is about: two of them take longer than one may.
-    let pause = Duration::from_millis(2200);
+    // Two of them take longer than one may.
+    let late = Duration::from_millis(2200);
     let (proxy, _origin) = start_with_head_time("4s");
     let head = frames::block(&frames::request("GET", "/"));
     let mut raw = open(&proxy);
     let [first, second] = [1, 3].map(|stream| in_two(stream, &head));
     raw.send(&first[0]);
-    thread::park_timeout(pause);
+    pause(late);
     raw.send(&[&first[1][..], &second[0]].concat());
-    thread::park_timeout(pause);
+    pause(late);
     raw.send(&second[1]);
     let (lines, came) = raw.read_until(|frame| frame.ends(3));
     assert!(came, "{lines:?}");
     raw.send(&post(5));
     let trailers = in_two(5, &frames::block(&[("x-trailer", "1")]));
     raw.send(&trailers[0]);
-    thread::park_timeout(2 * pause);
+    pause(2 * late);
     raw.send(&trailers[1]);
     let (lines, came) = raw.read_until(|frame| frame.ends(5));
     assert!(came, "{lines:?}");
@@ -292,13 +292,13 @@ fn a_head_that_does_not_end_in_time_ends_the_connection() {
         assert_eq!(late, count);
     }
     let mut raw = open(&proxy);
-    raw.send(&begun);
-    raw.send(&frames::frame(
-        kind::CONTINUATION,
-        flag::END_HEADERS,
-        1,
-        &[],
-    ));
+    let rest = frames::frame(kind::CONTINUATION, flag::END_HEADERS, 1, &[]);
+    raw.send(&[&begun[..], &rest].concat());
+    assert!(raw.sync().1);
+    // The time of one that began later runs out.
+    let mut late = open(&proxy);
+    late.send(&begun);
+    assert!(late.read_to_end().contains(&"[ended]".to_owned()));
     let (lines, lives) = raw.sync();
     assert!(lives, "{lines:?}");
 }
@@ -698,41 +698,43 @@ fn who_leaves_or_is_copied_to_an_upstream_that_takes_nothing_keeps_no_place() {
 #[test]
 fn what_an_upstream_does_not_take_does_not_hold_the_clock() {
     let upstream = cluster("origin", &[endpoint("origin", "")], HTTP2);
+    // The times that run while a request comes have room for that.
     let template = Config::new()
         .cluster(upstream)
         .route("{ match: { prefix: /route }, route: { cluster: origin, timeout: 0.2s } }")
-        .route("{ match: { prefix: /duration }, route: { cluster: origin, max_stream_duration: { max_stream_duration: 0.2s } } }")
-        .route("{ match: { prefix: /idle }, route: { cluster: origin, idle_timeout: 0.2s } }")
+        .route("{ match: { prefix: /duration }, route: { cluster: origin, max_stream_duration: { max_stream_duration: 4s } } }")
+        .route("{ match: { prefix: /idle }, route: { cluster: origin, idle_timeout: 4s } }")
         .route("{ match: { prefix: /try }, route: { cluster: origin, retry_policy: { retry_on: reset, per_try_timeout: 0.1s, num_retries: 1 } } }")
         .text();
     let setup = Setup::for_template(&template);
     never_takes(setup.port("origin").unwrap());
     let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let listener = proxy.address("listener");
+    let mut http1 = Vec::new();
+    let mut http2 = Vec::new();
     for path in ["/route", "/duration", "/idle", "/try"] {
-        for length in [100, 300_000, 900_000] {
-            let mut client = Connection::open(proxy.address("listener"));
-            let head = format!(
-                "POST {path} HTTP/1.1\r\nhost: a.example\r\ncontent-length: {length}\r\n\r\n"
-            );
-            client.send(&[head.as_bytes(), &vec![0; length]].concat());
-            let answer = client.receive(Kind::Response).message();
-            assert_eq!(answer.status(), 504, "{path}, {length}");
+        let framing = |length: usize| (format!("content-length: {length}"), vec![0; length]);
+        let chunks = "5\r\nhello\r\n".repeat(100) + "0\r\nx: y\r\n\r\n";
+        let chunked = ("transfer-encoding: chunked".to_owned(), chunks.into_bytes());
+        let bodies = [100, 300_000, 900_000].map(framing);
+        for (framing, body) in bodies.into_iter().chain([chunked]) {
+            let mut client = Connection::open(listener);
+            let head = format!("POST {path} HTTP/1.1\r\nhost: a.example\r\n{framing}\r\n\r\n");
+            client.send(&[head.into_bytes(), body].concat());
+            http1.push((format!("{path}, {framing}"), client));
         }
-        let mut client = Connection::open(proxy.address("listener"));
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n"
-        );
-        client.send((head + &"5\r\nhello\r\n".repeat(100) + "0\r\nx: y\r\n\r\n").as_bytes());
-        let answer = client.receive(Kind::Response).message();
-        assert_eq!(answer.status(), 504, "{path}, chunks");
-        let mut client = open(&proxy);
-        client.send(&frames::headers(
-            1,
-            flag::NONE,
-            &frames::request("POST", path),
-        ));
+        let mut client = FrameConnection::open(listener);
+        let head = frames::request("POST", path);
+        client.send(&frames::headers(1, flag::NONE, &head));
         client.send(&frames::data(1, flag::NONE, &[0; 10_000]));
         client.send(&frames::data(1, flag::END_STREAM, &[0; 10_000]));
+        http2.push((path, client));
+    }
+    for (name, mut client) in http1 {
+        let answer = client.receive(Kind::Response).message();
+        assert_eq!(answer.status(), 504, "{name}");
+    }
+    for (path, mut client) in http2 {
         let (lines, came) = client.read_until(|frame| frame.kind == kind::HEADERS);
         assert!(
             came && lines.iter().any(|line| line == "HEADERS 1 504"),
