@@ -2,13 +2,18 @@
 //! the layers are kept.
 
 #![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot read the sources has failed"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+#[path = "architecture/names.rs"]
+mod names;
 
 /// Folders with sources that are ours.
 const OURS: &[&str] = &[
@@ -27,114 +32,67 @@ const OURS: &[&str] = &[
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 800;
 
-/// A folder or file of `host/src`, and the modules of the crate that it may not name.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("http", &["config", "build", "server", "cli", "admin"]),
-    (
-        "route",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "listener", "upstream", "wasm",
-        ],
-    ),
-    (
-        "upstream",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "listener", "route", "wasm",
-        ],
-    ),
-    (
-        "wasm",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
-        ],
-    ),
-    (
-        "observe",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
-            "wasm", "runtime",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "build", "server", "cli", "admin", "http", "listener", "route", "upstream", "wasm",
-            "runtime", "observe",
-        ],
-    ),
-    (
-        "values",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
-            "wasm", "runtime",
-        ],
-    ),
-    (
-        "tls",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "listener", "route", "upstream",
-            "wasm", "runtime",
-        ],
-    ),
-    ("listener", &["config", "build", "server", "cli", "admin"]),
-    (
-        "tcp",
-        &[
-            "config", "build", "server", "cli", "admin", "listener", "http", "route",
-        ],
-    ),
-    (
-        "socket",
-        &[
-            "config", "build", "server", "cli", "admin", "listener", "http", "route", "upstream",
-            "wasm", "observe", "runtime", "exchange",
-        ],
-    ),
-    (
-        "runtime",
-        &["config", "build", "server", "cli", "admin", "listener"],
-    ),
-    (
-        "worker",
-        &[
-            "config", "build", "server", "cli", "admin", "listener", "http",
-        ],
-    ),
-    (
-        "frames",
-        &[
-            "config", "build", "server", "cli", "admin", "listener", "http", "route", "upstream",
-            "wasm", "observe", "runtime", "worker", "exchange",
-        ],
-    ),
-    (
-        "uri",
-        &[
-            "config", "build", "server", "cli", "admin", "listener", "http", "route", "upstream",
-            "wasm", "observe", "runtime", "worker", "exchange",
-        ],
-    ),
-    (
-        "headers",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",
-            "observe", "runtime", "exchange",
-        ],
-    ),
-    (
-        "h1",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",
-            "observe", "runtime", "worker",
-        ],
-    ),
-    (
-        "exchange",
-        &[
-            "config", "build", "server", "cli", "admin", "http", "route", "upstream", "wasm",
-            "observe", "runtime",
-        ],
-    ),
+/// Each module of `host/src`, and the others that it names. A row names rows below it.
+const LAYERS: &str = "
+    cli: address admin build clock config exchange filters headers http observe route runtime server
+    server: address admin build clock limits listener observe runtime tls upstream values wasm
+        worker
+    admin: address build certificate clock limits listener observe route runtime server tls values
+    build: address bucket certificate clock config exchange filters frames h1 headers http keepalive
+        limits log_filter metadata nearest observe route runtime socket_option tcp tls upstream
+        values variant vitals wasm
+    listener: address clock exchange headers http limits observe runtime sniffed socket
+        socket_option tcp timer tls worker
+    http: address certificate clock exchange frames h1 headers keepalive limits log_filter metadata
+        observe route runtime socket tcp timer upstream uri variant wasm worker
+    tcp: bucket clock exchange observe runtime socket timer upstream values worker
+    worker: clock exchange log_filter route runtime upstream variant wasm
+    runtime: address clock frames h1 headers http keepalive limits log_filter metadata observe route
+        socket_option tcp tls upstream values variant vitals wasm
+    log_filter: clock exchange headers route values
+    wasm: address bucket clock exchange headers limits observe pattern values variant vitals
+    route: clock exchange headers limits metadata observe pattern proxy_header uri values variant
+    upstream: address clock exchange frames h1 headers keepalive limits metadata observe
+        proxy_header socket socket_option timer tls values vitals
+    tls: certificate clock exchange limits observe sniffed socket watched
+    values: limits observe watched
+    config: limits nearest
+    observe: address certificate clock exchange headers limits metadata nearest
+    frames: clock limits socket
+    h1: exchange headers limits uri
+    exchange: address certificate clock headers metadata
+    keepalive: clock timer
+    timer: clock
+    bucket: clock
+    pattern: limits
+    clock:
+    address:
+    certificate:
+    filters:
+    headers:
+    limits:
+    metadata:
+    nearest:
+    proxy_header:
+    sniffed:
+    socket:
+    socket_option:
+    uri:
+    variant:
+    vitals:
+    watched:
+";
+
+/// Rows that name one above them: what runs is made of what it runs, and the admin pages are those of the server that
+/// has them.
+const CIRCLES: &[(&str, &str)] = &[("admin", "server"), ("runtime", "http"), ("runtime", "tcp")];
+
+/// Whose names a module hands on as its own.
+const HANDED_ON: &[(&str, &str)] = &[
+    ("listener", "sniffed"),
+    ("listener", "tls"),
+    ("route", "pattern"),
+    ("upstream", "proxy_header"),
 ];
 
 fn root() -> PathBuf {
@@ -213,37 +171,75 @@ fn no_file_is_longer_than_one_subject() {
     }
 }
 
-#[test]
-fn layers_name_only_what_is_below_them() {
+/// The module of the crate that a source below `host/src` is of, and how far it lies below the root.
+fn module_of(within: &Path) -> (String, usize) {
+    let parts: Vec<&str> = within.iter().map(|part| part.to_str().unwrap()).collect();
+    (parts[0].trim_end_matches(".rs").to_owned(), parts.len())
+}
+
+/// What the modules of the crate name of each other, and hand on.
+fn named() -> [BTreeMap<String, BTreeSet<String>>; 2] {
     let host = root().join("host/src");
-    for (layer, forbidden) in LAYERS {
-        for path in all(&["host/src"]) {
-            let within = path.strip_prefix(&host).unwrap();
-            let first = within
-                .components()
-                .next()
-                .unwrap()
-                .as_os_str()
-                .to_string_lossy();
-            if first.trim_end_matches(".rs") != *layer {
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            for module in *forbidden {
-                let named = format!("crate::{module}::");
-                let plain = text
-                    .lines()
-                    .filter(|line| !line.trim_start().starts_with("//"));
-                let hit = plain.clone().find(|line| line.contains(&named));
-                assert!(
-                    hit.is_none(),
-                    "{} names {named} in: {}",
-                    path.display(),
-                    hit.unwrap()
-                );
-            }
+    let mut found = [BTreeMap::new(), BTreeMap::new()];
+    for path in all(&["host/src"]) {
+        let (module, below_root) = module_of(path.strip_prefix(&host).unwrap());
+        if ["lib", "main"].contains(&&*module) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let names = names::read(&text, below_root);
+        for (found, names) in found.iter_mut().zip([names.all, names.handed_on]) {
+            let of_module: &mut BTreeSet<_> = found.entry(module.clone()).or_default();
+            of_module.extend(names.into_iter().filter(|name| *name != module));
         }
     }
+    found
+}
+
+/// The rows of [`LAYERS`].
+fn rows() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut rows = Vec::new();
+    for word in LAYERS.split_whitespace() {
+        match (word.strip_suffix(':'), rows.last_mut()) {
+            (Some(layer), _) => rows.push((layer, Vec::new())),
+            (None, Some((_, named))) => named.push(word),
+            (None, None) => panic!("{word} stands in front of the first row"),
+        }
+    }
+    rows
+}
+
+#[test]
+fn layers_name_what_their_rows_say() {
+    let [all, handed_on] = named();
+    let rows: BTreeMap<_, _> = rows().into_iter().collect();
+    let modules: Vec<_> = all.keys().collect();
+    assert_eq!(modules, rows.keys().collect::<Vec<_>>());
+    for (layer, named) in &all {
+        let named: Vec<_> = named.iter().collect();
+        assert_eq!(
+            named,
+            rows[layer.as_str()],
+            "what {layer} names, and its row"
+        );
+    }
+    let handed_on = handed_on.iter().flat_map(|(layer, names)| {
+        let names = names.iter();
+        names.map(|name| (layer.as_str(), name.as_str()))
+    });
+    assert_eq!(handed_on.collect::<Vec<_>>(), HANDED_ON);
+}
+
+#[test]
+fn rows_name_what_is_below_them() {
+    let mut circles = Vec::new();
+    let rows = rows();
+    for (at, (layer, named)) in rows.iter().enumerate() {
+        let above = rows[..at].iter().map(|(above, _)| *above);
+        let named = above.filter(|above| named.contains(above));
+        circles.extend(named.map(|above| (*layer, above)));
+    }
+    assert_eq!(circles, CIRCLES);
 }
 
 /// The kinds of cells that a block of statistics may have.
