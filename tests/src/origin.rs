@@ -114,6 +114,12 @@ impl Reply {
         self
     }
 
+    /// Whether one of its steps is the last of the connection.
+    fn ends_the_connection(&self) -> bool {
+        let is_last = |act: &Act| matches!(act, Act::Close | Act::Reset | Act::Hang | Act::Echo);
+        self.acts.iter().any(is_last)
+    }
+
     /// `200` in chunks that are those of the request, trailers included, each as soon as it comes.
     #[must_use]
     pub fn echo_chunks() -> Self {
@@ -157,6 +163,7 @@ struct Record {
     arrived: usize,
     pending: usize,
     stopped: bool,
+    takes_bytes: bool,
 }
 
 impl Record {
@@ -235,6 +242,11 @@ impl Origin {
     /// Replies to the next requests, in order. Requests after them get a plain 200.
     pub fn reply_with(&self, replies: impl IntoIterator<Item = Reply>) {
         self.shared.record.lock().unwrap().replies = replies.into_iter().collect();
+    }
+
+    /// From now on connections may end before they have carried a head: in bytes that are not HTTP's.
+    pub fn take_bytes(&self) {
+        self.shared.record.lock().unwrap().takes_bytes = true;
     }
 
     /// Answers `GET /healthz` with that status from now on, apart from the other replies.
@@ -361,12 +373,19 @@ fn read_request(
             number = count;
             match reply {
                 Some(reply) if reply.at_head => {
+                    let is_last = reply.ends_the_connection();
+                    if is_last {
+                        // Nobody reads the rest of the request.
+                        settle(shared, None);
+                    }
                     let mut body = behind_head(buffer).to_vec();
                     let read = body.len();
                     let goes_on = perform(stream, &mut body, reply.acts, shared);
                     buffer.extend_from_slice(&body[read..]);
                     if !goes_on {
-                        settle(shared, None);
+                        if !is_last {
+                            settle(shared, None);
+                        }
                         return None;
                     }
                     due = Some(Due::Nothing);
@@ -391,8 +410,9 @@ fn read_request(
                 if due.is_some() {
                     settle(shared, None);
                 }
+                let record = shared.record.lock().unwrap();
                 // Who is cut off by the end of a test may have been at a head.
-                if !(ended && shared.record.lock().unwrap().stopped) {
+                if !(ended && (record.stopped || record.takes_bytes)) {
                     let why = format!("a proxy sent what is not HTTP/1.1: {why}");
                     shared.complaints.note(why);
                 }

@@ -22,6 +22,8 @@ pub struct Group {
     /// Whether each log line begins with the client's port, which tells its case. Otherwise the
     /// log is compared as a whole, as one more case.
     pub log_has_port: bool,
+    /// Whether what comes to its HTTP/1.1 upstreams may be bytes without a head: of TCP, or of TLS.
+    pub sends_bytes: bool,
 }
 
 /// Access log format of the groups unless they are about formats: every fact that does not depend
@@ -43,6 +45,16 @@ impl Group {
             template,
             cases,
             log_has_port: true,
+            sends_bytes: false,
+        }
+    }
+
+    /// The same group, whose HTTP/1.1 upstreams may be sent bytes without a head.
+    #[must_use]
+    pub fn with_bytes(self) -> Self {
+        Self {
+            sends_bytes: true,
+            ..self
         }
     }
 

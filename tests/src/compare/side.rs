@@ -30,6 +30,9 @@ pub(super) const STILL_OPEN: &str = "/is-it-still-open";
 pub fn run(group: &Group, binary: &Binary) -> Vec<Vec<String>> {
     let setup = Setup::for_template(&group.template);
     let upstreams = Upstreams::start(&setup);
+    if group.sends_bytes {
+        upstreams.take_bytes();
+    }
     let proxy = Proxy::start_with(binary, &group.template, setup);
     let names = Names::of(&proxy);
     let mut used = BTreeSet::new();

@@ -64,6 +64,11 @@ impl Upstreams {
         upstreams
     }
 
+    /// Has those of HTTP/1.1 take what begins with no head.
+    pub(super) fn take_bytes(&self) {
+        self.http1.values().for_each(Origin::take_bytes);
+    }
+
     /// Hands each server its script for a case.
     pub(super) fn prepare(&self, case: &Case) {
         for (name, origin) in &self.http1 {

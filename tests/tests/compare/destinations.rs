@@ -14,6 +14,7 @@ pub(crate) fn group() -> Group {
         &with_certificates(include_str!("../../cases/destinations.yaml")),
         cases,
     )
+    .with_bytes()
 }
 
 fn to(name: &str, path: &str, field: &str, address: &str) -> Case {

@@ -33,7 +33,7 @@ pub(crate) fn group() -> Group {
         ]
         .map(|request| Case::admin(request, &[])),
     );
-    Group::new("tunnels", include_str!("../../cases/tunnels.yaml"), cases)
+    Group::new("tunnels", include_str!("../../cases/tunnels.yaml"), cases).with_bytes()
 }
 
 fn text(text: &str) -> Step {
