@@ -3,7 +3,8 @@
 //! The codec bounds what waits in bytes, and a frame of a few bytes costs it many times that. Owns the count of the
 //! frames that were handed to the codec and have not left it, and who waits for there to be fewer:
 //! `max_outbound_frames`, beyond which Envoy ends the connection. Does not own frames without content, which
-//! streams have two of at most, and connections one of each kind. Called by `http::io`.
+//! streams have two of at most, and connections one of each kind. `http::http2` and `upstream::pool` have one for each
+//! connection, `http::sending` has its frames counted.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};

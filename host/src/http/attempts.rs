@@ -3,8 +3,8 @@
 //! Owns what is carried from one attempt to the next: the retries that are left, their place in the
 //! cluster's budget, the body as it went out, the endpoints that were tried, and what the head says
 //! of all that. A request whose route has no policy and that asks for none has none of it but the
-//! body's first pieces. Called by [`super::forward`], which is the loop, and by
-//! [`super::conversation`], which has the response's head. Does not own which outcome is one to try
+//! body's first pieces. Called by [`super::forward`], which is the loop, by
+//! [`super::conversation`] and [`super::hedge`], which have the response's head, and by [`super::record`]. Does not own which outcome is one to try
 //! again after (`route::Retries`).
 
 use std::cell::Cell;
@@ -127,7 +127,7 @@ struct Last {
 }
 
 impl Attempts {
-    /// Before the first attempt. `buffer_limit` is the listener's.
+    /// Before the first attempt.
     pub(super) fn new(
         cluster: &Arc<Cluster>,
         priority: Priority,

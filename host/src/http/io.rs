@@ -1,8 +1,9 @@
 //! Bodies on the wire: one reader and one writer type for both versions and both sides.
 //!
-//! Owns the buffering between a socket (or an HTTP/2 stream) and the frames that [`super::pump`]
-//! moves, with back-pressure: a writer says when it has enough, a reader is not asked before that.
-//! Does not own heads: those are encoded by whoever knows which side it is.
+//! Owns these two types, and what is behind them of HTTP/1: the buffering between a socket and the frames that
+//! [`super::pump`] moves, with back-pressure. A writer says when it has enough, a reader is not asked before that.
+//! Does not own the halves of HTTP/2 streams ([`super::received`], [`super::sending`]), those of an attempt in a task of
+//! its own ([`super::relay`]), nor heads: those are encoded by whoever knows which side it is.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};

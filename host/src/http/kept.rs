@@ -2,7 +2,8 @@
 //!
 //! Owns the copy and its limit: a body that is longer cannot be sent again, and is not kept any
 //! more. What large pieces are made of is shared with whoever else has them. Filled and read by
-//! [`super::pump`].
+//! [`super::pump`], or filled with what is there whole by [`super::conversation`]; [`super::mirror`] fills it for copies
+//! that go on alone. [`super::attempts`] says what is kept, and how much of it.
 
 use std::task::{Context, Poll};
 

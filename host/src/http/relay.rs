@@ -3,8 +3,8 @@
 //! Owns the connection of that attempt, and the two bounded queues between its task and the stream's:
 //! the request's body one way, heads and body of the response the other. On the stream's side it looks
 //! like any other upstream ([`UpstreamSide`]); letting go of that ends the attempt. Made by
-//! [`super::forward`] for requests that may be hedged, and for no others. Does not own which attempt
-//! wins ([`super::hedge`]).
+//! [`super::hedge`] for requests that may be hedged, and for no others. Does not own which attempt
+//! wins (`hedge` too).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -2,7 +2,8 @@
 //!
 //! Owns how that head is waited for in each protocol, what comes before it, and what a failure on the
 //! way means. Behind the head there is a [`Reader`] as on the client's side. Made by
-//! [`super::forward`], read by [`super::conversation`] and [`super::mirror`].
+//! [`super::forward`] and [`super::relay`]; waited on by [`super::conversation`], [`super::hedge`], [`super::mirror`],
+//! [`super::relay`] and [`super::tunnel`].
 
 use std::pin::Pin;
 use std::rc::Rc;
