@@ -158,7 +158,7 @@ struct Record {
     connections: usize,
     /// Those that have not ended. Each is owned by who serves it, alone: it has to end when that one lets go of it.
     open: Vec<Weak<TcpStream>>,
-    /// How many of these are at a step of a reply.
+    /// How many of these are at a reply that waits for something else than its peer.
     performing: usize,
     arrived: usize,
     pending: usize,
@@ -471,9 +471,12 @@ fn perform(stream: &TcpStream, read: &mut Vec<u8>, acts: Vec<Act>, shared: &Shar
         record.performing = record.performing.saturating_add_signed(by);
         shared.changed.notify_all();
     };
-    count(1);
+    // What an end of reading does not end. Others are over at once, and what has come is read behind them.
+    let waits = |act: &Act| matches!(act, Act::Wait(_) | Act::Pause(_) | Act::Fill(_));
+    let by = isize::from(acts.iter().any(waits));
+    count(by);
     let goes_on = perform_all(stream, read, acts);
-    count(-1);
+    count(-by);
     goes_on
 }
 
