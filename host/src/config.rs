@@ -130,6 +130,9 @@ fn decode<T: DeserializeOwned>(
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         match source.text() {
             Ok(text) => {
+                if source.is_json() {
+                    document.note_json(index);
+                }
                 let parsed = document::parse::parse(&mut document, text, index, &mut diagnostics);
                 let Some(root) = parsed else { continue };
                 if document.root_id() == empty {

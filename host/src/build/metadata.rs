@@ -38,22 +38,7 @@ pub(super) fn static_metadata(written: Option<&Written>) -> Option<Arc<StaticMet
 /// The same of its `filter_metadata`.
 pub(super) fn shared(spaces: &BTreeMap<String, Struct>) -> Option<Arc<StaticMetadata>> {
     let spaces = spaces.iter();
-    StaticMetadata::new(spaces.map(|(name, fields)| (name.clone(), as_envoy(fields.get()))))
-}
-
-/// A value as Envoy reads YAML, where only whole numbers are numbers and others are texts.
-fn as_envoy(json: &serde_json::Value) -> serde_json::Value {
-    match json {
-        serde_json::Value::Number(number) if number.is_f64() => number.to_string().into(),
-        serde_json::Value::Array(values) => values.iter().map(as_envoy).collect(),
-        serde_json::Value::Object(fields) => {
-            let fields = fields.iter();
-            fields
-                .map(|(name, value)| (name.clone(), as_envoy(value)))
-                .collect()
-        }
-        other => other.clone(),
-    }
+    StaticMetadata::new(spaces.map(|(name, fields)| (name.clone(), fields.get().clone())))
 }
 
 /// A `google.protobuf.Value`.

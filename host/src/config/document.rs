@@ -43,6 +43,8 @@ pub(super) struct Node {
 pub struct Document {
     nodes: Vec<Node>,
     root: NodeId,
+    /// Which sources are JSON rather than YAML.
+    json: Vec<u16>,
 }
 
 impl Document {
@@ -60,9 +62,21 @@ impl Document {
         let mut document = Self {
             nodes: Vec::new(),
             root: NodeId(0),
+            json: Vec::new(),
         };
         document.root = document.add(Value::Map(Vec::new()), Span::new(1, 1, 1));
         document
+    }
+
+    /// Notes that what comes from a source is JSON.
+    pub(super) fn note_json(&mut self, source: u16) {
+        self.json.push(source);
+    }
+
+    /// Whether a value was written in JSON.
+    pub(super) fn is_json(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        node.is_some_and(|node| self.json.contains(&node.span.source()))
     }
 
     pub(super) const fn root_id(&self) -> NodeId {

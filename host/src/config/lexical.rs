@@ -98,6 +98,34 @@ pub(super) fn number(text: &str) -> Option<Number> {
     Some(Number::Float(if negative { -value } else { value }))
 }
 
+/// What an unquoted word of a `google.protobuf.Struct` is to Envoy, which knows no decimals there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Word<'a> {
+    Boolean(bool),
+    Integer(i32),
+    /// One beyond 32 bits is the text of its decimal digits.
+    LargeInteger(i64),
+    /// Anything else, as it was written.
+    Text(&'a str),
+}
+
+/// Reads such a word.
+pub(super) fn word(text: &str) -> Word<'_> {
+    if is_plain_boolean(text)
+        && let Some(value) = boolean(text, false)
+    {
+        return Word::Boolean(value);
+    }
+    let Some(Number::Integer(number)) = number(text) else {
+        return Word::Text(text);
+    };
+    match (number.try_into(), number.try_into()) {
+        (Ok(number), _) => Word::Integer(number),
+        (_, Ok(number)) => Word::LargeInteger(number),
+        _ => Word::Text(text),
+    }
+}
+
 /// Whether the digits have a leading zero, which is octal to Envoy and decimal to YAML 1.2.
 pub(super) fn is_octal(digits: &str) -> bool {
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -170,6 +198,29 @@ pub(super) fn seconds_text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_small_whole_numbers_of_a_struct_are_numbers() {
+        let table = [
+            ("1", Word::Integer(1)),
+            ("-7", Word::Integer(-7)),
+            ("0x10", Word::Integer(16)),
+            ("2147483647", Word::Integer(i32::MAX)),
+            ("2147483648", Word::LargeInteger(2_147_483_648)),
+            ("0x100000000", Word::LargeInteger(0x1_0000_0000)),
+            ("12345678901234567890", Word::Text("12345678901234567890")),
+            ("1.0", Word::Text("1.0")),
+            ("-1.50", Word::Text("-1.50")),
+            ("1e3", Word::Text("1e3")),
+            ("1.0.0", Word::Text("1.0.0")),
+            ("yes", Word::Boolean(true)),
+            ("Off", Word::Boolean(false)),
+            ("yEs", Word::Text("yEs")),
+        ];
+        for (text, read) in table {
+            assert_eq!(word(text), read, "{text}");
+        }
+    }
 
     #[test]
     fn booleans_are_envoys() {

@@ -403,7 +403,11 @@ impl RawValue {
     }
 }
 
-/// `google.protobuf.Struct`: a mapping, kept as it was written.
+/// By this name the decoder knows a [`Struct`].
+pub(super) const STRUCT: &str = "google.protobuf.Struct";
+
+/// `google.protobuf.Struct`: a mapping. Its words are read as by Envoy, to whom `1.0` is a text and `yes`
+/// a boolean.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Struct(RawValue);
 
@@ -417,7 +421,10 @@ impl Struct {
 
 impl<'de> Deserialize<'de> for Struct {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fields = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+        #[derive(Deserialize)]
+        #[serde(rename = "google.protobuf.Struct")]
+        struct Fields(BTreeMap<String, serde_json::Value>);
+        let Fields(fields) = Fields::deserialize(deserializer)?;
         Ok(Self(RawValue(fields.into_iter().collect())))
     }
 }

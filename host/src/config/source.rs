@@ -54,6 +54,13 @@ impl Source {
         &self.name
     }
 
+    /// Whether it is JSON, by its name.
+    pub(super) fn is_json(&self) -> bool {
+        Path::new(&self.name)
+            .extension()
+            .is_some_and(|extension| extension == "json")
+    }
+
     /// The text without a byte order mark, or where it stops being UTF-8.
     pub(super) fn text(&self) -> Result<&str, Span> {
         let bytes = self

@@ -14,8 +14,8 @@ use crate::config::de::Session;
 use crate::config::de::error::Error;
 use crate::config::de::{choice, extension, fields};
 use crate::config::document::{Entry, NodeId, Value};
-use crate::config::lexical::{self, Number};
-use crate::config::scalar::DURATION;
+use crate::config::lexical::{self, Number, Word};
+use crate::config::scalar::{DURATION, STRUCT};
 
 /// In which way a node is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Form {
     Any,
     /// As a message without fields, whatever the node has.
     Empty,
+    /// A value of a `google.protobuf.Struct`, whose words read as Envoy reads them.
+    Struct,
 }
 
 #[derive(Clone, Copy)]
@@ -50,8 +52,16 @@ impl<'s, 'd> ValueDe<'s, 'd> {
 
     pub(super) fn entries(self) -> &'d [Entry] {
         match self.form {
-            Form::Plain | Form::Any => self.session.document.entries(self.node),
+            Form::Plain | Form::Any | Form::Struct => self.session.document.entries(self.node),
             Form::Empty => &[],
+        }
+    }
+
+    /// How what is inside of it is looked at.
+    fn nested(self) -> Form {
+        match self.form {
+            Form::Struct => Form::Struct,
+            Form::Plain | Form::Any | Form::Empty => Form::Plain,
         }
     }
 
@@ -115,6 +125,7 @@ impl<'s, 'd> ValueDe<'s, 'd> {
                 let session = self.session;
                 return Ok(Elements {
                     session,
+                    form: self.nested(),
                     single: Some(self.node),
                     rest: [].iter(),
                 });
@@ -122,6 +133,7 @@ impl<'s, 'd> ValueDe<'s, 'd> {
         };
         Ok(Elements {
             session: self.session,
+            form: self.nested(),
             single: None,
             rest: items.iter(),
         })
@@ -184,11 +196,20 @@ impl<'de> Deserializer<'de> for ValueDe<'_, '_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let is_json = || self.session.document.is_json(self.node);
         match self.value() {
             Value::Null => visitor.visit_unit(),
             Value::List(_) => visitor.visit_seq(self.elements()?),
             Value::Map(_) => self.deserialize_map(visitor),
             Value::Scalar { text, quoted: true } => visitor.visit_str(text),
+            Value::Scalar { text, .. } if self.form == Form::Struct && !is_json() => {
+                match lexical::word(text) {
+                    Word::Boolean(value) => visitor.visit_bool(value),
+                    Word::Integer(number) => visitor.visit_i64(number.into()),
+                    Word::LargeInteger(number) => visitor.visit_string(number.to_string()),
+                    Word::Text(text) => visitor.visit_str(text),
+                }
+            }
             Value::Scalar {
                 text,
                 quoted: false,
@@ -242,10 +263,15 @@ impl<'de> Deserializer<'de> for ValueDe<'_, '_> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
+        let form = if name == STRUCT {
+            Form::Struct
+        } else {
+            self.form
+        };
+        visitor.visit_newtype_struct(Self { form, ..self })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -256,6 +282,7 @@ impl<'de> Deserializer<'de> for ValueDe<'_, '_> {
         match self.value() {
             Value::Map(entries) => visitor.visit_map(FreeForm {
                 session: self.session,
+                form: self.nested(),
                 entries: entries.iter(),
                 value: None,
             }),
@@ -294,6 +321,7 @@ impl<'de> Deserializer<'de> for ValueDe<'_, '_> {
 
 struct Elements<'s, 'd> {
     session: &'s Session<'d>,
+    form: Form,
     single: Option<NodeId>,
     rest: std::slice::Iter<'d, NodeId>,
 }
@@ -313,7 +341,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, '_> {
         let Some(node) = nodes.find(|node| !self.session.is_removed(*node)) else {
             return Ok(None);
         };
-        let element = ValueDe::new(self.session, node, Form::Plain);
+        let element = ValueDe::new(self.session, node, self.form);
         seed.deserialize(element)
             .map(Some)
             .map_err(|error| error.or_at(node))
@@ -327,6 +355,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, '_> {
 /// A mapping whose keys are not names of fields.
 struct FreeForm<'s, 'd> {
     session: &'s Session<'d>,
+    form: Form,
     entries: std::slice::Iter<'d, Entry>,
     value: Option<NodeId>,
 }
@@ -353,7 +382,7 @@ impl<'de> MapAccess<'de> for FreeForm<'_, '_> {
         let Some(node) = self.value.take() else {
             return Err(serde::de::Error::custom("a value without a key"));
         };
-        let value = ValueDe::new(self.session, node, Form::Plain);
+        let value = ValueDe::new(self.session, node, self.form);
         seed.deserialize(value).map_err(|error| error.or_at(node))
     }
 }
