@@ -630,7 +630,7 @@ fn program(name: &str, arguments: &[&str]) -> Option<String> {
 fn curl_is_served() {
     let trusted = format!("trusted_ca: {{ filename: {:?} }}", folder().join("ca.pem"));
     let context = format!(
-        "{}, alpn_protocols: [h2, http/1.1], validation_context: {{ {trusted} }}",
+        "{}, alpn_protocols: [\"h2,http/1.1\"], validation_context: {{ {trusted} }}",
         of_folder("server")
     );
     let required = ", require_client_certificate: true";

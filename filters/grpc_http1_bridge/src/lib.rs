@@ -2,11 +2,12 @@
 //!
 //! What such a client cannot read are trailers: it gets the whole response at once, with the status of
 //! the call in its head. One that knows nothing of gRPC may send a message alone, and gets one.
+//! Calls are counted by `grpc_stats`, not here.
 
 #[cfg(test)]
 mod tests;
 
-use nuncio_filter_config::{charge, is_grpc, method_of};
+use nuncio_filter_config::is_grpc;
 use nuncio_sdk::{
     Attribute, BodyMode, Filter, Flow, HeaderName, Interest, RequestBody, RequestHeaders,
     ResponseBody, ResponseHeaders, ResponseTrailers, Result, Setup,
@@ -43,18 +44,13 @@ pub struct Bridge {
     grpc_status: HeaderName,
     grpc_message: HeaderName,
     protocol: Attribute,
-    cluster: Attribute,
 }
 
 /// What is known of a call.
 #[derive(Debug, Default)]
 pub struct Call {
-    /// Whether its client speaks HTTP/1.
-    is_bridged: bool,
     /// Whether it came as a message alone, and its client wants no more of the answer.
     is_bare: bool,
-    /// What the names of its statistics begin with; empty where it has none.
-    statistics: String,
 }
 
 impl Filter for Bridge {
@@ -72,7 +68,6 @@ impl Filter for Bridge {
             grpc_status: setup.header_name("grpc-status")?,
             grpc_message: setup.header_name("grpc-message")?,
             protocol: setup.attribute("request.protocol")?,
-            cluster: setup.attribute("upstream.cluster")?,
         })
     }
 
@@ -88,23 +83,24 @@ impl Filter for Bridge {
         } else if !is_grpc(&content_type) {
             return Ok(Flow::Next);
         }
-        call.statistics = self.statistics(cx).unwrap_or_default();
+        // As in Envoy, what comes over HTTP/2 is called a call by now, and is none.
         let protocol = cx.attribute(self.protocol).unwrap_or_default();
-        call.is_bridged = protocol.starts_with(b"HTTP/1");
-        let mut interest = Interest::new().response_headers().response_trailers();
-        if call.is_bridged {
-            interest = interest.response_body(BodyMode::Buffered);
-            // As in Envoy, what comes over HTTP/2 is called a call, and is none.
-            call.is_bare = is_bare;
-            if is_bare {
-                interest = interest.request_body(BodyMode::Buffered);
+        if !protocol.starts_with(b"HTTP/1") {
+            return Ok(Flow::Next);
+        }
+        if self.drops_query {
+            let path = cx.request().get(self.path).unwrap_or_default();
+            if let Some(path) = path.split(|byte| *byte == b'?').next() {
+                cx.request_mut().set(self.path, path)?;
             }
-            if self.drops_query {
-                let path = cx.request().get(self.path).unwrap_or_default();
-                if let Some(path) = path.split(|byte| *byte == b'?').next() {
-                    cx.request_mut().set(self.path, path)?;
-                }
-            }
+        }
+        let mut interest = Interest::new()
+            .response_headers()
+            .response_body(BodyMode::Buffered)
+            .response_trailers();
+        call.is_bare = is_bare;
+        if is_bare {
+            interest = interest.request_body(BodyMode::Buffered);
         }
         cx.set_interest(interest);
         Ok(Flow::Next)
@@ -125,10 +121,6 @@ impl Filter for Bridge {
             let content_type = cx.response().get(self.content_type).unwrap_or_default();
             call.is_bare = is_grpc(&content_type);
         }
-        if !call.statistics.is_empty() {
-            let status = cx.response().get(self.grpc_status);
-            charge(&call.statistics, status.as_deref(), cx);
-        }
         Ok(Flow::Next)
     }
 
@@ -140,14 +132,8 @@ impl Filter for Bridge {
         Ok(())
     }
 
-    fn on_response_trailers(&self, call: &mut Call, cx: &mut ResponseTrailers<'_>) -> Result<()> {
+    fn on_response_trailers(&self, _: &mut Call, cx: &mut ResponseTrailers<'_>) -> Result<()> {
         let status = cx.trailers().get(self.grpc_status);
-        if !call.statistics.is_empty() {
-            charge(&call.statistics, status.as_deref(), cx);
-        }
-        if !call.is_bridged {
-            return Ok(());
-        }
         let message = cx.trailers().get(self.grpc_message);
         let mut response = cx.response_mut();
         if let Some(status) = status {
@@ -176,14 +162,6 @@ impl Bridge {
         request.remove(self.content_length)?;
         cx.clear_route_cache()?;
         Ok(())
-    }
-
-    /// What the names of a call's statistics begin with, where it is for a method and a cluster.
-    fn statistics(&self, cx: &RequestHeaders<'_>) -> Option<String> {
-        let cluster = String::from_utf8(cx.attribute(self.cluster)?).ok()?;
-        let path = cx.request().get_str(self.path)?;
-        let (service, method) = method_of(&path)?;
-        Some(format!("cluster.{cluster}.grpc.{service}.{method}"))
     }
 }
 

@@ -71,28 +71,6 @@ fn other_calls_stay_as_they_are() {
 }
 
 #[test]
-fn calls_are_counted_by_method_and_status() {
-    let host = Host::new();
-    for (protocol, status) in [("HTTP/1.1", "0"), ("HTTP/2", "5"), ("HTTP/2", "0")] {
-        let mut stream = call(&host, protocol, "application/grpc");
-        assert_eq!(
-            stream.on_response_trailers(&[("grpc-status", status)]),
-            Ok(())
-        );
-    }
-    let counter = |name| host.counter(&format!("cluster.backend.grpc.pkg.Service.Method.{name}"));
-    for (name, count) in [
-        ("0", 2),
-        ("5", 1),
-        ("success", 2),
-        ("failure", 1),
-        ("total", 3),
-    ] {
-        assert_eq!(counter(name), Some(count), "{name}");
-    }
-}
-
-#[test]
 fn a_message_alone_becomes_a_call_and_is_answered_with_one() {
     for (protocol, content_type, answered_as, is_call) in [
         (

@@ -132,10 +132,9 @@ impl Workshop<'_> {
         place: Place<'_>,
     ) -> Option<Arc<[Vec<u8>]>> {
         let options = written.tls_options.as_ref()?;
-        let names = &options.alpn_protocols;
-        self.check_alpn(names, place.field("alpn_protocols"));
-        let names = names.iter().map(|name| name.clone().into_bytes());
-        Some(names.collect()).filter(|names: &Arc<[_]>| !names.is_empty())
+        let names = self.alpn(&options.alpn_protocols, place.field("alpn_protocols"))?;
+        Some(names.into_iter().map(String::into_bytes).collect())
+            .filter(|names: &Arc<[_]>| !names.is_empty())
     }
 
     fn http_probe(

@@ -242,16 +242,14 @@ impl Workshop<'_> {
             self.diagnostics.error(here, message);
             return None;
         }
-        if !self.check_alpn(&written.alpn_protocols, place.field("alpn_protocols")) {
-            return None;
-        }
+        let alpn = self.alpn(&written.alpn_protocols, place.field("alpn_protocols"))?;
         let spec = ParametersSpec {
             min,
             max,
             ciphers: &given.cipher_suites,
             groups: &given.ecdh_curves,
             signatures: &given.signature_algorithms,
-            alpn: &written.alpn_protocols,
+            alpn: &alpn,
         };
         match Parameters::new(&spec) {
             Ok(parameters) => Some(parameters),
@@ -270,15 +268,20 @@ impl Workshop<'_> {
         }
     }
 
-    /// Whether all are names of protocols that can be offered.
-    pub(super) fn check_alpn(&mut self, names: &[String], place: Place<'_>) -> bool {
-        let wrong = |name: &String| name.is_empty() || name.len() > 255;
-        let Some(index) = names.iter().position(wrong) else {
-            return true;
-        };
-        let message = "the name of a protocol has 1 to 255 bytes";
-        self.diagnostics.error(place.index(index), message);
-        false
+    /// The names of protocols that can be offered. One text may have several, between commas.
+    pub(super) fn alpn(&mut self, written: &[String], place: Place<'_>) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for (index, text) in written.iter().enumerate() {
+            for name in text.split(',') {
+                if !(1..=255).contains(&name.len()) {
+                    let message = "the name of a protocol has 1 to 255 bytes";
+                    self.diagnostics.error(place.index(index), message);
+                    return None;
+                }
+                names.push(name.to_owned());
+            }
+        }
+        Some(names)
     }
 
     /// What this side shows of itself: what is written here, or what secrets have.

@@ -4,6 +4,7 @@
 //! `parse`, joined by `merge`, read by the decoder (`config::de`) and by `build`, which asks
 //! it for the place of what it complains about. Does not own the meaning of a value.
 
+mod deepen;
 pub(super) mod merge;
 pub(super) mod parse;
 
@@ -85,6 +86,11 @@ impl Document {
 
     pub(super) const fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Forgets all values but the first `count`, to which none of the others may be known.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.nodes.truncate(count);
     }
 
     pub(super) fn set_root(&mut self, root: NodeId) {

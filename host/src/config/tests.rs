@@ -134,6 +134,39 @@ static_resources:
 "#;
 
 #[test]
+fn what_stands_left_in_brackets_is_read_and_told_of_where_it_stands() {
+    assert_eq!(
+        errors(&["node: {\n\"cluster\": \"a\",\n  \"id\": 1\n}"]),
+        ["0:3:9 node.id: expected a string, found the number 1"]
+    );
+    // What is wrong for another reason is told as it was.
+    let [told] = &errors(&["node: {\n\"id\": \"a\"\n"])[..] else {
+        panic!("one error");
+    };
+    assert!(told.contains("not valid YAML"), "{told}");
+}
+
+#[test]
+fn a_decimal_of_a_struct_is_a_text_in_yaml_and_a_number_in_json() {
+    let text =
+        r#"{"node": {"id": "a", "cluster": "b", "metadata": {"version": 1.0, "list": [2.5]}}}"#;
+    let metadata = |name: &str| {
+        let loaded = checked(vec![Source::inline(name, text)]);
+        let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+        let node = loaded.bootstrap.node.expect("a node");
+        node.metadata.expect("metadata").get().clone()
+    };
+    assert_eq!(
+        metadata("envoy.yaml"),
+        serde_json::json!({ "version": "1.0", "list": ["2.5"] })
+    );
+    assert_eq!(
+        metadata("envoy.json"),
+        serde_json::json!({ "version": 1.0, "list": [2.5] })
+    );
+}
+
+#[test]
 fn a_later_source_is_merged_over_an_earlier_one() {
     let merged = |over: &str| {
         let sources = vec![Source::inline("base", BASE), Source::inline("over", over)];

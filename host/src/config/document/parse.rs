@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry as Slot;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as YamlSpan, Tag};
 
 use crate::config::diagnostic::{Diagnostics, Severity};
+use crate::config::document::deepen::deepen;
 use crate::config::document::{Document, Entry, NodeId, Value, push_key};
 use crate::config::source::Span;
 use crate::limits::{CONFIG_ALIASED_NODES, CONFIG_DEPTH, CONFIG_ERRORS, CONFIG_NODES};
@@ -21,10 +22,46 @@ pub(in crate::config) fn parse(
     source: u16,
     diagnostics: &mut Diagnostics,
 ) -> Option<NodeId> {
+    let before = document.len();
+    let mut result = parse_moved(document, (text, &[]), source, diagnostics);
+    if result.as_ref().is_err_and(|fatal| fatal.is_syntax)
+        && let Some(deepened) = deepen(text)
+        && is_well_formed(&deepened.text)
+    {
+        document.truncate(before);
+        let of = (&*deepened.text, &*deepened.moved);
+        result = parse_moved(document, of, source, diagnostics);
+    }
+    match result {
+        Ok(root) => root,
+        Err(fatal) => {
+            let found = diagnostics.error_at(fatal.span, fatal.message);
+            if let Some(hint) = fatal.hint {
+                found.hint(hint);
+            }
+            None
+        }
+    }
+}
+
+/// Whether a text has nothing that the parser refuses.
+fn is_well_formed(text: &str) -> bool {
+    let mut parser = Parser::new_from_str(text);
+    std::iter::from_fn(|| parser.next_event()).all(|event| event.is_ok())
+}
+
+/// Parses a text whose lines were moved to the right by so many columns.
+fn parse_moved(
+    document: &mut Document,
+    (text, moved): (&str, &[usize]),
+    source: u16,
+    diagnostics: &mut Diagnostics,
+) -> Result<Option<NodeId>, Fatal> {
     let mut builder = Builder {
         document,
         diagnostics,
         source,
+        moved,
         stack: Vec::new(),
         anchors: HashMap::new(),
         aliased: 0,
@@ -34,21 +71,14 @@ pub(in crate::config) fn parse(
     };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let step = match event {
-            Ok((event, span)) => builder.event(event, span),
-            Err(error) => Err(builder.syntax(text, &error)),
-        };
-        if let Err(Fatal {
-            span,
-            message,
-            hint,
-        }) = step
-        {
-            let found = builder.diagnostics.error_at(span, message);
-            if let Some(hint) = hint {
-                found.hint(hint);
+        match event {
+            Ok((event, span)) => builder.event(event, span)?,
+            Err(error) => {
+                return Err(Fatal {
+                    is_syntax: true,
+                    ..builder.syntax(text, &error)
+                });
             }
-            return None;
         }
     }
     builder.tell_repeated();
@@ -60,7 +90,7 @@ pub(in crate::config) fn parse(
             .diagnostics
             .error_at(span, "the configuration is empty");
     }
-    root
+    Ok(root)
 }
 
 /// An error that parsing cannot go on after.
@@ -68,6 +98,8 @@ struct Fatal {
     span: Span,
     message: String,
     hint: Option<&'static str>,
+    /// Whether the text is no YAML, rather than that it says what there cannot be.
+    is_syntax: bool,
 }
 
 impl Fatal {
@@ -76,6 +108,7 @@ impl Fatal {
             span,
             message: message.into(),
             hint: None,
+            is_syntax: false,
         }
     }
 }
@@ -107,6 +140,8 @@ struct Builder<'a> {
     document: &'a mut Document,
     diagnostics: &'a mut Diagnostics,
     source: u16,
+    /// By how many columns each line was moved to the right; none where none was.
+    moved: &'a [usize],
     stack: Vec<Open>,
     anchors: HashMap<usize, NodeId>,
     aliased: usize,
@@ -439,7 +474,10 @@ impl Builder<'_> {
         } else {
             1
         };
-        Span::new(span.start.line(), span.start.col() + 1, width).in_source(self.source)
+        let line = span.start.line();
+        let moved = self.moved.get(line.saturating_sub(1)).copied();
+        let column = span.start.col().saturating_sub(moved.unwrap_or(0)) + 1;
+        Span::new(line, column, width).in_source(self.source)
     }
 
     /// The parser's own words, or better ones where the cause is plain.
