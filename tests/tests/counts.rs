@@ -130,6 +130,41 @@ fn streams_of_upstreams_are_counted_until_they_are_given_up() {
 }
 
 #[test]
+fn a_body_that_an_upstream_has_room_for_is_no_pause() {
+    let config = Config::new().cluster(cluster("origin", &[endpoint("h2origin", "")], HTTP2));
+    let text = config.text();
+    let setup = Setup::for_template(&text);
+    let _origin = H2Origin::start_on(setup.port("h2origin").unwrap());
+    let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+    let counted = || {
+        let downstream = ["paused_reading_total", "resumed_reading_total"];
+        let upstream = ["backed_up_total", "drained_total"];
+        let downstream = admin::stats(&proxy, "http.ingress.downstream_flow_control_", downstream);
+        (
+            downstream,
+            admin::stats(&proxy, "cluster.origin.upstream_flow_control_", upstream),
+        )
+    };
+    let mut client = Connection::open(proxy.address("listener"));
+    for size in [1, 100, 5_000, 60_000] {
+        // At once, and in two pieces, the second of which meets a stream that is there.
+        for first in [size, size / 2] {
+            let fields = format!("Host: a.example\r\nContent-Length: {size}\r\n");
+            client.send(format!("POST / HTTP/1.1\r\n{fields}\r\n").as_bytes());
+            client.send(&vec![b'x'; first]);
+            if first < size {
+                let is_there = || admin::stat(&proxy, "cluster.origin.http2.streams_active") == 1;
+                eventually("the stream is there", is_there);
+                client.send(&vec![b'x'; size - first]);
+            }
+            let answer = client.receive(Kind::Response);
+            assert_eq!(answer.message().status(), 200);
+            assert_eq!(counted(), ([0; 2], [0; 2]), "{size} bytes, {first} first");
+        }
+    }
+}
+
+#[test]
 fn messages_and_times_of_attempts_are_counted_where_that_is_asked_for() {
     let tracked = ", track_cluster_stats: { request_response_sizes: true, timeout_budgets: true }";
     let again = "retry_policy: { retry_on: 5xx, num_retries: 1, per_try_timeout: 30s }";

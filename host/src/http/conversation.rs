@@ -225,7 +225,8 @@ impl Conversation<'_> {
                 Some(&mut self.attempts.kept),
             );
             let is_stopped = polled.is_pending() && pump.is_stopped(&upstream.writer);
-            self.flow.note_up(is_stopped);
+            self.flow
+                .note_up(is_stopped && upstream.writer.is_backed_up());
             self.attempts.note_given_up(self.stats);
             self.attempts.record.sizes.sent = pump.content();
             if pump.moved() != before {

@@ -636,6 +636,14 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether it has no room because the peer takes nothing.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        match self {
+            Self::H1(_) | Self::Relayed(_) => !self.has_room(),
+            Self::H2(writer) => writer.is_backed_up(),
+        }
+    }
+
     /// Ready when the peer has reset the HTTP/2 stream, or its connection is lost, even while nothing can
     /// be sent.
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -25,10 +25,22 @@ pub(crate) struct H2Writer {
     front: Bytes,
     behind: VecDeque<Bytes>,
     end: Option<h2_glue::End>,
+    opening: Opening,
+}
+
+/// How far the codec is with a stream that is opened here: it assigns room only once the head has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// No room was asked for.
+    Begun,
+    /// It was, and the codec has not had its turn since: that there is none says nothing of the peer.
+    Asked,
+    /// What room there is is the peer's.
+    Over,
 }
 
 impl H2Writer {
-    /// Begins a body, behind a head that was sent.
+    /// Begins a body, behind a head that was sent to who has opened the stream.
     pub(crate) const fn new(
         stream: h2::SendStream<Part>,
         backlog: Rc<Backlog>,
@@ -42,6 +54,19 @@ impl H2Writer {
             front: Bytes::new(),
             behind: VecDeque::new(),
             end: None,
+            opening: Opening::Over,
+        }
+    }
+
+    /// Begins a body, behind the head that opens the stream.
+    pub(crate) const fn opening(
+        stream: h2::SendStream<Part>,
+        backlog: Rc<Backlog>,
+        length: BodyLength,
+    ) -> Self {
+        Self {
+            opening: Opening::Begun,
+            ..Self::new(stream, backlog, length)
         }
     }
 
@@ -68,6 +93,11 @@ impl H2Writer {
         self.front.is_empty()
     }
 
+    /// Whether the peer, or what waits for it on the connection, takes no more.
+    pub(super) fn is_backed_up(&self) -> bool {
+        !self.has_room() && self.opening != Opening::Asked
+    }
+
     /// Resets the stream, where it is still open.
     pub(crate) fn reset(&mut self, reason: h2::Reason) {
         self.stream.send_reset(reason);
@@ -87,7 +117,9 @@ impl H2Writer {
             // What the codec says has come may have been used up since.
             while self.stream.capacity() == 0 {
                 self.stream.reserve_capacity(self.front.len());
-                match ready!(self.stream.poll_capacity(cx)) {
+                let polled = self.stream.poll_capacity(cx);
+                self.note_asked(cx, polled.is_pending());
+                match ready!(polled) {
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Poll::Ready(Err(error.into())),
                     None => return Poll::Ready(Err(h2::Error::from(h2::Reason::CANCEL).into())),
@@ -119,5 +151,17 @@ impl H2Writer {
             None => {}
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Notes that room was asked for. Who is kept waiting by the codec looks again behind it: nothing else tells
+    /// of a stream that was opened without any.
+    fn note_asked(&mut self, cx: &Context<'_>, waits: bool) {
+        self.opening = match self.opening {
+            Opening::Begun if waits => {
+                cx.waker().wake_by_ref();
+                Opening::Asked
+            }
+            _ => Opening::Over,
+        };
     }
 }

@@ -305,7 +305,7 @@ impl Way<'_, '_> {
                 upstream: earlier,
             };
             exchange.wire.add_upstream(upstream.carried());
-            flow.note_up(rose.is_pending() && !upstream.writer.has_room());
+            flow.note_up(rose.is_pending() && upstream.writer.is_backed_up());
             flow.note_down(fell.is_pending() && !down.data.is_empty());
             match (rose, fell) {
                 (_, Poll::Ready(Err(end))) | (Poll::Ready(Err(end)), _) => {
