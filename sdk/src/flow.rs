@@ -104,7 +104,8 @@ impl LocalReply {
         self
     }
 
-    /// Without the changes of response headers that the route says.
+    /// Without the changes of response headers that the route says, and those of `local_reply_config`: a
+    /// response as it stands here, to gRPC requests too.
     #[must_use]
     pub const fn whatever_route_says(mut self) -> Self {
         self.of_route = false;

@@ -69,7 +69,8 @@ pub(crate) enum ChangedBy {
     Forwarding,
     /// The one that answers itself: behind the reply's own fields, which they may change.
     Answering,
-    /// None: it is no reply in an upstream's place.
+    /// None: it is no reply in an upstream's place, but a response of a filter's own. To Envoy it is no
+    /// local reply either.
     None,
 }
 
@@ -81,6 +82,11 @@ impl ChangedBy {
             Self::Answering => true,
             Self::None => false,
         }
+    }
+
+    /// Whether it is a local reply: `local_reply_config` is about it, and who speaks gRPC has it as gRPC.
+    const fn is_local(self) -> bool {
+        !matches!(self, Self::None)
     }
 }
 
@@ -162,7 +168,8 @@ impl Reply {
         exchange.response.clear();
         exchange.response.spell(NameFormat::default());
         exchange.response_trailers.clear();
-        let grpc = exchange.is_grpc;
+        let is_local = self.changed_by.is_local();
+        let grpc = is_local && exchange.is_grpc;
         let response = &mut exchange.response;
         response.append_known(Known::Status, decimal(u64::from(self.status), &mut [0; 20]));
         // There is no response yet, whatever an upstream has said.
@@ -179,7 +186,7 @@ impl Reply {
             response.set_known(Known::ContentType, &self.content_type);
         }
         exchange.status = self.status;
-        if let Some((replies, worker)) = replies {
+        if let Some((replies, worker)) = replies.filter(|_| is_local) {
             self.rewrite(exchange, replies, worker);
         }
         exchange.flags.insert(self.flags);

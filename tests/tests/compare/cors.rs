@@ -55,6 +55,21 @@ pub(crate) fn group() -> Group {
         preflight("older form", "/", "http://o.test").at("older"),
         get("older form, response", "/", "http://o.test").at("older"),
         preflight("older form, another origin", "/", "http://t.test").at("older"),
+        Case::http2(
+            "local replies look different, but no preflight's answer",
+            H2Send::new("OPTIONS", "/")
+                .header("origin", "http://o.test")
+                .header("access-control-request-method", "PUT"),
+        )
+        .at("older"),
+        Case::request(
+            "nor one's that calls itself gRPC",
+            "OPTIONS",
+            "/",
+            &format!("Origin: http://o.test\r\n{METHOD}Content-Type: application/grpc\r\n"),
+            "",
+        )
+        .at("older"),
         preflight("older form under a newer one", "/typed", "http://t.test").at("older"),
         preflight("only the older form allows", "/typed", "http://o.test").at("older"),
         Case::admin(
