@@ -336,6 +336,12 @@ impl HttpListener {
     pub(crate) fn is_failing(&self, vitals: &Vitals) -> bool {
         vitals.is_told_to_fail() && !self.stays_when_failing
     }
+
+    /// How many bytes of a request's body are kept to be sent again where its route does not say that.
+    pub(crate) fn kept_limit(&self, is_http2: bool) -> usize {
+        let window = self.manager.http2.kept.filter(|_| is_http2);
+        self.buffer_limit.max(window.unwrap_or(0) as usize)
+    }
 }
 
 /// `codec_type`.
@@ -389,6 +395,9 @@ pub struct Http2Settings {
     pub max_concurrent_streams: u32,
     /// `initial_stream_window_size`: 16 MiB.
     pub stream_window: u32,
+    /// How much of a request's body is kept to be sent again, where the listener keeps less and the route says
+    /// nothing: `initial_stream_window_size` where it is written.
+    pub kept: Option<u32>,
     /// `initial_connection_window_size`: 24 MiB.
     pub connection_window: u32,
     /// `hpack_table_size`: 4096.

@@ -40,6 +40,7 @@ impl Workshop<'_> {
                 written.initial_stream_window_size,
                 limits::HTTP2_STREAM_WINDOW,
             ),
+            kept: written.initial_stream_window_size,
             connection_window: or(
                 written.initial_connection_window_size,
                 limits::HTTP2_CONNECTION_WINDOW,

@@ -467,7 +467,7 @@ fn plan(
         forward,
         policy.map(|policy| &**policy),
         around.manager.envoy_headers,
-        around.listener.buffer_limit,
+        around.listener.kept_limit(stream.down.is_http2()),
     );
     stream.tells_attempts = attempts.tells_client();
     let exchange = &mut *stream.chain.exchange;
