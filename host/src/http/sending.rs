@@ -64,10 +64,9 @@ impl H2Writer {
         backlog: Rc<Backlog>,
         length: BodyLength,
     ) -> Self {
-        Self {
-            opening: Opening::Begun,
-            ..Self::new(stream, backlog, length)
-        }
+        let mut begun = Self::new(stream, backlog, length);
+        begun.opening = Opening::Begun;
+        begun
     }
 
     /// Takes some content. It is not empty: nothing in front says that nothing waits.

@@ -56,6 +56,12 @@ fn post(name: &str, path: &str, body: &str, replies: impl IntoIterator<Item = Re
     replies.into_iter().fold(case, Case::reply)
 }
 
+/// A POST over HTTP/2 of so many bytes, the first try of which fails.
+fn posted_over_http2(name: &str, path: &str, length: usize) -> Case {
+    let send = H2Send::new("POST", path).body("x".repeat(length));
+    Case::http2(name, send).reply(status(503))
+}
+
 fn counted(case: Case) -> Case {
     case.replaced("Host: a.example", "Host: count.example")
 }
@@ -256,6 +262,8 @@ fn bodies() -> Vec<Case> {
             [status(503)],
         ),
         post("below it", "/5xx", &"x".repeat(4000), [status(503)]),
+        posted_over_http2("above it, within the window of a stream", "/5xx", 20_000),
+        posted_over_http2("above both", "/5xx", 70_000),
         post(
             "above per_request_buffer_limit_bytes",
             "/5xx",
