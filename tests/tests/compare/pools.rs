@@ -68,7 +68,7 @@ pub(crate) fn group() -> Group {
     cases.push(Case::get("before it is old", "/old", ""));
     let old = "cluster.old.upstream_cx_max_duration_reached: 1";
     cases.push(Case::get("when it is old", "/old", "").once(old));
-    cases.push(counted!("old").once("cluster.old.upstream_cx_max_duration_reached: 2"));
+    cases.push(counted!("old").once("cluster.old.upstream_cx_destroy: 2"));
     cases.push(Case::held(
         "two at once",
         get("/several/1"),
