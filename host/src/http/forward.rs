@@ -703,11 +703,7 @@ pub(super) fn open_http2(
         asked: Asked::of(request, tunnel),
         rules: response_rules(spec),
         reader: None,
-        writer: Writer::H2(H2Writer::opening(
-            body,
-            Rc::clone(lease.backlog()),
-            length,
-        )),
+        writer: Writer::H2(H2Writer::opening(body, Rc::clone(lease.backlog()), length)),
         head: Await::Http2(response),
         interim: false,
     })
