@@ -204,15 +204,7 @@ impl Conversation<'_> {
         upstream: &mut UpstreamSide<'_>,
     ) -> Result<(), Error> {
         if matches!(self.upload, Upload::Held) {
-            let flushed = upstream.writer.poll_flush(cx);
-            if let Poll::Ready(kind) = stream.down.poll_closed(cx, &mut stream.reader) {
-                return Err(kind.into());
-            }
-            if let Poll::Ready(Ok(())) = flushed {
-                let timing = &mut stream.chain.exchange.timing;
-                timing.upstream_sent_first.get_or_insert_with(clock::now);
-            }
-            return Ok(());
+            return poll_held(cx, stream, upstream);
         }
         if let Upload::Running(pump) = &mut self.upload {
             let before = pump.moved();
@@ -656,6 +648,23 @@ fn took(exchange: &Exchange, begun: Instant, now: Instant) -> u64 {
     let timing = &exchange.timing;
     let since = timing.request_received.unwrap_or(timing.started).max(begun);
     u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Sends the head of a request whose body waits until the upstream has opened the tunnel.
+fn poll_held(
+    cx: &mut Context<'_>,
+    stream: &mut Stream<'_, '_>,
+    upstream: &mut UpstreamSide<'_>,
+) -> Result<(), Error> {
+    let flushed = upstream.writer.poll_flush(cx);
+    if let Poll::Ready(kind) = stream.down.poll_closed(cx, &mut stream.reader) {
+        return Err(kind.into());
+    }
+    if let Poll::Ready(Ok(())) = flushed {
+        let timing = &mut stream.chain.exchange.timing;
+        timing.upstream_sent_first.get_or_insert_with(clock::now);
+    }
+    Ok(())
 }
 
 /// Looks whether the client is gone before the upstream has taken what has come of the request.
