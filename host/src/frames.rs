@@ -3,10 +3,14 @@
 //! Owns the form of frames, the walk over those of a connection, and below it the integers and strings
 //! of field blocks (`hpack`), what a peer may not do in frames (`watch`), the transport whose bytes
 //! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`), how much
-//! may wait to be written (`backlog`), and how large the windows of streams are to be (`windows`). Does not own what heads and trailers may say: `http` looks at those of
-//! clients, `upstream::pool` at those of upstreams. Both call it.
+//! may wait to be written (`backlog`), and how large the windows of streams are to be (`windows`). Does not own
+//! what heads and trailers may say: `http` looks at those of clients, `upstream::pool` at those of upstreams.
+//! Both call it.
 
 use std::io;
+
+use bytes::BytesMut;
+use tokio::io::ReadBuf;
 
 pub(crate) mod backlog;
 pub(crate) mod custom;
@@ -21,6 +25,27 @@ pub(crate) mod windows;
 pub(crate) fn breaks_rules(error: &h2::Error) -> bool {
     let is_malformed = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
     error.is_library() || error.get_io().is_some_and(is_malformed)
+}
+
+/// Hands over what there is room for. A connection may rest for long behind that: nothing of the memory stays with it.
+pub(crate) fn hand_over(from: &mut BytesMut, into: &mut ReadBuf<'_>) {
+    let part = from.len().min(into.remaining());
+    into.put_slice(&from.split_to(part));
+    if from.is_empty() {
+        *from = BytesMut::new();
+    }
+}
+
+/// A frame as it goes over the wire.
+#[cfg(test)]
+pub(crate) fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let head = FrameHead {
+        length: u32::try_from(payload.len()).expect("a payload is short"),
+        kind,
+        flags,
+        stream,
+    };
+    [&head.write()[..], payload].concat()
 }
 
 /// What a client sends first (RFC 9113 §3.4).

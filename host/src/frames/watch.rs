@@ -326,6 +326,7 @@ mod tests {
 
     use super::*;
     use crate::frames::HEAD;
+    use crate::frames::framed;
 
     const TABLE: u32 = limits::HTTP2_HEADER_TABLE_BYTES;
     const LIMITS: FrameLimits = FrameLimits {
@@ -335,11 +336,7 @@ mod tests {
     };
 
     fn frame(kind: u8, flags: u8, stream: u32, length: usize) -> Vec<u8> {
-        let mut bytes = (length as u32).to_be_bytes()[1..].to_vec();
-        bytes.extend([kind, flags]);
-        bytes.extend(stream.to_be_bytes());
-        bytes.extend(std::iter::repeat_n(0, length));
-        bytes
+        framed(kind, flags, stream, &vec![0; length])
     }
 
     impl FrameWatch {

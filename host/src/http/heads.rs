@@ -421,20 +421,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::frames::framed;
 
     const PADDED: u8 = FrameHead::PADDED;
     const PRIORITIZED: u8 = FrameHead::PRIORITIZED;
-
-    fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = payload.len() as u32;
-        let head = FrameHead {
-            length,
-            kind,
-            flags,
-            stream,
-        };
-        [&head.write()[..], payload].concat()
-    }
 
     fn head(flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         framed(FrameHead::HEADERS, flags, stream, payload)

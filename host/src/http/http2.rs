@@ -34,7 +34,7 @@ use crate::exchange::{Connection, Protocol, Timing};
 use crate::frames::backlog::{Backlog, Part};
 use crate::frames::tapped::{Tap, Tapped};
 use crate::frames::watch::{Fault, FrameWatch, Peer};
-use crate::frames::{FrameHead, Step, custom};
+use crate::frames::{FrameHead, Step, custom, hand_over};
 use crate::h1::head::Reject;
 use crate::h1::{MethodKind, Underscores};
 use crate::headers::{Headers, Known};
@@ -154,15 +154,6 @@ fn count_fault(fault: Fault, codecs: &CodecStats) {
         Fault::Priority => codecs.http2_inbound_priority_frames_flood.inc(),
         Fault::WindowUpdate => codecs.http2_inbound_window_update_frames_flood.inc(),
         Fault::Preface | Fault::Settings | Fault::Table | Fault::Block => {}
-    }
-}
-
-/// Hands over what there is room for. A connection may rest for long behind that: nothing of the memory stays with it.
-fn hand_over(from: &mut BytesMut, into: &mut ReadBuf<'_>) {
-    let part = from.len().min(into.remaining());
-    into.put_slice(&from.split_to(part));
-    if from.is_empty() {
-        *from = BytesMut::new();
     }
 }
 

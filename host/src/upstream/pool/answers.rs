@@ -427,6 +427,7 @@ mod tests {
 
     use super::*;
     use crate::frames::Walk;
+    use crate::frames::framed;
 
     const HEADERS: u8 = FrameHead::HEADERS;
     const CONTINUATION: u8 = FrameHead::CONTINUATION;
@@ -438,8 +439,7 @@ mod tests {
     const PRIORITIZED: u8 = FrameHead::PRIORITIZED;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let length = (payload.len() as u32).to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+        framed(kind, flags, 1, payload)
     }
 
     fn field(name: &str, value: &str) -> Vec<u8> {

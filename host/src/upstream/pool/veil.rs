@@ -13,7 +13,7 @@ use tokio::io::ReadBuf;
 
 use super::answers::Come;
 use crate::frames::custom::{ENTRY, MAX_CONCURRENT_STREAMS};
-use crate::frames::{BARE_END, FrameHead, HEAD, Step};
+use crate::frames::{BARE_END, FrameHead, HEAD, Step, hand_over};
 
 /// Where in a frame its flags are.
 const FLAGS: usize = 4;
@@ -56,12 +56,7 @@ impl Veil {
         if self.ready.is_empty() {
             return false;
         }
-        let part = self.ready.len().min(into.remaining());
-        into.put_slice(&self.ready.split_to(part));
-        if self.ready.is_empty() {
-            // Nothing of the memory stays with a connection that may rest for long.
-            self.ready = BytesMut::new();
-        }
+        hand_over(&mut self.ready, into);
         true
     }
 
@@ -183,26 +178,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::frames::Walk;
+    use crate::frames::{Walk, framed};
     use crate::upstream::pool::answers::Answers;
 
     const DATA: u8 = FrameHead::DATA;
     const END_STREAM: u8 = FrameHead::END_STREAM;
     const PADDED: u8 = FrameHead::PADDED;
 
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = payload.len() as u32;
-        let head = FrameHead {
-            length,
-            kind,
-            flags,
-            stream,
-        };
-        [&head.write()[..], payload].concat()
-    }
-
     fn head(flags: u8, stream: u32, block: &[u8]) -> Vec<u8> {
-        frame(
+        framed(
             FrameHead::HEADERS,
             FrameHead::END_HEADERS | flags,
             stream,
@@ -252,9 +236,9 @@ mod tests {
         ];
         let reset = end_of(3);
         let other = head(END_STREAM, 5, &[0x88]);
-        let ping = frame(6, 0, 0, b"12345678");
-        let empty = |stream| frame(DATA, 0, stream, b"");
-        let end = |stream| frame(DATA, END_STREAM, stream, b"");
+        let ping = framed(6, 0, 0, b"12345678");
+        let empty = |stream| framed(DATA, 0, stream, b"");
+        let end = |stream| framed(DATA, END_STREAM, stream, b"");
         for bare in not_modified {
             let mut table: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
             let mut becomes = |from: &[&Vec<u8>], to: &[&Vec<u8>]| {
@@ -268,7 +252,7 @@ mod tests {
                 &[&bare, &other, &reset, &ping],
             );
             becomes(&[&bare, &empty(3), &end(3)], &[&bare, &reset]);
-            let padding = |flags| frame(DATA, flags | PADDED, 3, b"\x03abc");
+            let padding = |flags| framed(DATA, flags | PADDED, 3, b"\x03abc");
             let padded = padding(0);
             becomes(
                 &[&bare, &padding(END_STREAM), &ping],
@@ -277,7 +261,7 @@ mod tests {
             // Content is for the codec, or who reads it, to refuse.
             for content in [b"abc", &b"\x02abc"[..]] {
                 let padded = if content.len() > 3 { PADDED } else { 0 };
-                let content = |flags| frame(DATA, flags | padded, 3, content);
+                let content = |flags| framed(DATA, flags | padded, 3, content);
                 let (some, last) = (content(0), content(END_STREAM));
                 becomes(&[&bare, &some, &end(3)], &[&bare, &some, &end(3)]);
                 let passed = if padded == 0 { &last } else { &some };
@@ -288,14 +272,14 @@ mod tests {
             becomes(&[&empty(1), &end(3)], &[&empty(1), &end(3)]);
             becomes(&[&empty(9), &empty(0)], &[&empty(9), &empty(0)]);
             // Others end as they do, and frames without content are nothing.
-            let some = frame(DATA, 0, 1, b"abc");
+            let some = framed(DATA, 0, 1, b"abc");
             becomes(&[&ok, &some, &end(1)], &[&ok, &some, &end(1)]);
             becomes(
                 &[&ok, &empty(1), &some, &empty(1), &end(1)],
                 &[&ok, &some, &end(1)],
             );
             becomes(&[&ok, &end(1), &empty(1)], &[&ok, &end(1), &empty(1)]);
-            let nothing = frame(DATA, PADDED, 1, b"\x00");
+            let nothing = framed(DATA, PADDED, 1, b"\x00");
             becomes(&[&ok, &nothing, &ping], &[&ok, &nothing, &ping]);
             for (from, to) in table {
                 for cut in 1..from.len() + 1 {
@@ -339,7 +323,7 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             for (kind, flags, stream, length) in frames {
-                bytes.extend(frame(kind, flags, stream, &vec![0; length]));
+                bytes.extend(framed(kind, flags, stream, &vec![0; length]));
             }
             bytes.extend(vec![0; rest]);
             prop_assert_eq!(pass(&bytes, cut, 5), bytes);
