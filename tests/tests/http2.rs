@@ -10,6 +10,8 @@
 
 #[path = "http2/bodies.rs"]
 mod bodies;
+#[path = "http2/cut.rs"]
+mod cut;
 #[path = "http2/settings.rs"]
 mod settings;
 
@@ -22,6 +24,7 @@ use nuncio_tests::admin::{stat, stats};
 use nuncio_tests::client::Connection;
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
 use nuncio_tests::frames::{self, Frame, FrameConnection, Next, flag, kind};
+use nuncio_tests::frames_origin::FramesOrigin;
 use nuncio_tests::h2_origin::{H2Origin, H2Reply};
 use nuncio_tests::message::Kind;
 use nuncio_tests::origin::{Act, Gate, Origin, Reply};

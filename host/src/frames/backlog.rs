@@ -3,8 +3,9 @@
 //! The codec bounds what waits in bytes, and a frame of a few bytes costs it many times that. Owns the count of the
 //! frames that were handed to the codec and have not left it, and who waits for there to be fewer:
 //! `max_outbound_frames`, beyond which Envoy ends the connection. Does not own frames without content, which
-//! streams have two of at most, and connections one of each kind. `http::http2` and `upstream::pool` have one for each
-//! connection, `http::sending` has its frames counted.
+//! streams have two of at most, and connections one of each kind. Also counts those of a stream that are not its last,
+//! which a reset would take back. `http::http2` and `upstream::pool` have one for each connection, `http::sending` has its
+//! frames counted.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -17,16 +18,36 @@ pub(crate) struct Backlog {
     most: u32,
     waiting: Cell<u32>,
     /// Who waits, and some who are gone.
-    blocked: RefCell<Vec<Weak<Cell<Option<Waker>>>>>,
+    blocked: RefCell<Vec<Weak<Seated>>>,
 }
 
-/// Where a stream waits, once it has to: nothing of it stays behind.
-pub(crate) struct Seat(Option<Rc<Cell<Option<Waker>>>>);
+/// Where a stream waits, and what it has on the connection, once it has to or has any: nothing of it stays behind.
+pub(crate) struct Seat(Option<Rc<Seated>>);
+
+#[derive(Default)]
+struct Seated {
+    /// Who waits for there to be fewer frames of all streams.
+    for_room: Cell<Option<Waker>>,
+    /// How many frames of this stream have not left.
+    waiting: Cell<u32>,
+    /// Who waits for there to be none of them.
+    for_end: Cell<Option<Waker>>,
+}
 
 impl Seat {
     /// For a stream that has not waited yet.
     pub(crate) const fn none() -> Self {
         Self(None)
+    }
+
+    /// Ready once no frame of the stream waits but its last.
+    pub(crate) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
+        let seated = self.0.as_ref();
+        let Some(seated) = seated.filter(|seated| seated.waiting.get() > 0) else {
+            return Poll::Ready(());
+        };
+        seated.for_end.set(Some(cx.waker().clone()));
+        Poll::Pending
     }
 }
 
@@ -45,24 +66,36 @@ impl Backlog {
         if self.waiting.get() < self.most {
             return Poll::Ready(());
         }
-        let waker = seat.0.get_or_insert_default();
-        let is_listed = waker.replace(Some(cx.waker().clone())).is_some();
+        let seated = seat.0.get_or_insert_default();
+        let waker = Some(cx.waker().clone());
+        let is_listed = seated.for_room.replace(waker).is_some();
         if !is_listed {
             let mut blocked = self.blocked.borrow_mut();
             if blocked.len() == blocked.capacity() {
                 blocked.retain(|waiting| waiting.strong_count() > 0);
             }
-            blocked.push(Rc::downgrade(waker));
+            blocked.push(Rc::downgrade(seated));
         }
         Poll::Pending
     }
 
-    /// One more frame of content.
-    pub(crate) fn part(self: &Rc<Self>, bytes: Bytes) -> Part {
+    /// One more frame of content, behind which more of its stream comes.
+    pub(crate) fn part(self: &Rc<Self>, seat: &mut Seat, bytes: Bytes) -> Part {
+        let seated = Rc::clone(seat.0.get_or_insert_default());
+        seated.waiting.set(seated.waiting.get() + 1);
+        self.frame(bytes, Some(seated))
+    }
+
+    /// The last one of a stream.
+    pub(crate) fn last_part(self: &Rc<Self>, bytes: Bytes) -> Part {
+        self.frame(bytes, None)
+    }
+
+    fn frame(self: &Rc<Self>, bytes: Bytes, seated: Option<Rc<Seated>>) -> Part {
         self.waiting.set(self.waiting.get() + 1);
         Part {
             bytes,
-            _place: Place(Rc::clone(self)),
+            _place: Place(Rc::clone(self), seated),
         }
     }
 }
@@ -73,18 +106,27 @@ pub(crate) struct Part {
     _place: Place,
 }
 
-/// What a frame takes up of a [`Backlog`].
-struct Place(Rc<Backlog>);
+/// What a frame takes up of a [`Backlog`], and of its stream.
+struct Place(Rc<Backlog>, Option<Rc<Seated>>);
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(seated) = &self.1 {
+            let waiting = seated.waiting.get() - 1;
+            seated.waiting.set(waiting);
+            if waiting == 0
+                && let Some(waker) = seated.for_end.take()
+            {
+                waker.wake();
+            }
+        }
         let backlog = &*self.0;
         let waiting = backlog.waiting.get() - 1;
         backlog.waiting.set(waiting);
         if waiting == backlog.most / 2 {
             let blocked = backlog.blocked.take();
             let live = blocked.iter().filter_map(Weak::upgrade);
-            for waker in live.filter_map(|waiting| waiting.take()) {
+            for waker in live.filter_map(|seated| seated.for_room.take()) {
                 waker.wake();
             }
         }
@@ -131,7 +173,7 @@ mod tests {
             let cx = Context::from_waker(&waker);
             let (mut parts, mut seat) = (Vec::new(), Seat::none());
             while backlog.poll_room(&mut seat, &cx).is_ready() {
-                parts.push(backlog.part(Bytes::from_static(b"x")));
+                parts.push(backlog.last_part(Bytes::from_static(b"x")));
             }
             assert_eq!(parts.len(), most as usize);
             for _ in 0..1000 {
@@ -148,5 +190,26 @@ mod tests {
             }
             assert!(backlog.poll_room(&mut seat, &cx).is_ready());
         }
+    }
+
+    #[test]
+    fn a_stream_is_told_once_none_of_its_frames_waits_but_the_last() {
+        let backlog = Backlog::new(10);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        let (mut seat, mut other) = (Seat::none(), Seat::none());
+        assert!(seat.poll_empty(&cx).is_ready());
+        let part = |seat: &mut Seat| backlog.part(seat, Bytes::from_static(b"x"));
+        let (first, second, third) = (part(&mut seat), part(&mut other), part(&mut seat));
+        let _last = backlog.last_part(Bytes::new());
+        for part in [first, second] {
+            assert!(seat.poll_empty(&cx).is_pending());
+            drop(part);
+            assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        }
+        drop(third);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(seat.poll_empty(&cx).is_ready() && other.poll_empty(&cx).is_ready());
     }
 }

@@ -381,7 +381,7 @@ impl Conversation<'_> {
                 }
                 match polled {
                     Poll::Pending if is_stopped => {
-                        left_by_upstream(cx, stream, upstream)?;
+                        self.left_by_upstream(cx, stream, upstream)?;
                         return Ok(Poll::Pending);
                     }
                     Poll::Pending => return Ok(Poll::Pending),
@@ -398,6 +398,30 @@ impl Conversation<'_> {
             Download::Ended | Download::Over(_) => {}
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// Looks whether an HTTP/2 upstream has given up a stream that nothing is read from, because the client
+    /// takes nothing. Where all of its response has come before that, the client gets it, and else over HTTP/2 what
+    /// it has room for.
+    fn left_by_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream<'_, '_>,
+        upstream: &mut UpstreamSide<'_>,
+    ) -> Result<(), Error> {
+        let (Download::Body(pump), Some(reader)) = (&mut self.download, &mut upstream.reader)
+        else {
+            return Ok(());
+        };
+        if upstream.writer.poll_reset(cx).is_ready()
+            && let Some(fault) = reader.fault(cx)
+        {
+            if let Some(writer @ Writer::H2(_)) = stream.down.writer() {
+                pump.take_rest(cx, reader, writer, &mut stream.chain)?;
+            }
+            return Err(broken_off(stream, &fault));
+        }
+        Ok(())
     }
 
     /// The response's head, once it is there. Ready when there may be more.
@@ -685,21 +709,6 @@ fn left_by_client(
         Poll::Ready(kind) => Err(kind.into()),
         Poll::Pending => Ok(()),
     }
-}
-
-/// Looks whether an HTTP/2 upstream has given up a stream that nothing is read from, because the client
-/// takes nothing. Where all of its response has come before that, the client gets it.
-fn left_by_upstream(
-    cx: &mut Context<'_>,
-    stream: &Stream<'_, '_>,
-    upstream: &mut UpstreamSide<'_>,
-) -> Result<(), Error> {
-    if let Poll::Ready(()) = upstream.writer.poll_reset(cx)
-        && let Some(fault) = upstream.reader.as_mut().and_then(|reader| reader.fault(cx))
-    {
-        return Err(broken_off(stream, &fault));
-    }
-    Ok(())
 }
 
 /// The error of a response that has no end.

@@ -153,6 +153,14 @@ impl<'io> Downstream<'io> {
         }
     }
 
+    /// Ready once what an HTTP/2 client has room for of the response has gone, which giving the stream up would take back.
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.writer {
+            Some(Writer::H2(writer)) => writer.poll_sent(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// Gives the stream up in the middle of the response. On HTTP/1 that is the connection's end.
     pub(crate) fn abort(&mut self, reason: h2::Reason) {
         if let Some((respond, _)) = &mut self.respond {

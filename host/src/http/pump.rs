@@ -222,6 +222,24 @@ impl Pump {
         }
     }
 
+    /// Hands on what has come of a response whose upstream has given it up, whether the client has room for it or not.
+    /// Only to a writer that takes any number of pieces.
+    pub(super) fn take_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader<'_>,
+        writer: &mut Writer<'_>,
+        chain: &mut Chain<'_>,
+    ) -> Result<(), Error> {
+        while !self.read_all
+            && let Poll::Ready(Ok(frame)) =
+                reader.poll_frame(cx, chain.trailers_mut(self.direction))
+        {
+            self.take(frame, writer, chain, None)?;
+        }
+        Ok(())
+    }
+
     /// Whether more may be read.
     fn has_room(&self, writer: &Writer<'_>) -> bool {
         match &self.slow {

@@ -110,6 +110,17 @@ impl H2Writer {
         self.stream.poll_reset(cx)
     }
 
+    /// Hands over what the peer has room for. Ready once that has left the codec, out of whose queue a reset takes what
+    /// it finds there, or once the stream is over.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_reset(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // Where that takes more room, there is some once a frame has left, or the peer has none.
+        let _handed_over = self.poll_flush(cx);
+        self.seat.poll_empty(cx)
+    }
+
     /// Hands everything to the codec.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         while !self.front.is_empty() {
@@ -138,12 +149,17 @@ impl H2Writer {
             if last {
                 self.end = None;
             }
-            self.stream.send_data(self.backlog.part(part), last)?;
+            let part = if last {
+                self.backlog.last_part(part)
+            } else {
+                self.backlog.part(&mut self.seat, part)
+            };
+            self.stream.send_data(part, last)?;
         }
         self.promised.check()?;
         match self.end.take() {
             Some(h2_glue::End::Plain) => {
-                let empty = self.backlog.part(Bytes::new());
+                let empty = self.backlog.last_part(Bytes::new());
                 self.stream.send_data(empty, true)?;
             }
             Some(h2_glue::End::Trailers(map)) => self.stream.send_trailers(map)?,

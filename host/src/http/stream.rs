@@ -662,8 +662,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         }
         if self.responding || is_reset || matches!(error.kind, Kind::DownstreamClosed) {
             if self.responding && self.down.is_http2() {
-                // The connection's task sends what was queued before the reset clears it.
-                tokio::task::yield_now().await;
+                self.let_go(error.side()).await;
             }
             self.cut(error);
             return;

@@ -1,8 +1,8 @@
 //! Bodies that are there as a whole, and waiting for them and for time.
 //!
-//! Owns reading the whole body of a request, sending the whole of a response, the length that a head says of
-//! one, and how a request waits while its client is there. Called by the walk through the filters
-//! ([`super::phases`]) and by [`super::stream`].
+//! Owns reading the whole body of a request, sending the whole of a response, or what has come of one that is cut, the
+//! length that a head says of one, and how a request waits while its client is there. Called by the walk through the
+//! filters ([`super::phases`]) and by [`super::stream`].
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::downstream::Downstream;
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, Side};
 use super::io::{Frame, Reader};
 use super::phases::Chain;
 use super::pump::{Direction, Pump};
@@ -167,5 +167,24 @@ impl Stream<'_, '_> {
             over.map(|()| Err(Kind::StreamIdle.into()))
         })
         .await
+    }
+
+    /// Lets what has come of a response go before its stream over HTTP/2 is reset, as far as the client has room for it:
+    /// as much Envoy has written by then. Who has waited for the client before does not wait for long.
+    pub(super) async fn let_go(&mut self, failed: Side) {
+        // The connection's task has its turn in any case.
+        tokio::task::yield_now().await;
+        let patience = match failed {
+            Side::Upstream => self.flush_timeout().unwrap_or_else(|| self.idle_timeout()),
+            Side::Downstream | Side::Filter | Side::Proxy => None,
+        };
+        let patience = patience.or(self.around.manager.delayed_close_timeout);
+        let until = after(clock::now(), Some(patience.unwrap_or_default()));
+        let (chain, down, timer) = (&mut self.chain, &mut self.down, &mut *self.timer);
+        poll_fn(|cx| match down.poll_sent(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => chain.poll_deadline(cx, timer, until),
+        })
+        .await;
     }
 }
