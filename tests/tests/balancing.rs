@@ -1,6 +1,9 @@
 //! Load balancing over many requests, beside Envoy where that is there: shares of zones, runtime values that
 //! change while the proxy runs, and sessions that both kinds of proxies keep.
 
+use std::io::Read as _;
+use std::net::TcpStream;
+
 use nuncio_tests::admin;
 use nuncio_tests::client::Connection;
 use nuncio_tests::compare::case::request;
@@ -298,5 +301,54 @@ fn proxies_of_both_kinds_take_each_others_sessions() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn connections_of_tcp_are_shared_by_weight() {
+    let says = |name: &str| {
+        format!(
+            "\n  - {{ name: {name}, address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:{name}@ }} }}, \
+             filter_chains: [ {{ filters: [ {{ name: says, typed_config: {{ \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config, \
+             response: {{ inline_string: {name} }} }} }} ] }} ] }}"
+        )
+    };
+    let to = |name: &str| {
+        format!(
+            "\n  - {{ name: {name}, load_assignment: {{ cluster_name: {name}, endpoints: [ {{ lb_endpoints: [ {{ \
+             endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:{name}@ }} }} }} }} ] }} ] }} }}"
+        )
+    };
+    let (listeners, clusters) = (["a", "b", "c"].map(says), ["a", "b", "c"].map(to));
+    let text = format!(
+        r#"
+admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:admin@ }} }} }}
+static_resources:
+  listeners:{}
+  - name: main
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: @PORT:listener@ }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: main
+          weighted_clusters: {{ clusters: [ {{ name: a, weight: 6 }}, {{ name: b, weight: 3 }}, {{ name: c, weight: 1 }} ] }}
+  clusters:{}"#,
+        listeners.concat(),
+        clusters.concat()
+    );
+    for binary in both() {
+        let proxy = Proxy::start(&binary, &text);
+        let mut counts = [0; 3];
+        for _ in 0..REQUESTS {
+            let mut said = String::new();
+            let mut stream = TcpStream::connect(proxy.address("listener")).expect("it listens");
+            stream.read_to_string(&mut said).expect("text, and an end");
+            let who = ["a", "b", "c"].iter().position(|name| *name == said);
+            counts[who.unwrap_or_else(|| panic!("{said:?}"))] += 1;
+        }
+        assert_near(counts, [600, 300, 100], "connections");
     }
 }

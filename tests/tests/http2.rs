@@ -107,6 +107,46 @@ fn a_client_goes_by_the_table_that_it_was_told() {
     }
 }
 
+/// A connection that has had one stream, and that the proxy ends.
+fn ends_in_two_steps(options: &str, counter: &str) {
+    let config = Config::new().manager(options);
+    let scene = Scene::start(&config.manager("drain_timeout: 60s"));
+    let mut client = FrameConnection::open(scene.listener);
+    client.send(&frames::get(1, "/"));
+    let (mut answered, mut last) = (false, Vec::new());
+    let end = loop {
+        match client.next() {
+            Next::Frame(frame) => {
+                answered |= frame.ends(1);
+                if is_ping(&frame) {
+                    client.send(&frames::frame(kind::PING, flag::ACK, 0, &frame.payload));
+                }
+                if frame.kind == kind::GOAWAY {
+                    assert_eq!(frame.code(), "NO_ERROR");
+                    let stream = frame.payload.first_chunk().copied();
+                    last.push(stream.map_or(0, u32::from_be_bytes));
+                }
+            }
+            end => break end,
+        }
+    };
+    assert_eq!((answered, end), (true, Next::Ended), "{options}");
+    assert_eq!(last, [0x7fff_ffff, 1], "{options}");
+    assert_eq!(stats(&scene.proxy, "http.ingress.", [counter]), [1]);
+}
+
+#[test]
+fn a_connection_without_streams_ends_in_two_steps() {
+    let idle = "common_http_protocol_options: { idle_timeout: 0.3s }";
+    ends_in_two_steps(idle, "downstream_cx_idle_timeout");
+}
+
+#[test]
+fn a_connection_that_is_old_ends_in_two_steps() {
+    let old = "common_http_protocol_options: { max_connection_duration: 0.3s }";
+    ends_in_two_steps(old, "downstream_cx_max_duration_reached");
+}
+
 #[test]
 fn a_client_that_answers_no_ping_is_let_go() {
     let proxy = start(

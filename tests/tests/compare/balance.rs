@@ -2,6 +2,7 @@
 //! subsets and outlier detection. Endpoints answer with their names. Each has its path.
 
 use nuncio_tests::compare::case::{Case, Group, Step, request};
+use nuncio_tests::h2_client::H2Send;
 
 /// Clusters, and routes that ask for subsets, in which the choice does not depend on chance.
 const CERTAIN: [&str; 64] = [
@@ -95,6 +96,7 @@ pub(crate) fn group() -> Group {
     );
     cases.extend(placed());
     cases.extend(named());
+    cases.extend(made());
     cases.extend([
         Case::admin(
             "GET /stats?filter=(lb_healthy_panic|membership_|lb_subsets_(selected|fallback)|none_healthy)",
@@ -160,6 +162,31 @@ fn named() -> Vec<Case> {
         ),
         to("chosen of nobody", "/chosen_nowhere", &[b]),
     ]
+}
+
+/// Cookies that are made for clients that have none, where a policy hashes by them.
+fn made() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in [
+        "/made",
+        "/made_for_now",
+        "/made_twice",
+        "/made_unless",
+        "/not_made",
+        "/made_for_nobody",
+    ] {
+        for line in [
+            "",
+            "Cookie: made=1\r\n",
+            "Cookie: made=\r\n",
+            "X-Key: 1\r\n",
+        ] {
+            cases.push(Case::get(&format!("{path} with {line:?}"), path, line));
+        }
+    }
+    let get = H2Send::new("GET", "/made").base("http://a.example");
+    cases.push(Case::http2("/made over HTTP/2", get));
+    cases
 }
 
 /// Where requests with these keys go, in clusters that hash.

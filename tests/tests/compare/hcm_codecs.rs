@@ -94,6 +94,10 @@ pub(crate) fn strictness() -> Group {
             "stream_error_on_invalid_http_message: true\nhttp_protocol_options: { override_stream_error_on_invalid_http_message: false }",
         ),
         with("small_heads", "max_request_headers_kb: 2"),
+        with(
+            "few_requests",
+            "common_http_protocol_options: { max_requests_per_connection: 2 }",
+        ),
     ];
     let long = |bytes: usize| format!("X-Long: {}\r\n", "a".repeat(bytes));
     let long_h2 = |bytes: usize| H2Send::new("GET", "/up").header("x-long", &"a".repeat(bytes));
@@ -131,6 +135,13 @@ pub(crate) fn strictness() -> Group {
             "GET /up HTTP/1.1\r\nbad header\r\n\r\n",
         )
         .at("stream_errors"),
+        Case::http1(
+            "more requests than a connection may have",
+            "GET /up HTTP/1.1\r\nHost: a.example\r\n\r\n".repeat(3),
+        )
+        .and_responses(1)
+        .closes()
+        .at("few_requests"),
     ];
     group("strictness", &listeners, cases)
 }
@@ -150,20 +161,36 @@ pub(crate) fn timeouts() -> Group {
             "common_http_protocol_options: { idle_timeout: 0.3s }",
         ),
         with("streams", "stream_idle_timeout: 0.3s"),
+        with(
+            "safe",
+            "common_http_protocol_options: { max_connection_duration: 0.3s }\ndrain_timeout: 0.3s\nhttp1_safe_max_connection_duration: true",
+        ),
     ];
+    let mut cases = slow();
+    cases.extend(slow_over_http2());
+    cases.extend(old_connections());
+    group("timeouts", &listeners, cases)
+}
+
+const WHOLE: &str = "GET /up HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const BEGUN: &str = "GET /up HTTP/1.1\r\nHost: a.exam";
+
+fn hang() -> Reply {
+    Reply::nothing().then(Act::Hang)
+}
+
+/// Messages of which something does not come.
+fn slow() -> Vec<Case> {
     let head = "POST /up HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\n";
-    let begun = "GET /up HTTP/1.1\r\nHost: a.exam";
-    let whole = "GET /up HTTP/1.1\r\nHost: a.example\r\n\r\n";
-    let hang = || Reply::nothing().then(Act::Hang);
-    let cases = vec![
+    vec![
         Case::http1("the body does not come", format!("{head}ab")).reply(hang()),
         Case::http1(
             "the body does not come, no route to it",
             head.replace("/up", "/direct"),
         ),
-        Case::http1("the head does not come, request", begun),
-        Case::http1("the head does not come, headers", begun).at("headers"),
-        Case::http1("the head does not come, both", begun).at("both"),
+        Case::http1("the head does not come, request", BEGUN),
+        Case::http1("the head does not come, headers", BEGUN).at("headers"),
+        Case::http1("the head does not come, both", BEGUN).at("both"),
         Case::frames(
             "the head does not come, HTTP/2",
             frames::frame(
@@ -180,27 +207,13 @@ pub(crate) fn timeouts() -> Group {
             .at("headers")
             .without_log(),
         Case::steps(
-            "an old connection that says nothing",
-            vec![Step::ExpectClose],
-        )
-        .at("old"),
-        Case::steps(
-            "an old connection that speaks again",
-            vec![
-                Step::Send(whole.into()),
-                Step::Receive { to_head: false },
-                Step::ExpectClose,
-            ],
-        )
-        .at("old"),
-        Case::steps(
             "an empty line is no part of the next head",
             vec![
-                Step::Send(whole.into()),
+                Step::Send(WHOLE.into()),
                 Step::Receive { to_head: false },
                 Step::Send(b"\r\n".into()),
                 Step::Pause(Duration::from_millis(400)),
-                Step::Send(begun.into()),
+                Step::Send(BEGUN.into()),
                 Step::Pause(Duration::from_millis(50)),
                 Step::Send(b"ple\r\n\r\n".into()),
                 Step::Receive { to_head: false },
@@ -211,8 +224,56 @@ pub(crate) fn timeouts() -> Group {
         Case::http1("the body stops", format!("{head}ab"))
             .reply(hang())
             .at("streams"),
-    ];
-    group("timeouts", &listeners, cases)
+    ]
+}
+
+fn slow_over_http2() -> Vec<Case> {
+    vec![
+        Case::h2_tunnel(
+            "the body does not come, HTTP/2",
+            H2Send::new("POST", "/up"),
+            vec![],
+        )
+        .reply(hang()),
+        Case::http2("nobody answers, HTTP/2", H2Send::new("GET", "/up"))
+            .reply(hang())
+            .at("streams"),
+        Case::http2("the answer stops, HTTP/2", H2Send::new("GET", "/up"))
+            .reply(Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok").then(Act::Hang))
+            .at("streams"),
+    ]
+}
+
+/// Connections that have lasted as long as they may.
+fn old_connections() -> Vec<Case> {
+    vec![
+        Case::steps(
+            "an old connection that says nothing",
+            vec![Step::ExpectClose],
+        )
+        .at("old"),
+        Case::steps(
+            "an old connection that speaks again",
+            vec![
+                Step::Send(WHOLE.into()),
+                Step::Receive { to_head: false },
+                Step::ExpectClose,
+            ],
+        )
+        .at("old"),
+        Case::steps(
+            "an old connection that is told behind its next response",
+            vec![
+                Step::Send(WHOLE.into()),
+                Step::Receive { to_head: false },
+                Step::Pause(Duration::from_millis(900)),
+                Step::Send(WHOLE.into()),
+                Step::Receive { to_head: false },
+                Step::ExpectClose,
+            ],
+        )
+        .at("safe"),
+    ]
 }
 
 /// How names are spelled, and the form of targets.

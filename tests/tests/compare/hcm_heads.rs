@@ -146,6 +146,16 @@ pub(crate) fn hosts() -> Group {
                 .at(listener.name);
             cases.push(case);
         }
+        let own = format!("@PORT:{}@", listener.name);
+        for (what, host) in [
+            ("its own port", format!("stripped.example:{own}")),
+            ("a dot and its own port", format!("stripped.example.:{own}")),
+        ] {
+            let case = Case::get(&format!("{} {what}", listener.name), "/up", "")
+                .replaced("a.example", &host)
+                .at(listener.name);
+            cases.push(case);
+        }
         cases.push(
             Case::http1(
                 &format!("{} absolute form", listener.name),

@@ -230,6 +230,16 @@ fn failures() -> Vec<Case> {
             "/reset",
             [Reply::bytes("HTTP/1.1 200 OK\r\nX-A").close()],
         ),
+        get(
+            "closed under reset-before-request",
+            "/reset-before",
+            [cut()],
+        ),
+        get(
+            "refused under reset-before-request",
+            "/reset-before/refused",
+            [],
+        ),
         get("refused under connect-failure", "/connect", []),
         get("refused under other words", "/unconnected", []),
         post("refused with a body", "/connect", "abc", []),
@@ -533,6 +543,11 @@ fn times() -> Vec<Case> {
             [Reply::bytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello").then(Act::Hang)],
         ),
         get("max_stream_duration", "/lasting", [hung()]),
+        Case::http2(
+            "max_stream_duration, HTTP/2",
+            H2Send::new("GET", "/lasting"),
+        )
+        .reply(hung()),
         get(
             "max_stream_duration in the body",
             "/lasting",

@@ -244,6 +244,12 @@ fn timeouts() -> Vec<Case> {
         )
         .reply(echo())
         .at("idle"),
+        steps(
+            "longer than the stream may last",
+            "/lasting",
+            vec![Step::Send(b"x".to_vec()), Step::ReceiveToEnd],
+        )
+        .reply(echo()),
         get("no answer while the stream may last", "/lasting")
             .closes()
             .reply(Reply::nothing().at_head().then(Act::Hang)),

@@ -122,6 +122,35 @@ fn a_route_that_is_matched_again_brings_its_configuration() {
     }
 }
 
+/// Routes go by what filters leave where they are matched once more behind it.
+#[test]
+fn a_route_that_is_matched_again_goes_by_what_was_left() {
+    let left = "dynamic_metadata: [ { filter: left, path: [ { key: key } ], \
+                value: { string_match: { exact: mmm } } } ]";
+    let state = "filter_state: [ { key: key, string_match: { exact: mmm } } ]";
+    let start = |filter: Option<&str>| {
+        let answer = |more: &str, status: u16| {
+            format!("{{ match: {{ prefix: /{more} }}, direct_response: {{ status: {status} }} }}")
+        };
+        let mut config = Config::new()
+            .route(answer(&format!(", {left}"), 201))
+            .route(answer(&format!(", {state}"), 202))
+            .route(answer("", 204));
+        if let Some(script) = filter {
+            let script = format!("wants on-request-headers\n{script}");
+            config = config.filter(config::guest("leaver", "script", &script, ""));
+        }
+        requested(&Scene::start(&config), &["/"])
+    };
+    let set = |namespace: &str| format!("on-request-headers set-metadata {namespace} key 3");
+    let again = "\non-request-headers clear-route-cache";
+    assert_eq!(start(None), [204]);
+    assert_eq!(start(Some(&set("left"))), [204], "it was matched before");
+    assert_eq!(start(Some(&(set("left") + again))), [201]);
+    assert_eq!(start(Some(&(set("other") + again))), [204]);
+    assert_eq!(start(Some(&(set("filter_state") + again))), [202]);
+}
+
 #[test]
 fn a_later_instance_that_refuses_costs_the_streams_of_its_routes() {
     let scene = Scene::start(
