@@ -109,6 +109,8 @@ pub struct Frames {
     pub first: Vec<u8>,
     /// Sent behind that.
     pub bytes: Vec<u8>,
+    /// Sent once `origin` has seen a request of these.
+    pub then: Option<Vec<u8>>,
     /// The stream whose answer is waited for; none where nobody else is asked.
     pub answer: Option<u32>,
 }
@@ -178,7 +180,7 @@ pub struct Case {
     pub frames_first: Vec<u8>,
     /// Opened by [`Step::OpenGate`].
     pub gate: Option<Gate>,
-    /// Whether the order of headers is left out of the comparison.
+    /// Whether the order of headers, or of the lines of an admin page, is left out of the comparison.
     pub any_order: bool,
     /// Whether requests that the proxy cut off count, and the log line. Both depend on how far
     /// the proxy had come when the client's error arrived, so this is off where that is a race.
@@ -263,6 +265,7 @@ impl Case {
         let frames = Frames {
             first,
             bytes,
+            then: None,
             answer,
         };
         Self::new(name, Action::Frames(frames)).without_log()
@@ -273,6 +276,15 @@ impl Case {
     pub fn first(mut self, first: Vec<u8>) -> Self {
         if let Action::Frames(frames) = &mut self.action {
             frames.first = first;
+        }
+        self
+    }
+
+    /// Has such a client send more once `origin` has seen a request.
+    #[must_use]
+    pub fn then(mut self, bytes: Vec<u8>) -> Self {
+        if let Action::Frames(frames) = &mut self.action {
+            frames.then = Some(bytes);
         }
         self
     }
@@ -409,7 +421,7 @@ impl Case {
         self.reply(reply(gate))
     }
 
-    /// Leaves the order of headers out.
+    /// Leaves the order of headers, or of the lines of an admin page, out.
     #[must_use]
     pub fn any_order(mut self) -> Self {
         self.any_order = true;
@@ -446,7 +458,9 @@ impl Case {
                 })
                 .collect(),
             Action::Http2(request) | Action::Http2Tunnel(request, _) => format!("{request:?}"),
-            Action::Frames(frames) => text(&frames.bytes),
+            Action::Frames(frames) => {
+                text(&frames.bytes) + &text(frames.then.as_deref().unwrap_or_default())
+            }
             Action::Held { first, second } => text(first) + &text(second),
             Action::Queued {
                 first,

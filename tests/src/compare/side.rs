@@ -182,7 +182,7 @@ impl Run<'_> {
                 cluster,
             } => self.held(case, first, Some((second, cluster)), third),
             Action::Admin { request, lines } => {
-                self.admin(request, lines);
+                self.admin(request, lines, case.any_order);
                 Vec::new()
             }
             Action::HealthChecks => {
@@ -290,7 +290,12 @@ impl Run<'_> {
         let mut connection = FrameConnection::over(self.connect());
         connection.send(frames::PREFACE);
         connection.send(&sent.first);
+        let arrived = self.upstreams.arrived();
         connection.send(&sent.bytes);
+        if let Some(bytes) = &sent.then {
+            self.upstreams.origin().wait_for_requests(arrived + 1);
+            connection.send(bytes);
+        }
         let (mut lines, mut lives) = match sent.answer {
             Some(stream) => connection.read_until(|frame| frame.ends(stream)),
             None => (Vec::new(), true),
@@ -414,7 +419,7 @@ impl Run<'_> {
         panic!("the admin interface never showed {line:?}");
     }
 
-    fn admin(&mut self, request: &str, wanted: &[&str]) {
+    fn admin(&mut self, request: &str, wanted: &[&str], any_order: bool) {
         let mut connection = Connection::open(self.proxy.address("admin"));
         let bytes = format!("{request} HTTP/1.1\r\nHost: admin\r\n\r\n");
         let message = connection.exchange(bytes.as_bytes());
@@ -425,11 +430,12 @@ impl Run<'_> {
         let body = String::from_utf8_lossy(&message.body);
         let counts =
             |line: &&str| wanted.is_empty() || wanted.iter().any(|prefix| line.starts_with(prefix));
-        self.lines.extend(
-            body.lines()
-                .filter(counts)
-                .map(|line| format!("client: {line}")),
-        );
+        let mut shown: Vec<&str> = body.lines().filter(counts).collect();
+        if any_order {
+            shown.sort_unstable();
+        }
+        let shown = shown.iter().map(|line| format!("client: {line}"));
+        self.lines.extend(shown);
     }
 }
 

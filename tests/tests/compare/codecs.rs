@@ -50,13 +50,10 @@ fn streams() -> Vec<Case> {
             [head, frames::data(1, flag::NONE, b"body"), trailers].concat(),
             Some(1),
         ),
-        Case::frames(
-            "a stream that the client resets",
-            [waits, another, frames::reset(1, 8)].concat(),
-            Some(3),
-        )
-        .reply(Reply::nothing().then(Act::Hang))
-        .without_log(),
+        Case::frames("a stream that the client resets", waits, Some(3))
+            .then([another, frames::reset(1, 8)].concat())
+            .reply(Reply::nothing().then(Act::Hang))
+            .without_log(),
         Case::http2("more fields than there may be", many).at("few"),
         Case::get("a stream that the upstream resets", "/h2", "")
             .h2_reply(H2Reply::status(200).reset(Reason::CANCEL)),
