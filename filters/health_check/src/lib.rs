@@ -8,8 +8,8 @@ mod tests;
 
 use nuncio_filter_config::HeaderMatch;
 use nuncio_sdk::{
-    BodyMode, Error, Exchange, Filter, Flow, HeaderName, Interest, LocalReply, RequestBody,
-    RequestHeaders, ResponseHeaders, Result, Setup,
+    BodyMode, Counter, Error, Exchange, Filter, Flow, HeaderName, Interest, LocalReply,
+    RequestBody, RequestHeaders, ResponseHeaders, Result, Setup,
 };
 
 pub use cache::Answer;
@@ -28,6 +28,37 @@ pub struct HealthCheck {
     headers: Vec<HeaderMatch>,
     own_cluster: String,
     names: Names,
+    counts: Counts,
+}
+
+/// Of the questions that the filter answers.
+#[derive(Debug)]
+struct Counts {
+    asked: Counter,
+    ok: Counter,
+    failed: Counter,
+    cached: Counter,
+    degraded: Counter,
+    cluster_not_found: Counter,
+    cluster_empty: Counter,
+    cluster_unhealthy: Counter,
+}
+
+impl Counts {
+    fn open(setup: &mut Setup) -> Result<Self> {
+        let prefix = format!("{}health_check.", setup.stat_prefix());
+        let mut counter = |name| setup.counter(&format!("{prefix}{name}"));
+        Ok(Self {
+            asked: counter("request_total")?,
+            ok: counter("ok")?,
+            failed: counter("failed")?,
+            cached: counter("cached_response")?,
+            degraded: counter("degraded")?,
+            cluster_not_found: counter("failed_cluster_not_found")?,
+            cluster_empty: counter("failed_cluster_empty")?,
+            cluster_unhealthy: counter("failed_cluster_unhealthy")?,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -110,6 +141,7 @@ impl Filter for HealthCheck {
                 checked_cluster: setup.header_name("x-envoy-upstream-healthchecked-cluster")?,
                 immediate_fail: setup.header_name("x-envoy-immediate-health-check-fail")?,
             },
+            counts: Counts::open(setup)?,
         })
     }
 
@@ -177,17 +209,26 @@ impl HealthCheck {
         let (status, is_degraded, details) = match source {
             _ if cx.is_proxy_failing() => FAILING,
             Source::Failing => FAILING,
-            Source::Cached(answer) => (answer.status, answer.is_degraded, "health_check_cached"),
+            Source::Cached(answer) => {
+                self.counts.cached.inc();
+                (answer.status, answer.is_degraded, "health_check_cached")
+            }
             Source::Clusters => {
                 let (status, details) = self.of_clusters(cx);
                 (status, false, details)
             }
         };
+        let counts = &self.counts;
+        counts.asked.inc();
         let mut reply = LocalReply::new(status).with_details(details);
         if is_degraded {
+            counts.degraded.inc();
             reply = reply.with_header("x-envoy-degraded", "");
         }
-        if !matches!(status, 200..=299) {
+        if matches!(status, 200..=299) {
+            counts.ok.inc();
+        } else {
+            counts.failed.inc();
             reply = reply.with_response_flag("LH");
         }
         reply
@@ -195,15 +236,21 @@ impl HealthCheck {
 
     /// What the clusters say that the proxy needs.
     fn of_clusters(&self, cx: &Exchange<'_>) -> (u16, &'static str) {
+        let counts = &self.counts;
         for (name, least) in &self.clusters {
             let Some(members) = cx.members(name) else {
+                counts.cluster_not_found.inc();
                 return (503, "health_check_failed_no_cluster_found");
             };
             let usable = u64::from(members.healthy) + u64::from(members.degraded);
             match members.total {
                 0 if least.0 == 0 => {}
-                0 => return (503, "health_check_failed_cluster_empty"),
+                0 => {
+                    counts.cluster_empty.inc();
+                    return (503, "health_check_failed_cluster_empty");
+                }
                 total if usable * 100 < u64::from(total) * least.0 => {
+                    counts.cluster_unhealthy.inc();
                     return (503, "health_check_failed_cluster_unhealthy");
                 }
                 _ => {}

@@ -61,6 +61,9 @@ fn it_says_how_the_proxy_is() {
     assert!(stream.is_health_check());
     let named = seen(&mut stream, &head, "x-envoy-upstream-healthchecked-cluster");
     assert_eq!(named.as_deref(), Some("fleet"));
+    let counted = ["request_total", "ok", "failed"]
+        .map(|name| host.counter(&format!("http.test.health_check.{name}")));
+    assert_eq!(counted, [Some(3), Some(1), Some(2)]);
 }
 
 #[test]

@@ -130,6 +130,10 @@ impl Stream<'_, '_> {
         if exchange.flags.contains(Flags::NO_CLUSTER_FOUND) {
             stats.no_cluster.inc();
         }
+        if exchange.is_health_check {
+            // Of what Envoy counts of traces this alone does without them.
+            stats.tracing_health_check.inc();
+        }
         // Only the reply itself may speak of its body, as in Envoy.
         self.chain.exchange.local_reply_body = None;
         self.chain.finish();

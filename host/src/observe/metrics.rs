@@ -78,6 +78,8 @@ stats! {
         counter rq_reset_after_downstream_response_started,
         counter rq_total,
         counter rs_too_large,
+
+        counter tracing_health_check = "tracing.health_check",
     }
 }
 

@@ -41,6 +41,13 @@ pub(crate) fn group() -> Group {
     cases.push(Case::admin("GET /ready?again", &[]));
     cases.push(Case::get("well again, a question", "/own", ""));
     cases.push(Case::get("well again, others", "/others", ""));
+    cases.push(
+        Case::admin(
+            "GET /stats?filter=^http.(ingress|quiet|alone).(health_check|tracing.health_check)",
+            &[],
+        )
+        .once("http.ingress.downstream_rq_active: 0"),
+    );
     Group::new("health filter", HEALTH, cases)
 }
 
