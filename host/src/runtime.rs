@@ -340,7 +340,7 @@ impl HttpListener {
     /// How many bytes of a request's body are kept to be sent again where its route does not say that.
     pub(crate) fn kept_limit(&self, is_http2: bool) -> usize {
         let window = self.manager.http2.kept.filter(|_| is_http2);
-        self.buffer_limit.max(window.unwrap_or(0) as usize)
+        window.map_or(self.buffer_limit, |window| window as usize)
     }
 }
 
@@ -395,8 +395,8 @@ pub struct Http2Settings {
     pub max_concurrent_streams: u32,
     /// `initial_stream_window_size`: 16 MiB.
     pub stream_window: u32,
-    /// How much of a request's body is kept to be sent again, where the listener keeps less and the route says
-    /// nothing: `initial_stream_window_size` where it is written.
+    /// How much of a request's body is kept to be sent again in place of the listener's buffer limit, where the
+    /// route says nothing: `initial_stream_window_size` where it is written.
     pub kept: Option<u32>,
     /// `initial_connection_window_size`: 24 MiB.
     pub connection_window: u32,

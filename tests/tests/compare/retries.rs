@@ -274,6 +274,15 @@ fn bodies() -> Vec<Case> {
         post("below it", "/5xx", &"x".repeat(4000), [status(503)]),
         posted_over_http2("above it, within the window of a stream", "/5xx", 20_000),
         posted_over_http2("above both", "/5xx", 70_000),
+        posted_over_http2("within a window that is less", "/5xx", 60_000).at("narrow"),
+        posted_over_http2("above a window that is less", "/5xx", 70_000).at("narrow"),
+        post(
+            "above it, where no window counts",
+            "/5xx",
+            &"x".repeat(70_000),
+            [status(503)],
+        )
+        .at("narrow"),
         post(
             "above per_request_buffer_limit_bytes",
             "/5xx",
