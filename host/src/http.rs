@@ -56,6 +56,7 @@ mod stream;
 mod tally;
 mod tracked;
 pub(crate) mod tunnel;
+mod unseen;
 mod upstream_log;
 mod walk;
 mod whole;

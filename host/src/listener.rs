@@ -187,18 +187,19 @@ async fn handshake(
     open: Open,
 ) {
     let shaken = tls::accept(&wanted.server, socket, open.worker.index);
-    let failure = match tokio::time::timeout(wanted.timeout, shaken).await {
+    let (failure, is_late) = match tokio::time::timeout(wanted.timeout, shaken).await {
         Ok(Ok((socket, facts))) => {
             connection.tls = Some(Box::new(facts));
             return serve(&service, socket, connection, open);
         }
-        Ok(Err(failure)) => failure.to_string(),
+        Ok(Err(failure)) => (failure.to_string(), false),
         Err(_) => {
             let stats = open.listener.stats.shard(open.worker.index);
             stats.downstream_cx_transport_socket_connect_timeout.inc();
-            "it took too long".to_owned()
+            ("it took too long".to_owned(), true)
         }
     };
+    count_unshaken(&service, &open, is_late);
     let (connection, mut open) = (Arc::new(connection), open);
     open.note(&connection);
     tracing::debug!(
@@ -207,6 +208,18 @@ async fn handshake(
         "TLS handshake of {}: {failure}",
         connection.direct_remote
     );
+}
+
+/// Counts a connection whose handshake came to nothing with those of the terminal filter of its chain.
+fn count_unshaken(service: &Service, open: &Open, is_late: bool) {
+    let worker = open.worker.index;
+    match service {
+        Service::Http(http) => {
+            connection::count_unshaken(http.manager.stats.shard(worker), open.started, is_late);
+        }
+        Service::Tcp(proxy) => proxy.stats.shard(worker).downstream_cx_total.inc(),
+        Service::Answer(_) | Service::Echo | Service::Nothing => {}
+    }
 }
 
 /// Hands a connection to the terminal filter of its chain.

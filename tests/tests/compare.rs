@@ -107,6 +107,8 @@ mod policies;
 mod pools;
 #[path = "compare/redirects.rs"]
 mod redirects;
+#[path = "compare/refusals.rs"]
+mod refusals;
 #[path = "compare/replies.rs"]
 mod replies;
 #[path = "compare/responses.rs"]
@@ -238,6 +240,7 @@ fn of_what_becomes_of_them() -> Vec<Group> {
         per_route::group(),
         cors::group(),
         counts::group(),
+        refusals::group(),
         csrf::group(),
         grpc_web::group(),
         grpc_bridge::group(),

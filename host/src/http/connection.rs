@@ -96,14 +96,25 @@ pub(crate) async fn serve(
         }
         Err(over) => over,
     };
-    count_end(http, over);
-    let lasted = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    count_end(http, over, started);
     http.downstream_cx_active.dec();
     if connection.tls.is_some() {
         http.downstream_cx_ssl_active.dec();
     }
-    http.downstream_cx_destroy.inc();
-    http.downstream_cx_length_ms.record(lasted);
+}
+
+/// Counts a connection that was to be served and whose TLS handshake has come to nothing, for the client's part
+/// or, if it `is_late`, for the time that it took.
+pub(crate) fn count_unshaken(stats: &HttpStats, started: Instant, is_late: bool) {
+    stats.downstream_cx_total.inc();
+    stats.downstream_cx_ssl_total.inc();
+    let over = match is_late {
+        true => Over::EXPIRED,
+        false => Over::Left {
+            with_requests: false,
+        },
+    };
+    count_end(stats, over, started);
 }
 
 /// How a connection came to its end.
@@ -131,8 +142,8 @@ impl Over {
     };
 }
 
-/// Counts who has ended a connection.
-fn count_end(stats: &HttpStats, over: Over) {
+/// Counts the end of a connection that began then, and who has ended it.
+fn count_end(stats: &HttpStats, over: Over, started: Instant) {
     let (plain, active, with_requests) = match over {
         Over::Left { with_requests } => (
             &stats.downstream_cx_destroy_remote,
@@ -150,6 +161,11 @@ fn count_end(stats: &HttpStats, over: Over) {
         stats.downstream_cx_destroy_active_rq.inc();
         active.inc();
     }
+    let lasted = clock::now().duration_since(started).as_millis();
+    stats.downstream_cx_destroy.inc();
+    stats
+        .downstream_cx_length_ms
+        .record(u64::try_from(lasted).unwrap_or(u64::MAX));
 }
 
 /// Finds out what the connection speaks; where it ended before that was clear, how. What may become

@@ -29,6 +29,7 @@ use super::received::H2Reader;
 use super::stream::{Ended, Incoming, Stream, Surroundings};
 use super::tally::count_start;
 use super::timer::{Timer, after};
+use super::unseen::Unseen;
 use crate::clock;
 use crate::exchange::{Connection, Protocol, Timing};
 use crate::frames::backlog::{Backlog, Part};
@@ -82,6 +83,7 @@ impl Eye {
             count_received(step, newest, codecs);
             Ok(())
         });
+        self.streams.unseen.note_newest(self.newest);
         if let Some(since) = &self.head_since {
             since.set(match begun {
                 _ if !self.watch.is_in_head() => None,
@@ -131,12 +133,13 @@ fn count_received(step: Step<'_>, newest: &mut u32, codecs: &CodecStats) {
     }
 }
 
-/// Counts what the library sends by itself.
-fn count_sent(step: Step<'_>, codecs: &CodecStats) {
+/// Counts what the library sends by itself. The stream that it resets for what came on it.
+fn count_sent(step: Step<'_>, codecs: &CodecStats) -> Option<u32> {
     match step {
         Step::Head(frame) if frame.kind == FrameHead::RST_STREAM => codecs.http2_tx_reset.inc(),
         Step::Payload(frame, PROTOCOL_ERROR, true) if frame.kind == FrameHead::RST_STREAM => {
             codecs.http2_rx_messaging_error.inc();
+            return Some(frame.stream);
         }
         Step::Payload(frame, [last @ .., 0, 0, 0, 0], true)
             if frame.kind == FrameHead::GOAWAY && last != ANY_STREAM =>
@@ -145,6 +148,7 @@ fn count_sent(step: Step<'_>, codecs: &CodecStats) {
         }
         _ => {}
     }
+    None
 }
 
 /// Counts why nothing more is read.
@@ -188,14 +192,16 @@ impl Tap for Eye {
 
     fn sent(&mut self, bytes: &[u8]) {
         let codecs = self.codecs.shard(self.worker);
-        let heads = &mut self.heads;
+        let (heads, unseen) = (&mut self.heads, &self.streams.unseen);
         self.watch.sent(bytes, |step| {
             if let Step::Head(frame) = step
                 && frame.kind == FrameHead::RST_STREAM
             {
                 heads.ended(frame.stream);
             }
-            count_sent(step, codecs);
+            if let Some(stream) = count_sent(step, codecs) {
+                unseen.note_reset(stream);
+            }
         });
         let stats = self.stats.shard(self.worker);
         stats.downstream_cx_tx_bytes_total.add(bytes.len() as u64);
@@ -215,6 +221,7 @@ struct Streams {
     ended: Notify,
     resets: Cell<Resets>,
     odd: Rc<OddTargets>,
+    unseen: Unseen,
     backlog: Rc<Backlog>,
     /// The connection's socket, once its codec is gone.
     left: Cell<Option<Socket>>,
@@ -228,6 +235,7 @@ impl Streams {
             ended: Notify::new(),
             resets: Cell::default(),
             odd: Rc::default(),
+            unseen: Unseen::default(),
             backlog: Backlog::new(waiting_frames),
             left: Cell::default(),
         }
@@ -376,7 +384,7 @@ async fn serve_streams(
             () = &mut drained, if closing.is_none() => {
                 drain(&mut http2, &mut closing, stats);
             }
-            accepted = http2.accept() => match accepted {
+            accepted = accept(&mut http2, streams, (worker, listener, connection)) => match accepted {
                 Some(Ok((request, respond))) => {
                     if listener.is_failing(&vitals) || listener.draining.ends(worker.random()) { drain(&mut http2, &mut closing, stats); }
                     if streams.is_last(manager.max_requests_per_connection) { end_of_turn(&mut http2, &mut closing, stats); }
@@ -418,6 +426,25 @@ async fn serve_streams(
     };
     let over = over(streams, left);
     flush_end(http2, &mut timer, (listener, stats), over).await
+}
+
+/// The next stream. Where there is none, those are told of that the codec does not show.
+async fn accept(
+    http2: &mut H2<Watched, Part>,
+    streams: &Streams,
+    (worker, listener, connection): (&Worker, &HttpListener, &Arc<Connection>),
+) -> Option<Accepted> {
+    poll_fn(|cx| {
+        let accepted = http2.poll_accept(cx);
+        match &accepted {
+            Poll::Ready(Some(Ok(_))) => return accepted,
+            Poll::Ready(Some(Err(error))) if !is_lost(error) => streams.unseen.note_broken(),
+            _ => {}
+        }
+        streams.unseen.tell(worker, listener, connection);
+        accepted
+    })
+    .await
 }
 
 /// What came of a handshake; where it is no connection, whether the client has left.
@@ -563,6 +590,7 @@ async fn flush_end(
     }
 }
 
+type Accepted = Result<(http::Request<h2::RecvStream>, SendResponse<Part>), h2::Error>;
 type Served = (Rc<Worker>, Arc<HttpListener>, Arc<Connection>, Seen);
 
 /// Begins a stream in a task of its own.
@@ -573,7 +601,9 @@ fn start(
     respond: SendResponse<Part>,
 ) {
     let streams = Rc::clone(streams);
-    let odd_target = streams.odd.take(respond.stream_id().as_u32());
+    let number = respond.stream_id().as_u32();
+    streams.unseen.note_served(number);
+    let odd_target = streams.odd.take(number);
     let backlog = Rc::clone(&streams.backlog);
     streams.active.set(streams.active.get() + 1);
     // The runtime moves a task to its place and out of it again. What lies behind a pointer stays.

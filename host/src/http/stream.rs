@@ -336,7 +336,12 @@ impl<'a, 'io> Stream<'a, 'io> {
             (None, Some(upgrade)) => upgrade.enabled,
             (None, None) => false,
         };
+        if !allowed && !self.down.is_http2() {
+            // What it would open has begun: nobody knows of an end of the request.
+            self.short = Short::Request;
+        }
         if !allowed && self.route.is_none() {
+            self.around.stats.rq_total.inc();
             return Err(Kind::NoRoute.into());
         }
         if !allowed {
