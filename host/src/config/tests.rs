@@ -222,7 +222,7 @@ fn a_later_source_replaces_the_member_of_a_oneof_and_a_whole_any() {
     assert_eq!(
         errors(&[BASE, over]),
         [
-            "1:1:21 admin.address.envoy_internal_address: not supported by nuncio: field 'envoy_internal_address'"
+            "1:1:21 admin.address.envoy_internal_address: not supported by nuncio: internal listeners (field 'envoy_internal_address')"
         ]
     );
     assert_eq!(

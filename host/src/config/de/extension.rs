@@ -284,6 +284,14 @@ fn package(name: &str) -> &str {
     name.rsplit('.').nth(2).unwrap_or(name)
 }
 
+/// The variant that a name is about which has its one word among its own.
+fn named_in<'v>(name: &str, variants: &[&'v str]) -> Option<&'v str> {
+    let has = |variant: &&str| {
+        variant.starts_with("envoy.") && name.split('.').any(|word| word == package(variant))
+    };
+    variants.iter().copied().find(has)
+}
+
 /// What is most often the case where a type looks like one of Envoy's.
 const CONTRIB: &str =
     "Envoy has it at most where it is built with its contrib extensions; nuncio has none of them";
@@ -300,11 +308,13 @@ fn refuse(name: &str, what: &str, variants: &[&str]) -> (String, Option<String>)
     // Long names have much in common that says nothing.
     let is_near = |near: &&str| nearest(package(name), [package(near)]).is_some();
     let near = nearest(name, variants.iter().copied()).filter(is_near);
-    let near = near.or_else(|| nearest(name, schema::names()).filter(is_near));
+    let near = near
+        .or_else(|| named_in(name, variants))
+        .or_else(|| nearest(name, schema::names()).filter(is_near));
     let hint = match near {
         Some(near) => Some(format!("did you mean '{PREFIX}{near}'?")),
         None if name.starts_with("envoy.") => Some(CONTRIB.to_owned()),
-        None => None,
+        None => supported(variants),
     };
     (format!("unknown type '{shown}'"), hint)
 }
@@ -355,8 +365,13 @@ impl<'de> Deserializer<'de> for NamedDe<'_, '_> {
                 let variant = "";
                 return visitor.visit_enum(AnyDe { variant, content });
             }
-            let hint = nearest(given, NAMES.iter().map(|(name, _)| *name))
-                .map(|name| format!("did you mean '{name}'?"));
+            let hint = match named_in(given, variants) {
+                Some(variant) => Some(format!(
+                    "its type is '{PREFIX}{variant}': write it as '@type' in 'typed_config'"
+                )),
+                None => nearest(given, NAMES.iter().map(|(name, _)| *name))
+                    .map(|name| format!("did you mean '{name}'?")),
+            };
             let text = format!(
                 "missing field 'typed_config': no {what} is known by the name '{}'",
                 shorten(given)

@@ -231,6 +231,9 @@ impl Reader<'_, '_> {
         }
         let key = &*entry.key;
         if let Some(known) = known {
+            let missing = unsupported::in_place_of(self.name, known.name);
+            let meant = missing.map(|name| (self.value.node, name));
+            session.meant.borrow_mut().extend(meant);
             let (text, hint) = unsupported::field(self.name, known.name);
             session.report_key(entry.value, text, hint);
             return;

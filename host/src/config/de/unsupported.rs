@@ -54,6 +54,24 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
+        "listener.v3.Listener",
+        "internal_listener",
+        "internal listeners",
+        "a listener has an 'address', which may be a Unix socket ('pipe')",
+    ),
+    (
+        "core.v3.Address",
+        "envoy_internal_address",
+        "internal listeners",
+        "use 'socket_address', or 'pipe' for a Unix socket",
+    ),
+    (
+        "listener.v3.Listener",
+        "api_listener",
+        "listeners without a socket",
+        "",
+    ),
+    (
         "TypedEndpointMetadata",
         ANY,
         "typed metadata of other names",
@@ -70,6 +88,36 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "envoy.filters.network.thrift_proxy",
         "Thrift",
         "",
+    ),
+    (
+        "TypedExtensionProtocolOptions",
+        "http_filters",
+        "HTTP filters of clusters",
+        CLUSTER_FILTERS,
+    ),
+    (
+        "upstreams.http.v3.HttpProtocolOptions",
+        "http_filters",
+        "HTTP filters of clusters",
+        CLUSTER_FILTERS,
+    ),
+    (
+        "cluster.v3.Cluster",
+        "http_filters",
+        "HTTP filters of clusters",
+        CLUSTER_FILTERS,
+    ),
+    (
+        "cluster.v3.Cluster",
+        "filters",
+        "network filters of clusters",
+        "",
+    ),
+    (
+        "router.v3.Router",
+        "upstream_http_filters",
+        "HTTP filters of upstream requests",
+        CLUSTER_FILTERS,
     ),
     (
         "cluster.v3.Cluster",
@@ -186,6 +234,16 @@ const FEATURES: &[(&str, &str, &str, &str)] = &[
         "",
     ),
 ];
+
+const CLUSTER_FILTERS: &str = "HTTP filters stand in 'http_filters' of the connection manager; \
+                               'envoy.filters.http.upstream_codec' alone changes nothing and can be left out";
+
+/// The field of `message` in whose place stands `field`, which is not there.
+pub(super) fn in_place_of(message: &str, field: &str) -> Option<&'static str> {
+    let is_listener = message == "envoy.config.listener.v3.Listener";
+    let has_no_address = matches!(field, "internal_listener" | "api_listener");
+    (is_listener && has_no_address).then_some("address")
+}
 
 const RATELIMIT: &str = "for limits of this proxy alone, add the HTTP filter \
                          'envoy.filters.http.local_ratelimit' to 'http_filters'; routes can have \
