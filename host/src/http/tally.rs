@@ -43,10 +43,16 @@ impl Stream<'_, '_> {
     /// Counts the head of the response that goes.
     pub(super) fn count_head(&self) {
         self.count_response(self.chain.exchange.status);
-        if self.short != Short::Nothing || !self.has_whole_request() {
+        if self.is_request_short() {
             let stats = self.around.stats;
             stats.downstream_rq_response_before_rq_complete.inc();
         }
+    }
+
+    /// Whether the end of the request is not known to have come.
+    fn is_request_short(&self) -> bool {
+        let has_come = || self.chain.exchange.timing.request_received.is_some();
+        self.short != Short::Nothing || !(self.has_whole_request() || has_come())
     }
 
     /// Counts that nothing has gone on for too long.
@@ -83,7 +89,7 @@ impl Stream<'_, '_> {
     /// Counts, logs, and ends the filters' states.
     pub(super) fn finish(mut self) -> Ended {
         self.is_over = true;
-        if self.short != Short::Nothing || !self.has_whole_request() {
+        if self.is_request_short() {
             self.around.stats.downstream_rq_rx_reset.inc();
         }
         if self.tunnel.is_some() && !self.opens_tunnel() {

@@ -2,6 +2,7 @@
 //! upstream opens, over every pair of protocols.
 
 use nuncio_tests::compare::case::{Case, Group, Step, request};
+use nuncio_tests::frames::{self, flag};
 use nuncio_tests::h2_client::{H2Send, H2Step};
 use nuncio_tests::h2_origin::H2Reply;
 use nuncio_tests::origin::{Act, Reply};
@@ -16,10 +17,13 @@ pub(crate) fn group() -> Group {
     cases.extend(refusals());
     cases.extend(over_http2());
     cases.extend(posted());
-    cases.push(Case::admin(
-        "GET /stats?filter=http.ingress.downstream_(cx_upgrades|rq_ws)",
-        &[],
-    ));
+    cases.push(
+        Case::admin(
+            "GET /stats?filter=http.ingress.(downstream_(cx_upgrades|rq_(ws|response|rx))|rq_total)",
+            &[],
+        )
+        .once("http.ingress.downstream_rq_active: 0"),
+    );
     Group::new("connect", include_str!("../../cases/connect.yaml"), cases)
 }
 
@@ -178,6 +182,14 @@ fn refusals() -> Vec<Case> {
     ]
 }
 
+/// A client that has said all before there is an answer.
+fn ends_first(name: &str) -> Case {
+    let head = [(":method", "CONNECT"), (":authority", "ends.example:80")];
+    let head = frames::headers(1, flag::NONE, &head);
+    let inner = frames::data(1, flag::END_STREAM, &request("GET", "/inner", "", ""));
+    Case::frames(name, [head, inner].concat(), Some(1))
+}
+
 fn over_http2() -> Vec<Case> {
     let of = |name: &str, authority: &str, steps: Vec<H2Step>| {
         Case::h2_tunnel(name, H2Send::connect(&format!("{authority}:80")), steps)
@@ -210,6 +222,7 @@ fn over_http2() -> Vec<Case> {
             vec![H2Step::ReceiveToEnd],
         ),
         of("h2, no route", "other.example", vec![H2Step::ReceiveToEnd]),
+        ends_first("h2, the client ends first"),
         of(
             "h2 to h1, passed on",
             "on.example",
