@@ -22,7 +22,9 @@ type Replies = Arc<Mutex<VecDeque<Vec<u8>>>>;
 pub struct FramesOrigin {
     address: SocketAddr,
     first: Arc<Mutex<Vec<u8>>>,
-    replies: Replies,
+    /// Those of the case at hand. A connection keeps the ones that it began with: what an earlier case has left on its
+    /// way takes none of a later one's.
+    replies: Arc<Mutex<Replies>>,
     stopped: Arc<AtomicBool>,
     complaints: Complaints,
 }
@@ -36,7 +38,7 @@ impl FramesOrigin {
         let origin = Self {
             address: listener.local_addr().unwrap(),
             first: Arc::new(Mutex::new(frames::settings(&[]))),
-            replies: Replies::default(),
+            replies: Arc::default(),
             stopped: Arc::default(),
             complaints: Complaints::default(),
         };
@@ -48,7 +50,7 @@ impl FramesOrigin {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let replies = Arc::clone(&replies);
+                let replies = Arc::clone(&replies.lock().unwrap());
                 let first = first.lock().unwrap().clone();
                 let told = complaints.clone();
                 drop(complaints.thread(move || serve(stream, &first, &replies, &told)));
@@ -64,7 +66,8 @@ impl FramesOrigin {
 
     /// Answers the next requests with these frames, in order. Requests after them get a plain 200.
     pub fn reply_with(&self, replies: impl IntoIterator<Item = Vec<u8>>) {
-        *self.replies.lock().unwrap() = replies.into_iter().collect();
+        let replies: VecDeque<Vec<u8>> = replies.into_iter().collect();
+        *self.replies.lock().unwrap() = Arc::new(Mutex::new(replies));
     }
 }
 
