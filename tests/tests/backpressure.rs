@@ -20,11 +20,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::SendStream;
 use http::{Method, Request, Response};
+use socket2::{Domain, Socket, Type};
 use tokio::task::{LocalSet, spawn_local};
 
-use nuncio_tests::admin;
 use nuncio_tests::config::{Config, HTTP2, cluster, endpoint};
+use nuncio_tests::origin::{Act, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Setup};
+use nuncio_tests::{admin, pause};
 
 /// Streams of a case.
 const STREAMS: usize = 64;
@@ -449,6 +451,50 @@ fn what_a_filter_slows_down_holds_its_upstream_back() {
         let limited = format!("{main}    per_connection_buffer_limit_bytes: 65536\n");
         let text = text.replace(main, &limited);
         Case::new(Speaks::Http1, upstream, false).run(&text, |_| {});
+    }
+}
+
+/// What a client over HTTP/1 takes is activity, however long all of it takes.
+#[test]
+fn who_reads_slowly_gets_all_of_a_body_that_is_there_as_a_whole() {
+    // What the proxy has of it when the upstream is done.
+    const BODY: usize = 60_000;
+    let direct = format!(
+        "{{ match: {{ path: /direct }}, direct_response: {{ status: 200, body: {{ inline_string: {} }} }} }}",
+        "x".repeat(BODY)
+    );
+    let text = Config::new()
+        .manager("stream_idle_timeout: 1s")
+        .route(direct)
+        .route("{ match: { prefix: / }, route: { cluster: origin } }")
+        .text();
+    let main = "  - name: main\n";
+    let sockets = "    socket_options: [ { level: 1, name: 7, int_value: 4096 } ]\n";
+    let text = text.replace(main, &format!("{main}{sockets}")).replace(
+        "route_config: {",
+        "route_config: { max_direct_response_body_size_bytes: 100000,",
+    );
+    let setup = Setup::for_template(&text);
+    let origin = Origin::start_on(setup.port("origin").unwrap());
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
+    origin.reply_with([Reply::bytes(head).then(Act::Fill(BODY))]);
+    let proxy = Proxy::start_with(&Binary::nuncio(), &text, setup);
+    for path in ["/direct", "/"] {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&proxy.address("listener").into()).unwrap();
+        let mut client = TcpStream::from(socket);
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a.example\r\n\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        let mut read = 0;
+        while read < BODY {
+            // Three times as long for all of it as nothing may happen for.
+            pause(Duration::from_millis(150));
+            let count = client.read(&mut [0; 3000]).unwrap_or(0);
+            assert!(count > 0, "{path} ends after {read}");
+            read += count;
+        }
     }
 }
 

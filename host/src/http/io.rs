@@ -665,6 +665,15 @@ impl Writer<'_> {
         }
     }
 
+    /// How many bytes a connection of HTTP/1 has taken. Over HTTP/2 none: as in Envoy the time of a client runs there from
+    /// the end of a response, whatever it takes.
+    pub(crate) fn taken(&self) -> u64 {
+        match self {
+            Self::H1(writer) => writer.written,
+            Self::H2(_) | Self::Relayed(_) => 0,
+        }
+    }
+
     /// Whether the peer may have seen any of it. An HTTP/2 stream's head is on its way at once.
     pub(crate) fn has_written(&self) -> bool {
         match self {

@@ -122,8 +122,8 @@ impl Pump {
         Self::idle(direction, true)
     }
 
-    /// How many frames were read, and how many pieces of what waited have gone; tells a watcher whether
-    /// something happened.
+    /// How many frames were read, and how many pieces of what waited have gone, or how often a client over HTTP/1 has
+    /// taken some of a response; tells a watcher whether something happened.
     pub(crate) const fn moved(&self) -> u64 {
         self.moved
     }
@@ -251,6 +251,20 @@ impl Pump {
     /// Hands what has been read to the transport. Ready when all of it has gone, what waits for its time
     /// included.
     pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer<'_>,
+        chain: &mut Chain<'_>,
+    ) -> Poll<Result<(), WriteError>> {
+        let taken = writer.taken();
+        let sent = self.poll_pieces(cx, writer, chain);
+        if self.direction == Direction::Response && writer.taken() != taken {
+            self.moved += 1;
+        }
+        sent
+    }
+
+    fn poll_pieces(
         &mut self,
         cx: &mut Context<'_>,
         writer: &mut Writer<'_>,

@@ -141,6 +141,7 @@ impl Stream<'_, '_> {
     pub(crate) async fn send_whole(&mut self, whole: Whole) -> Result<(), Error> {
         let bodiless = self.is_bodiless();
         let is_http2 = self.down.is_http2();
+        let patience = self.flush_timeout().unwrap_or_else(|| self.idle_timeout());
         let Some(writer) = self.down.writer() else {
             return Ok(());
         };
@@ -151,7 +152,6 @@ impl Stream<'_, '_> {
         } else {
             Pump::flushing(Direction::Response)
         };
-        let patience = self.around.manager.stream_idle_timeout;
         let mut idle = after(clock::now(), patience);
         let (chain, timer) = (&mut self.chain, &mut *self.timer);
         poll_fn(|cx| {
