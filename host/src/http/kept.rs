@@ -1,7 +1,8 @@
 //! A request's body as it went to an upstream, so that it can go to another.
 //!
 //! Owns the copy and its limit: a body that is longer cannot be sent again, and is not kept any
-//! more. What large pieces are made of is shared with whoever else has them. Filled and read by
+//! more. What large pieces are made of is shared with whoever else has them; small ones are copied, since what they
+//! lie in, a read buffer, may be many times as large. Filled and read by
 //! [`super::pump`], or filled with what is there whole by [`super::conversation`]; [`super::mirror`] fills it for copies
 //! that go on alone. [`super::attempts`] says what is kept, and how much of it.
 
@@ -14,9 +15,11 @@ use super::io::Frame;
 use super::whole::Whole;
 use crate::headers::Headers;
 
-/// A piece shorter than this is copied to those before it, so that it does not hold a whole read
-/// buffer.
-const SMALL: usize = 1024;
+/// A piece shorter than this is copied, so that it does not hold a whole read buffer, of which another part
+/// may be of another stream.
+const SMALL: usize = 8 * 1024;
+/// As much memory as is taken at once for small pieces, at most.
+const TAIL_MAX: usize = 64 * 1024;
 
 /// See the module's page.
 #[derive(Default)]
@@ -118,7 +121,11 @@ impl Kept {
 
     /// Takes a piece that goes upstream now.
     pub(super) fn push(&mut self, data: &Bytes) {
-        self.copies.push(data);
+        if data.len() < SMALL && !self.copies.is_empty() {
+            self.copies.push(&Bytes::copy_from_slice(data));
+        } else {
+            self.copies.push(data);
+        }
         match self.state {
             State::Off => self.state = State::Lost,
             State::On(limit) if self.length + data.len() > limit => {
@@ -127,8 +134,8 @@ impl Kept {
             }
             State::On(_) => {
                 self.length += data.len();
-                if data.len() < SMALL && self.length > data.len() {
-                    self.tail.extend_from_slice(data);
+                if data.len() < SMALL {
+                    self.put_small(data);
                 } else {
                     self.settle();
                     self.pieces.push(data.clone());
@@ -136,6 +143,16 @@ impl Kept {
             }
             State::Lost => {}
         }
+    }
+
+    /// Copies a piece behind those before it, in memory that is at most twice as large as all there is.
+    fn put_small(&mut self, data: &[u8]) {
+        if self.tail.capacity() - self.tail.len() < data.len() {
+            self.settle();
+            let size = self.length.min(TAIL_MAX).max(data.len());
+            self.tail = BytesMut::with_capacity(size);
+        }
+        self.tail.extend_from_slice(data);
     }
 
     /// Whether the body became too long to be kept; told once.
@@ -202,7 +219,10 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::http::copies;
 
     fn replay(kept: &mut Kept) -> (Vec<u8>, Option<bool>) {
         kept.settle();
@@ -232,6 +252,40 @@ mod tests {
         kept.finish(Some(&Headers::new()));
         assert_eq!(replay(&mut kept), (all, Some(true)));
         assert!(kept.is_replayable());
+    }
+
+    #[test]
+    fn small_pieces_hold_no_buffer_that_they_were_read_into() {
+        const BUFFER: usize = 32 * 1024;
+        for (length, is_held) in [(1, false), (1024, false), (SMALL - 1, false), (SMALL, true)] {
+            let buffer: Arc<[u8]> = vec![7; BUFFER].into();
+            let (copy, _intake) = copies::body();
+            let mut kept = Kept::default();
+            kept.keep(BUFFER);
+            kept.copy_to(vec![copy], BUFFER);
+            let piece = Bytes::from_owner(Arc::clone(&buffer)).split_to(length);
+            for _ in 0..3 {
+                kept.push(&piece);
+            }
+            drop(piece);
+            assert_eq!(Arc::strong_count(&buffer) > 1, is_held, "{length}");
+            assert_eq!(replay(&mut kept), (vec![7; 3 * length], None));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_small_pieces_has_memory_of_their_size() {
+        for length in [1, 100, 1500, SMALL - 1] {
+            let mut kept = Kept::default();
+            kept.keep(usize::MAX);
+            let piece = Bytes::from(vec![0; length]);
+            for _ in 0..200_000 / length {
+                kept.push(&piece);
+                let spare = kept.tail.capacity() - kept.tail.len();
+                assert!(spare <= kept.length.min(TAIL_MAX), "{length}");
+            }
+            assert!(kept.pieces.len() <= 50, "{length}: {}", kept.pieces.len());
+        }
     }
 
     #[test]
