@@ -41,7 +41,10 @@ pub(crate) struct Worker {
     pub(crate) pools: Rc<Pools>,
     /// Instances of filters.
     pub(crate) filters: Instances,
-    snapshot: RefCell<Arc<Snapshot>>,
+    /// One for the life of the worker. Routes hold indices of its clusters, and connections the listeners that it had when
+    /// they came: one that could take another's place would have to go with these, or their indices to say which
+    /// snapshot they are of.
+    snapshot: Arc<Snapshot>,
     random: RefCell<fastrand::Rng>,
     date: RefCell<Date>,
     next_id: Cell<u64>,
@@ -107,7 +110,7 @@ impl Worker {
             index,
             pools,
             filters,
-            snapshot: RefCell::new(snapshot),
+            snapshot,
             random: RefCell::new(fastrand::Rng::new()),
             date: RefCell::new(Date {
                 second: u64::MAX,
@@ -123,9 +126,9 @@ impl Worker {
         })
     }
 
-    /// The configuration that a request which starts now runs under.
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.borrow())
+    /// The configuration that requests run under.
+    pub(crate) const fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
     }
 
     /// 64 random bits. Not for secrets.

@@ -552,7 +552,7 @@ impl Http1<'_> {
         let routes = manager.routes.current(&mut self.seen);
         let around = Surroundings {
             worker: self.worker,
-            snapshot: &snapshot,
+            snapshot,
             listener: self.listener,
             manager,
             stats,

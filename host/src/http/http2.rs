@@ -661,7 +661,7 @@ async fn stream(
     codecs.http2_streams_active.inc();
     let around = Surroundings {
         worker: &worker,
-        snapshot: &snapshot,
+        snapshot,
         listener: &listener,
         manager,
         stats,

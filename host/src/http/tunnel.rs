@@ -58,7 +58,7 @@ async fn run(mut session: Session<'_>, socket: &mut Socket) -> Ending {
         return Ending::Closed;
     }
     let snapshot = session.worker.snapshot();
-    let Some((cluster, criteria)) = session.choose(&snapshot) else {
+    let Some((cluster, criteria)) = session.choose(snapshot) else {
         return Ending::Closed;
     };
     let ended = session

@@ -47,7 +47,8 @@ impl Seat {
         seen.clone()
     }
 
-    /// Puts another table in its place. The old one lives until the last request that has it ends.
+    /// Puts another table in its place. The old one lives until the last request that has it ends. Clusters are known by
+    /// their indices in the snapshot that the workers have, which has to be the one that the table was made for.
     pub fn replace(&self, table: Arc<Table>) {
         self.0.store(table);
     }

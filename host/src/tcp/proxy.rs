@@ -174,7 +174,7 @@ impl Session<'_> {
             return Ending::Closed;
         }
         let snapshot = self.worker.snapshot();
-        let Some((cluster, criteria)) = self.choose(&snapshot) else {
+        let Some((cluster, criteria)) = self.choose(snapshot) else {
             return Ending::Closed;
         };
         let lease = {
