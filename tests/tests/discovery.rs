@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test suite")]
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::thread;
 
 use nuncio_tests::admin::{page, stat};
@@ -161,6 +161,29 @@ fn another_reason_for_no_answer_is_told() {
     proxy.wait_for_output("Server Failure");
     server.set("gone.test", Reply::Code(3));
     proxy.wait_for_output("there is no such name, or no address under it");
+}
+
+/// Who is waited for is waited for three times 5 s where nothing else is said.
+#[test]
+fn a_server_that_refuses_has_failed_at_once() {
+    let server = NameServer::start();
+    server.set("refused.test", Reply::Code(5));
+    let more = "dns_failure_refresh_rate: { base_interval: 0.02s, max_interval: 0.02s }, ";
+    // The harness keeps its own ports.
+    let nobody = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let closed = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    for port in [server.port(), closed] {
+        let refused = [strict("refused", more)];
+        let template = template(&server, &refused)
+            .replace(&server.port().to_string(), &port.to_string())
+            .replace("    query_timeout_seconds: 1\n", "")
+            .replace("    query_tries: 1\n", "");
+        let proxy = Proxy::start(&Binary::nuncio(), &template);
+        eventually("it is asked again and again", || {
+            stat(&proxy, "cluster.refused.update_failure") > 3
+        });
+    }
 }
 
 #[test]

@@ -15,16 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join, join_all};
-use hickory_resolver::TokioResolver;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
 };
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
+use super::sockets::Sockets;
 use super::{Answer, DnsError, Found, Question, Resolve, Resolving, Service};
 use crate::upstream::spec::{Family, StubSpec};
 
@@ -42,7 +42,7 @@ pub(super) struct Stub {
 /// A resolver, made when the files were of these times.
 struct Current {
     read: [Option<SystemTime>; 2],
-    resolver: Rc<TokioResolver>,
+    resolver: Rc<Resolver<Sockets>>,
 }
 
 impl Stub {
@@ -55,7 +55,7 @@ impl Stub {
     }
 
     /// The resolver for what the files say now.
-    fn current(&self) -> Result<Rc<TokioResolver>, NetError> {
+    fn current(&self) -> Result<Rc<Resolver<Sockets>>, NetError> {
         let changed = |path| fs::metadata(path).and_then(|file| file.modified()).ok();
         let read = [changed(HOSTS), changed(RESOLV_CONF)];
         let mut current = self.current.borrow_mut();
@@ -109,16 +109,20 @@ impl Resolve for Stub {
     }
 }
 
-/// The library shows the question in the form that it has inside where there is no answer to it.
+/// The library shows the question in the form that it has inside where there is no answer to it, and speaks of
+/// connections where nobody listens.
 fn in_words(error: Failed) -> Failed {
     let error_of_net = error.downcast_ref::<NetError>();
     if error_of_net.is_some_and(NetError::is_no_records_found) {
         return "there is no such name, or no address under it".into();
     }
+    if matches!(error_of_net, Some(NetError::NoConnections)) {
+        return "no name server can be reached".into();
+    }
     error
 }
 
-fn resolver(spec: &StubSpec) -> Result<TokioResolver, NetError> {
+fn resolver(spec: &StubSpec) -> Result<Resolver<Sockets>, NetError> {
     let (system, mut options) = read_system_conf().unwrap_or_else(|error| {
         tracing::debug!(target: "dns", "read {RESOLV_CONF}: {error}");
         (ResolverConfig::default(), ResolverOpts::default())
@@ -156,7 +160,7 @@ fn resolver(spec: &StubSpec) -> Result<TokioResolver, NetError> {
     } else {
         ServerOrderingStrategy::UserProvidedOrder
     };
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let mut builder = Resolver::builder_with_config(config, Sockets::default());
     *builder.options_mut() = options;
     builder.build()
 }
@@ -210,7 +214,7 @@ type Failed = Box<dyn StdError + Send + Sync>;
 
 /// What is asked with.
 struct Ask {
-    resolver: Rc<TokioResolver>,
+    resolver: Rc<Resolver<Sockets>>,
     family: Family,
     routable: Routable,
 }
