@@ -661,6 +661,11 @@ impl<'a, 'io> Stream<'a, 'io> {
             error.kind,
             Kind::Reset(_) | Kind::Malformed | Kind::BrokenBody
         );
+        let request = &mut self.chain.exchange.request;
+        if request.known(Known::Scheme) == Some(b"") {
+            // Refused before it was known.
+            request.remove_known(Known::Scheme);
+        }
         if (is_reset && !self.chain_started) || matches!(error.kind, Kind::ConnectionHeader) {
             // Envoy's codec refuses these: its log knows nothing of the request.
             self.chain.exchange.request.clear();

@@ -30,5 +30,14 @@ pub(crate) fn group() -> Group {
         ]
         .map(|case| case.at(listener)));
     }
+    // Refused before it is known which scheme they have.
+    cases.extend(
+        [
+            Case::request("text, a query of no type", "QUERY", "/up", "", ""),
+            Case::get("text, redirected", "/up%2fa", ""),
+            Case::get("text, a fragment", "/up#a", ""),
+        ]
+        .map(|case| case.at("text")),
+    );
     Group::about_logs("logs", LOGS, cases)
 }
