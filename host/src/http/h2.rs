@@ -506,9 +506,11 @@ mod tests {
             let expected = Some((expected.to_owned(), None));
             assert_eq!(sent(b"a", path, b"http"), expected);
         }
-        for path in [&b"/a b"[..], b"/a\r\nb", b"a"] {
+        let long = |length: usize| [b"/", &vec![b'a'; length - 1][..]].concat();
+        for path in [&b"/a b"[..], b"/a\r\nb", b"a", &long(65_535)] {
             assert_eq!(sent(b"a", path, b"http"), None);
         }
+        assert!(sent(b"a", &long(65_534), b"http").is_some());
         assert_eq!(sent(b"", b"/p", b"http"), Some(("/p".to_owned(), None)));
         for host in ["a%41", "a:b:c", "[::1"] {
             let expected = Some(("/p".to_owned(), Some(host.to_owned())));

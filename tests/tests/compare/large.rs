@@ -1,6 +1,7 @@
 //! Heads that are larger than most, where limits are raised, and what filters answer in their own words.
 
 use nuncio_tests::compare::case::{Case, Group};
+use nuncio_tests::frames::{self, flag, kind};
 
 /// More fields than a filter may add.
 const MANY: usize = 300;
@@ -9,6 +10,23 @@ const MUCH: usize = 140 * 1024;
 
 /// Nearly as much as a head may have.
 const MOST: usize = 8000 * 1024;
+
+/// A GET over HTTP/2 in as many frames as it takes.
+fn get(path: &str) -> Vec<u8> {
+    const FRAME: usize = 16_384;
+    let block = frames::block(&frames::request("GET", path));
+    let (first, rest) = block.split_at(FRAME);
+    let mut bytes = frames::frame(kind::HEADERS, flag::END_STREAM, 1, first);
+    let mut rest = rest.chunks(FRAME).peekable();
+    while let Some(part) = rest.next() {
+        let end = match rest.peek() {
+            Some(_) => flag::NONE,
+            None => flag::END_HEADERS,
+        };
+        bytes.extend(frames::frame(kind::CONTINUATION, end, 1, part));
+    }
+    bytes
+}
 
 pub(crate) fn group() -> Group {
     let many = "x-many: v\r\n".repeat(MANY);
@@ -21,6 +39,12 @@ pub(crate) fn group() -> Group {
     let cases = vec![
         Case::get("a request of many fields", "/up", &many),
         Case::get("a request with a long field", "/up", &much),
+        // Neither side has a place for it.
+        Case::frames(
+            "a long target",
+            get(&format!("/up/{}", "p".repeat(MUCH))),
+            Some(1),
+        ),
         Case::get("an answer of many fields", "/up", "").reply_bytes(answers(&many)),
         Case::get("an answer with a long field", "/up", "").reply_bytes(answers(&much)),
         Case::get(
