@@ -208,8 +208,16 @@ fn connections_above_a_limit_are_closed_and_counted() {
             admin::stats(&proxy, &format!("listener.{address}."), names)
         };
         let mut held: Vec<TcpStream> = Vec::new();
-        held.extend((0..2).map(|_| enter(&proxy, "one").expect("a place")));
-        assert!(enter(&proxy, "one").is_none());
+        // Envoy counts connections to its admin server among all until it has let go of them, such as that of who
+        // asked whether it is ready: then it is not the listener's own limit that turns a client away.
+        eventually("there are two places", || {
+            held.extend(enter(&proxy, "one"));
+            held.len() == 2
+        });
+        eventually("there is no third place", || {
+            assert!(enter(&proxy, "one").is_none());
+            counted("one")[1] >= 1
+        });
         // Who was turned away by the listener holds no place of all for long.
         eventually("there is a last place", || {
             held.extend(enter(&proxy, "other"));
@@ -221,8 +229,9 @@ fn connections_above_a_limit_are_closed_and_counted() {
         eventually("who is turned away is counted", || {
             let [entered, overflow, overflow_of_all] = counted("other");
             assert_eq!((entered, overflow), (1, 0));
-            counted("one") == [2, 1, 0] && overflow_of_all >= 1
+            overflow_of_all >= 1
         });
+        assert_eq!(counted("one")[0], 2);
         assert_eq!(counted("free"), [1, 0, 0]);
         // A place is free again when its connection is over.
         held.truncate(1);

@@ -67,12 +67,11 @@ fn malformed() -> Vec<Case> {
         let fields = [&*frames::request("GET", "/direct"), more].concat();
         frames::headers(stream, flag::END_STREAM, &fields)
     };
-    let logged = |name: &str, bytes: Vec<u8>, answer: Option<u32>| Case {
+    let logged = |name: &str, bytes: Vec<u8>, last: u32| Case {
         log: true,
-        ..Case::frames(name, bytes, answer)
+        ..Case::frames(name, bytes, Some(last))
     };
-    let of =
-        |name: &str, field: (&'static str, &'static str)| logged(name, head(1, &[field]), None);
+    let of = |name: &str, field: (&'static str, &'static str)| logged(name, head(1, &[field]), 1);
     let broken = head(3, &[("connection", "close")]);
     let no_target = [
         (":method", "GET"),
@@ -89,12 +88,12 @@ fn malformed() -> Vec<Case> {
         logged(
             "no target",
             frames::headers(1, flag::END_STREAM, &no_target),
-            None,
+            1,
         ),
         logged(
             "between good ones",
             [frames::get(1, "/direct"), broken, frames::get(5, "/direct")].concat(),
-            Some(5),
+            5,
         ),
     ]
 }
