@@ -205,20 +205,30 @@ fn watch(root: &Path) {
     watch(root.join(SAMPLE.folder).join("Cargo.lock"));
 }
 
-/// Checks that the compiler has the target, whose absence cargo reports once for each package.
+/// Sees to it that the compiler has the target, whose absence cargo reports once for each package. Where rustup
+/// was told not to install by itself what `rust-toolchain.toml` names, it is asked to.
 fn require_target() -> Result<(), Box<dyn Error>> {
+    if has_target()? {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", TARGET]);
+    // An error of it is shown by cargo, above the one below.
+    let _installed = rustup.status();
+    if has_target()? {
+        return Ok(());
+    }
+    Err(format!("the target {TARGET} is missing: run 'rustup target add {TARGET}'").into())
+}
+
+fn has_target() -> Result<bool, Box<dyn Error>> {
     let mut rustc = Command::new(variable("RUSTC")?);
     rustc.args(["--print", "target-libdir", "--target", TARGET]);
     let output = rustc
         .output()
         .map_err(|error| format!("run rustc: {error}"))?;
     let libraries = String::from_utf8(output.stdout)?;
-    if !output.status.success() || !Path::new(libraries.trim()).is_dir() {
-        return Err(
-            format!("the target {TARGET} is missing: run 'rustup target add {TARGET}'").into(),
-        );
-    }
-    Ok(())
+    Ok(output.status.success() && Path::new(libraries.trim()).is_dir())
 }
 
 /// A cargo that knows nothing of the outer one but where its registry is and how many jobs may run.

@@ -20,3 +20,19 @@ pub fn now() -> Instant {
 pub fn wall() -> SystemTime {
     SystemTime::now()
 }
+
+/// The time of one turn: read when it is first asked for, and the same until the next turn.
+#[derive(Debug, Default)]
+pub struct Turn(Option<Instant>);
+
+impl Turn {
+    /// Begins the next one.
+    pub const fn begin(&mut self) {
+        self.0 = None;
+    }
+
+    /// When it is.
+    pub fn now(&mut self) -> Instant {
+        *self.0.get_or_insert_with(now)
+    }
+}

@@ -11,9 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::LocalSet;
 
 use crate::address::Address;
 use crate::admin::{self, Admin, Directions};
@@ -118,8 +117,7 @@ pub fn run(built: Built, options: &Options, ready: impl FnOnce(&Admin)) -> Resul
         doing: "start the control runtime",
         source,
     })?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, control(built, options, ready))
+    runtime.block_on(control(built, options, ready))
 }
 
 /// Raises the limit on open files to what the process may have, as Envoy does: a connection is a file
@@ -142,8 +140,10 @@ fn raise_file_limit() {
     }
 }
 
-fn current_thread() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// A runtime of the thread that asks: it cannot go to another.
+fn current_thread() -> std::io::Result<LocalRuntime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().build_local(LocalOptions::default())
 }
 
 async fn control(
@@ -528,14 +528,23 @@ fn start_workers(
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let snapshot = Arc::clone(&built.snapshot);
         let shared = Arc::clone(&shared);
-        let runtime = current_thread()?;
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let body = move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, work(index, snapshot, shared, sockets, inbox));
+            let (runtime, made) = match current_thread() {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // Who started the thread waits for it.
+            let _awaited = tell.send(made);
+            if let Some(runtime) = runtime {
+                runtime.block_on(work(index, snapshot, shared, sockets, inbox));
+            }
         };
         let thread = std::thread::Builder::new()
             .name(format!("wrk:{index}"))
             .spawn(body)?;
+        let gone = |_| Err(std::io::ErrorKind::BrokenPipe.into());
+        told.recv().unwrap_or_else(gone)?;
         workers.push(Handle { commands, thread });
     }
     Ok(workers)

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
@@ -17,6 +17,8 @@ use crate::clock;
 #[derive(Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Who is woken by it, which need not be said again.
+    told: Option<Waker>,
 }
 
 impl Timer {
@@ -30,9 +32,15 @@ impl Timer {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         if sleep.deadline().into_std() > deadline {
             sleep.as_mut().reset(deadline.into());
+            self.told = None;
+        }
+        let told = self.told.as_ref();
+        if told.is_some_and(|told| told.will_wake(cx.waker())) && !sleep.is_elapsed() {
+            return Poll::Pending;
         }
         loop {
             if sleep.as_mut().poll(cx).is_pending() {
+                self.told = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             if clock::now() >= deadline {

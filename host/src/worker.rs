@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
@@ -26,6 +26,8 @@ use crate::wasm::{FilterSlot, Instances, Phases, SlotState};
 /// Connection and stream numbers, unique in the process. Workers take them in blocks.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 const ID_BLOCK: u64 = 1024;
+/// How long both clocks are taken to go alike.
+const CLOCKS_APART: Duration = Duration::from_secs(1);
 /// Spare read buffers of a worker: idle connections hold none.
 const BUFFERS_KEPT: usize = 128;
 /// A buffer that grew beyond this is given back to the allocator.
@@ -47,6 +49,8 @@ pub(crate) struct Worker {
     snapshot: Arc<Snapshot>,
     random: RefCell<fastrand::Rng>,
     date: RefCell<Date>,
+    /// Both clocks, read together.
+    clocks: Cell<(Instant, SystemTime)>,
     next_id: Cell<u64>,
     drain: Drain,
     connections: Cell<usize>,
@@ -116,6 +120,7 @@ impl Worker {
                 second: u64::MAX,
                 text: String::new(),
             }),
+            clocks: Cell::new((clock::now(), clock::wall())),
             next_id: Cell::new(0),
             drain: Drain::default(),
             connections: Cell::new(0),
@@ -144,6 +149,19 @@ impl Worker {
     /// A random number from 0 up to 1.
     pub(crate) fn random_fraction(&self) -> f64 {
         self.random.borrow_mut().f64()
+    }
+
+    /// The wall clock's time at `now`, which is now. That clock is looked at once a second: in between both go alike.
+    pub(crate) fn wall(&self, now: Instant) -> SystemTime {
+        let (then, wall) = self.clocks.get();
+        match now.checked_duration_since(then) {
+            Some(since) if since < CLOCKS_APART => wall + since,
+            _ => {
+                let wall = clock::wall();
+                self.clocks.set((now, wall));
+                wall
+            }
+        }
     }
 
     /// A number that no other connection or stream of this process has.

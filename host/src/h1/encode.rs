@@ -295,6 +295,7 @@ struct Kept {
 /// them.
 fn put_fields(out: &mut BytesMut, headers: &Headers, mut kept: Kept) -> bool {
     let checked = headers.may_break_lines();
+    let is_lower_case = headers.is_lower_case();
     let mut wrote_length = false;
     for field in headers.iter() {
         if let Some(known) = field.known {
@@ -322,12 +323,13 @@ fn put_fields(out: &mut BytesMut, headers: &Headers, mut kept: Kept) -> bool {
         if checked && !(is_valid_value(field.value) && is_valid_value(field.name)) {
             continue;
         }
-        let name = if field.known == Some(Known::Authority) {
-            b"host"
-        } else {
-            field.name
-        };
-        put_field(out, headers, name, field.value);
+        match field.known {
+            Some(Known::Authority) => put_name(out, headers, b"host"),
+            Some(known) if is_lower_case => out.put_slice(known.as_line().as_bytes()),
+            _ => put_name(out, headers, field.name),
+        }
+        out.put_slice(field.value);
+        out.put_slice(b"\r\n");
     }
     wrote_length
 }
@@ -340,7 +342,11 @@ fn put_field(out: &mut BytesMut, headers: &Headers, name: &[u8], value: &[u8]) {
 }
 
 fn put_length(out: &mut BytesMut, headers: &Headers, length: u64) {
-    put_name(out, headers, b"content-length");
+    if headers.is_lower_case() {
+        out.put_slice(Known::ContentLength.as_line().as_bytes());
+    } else {
+        put_name(out, headers, Known::ContentLength.as_str().as_bytes());
+    }
     put_decimal(out, length);
     out.put_slice(b"\r\n");
 }

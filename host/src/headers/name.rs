@@ -15,12 +15,20 @@ macro_rules! known_names {
         pub enum Known { $($variant),+ }
 
         impl Known {
-            pub(super) const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The lower-case name.
             #[must_use]
+            #[inline]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
+            }
+
+            /// The lower-case name as a line of HTTP/1 begins with it.
+            #[must_use]
+            #[inline]
+            pub const fn as_line(self) -> &'static str {
+                match self { $(Self::$variant => concat!($name, ": ")),+ }
             }
         }
     };
@@ -93,13 +101,18 @@ known_names! {
 /// Length of the longest known name; longer names skip the lookup.
 const LONGEST_KNOWN: usize = 40;
 
-/// The last eight bytes of a name, or all of a shorter one, as a number: names have common beginnings.
-fn ending(name: &[u8]) -> u64 {
-    match name.last_chunk() {
-        Some(ending) => u64::from_le_bytes(*ending),
-        None => name
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+/// The last and the first eight bytes of a name as numbers, or all of a shorter one and nothing: names have common
+/// beginnings.
+fn ends(name: &[u8]) -> (u64, u64) {
+    match (name.last_chunk(), name.first_chunk()) {
+        (Some(last), Some(first)) => (u64::from_le_bytes(*last), u64::from_le_bytes(*first)),
+        _ => {
+            let all = name.iter();
+            (
+                all.fold(0, |number, byte| number << 8 | u64::from(*byte)),
+                0,
+            )
+        }
     }
 }
 
@@ -107,14 +120,15 @@ impl Known {
     /// The known name equal to `name`, which must already be lower case.
     #[must_use]
     pub fn find(name: &[u8]) -> Option<Self> {
-        /// Names of one length, each with the number that tells it from most others.
-        type Row = Vec<(u64, &'static [u8], Known)>;
+        /// Names of one length, each with the numbers that tell it from the others: up to 16 bytes they are all
+        /// of it.
+        type Row = Vec<((u64, u64), &'static [u8], Known)>;
         static BY_LENGTH: std::sync::LazyLock<Vec<Row>> = std::sync::LazyLock::new(|| {
             let mut table = vec![Row::new(); LONGEST_KNOWN + 1];
             for known in Known::ALL {
                 let name = known.as_str().as_bytes();
                 if let Some(row) = table.get_mut(name.len()) {
-                    row.push((ending(name), name, *known));
+                    row.push((ends(name), name, *known));
                 }
             }
             table
@@ -123,8 +137,10 @@ impl Known {
         if name == b"host" {
             return Some(Self::Authority);
         }
-        let key = ending(name);
-        let same = |entry: &&(u64, &[u8], Self)| entry.0 == key && entry.1 == name;
+        let key = ends(name);
+        let is_all = name.len() <= 2 * size_of::<u64>();
+        let same =
+            |entry: &&((u64, u64), &[u8], Self)| entry.0 == key && (is_all || entry.1 == name);
         row.iter().find(same).map(|(_, _, known)| *known)
     }
 

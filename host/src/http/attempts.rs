@@ -39,8 +39,8 @@ use crate::worker::Worker;
 type Group = Sharded<VirtualClusterStats>;
 
 /// See the module's page.
-pub(super) struct Attempts {
-    pub(super) cluster: Arc<Cluster>,
+pub(super) struct Attempts<'a> {
+    pub(super) cluster: &'a Arc<Cluster>,
     pub(super) priority: Priority,
     pub(super) times: RequestTimes,
     /// What consistent balancing places the request by.
@@ -48,7 +48,7 @@ pub(super) struct Attempts {
     /// Which subset it asks for: an index into the snapshot's list.
     pub(super) criteria: Option<usize>,
     /// What counts the request beside its cluster.
-    pub(super) group: Option<Arc<Group>>,
+    pub(super) group: Option<&'a Group>,
     /// The request's body, as far as it went upstream.
     pub(super) kept: Kept,
     /// Attempts that have taken too long and go on; only where the request may be hedged.
@@ -59,7 +59,7 @@ pub(super) struct Attempts {
     tried: Tried,
     says: Says,
     /// Which responses lead to another request.
-    redirects: Option<Arc<InternalRedirects>>,
+    redirects: Option<&'a InternalRedirects>,
     /// How much of the body is kept, in bytes.
     buffer_limit: usize,
     last: Last,
@@ -126,16 +126,16 @@ struct Last {
     timed_out: bool,
 }
 
-impl Attempts {
+impl<'a> Attempts<'a> {
     /// Before the first attempt.
     pub(super) fn new(
-        cluster: &Arc<Cluster>,
+        cluster: &'a Arc<Cluster>,
         priority: Priority,
         times: RequestTimes,
         retries: Option<Retries>,
     ) -> Self {
         Self {
-            cluster: Arc::clone(cluster),
+            cluster,
             priority,
             times,
             hash: None,
@@ -161,14 +161,14 @@ impl Attempts {
     /// call, where the head has it; and by whether it asks to be left out.
     pub(super) fn judge(&mut self, exchange: &Exchange) {
         let heads = (&exchange.request, &exchange.response);
-        self.judged = judged(&self.cluster, heads, exchange.status);
+        self.judged = judged(self.cluster, heads, exchange.status);
     }
 
     /// Takes over what the route says, and the policy that counts. `listener_limit` is how much of a body
     /// is kept where the route does not say that.
     pub(super) fn follow(
         &mut self,
-        forward: Option<&Forward>,
+        forward: Option<&'a Forward>,
         policy: Option<&RetryPolicy>,
         envoy_headers: EnvoyHeaders,
         listener_limit: usize,
@@ -183,7 +183,7 @@ impl Attempts {
         }
         let limit = tries.and_then(|tries| tries.buffer_limit);
         self.buffer_limit = limit.unwrap_or(listener_limit);
-        self.redirects = tries.and_then(|tries| tries.redirects.clone());
+        self.redirects = tries.and_then(|tries| tries.redirects.as_deref());
         if self.retries.is_some() || self.redirects.is_some() {
             self.kept.keep(self.buffer_limit);
         }
@@ -220,12 +220,12 @@ impl Attempts {
     }
 
     /// What those that go on are judged by.
-    pub(super) fn jury<'a>(
-        &'a self,
-        stats: &'a ClusterStats,
-        group: Option<&'a VirtualClusterStats>,
-        exchange: &'a Exchange,
-    ) -> Jury<'a> {
+    pub(super) fn jury<'j>(
+        &'j self,
+        stats: &'j ClusterStats,
+        group: Option<&'j VirtualClusterStats>,
+        exchange: &'j Exchange,
+    ) -> Jury<'j> {
         Jury {
             retries: self.retries.as_deref(),
             stats,
@@ -239,7 +239,7 @@ impl Attempts {
         if winner.ends_retries() && exchange.upstream.attempts > 1 {
             let stats = self.cluster.stats(worker.index);
             stats.upstream_rq_retry_success.inc();
-            if let Some(group) = &self.group {
+            if let Some(group) = self.group {
                 group.shard(worker.index).upstream_rq_retry_success.inc();
             }
         }
@@ -398,7 +398,7 @@ impl Attempts {
         let has_others = self.others() > 0;
         let Some(retries) = self.retries.as_mut() else {
             if self.permit.is_some() {
-                let at = (&self.cluster, self.priority, self.group.as_deref());
+                let at = (self.cluster, self.priority, self.group);
                 settle(&mut self.permit, Verdict::Pass, at, exchange, worker);
             }
             return None;
@@ -413,7 +413,7 @@ impl Attempts {
         if !settle(
             &mut self.permit,
             verdict,
-            (&self.cluster, self.priority, self.group.as_deref()),
+            (self.cluster, self.priority, self.group),
             exchange,
             worker,
         ) {
@@ -451,7 +451,7 @@ impl Attempts {
         let again = settle(
             &mut self.permit,
             verdict,
-            (&self.cluster, self.priority, self.group.as_deref()),
+            (self.cluster, self.priority, self.group),
             exchange,
             worker,
         );
@@ -462,10 +462,8 @@ impl Attempts {
     }
 
     /// The policy by which a response of that status is followed, where it is one to follow.
-    pub(super) fn redirects(&self, status: u16) -> Option<&Arc<InternalRedirects>> {
-        self.redirects
-            .as_ref()
-            .filter(|redirects| redirects.follows(status))
+    pub(super) fn redirects(&self, status: u16) -> Option<&'a InternalRedirects> {
+        self.redirects.filter(|redirects| redirects.follows(status))
     }
 
     /// Whether the request is sent again after a failure, and after which wait.
@@ -486,7 +484,7 @@ impl Attempts {
             if settle(
                 &mut self.permit,
                 verdict,
-                (&self.cluster, self.priority, self.group.as_deref()),
+                (self.cluster, self.priority, self.group),
                 exchange,
                 worker,
             ) {
@@ -515,7 +513,7 @@ impl Attempts {
             return None;
         }
         let is_unseen = !last.sent || matches!(kind, Kind::UpstreamRefused);
-        let at = (&self.cluster, self.priority, self.group.as_deref());
+        let at = (self.cluster, self.priority, self.group);
         let may = is_unseen || settle(&mut self.permit, Verdict::Retry, at, exchange, worker);
         may.then_some(Duration::ZERO)
     }

@@ -42,11 +42,11 @@ pub(super) fn variants<'a>(
 }
 
 /// Matches the route, chooses on it, and notes what filters and logs may know about it.
-pub(super) fn match_route(
-    around: Surroundings<'_>,
+pub(super) fn match_route<'a>(
+    around: Surroundings<'a>,
     random: u64,
     exchange: &mut Exchange,
-) -> (Option<Arc<Route>>, Pick) {
+) -> (Option<&'a Route>, Pick) {
     let snapshot = around.snapshot;
     // As in Envoy there is no route for who does not say what the client speaks.
     let spoken = exchange.request.known(Known::XForwardedProto);
@@ -58,7 +58,7 @@ pub(super) fn match_route(
         let by_name = |name: &[u8]| snapshot.cluster_index(str::from_utf8(name).ok()?);
         Some((route, route.pick(exchange, random, &by_name)?))
     });
-    let route = picked.map(|(route, _)| route);
+    let route = picked.map(|(route, _)| &**route);
     let pick = picked.map(|(_, pick)| pick).unwrap_or_default();
     exchange.route_kind = route.map(|route| match route.action {
         Action::Forward(_) => RouteKind::Forward,
@@ -77,5 +77,5 @@ pub(super) fn match_route(
         Some(route) => route.virtual_host_metadata.clone(),
         None => around.routes.host_metadata(&exchange.request).cloned(),
     };
-    (route.map(Arc::clone), pick)
+    (route, pick)
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -82,6 +82,8 @@ pub(crate) async fn serve(
                 parser: HeadParser::new(),
                 timer: Timer::default(),
                 begun,
+                idle_since: clock::now(),
+                told: None,
                 served: 0,
                 old_at,
                 counted_old: false,
@@ -266,6 +268,10 @@ struct Http1<'a> {
     timer: Timer,
     /// Since when there is something of the first head, where that was not clear to be one.
     begun: Option<Instant>,
+    /// When the last request ended.
+    idle_since: Instant,
+    /// Who is woken by a drain.
+    told: Option<Waker>,
     served: u32,
     /// When `max_connection_duration` is over.
     old_at: Option<Instant>,
@@ -360,7 +366,6 @@ impl Http1<'_> {
         socket: &mut Socket,
         mut drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Next {
-        let idle_since = clock::now();
         poll_fn(|cx| {
             loop {
                 if !self.buf.is_empty()
@@ -381,11 +386,16 @@ impl Http1<'_> {
                 }
             }
             let drain = self.worker.drain();
-            if drain.since().is_none() {
+            let is_told = self
+                .told
+                .as_ref()
+                .is_some_and(|told| told.will_wake(cx.waker()));
+            if drain.since().is_none() && !is_told {
                 // Only to be woken: the answer is in `since`.
                 let _started = drained.as_mut().poll(cx);
+                self.told = Some(cx.waker().clone());
             }
-            let Some((at, late)) = self.deadline(idle_since, drain.since()) else {
+            let Some((at, late)) = self.deadline(drain.since()) else {
                 return Poll::Pending;
             };
             self.timer.poll(cx, Some(at)).map(|()| self.late(late))
@@ -396,11 +406,11 @@ impl Http1<'_> {
     /// When waiting ends, and what comes then. A head that has begun has the timeouts of a request,
     /// an idle connection its own; a drain or old age leave it `drain_timeout` to send another
     /// request.
-    fn deadline(&self, idle_since: Instant, draining: Option<Instant>) -> Option<(Instant, Late)> {
+    fn deadline(&self, draining: Option<Instant>) -> Option<(Instant, Late)> {
         let manager = &self.listener.manager;
         if self.parser.has_started() {
             let begun = self.desk.as_ref().map(|desk| desk.exchange.timing.started);
-            let begun = begun.unwrap_or(idle_since);
+            let begun = begun.unwrap_or(self.idle_since);
             return earliest(head_times(manager, begun));
         }
         let grace = |since: Instant| since.checked_add(manager.drain_timeout);
@@ -411,7 +421,7 @@ impl Http1<'_> {
             at => at.and_then(grace),
         };
         earliest([
-            (after(idle_since, manager.idle_timeout), Late::Idle),
+            (after(self.idle_since, manager.idle_timeout), Late::Idle),
             (draining.and_then(grace), Late::Drained),
             (old_at, Late::Old),
         ])
@@ -459,7 +469,8 @@ impl Http1<'_> {
         let waited = self.desk.is_some() && !self.parser.has_started();
         let begun = self.begun.take();
         let desk = self.desk.get_or_insert_with(|| {
-            let (now, wall) = (clock::now(), clock::wall());
+            let now = clock::now();
+            let wall = worker.wall(now);
             let before = begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun));
             let timing = Timing::starting(
                 begun.unwrap_or(now),
@@ -469,7 +480,8 @@ impl Http1<'_> {
         });
         if waited {
             // Empty lines came before: they are no part of the request.
-            desk.exchange.timing = Timing::starting(clock::now(), clock::wall());
+            let now = clock::now();
+            desk.exchange.timing = Timing::starting(now, worker.wall(now));
         }
         let manager = &self.listener.manager;
         let parsed = self
@@ -562,8 +574,10 @@ impl Http1<'_> {
         let chain = Chain::new(self.worker, manager, &mut desk.exchange, &mut desk.states);
         let reader = Reader::H1(reader);
         let down = Downstream::http1(writer);
-        let stream = Stream::new(around, chain, reader, down, &mut self.timer, incoming);
+        let mut stream = Stream::new(around, chain, reader, down, &mut self.timer, incoming);
         let ended = stream.handle(head.map(|_head| ())).await;
+        drop(stream);
+        self.idle_since = desk.exchange.timing.ended.unwrap_or_else(clock::now);
         self.worker.put_buffer(out);
         self.worker.put_desk(desk);
         if last {

@@ -28,7 +28,7 @@ use super::stream::{self, Behind, Stream, Surroundings, Tunnel};
 use super::tracked;
 use super::upstream_log;
 use super::whole::Whole;
-use crate::clock;
+use crate::clock::{self, Turn};
 use crate::exchange::{Exchange, LogType, Protocol};
 use crate::h1::{BodyLength, MethodKind};
 use crate::headers::{Headers, Known, Name};
@@ -54,11 +54,11 @@ pub(super) enum Ended {
 }
 
 /// Both directions of a stream, until the response has ended.
-struct Conversation<'a> {
+struct Conversation<'a, 'r> {
     around: Surroundings<'a>,
     stats: &'a ClusterStats,
     flow: FlowControl<'a>,
-    attempts: &'a mut Attempts,
+    attempts: &'a mut Attempts<'r>,
     upload: Upload,
     download: Download,
     answer: Option<Answer>,
@@ -66,6 +66,7 @@ struct Conversation<'a> {
     interims: u32,
     /// A head that came before the conversation, or from another attempt.
     begun: Option<Came>,
+    turn: Turn,
 }
 
 enum Upload {
@@ -98,7 +99,7 @@ pub(super) async fn converse(
     stream: &mut Stream<'_, '_>,
     stats: &ClusterStats,
     limits: &mut Deadlines,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     (upstream, begun): (&mut UpstreamSide<'_>, Option<Came>),
 ) -> (Result<Ended, Error>, Release) {
     let mut talk = Conversation {
@@ -129,6 +130,7 @@ pub(super) async fn converse(
         interims: 0,
         begun,
         attempts,
+        turn: Turn::default(),
     };
     let result = poll_fn(|cx| talk.poll(cx, stream, limits, upstream)).await;
     let read_all = upstream.reader.as_ref().is_some_and(Reader::is_at_end);
@@ -161,7 +163,7 @@ pub(super) async fn converse(
 }
 
 /// The request's body from its beginning on; the head is in the writer already.
-fn begin_upload(stream: &mut Stream<'_, '_>, attempts: &mut Attempts) -> Pump {
+fn begin_upload(stream: &mut Stream<'_, '_>, attempts: &mut Attempts<'_>) -> Pump {
     if let Some(whole) = stream.chain.take_request_body() {
         let trailers = &stream.chain.exchange.request_trailers;
         attempts.kept.put_whole(whole, trailers);
@@ -174,7 +176,7 @@ fn begin_upload(stream: &mut Stream<'_, '_>, attempts: &mut Attempts) -> Pump {
     }
 }
 
-impl Conversation<'_> {
+impl Conversation<'_, '_> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -182,6 +184,7 @@ impl Conversation<'_> {
         limits: &mut Deadlines,
         upstream: &mut UpstreamSide<'_>,
     ) -> Poll<Result<(), Error>> {
+        self.turn.begin();
         self.poll_upload(cx, stream, limits, upstream)?;
         if matches!(self.download, Download::Head) {
             self.poll_beside(cx, stream, upstream);
@@ -190,6 +193,12 @@ impl Conversation<'_> {
             if matches!(self.download, Download::Ended | Download::Over(_)) {
                 return Poll::Ready(Ok(()));
             }
+        }
+        // Behind the response: a client that has all of it may leave.
+        if matches!(self.upload, Upload::Done | Upload::Broken)
+            && let Poll::Ready(kind) = stream.down.poll_closed(cx, &mut stream.reader)
+        {
+            return Poll::Ready(Err(kind.into()));
         }
         let (deadline, late) = limits.next();
         let over = stream.chain.poll_deadline(cx, stream.timer, deadline);
@@ -222,7 +231,7 @@ impl Conversation<'_> {
             self.attempts.note_given_up(self.stats);
             self.attempts.record.sizes.sent = pump.content();
             if pump.moved() != before {
-                let now = clock::now();
+                let now = self.turn.now();
                 limits.active(now);
                 if pump.is_whole() && !had_come_whole {
                     let timing = &mut stream.chain.exchange.timing;
@@ -236,13 +245,13 @@ impl Conversation<'_> {
                 is_stopped && stream.tunnel.is_none() && timing.request_received.is_none();
             if is_owed && stream.reader.has_rest(cx, most) {
                 // All of it has come, although the upstream takes no more.
-                timing.request_received = Some(limits.request_came(clock::now()));
+                timing.request_received = Some(limits.request_came(self.turn.now()));
             }
             match polled {
                 Poll::Pending => {
                     let timing = &mut stream.chain.exchange.timing;
                     if timing.upstream_sent_first.is_none() && upstream.writer.has_written() {
-                        timing.upstream_sent_first = Some(clock::now());
+                        timing.upstream_sent_first = Some(self.turn.now());
                     }
                     let is_here =
                         pump.is_whole() || stream.chain.exchange.timing.request_received.is_some();
@@ -252,7 +261,7 @@ impl Conversation<'_> {
                     return left_by_client(cx, stream, is_here, is_stopped || pump.is_cut());
                 }
                 Poll::Ready(Ok(())) => {
-                    let now = clock::now();
+                    let now = self.turn.now();
                     let timing = &mut stream.chain.exchange.timing;
                     timing.upstream_sent_first.get_or_insert(now);
                     timing.upstream_sent = Some(now);
@@ -272,11 +281,6 @@ impl Conversation<'_> {
                 Poll::Ready(Err(PumpError::Filter(error))) => return Err(error),
             }
         }
-        if matches!(self.upload, Upload::Done | Upload::Broken)
-            && let Poll::Ready(kind) = stream.down.poll_closed(cx, &mut stream.reader)
-        {
-            return Err(kind.into());
-        }
         Ok(())
     }
 
@@ -292,7 +296,7 @@ impl Conversation<'_> {
             return;
         };
         let index = self.around.worker.index;
-        let group = stream.group.as_ref().map(|group| group.shard(index));
+        let group = stream.group.map(|group| group.shard(index));
         let jury = self.attempts.jury(self.stats, group, stream.chain.exchange);
         // Whether one has won is asked next; this attempt is there, so it is not the last.
         let _ready = beside.poll(cx, false, &jury);
@@ -332,7 +336,7 @@ impl Conversation<'_> {
                 let Poll::Ready(frame) = reader.poll_frame(cx, trailers) else {
                     return Ok(Poll::Pending);
                 };
-                limits.active(clock::now());
+                limits.active(self.turn.now());
                 let has_trailers = match frame.map_err(|error| Error::of_response_body(&error))? {
                     Frame::Data(data) if content.len() + data.len() > limit => {
                         return Err(Kind::ResponseTooLarge.into());
@@ -351,8 +355,9 @@ impl Conversation<'_> {
                     has_trailers,
                 };
                 let slot = *slot;
-                self.response_came(stream, clock::now());
-                self.download = Self::body_came(stream, slot, whole)?;
+                let now = self.turn.now();
+                self.response_came(stream, now);
+                self.download = Self::body_came(stream, (slot, whole), now)?;
             }
             Download::Body(pump) => {
                 let Some(reader) = &mut upstream.reader else {
@@ -369,7 +374,7 @@ impl Conversation<'_> {
                 let is_cut = matches!(polled, Poll::Ready(Err(PumpError::Read(_))));
                 let became_whole = !was_whole && pump.is_whole() && !is_cut;
                 if pump.moved() != before {
-                    let now = clock::now();
+                    let now = self.turn.now();
                     if pump.has_read_all() {
                         limits.response_ended(now);
                     } else {
@@ -443,7 +448,7 @@ impl Conversation<'_> {
         let answer = match came {
             Came::Final(answer) => answer,
             Came::Interim(status) => {
-                limits.active(clock::now());
+                limits.active(self.turn.now());
                 // It has answered: no other is asked.
                 limits.answered();
                 return self.interim_came(stream, status);
@@ -473,7 +478,7 @@ impl Conversation<'_> {
             let head = stream.chain.exchange.response.clone();
             self.attempts.record.answered = Some(Box::new(head));
         }
-        let now = clock::now();
+        let now = self.turn.now();
         limits.active(now);
         limits.answered();
         self.answer = Some(answer);
@@ -566,7 +571,7 @@ impl Conversation<'_> {
             return Ok(Download::Over(Ended::Replaced(Box::new(reply))));
         }
         let index = self.around.worker.index;
-        let group = stream.group.as_ref().map(|group| group.shard(index));
+        let group = stream.group.map(|group| group.shard(index));
         count_response(self.stats, group, exchange, exchange.status);
         let took = took(exchange, stream.begun, now);
         let mut room = [0; 20];
@@ -580,7 +585,7 @@ impl Conversation<'_> {
         for cookie in &stream.cookies {
             exchange.response.append_known(Known::SetCookie, cookie);
         }
-        if let Some(route) = &stream.route {
+        if let Some(route) = stream.route {
             let pick = stream.pick;
             let worker = self.around.worker;
             worker.with_scratch(|scratch| route.finalize_response(exchange, pick, scratch));
@@ -603,7 +608,7 @@ impl Conversation<'_> {
                     (true, true) => Behind::End,
                     (true, false) => Behind::Nothing,
                 };
-                begin_response(stream, body, behind)?;
+                begin_response(stream, body, behind, now)?;
                 Ok(Download::Body(match behind {
                     Behind::Nothing => Pump::flushing(Direction::Response),
                     Behind::End | Behind::Content => {
@@ -627,11 +632,11 @@ impl Conversation<'_> {
         let index = self.around.worker.index;
         let took = took(exchange, stream.begun, now);
         if stream.tunnel.is_none() {
-            let (cluster, limit) = (&self.attempts.cluster, self.attempts.times.total);
+            let (cluster, limit) = (self.attempts.cluster, self.attempts.times.total);
             tracked::count_request(cluster, index, took.into(), limit);
         }
         if exchange.timing.request_received.is_some() {
-            let group = stream.group.as_ref().map(|group| group.shard(index));
+            let group = stream.group.map(|group| group.shard(index));
             count_time(self.stats, group, exchange, took);
         }
     }
@@ -639,8 +644,8 @@ impl Conversation<'_> {
     /// The whole body that a filter asked for is there.
     fn body_came(
         stream: &mut Stream<'_, '_>,
-        slot: usize,
-        mut whole: Whole,
+        (slot, mut whole): (usize, Whole),
+        now: Instant,
     ) -> Result<Download, Error> {
         if let Walk::Reply(reply) = stream.chain.response_with_body(slot, &mut whole)? {
             return Ok(Download::Over(Ended::Replaced(reply)));
@@ -658,7 +663,7 @@ impl Conversation<'_> {
         } else {
             Behind::Content
         };
-        begin_response(stream, source, behind)?;
+        begin_response(stream, source, behind, now)?;
         let pump = match stream.down.writer() {
             Some(writer) if !bodiless => Pump::whole(whole, writer, &mut stream.chain),
             _ => Pump::flushing(Direction::Response),
@@ -743,6 +748,7 @@ fn begin_response(
     stream: &mut Stream<'_, '_>,
     body: BodyLength,
     behind: Behind,
+    now: Instant,
 ) -> Result<(), Error> {
     let close = stream.must_close();
     stream.ended = if close {
@@ -753,7 +759,7 @@ fn begin_response(
     let framing = stream.framing(body);
     // A tunnel is not announced to be closed.
     let says_close = close && !stream.opens_tunnel();
-    stream.send_head(framing, says_close, behind)
+    stream.send_head(framing, (says_close, behind), now)
 }
 
 /// What a client gets for a WebSocket that the upstream has answered as any other request: Envoy

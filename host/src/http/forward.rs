@@ -92,16 +92,16 @@ pub(crate) async fn proxy(
 /// Makes one attempt after another, until one of them is the last.
 async fn try_on(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &mut Deadlines,
 ) -> Result<Acted, Error> {
     loop {
         let winner = attempts.beside.as_mut().and_then(|b| b.take_winner());
         let result = match winner {
-            Some(winner) => go_on(stream, attempts, limits, winner).await,
+            Some(winner) => Box::pin(go_on(stream, attempts, limits, winner)).await,
             None => {
                 attempts.begin(stream.chain.exchange, limits);
-                attempts.record = Record::beginning(stream.around, &attempts.cluster);
+                attempts.record = Record::beginning(stream.around, attempts.cluster);
                 attempt(stream, attempts, limits).await
             }
         };
@@ -138,14 +138,14 @@ async fn try_on(
 /// Sends the request once.
 async fn attempt(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &mut Deadlines,
 ) -> Result<Ended, Error> {
     let mut beside = attempts.beside.take();
     let (lease, failed) = acquire(stream, attempts, beside.as_deref_mut(), limits).await;
     attempts.beside = beside;
     if let Some(endpoint) = failed {
-        note_endpoint(stream.chain.exchange, &attempts.cluster, &endpoint);
+        note_endpoint(stream.chain.exchange, attempts.cluster, &endpoint);
         attempts.note_endpoint(&endpoint);
     }
     let Some(lease) = lease? else {
@@ -167,10 +167,13 @@ async fn attempt(
         return Err(Kind::BrokenBody.into());
     }
     match lease {
-        lease if attempts.beside.is_some() => over_relay(stream, attempts, limits, lease).await,
+        // What is rare is apart, so that an ordinary request is not as large.
+        lease if attempts.beside.is_some() => {
+            Box::pin(over_relay(stream, attempts, limits, lease)).await
+        }
         Lease::Http1(lease) => over_http1(stream, attempts, limits, lease).await,
         Lease::Http2(lease) => over_http2(stream, attempts, limits, lease).await,
-        Lease::Raw(lease) => over_tcp(stream, attempts, limits, lease).await,
+        Lease::Raw(lease) => Box::pin(over_tcp(stream, attempts, limits, lease)).await,
     }
 }
 
@@ -178,7 +181,7 @@ async fn attempt(
 /// `beside` has an answer. Where there is none, the endpoint that it would have led to.
 async fn acquire(
     stream: &mut Stream<'_, '_>,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     mut beside: Option<&mut Beside>,
     limits: &Deadlines,
 ) -> (Result<Option<Lease>, Error>, Option<Arc<Endpoint>>) {
@@ -200,7 +203,7 @@ async fn acquire(
             Err(error) => return (Err(error), None),
         };
     let of_route = attempts.criteria.and_then(|index| criteria.get(index));
-    let (cluster, exchange) = (&attempts.cluster, &*stream.chain.exchange);
+    let (cluster, exchange) = (attempts.cluster, &*stream.chain.exchange);
     let aim = Aim::of(cluster, exchange, of_route, worker.index);
     let wish = Wish {
         demand: demand.as_ref(),
@@ -213,17 +216,17 @@ async fn acquire(
         ..aim.wish()
     };
     let terminated = stream.ends_http();
-    let (cluster, priority) = (&attempts.cluster, attempts.priority);
+    let (cluster, priority) = (attempts.cluster, attempts.priority);
     let acquire = async {
         if terminated {
             let connected = worker.pools.connect(cluster, priority, &wish).await;
-            connected.map(Lease::Raw)
+            connected.map(|lease| Lease::Raw(Box::new(lease)))
         } else {
             worker.pools.acquire(cluster, priority, &wish).await
         }
     };
     let mut acquire = std::pin::pin!(acquire);
-    let group = stream.group.as_ref().map(|group| group.shard(worker.index));
+    let group = stream.group.map(|group| group.shard(worker.index));
     let stats = cluster.stats(worker.index);
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
     let chain = &mut stream.chain;
@@ -276,7 +279,7 @@ fn led_to(error: &upstream::Error) -> Option<Arc<Endpoint>> {
 /// Whether the request is sent again after `error`, and after which wait.
 fn after_failure(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     error: &Error,
 ) -> Option<Duration> {
     if stream.responding {
@@ -289,7 +292,7 @@ fn after_failure(
 /// has time and the client is there.
 async fn rest(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &Deadlines,
     wait: Option<Duration>,
 ) -> Result<(), Error> {
@@ -305,7 +308,7 @@ async fn rest(
         attempts.beside = beside;
         return Ok(());
     }
-    let group = stream.group.as_ref().map(|group| group.shard(index));
+    let group = stream.group.map(|group| group.shard(index));
     let stats = attempts.cluster.stats(index);
     let (reader, down, timer) = (&mut stream.reader, &mut stream.down, &mut *stream.timer);
     let chain = &mut stream.chain;
@@ -347,7 +350,7 @@ async fn rest(
 }
 
 /// Ends the last attempt with what the client is to be told.
-async fn give_up(stream: &mut Stream<'_, '_>, attempts: &mut Attempts, error: &Error) {
+async fn give_up(stream: &mut Stream<'_, '_>, attempts: &mut Attempts<'_>, error: &Error) {
     // What the cluster itself sets an end to is no answer of it, as in Envoy.
     let is_answer = !matches!(error.kind, Kind::UpstreamDuration { .. });
     if is_answer && !stream.responding && !stream.has_interim && error.side() == Side::Upstream {
@@ -404,13 +407,13 @@ fn note_received(stream: &mut Stream<'_, '_>) {
 
 /// Chooses the cluster, decides how long and how often it is tried, and makes the request's head the
 /// upstream's.
-fn plan(
-    stream: &mut Stream<'_, '_>,
+fn plan<'a>(
+    stream: &mut Stream<'a, '_>,
     choice: &wasm::Upstream,
-) -> Result<(Attempts, Deadlines), Error> {
+) -> Result<(Attempts<'a>, Deadlines), Error> {
     let around = stream.around;
-    let route = stream.route.clone();
-    let forward = route.as_ref().and_then(|route| match &route.action {
+    let route = stream.route;
+    let forward = route.and_then(|route| match &route.action {
         Action::Forward(forward) => Some(forward),
         Action::Redirect(_) | Action::Direct(_) => None,
     });
@@ -427,12 +430,10 @@ fn plan(
     };
     let exchange = &mut *stream.chain.exchange;
     note_cluster(exchange, cluster);
-    let group = route
-        .as_ref()
-        .and_then(|route| route.virtual_cluster(&exchange.request));
+    let group = route.and_then(|route| route.virtual_cluster(&exchange.request));
     exchange.virtual_cluster = group.and_then(|(name, _)| name.cloned());
     let group = group.map(|(_, counts)| counts);
-    stream.group = group.map(Arc::clone);
+    stream.group = group.map(|group| &**group);
     control::check(around, &exchange.request)?;
     if let Some(why) = refusal::of_cluster(around, index, cluster) {
         let stats = cluster.stats(around.worker.index);
@@ -440,7 +441,7 @@ fn plan(
         count_response(stats, group, exchange, 503);
         return Err(why.into());
     }
-    let says = Policies::new(route.as_deref(), around.snapshot.policies(index));
+    let says = Policies::new(route, around.snapshot.policies(index));
     let hash = says.hash(cluster, exchange, &mut stream.cookies);
     let policy = says.retry();
     let retries = policies::retries(around, policy, &exchange.request);
@@ -461,8 +462,8 @@ fn plan(
     }
     let mut attempts = Attempts::new(cluster, priority(forward), told, retries);
     attempts.hash = hash;
-    attempts.group.clone_from(&stream.group);
-    attempts.criteria = route.as_ref().and_then(|route| route.criteria(pick));
+    attempts.group = stream.group;
+    attempts.criteria = route.and_then(|route| route.criteria(pick));
     attempts.follow(
         forward,
         policy.map(|policy| &**policy),
@@ -473,7 +474,7 @@ fn plan(
     let exchange = &mut *stream.chain.exchange;
     exchange.upstream.attempts = 1;
     attempts.announce(&mut exchange.request, 1, Duration::ZERO);
-    if let Some(route) = &route {
+    if let Some(route) = route {
         around.worker.with_scratch(|scratch| {
             route.finalize_request(exchange, pick, around.manager.envoy_headers, scratch);
         });
@@ -492,6 +493,11 @@ fn plan(
 /// Notes in the exchange which cluster the request goes to.
 fn note_cluster(exchange: &mut Exchange, cluster: &Cluster) {
     let (upstream, spec) = (&mut exchange.upstream, cluster.spec());
+    let noted = upstream.cluster.as_ref();
+    if noted.is_some_and(|noted| Arc::ptr_eq(noted, &cluster.name)) {
+        // With the route.
+        return;
+    }
     upstream.cluster = Some(Arc::clone(&cluster.name));
     upstream.cluster_metadata.clone_from(&spec.metadata);
     upstream.cluster_alias.clone_from(&spec.alt_stat_name);
@@ -501,7 +507,7 @@ fn note_cluster(exchange: &mut Exchange, cluster: &Cluster) {
 fn copy(
     stream: &mut Stream<'_, '_>,
     mirrors: &[Mirror],
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     total: Option<Duration>,
 ) {
     if !mirrors.is_empty() {
@@ -513,7 +519,7 @@ fn copy(
 /// When the request and its tries have to end.
 fn bound(
     stream: &Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     mut times: RequestTimes,
     (late_status, hedges): (u16, bool),
 ) -> Deadlines {
@@ -540,7 +546,7 @@ fn for_endpoint(stream: &mut Stream<'_, '_>, hostname: Option<&str>) {
     if let Some(group) = stream.group() {
         group.upstream_rq_total.inc();
     }
-    if let Some(route) = &stream.route {
+    if let Some(route) = stream.route {
         let exchange = &mut *stream.chain.exchange;
         let envoy_headers = stream.around.manager.envoy_headers;
         stream.around.worker.with_scratch(|scratch| {
@@ -565,7 +571,7 @@ fn note_connection(exchange: &mut Exchange, lease: &Lease) {
 }
 
 /// Notes in exchange and statistics why an attempt got no answer.
-fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error) {
+fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts<'_>, error: &Error) {
     let stats = attempts.cluster.stats(stream.around.worker.index);
     match &error.kind {
         Kind::ConnectFailure(why) => stream.chain.exchange.upstream.failure = Some(why.clone()),
@@ -587,11 +593,11 @@ fn note_failure(stream: &mut Stream<'_, '_>, attempts: &Attempts, error: &Error)
 
 async fn over_http1(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &mut Deadlines,
     mut lease: Http1Lease,
 ) -> Result<Ended, Error> {
-    let cluster = Arc::clone(&attempts.cluster);
+    let cluster = attempts.cluster;
     let spec = cluster.spec();
     let exchange = &mut *stream.chain.exchange;
     let kept = spec.http1_names;
@@ -658,11 +664,11 @@ pub(super) fn open_http1<'io>(
 
 async fn over_http2(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &mut Deadlines,
     mut lease: Http2Lease,
 ) -> Result<Ended, Error> {
-    let cluster = Arc::clone(&attempts.cluster);
+    let cluster = attempts.cluster;
     let request = &stream.chain.exchange.request;
     let opening = (stream.incoming.has_body, stream.tunnel);
     let mut upstream = open_http2(&mut lease, request, opening, cluster.spec())?;
@@ -712,14 +718,14 @@ pub(super) fn open_http2(
 /// A `CONNECT` that ends here: the bytes behind it, on a connection of their own.
 async fn over_tcp(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &mut Deadlines,
-    mut lease: RawLease,
+    mut lease: Box<RawLease>,
 ) -> Result<Ended, Error> {
-    let cluster = Arc::clone(&attempts.cluster);
+    let cluster = attempts.cluster;
     let mut read_buf = stream.around.worker.take_buffer();
     let mut write_buf = stream.around.worker.take_buffer();
-    if let Some(header) = stream.route.as_deref().and_then(Route::proxy_header) {
+    if let Some(header) = stream.route.and_then(Route::proxy_header) {
         let connection = &stream.chain.exchange.connection;
         let ends = connection.remote.ip().zip(connection.local.ip());
         write_buf.extend_from_slice(&header.bytes(ends, &[]));

@@ -3,8 +3,9 @@
 //! Owns the translation both ways and nothing of the protocol, which is the crate's.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use h2::ext::Protocol as ExtendedProtocol;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -314,33 +315,44 @@ pub(crate) fn trailers(block: &Headers) -> HeaderMap {
 /// (RFC 9113 §8.2.2); hygiene has taken them out, a route or a filter may have put one back.
 fn fields_to(block: &Headers, map: &mut HeaderMap) {
     map.reserve(block.len());
+    // All values lie in one allocation, which goes with the last of them.
+    let mut values = BytesMut::with_capacity(block.iter().map(|field| field.value.len()).sum());
     for field in block.iter() {
-        let forbidden = field.known.is_some_and(|known| {
-            known.is_pseudo()
-                || matches!(
-                    known,
-                    Known::Connection
-                        | Known::KeepAlive
-                        | Known::ProxyConnection
-                        | Known::TransferEncoding
-                        | Known::Upgrade
-                )
-                || (known == Known::Te && field.value != b"trailers")
-        });
-        if forbidden {
+        let name = match field.known {
+            Some(known) => name_of(known),
+            None => HeaderName::from_bytes(field.name).ok(),
+        };
+        let Some(name) = name else {
+            continue;
+        };
+        if field.known == Some(Known::Te) && field.value != b"trailers" {
             continue;
         }
-        let name = match field.known {
-            Some(known) => HeaderName::from_static(known.as_str()),
-            None => match HeaderName::from_bytes(field.name) {
-                Ok(name) => name,
-                Err(_) => continue,
-            },
-        };
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(field.value)) {
+        values.extend_from_slice(field.value);
+        if let Ok(value) = HeaderValue::from_maybe_shared(values.split().freeze()) {
             map.append(name, value);
         }
     }
+}
+
+/// A known name as the crate has it; none of one that is no field of HTTP/2.
+fn name_of(known: Known) -> Option<HeaderName> {
+    static NAMES: LazyLock<Box<[Option<HeaderName>]>> = LazyLock::new(|| {
+        let names = Known::ALL.iter().map(|known| {
+            let forbidden = matches!(
+                known,
+                Known::Connection
+                    | Known::KeepAlive
+                    | Known::ProxyConnection
+                    | Known::TransferEncoding
+                    | Known::Upgrade
+            );
+            let is_field = !known.is_pseudo() && !forbidden;
+            is_field.then(|| HeaderName::from_static(known.as_str()))
+        });
+        names.collect()
+    });
+    NAMES.get(known as usize)?.clone()
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Jury<'_> {
 #[derive(Default)]
 pub(super) struct Beside {
     running: Vec<Late>,
-    winner: Option<Winner>,
+    winner: Option<Box<Winner>>,
     /// Those that are over, until that is noted.
     over: Vec<Apart>,
 }
@@ -178,7 +178,7 @@ impl Beside {
     }
 
     /// The one that has won.
-    pub(super) const fn take_winner(&mut self) -> Option<Winner> {
+    pub(super) const fn take_winner(&mut self) -> Option<Box<Winner>> {
         self.winner.take()
     }
 
@@ -205,7 +205,7 @@ impl Beside {
                         matches!(came, Came::Final(_)) && jury.is_bad(status, &late.response);
                     if is_last || !is_bad {
                         self.clear();
-                        self.winner = Some(Winner { late, came, is_bad });
+                        self.winner = Some(Box::new(Winner { late, came, is_bad }));
                         return Poll::Ready(Ok(()));
                     }
                     if let Came::Final(answer) = came {
@@ -235,11 +235,11 @@ impl Beside {
 /// Sends the request in a task of its own, so that it can go on when it takes too long.
 pub(super) async fn over_relay(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &mut Deadlines,
     lease: Lease,
 ) -> Result<Ended, Error> {
-    let cluster = Arc::clone(&attempts.cluster);
+    let cluster = attempts.cluster;
     let endpoint = Arc::clone(lease.endpoint());
     let mut response = Headers::new();
     let kept = cluster.spec().http1_names;
@@ -247,7 +247,7 @@ pub(super) async fn over_relay(
         response.spell(kept);
     }
     let errand = Errand {
-        cluster: Arc::clone(&cluster),
+        cluster: Arc::clone(cluster),
         head: stream.chain.exchange.request.clone(),
         response,
         has_body: stream.incoming.has_body,
@@ -278,21 +278,21 @@ pub(super) async fn over_relay(
 /// Goes on with an attempt that had been put aside and has won.
 pub(super) async fn go_on(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &mut Deadlines,
-    winner: Winner,
+    winner: Box<Winner>,
 ) -> Result<Ended, Error> {
     attempts.end_retries(&winner, stream.chain.exchange, stream.around.worker);
     let record = &mut attempts.record;
     let (mut upstream, came) = winner.into_exchange(stream.chain.exchange, record);
-    let cluster = Arc::clone(&attempts.cluster);
+    let cluster = attempts.cluster;
     let stats = cluster.stats(stream.around.worker.index);
     let talk = converse(stream, stats, limits, attempts, (&mut upstream, Some(came)));
     talk.await.0
 }
 
 /// Whether an attempt that failed leaves it to others to bring an answer. It is counted then.
-pub(super) fn gives_way(stream: &Stream<'_, '_>, attempts: &Attempts, error: &Error) -> bool {
+pub(super) fn gives_way(stream: &Stream<'_, '_>, attempts: &Attempts<'_>, error: &Error) -> bool {
     let gives_way = attempts.others() > 0
         && !stream.responding
         && error.side() == Side::Upstream

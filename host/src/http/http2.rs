@@ -630,7 +630,8 @@ async fn stream(
     (respond, backlog): (SendResponse<Part>, Rc<Backlog>),
 ) -> bool {
     let (parts, body) = request.into_parts();
-    let timing = Timing::starting(clock::now(), clock::wall());
+    let now = clock::now();
+    let timing = Timing::starting(now, worker.wall(now));
     let mut desk = worker.take_desk(&connection, Protocol::Http2, timing);
     let read = h2_glue::request_from(&parts, &mut desk.exchange.request);
     let extended_connect = h2_glue::upgrade_from_connect(&mut desk.exchange.request);
@@ -672,9 +673,9 @@ async fn stream(
     let chain = Chain::new(&worker, manager, &mut desk.exchange, &mut desk.states);
     let reader = Reader::H2(H2Reader::new(body, manager.rules.limits.fields));
     let down = Downstream::http2(respond, backlog);
-    Stream::new(around, chain, reader, down, &mut timer, incoming)
-        .handle(verdict)
-        .await;
+    let mut stream = Stream::new(around, chain, reader, down, &mut timer, incoming);
+    stream.handle(verdict).await;
+    drop(stream);
     codecs.http2_streams_active.dec();
     let exchange = &desk.exchange;
     let lifetime = exchange

@@ -55,7 +55,7 @@ impl Stream<'_, '_> {
         let is_passed = around.manager.passes_interim && self.down.has_room();
         // Envoy knows of no other than the first.
         if is_passed || number == 1 {
-            let group = self.group.as_ref();
+            let group = self.group;
             let group = group.map(|group| group.shard(around.worker.index));
             count_response(stats, group, exchange, status);
         }

@@ -156,7 +156,7 @@ impl<'a> Chain<'a> {
         &mut self,
         client: (&mut Reader<'_>, &mut Downstream<'_>),
         end_of_stream: bool,
-        (buffer_limit, active): (usize, &Cell<Instant>),
+        (buffer_limit, active): (usize, &Cell<Option<Instant>>),
         mut rematch: impl FnMut(&mut Exchange) -> Variants,
     ) -> Result<Result<Upstream, Box<Reply>>, Error> {
         let mut end = end_of_stream;

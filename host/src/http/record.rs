@@ -80,7 +80,7 @@ impl Apart {
 /// the next has none yet.
 pub(super) fn end(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &Deadlines,
     result: &Result<Ended, Error>,
 ) {
@@ -121,7 +121,7 @@ pub(super) fn end(
 /// Notes the end of attempts that others have overtaken, or that have ended while one was under way.
 pub(super) fn end_overtaken(
     stream: &mut Stream<'_, '_>,
-    attempts: &mut Attempts,
+    attempts: &mut Attempts<'_>,
     limits: &Deadlines,
     is_out_of_time: bool,
 ) {
@@ -146,11 +146,11 @@ pub(super) fn end_overtaken(
 /// As in Envoy nothing is said of the time of one that the end of all has ended.
 fn count(
     stream: &Stream<'_, '_>,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     limits: &Deadlines,
     (record, is_out_of_time): (&Record, bool),
 ) {
-    let at = (&*attempts.cluster, stream.around.worker.index);
+    let at = (&**attempts.cluster, stream.around.worker.index);
     let began = record.began.filter(|_| !is_out_of_time);
     let (_, limit) = limits.budgets();
     let request = &stream.chain.exchange.request;

@@ -166,7 +166,7 @@ impl Stream<'_, '_> {
         count_start(self.around.stats, exchange.protocol);
         self.incoming.has_body = body.is_some();
         (self.route, self.pick) = match_route(self.around, self.random, exchange);
-        self.duration = duration(self.around, self.route.as_deref(), exchange);
+        self.duration = duration(self.around, self.route, exchange);
         self.tells_attempts = false;
         self.has_interim = false;
         self.group = None;

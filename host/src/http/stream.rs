@@ -11,7 +11,6 @@
 //! nor the conversation with the upstream ([`super::forward`]).
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -151,11 +150,11 @@ pub(crate) enum Acted {
 pub(crate) struct Stream<'a, 'io> {
     pub(crate) around: Surroundings<'a>,
     pub(crate) chain: Chain<'a>,
-    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) route: Option<&'a Route>,
     /// What was chosen on it.
     pub(crate) pick: Pick,
     /// What counts the request beside its cluster (`virtual_clusters`).
-    pub(crate) group: Option<Arc<Sharded<VirtualClusterStats>>>,
+    pub(crate) group: Option<&'a Sharded<VirtualClusterStats>>,
     /// Cookies that the response gets (`hash_policy`).
     pub(crate) cookies: NewCookies,
     /// The stream's number: what is left to chance is decided by it, the same way each time.
@@ -226,7 +225,7 @@ impl<'a, 'io> Stream<'a, 'io> {
     }
 
     /// The request function. `head` is the codec's verdict.
-    pub(crate) async fn handle(mut self, head: Result<(), Error>) -> Ended {
+    pub(crate) async fn handle(&mut self, head: Result<(), Error>) -> Ended {
         let exchange = &mut *self.chain.exchange;
         exchange.is_grpc = exchange.request.is_grpc();
         let result = match head {
@@ -306,7 +305,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         // Envoy routes nothing whose protocol is not known yet, and its log says so.
         if cleaned.is_ok() || exchange.request.has(Known::XForwardedProto) {
             (self.route, self.pick) = match_route(self.around, self.random, exchange);
-            self.duration = duration(self.around, self.route.as_deref(), exchange);
+            self.duration = duration(self.around, self.route, exchange);
         }
         cleaned.map_err(Kind::NoClientAddress)?;
         if opens {
@@ -326,7 +325,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             Asks::Upgrade => request.known(Known::Upgrade).unwrap_or_default(),
             Asks::Nothing => route::CONNECT,
         };
-        let of_route = self.route.as_deref().and_then(|route| match &route.action {
+        let of_route = self.route.and_then(|route| match &route.action {
             Action::Forward(forward) => forward.upgrades.find(kind),
             Action::Redirect(_) | Action::Direct(_) => None,
         });
@@ -369,13 +368,13 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// Whether HTTP ends here, and what follows the head goes to the upstream as it is.
     pub(super) fn ends_http(&self) -> bool {
         let is_post = || self.chain.exchange.request.known(Known::Method) == Some(b"POST");
-        let takes_posts = || self.route.as_deref().is_some_and(Route::takes_posts);
+        let takes_posts = || self.route.is_some_and(Route::takes_posts);
         self.tunnel == Some(Tunnel::Terminated) || (takes_posts() && is_post())
     }
 
     /// How long the stream may go without a byte in either direction.
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
-        let route = self.route.as_deref().and_then(|route| match &route.action {
+        let route = self.route.and_then(|route| match &route.action {
             Action::Forward(forward) => forward.times.idle,
             Action::Redirect(_) | Action::Direct(_) => None,
         });
@@ -384,7 +383,7 @@ impl<'a, 'io> Stream<'a, 'io> {
 
     /// How long the client may take to receive the rest of a response; none where that is not said.
     pub(super) fn flush_timeout(&self) -> Option<Option<Duration>> {
-        let route = self.route.as_deref().and_then(|route| match &route.action {
+        let route = self.route.and_then(|route| match &route.action {
             Action::Forward(forward) => forward.times.flush,
             Action::Redirect(_) | Action::Direct(_) => None,
         });
@@ -426,7 +425,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         if choice.cluster.is_some() {
             return forward::proxy(self, choice).await;
         }
-        let Some(route) = self.route.clone() else {
+        let Some(route) = self.route else {
             return Err(Kind::NoRoute.into());
         };
         match &route.action {
@@ -467,7 +466,7 @@ impl<'a, 'io> Stream<'a, 'io> {
     /// Answers in the upstream's place.
     pub(crate) async fn reply(&mut self, reply: Reply) -> Result<(), Error> {
         let (worker, pick) = (self.around.worker, self.pick);
-        let route = self.route.clone();
+        let route = self.route;
         let manager = self.around.manager;
         // A client that sends what is no request is not asked for another, as in Envoy.
         let must_close = reply.close || (reply.status == 400 && !manager.http1_stream_errors);
@@ -476,7 +475,6 @@ impl<'a, 'io> Stream<'a, 'io> {
             .as_ref()
             .map(|replies| (replies, worker));
         let compose = |reply: Reply, exchange: &mut Exchange| {
-            let route = route.as_deref();
             let route = route.filter(|route| reply.changed_by.is_by(route));
             let change = |exchange: &mut Exchange| {
                 if let Some(route) = route {
@@ -493,7 +491,7 @@ impl<'a, 'io> Stream<'a, 'io> {
         if !self.chain_failed {
             if !self.chain_started {
                 // What filters give to every response, this one has to have too.
-                let variants = variants(self.around, self.route.as_deref(), self.pick);
+                let variants = variants(self.around, self.route, self.pick);
                 self.chain.begin(variants.as_deref());
             }
             let end = whole.content.is_empty();
@@ -521,13 +519,13 @@ impl<'a, 'io> Stream<'a, 'io> {
         } else {
             Behind::Content
         };
-        self.send_head(framing, close, behind)?;
+        self.send_head(framing, (close, behind), clock::now())?;
         self.send_whole(whole).await
     }
 
     /// This worker's part of what counts the request beside its cluster.
     pub(crate) fn group(&self) -> Option<&VirtualClusterStats> {
-        let group = self.group.as_ref()?;
+        let group = self.group?;
         Some(group.shard(self.around.worker.index))
     }
 
@@ -578,12 +576,12 @@ impl<'a, 'io> Stream<'a, 'io> {
                 || !has_content(self.chain.exchange.status))
     }
 
-    /// Sends the head that the exchange holds; the last changes are made here.
+    /// Sends the head that the exchange holds; the last changes are made here, `now`.
     pub(crate) fn send_head(
         &mut self,
         framing: BodyLength,
-        close: bool,
-        behind: Behind,
+        (close, behind): (bool, Behind),
+        now: Instant,
     ) -> Result<(), Error> {
         let exchange = &mut *self.chain.exchange;
         // HTTP/1.0 finds the end of a response by its length or by the connection's end.
@@ -593,7 +591,6 @@ impl<'a, 'io> Stream<'a, 'io> {
         if ends {
             self.ended = Ended::Close;
         }
-        let now = clock::now();
         let wall = exchange.timing.started_wall + now.duration_since(exchange.timing.started);
         let manager = self.around.manager;
         let had_content = has_content(exchange.status);

@@ -87,7 +87,7 @@ impl Stream<'_, '_> {
     }
 
     /// Counts, logs, and ends the filters' states.
-    pub(super) fn finish(mut self) -> Ended {
+    pub(super) fn finish(&mut self) -> Ended {
         self.is_over = true;
         if self.is_request_short() {
             self.around.stats.downstream_rq_rx_reset.inc();

@@ -90,7 +90,7 @@ pub(super) fn count_request(cluster: &Cluster, worker: usize, took: u128, limit:
 /// Counts which part of its time a request has used that took too long.
 pub(super) fn count_late(
     stream: &Stream<'_, '_>,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     limits: &Deadlines,
     error: &Error,
 ) {
@@ -101,7 +101,7 @@ pub(super) fn count_late(
     if is_late && stream.tunnel.is_none() {
         let took = limits.since_received(clock::now()).as_millis();
         let (worker, (limit, _)) = (stream.around.worker.index, limits.budgets());
-        count_request(&attempts.cluster, worker, took, limit);
+        count_request(attempts.cluster, worker, took, limit);
     }
 }
 

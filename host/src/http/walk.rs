@@ -36,16 +36,15 @@ impl Stream<'_, '_> {
         ];
         let (route, pick) = (&mut self.route, &mut self.pick);
         let duration_now = &mut self.duration;
-        let active = Cell::new(clock::now());
+        let active = Cell::new(None);
         let limit = (around.listener.buffer_limit, &active);
-        self.chain
-            .begin(variants(around, route.as_deref(), *pick).as_deref());
+        self.chain.begin(variants(around, *route, *pick).as_deref());
         let walk = self
             .chain
             .request((&mut self.reader, &mut self.down), end, limit, |exchange| {
                 (*route, *pick) = match_route(around, random, exchange);
-                *duration_now = duration(around, route.as_deref(), exchange);
-                variants(around, route.as_deref(), *pick).clone()
+                *duration_now = duration(around, *route, exchange);
+                variants(around, *route, *pick).clone()
             });
         let timer = &mut *self.timer;
         let walked = {
@@ -54,7 +53,10 @@ impl Stream<'_, '_> {
                 if let Poll::Ready(walked) = walk.as_mut().poll(cx) {
                     return Poll::Ready(Ok(walked));
                 }
-                let mut first: (_, Late) = (after(active.get(), idle), |_| Kind::StreamIdle);
+                // The clock is only looked at by those that have to wait.
+                let since = active.get().unwrap_or_else(clock::now);
+                active.set(Some(since));
+                let mut first: (_, Late) = (after(since, idle), |_| Kind::StreamIdle);
                 for (at, late) in fixed {
                     if at.is_some_and(|at| first.0.is_none_or(|first| at < first)) {
                         first = (at, late);

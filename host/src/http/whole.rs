@@ -79,7 +79,7 @@ impl Chain<'_> {
         &mut self,
         reader: &mut Reader<'_>,
         limit: usize,
-        active: &Cell<Instant>,
+        active: &Cell<Option<Instant>>,
     ) -> Result<Whole, Error> {
         let mut content = BytesMut::new();
         let mut timer = Timer::default();
@@ -94,7 +94,7 @@ impl Chain<'_> {
                 Poll::Pending
             })
             .await;
-            active.set(clock::now());
+            active.set(Some(clock::now()));
             let has_trailers = match frame.map_err(|error| Error::of_request_body(&error))? {
                 Frame::Data(data) => {
                     self.exchange.bytes_received += data.len() as u64;

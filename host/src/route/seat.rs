@@ -8,6 +8,7 @@
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -15,34 +16,45 @@ use super::Table;
 
 /// The place of a table.
 #[derive(Debug)]
-pub struct Seat(ArcSwap<Table>);
+pub struct Seat {
+    table: ArcSwap<Table>,
+    /// Goes up behind each change.
+    changes: AtomicU64,
+}
 
 impl Seat {
     /// A place with this table.
     #[must_use]
     pub fn new(table: Arc<Table>) -> Self {
-        Self(ArcSwap::new(table))
+        Self {
+            table: ArcSwap::new(table),
+            changes: AtomicU64::new(0),
+        }
     }
 
     /// The table as it is now, for a short look.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<Table>> {
-        self.0.load()
+        self.table.load()
     }
 
     /// The table as it is now, for a connection to remember.
     #[must_use]
     pub fn look(&self) -> Seen {
-        Seen(Rc::new(self.0.load_full()))
+        // A table that comes in between is looked at again.
+        let changes = self.changes.load(Ordering::Acquire);
+        Seen {
+            table: Rc::new(self.table.load_full()),
+            changes,
+        }
     }
 
     /// The table as it is now, to be kept for as long as a request lasts. `seen` is what the
     /// connection remembers: where it is that one, nothing is touched that another thread writes.
     #[inline]
     pub fn current(&self, seen: &mut Seen) -> Seen {
-        let now = self.0.load();
-        if !Arc::ptr_eq(&now, &seen.0) {
-            seen.0 = Rc::new(Guard::into_inner(now));
+        if self.changes.load(Ordering::Acquire) != seen.changes {
+            *seen = self.look();
         }
         seen.clone()
     }
@@ -50,7 +62,8 @@ impl Seat {
     /// Puts another table in its place. The old one lives until the last request that has it ends. Clusters are known by
     /// their indices in the snapshot that the workers have, which has to be the one that the table was made for.
     pub fn replace(&self, table: Arc<Table>) {
-        self.0.store(table);
+        self.table.store(table);
+        self.changes.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -60,19 +73,23 @@ impl Seat {
     clippy::redundant_allocation,
     reason = "counted without what other threads write"
 )]
-pub struct Seen(Rc<Arc<Table>>);
+pub struct Seen {
+    table: Rc<Arc<Table>>,
+    /// How many changes there were before it, at least.
+    changes: u64,
+}
 
 impl Deref for Seen {
     type Target = Table;
 
     fn deref(&self) -> &Table {
-        &self.0
+        &self.table
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     use std::thread;
 
     use super::super::spec::TableSpec;

@@ -75,7 +75,7 @@ impl Drop for Handle {
 ///
 /// # Panics
 ///
-/// Outside of a `LocalSet`.
+/// Outside of a `LocalSet` or a `LocalRuntime`.
 pub fn spawn(cluster: &Arc<Cluster>, settings: Settings) -> Handle {
     let spec = cluster.spec();
     let mut tasks = JoinSet::new();

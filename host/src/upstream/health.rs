@@ -358,7 +358,7 @@ impl Prober {
         }
     }
 
-    /// Asks once. Must run inside a `LocalSet`.
+    /// Asks once. Must run inside a `LocalSet` or a `LocalRuntime`.
     async fn probe(&mut self) -> Verdict {
         match self {
             Self::Http1(prober) => prober.probe().await,

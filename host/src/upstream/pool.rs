@@ -98,7 +98,7 @@ impl Pools {
     ///
     /// # Panics
     ///
-    /// Outside of a `LocalSet`.
+    /// Outside of a `LocalSet` or a `LocalRuntime`.
     #[must_use]
     pub fn new(
         worker: usize,

@@ -1,7 +1,5 @@
 //! Response heads: the status line, folded lines, and the rules on bodies that hang on the status.
 
-use std::borrow::Cow;
-
 use crate::exchange::Protocol;
 use crate::headers::{Headers, Known};
 
@@ -41,30 +39,34 @@ impl HeadParser {
             self.status_line(without_end(line), headers)?;
             self.stage = Stage::Fields;
         }
-        while let Some(line) = self.logical_line(seen) {
+        while let Some((line, is_folded)) = self.logical_line(seen) {
             match without_end(line) {
                 [] => return self.finish_response(rules, request, headers).map(Some),
-                line => self.response_field(line, limits, headers)?,
+                line if is_folded => {
+                    self.response_field(&unfolded(line), true, (limits, headers))?
+                }
+                line => self.response_field(line, false, (limits, headers))?,
             }
         }
         incomplete(seen, buf)
     }
 
-    /// The next line with those that continue it (RFC 9112 §5.2). That none does shows only in the
-    /// byte behind it.
-    fn logical_line<'a>(&mut self, seen: &'a [u8]) -> Option<&'a [u8]> {
+    /// The next line with those that continue it (RFC 9112 §5.2), and whether any does. That none does shows
+    /// only in the byte behind it.
+    fn logical_line<'a>(&mut self, seen: &'a [u8]) -> Option<(&'a [u8], bool)> {
         let start = self.line;
         loop {
             let Some(line) = self.next_line(seen) else {
                 self.line = start;
                 return None;
             };
-            if self.line == start + line.len() && without_end(line).is_empty() {
-                return Some(line);
+            let is_first = self.line == start + line.len();
+            if is_first && without_end(line).is_empty() {
+                return Some((line, false));
             }
             match seen.get(self.line) {
                 Some(b' ' | b'\t') => {}
-                Some(_) => return seen.get(start..self.line),
+                Some(_) => return Some((seen.get(start..self.line)?, !is_first)),
                 None => {
                     self.line = start;
                     self.scanned = seen.len().saturating_sub(1);
@@ -106,24 +108,23 @@ impl HeadParser {
     fn response_field(
         &mut self,
         line: &[u8],
-        limits: HeadLimits,
-        headers: &mut Headers,
+        is_folded: bool,
+        (limits, headers): (HeadLimits, &mut Headers),
     ) -> Result<(), BadResponse> {
         self.facts.lines += 1;
         if self.facts.lines > limits.fields {
             return Err(BadResponse::TooManyFields);
         }
-        let line = unfolded(line);
         if headers.keeps_spellings() {
-            headers.remember_spelling(field::name(&line));
+            headers.remember_spelling(field::name(line));
         }
-        field::read(&line, |name, value| {
+        field::read(line, |name, value| {
             self.facts.count(name, value);
             let known = Known::find(name);
             if let Some(known) = known {
                 // Framing that hides in a continued line is meant for somebody.
                 let framing = matches!(known, Known::ContentLength | Known::TransferEncoding);
-                if framing && matches!(line, Cow::Owned(_)) {
+                if framing && is_folded {
                     return Err(BadResponse::Malformed);
                 }
                 self.facts.note(known, value)?;
@@ -206,15 +207,12 @@ fn without_end(line: &[u8]) -> &[u8] {
 }
 
 /// A line with the line ends in its middle taken out; the white space behind each stays.
-fn unfolded(line: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\n', line).is_none() {
-        return Cow::Borrowed(line);
-    }
+fn unfolded(line: &[u8]) -> Vec<u8> {
     let mut whole = Vec::with_capacity(line.len());
     for part in line.split_inclusive(|byte| *byte == b'\n') {
         whole.extend_from_slice(without_end(part));
     }
-    Cow::Owned(whole)
+    whole
 }
 
 #[cfg(test)]

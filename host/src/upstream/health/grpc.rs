@@ -44,7 +44,7 @@ impl GrpcProber {
         }
     }
 
-    /// Asks once. Must run inside a `LocalSet`.
+    /// Asks once. Must run inside a `LocalSet` or a `LocalRuntime`.
     pub(super) async fn probe(&mut self) -> Verdict {
         let mut result = self.ask().await;
         if result.as_ref().is_err_and(Error::is_unsent) {

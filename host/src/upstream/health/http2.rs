@@ -60,7 +60,7 @@ impl Http2Prober {
         }
     }
 
-    /// Asks once. Must run inside a `LocalSet`.
+    /// Asks once. Must run inside a `LocalSet` or a `LocalRuntime`.
     pub(super) async fn probe(&mut self) -> Verdict {
         let mut result = self.ask().await;
         if result.as_ref().is_err_and(Error::is_unsent) {

@@ -24,8 +24,8 @@ pub enum Lease {
     Http1(Http1Lease),
     /// A place for one stream on an HTTP/2 connection.
     Http2(Http2Lease),
-    /// A connection for bytes: only from `Pools::connect`.
-    Raw(RawLease),
+    /// A connection for bytes: only from `Pools::connect`. Apart, so that the others are no larger for it.
+    Raw(Box<RawLease>),
 }
 
 impl Lease {
