@@ -12,7 +12,7 @@
 mod name;
 mod spelling;
 
-pub use name::{InvalidName, Known, Name, is_token_byte, is_valid_value};
+pub use name::{InvalidName, Known, KnownSet, Name, is_token_byte, is_valid_value};
 pub use spelling::{NameCase, NameFormat};
 
 use spelling::Spellings;
@@ -35,6 +35,8 @@ pub struct Headers {
     arena: Vec<u8>,
     entries: Vec<Entry>,
     present: u128,
+    /// Known names that may have several fields; all others have one at most.
+    repeated: u128,
     garbage: usize,
     /// How names are spelled that did not come in a spelling of their own.
     case: NameCase,
@@ -71,6 +73,7 @@ impl Headers {
             arena: Vec::new(),
             entries: Vec::new(),
             present: 0,
+            repeated: 0,
             garbage: 0,
             case: NameCase::Lower,
             spellings: None,
@@ -86,6 +89,7 @@ impl Headers {
         self.arena.clear();
         self.entries.clear();
         self.present = 0;
+        self.repeated = 0;
         self.garbage = 0;
         self.grown = Extent::default();
         if let Some(spellings) = &mut self.spellings {
@@ -291,6 +295,13 @@ impl Headers {
         self.present & known.bit() != 0
     }
 
+    /// Whether a field of any of these names is there.
+    #[must_use]
+    #[inline]
+    pub const fn has_any(&self, names: KnownSet) -> bool {
+        self.present & names.0 != 0
+    }
+
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.entries.iter().map(|entry| Field {
@@ -311,6 +322,7 @@ impl Headers {
     /// Adds a field of a known name behind the others.
     pub fn append_known(&mut self, known: Known, value: &[u8]) {
         let (value_at, value_len) = self.store(value);
+        self.repeated |= self.present & known.bit();
         self.present |= known.bit();
         self.entries.push(Entry {
             known: Some(known),
@@ -393,20 +405,26 @@ impl Headers {
             entry.value_at = value_at;
             entry.value_len = value_len;
         }
-        self.remove_after(first, name);
+        let is_alone = matches!(name, Name::Known(known) if self.repeated & known.bit() == 0);
+        if !is_alone {
+            self.remove_after(first, name);
+            if let Name::Known(known) = name {
+                self.repeated &= !known.bit();
+            }
+        }
         self.compact_if_wasteful();
     }
 
     /// Makes one field of each known name that `joins` and that was sent several times: the values
     /// joined by a comma (RFC 9110 §5.3) but for empty ones, where the first of them stood.
     pub fn join_repeated(&mut self, joins: impl Fn(Known) -> bool) {
+        if self.repeated == 0 {
+            return;
+        }
         let (mut seen, mut repeated) = (0_u128, 0_u128);
         for known in self.entries.iter().filter_map(|entry| entry.known) {
             repeated |= seen & known.bit();
             seen |= known.bit();
-        }
-        if repeated == 0 {
-            return;
         }
         for known in Known::ALL
             .iter()
@@ -450,7 +468,18 @@ impl Headers {
         }
         self.entries.retain(|entry| entry.known != Some(known));
         self.present &= !known.bit();
+        self.repeated &= !known.bit();
         true
+    }
+
+    /// Takes all fields of these names out.
+    pub fn remove_any(&mut self, names: KnownSet) {
+        if self.has_any(names) {
+            let is_left = |known: Known| known.bit() & names.0 == 0;
+            self.entries.retain(|entry| entry.known.is_none_or(is_left));
+            self.present &= !names.0;
+            self.repeated &= !names.0;
+        }
     }
 
     /// Keeps the fields for which `keep` answers true.
@@ -675,5 +704,90 @@ mod tests {
             "{}",
             headers.arena.len()
         );
+    }
+
+    /// What may be done to a block, to one of a few names.
+    #[derive(Clone, Debug)]
+    enum Deed {
+        Append(usize),
+        Set(usize),
+        Remove(usize),
+        RemoveAny(usize),
+        Retain(usize),
+        Join,
+    }
+
+    const NAMES: [&str; 4] = ["te", "via", "x-forwarded-for", "x-own"];
+
+    /// The same on a list, one field after the other.
+    fn do_to(list: &mut Vec<(String, String)>, deed: &Deed, value: &str) {
+        let is = |at: usize| move |field: &(String, String)| field.0 == NAMES[at];
+        match *deed {
+            Deed::Append(at) => list.push((NAMES[at].to_owned(), value.to_owned())),
+            Deed::Set(at) => match list.iter().position(is(at)) {
+                Some(first) => {
+                    list[first].1 = value.to_owned();
+                    let mut seen = 0;
+                    list.retain(|field| {
+                        seen += 1;
+                        seen - 1 == first || field.0 != NAMES[at]
+                    });
+                }
+                None => list.push((NAMES[at].to_owned(), value.to_owned())),
+            },
+            Deed::Remove(at) | Deed::Retain(at) => list.retain(|field| !is(at)(field)),
+            Deed::RemoveAny(at) => {
+                list.retain(|field| !is(at)(field) && field.0 != NAMES[0]);
+            }
+            Deed::Join => {
+                for at in 0..3 {
+                    let of = list.iter().filter(|field| is(at)(field));
+                    let values: Vec<_> = of.map(|field| field.1.clone()).collect();
+                    if values.len() > 1 {
+                        do_to(list, &Deed::Set(at), &values.join(","));
+                    }
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_block_is_a_list_of_fields(
+            deeds in proptest::collection::vec((0..6_usize, 0..NAMES.len()), 0..30),
+        ) {
+            let known = |at: usize| Known::find(NAMES[at].as_bytes());
+            let (mut block, mut list) = (Headers::new(), Vec::new());
+            for (number, (kind, at)) in deeds.into_iter().enumerate() {
+                let (value, name) = (format!("v{number}"), name(NAMES[at]));
+                let deed = match (kind, known(at)) {
+                    (0, _) => Deed::Append(at),
+                    (1, _) => Deed::Set(at),
+                    (2, _) => Deed::Remove(at),
+                    (3, Some(_)) => Deed::RemoveAny(at),
+                    (4, _) => Deed::Retain(at),
+                    _ => Deed::Join,
+                };
+                match deed {
+                    Deed::Append(_) => block.append(&name, value.as_bytes()),
+                    Deed::Set(_) => block.set(&name, value.as_bytes()),
+                    Deed::Remove(_) => {
+                        block.remove(&name);
+                    }
+                    Deed::RemoveAny(at) => {
+                        let names = known(at).into_iter().chain([Known::Te]);
+                        block.remove_any(KnownSet::of(&names.collect::<Vec<_>>()));
+                    }
+                    Deed::Retain(at) => block.retain(|field| field.name != NAMES[at].as_bytes()),
+                    Deed::Join => block.join_repeated(|_| true),
+                }
+                do_to(&mut list, &deed, &value);
+                assert_eq!(listed(&block), list, "after {deed:?}");
+                for at in 0..3 {
+                    let is_there = list.iter().any(|field| field.0 == NAMES[at]);
+                    assert_eq!(block.has(known(at).unwrap()), is_there);
+                }
+            }
+        }
     }
 }

@@ -216,7 +216,9 @@ impl Worker {
         let id = self.next_id();
         match self.desks.borrow_mut().pop() {
             Some(mut desk) => {
-                desk.exchange.connection = Arc::clone(connection);
+                if !Arc::ptr_eq(&desk.exchange.connection, connection) {
+                    desk.exchange.connection = Arc::clone(connection);
+                }
                 desk.exchange.protocol = protocol;
                 desk.exchange.reset(timing, id);
                 desk

@@ -287,6 +287,23 @@ impl Known {
     }
 }
 
+/// A set of known names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownSet(pub(super) u128);
+
+impl KnownSet {
+    /// These.
+    #[must_use]
+    pub const fn of(mut names: &[Known]) -> Self {
+        let mut bits = 0;
+        while let [name, rest @ ..] = names {
+            bits |= name.bit();
+            names = rest;
+        }
+        Self(bits)
+    }
+}
+
 /// A field name, lower case, looked up once so that a search compares numbers where it can.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Name {

@@ -36,7 +36,7 @@ use crate::exchange::{Exchange, Protocol};
 use crate::h1::encode::TargetForm;
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, encode};
-use crate::headers::{Headers, Known, NameCase, NameFormat};
+use crate::headers::{Headers, Known, KnownSet, NameCase, NameFormat};
 use crate::route::{self, Action, Forward, Mirror, RequestTimes, Route, Times};
 use crate::socket::Socket;
 use crate::upstream::{
@@ -54,7 +54,7 @@ type Http1Parts<'io> = (
 );
 
 /// Control headers about attempts: they are for this proxy alone.
-const CONTROL: [Known; 7] = [
+const CONTROL: KnownSet = KnownSet::of(&[
     Known::XEnvoyRetryOn,
     Known::XEnvoyRetryGrpcOn,
     Known::XEnvoyMaxRetries,
@@ -62,7 +62,7 @@ const CONTROL: [Known; 7] = [
     Known::XEnvoyRetriableHeaderNames,
     Known::XEnvoyRetriableStatusCodes,
     Known::XEnvoyUpstreamAltStatName,
-];
+]);
 /// How much of a request's body is read for nothing, to keep a connection.
 const DISCARDED_BODY_BYTES: u64 = 64 * 1024;
 
@@ -479,9 +479,7 @@ fn plan<'a>(
             route.finalize_request(exchange, pick, around.manager.envoy_headers, scratch);
         });
     }
-    for control in CONTROL {
-        exchange.request.remove_known(control);
-    }
+    exchange.request.remove_any(CONTROL);
     if stream.tunnel.is_none() {
         copy(stream, says.mirrors(), &mut attempts, times.total);
     }

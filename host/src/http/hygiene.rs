@@ -18,7 +18,7 @@ use super::client_cert::{self, Details};
 use super::path::PathRules;
 use crate::address::Address;
 use crate::exchange::Exchange;
-use crate::headers::{Headers, Known, Name};
+use crate::headers::{Headers, Known, KnownSet, Name};
 use crate::route::{Decision, Facts, RequestChanges, TextCondition};
 use crate::runtime::{Cidr, ConnectionManager};
 
@@ -257,37 +257,46 @@ fn introduce(agent: &UserAgent, headers: &mut Headers) {
     }
 }
 
+/// What only internal clients may say.
+const OF_INTERNAL: KnownSet = KnownSet::of(&[
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyRetriableStatusCodes,
+    Known::XEnvoyRetriableHeaderNames,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+    Known::XEnvoyUpstreamAltStatName,
+    Known::XEnvoyExpectedRqTimeoutMs,
+    Known::XEnvoyUpstreamRqTimeoutMs,
+    Known::XEnvoyUpstreamRqPerTryTimeoutMs,
+    Known::XEnvoyUpstreamRqTimeoutAltResponse,
+    Known::XEnvoyUpstreamStreamDurationMs,
+    Known::XEnvoyForceTrace,
+    Known::XEnvoyIpTags,
+    Known::XEnvoyOriginalUrl,
+]);
+
+/// What no client may say to a proxy at the edge.
+const OF_INSIDE: KnownSet = KnownSet::of(&[
+    Known::XEnvoyOriginalPath,
+    Known::XEnvoyOriginalHost,
+    Known::XEnvoyDecoratorOperation,
+    Known::XEnvoyDownstreamServiceCluster,
+    Known::XEnvoyDownstreamServiceNode,
+]);
+
 /// Envoy's control headers: a client that is not internal may not steer the proxy with them.
 fn remove_control_headers(headers: &mut Headers, keep_cert: bool, internal: bool, edge: bool) {
-    headers.retain(|field| match field.known {
-        Some(Known::XEnvoyInternal) => false,
-        Some(Known::XForwardedClientCert) => keep_cert,
-        Some(
-            Known::XEnvoyRetryOn
-            | Known::XEnvoyRetryGrpcOn
-            | Known::XEnvoyMaxRetries
-            | Known::XEnvoyRetriableStatusCodes
-            | Known::XEnvoyRetriableHeaderNames
-            | Known::XEnvoyHedgeOnPerTryTimeout
-            | Known::XEnvoyUpstreamAltStatName
-            | Known::XEnvoyExpectedRqTimeoutMs
-            | Known::XEnvoyUpstreamRqTimeoutMs
-            | Known::XEnvoyUpstreamRqPerTryTimeoutMs
-            | Known::XEnvoyUpstreamRqTimeoutAltResponse
-            | Known::XEnvoyUpstreamStreamDurationMs
-            | Known::XEnvoyForceTrace
-            | Known::XEnvoyIpTags
-            | Known::XEnvoyOriginalUrl,
-        ) => internal,
-        Some(
-            Known::XEnvoyOriginalPath
-            | Known::XEnvoyOriginalHost
-            | Known::XEnvoyDecoratorOperation
-            | Known::XEnvoyDownstreamServiceCluster
-            | Known::XEnvoyDownstreamServiceNode,
-        ) => !edge,
-        _ => true,
-    });
+    headers.remove_known(Known::XEnvoyInternal);
+    if !keep_cert {
+        headers.remove_known(Known::XForwardedClientCert);
+    }
+    if !internal {
+        headers.remove_any(OF_INTERNAL);
+    }
+    if edge {
+        headers.remove_any(OF_INSIDE);
+    }
 }
 
 /// `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-port`, and a `:scheme` that is configured.

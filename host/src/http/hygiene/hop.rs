@@ -5,7 +5,7 @@
 //! hop. Does not own what is allowed of what is asked for (`http::stream`).
 
 use crate::h1::head::is_host_and_port;
-use crate::headers::{Headers, Known, Name};
+use crate::headers::{Headers, Known, KnownSet, Name};
 use crate::route::TextCondition;
 use crate::uri::is_path_or_query_byte;
 
@@ -13,6 +13,17 @@ use crate::uri::is_path_or_query_byte;
 const CONNECTION_MEMBERS: usize = 10;
 /// Envoy refuses a `te` of this many bytes where `connection` names it.
 const NAMED_TE_BYTES: usize = 256;
+
+/// What a request may say of its hop.
+const OF_HOP: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::Upgrade,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::TransferEncoding,
+    Known::Te,
+    Known::Http2Settings,
+]);
 
 /// Why a request is refused by its head alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +114,9 @@ fn remove_hop_by_hop(
     headers: &mut Headers,
     ignored: Option<&[TextCondition]>,
 ) -> Result<Asks, Refusal> {
+    if !headers.has_any(OF_HOP) {
+        return Ok(Asks::Nothing);
+    }
     let said = if headers.has(Known::Connection) {
         Said::read(headers)?
     } else {

@@ -2,7 +2,7 @@
 
 use super::append_list;
 use crate::exchange::Exchange;
-use crate::headers::{Headers, Known};
+use crate::headers::{Headers, Known, KnownSet};
 use crate::runtime::{ConnectionManager, ServerHeader};
 
 /// What a response may not say of a client's connection, because its own codec does. `keep-alive` is not
@@ -14,9 +14,21 @@ const OF_CONNECTIONS: [Known; 4] = [
     Known::Upgrade,
 ];
 
+/// What a response may say of its hop.
+const OF_HOP: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::Upgrade,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::TransferEncoding,
+]);
+
 /// Takes what belongs to one connection alone out of a response. One that changes the protocol keeps the
 /// two fields that say so.
 pub(crate) fn end_of_hop_in_response(headers: &mut Headers, switches: bool) {
+    if !headers.has_any(OF_HOP) {
+        return;
+    }
     headers.retain(|field| match field.known {
         Some(Known::Connection | Known::Upgrade) => switches,
         Some(Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding) => false,
