@@ -34,6 +34,8 @@ const BUFFERS_KEPT: usize = 128;
 const BUFFER_KEPT_MAX: usize = 64 * 1024;
 /// Spare desks of a worker.
 const DESKS_KEPT: usize = 128;
+/// Connections that keep what they serve requests with while they have none for a moment.
+const STAYING: usize = 128;
 
 /// One thread's own world. See the module's page.
 pub(crate) struct Worker {
@@ -54,6 +56,7 @@ pub(crate) struct Worker {
     next_id: Cell<u64>,
     drain: Drain,
     connections: Cell<usize>,
+    staying: Cell<usize>,
     idle: Notify,
     buffers: RefCell<Vec<BytesMut>>,
     desks: RefCell<Vec<Desk>>,
@@ -124,6 +127,7 @@ impl Worker {
             next_id: Cell::new(0),
             drain: Drain::default(),
             connections: Cell::new(0),
+            staying: Cell::new(0),
             idle: Notify::new(),
             buffers: RefCell::default(),
             desks: RefCell::default(),
@@ -280,6 +284,15 @@ impl Worker {
         Tracked(Rc::clone(self))
     }
 
+    /// Lets a connection stay as it is between requests, for as long as the answer lives, where not too many do.
+    pub(crate) fn stay(&self) -> Option<Staying<'_>> {
+        let staying = self.staying.get();
+        (staying < STAYING).then(|| {
+            self.staying.set(staying + 1);
+            Staying(&self.staying)
+        })
+    }
+
     /// Waits until no connection is left.
     pub(crate) async fn idle(&self) {
         while self.connections.get() > 0 {
@@ -298,6 +311,15 @@ impl Drop for Tracked {
         if left == 0 {
             self.0.idle.notify_one();
         }
+    }
+}
+
+/// A connection that stays as it is. See [`Worker::stay`].
+pub(crate) struct Staying<'a>(&'a Cell<usize>);
+
+impl Drop for Staying<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 

@@ -36,6 +36,8 @@ use crate::worker::{Desk, Worker};
 
 /// What a client that we are done with may still send before it is cut off.
 const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a connection without a request is taken for one that has the next soon.
+const REST: Duration = Duration::from_millis(500);
 
 /// Serves a connection that was just accepted, to its end. `_open` is let go of then.
 pub(crate) async fn serve(
@@ -298,6 +300,8 @@ enum Late {
     Drained,
     /// Another request, after `max_connection_duration`.
     Old,
+    /// Another request soon.
+    Rested,
 }
 
 /// The first of some times; of equal ones the one that stands first.
@@ -319,52 +323,81 @@ fn head_times(manager: &ConnectionManager, begun: Instant) -> [(Option<Instant>,
 
 /// What came next on the connection.
 enum Next {
-    Request(RequestHead),
-    Refused(Error),
-    /// None: the client has closed the connection.
-    Left,
-    /// None: the connection is to be closed.
-    Expired,
+    /// A head, or what was wrong with it.
+    Head(Result<RequestHead, Error>),
+    /// None: this is the end of the connection.
+    Over(Over),
+    /// None for a while.
+    Rested,
+}
+
+impl Next {
+    /// The client has closed the connection.
+    const LEFT: Self = Self::Over(Over::Left {
+        with_requests: false,
+    });
+
+    const fn refused(error: Error) -> Self {
+        Self::Head(Err(error))
+    }
 }
 
 impl Http1<'_> {
     async fn serve(mut self, socket: &mut Socket) -> Over {
         let mut drained = std::pin::pin!(self.worker.drain().started());
         loop {
-            let next = self.next(socket, drained.as_mut()).await;
-            let head = match next {
-                Next::Left => {
-                    return Over::Left {
-                        with_requests: false,
-                    };
-                }
-                Next::Expired => return Over::EXPIRED,
-                Next::Request(head) => Ok(head),
-                Next::Refused(error) => Err(error),
+            let head = match self.next(socket, drained.as_mut(), None).await {
+                Next::Head(head) => head,
+                Next::Over(over) => return over,
+                Next::Rested => continue,
             };
             // What a request needs while it is served is much, and an idle connection does not keep it.
-            match Box::pin(self.request(socket, head)).await {
-                Ended::Reusable => {}
-                Ended::Gone => {
-                    return Over::Left {
-                        with_requests: true,
-                    };
-                }
-                ended => {
-                    return Over::Ours {
-                        ended,
-                        with_requests: false,
-                    };
-                }
+            let busy = Box::pin(self.serve_busy(socket, head, drained.as_mut()));
+            if let Some(over) = busy.await {
+                return over;
             }
         }
     }
 
-    /// Waits for the head of the next request.
+    /// Serves a request, and those that follow it soon. None once the connection is idle.
+    async fn serve_busy(
+        &mut self,
+        socket: &mut Socket,
+        mut head: Result<RequestHead, Error>,
+        mut drained: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<Over> {
+        let stays = self.worker.stay();
+        loop {
+            match self.request(socket, head).await {
+                Ended::Reusable if stays.is_none() => return None,
+                Ended::Reusable => {}
+                Ended::Gone => {
+                    return Some(Over::Left {
+                        with_requests: true,
+                    });
+                }
+                ended => {
+                    return Some(Over::Ours {
+                        ended,
+                        with_requests: false,
+                    });
+                }
+            }
+            let rests_at = after(self.idle_since, Some(REST));
+            head = match self.next(socket, drained.as_mut(), rests_at).await {
+                Next::Head(head) => head,
+                Next::Over(over) => return Some(over),
+                Next::Rested => return None,
+            };
+        }
+    }
+
+    /// Waits for the head of the next request, until `rests_at` if that is said.
     async fn next(
         &mut self,
         socket: &mut Socket,
         mut drained: Pin<&mut impl Future<Output = ()>>,
+        rests_at: Option<Instant>,
     ) -> Next {
         poll_fn(|cx| {
             loop {
@@ -378,9 +411,9 @@ impl Http1<'_> {
                         if let Some(desk) = &mut self.desk {
                             desk.exchange.request.clear();
                         }
-                        return Poll::Ready(Next::Refused(Kind::DownstreamClosed.into()));
+                        return Poll::Ready(Next::refused(Kind::DownstreamClosed.into()));
                     }
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Left),
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::LEFT),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
                 }
@@ -395,7 +428,7 @@ impl Http1<'_> {
                 let _started = drained.as_mut().poll(cx);
                 self.told = Some(cx.waker().clone());
             }
-            let Some((at, late)) = self.deadline(drain.since()) else {
+            let Some((at, late)) = self.deadline(drain.since(), rests_at) else {
                 return Poll::Pending;
             };
             self.timer.poll(cx, Some(at)).map(|()| self.late(late))
@@ -405,8 +438,12 @@ impl Http1<'_> {
 
     /// When waiting ends, and what comes then. A head that has begun has the timeouts of a request,
     /// an idle connection its own; a drain or old age leave it `drain_timeout` to send another
-    /// request.
-    fn deadline(&self, draining: Option<Instant>) -> Option<(Instant, Late)> {
+    /// request. `rests_at` ends no connection.
+    fn deadline(
+        &self,
+        draining: Option<Instant>,
+        rests_at: Option<Instant>,
+    ) -> Option<(Instant, Late)> {
         let manager = &self.listener.manager;
         if self.parser.has_started() {
             let begun = self.desk.as_ref().map(|desk| desk.exchange.timing.started);
@@ -424,6 +461,7 @@ impl Http1<'_> {
             (after(self.idle_since, manager.idle_timeout), Late::Idle),
             (draining.and_then(grace), Late::Drained),
             (old_at, Late::Old),
+            (rests_at, Late::Rested),
         ])
     }
 
@@ -435,18 +473,19 @@ impl Http1<'_> {
             desk.exchange.request.clear();
         }
         match late {
-            Late::Headers => Next::Refused(Kind::HeadersTimeout.into()),
-            Late::Request => Next::Refused(Kind::RequestOverdue.into()),
-            Late::Stream => Next::Refused(Kind::StreamIdle.into()),
+            Late::Headers => Next::refused(Kind::HeadersTimeout.into()),
+            Late::Request => Next::refused(Kind::RequestOverdue.into()),
+            Late::Stream => Next::refused(Kind::StreamIdle.into()),
             Late::Idle => {
                 stats.downstream_cx_idle_timeout.inc();
-                Next::Expired
+                Next::Over(Over::EXPIRED)
             }
             Late::Old => {
                 self.count_old();
-                Next::Expired
+                Next::Over(Over::EXPIRED)
             }
-            Late::Drained => Next::Expired,
+            Late::Drained => Next::Over(Over::EXPIRED),
+            Late::Rested => Next::Rested,
         }
     }
 
@@ -501,7 +540,7 @@ impl Http1<'_> {
             Ok(Some(head)) => {
                 self.buf.advance(head.consumed);
                 desk.exchange.protocol = head.version;
-                Some(Next::Request(head))
+                Some(Next::Head(Ok(head)))
             }
             Ok(None) => None,
             Err(reject) => {
@@ -510,7 +549,7 @@ impl Http1<'_> {
                 } else if self.parser.has_refused_http_10() {
                     desk.exchange.protocol = Protocol::Http10;
                 }
-                Some(Next::Refused(reject.into()))
+                Some(Next::refused(reject.into()))
             }
         }
     }

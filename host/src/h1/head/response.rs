@@ -55,6 +55,8 @@ impl HeadParser {
     /// only in the byte behind it.
     fn logical_line<'a>(&mut self, seen: &'a [u8]) -> Option<(&'a [u8], bool)> {
         let start = self.line;
+        // What was looked through before may have line ends in it.
+        let is_resumed = self.scanned > start;
         loop {
             let Some(line) = self.next_line(seen) else {
                 self.line = start;
@@ -66,7 +68,11 @@ impl HeadParser {
             }
             match seen.get(self.line) {
                 Some(b' ' | b'\t') => {}
-                Some(_) => return Some((seen.get(start..self.line)?, !is_first)),
+                Some(_) => {
+                    let whole = seen.get(start..self.line)?;
+                    let has_ends = || memchr::memchr(b'\n', without_end(whole)).is_some();
+                    return Some((whole, !is_first || (is_resumed && has_ends())));
+                }
                 None => {
                     self.line = start;
                     self.scanned = seen.len().saturating_sub(1);
