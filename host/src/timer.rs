@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
 use crate::clock;
@@ -39,8 +40,10 @@ impl Timer {
             return Poll::Pending;
         }
         loop {
+            // A task that has had its turn is put off, and nothing is registered.
+            let counts = has_budget_remaining();
             if sleep.as_mut().poll(cx).is_pending() {
-                self.told = Some(cx.waker().clone());
+                self.told = counts.then(|| cx.waker().clone());
                 return Poll::Pending;
             }
             if clock::now() >= deadline {
@@ -79,6 +82,8 @@ pub(crate) fn after(now: Instant, timeout: Option<Duration>) -> Option<Instant> 
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::coop::consume_budget;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -92,5 +97,23 @@ mod tests {
             None
         );
         assert_eq!(start.elapsed(), Duration::from_millis(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_put_off_is_woken_all_the_same() {
+        let mut timer = Timer::default();
+        let until = (tokio::time::Instant::now() + Duration::from_millis(5)).into_std();
+        let mut is_first = true;
+        let over = poll_fn(|cx| {
+            // The first time its turn is over before it comes to the timer.
+            if std::mem::take(&mut is_first) {
+                while has_budget_remaining() {
+                    let _consumed = std::pin::pin!(consume_budget()).poll(cx);
+                }
+            }
+            timer.poll(cx, Some(until))
+        });
+        let over = tokio::time::timeout(Duration::from_secs(1), over).await;
+        assert!(over.is_ok(), "the timer never fires");
     }
 }
