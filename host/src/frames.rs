@@ -56,6 +56,14 @@ pub(crate) const HEAD: usize = 9;
 /// no more than that.
 pub(crate) const BARE_END: u32 = 0x4261_7265;
 
+/// The name of a field that stands behind the others of trailers on their way to the codec: it leaves out what makes a
+/// block too large, and says so of heads alone. Where this is missing, more is. Nothing else has a quote in its name.
+pub(crate) const WHOLE: &str = "\"";
+/// The same in a field block, in no table, without a value.
+pub(crate) const WHOLE_FIELD: &[u8] = b"\0\x01\"\0";
+/// As much as a frame may have whatever settings say (RFC 9113 §4.2).
+pub(crate) const FRAME_BYTES: usize = 16_384;
+
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHead {
@@ -125,6 +133,32 @@ impl FrameHead {
             rest = behind;
         }
         rest.get(..rest.len().checked_sub(padding)?)
+    }
+
+    /// The frame that ends trailers, with that part of their block, without padding, and with [`WHOLE`] behind it.
+    pub(crate) fn whole(self, block: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(2 * HEAD + block.len() + WHOLE_FIELD.len());
+        let is_full = block.len() + WHOLE_FIELD.len() > FRAME_BYTES;
+        let ends = if is_full { 0 } else { Self::END_HEADERS };
+        let length = block.len() + if is_full { 0 } else { WHOLE_FIELD.len() };
+        let first = Self {
+            length: length as u32,
+            flags: self.flags & Self::END_STREAM | ends,
+            ..self
+        };
+        bytes.extend_from_slice(&first.write());
+        bytes.extend_from_slice(block);
+        if is_full {
+            let last = Self {
+                length: WHOLE_FIELD.len() as u32,
+                kind: Self::CONTINUATION,
+                flags: Self::END_HEADERS,
+                ..self
+            };
+            bytes.extend_from_slice(&last.write());
+        }
+        bytes.extend_from_slice(WHOLE_FIELD);
+        bytes
     }
 
     /// How many bytes of the payload are in front of its part of a field block.

@@ -120,7 +120,7 @@ pub enum Underscores {
 
 impl Underscores {
     /// What to do with a field of that name.
-    fn on(self, name: &[u8]) -> Self {
+    pub(crate) fn on(self, name: &[u8]) -> Self {
         match self {
             Self::Reject | Self::Drop if memchr::memchr(b'_', name).is_some() => self,
             Self::Allow | Self::Reject | Self::Drop => Self::Allow,

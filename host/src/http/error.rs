@@ -145,6 +145,10 @@ pub(crate) struct Error {
 
 /// The details of an HTTP/2 head, or of trailers, with more fields than there may be.
 pub(super) const TOO_MANY_FIELDS: &str = "http2.too_many_headers";
+/// The same of trailers with more bytes.
+pub(super) const FIELDS_TOO_LARGE: &str = "http2.header_list_size_too_large";
+/// The same of one with an underscore in a name.
+pub(super) const UNDERSCORE: &str = "http2.unexpected_underscore";
 const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before headers. ";
 const RESET_REASON: &str = "reset reason: ";
 /// What stands between these two where the request was sent more than once.
@@ -220,6 +224,8 @@ impl Error {
             ReadError::Closed | ReadError::Stream(_) => Kind::DownstreamClosed,
             ReadError::Framing(framing) => Kind::DownstreamFraming(framing.reject()),
             ReadError::TooManyTrailers => Kind::Reset(TOO_MANY_FIELDS),
+            ReadError::TrailersTooLarge => Kind::Reset(FIELDS_TOO_LARGE),
+            ReadError::Underscore => Kind::Reset(UNDERSCORE),
             ReadError::Trailers | ReadError::Content => Kind::Malformed,
         }
         .into()
@@ -231,9 +237,10 @@ impl Error {
             ReadError::Closed
             | ReadError::Framing(_)
             | ReadError::Trailers
+            | ReadError::Underscore
             | ReadError::Content => Kind::UpstreamProtocol,
             ReadError::Stream(error) => of_http2(error),
-            ReadError::TooManyTrailers => Kind::UpstreamReset,
+            ReadError::TooManyTrailers | ReadError::TrailersTooLarge => Kind::UpstreamReset,
         };
         Self { kind }
     }

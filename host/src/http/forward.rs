@@ -25,7 +25,9 @@ use super::io::{Frame, H1Reader, H1Writer, Reader, Writer};
 use super::policies::{self, Policies};
 use super::record::{self, Record};
 use super::sending::H2Writer;
-use super::side::{Asked, Await, UpstreamSide, outcome, response_rules, stream_end};
+use super::side::{
+    Asked, Await, UpstreamSide, http2_response_rules, outcome, response_rules, stream_end,
+};
 use super::stream::{Acted, Stream, Tunnel};
 use super::timer::after;
 use super::tracked;
@@ -705,7 +707,7 @@ pub(super) fn open_http2(
     lease.note_end(StreamEnd::Left);
     Ok(UpstreamSide {
         asked: Asked::of(request, tunnel),
-        rules: response_rules(spec),
+        rules: http2_response_rules(spec),
         reader: None,
         writer: Writer::H2(H2Writer::opening(body, Rc::clone(lease.backlog()), length)),
         head: Await::Http2(response),

@@ -51,17 +51,22 @@ pub(crate) enum Malformed {
 }
 
 /// Adds the fields of `map` to `block`.
-///
-/// # Errors
-/// When one is malformed.
-pub(crate) fn fields_from(map: &HeaderMap, block: &mut Headers) -> Result<(), Malformed> {
+fn fields_from(map: &HeaderMap, block: &mut Headers) -> Result<(), Malformed> {
     for (name, value) in map {
         append(name, value, block)?;
     }
     Ok(())
 }
 
-fn append(name: &HeaderName, value: &HeaderValue, block: &mut Headers) -> Result<(), Malformed> {
+/// Adds a field to `block`.
+///
+/// # Errors
+/// When it is malformed.
+pub(crate) fn append(
+    name: &HeaderName,
+    value: &HeaderValue,
+    block: &mut Headers,
+) -> Result<(), Malformed> {
     let name = name.as_str().as_bytes();
     // The crate takes it for a letter of names.
     if memchr::memchr(b'"', name).is_some() {

@@ -4,8 +4,8 @@
 //! gets another one in their stead, and who serves the stream takes the true one from here. Does not
 //! own whether frames and blocks are good: the codec gets them as they came, and refuses them, but for
 //! what it does not see. It forgets what it saw in a frame that ends inside of a field, and so gets heads
-//! cut between fields; and it drops pseudo-header fields in trailers, and so gets another that it
-//! refuses. Nor does it get frames of content without any, of which it takes a hundred in the life of a connection:
+//! cut between fields; it drops pseudo-header fields in trailers, and so gets another that it
+//! refuses; and it says of no trailers that they are too large for it, and so gets [`crate::frames::WHOLE`] behind them. Nor does it get frames of content without any, of which it takes a hundred in the life of a connection:
 //! `frames::watch` has counted them. Called by `http2`.
 
 use std::borrow::Cow;
@@ -18,11 +18,9 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::hpack::{Odd, Targets};
-use crate::frames::{FrameHead, HEAD, PREFACE, hpack};
+use crate::frames::{FRAME_BYTES, FrameHead, HEAD, PREFACE, WHOLE_FIELD, hpack};
 use crate::limits;
 
-/// As much as a frame may have whatever settings say (RFC 9113 §4.2).
-const FRAME_BYTES: usize = 16_384;
 /// A field that the codec refuses: `connection` without a value, in no table.
 const REFUSED: &[u8] = b"\0\x0aconnection\0";
 
@@ -88,6 +86,16 @@ enum Next {
     Head(usize, Option<Vec<u8>>),
 }
 
+/// A head that is too long to be held, or trailers.
+#[derive(Debug)]
+struct Long {
+    /// What has come of the field that is next.
+    left: Vec<u8>,
+    are_trailers: bool,
+    /// Whether they have what trailers may not have.
+    has_unfit: bool,
+}
+
 /// Follows what a client sends on one connection.
 #[derive(Debug)]
 pub(super) struct Heads {
@@ -99,8 +107,8 @@ pub(super) struct Heads {
     most: usize,
     /// As much as a frame may have: the codec ends the connection for one with more.
     largest: usize,
-    /// In a head that is too long to be held: what has come of the field that is next.
-    long: Option<Vec<u8>>,
+    /// The head that comes, where it is too long to be held.
+    long: Option<Long>,
     targets: Targets,
     /// The highest stream that the client has opened.
     last_stream: u32,
@@ -219,7 +227,12 @@ impl Heads {
                 Ok(Next::Head(length, veiled))
             }
             Extent::Cut(frames) if rest.len() > self.most || frames > limits::HTTP2_HELD_FRAMES => {
-                self.long = Some(Vec::new());
+                let first = FrameHead::front(rest);
+                self.long = Some(Long {
+                    left: Vec::new(),
+                    are_trailers: first.is_some_and(|first| first.stream <= self.last_stream),
+                    has_unfit: false,
+                });
                 self.next_of_long(rest)
             }
             Extent::Cut(_) => Ok(Next::Wait),
@@ -256,11 +269,13 @@ impl Heads {
         let are_trailers = first.stream <= self.last_stream;
         self.opened(first, are_trailers);
         self.last_stream = self.last_stream.max(first.stream);
-        let is_refused = are_trailers && odd.has_pseudo;
-        let veiled = (is_cut || is_refused || !odd.strings.is_empty()).then(|| {
+        let is_refused = are_trailers && odd.has_unfit;
+        let veiled = (is_cut || are_trailers || !odd.strings.is_empty()).then(|| {
             let mut block = odd.veil(&block);
             if is_refused {
                 block.extend_from_slice(REFUSED);
+            } else if are_trailers && self.lost.is_none() {
+                block.extend_from_slice(WHOLE_FIELD);
             }
             frames(first, &block)
         });
@@ -272,7 +287,7 @@ impl Heads {
 
     /// Reads a frame of a head that is too long to be held, and most likely to be served.
     fn next_of_long(&mut self, rest: &[u8]) -> Result<Next, Unreadable> {
-        let Some(before) = &mut self.long else {
+        let Some(long) = &mut self.long else {
             return Ok(Next::Wait);
         };
         let Some((head, payload, behind)) = frame(rest) else {
@@ -281,24 +296,29 @@ impl Heads {
                 _ => Next::Wait,
             });
         };
-        before.extend_from_slice(head.block(payload).unwrap_or_default());
-        let (mut fields, mut odd) = (&**before, Odd::default());
+        let block = head.block(payload).unwrap_or_default();
+        long.left.extend_from_slice(block);
+        let (mut fields, mut odd) = (&*long.left, Odd::default());
         self.targets.read(&mut fields, &mut odd);
         if odd.has_empty_scheme {
             return Err(Unreadable::Scheme(head.stream));
         }
-        let left = fields.to_vec();
+        let is_read = fields.is_empty();
+        long.left = fields.to_vec();
+        long.has_unfit |= odd.has_unfit;
         self.last_stream = self.last_stream.max(head.stream);
+        let mut veiled = None;
         if head.ends_head() {
-            self.lost = (!left.is_empty()).then_some(head.stream);
+            self.lost = (!is_read).then_some(head.stream);
+            // Without that they are refused, for more than these may have.
+            let is_whole = long.are_trailers && !long.has_unfit && is_read;
+            veiled = is_whole.then(|| head.whole(block));
             self.long = None;
-        } else {
-            self.long = Some(left);
         }
         if let Some(target) = odd.target {
             self.odd.add(head.stream, target)?;
         }
-        Ok(Next::Head(rest.len() - behind.len(), None))
+        Ok(Next::Head(rest.len() - behind.len(), veiled))
     }
 }
 
@@ -483,7 +503,9 @@ mod tests {
         const DATA: u8 = FrameHead::DATA;
         let request = [0x83, 0x84, 0x86];
         let (post, get) = (head(4, 1, &request), head(5, 1, &request));
-        let trailers = head(5, 1, &[0, 1, b't', 1, b'v']);
+        let trailer = [0, 1, b't', 1, b'v'];
+        let trailers = head(5, 1, &trailer);
+        let whole = head(5, 1, &[&trailer, WHOLE_FIELD].concat());
         let empty = |stream| framed(DATA, 0, stream, b"");
         let (some, last) = (framed(DATA, 0, 1, b"a"), framed(DATA, 1, 1, b""));
         let reset = framed(FrameHead::RST_STREAM, 0, 1, &[0; 4]);
@@ -492,12 +514,12 @@ mod tests {
         type Frames<'a> = &'a [&'a Vec<u8>];
         let table: &[(Frames<'_>, Frames<'_>)] = &[
             (&[&post, one, &some, one, &last], &[&post, &some, &last]),
-            (&[&post, one, &trailers], &[&post, &trailers]),
+            (&[&post, one, &trailers], &[&post, &whole]),
             // What the codec has to see: the windows that padding takes, and what may not come.
             (&[&post, &padding], &[&post, &padding]),
             (&[&post, three, none], &[&post, three, none]),
             (&[&post, &last, one], &[&post, &last, one]),
-            (&[&post, &trailers, one], &[&post, &trailers, one]),
+            (&[&post, &trailers, one], &[&post, &whole, one]),
             (&[&post, &reset, one], &[&post, &reset, one]),
             (&[&get, one], &[&get, one]),
             (&[one, &post], &[one, &post]),
@@ -667,16 +689,52 @@ mod tests {
             (&coded, true),
             // The target of the request, in the table.
             (&[0, 1, b't', 1, b'v', 0xbe], true),
+            // What says that they are whole.
+            (WHOLE_FIELD, true),
+            (&[0x40, 1, b'"', 1, b'x'], true),
+            (&[0, 0x82, 0xfe, 0x7f, 1, b'x'], true),
+            (&[0, 2, b'"', b'"', 1, b'x'], false),
         ] {
             let mut heads = heads(0);
             let request = head(4, 1, &block("/a"));
             assert_eq!(pass(&mut heads, &request, 99), Ok(request));
             let expected = match is_refused {
                 true => head(5, 1, &[trailers, REFUSED].concat()),
-                false => head(5, 1, trailers),
+                false => head(5, 1, &[trailers, WHOLE_FIELD].concat()),
             };
             let passed = pass(&mut heads, &head(5, 1, trailers), 99);
             assert_eq!(passed, Ok(expected), "{trailers:x?}");
+        }
+    }
+
+    #[test]
+    fn trailers_that_are_too_long_to_be_held_are_whole_or_refused() {
+        const FIELD: u8 = 0x90;
+        let request = head(4, 1, &block("/a"));
+        for (first, last, is_whole) in [
+            (FIELD, &[FIELD; 3][..], true),
+            (FIELD, &[FIELD; FRAME_BYTES], true),
+            (0x84, &[FIELD; 3], false),
+            (FIELD, &[FIELD, 0x84], false),
+            (FIELD, &[FIELD, 0x40], false),
+        ] {
+            let before = [
+                head(1, 1, &[first; 10_000]),
+                continuation(0, 1, &[FIELD; 10_000]),
+            ];
+            let before = before.concat();
+            let expected = match (is_whole, last.len()) {
+                (false, _) => continuation(4, 1, last),
+                (true, FRAME_BYTES) => {
+                    [continuation(0, 1, last), continuation(4, 1, WHOLE_FIELD)].concat()
+                }
+                (true, _) => continuation(4, 1, &[last, WHOLE_FIELD].concat()),
+            };
+            let trailers = [&*before, &continuation(4, 1, last)].concat();
+            let mut heads = heads(0);
+            pass(&mut heads, &request, 99).unwrap();
+            let passed = pass(&mut heads, &trailers, 1000).unwrap();
+            assert_eq!(passed, [before, expected].concat(), "{first:x} {is_whole}");
         }
     }
 

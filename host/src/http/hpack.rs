@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::frames::WHOLE;
 use crate::frames::hpack::{Rest, Text, form, integer};
 
 /// The size of the table before anybody says otherwise (RFC 9113 §6.5.2).
@@ -44,8 +45,8 @@ pub(super) struct Odd {
     pub(super) target: Option<Rc<[u8]>>,
     /// Where in the block there are such strings, with their lengths, and what they are.
     pub(super) strings: Vec<(Range<usize>, Rc<[u8]>)>,
-    /// Whether there is a pseudo-header field.
-    pub(super) has_pseudo: bool,
+    /// Whether there is a pseudo-header field, or one that is called [`WHOLE`]: neither may stand in trailers.
+    pub(super) has_unfit: bool,
     /// Whether there is a `:scheme` that says nothing, which the codec forgets where there is no `:authority`.
     pub(super) has_empty_scheme: bool,
 }
@@ -55,6 +56,7 @@ struct Name {
     length: usize,
     is_path: bool,
     is_pseudo: bool,
+    is_whole: bool,
 }
 
 /// An indexed field.
@@ -103,7 +105,8 @@ impl Targets {
             form::INDEXED => {
                 let index = rest.integer(7)?;
                 let entry = self.entry(index)?;
-                odd.has_pseudo |= self.name(index)?.is_pseudo;
+                let name = self.name(index)?;
+                odd.has_unfit |= name.is_pseudo || name.is_whole;
                 if let Some(target) = entry.and_then(|entry| entry.odd.clone()) {
                     odd.target = Some(target);
                 }
@@ -132,7 +135,7 @@ impl Targets {
             0 => as_name(rest.text()?)?,
             index => self.name(index)?,
         };
-        odd.has_pseudo |= name.is_pseudo;
+        odd.has_unfit |= name.is_pseudo || name.is_whole;
         let from = whole - rest.0.len();
         let value = rest.text()?;
         let to = whole - rest.0.len();
@@ -178,6 +181,7 @@ impl Targets {
             length: usize::from(*length),
             is_path: STATIC_PATHS.contains(&index),
             is_pseudo: index <= STATIC_PSEUDO,
+            is_whole: false,
         })
     }
 
@@ -240,19 +244,23 @@ fn as_name(text: Text<'_>) -> Option<Name> {
             length: text.bytes.len(),
             is_path: text.bytes == PATH,
             is_pseudo: text.bytes.starts_with(b":"),
+            is_whole: text.bytes == WHOLE.as_bytes(),
         });
     }
-    let (mut length, mut is_path, mut is_pseudo) = (0, true, false);
+    let (mut length, mut is_path, mut is_pseudo, mut is_whole) = (0, true, false, true);
     text.each(|byte| {
         is_path &= PATH.get(length) == Some(&byte);
+        is_whole &= WHOLE.as_bytes().get(length) == Some(&byte);
         is_pseudo |= length == 0 && byte == b':';
         length += 1;
     })?;
     is_path &= length == PATH.len();
+    is_whole &= length == WHOLE.len();
     Some(Name {
         length,
         is_path,
         is_pseudo,
+        is_whole,
     })
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::connection::Over;
 use super::downstream::Downstream;
-use super::error::{Error, Kind, TOO_MANY_FIELDS};
+use super::error::{Error, Kind, TOO_MANY_FIELDS, UNDERSCORE};
 use super::h2 as h2_glue;
 use super::heads::{Heads, OddTargets};
 use super::io::Reader;
@@ -671,7 +671,8 @@ async fn stream(
     };
     let mut timer = Timer::default();
     let chain = Chain::new(&worker, manager, &mut desk.exchange, &mut desk.states);
-    let reader = Reader::H2(H2Reader::new(body, manager.rules.limits.fields));
+    let rules = &manager.rules;
+    let reader = Reader::H2(H2Reader::new(body, rules.limits, rules.underscores));
     let down = Downstream::http2(respond, backlog);
     let mut stream = Stream::new(around, chain, reader, down, &mut timer, incoming);
     stream.handle(verdict).await;
@@ -709,20 +710,15 @@ fn verdict(
             .http2_dropped_headers_with_underscores
             .add(dropped as u64);
     }
-    // `:method`, `:path` and `:scheme` do not count against the limit, as in HTTP/1.
-    if head_size(parts) >= rules.limits.bytes as usize {
+    if head_size(parts, underscores) > rules.limits.bytes as usize {
         codecs.http2_header_list_size_too_large.inc();
         Err(Reject::FieldsTooLarge.into())
     } else if read.is_err() {
         Err(Kind::Malformed.into())
     } else if fields > rules.limits.fields as usize {
-        codecs.http2_header_overflow.inc();
         Err(Kind::Reset(TOO_MANY_FIELDS).into())
     } else if has_underscore && underscores == Underscores::Reject {
-        codecs
-            .http2_requests_rejected_with_underscores_in_headers
-            .inc();
-        Err(Kind::Reset("http2.unexpected_underscore").into())
+        Err(Kind::Reset(UNDERSCORE).into())
     } else if !headers.has(Known::Authority) {
         Err(Reject::MissingHost.into())
     } else if has_fragment {
@@ -732,24 +728,28 @@ fn verdict(
     }
 }
 
-/// How large a head is, as `SETTINGS_MAX_HEADER_LIST_SIZE` counts it (RFC 9113 §6.5.2).
-fn head_size(parts: &http::request::Parts) -> usize {
-    const FIELD: usize = 32;
+/// How large a head is: its names and values, but for fields that are left out.
+fn head_size(parts: &http::request::Parts, underscores: Underscores) -> usize {
     let uri = &parts.uri;
+    let is_kept = |name: &str| underscores != Underscores::Drop || !name.contains('_');
     let fields = parts.headers.iter();
-    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    let fields = fields.filter(|(name, _)| is_kept(name.as_str()));
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
+    let protocol = parts.extensions.get::<h2::ext::Protocol>();
     let pseudo = [
         (":method", Some(parts.method.as_str())),
-        (":scheme", uri.scheme_str()),
+        // The library forgets it where there is no authority.
+        (":scheme", Some(uri.scheme_str().unwrap_or("https"))),
         (
             ":authority",
             uri.authority().map(|authority| authority.as_str()),
         ),
         (":path", uri.path_and_query().map(|target| target.as_str())),
+        (":protocol", protocol.map(h2::ext::Protocol::as_str)),
     ];
     let pseudo = pseudo
         .into_iter()
-        .filter_map(|(name, value)| Some(name.len() + value?.len() + FIELD));
+        .filter_map(|(name, value)| Some(name.len() + value?.len()));
     fields.sum::<usize>() + pseudo.sum::<usize>()
 }
 

@@ -62,6 +62,12 @@ pub(crate) enum ReadError {
     /// An HTTP/2 stream has more trailers than a head may have fields.
     #[error("there are too many trailers")]
     TooManyTrailers,
+    /// They are larger than a head may be.
+    #[error("the trailers are too large")]
+    TrailersTooLarge,
+    /// One of an HTTP/2 stream has an underscore in its name, where that is configured to be refused.
+    #[error("a trailer has an underscore in its name")]
+    Underscore,
     /// There is content behind the head of an HTTP/2 response that has none (RFC 9110 §6.4.1).
     #[error("there is content where there is none")]
     Content,
@@ -164,7 +170,11 @@ impl<'a> H1Reader<'a> {
     }
 
     /// Begins a body of that length.
-    pub(crate) const fn expect(&mut self, length: BodyLength, trailers: HeadLimits) {
+    pub(crate) const fn expect(&mut self, length: BodyLength, mut trailers: HeadLimits) {
+        if !self.trailers {
+            // Those that are dropped are none to hold, and not counted, as in Envoy.
+            trailers.fields = u32::MAX;
+        }
         self.decoder = Decoder::new(length, trailers);
     }
 
@@ -300,6 +310,14 @@ impl Reader<'_> {
             Self::H1(reader) => Some(reader.taken),
             Self::H2(_) => None,
             Self::Relayed(reader) => reader.carried().map(|carried| carried.received),
+        }
+    }
+
+    /// How many trailers of HTTP/2 were left out for the underscores in their names.
+    pub(crate) const fn dropped(&self) -> u64 {
+        match self {
+            Self::H2(reader) => reader.dropped(),
+            Self::H1(_) | Self::Relayed(_) => 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The receiving half of an HTTP/2 stream.
 //!
 //! Owns what was taken out of the codec before anybody asked for it, the windows of its sender, and what may not
-//! stand in trailers. Called through [`super::io::Reader`].
+//! stand in trailers, how many there may be, and how large. Called through [`super::io::Reader`].
 
 use std::collections::VecDeque;
 use std::mem;
@@ -12,7 +12,8 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap};
 
 use super::h2 as h2_glue;
 use super::io::{Frame, ReadError};
-use crate::frames::BARE_END;
+use crate::frames::{BARE_END, WHOLE};
+use crate::h1::{HeadLimits, Underscores};
 use crate::headers::Headers;
 
 /// The first piece of what is held, in bytes.
@@ -26,8 +27,12 @@ pub(crate) struct H2Reader {
     held: Held,
     /// For how much of what is held the sender's windows are still closed.
     owed: usize,
-    /// How many trailers there may be; the codec bounds their bytes.
-    fields: u32,
+    /// Of trailers too.
+    limits: HeadLimits,
+    /// What to do with trailers that have them in their names.
+    underscores: Underscores,
+    /// How many were left out for that.
+    dropped: u64,
     of: Message,
     /// Whether there is none, only its end.
     is_bare: bool,
@@ -83,12 +88,18 @@ impl Held {
 
 impl H2Reader {
     /// Of a request.
-    pub(crate) fn new(stream: h2::RecvStream, fields: u32) -> Self {
+    pub(crate) fn new(
+        stream: h2::RecvStream,
+        limits: HeadLimits,
+        underscores: Underscores,
+    ) -> Self {
         Self {
             stream,
             held: Held::default(),
             owed: 0,
-            fields,
+            limits,
+            underscores,
+            dropped: 0,
             of: Message::Request,
             is_bare: false,
             data_ended: false,
@@ -97,12 +108,17 @@ impl H2Reader {
     }
 
     /// Of a response, to which content is not to follow where it `is_bare`.
-    pub(crate) fn of_response(stream: h2::RecvStream, fields: u32, is_bare: bool) -> Self {
+    pub(crate) fn of_response(stream: h2::RecvStream, limits: HeadLimits, is_bare: bool) -> Self {
         Self {
             of: Message::Response,
             is_bare,
-            ..Self::new(stream, fields)
+            ..Self::new(stream, limits, Underscores::Allow)
         }
+    }
+
+    /// How many trailers were left out for the underscores in their names.
+    pub(super) const fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// What comes next of the content; none behind it.
@@ -210,18 +226,46 @@ impl H2Reader {
             return Poll::Ready(Ok(Frame::End));
         }
         match ready!(self.stream.poll_trailers(cx))? {
-            Some(map) if map.len() > self.fields as usize => {
-                Poll::Ready(Err(ReadError::TooManyTrailers))
-            }
             Some(map) => {
-                trailers.clear();
-                let read = h2_glue::fields_from(&map, trailers);
-                if read.is_err() || self.is_of_a_head(&map) {
-                    return Poll::Ready(Err(ReadError::Trailers));
-                }
+                self.read_trailers(&map, trailers)?;
                 Poll::Ready(Ok(Frame::Trailers))
             }
             None => Poll::Ready(Ok(Frame::End)),
+        }
+    }
+
+    /// Reads trailers as they came of the codec.
+    fn read_trailers(&mut self, map: &HeaderMap, trailers: &mut Headers) -> Result<(), ReadError> {
+        trailers.clear();
+        let (mut bytes, mut ends) = (0, 0);
+        for (name, value) in map {
+            let text = name.as_str();
+            if text == WHOLE {
+                ends += 1;
+                continue;
+            }
+            match self.underscores.on(text.as_bytes()) {
+                Underscores::Reject => return Err(ReadError::Underscore),
+                Underscores::Drop => {
+                    self.dropped += 1;
+                    continue;
+                }
+                Underscores::Allow => {}
+            }
+            h2_glue::append(name, value, trailers).map_err(|_malformed| ReadError::Trailers)?;
+            bytes += text.len() + value.len();
+            if bytes > self.limits.bytes as usize {
+                return Err(ReadError::TrailersTooLarge);
+            }
+            if trailers.len() > self.limits.fields as usize {
+                return Err(ReadError::TooManyTrailers);
+            }
+        }
+        match ends {
+            // The codec has left out some.
+            0 => Err(ReadError::TrailersTooLarge),
+            1 if !self.is_of_a_head(map) => Ok(()),
+            _ => Err(ReadError::Trailers),
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct UpstreamSide<'io> {
     pub(super) interim: bool,
 }
 
-/// Which responses a cluster takes. Over HTTP/2 the codec bounds the bytes of their heads.
+/// Which responses a cluster takes.
 pub(super) const fn response_rules(spec: &ClusterSpec) -> ResponseRules {
     ResponseRules {
         limits: HeadLimits {
@@ -47,6 +47,15 @@ pub(super) const fn response_rules(spec: &ClusterSpec) -> ResponseRules {
         },
         allow_chunked_length: spec.http1_chunked_length,
     }
+}
+
+/// The same over HTTP/2, where another size is the one that nobody has to write.
+pub(super) const fn http2_response_rules(spec: &ClusterSpec) -> ResponseRules {
+    let mut rules = response_rules(spec);
+    if let Some(settings) = spec.protocol.http2() {
+        rules.limits.bytes = settings.max_header_list;
+    }
+    rules
 }
 
 /// How the response's head is waited for.
@@ -136,7 +145,7 @@ impl UpstreamSide<'_> {
                     }
                     h2_glue::response_from(&parts, into)
                         .map_err(|_malformed| Kind::UpstreamProtocol)?;
-                    if into.len() > limits.fields as usize {
+                    if is_too_much(into, limits) {
                         return Poll::Ready(Err(Kind::UpstreamReset));
                     }
                     self.interim = true;
@@ -146,12 +155,12 @@ impl UpstreamSide<'_> {
                 let (parts, body) = response.map_err(|error| of_http2(&error))?.into_parts();
                 h2_glue::response_from(&parts, into)
                     .map_err(|_malformed| Kind::UpstreamProtocol)?;
-                if into.len() > limits.fields as usize {
+                if is_too_much(into, limits) {
                     return Poll::Ready(Err(Kind::UpstreamReset));
                 }
                 let ended = body.is_end_stream();
                 let has_none = asked.is_for_head_alone() || !has_content(parts.status.as_u16());
-                let reader = H2Reader::of_response(body, limits.fields, has_none);
+                let reader = H2Reader::of_response(body, limits, has_none);
                 self.reader = Some(Reader::H2(reader));
                 self.head = Await::Done;
                 let body = if ended {
@@ -279,6 +288,14 @@ fn switches(response: &Headers) -> bool {
     let mut to = response.known_all(Known::Upgrade);
     said.any(|token| token.eq_ignore_ascii_case(b"upgrade"))
         && to.any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether the head of an HTTP/2 response has more fields or bytes than it may have.
+fn is_too_much(head: &Headers, limits: HeadLimits) -> bool {
+    let bytes = head
+        .iter()
+        .map(|field| field.name.len() + field.value.len());
+    head.len() > limits.fields as usize || bytes.sum::<usize>() > limits.bytes as usize
 }
 
 /// The length that an HTTP/2 response declares.

@@ -644,6 +644,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),
             Kind::RequestOverdue => stats.downstream_rq_timeout.inc(),
             Kind::StreamIdle => self.count_idle(),
+            Kind::Reset(details) => self.count_reset(details),
             Kind::Rejected(Reject::Fragment) => stats.downstream_rq_failed_path_normalization.inc(),
             Kind::Rejected(_) | Kind::ConnectionHeader | Kind::DownstreamFraming(_)
                 if !self.down.is_http2() && !is_read_whole(error) =>

@@ -4,7 +4,7 @@
 //! and how all of it ends. Does not own the statistics (`observe::metrics`), nor what is counted of clusters
 //! ([`super::counts`]). Called by [`super::stream`].
 
-use super::error::{Error, Kind};
+use super::error::{Error, FIELDS_TOO_LARGE, Kind, TOO_MANY_FIELDS, UNDERSCORE};
 use super::stream::{Ended, Stream};
 use crate::clock;
 use crate::exchange::{Carried, Counted, Flags, Protocol};
@@ -82,6 +82,19 @@ impl Stream<'_, '_> {
         }
     }
 
+    /// Counts why a request of HTTP/2 is answered by a reset.
+    pub(super) fn count_reset(&self, details: &str) {
+        let codecs = self.codecs();
+        match details {
+            TOO_MANY_FIELDS => codecs.http2_header_overflow.inc(),
+            FIELDS_TOO_LARGE => codecs.http2_header_list_size_too_large.inc(),
+            UNDERSCORE => codecs
+                .http2_requests_rejected_with_underscores_in_headers
+                .inc(),
+            _ => {}
+        }
+    }
+
     fn codecs(&self) -> &CodecStats {
         self.around.manager.codecs.shard(self.around.worker.index)
     }
@@ -92,6 +105,10 @@ impl Stream<'_, '_> {
         if self.is_request_short() {
             self.around.stats.downstream_rq_rx_reset.inc();
         }
+        let dropped = self.reader.dropped();
+        self.codecs()
+            .http2_dropped_headers_with_underscores
+            .add(dropped);
         if self.tunnel.is_some() && !self.opens_tunnel() {
             // What its client has sent ahead.
             self.chain.exchange.bytes_received += self.reader.waiting();

@@ -389,6 +389,19 @@ pub enum Protocol {
     AsClient(Http2Settings),
 }
 
+impl Protocol {
+    /// What is set of HTTP/2, where that may be spoken.
+    #[must_use]
+    pub const fn http2(&self) -> Option<&Http2Settings> {
+        match self {
+            Self::Http1 => None,
+            Self::Http2(settings) | Self::Negotiated(settings) | Self::AsClient(settings) => {
+                Some(settings)
+            }
+        }
+    }
+}
+
 /// `http2_protocol_options` of the upstream side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http2Settings {

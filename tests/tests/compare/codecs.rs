@@ -17,7 +17,18 @@ pub(crate) fn group() -> Group {
     Group::new("codecs", include_str!("../../cases/codecs.yaml"), cases)
 }
 
+/// A POST over HTTP/2 with these trailers.
+fn with_trailers(name: &str, trailers: &[(&str, &str)]) -> Case {
+    let bytes = [
+        frames::headers(1, flag::NONE, &frames::request("POST", "/h2")),
+        frames::data(1, flag::NONE, b"body"),
+        frames::headers(1, flag::END_STREAM, trailers),
+    ];
+    Case::frames(name, bytes.concat(), Some(1))
+}
+
 fn underscores() -> Vec<Case> {
+    let some = [("a_b", "1"), ("c", "2"), ("d_e", "3")];
     let sends = || {
         H2Send::new("GET", "/up")
             .header("a_b", "1")
@@ -30,6 +41,11 @@ fn underscores() -> Vec<Case> {
             .closes(),
         Case::http2("fields that are dropped over HTTP/2", sends()).at("drops"),
         Case::http2("fields that are refused over HTTP/2", sends()).at("rejects"),
+        with_trailers("trailers that are kept", &some),
+        with_trailers("trailers that are dropped", &some).at("drops"),
+        with_trailers("trailers all of which are dropped", &[("a_b", "1")]).at("drops"),
+        with_trailers("trailers that are refused", &some).at("rejects"),
+        with_trailers("trailers without underscores", &[("a-b", "1")]).at("rejects"),
     ]
 }
 
@@ -55,6 +71,8 @@ fn streams() -> Vec<Case> {
             .reply(Reply::nothing().then(Act::Hang))
             .without_log(),
         Case::http2("more fields than there may be", many).at("few"),
+        with_trailers("more trailers than there may be", &[("t", "1"); 16]).at("few"),
+        with_trailers("trailers that are too large", &[("t", &"v".repeat(1024))]).at("few"),
         Case::get("a stream that the upstream resets", "/h2", "")
             .h2_reply(H2Reply::status(200).reset(Reason::CANCEL)),
         Case::get("a stream that the upstream refuses", "/h2/never", "")
@@ -93,6 +111,7 @@ fn statistics() -> Vec<Case> {
                 "http1.dropped_headers_with_underscores",
                 "http1.requests_rejected_with_underscores_in_headers",
                 "http2.dropped_headers_with_underscores",
+                "http2.header_list_size_too_large",
                 "http2.header_overflow",
                 "http2.inbound_",
                 "http2.keepalive_timeout",

@@ -4,6 +4,9 @@
 
 #![expect(clippy::too_many_lines, reason = "tables of cases")]
 
+#[path = "frames/large.rs"]
+mod large;
+
 use nuncio_tests::compare::case::{Case, Group};
 use nuncio_tests::frames::{self, flag, kind};
 
@@ -18,6 +21,7 @@ pub(crate) fn group() -> Group {
     cases.extend(trailers());
     cases.extend(odd_trailers());
     cases.extend(answers());
+    cases.extend(large::answers());
     cases.extend(bare_answers());
     cases.extend(indexed_answers());
     cases.extend(connection());
@@ -240,7 +244,16 @@ fn trailers() -> Vec<Case> {
         ];
         Case::frames(&format!("{count} trailers"), bytes.concat(), Some(1))
     };
-    [100, 101].map(case).into()
+    let mut cases: Vec<Case> = [100, 101].map(case).into();
+    cases.extend(large::trailers().map(|(name, trailers)| {
+        let bytes = [
+            frames::headers(1, flag::NONE, &frames::request("POST", "/up")),
+            frames::data(1, flag::NONE, b"abc"),
+            trailers,
+        ];
+        Case::frames(&format!("{name} trailers"), bytes.concat(), Some(1))
+    }));
+    cases
 }
 
 /// Trailers that say what only a head may say.

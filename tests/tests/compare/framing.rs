@@ -207,6 +207,10 @@ fn chunks() -> Vec<Case> {
             "3\r\nabc\r\n0;last\r\n\r\n",
         ),
         chunked("trailers", "3\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n"),
+        chunked(
+            "more trailers than fields of a head",
+            &format!("3\r\nabc\r\n0\r\n{}\r\n", "X: 1\r\n".repeat(101)),
+        ),
         post(
             "announced trailers",
             "Transfer-Encoding: chunked\r\nTrailer: X-Trailer\r\nTE: trailers\r\n",

@@ -39,6 +39,13 @@ fn bodies() -> Vec<Case> {
              5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\nX-T: t\r\n\r\n",
         ),
         answer(
+            "more trailers than fields of a head",
+            &format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n{}\r\n",
+                "X: 1\r\n".repeat(101)
+            ),
+        ),
+        answer(
             "chunks of nothing",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ),

@@ -6,6 +6,7 @@
 //! there are fields that may not stand anywhere; and what has come of which answer. Does not own what the codec
 //! refuses itself, what it takes amiss (`veil`), nor the limits on frames (`frames::watch`). Called by `watched`.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::mem;
 
@@ -120,6 +121,32 @@ impl Answers {
         }
     }
 
+    /// What the codec gets of a step, where it is not the step itself: of the frame that ends the trailers of an answer
+    /// nothing before all of it is there, then the same with [`crate::frames::WHOLE`] behind the fields.
+    pub(super) fn instead(&self, step: Step<'_>) -> Option<Vec<u8>> {
+        let (Step::Head(frame) | Step::Payload(frame, ..)) = step;
+        let ends = match frame.kind {
+            FrameHead::HEADERS => frame.ends_stream(),
+            FrameHead::CONTINUATION => self.is_last && self.block.is_some(),
+            _ => return None,
+        };
+        let come = || self.come(frame.stream);
+        if !(ends && frame.ends_head() && matches!(come(), Some(Come::Head | Come::Bare))) {
+            return None;
+        }
+        let Step::Payload(_, part, true) = step else {
+            return Some(Vec::new());
+        };
+        let payload: Cow<'_, [u8]> = match &*self.payload {
+            [] => Cow::Borrowed(part),
+            before => Cow::Owned([before, part].concat()),
+        };
+        // One that is too short for what its flags say is for the codec to refuse.
+        let as_it_is = || [&frame.write()[..], &payload].concat();
+        let block = frame.block(&payload);
+        Some(block.map_or_else(as_it_is, |block| frame.whole(block)))
+    }
+
     /// Takes a part of the payload of a GOAWAY: nothing comes of the streams above the one that it names.
     fn goodbye(&mut self, part: &[u8], is_whole: bool) {
         let missing = size_of::<u32>().saturating_sub(self.payload.len());
@@ -188,12 +215,13 @@ impl Answers {
 
     /// Takes a whole block.
     fn block(&mut self, stream: u32, block: &[u8], is_cut: bool) -> Result<(), Fault> {
-        let status = self.table.read(block, is_cut)?;
+        let (status, is_read) = self.table.read(block, is_cut)?;
         // One that is not open has crossed this side's reset: nobody reads it.
         let at = self.open.binary_search_by_key(&stream, |(open, _)| *open);
         let open = at.ok().and_then(|at| self.open.get_mut(at));
         let has_begun = |(_, come): &&mut (u32, Come)| *come != Come::Nothing;
-        if status != Status::None && open.as_ref().is_some_and(has_begun) {
+        // A field that is cut off has what is put behind the trailers for its end.
+        if (status != Status::None || !is_read) && open.as_ref().is_some_and(has_begun) {
             return Err(Fault::Block);
         }
         if self.is_last {
@@ -341,15 +369,20 @@ impl Table {
         }
     }
 
-    /// Reads the head of a response, or its trailers. Of one that `is_cut` into frames the codec may have
-    /// forgotten everything. What cannot be read it refuses.
+    /// Reads the head of a response, or its trailers, and whether it could be read to its end. Of one that `is_cut` into
+    /// frames the codec may have forgotten everything. What cannot be read it refuses.
     ///
     /// # Errors
     /// When it has what it may not have.
-    fn read(&mut self, block: &[u8], is_cut: bool) -> Result<Status, Fault> {
+    fn read(&mut self, block: &[u8], is_cut: bool) -> Result<(Status, bool), Fault> {
         let mut rest = Rest(block);
         let (mut status, mut has_field) = (Status::None, false);
-        while let Some(field) = self.field(&mut rest) {
+        loop {
+            let mut ahead = rest;
+            let Some(field) = self.field(&mut ahead) else {
+                return Ok((status, rest.0.is_empty()));
+            };
+            rest = ahead;
             // Another size of the table is none.
             let Some((named, value)) = field else {
                 continue;
@@ -364,7 +397,6 @@ impl Table {
                 Named::Hop | Named::Te | Named::Otherwise => has_field = true,
             }
         }
-        Ok(status)
     }
 
     /// Reads a field (RFC 7541 §6), or a change of the table's size, and the status that its value is if it is

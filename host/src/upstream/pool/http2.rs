@@ -72,7 +72,8 @@ pub(super) async fn handshake(
         .data_frame_budget(
             limits::HTTP2_SMALL_FRAMES.max(settings.initial_connection_window as usize / 2),
         )
-        .max_header_list_size(settings.max_header_list)
+        // The codec resets a stream with more by itself, as for what is malformed.
+        .max_header_list_size(settings.max_header_list.saturating_add(limits::HTTP2_TOLD_BYTES))
         .max_send_buffer_size(limits::HTTP2_SEND_BUFFER_BYTES)
         .header_table_size(settings.header_table)
         .max_concurrent_reset_streams(limits::RESET_STREAMS)

@@ -4,7 +4,7 @@
 //! is reset, though it says the length of another answer (RFC 9110 §8.6). And it ends a connection on which a hundred
 //! frames without content have come, however many streams there were. Owns that the former reach it as a reset with a code
 //! of our own ([`BARE_END`]), which `http::received` takes for the end, and the latter not at all: `frames::watch` has
-//! counted them. A limit of no streams at all would keep back for ever what was given to the connection and has not gone:
+//! counted them. Trailers reach it with a field behind them by which they are known to be whole. A limit of no streams at all would keep back for ever what was given to the connection and has not gone:
 //! the codec is told of one that lets that go, which has crossed the limit then. Does not own which answers there are
 //! ([`super::answers`]), nor that nothing more is given to such a connection (`http2`). Called by `watched`.
 
@@ -120,6 +120,15 @@ impl Veil {
         false
     }
 
+    /// Lets the codec get something else than a step with so many bytes behind it.
+    pub(super) fn replace(&mut self, step: Step<'_>, behind: usize, to: Vec<u8>) {
+        let length = match step {
+            Step::Head(_) => HEAD,
+            Step::Payload(_, part, _) => part.len(),
+        };
+        self.change(behind, length, to);
+    }
+
     fn change(&mut self, behind: usize, length: usize, to: Vec<u8>) {
         self.changes.push(Change { behind, length, to });
     }
@@ -127,7 +136,7 @@ impl Veil {
     /// Takes what was looked at, where the codec is not to get it as it is: whether that is so. `cut` is the
     /// beginning of a frame's head at its end; `has_bare` says that there are answers whose end may come with it.
     pub(super) fn take(&mut self, read: &[u8], cut: &[u8], has_bare: bool) -> bool {
-        let may_change = has_bare || may_be_empty(cut);
+        let may_change = has_bare || may_be_empty(cut) || may_end_trailers(cut);
         // What is held at the end of the connection goes to the codec, which ends it.
         let held = if may_change && !read.is_empty() {
             cut.len()
@@ -160,6 +169,18 @@ fn may_be_empty(cut: &[u8]) -> bool {
     let front = cut.get(..FLAGS).unwrap_or(cut);
     let may_end = |flags: &u8| flags & FrameHead::END_STREAM != 0;
     !cut.is_empty() && front.iter().all(|byte| *byte == 0) && !cut.get(FLAGS).is_some_and(may_end)
+}
+
+/// Whether it may be the beginning of the last frame of trailers.
+fn may_end_trailers(cut: &[u8]) -> bool {
+    let may_end = |flags: &u8| flags & FrameHead::END_HEADERS != 0;
+    match cut.get(FLAGS - 1..) {
+        Some([FrameHead::HEADERS | FrameHead::CONTINUATION, behind @ ..]) => {
+            behind.first().is_none_or(may_end)
+        }
+        Some([_, ..]) => false,
+        _ => !cut.is_empty(),
+    }
 }
 
 /// What the codec gets for the end of an answer without content.
@@ -208,6 +229,9 @@ mod tests {
                 let (Step::Head(frame) | Step::Payload(frame, ..)) = step;
                 if frame.kind == DATA && veil.look(step, rest.len(), answers.come(frame.stream)) {
                     answers.has_content(frame.stream);
+                }
+                if let Some(instead) = answers.instead(step) {
+                    veil.replace(step, rest.len(), instead);
                 }
                 answers.look(step).unwrap();
             }
@@ -286,6 +310,53 @@ mod tests {
                     for room in [1, 7, 1000] {
                         assert_eq!(pass(&from, cut, room), to, "{from:x?} cut at {cut}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn trailers_are_known_to_be_whole() {
+        const WHOLE: &[u8] = b"\0\x01\"\0";
+        let ok = head(0, 1, &[0x88]);
+        let bare = head(0, 3, &[0x8b]);
+        let (one, two) = (&b"\0\x01t\x01v"[..], &b"\x40\x01u\x01w\xbe"[..]);
+        let trailers = |flags, stream, block: &[u8]| head(END_STREAM | flags, stream, block);
+        let part = |block| framed(FrameHead::HEADERS, END_STREAM, 1, block);
+        let more = |flags, block| framed(FrameHead::CONTINUATION, flags, 1, block);
+        let whole = [one, WHOLE].concat();
+        let ping = framed(6, 0, 0, b"12345678");
+        let padded = [&[3][..], one, b"abc"].concat();
+        let large = vec![0x90; 16_381];
+        for (from, to) in [
+            (trailers(0, 1, one), trailers(0, 1, &whole)),
+            (trailers(0, 1, &[]), trailers(0, 1, WHOLE)),
+            (trailers(PADDED, 1, &padded), trailers(0, 1, &whole)),
+            (trailers(0, 3, one), trailers(0, 3, &whole)),
+            (
+                [part(one), more(0, one), more(FrameHead::END_HEADERS, two)].concat(),
+                [
+                    part(one),
+                    more(0, one),
+                    more(FrameHead::END_HEADERS, &[two, WHOLE].concat()),
+                ]
+                .concat(),
+            ),
+            (
+                trailers(0, 1, &large),
+                [part(&large), more(FrameHead::END_HEADERS, WHOLE)].concat(),
+            ),
+            // What is no end of trailers: the codec has to see it.
+            (head(0, 1, one), head(0, 1, one)),
+            (trailers(0, 5, &[0x88]), trailers(0, 5, &[0x88])),
+            (trailers(0, 9, one), trailers(0, 9, one)),
+            (trailers(PADDED, 1, b"\x09a"), trailers(PADDED, 1, b"\x09a")),
+        ] {
+            let with = |frames| [&ok, &bare, frames, &ping].map(|part| &**part).concat();
+            let (from, to) = (with(&from), with(&to));
+            for cut in (1..30).chain([from.len()]) {
+                for room in [7, 100_000] {
+                    assert_eq!(pass(&from, cut, room), to, "{from:x?} cut at {cut}");
                 }
             }
         }

@@ -143,6 +143,9 @@ impl Watched {
             {
                 windows.settings_taken(clock::now());
             }
+            if let Some(instead) = answers.instead(step) {
+                veil.replace(step, behind, instead);
+            }
             answers.look(step)
         });
         if let Err(misread) = looked {
