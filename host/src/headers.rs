@@ -783,9 +783,10 @@ mod tests {
                 }
                 do_to(&mut list, &deed, &value);
                 assert_eq!(listed(&block), list, "after {deed:?}");
-                for at in 0..3 {
-                    let is_there = list.iter().any(|field| field.0 == NAMES[at]);
-                    assert_eq!(block.has(known(at).unwrap()), is_there);
+                for name in &NAMES[..3] {
+                    let is_there = list.iter().any(|field| field.0 == *name);
+                    let known = Known::find(name.as_bytes()).unwrap();
+                    assert_eq!(block.has(known), is_there);
                 }
             }
         }

@@ -206,15 +206,10 @@ async fn control(
         admin.set_state(ServerState::Live);
         tracing::info!(target: "main", "all clusters are warm: serving with {} workers", options.workers);
         ready(&admin);
-        // In a task of its own, since whatever wakes this thread, as health checks do, polls this one as well.
         let (registry, sinks) = (Arc::clone(&built.registry), Arc::clone(&built.sinks));
         let commands = workers.iter().map(|worker| worker.commands.clone());
         let commands = commands.collect();
-        let serving = serve(signals, Rc::clone(&admin), (registry, sinks), commands);
-        let served = tokio::task::spawn_local(serving).await;
-        signals = served
-            .map_err(std::io::Error::other)
-            .map_err(system("watch over the workers"))?;
+        signals = serve(signals, Rc::clone(&admin), (registry, sinks), commands).await;
     }
     snapshot.vitals.drain();
     admin.set_state(ServerState::Draining);

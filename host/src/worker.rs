@@ -161,9 +161,9 @@ impl Worker {
         match now.checked_duration_since(then) {
             Some(since) if since < CLOCKS_APART => wall + since,
             _ => {
-                let wall = clock::wall();
-                self.clocks.set((now, wall));
-                wall
+                let both = (clock::now(), clock::wall());
+                self.clocks.set(both);
+                both.1
             }
         }
     }

@@ -260,8 +260,8 @@ fn poll_fill(
     polled
 }
 
-/// An HTTP/1 connection. While it is idle it holds neither buffers nor a desk, nor what a request is
-/// served with.
+/// An HTTP/1 connection. While it is idle it holds neither buffers nor a desk, nor, once it rests ([`REST`]), what a
+/// request is served with.
 struct Http1<'a> {
     worker: &'a Rc<Worker>,
     listener: &'a HttpListener,
@@ -366,10 +366,8 @@ impl Http1<'_> {
         mut head: Result<RequestHead, Error>,
         mut drained: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Over> {
-        let stays = self.worker.stay();
         loop {
             match self.request(socket, head).await {
-                Ended::Reusable if stays.is_none() => return None,
                 Ended::Reusable => {}
                 Ended::Gone => {
                     return Some(Over::Left {
@@ -383,6 +381,7 @@ impl Http1<'_> {
                     });
                 }
             }
+            let _stays = self.worker.stay()?;
             let rests_at = after(self.idle_since, Some(REST));
             head = match self.next(socket, drained.as_mut(), rests_at).await {
                 Next::Head(head) => head,

@@ -355,9 +355,7 @@ impl Conversation<'_, '_> {
                     has_trailers,
                 };
                 let slot = *slot;
-                let now = self.turn.now();
-                self.response_came(stream, now);
-                self.download = Self::body_came(stream, (slot, whole), now)?;
+                self.download = self.body_came(stream, slot, whole)?;
             }
             Download::Body(pump) => {
                 let Some(reader) = &mut upstream.reader else {
@@ -553,7 +551,7 @@ impl Conversation<'_, '_> {
 
     /// The head of the response is there: statistics, hygiene, the route's mutations, the filters.
     fn head_came(
-        &self,
+        &mut self,
         stream: &mut Stream<'_, '_>,
         answer: Answer,
         now: Instant,
@@ -608,7 +606,7 @@ impl Conversation<'_, '_> {
                     (true, true) => Behind::End,
                     (true, false) => Behind::Nothing,
                 };
-                begin_response(stream, body, behind, now)?;
+                begin_response(stream, body, behind, self.now_behind(stream))?;
                 Ok(Download::Body(match behind {
                     Behind::Nothing => Pump::flushing(Direction::Response),
                     Behind::End | Behind::Content => {
@@ -622,6 +620,14 @@ impl Conversation<'_, '_> {
             }),
             Walk::Reply(reply) => Ok(Download::Over(Ended::Replaced(reply))),
         }
+    }
+
+    /// The time behind the filters of a response, which may have taken some.
+    fn now_behind(&mut self, stream: &Stream<'_, '_>) -> Instant {
+        if stream.chain.len() > 1 {
+            self.turn.begin();
+        }
+        self.turn.now()
     }
 
     /// All of the response is there: how long it took is known. Envoy does not say so of one that came
@@ -643,10 +649,13 @@ impl Conversation<'_, '_> {
 
     /// The whole body that a filter asked for is there.
     fn body_came(
+        &mut self,
         stream: &mut Stream<'_, '_>,
-        (slot, mut whole): (usize, Whole),
-        now: Instant,
+        slot: usize,
+        mut whole: Whole,
     ) -> Result<Download, Error> {
+        let now = self.turn.now();
+        self.response_came(stream, now);
         if let Walk::Reply(reply) = stream.chain.response_with_body(slot, &mut whole)? {
             return Ok(Download::Over(Ended::Replaced(reply)));
         }
@@ -663,7 +672,7 @@ impl Conversation<'_, '_> {
         } else {
             Behind::Content
         };
-        begin_response(stream, source, behind, now)?;
+        begin_response(stream, source, behind, self.now_behind(stream))?;
         let pump = match stream.down.writer() {
             Some(writer) if !bodiless => Pump::whole(whole, writer, &mut stream.chain),
             _ => Pump::flushing(Direction::Response),

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use h2::ext::Protocol as ExtendedProtocol;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -14,6 +14,9 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use crate::h1::decimal;
 use crate::h1::head::is_host;
 use crate::headers::{Headers, Known, is_valid_value};
+
+/// How many bytes of a head's values lie together.
+const SHARED_BYTES: usize = 512;
 
 /// How a body ends.
 #[derive(Debug)]
@@ -320,8 +323,9 @@ pub(crate) fn trailers(block: &Headers) -> HeaderMap {
 /// (RFC 9113 §8.2.2); hygiene has taken them out, a route or a filter may have put one back.
 fn fields_to(block: &Headers, map: &mut HeaderMap) {
     map.reserve(block.len());
-    // All values lie in one allocation, which goes with the last of them.
-    let mut values = BytesMut::with_capacity(block.iter().map(|field| field.value.len()).sum());
+    // Short values lie in one allocation. The encoder keeps some of them in its table for as long as the connection
+    // lasts, and with them all of that: it is to be no larger than what the table itself would take for one.
+    let mut values = BytesMut::with_capacity(SHARED_BYTES);
     for field in block.iter() {
         let name = match field.known {
             Some(known) => name_of(known),
@@ -333,8 +337,13 @@ fn fields_to(block: &Headers, map: &mut HeaderMap) {
         if field.known == Some(Known::Te) && field.value != b"trailers" {
             continue;
         }
-        values.extend_from_slice(field.value);
-        if let Ok(value) = HeaderValue::from_maybe_shared(values.split().freeze()) {
+        let value = if field.value.len() <= values.capacity() {
+            values.extend_from_slice(field.value);
+            values.split().freeze()
+        } else {
+            Bytes::copy_from_slice(field.value)
+        };
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             map.append(name, value);
         }
     }
