@@ -257,6 +257,15 @@ fn introduce(agent: &UserAgent, headers: &mut Headers) {
     }
 }
 
+/// What a message may say of its hop.
+const OF_HOP: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::Upgrade,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::TransferEncoding,
+]);
+
 /// What only internal clients may say.
 const OF_INTERNAL: KnownSet = KnownSet::of(&[
     Known::XEnvoyRetryOn,

@@ -4,6 +4,7 @@
 //! Owns which members `connection` may have, which upgrades are heard, and that a request is one message of one
 //! hop. Does not own what is allowed of what is asked for (`http::stream`).
 
+use super::OF_HOP;
 use crate::h1::head::is_host_and_port;
 use crate::headers::{Headers, Known, KnownSet, Name};
 use crate::route::TextCondition;
@@ -14,16 +15,8 @@ const CONNECTION_MEMBERS: usize = 10;
 /// Envoy refuses a `te` of this many bytes where `connection` names it.
 const NAMED_TE_BYTES: usize = 256;
 
-/// What a request may say of its hop.
-const OF_HOP: KnownSet = KnownSet::of(&[
-    Known::Connection,
-    Known::Upgrade,
-    Known::KeepAlive,
-    Known::ProxyConnection,
-    Known::TransferEncoding,
-    Known::Te,
-    Known::Http2Settings,
-]);
+/// What a request alone may say of its hop.
+const OF_HOP_IN_REQUEST: KnownSet = KnownSet::of(&[Known::Te, Known::Http2Settings]);
 
 /// Why a request is refused by its head alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +107,7 @@ fn remove_hop_by_hop(
     headers: &mut Headers,
     ignored: Option<&[TextCondition]>,
 ) -> Result<Asks, Refusal> {
-    if !headers.has_any(OF_HOP) {
+    if !headers.has_any(OF_HOP) && !headers.has_any(OF_HOP_IN_REQUEST) {
         return Ok(Asks::Nothing);
     }
     let said = if headers.has(Known::Connection) {

@@ -1,8 +1,8 @@
 //! What becomes of the heads of responses: those of upstreams, and all that leave.
 
-use super::append_list;
+use super::{OF_HOP, append_list};
 use crate::exchange::Exchange;
-use crate::headers::{Headers, Known, KnownSet};
+use crate::headers::{Headers, Known};
 use crate::runtime::{ConnectionManager, ServerHeader};
 
 /// What a response may not say of a client's connection, because its own codec does. `keep-alive` is not
@@ -13,15 +13,6 @@ const OF_CONNECTIONS: [Known; 4] = [
     Known::TransferEncoding,
     Known::Upgrade,
 ];
-
-/// What a response may say of its hop.
-const OF_HOP: KnownSet = KnownSet::of(&[
-    Known::Connection,
-    Known::Upgrade,
-    Known::KeepAlive,
-    Known::ProxyConnection,
-    Known::TransferEncoding,
-]);
 
 /// Takes what belongs to one connection alone out of a response. One that changes the protocol keeps the
 /// two fields that say so.
