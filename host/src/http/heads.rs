@@ -89,6 +89,8 @@ enum Next {
 /// A head that is too long to be held, or trailers.
 #[derive(Debug)]
 struct Long {
+    /// The head of its first frame.
+    first: FrameHead,
     /// What has come of the field that is next.
     left: Vec<u8>,
     are_trailers: bool,
@@ -114,6 +116,8 @@ pub(super) struct Heads {
     last_stream: u32,
     /// Streams whose client has more to send, as far as is known, in the order of their numbers.
     open: VecDeque<u32>,
+    /// Up to this stream more may come on some that are not among those.
+    unfollowed: u32,
     /// The stream on which a block came that cannot be read. The codec has its turn to say so.
     lost: Option<u32>,
     odd: Rc<OddTargets>,
@@ -133,6 +137,7 @@ impl Heads {
             targets: Targets::new(),
             last_stream: 0,
             open: VecDeque::new(),
+            unfollowed: 0,
             lost: None,
             odd,
         }
@@ -155,12 +160,24 @@ impl Heads {
         is_data && is_empty && !ends && self.open.binary_search(&frame.stream).is_ok()
     }
 
+    /// Whether a block on a stream is its trailers: neither its head, nor one on a stream that has ended or was
+    /// passed over, which the codec has to see as it is, to end the connection.
+    fn are_trailers(&self, stream: u32) -> bool {
+        stream <= self.unfollowed || self.open.binary_search(&stream).is_ok()
+    }
+
     /// Follows a head, or trailers, which end their stream.
     fn opened(&mut self, first: FrameHead, are_trailers: bool) {
+        let is_new = first.stream > self.last_stream;
+        self.last_stream = self.last_stream.max(first.stream);
         if are_trailers {
             self.ended(first.stream);
-        } else if !first.ends_stream() && self.open.len() < limits::HTTP2_FOLLOWED_STREAMS {
-            self.open.push_back(first.stream);
+        } else if is_new && !first.ends_stream() {
+            if self.open.len() < limits::HTTP2_FOLLOWED_STREAMS {
+                self.open.push_back(first.stream);
+            } else {
+                self.unfollowed = first.stream;
+            }
         }
     }
 
@@ -227,10 +244,10 @@ impl Heads {
                 Ok(Next::Head(length, veiled))
             }
             Extent::Cut(frames) if rest.len() > self.most || frames > limits::HTTP2_HELD_FRAMES => {
-                let first = FrameHead::front(rest);
-                self.long = Some(Long {
+                self.long = FrameHead::front(rest).map(|first| Long {
+                    first,
                     left: Vec::new(),
-                    are_trailers: first.is_some_and(|first| first.stream <= self.last_stream),
+                    are_trailers: self.are_trailers(first.stream),
                     has_unfit: false,
                 });
                 self.next_of_long(rest)
@@ -266,9 +283,8 @@ impl Heads {
         }
         self.lost = (!fields.is_empty()).then_some(first.stream);
         let is_cut = matches!(block, Cow::Owned(_));
-        let are_trailers = first.stream <= self.last_stream;
+        let are_trailers = self.are_trailers(first.stream);
         self.opened(first, are_trailers);
-        self.last_stream = self.last_stream.max(first.stream);
         let is_refused = are_trailers && odd.has_unfit;
         let veiled = (is_cut || are_trailers || !odd.strings.is_empty()).then(|| {
             let mut block = odd.veil(&block);
@@ -306,13 +322,14 @@ impl Heads {
         let is_read = fields.is_empty();
         long.left = fields.to_vec();
         long.has_unfit |= odd.has_unfit;
-        self.last_stream = self.last_stream.max(head.stream);
         let mut veiled = None;
         if head.ends_head() {
             self.lost = (!is_read).then_some(head.stream);
             // Without that they are refused, for more than these may have.
             let is_whole = long.are_trailers && !long.has_unfit && is_read;
             veiled = is_whole.then(|| head.whole(block));
+            let (first, are_trailers) = (long.first, long.are_trailers);
+            self.opened(first, are_trailers);
             self.long = None;
         }
         if let Some(target) = odd.target {
@@ -704,6 +721,53 @@ mod tests {
             };
             let passed = pass(&mut heads, &head(5, 1, trailers), 99);
             assert_eq!(passed, Ok(expected), "{trailers:x?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_on_streams_that_are_over_reaches_the_codec_as_it_is() {
+        const RESET: u8 = FrameHead::RST_STREAM;
+        let request = |flags, stream| head(flags, stream, &block("/a"));
+        let trailers = |stream| head(5, stream, &[0, 1, b't', 1, b'v']);
+        let whole = |stream| head(5, stream, &[&[0, 1, b't', 1, b'v'], WHOLE_FIELD].concat());
+        let long = [
+            head(0, 1, &[0x90; 10_000]),
+            continuation(0, 1, &[0x90; 10_000]),
+            continuation(4, 1, &[0x90]),
+        ]
+        .concat();
+        for before in [
+            request(5, 1),
+            [request(4, 1), framed(FrameHead::DATA, 1, 1, b"")].concat(),
+            [request(4, 1), framed(RESET, 0, 1, &[0; 4])].concat(),
+            // It was passed over.
+            request(4, 3),
+        ] {
+            for late in [request(5, 1), request(4, 1), trailers(1), long.clone()] {
+                let mut heads = heads(0);
+                pass(&mut heads, &before, 9999).unwrap();
+                assert_eq!(pass(&mut heads, &late, 1000), Ok(late.clone()), "{late:x?}");
+            }
+        }
+        // A long head opens a stream as any other, and long trailers end it.
+        let mut heads = heads(0);
+        assert_eq!(pass(&mut heads, &long, 1000), Ok(long.clone()));
+        assert_eq!(pass(&mut heads, &trailers(1), 99), Ok(whole(1)));
+        assert_eq!(pass(&mut heads, &trailers(1), 99), Ok(trailers(1)));
+    }
+
+    #[test]
+    fn trailers_of_streams_that_are_too_many_to_be_followed_are_told_to_be_whole() {
+        let mut heads = heads(0);
+        let last = 2 * limits::HTTP2_FOLLOWED_STREAMS as u32 + 1;
+        for stream in (1..last + 1).step_by(2) {
+            pass(&mut heads, &head(4, stream, &[0x82]), 99).unwrap();
+        }
+        assert_eq!(heads.open.len(), limits::HTTP2_FOLLOWED_STREAMS);
+        for stream in [1, last] {
+            let trailers = head(5, stream, &[0x90]);
+            let whole = head(5, stream, &[&[0x90], WHOLE_FIELD].concat());
+            assert_eq!(pass(&mut heads, &trailers, 99), Ok(whole));
         }
     }
 
