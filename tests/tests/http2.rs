@@ -12,10 +12,13 @@
 mod bodies;
 #[path = "http2/cut.rs"]
 mod cut;
+#[path = "http2/rfc9113.rs"]
+mod rfc9113;
 #[path = "http2/settings.rs"]
 mod settings;
 
 use std::io::Read as _;
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +32,7 @@ use nuncio_tests::h2_origin::{H2Origin, H2Reply};
 use nuncio_tests::message::Kind;
 use nuncio_tests::origin::{Act, Gate, Origin, Reply};
 use nuncio_tests::process::{Binary, Proxy, Ran, Setup};
-use nuncio_tests::scene::Scene;
+use nuncio_tests::scene::{self, Scene};
 use nuncio_tests::{eventually, pause};
 
 const SIMPLE: &str = include_str!("../fixtures/simple.yaml");
