@@ -347,7 +347,7 @@ impl Workshop<'_> {
     }
 
     /// An address that must be a literal one.
-    fn literal(&mut self, address: &SocketAddress, place: Place<'_>) -> Option<SocketAddr> {
+    fn literal<P>(&mut self, address: &SocketAddress<P>, place: Place<'_>) -> Option<SocketAddr> {
         if let Ok(ip) = address.address.parse::<IpAddr>() {
             return Some(SocketAddr::new(ip, address.port()));
         }

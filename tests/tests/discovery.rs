@@ -186,6 +186,49 @@ fn a_server_that_refuses_has_failed_at_once() {
     }
 }
 
+/// A server of one's own that has no answer has the next one asked, but what it knows not to be is not.
+#[test]
+fn the_next_server_is_asked_where_one_has_no_answer() {
+    let fails = [
+        Reply::Code(2),
+        Reply::Code(4),
+        Reply::Code(5),
+        Reply::Silence,
+    ];
+    let answers = [
+        Reply::Code(1),
+        Reply::Code(3),
+        Reply::Records(60, Vec::new()),
+    ];
+    let cases = fails.map(|reply| (reply, true));
+    let cases = cases.into_iter().chain(answers.map(|reply| (reply, false)));
+    for (reply, is_next_asked) in cases {
+        let (first, next) = (NameServer::start(), NameServer::start());
+        first.set("a.test", reply.clone());
+        next.set("a.test", Reply::addresses(&["10.0.0.1"]));
+        let both = template(&first, &[strict("a", "dns_lookup_family: V4_ONLY, ")]);
+        let server = format!("port_value: {} }} }} ]", first.port());
+        let both = both.replace(
+            &server,
+            &format!(
+                "port_value: {}, protocol: UDP }} }}, \
+                 {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} ]",
+                first.port(),
+                next.port()
+            ),
+        );
+        let proxy = Proxy::start(&Binary::nuncio(), &both);
+        if is_next_asked {
+            becomes(&proxy, "a", &["10.0.0.1:80"]);
+        } else {
+            eventually("it is asked again and again", || {
+                first.asked("a.test").udp > 3
+            });
+            assert_eq!(next.asked("a.test").udp, 0, "{reply:?}");
+        }
+    }
+}
+
 #[test]
 fn a_name_without_an_answer_does_not_hold_up_the_start_for_long() {
     let server = NameServer::start();

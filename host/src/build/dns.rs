@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Workshop;
 use crate::config::Place;
-use crate::config::address::Address;
+use crate::config::address::{Address, NameServerProtocol};
 use crate::config::bootstrap::Bootstrap;
 use crate::config::cluster::{Cluster as Written, DnsLookupFamily};
 use crate::config::dns::{
@@ -30,7 +30,7 @@ pub(super) type Placed<'w, 'p> = (&'w LbEndpoint, Arc<Traits>, Place<'p>);
 struct Forms<'w> {
     typed: Option<&'w ResolverExtension>,
     resolution: Option<&'w DnsResolutionConfig>,
-    servers: &'w [Address],
+    servers: &'w [Address<NameServerProtocol>],
     over_tcp: bool,
 }
 
@@ -269,7 +269,11 @@ impl Workshop<'_> {
         }
     }
 
-    fn servers(&mut self, written: &[Address], place: Place<'_>) -> Vec<SocketAddr> {
+    fn servers(
+        &mut self,
+        written: &[Address<NameServerProtocol>],
+        place: Place<'_>,
+    ) -> Vec<SocketAddr> {
         let mut servers = Vec::new();
         for (index, address) in written.iter().enumerate() {
             let at = place.index(index);

@@ -2,19 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `envoy.config.core.v3.Address`.
+/// `envoy.config.core.v3.Address`, of which `P` is the protocols that there are at its place.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.Address")]
-pub struct Address {
+pub struct Address<P = Protocol> {
     /// The kind of address.
-    #[serde(rename = "oneof:address")]
-    pub address: AddressKind,
+    #[serde(
+        rename = "oneof:address",
+        bound(deserialize = "P: Default + Deserialize<'de>")
+    )]
+    pub address: AddressKind<P>,
 }
 
-impl Address {
+impl<P> Address<P> {
     /// The host and port, where it is not a Unix socket.
     #[must_use]
-    pub const fn socket(&self) -> Option<&SocketAddress> {
+    pub const fn socket(&self) -> Option<&SocketAddress<P>> {
         match &self.address {
             AddressKind::SocketAddress(socket) => Some(socket),
             AddressKind::Pipe(_) => None,
@@ -25,9 +28,10 @@ impl Address {
 /// `envoy.config.core.v3.Address.address`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AddressKind {
+pub enum AddressKind<P = Protocol> {
     /// A host and a port.
-    SocketAddress(SocketAddress),
+    #[serde(bound(deserialize = "P: Default + Deserialize<'de>"))]
+    SocketAddress(SocketAddress<P>),
     /// A Unix socket.
     Pipe(Pipe),
 }
@@ -54,10 +58,10 @@ const fn is_zero(mode: &u32) -> bool {
 /// `envoy.config.core.v3.SocketAddress`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename = "envoy.config.core.v3.SocketAddress")]
-pub struct SocketAddress {
+pub struct SocketAddress<P = Protocol> {
     /// The transport.
     #[serde(default)]
-    pub protocol: Protocol,
+    pub protocol: P,
     /// A literal IPv4 or IPv6 address, or a name where names are resolved (`STRICT_DNS`).
     pub address: String,
     /// The port.
@@ -68,7 +72,7 @@ pub struct SocketAddress {
     pub ipv4_compat: bool,
 }
 
-impl SocketAddress {
+impl<P> SocketAddress<P> {
     /// The port number; 0 for a listener takes a free one.
     #[must_use]
     pub const fn port(&self) -> u16 {
@@ -87,6 +91,20 @@ pub enum Protocol {
     /// The default.
     #[default]
     Tcp,
+}
+
+/// The same for a name server. No effect: `use_tcp_for_dns_lookups` says how it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename = "envoy.config.core.v3.SocketAddress.Protocol",
+    rename_all = "UPPERCASE"
+)]
+pub enum NameServerProtocol {
+    /// The default.
+    #[default]
+    Tcp,
+    /// What Envoy's examples have.
+    Udp,
 }
 
 /// `envoy.config.core.v3.SocketAddress.port_specifier`.

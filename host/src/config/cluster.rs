@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::address::Address;
+use crate::config::address::{Address, NameServerProtocol};
 use crate::config::circuit_breaker::CircuitBreakers;
 use crate::config::dns::{
     ClusterExtension, CustomClusterType, DnsResolutionConfig, ResolverExtension,
@@ -100,7 +100,7 @@ pub struct Cluster {
     pub respect_dns_ttl: bool,
     /// Older form of `dns_resolution_config.resolvers`.
     #[serde(default)]
-    pub dns_resolvers: Vec<Address>,
+    pub dns_resolvers: Vec<Address<NameServerProtocol>>,
     /// Older form of `dns_resolver_options.use_tcp_for_dns_lookups`.
     #[serde(default)]
     pub use_tcp_for_dns_lookups: bool,

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::address::Address;
+use crate::config::address::{Address, NameServerProtocol};
 use crate::config::cluster::OriginalDstCluster;
 use crate::config::scalar::Duration;
 
@@ -39,7 +39,7 @@ pub enum TypedResolver {
 pub struct CaresDnsResolverConfig {
     /// The name servers; the system's where there are none.
     #[serde(default)]
-    pub resolvers: Vec<Address>,
+    pub resolvers: Vec<Address<NameServerProtocol>>,
     /// Whether they are asked only where the system names none.
     #[serde(default)]
     pub use_resolvers_as_fallback: bool,
@@ -85,7 +85,7 @@ pub struct GetAddrInfoDnsResolverConfig {
 #[serde(rename = "envoy.config.core.v3.DnsResolutionConfig")]
 pub struct DnsResolutionConfig {
     /// The name servers.
-    pub resolvers: Vec<Address>,
+    pub resolvers: Vec<Address<NameServerProtocol>>,
     /// How they are asked.
     #[serde(default)]
     pub dns_resolver_options: Option<DnsResolverOptions>,

@@ -5,6 +5,7 @@
 //! `stub`. Called by `control` on the control thread. Does not own: when to ask, and what becomes of
 //! an answer.
 
+mod servers;
 mod sockets;
 mod stub;
 

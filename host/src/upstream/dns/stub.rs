@@ -3,7 +3,8 @@
 //! Owns which servers those are and the questions: addresses of both families, and SRV records with
 //! the addresses of what they name. `/etc/hosts` comes first, `/etc/resolv.conf` gives servers and
 //! search domains, and both are read again when they change. Nothing is kept: `control` decides when
-//! to ask. Does not own: the protocol, which is hickory's.
+//! to ask. Does not own: the order in which servers are asked, which is that of `servers`, and the protocol, which is
+//! hickory's.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -15,16 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join, join_all};
-use hickory_resolver::Resolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
-use super::sockets::Sockets;
+use super::servers::Servers;
 use super::{Answer, DnsError, Found, Question, Resolve, Resolving, Service};
 use crate::upstream::spec::{Family, StubSpec};
 
@@ -39,10 +37,10 @@ pub(super) struct Stub {
     current: RefCell<Option<Current>>,
 }
 
-/// A resolver, made when the files were of these times.
+/// Who is asked, as the files said at these times.
 struct Current {
     read: [Option<SystemTime>; 2],
-    resolver: Rc<Resolver<Sockets>>,
+    servers: Rc<Servers>,
 }
 
 impl Stub {
@@ -54,22 +52,22 @@ impl Stub {
         }
     }
 
-    /// The resolver for what the files say now.
-    fn current(&self) -> Result<Rc<Resolver<Sockets>>, NetError> {
+    /// Those that the files name now.
+    fn current(&self) -> Result<Rc<Servers>, NetError> {
         let changed = |path| fs::metadata(path).and_then(|file| file.modified()).ok();
         let read = [changed(HOSTS), changed(RESOLV_CONF)];
         let mut current = self.current.borrow_mut();
         if let Some(current) = &*current
             && current.read == read
         {
-            return Ok(Rc::clone(&current.resolver));
+            return Ok(Rc::clone(&current.servers));
         }
-        let resolver = Rc::new(resolver(&self.spec)?);
+        let servers = Rc::new(servers(&self.spec)?);
         *current = Some(Current {
             read,
-            resolver: Rc::clone(&resolver),
+            servers: Rc::clone(&servers),
         });
-        Ok(resolver)
+        Ok(servers)
     }
 }
 
@@ -90,7 +88,7 @@ impl Resolve for Stub {
             } = question;
             let asked = async {
                 let ask = Ask {
-                    resolver: current?,
+                    servers: current?,
                     family,
                     routable,
                 };
@@ -122,7 +120,7 @@ fn in_words(error: Failed) -> Failed {
     error
 }
 
-fn resolver(spec: &StubSpec) -> Result<Resolver<Sockets>, NetError> {
+fn servers(spec: &StubSpec) -> Result<Servers, NetError> {
     let (system, mut options) = read_system_conf().unwrap_or_else(|error| {
         tracing::debug!(target: "dns", "read {RESOLV_CONF}: {error}");
         (ResolverConfig::default(), ResolverOpts::default())
@@ -154,15 +152,7 @@ fn resolver(spec: &StubSpec) -> Result<Resolver<Sockets>, NetError> {
     if let Some(tries) = spec.tries {
         options.attempts = tries as usize;
     }
-    options.num_concurrent_reqs = 1;
-    options.server_ordering_strategy = if spec.rotates {
-        ServerOrderingStrategy::RoundRobin
-    } else {
-        ServerOrderingStrategy::UserProvidedOrder
-    };
-    let mut builder = Resolver::builder_with_config(config, Sockets::default());
-    *builder.options_mut() = options;
-    builder.build()
+    Servers::new(config, options, spec.rotates)
 }
 
 /// A server that is asked over UDP, and over TCP where an answer is too long for that.
@@ -214,7 +204,7 @@ type Failed = Box<dyn StdError + Send + Sync>;
 
 /// What is asked with.
 struct Ask {
-    resolver: Rc<Resolver<Sockets>>,
+    servers: Rc<Servers>,
     family: Family,
     routable: Routable,
 }
@@ -249,7 +239,7 @@ impl Ask {
     }
 
     async fn of_type(&self, host: &str, wanted: RecordType) -> Result<Addresses, NetError> {
-        let found = self.resolver.lookup(name(host)?, wanted).await?;
+        let found = self.servers.lookup(&name(host)?, wanted).await?;
         let mut addresses: Vec<IpAddr> = Vec::new();
         for record in found.answers() {
             let address = record.data.ip_addr().filter(|ip| self.routable.has(ip));
@@ -265,7 +255,7 @@ impl Ask {
 
     /// The hosts that offer a service, with their addresses.
     async fn services(&self, host: &str) -> Result<Answer, Failed> {
-        let found = self.resolver.lookup(name(host)?, RecordType::SRV).await?;
+        let found = self.servers.lookup(&name(host)?, RecordType::SRV).await?;
         let records: Vec<&SRV> = found
             .answers()
             .iter()
