@@ -654,6 +654,11 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether it takes the end behind whatever it has, and sends both at once.
+    pub(crate) const fn joins_end(&self) -> bool {
+        matches!(self, Self::H2(_))
+    }
+
     /// Whether it has no room because the peer takes nothing.
     pub(crate) fn is_backed_up(&self) -> bool {
         match self {

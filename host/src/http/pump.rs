@@ -165,7 +165,9 @@ impl Pump {
     ) -> Poll<Result<(), PumpError>> {
         loop {
             let mut starved = false;
-            while !self.read_all && self.has_room(writer) {
+            while !self.read_all
+                && (self.has_room(writer) || self.ends_with(writer, reader, kept.as_deref()))
+            {
                 if let Some(frame) = kept.as_ref().and_then(|kept| kept.frame(self.replayed)) {
                     self.replayed += 1;
                     self.replay(frame, writer, chain);
@@ -245,6 +247,17 @@ impl Pump {
         match &self.slow {
             Some(slow) => slow.has_room(),
             None => writer.has_room(),
+        }
+    }
+
+    /// Whether the end comes next, and goes along with what the writer has.
+    fn ends_with(&self, writer: &Writer<'_>, reader: &Reader<'_>, kept: Option<&Kept>) -> bool {
+        if !writer.joins_end() {
+            return false;
+        }
+        match kept.and_then(|kept| kept.frame(self.replayed)) {
+            Some(frame) => matches!(frame, Frame::End),
+            None => reader.is_at_end(),
         }
     }
 

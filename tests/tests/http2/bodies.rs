@@ -275,3 +275,58 @@ fn nothing_of_a_body_of_another_length_goes_to_an_upstream() {
         assert_eq!(odd, 4, "to '{by}': {asked:?}");
     }
 }
+
+/// Content whose end is known goes with it: of a length over HTTP/1, or with the last frame over HTTP/2.
+#[test]
+fn the_last_frame_of_a_body_ends_its_stream() {
+    let template = Config::new()
+        .cluster(cluster("http1", &[endpoint("http1", "")], ""))
+        .cluster(cluster("http2", &[endpoint("http2", "")], HTTP2))
+        .route("{ match: { prefix: /http1 }, route: { cluster: http1 } }")
+        .route("{ match: { prefix: / }, route: { cluster: http2 } }")
+        .text();
+    let setup = Setup::for_template(&template);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", setup.port("http2").unwrap()));
+    let listener = listener.unwrap();
+    let origin = Origin::start_on(setup.port("http1").unwrap());
+    let proxy = Proxy::start_with(&Binary::nuncio(), &template, setup);
+    let mut client = open(&proxy);
+    let mut http1 = Connection::open(proxy.address("listener"));
+    http1.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n");
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.read_exact(&mut [0; frames::PREFACE.len()]).unwrap();
+    let mut upstream = FrameConnection::over(socket);
+    upstream.send(&frames::settings(&[]));
+    let head = |stream| move |frame: &Frame| frame.kind == kind::HEADERS && frame.stream == stream;
+    let mut answer = |stream: u32, begin: &mut dyn FnMut()| {
+        assert!(upstream.read_until(head(stream)).1);
+        begin();
+        let (lines, came) = upstream.read_until(|frame| frame.ends(stream));
+        assert!(came);
+        assert_eq!(lines, [format!("DATA {stream} end hello")]);
+        let ok = frames::headers(stream, flag::NONE, &[(":status", "200")]);
+        let body = frames::data(stream, flag::END_STREAM, b"world");
+        upstream.send(&[ok, body].concat());
+    };
+    // A body behind its head, one that comes along with it, and one of a client over HTTP/2.
+    answer(1, &mut || http1.send(b"hello"));
+    let receives = |http1: &mut Connection| http1.receive(Kind::Response).message().body;
+    assert_eq!(receives(&mut http1), b"world");
+    http1.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+    answer(3, &mut || {});
+    assert_eq!(receives(&mut http1), b"world");
+    client.send(&[post(1), frames::data(1, flag::END_STREAM, b"hello")].concat());
+    answer(5, &mut || {});
+    let comes = |client: &mut FrameConnection, stream: u32| {
+        let (lines, came) = client.read_until(|frame| frame.ends(stream));
+        assert!(came, "{lines:?}");
+        let end = format!("DATA {stream} end world");
+        assert_eq!(lines, [format!("HEADERS {stream} 200"), end]);
+    };
+    comes(&mut client, 1);
+    origin.reply_with([Reply::bytes(
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nworld",
+    )]);
+    client.send(&frames::get(3, "/http1"));
+    comes(&mut client, 3);
+}
