@@ -3,8 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+
 use crate::clock;
 use crate::exchange::{Connection, Exchange, Protocol, Timing};
+
+/// A runtime as a worker has one; its time passes by itself, or only while nobody has anything to do.
+pub(super) fn runtime(is_paused: bool) -> LocalRuntime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(is_paused);
+    builder.build_local(LocalOptions::default()).unwrap()
+}
 
 /// A request without fields that came to `local`.
 pub(super) fn exchange(local: SocketAddr, local_is_restored: bool) -> Exchange {

@@ -10,7 +10,6 @@ use http::uri::PathAndQuery;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::LocalSet;
 
 use super::*;
 use crate::upstream::balance::layout::State;
@@ -20,14 +19,11 @@ use crate::upstream::outlier::Report;
 use crate::upstream::spec::{
     ClusterSpec, DestinationSpec, HealthCheck, OutlierSpec, StaticEndpoint,
 };
+use crate::upstream::testing::runtime;
 use crate::values::{Layer, LayerSpec, Values};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async {
+    runtime(false).block_on(async {
         tokio::time::timeout(Duration::from_secs(20), test)
             .await
             .expect("the test hangs")

@@ -137,9 +137,10 @@ mod tests {
     use std::rc::Rc;
     use std::time::Duration;
 
-    use tokio::task::{LocalSet, spawn_local};
+    use tokio::task::spawn_local;
 
     use super::*;
+    use crate::upstream::testing::runtime;
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -147,12 +148,7 @@ mod tests {
 
     /// Runs `test` beside an agenda, on virtual time.
     fn run<F: Future<Output = ()>>(test: impl FnOnce(Rc<Agenda>) -> F) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        LocalSet::new().block_on(&runtime, async {
+        runtime(true).block_on(async {
             let agenda = Rc::new(Agenda::default());
             let running = Rc::clone(&agenda);
             spawn_local(async move { running.run().await });

@@ -10,18 +10,14 @@ use ::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::LocalSet;
 
 use super::*;
 use crate::limits;
 use crate::upstream::spec::{ClusterSpec, Discovery, GrpcProbe, StaticEndpoint, TcpProbe};
+use crate::upstream::testing::runtime;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async {
+    runtime(false).block_on(async {
         tokio::time::timeout(Duration::from_secs(20), test)
             .await
             .expect("the test hangs")

@@ -12,7 +12,6 @@ use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 mod asked;
 mod connecting;
@@ -31,17 +30,14 @@ use crate::upstream::connect::{Connecting, Order, System};
 use crate::upstream::spec::{
     ClusterSpec, Discovery, Http2Settings, Protocol, StaticEndpoint, Thresholds,
 };
+use crate::upstream::testing::runtime;
 use crate::upstream::wish::{Avoid, Pinned};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test as a worker runs its connections.
 fn worker<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async {
+    runtime(false).block_on(async {
         tokio::time::timeout(PATIENCE, test)
             .await
             .expect("the test hangs")

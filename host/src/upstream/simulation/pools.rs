@@ -30,6 +30,7 @@ use crate::upstream::error::{Error, ErrorKind};
 use crate::upstream::pool::{Http1Lease, Lease, Pools, Release, Shared};
 use crate::upstream::spec::{ClusterSpec, Discovery, Priority, StaticEndpoint};
 use crate::upstream::stats::ClusterStats;
+use crate::upstream::testing::runtime;
 use crate::upstream::wish::Wish;
 use crate::upstream::{Cluster, EndpointSet};
 
@@ -417,12 +418,7 @@ impl Life {
 
 fn live(seed: u64) {
     let _told = Seed(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    runtime(true).block_on(async {
         let mut life = Life::new(seed);
         for _ in 0..STEPS {
             life.step().await;

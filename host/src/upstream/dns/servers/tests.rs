@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::upstream::testing::runtime;
 
 /// One that says what it is told to: an address where the code is none of an error. It is asked over TCP, since a question
 /// over UDP is asked again where an answer takes its time.
@@ -92,12 +93,7 @@ fn asked(servers: &[Rc<Scripted>]) -> Vec<usize> {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime
-        .enable_all()
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(test);
+    runtime(false).block_on(test);
 }
 
 #[test]

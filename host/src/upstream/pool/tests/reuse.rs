@@ -221,12 +221,7 @@ fn the_sweep_comes_by_itself_in_time_for_a_short_idle_timeout() {
 
 /// Runs a test in a time that passes only while nobody has anything to do.
 fn in_its_own_time<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test)
+    runtime(true).block_on(test)
 }
 
 #[test]
