@@ -2,8 +2,8 @@
 //!
 //! Owns the form of frames, the walk over those of a connection, and below it the integers and strings
 //! of field blocks (`hpack`), what a peer may not do in frames (`watch`), the transport whose bytes
-//! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`), how much
-//! may wait to be written (`backlog`), and how large the windows of streams are to be (`windows`). Does not own
+//! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`) and of targets that
+//! are too long for it (`targets`), how much may wait to be written (`backlog`), and how large the windows of streams are to be (`windows`). Does not own
 //! what heads and trailers may say: `http` looks at those of clients, `upstream::pool` at those of upstreams.
 //! Both call it.
 
@@ -18,6 +18,7 @@ pub(crate) mod hpack;
 mod huffman;
 mod settings;
 pub(crate) mod tapped;
+pub(crate) mod targets;
 pub(crate) mod watch;
 pub(crate) mod windows;
 
@@ -217,7 +218,7 @@ pub(crate) enum Step<'a> {
 }
 
 /// Where in the frames of one direction its bytes have come to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Walk {
     /// Bytes in front of the first frame.
     skip: usize,

@@ -16,6 +16,8 @@ mod cut;
 mod rfc9113;
 #[path = "http2/settings.rs"]
 mod settings;
+#[path = "http2/targets.rs"]
+mod targets;
 
 use std::io::Read as _;
 use std::net::TcpStream;

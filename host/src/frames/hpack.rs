@@ -1,7 +1,7 @@
 //! Integers and strings of HPACK (RFC 7541 §5), and how far fields reach in a block.
 //!
-//! Owns their reading, no more bytes of an integer than the codec takes, and the writing of integers. Does
-//! not own the table of indexed fields: who reads fields keeps as much of it as it needs.
+//! Owns their reading, no more bytes of an integer than the codec takes, and their writing. Does not own the table of
+//! indexed fields: who reads fields keeps as much of it as it needs.
 
 use std::rc::Rc;
 
@@ -132,5 +132,20 @@ pub(crate) fn integer(value: usize, prefix: u32, into: &mut Vec<u8>) {
     into.push(rest as u8);
 }
 
-#[cfg(test)]
+/// Writes a string, in the code where it is shorter so (RFC 7541 §5.2).
+pub(crate) fn text(text: &[u8], into: &mut Vec<u8>) {
+    let coded = encode(text);
+    let (is_coded, bytes) = if coded.len() < text.len() {
+        (0x80, &*coded)
+    } else {
+        (0, text)
+    };
+    let at = into.len();
+    integer(bytes.len(), 7, into);
+    if let Some(first) = into.get_mut(at) {
+        *first |= is_coded;
+    }
+    into.extend_from_slice(bytes);
+}
+
 pub(crate) use huffman::encode;

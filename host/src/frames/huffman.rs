@@ -1,4 +1,4 @@
-//! The Huffman code of HPACK (RFC 7541 §5.2 and appendix B), read and not written.
+//! The Huffman code of HPACK (RFC 7541 §5.2 and appendix B), read and written.
 //!
 //! The code is canonical: codes of one length follow each other in the order of their bytes, and
 //! longer ones behind shorter ones. So the lengths say all of it.
@@ -97,6 +97,22 @@ const fn order() -> [u16; SYMBOLS] {
     order
 }
 
+/// The codes of symbols, at the lower end of their bits.
+const CODES: [u32; SYMBOLS] = codes();
+
+#[expect(clippy::indexing_slicing, reason = "computed when this is compiled")]
+const fn codes() -> [u32; SYMBOLS] {
+    let mut codes = [0; SYMBOLS];
+    let mut at = 0;
+    while at < SYMBOLS {
+        let symbol = ORDER[at] as usize;
+        let step = STEPS[LENGTHS[symbol] as usize - SHORTEST];
+        codes[symbol] = (step.first >> (32 - step.bits)) + (at - step.at) as u32;
+        at += 1;
+    }
+    codes
+}
+
 /// Calls `each` with the bytes that `code` stands for; none where it is no such code, or ends in
 /// anything but less than eight ones.
 pub(super) fn decode(code: &[u8], mut each: impl FnMut(u8)) -> Option<()> {
@@ -125,24 +141,15 @@ pub(super) fn decode(code: &[u8], mut each: impl FnMut(u8)) -> Option<()> {
 }
 
 /// Writes what [`decode`] reads.
-#[cfg(test)]
 pub(crate) fn encode(text: &[u8]) -> Vec<u8> {
     let (mut coded, mut held, mut bits) = (Vec::new(), 0_u64, 0);
-    let codes = |byte: u8| {
-        let at = ORDER
-            .iter()
-            .position(|symbol| *symbol == u16::from(byte))
-            .unwrap();
-        let step = STEPS.iter().rfind(|step| step.at <= at).unwrap();
-        (
-            (step.first >> (32 - step.bits)) as u64 + (at - step.at) as u64,
-            step.bits,
-        )
+    let code = |byte: &u8| {
+        let at = usize::from(*byte);
+        CODES.get(at).zip(LENGTHS.get(at))
     };
-    for byte in text {
-        let (code, length) = codes(*byte);
-        held = held << length | code;
-        bits += length;
+    for (code, length) in text.iter().filter_map(code) {
+        held = held << *length | u64::from(*code);
+        bits += u32::from(*length);
         while bits >= 8 {
             bits -= 8;
             coded.push((held >> bits) as u8);

@@ -1,7 +1,8 @@
 //! A connection whose bytes are looked at on their way between transport and codec.
 //!
 //! Owns the delegation to the socket, in both directions, and hands that on when the codec is gone. What is looked
-//! for is a [`Tap`]'s; what is added to the settings that the codec sends, a [`Greeting`]'s.
+//! for is a [`Tap`]'s; what is added to the settings that the codec sends, a [`Greeting`]'s; what goes otherwise than it
+//! says, a [`Rewriting`]'s.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::custom::{CustomSettings, Greeting};
+use super::targets::Rewriting;
 use crate::socket::Socket;
 
 /// Who looks at the bytes of a connection.
@@ -25,6 +27,11 @@ pub(crate) trait Tap: Unpin {
     /// Takes note of bytes that the transport has taken.
     fn sent(&mut self, bytes: &[u8]);
 
+    /// What is to go otherwise than the codec says it, of what it says next.
+    fn rewriting(&self) -> Option<Box<Rewriting>> {
+        None
+    }
+
     /// Gets the transport when the codec is gone.
     fn leave(&mut self, socket: Socket) {
         drop(socket);
@@ -38,6 +45,8 @@ pub(crate) struct Tapped<T: Tap> {
     tap: T,
     /// What is said first, until the transport has it; none where that is the codec's.
     greeting: Option<Box<Greeting>>,
+    /// There while something goes otherwise.
+    rewriting: Option<Box<Rewriting>>,
 }
 
 impl<T: Tap> Tapped<T> {
@@ -47,6 +56,7 @@ impl<T: Tap> Tapped<T> {
             socket: Some(socket),
             tap,
             greeting: settings.greeting(preface),
+            rewriting: None,
         }
     }
 
@@ -69,6 +79,37 @@ impl<T: Tap> Tapped<T> {
             if greeting.sent(wrote) {
                 self.greeting = None;
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Tap> Tapped<T> {
+    /// Whether something goes otherwise than the codec says it.
+    fn is_rewriting(&mut self) -> bool {
+        if self.rewriting.is_none() {
+            self.rewriting = self.tap.rewriting();
+        }
+        self.rewriting.is_some()
+    }
+
+    /// Hands what waits of that to the transport.
+    fn poll_rewritten(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let Some(rewriting) = &mut self.rewriting else {
+            return Poll::Ready(Ok(()));
+        };
+        while !rewriting.waiting().is_empty() {
+            let waiting = rewriting.waiting();
+            let wrote = ready!(Pin::new(&mut *socket).poll_write(cx, waiting))?;
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.tap.sent(waiting.get(..wrote).unwrap_or_default());
+            rewriting.sent(wrote);
+        }
+        if rewriting.is_over() {
+            self.rewriting = None;
         }
         Poll::Ready(Ok(()))
     }
@@ -106,6 +147,13 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
             }
             ready!(this.poll_greet(cx))?;
         }
+        if this.is_rewriting() {
+            ready!(this.poll_rewritten(cx))?;
+            if let Some(rewriting) = &mut this.rewriting {
+                rewriting.take(from);
+                return Poll::Ready(Ok(from.len()));
+            }
+        }
         let (socket, tap) = this.parts()?;
         let wrote = ready!(Pin::new(socket).poll_write(cx, from))?;
         tap.sent(from.get(..wrote).unwrap_or_default());
@@ -113,11 +161,11 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.greeting.is_some() {
+        if self.greeting.is_some() || self.is_rewriting() {
             let first = from.iter().find(|slice| !slice.is_empty());
             return self.poll_write(cx, first.map_or(&[], |slice| slice));
         }
@@ -141,6 +189,7 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_greet(cx))?;
+        ready!(this.poll_rewritten(cx))?;
         let (socket, _tap) = this.parts()?;
         Pin::new(socket).poll_flush(cx)
     }
@@ -148,6 +197,7 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_greet(cx))?;
+        ready!(this.poll_rewritten(cx))?;
         let (socket, _tap) = this.parts()?;
         Pin::new(socket).poll_shutdown(cx)
     }

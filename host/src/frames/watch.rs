@@ -227,6 +227,11 @@ impl FrameWatch {
         }
     }
 
+    /// How far what was sent has come.
+    pub(crate) fn sent_walk(&self) -> Walk {
+        self.sent.clone()
+    }
+
     const fn open(&mut self, stream: u32) {
         if stream > self.last_stream {
             self.last_stream = stream;

@@ -699,11 +699,15 @@ pub(super) fn open_http2(
             request_framing(request, has_body, None),
         ),
     };
-    let Some(head) = head else {
+    let Some((head, target)) = head else {
         return Err(Kind::Unencodable.into());
     };
     let sent = lease.sender().send_request(head, !has_body);
     let (response, body) = sent.map_err(|error| of_http2(&error))?;
+    if let Some(target) = target {
+        let stream = body.stream_id().as_u32();
+        lease.long_targets().add(stream, target);
+    }
     lease.note_end(StreamEnd::Left);
     Ok(UpstreamSide {
         asked: Asked::of(request, tunnel),

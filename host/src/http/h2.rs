@@ -11,10 +11,13 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 
+use crate::frames::targets::STAND_IN;
 use crate::h1::decimal;
 use crate::h1::head::is_host;
 use crate::headers::{Headers, Known, is_valid_value};
 
+/// As many bytes as the crate has a place for in a target.
+const PATH_BYTES: usize = 65_534;
 /// How many bytes of a head's values lie together.
 const SHARED_BYTES: usize = 512;
 
@@ -226,17 +229,21 @@ pub(crate) fn switch_from_connect(kind: &[u8], block: &mut Headers) {
     }
 }
 
+/// The head of a request as the crate gets it, and its target where that is too long for the crate, which gets
+/// [`STAND_IN`] then.
+pub(crate) type Opening = (Request<()>, Option<Box<str>>);
+
 /// The head of a request that opens a tunnel: a CONNECT, or the extended one that stands for the
 /// upgrade in `block`.
-pub(crate) fn tunnel_to(block: &Headers) -> Option<Request<()>> {
-    let mut request = match block.known(Known::Upgrade) {
+pub(crate) fn tunnel_to(block: &Headers) -> Option<Opening> {
+    let (mut request, target) = match block.known(Known::Upgrade) {
         Some(kind) => {
-            let mut request = request_to(block)?;
+            let (mut request, target) = request_to(block)?;
             let kind = std::str::from_utf8(kind).ok()?;
             request
                 .extensions_mut()
                 .insert(ExtendedProtocol::from(kind));
-            request
+            (request, target)
         }
         None => {
             let authority = Authority::try_from(block.known(Known::Authority)?).ok()?;
@@ -244,18 +251,18 @@ pub(crate) fn tunnel_to(block: &Headers) -> Option<Request<()>> {
             *request.uri_mut() = Uri::builder().authority(authority).build().ok()?;
             *request.version_mut() = http::Version::HTTP_2;
             fields_to(block, request.headers_mut());
-            request
+            (request, None)
         }
     };
     *request.method_mut() = Method::CONNECT;
-    Some(request)
+    Some((request, target))
 }
 
 /// The head of a request; none where a filter or the client made it one that HTTP/2 cannot say.
-pub(crate) fn request_to(block: &Headers) -> Option<Request<()>> {
+pub(crate) fn request_to(block: &Headers) -> Option<Opening> {
     let method = Method::from_bytes(block.known(Known::Method)?).ok()?;
     let host = block.known(Known::Authority)?;
-    let path = path_to(block.known(Known::Path)?)?;
+    let (path, target) = path_to(block.known(Known::Path)?)?;
     let is_https = block.known(Known::Scheme) == Some(b"https");
     let mut request = Request::new(());
     match Authority::try_from(host) {
@@ -283,24 +290,36 @@ pub(crate) fn request_to(block: &Headers) -> Option<Request<()>> {
         let host = HeaderValue::from_bytes(host).ok()?;
         request.headers_mut().insert(HOST, host);
     }
-    Some(request)
+    Some((request, target))
 }
 
-/// A target. What the crate does not know as a part of one is percent-encoded, which means the same
-/// (RFC 3986 §2.1).
-fn path_to(path: &[u8]) -> Option<PathAndQuery> {
-    PathAndQuery::try_from(path).ok().or_else(|| {
-        let mut encoded = String::with_capacity(path.len() + 8);
-        for byte in path {
-            match byte {
-                b'"' | b'<' | b'>' | b'`' | 0x80.. => {
-                    let _infallible = write!(encoded, "%{byte:02X}");
-                }
-                byte => encoded.push(char::from(*byte)),
+/// A target for the crate, and the true one where that is too long for it.
+fn path_to(path: &[u8]) -> Option<(PathAndQuery, Option<Box<str>>)> {
+    if let Ok(path) = PathAndQuery::try_from(path) {
+        return Some((path, None));
+    }
+    let encoded = encoded(path);
+    if let Ok(path) = PathAndQuery::try_from(&*encoded) {
+        return Some((path, None));
+    }
+    let is_of_target = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    let is_long = encoded.len() > PATH_BYTES && encoded.starts_with('/');
+    (is_long && encoded.bytes().all(is_of_target))
+        .then(|| (PathAndQuery::from_static(STAND_IN), Some(encoded.into())))
+}
+
+/// What the crate does not know as a part of a target is percent-encoded, which means the same (RFC 3986 §2.1).
+fn encoded(path: &[u8]) -> String {
+    let mut encoded = String::with_capacity(path.len() + 8);
+    for byte in path {
+        match byte {
+            b'"' | b'<' | b'>' | b'`' | 0x80.. => {
+                let _infallible = write!(encoded, "%{byte:02X}");
             }
+            byte => encoded.push(char::from(*byte)),
         }
-        PathAndQuery::try_from(encoded).ok()
-    })
+    }
+    encoded
 }
 
 /// The head of a response. That to an upgrade is 200 here (RFC 8441 §5).
@@ -518,10 +537,13 @@ mod tests {
             block.append_known(Known::Scheme, scheme);
             block.append_known(Known::Authority, host);
             block.append_known(Known::Path, path);
-            let request = request_to(&block)?;
+            let (request, target) = request_to(&block)?;
             let host = request.headers().get("host").cloned();
             let host = host.map(|host| host.to_str().unwrap().to_owned());
-            Some((request.uri().to_string(), host))
+            Some((
+                target.map_or_else(|| request.uri().to_string(), String::from),
+                host,
+            ))
         };
         for (path, expected) in [
             (&b"/a{b}|^\\?c={d}|`"[..], "http://a/a{b}|^\\?c={d}|`"),
@@ -533,10 +555,23 @@ mod tests {
             assert_eq!(sent(b"a", path, b"http"), expected);
         }
         let long = |length: usize| [b"/", &vec![b'a'; length - 1][..]].concat();
-        for path in [&b"/a b"[..], b"/a\r\nb", b"a", &long(65_535)] {
+        for path in [&b"/a b"[..], b"/a\r\nb", b"a"] {
             assert_eq!(sent(b"a", path, b"http"), None);
+            let behind = [&long(65_535), path].concat();
+            let is_sent = sent(b"a", &behind, b"http").is_some();
+            assert_eq!(is_sent, path == b"a", "{}", path.escape_ascii());
         }
-        assert!(sent(b"a", &long(65_534), b"http").is_some());
+        for path in [b"/a#", &b"a"[..], b"?"] {
+            assert_eq!(sent(b"a", &[path, &long(65_535)].concat(), b"http"), None);
+        }
+        for (length, host) in [(65_534, "http://a"), (65_535, ""), (200_000, "")] {
+            let path = long(length);
+            let expected = format!("{host}{}", String::from_utf8(path.clone()).unwrap());
+            assert!(sent(b"a", &path, b"http") == Some((expected, None)));
+        }
+        let odd = [&b"/<"[..], &long(65_534)].concat();
+        let (target, _) = sent(b"a", &odd, b"http").unwrap();
+        assert!(target.starts_with("/%3C/aa"));
         assert_eq!(sent(b"", b"/p", b"http"), Some(("/p".to_owned(), None)));
         for host in ["a%41", "a:b:c", "[::1"] {
             let expected = Some(("/p".to_owned(), Some(host.to_owned())));
@@ -559,7 +594,7 @@ mod tests {
         upgrade_from_connect(&mut block);
         assert_eq!(block.known(Known::Method), Some(&b"GET"[..]));
         assert_eq!(block.known(Known::Upgrade), Some(&b"websocket"[..]));
-        let request = tunnel_to(&block).unwrap();
+        let (request, _) = tunnel_to(&block).unwrap();
         assert_eq!(request.method(), Method::CONNECT);
         assert_eq!(request.uri(), "http://a.example/chat");
         let kind = request.extensions().get::<ExtendedProtocol>();
@@ -578,7 +613,7 @@ mod tests {
         let mut block = Headers::new();
         block.append_known(Known::Method, b"CONNECT");
         block.append_known(Known::Authority, b"a.example:443");
-        let request = tunnel_to(&block).unwrap();
+        let (request, _) = tunnel_to(&block).unwrap();
         assert_eq!(request.method(), Method::CONNECT);
         assert_eq!(request.uri(), "a.example:443");
     }

@@ -36,6 +36,7 @@ pub(crate) fn group() -> Group {
     let long = (0..10).map(|number| format!("X-Long-{number}: {number}{}\r\n", "v".repeat(8000)));
     let long: String = long.collect();
     let answers = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
+    let frames = |length| format!("/frames/{}", "p".repeat(length - 8));
     let cases = vec![
         Case::get("a request of many fields", "/up", &many),
         Case::get("a request with a long field", "/up", &much),
@@ -45,6 +46,8 @@ pub(crate) fn group() -> Group {
             get(&format!("/up/{}", "p".repeat(MUCH))),
             Some(1),
         ),
+        Case::get("a long target to HTTP/2", &frames(65_535), ""),
+        Case::get("a longer target to HTTP/2", &frames(MUCH), ""),
         Case::get("an answer of many fields", "/up", "").reply_bytes(answers(&many)),
         Case::get("an answer with a long field", "/up", "").reply_bytes(answers(&much)),
         Case::get(

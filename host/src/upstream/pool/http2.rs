@@ -25,6 +25,7 @@ use crate::clock;
 use crate::exchange::Tls;
 use crate::frames::backlog::{Backlog, Part};
 use crate::frames::tapped::Tapped;
+use crate::frames::targets::LongTargets;
 use crate::frames::{PREFACE, breaks_rules, custom};
 use crate::keepalive::{Keepalive, until_silent};
 use crate::limits;
@@ -45,6 +46,7 @@ pub(super) struct Handshaken {
     backlog: Rc<Backlog>,
     wider: Wider,
     signs: Rc<Signs>,
+    targets: Rc<LongTargets>,
 }
 
 /// Makes an HTTP/2 connection of a socket. The peer's settings come later.
@@ -65,6 +67,7 @@ pub(super) async fn handshake(
         codec.max_frame_size(bytes);
     }
     let (wider, signs) = (Wider::default(), Rc::<Signs>::default());
+    let targets = Rc::<LongTargets>::default();
     let (sender, connection) = codec
         .enable_push(false)
         .initial_window_size(settings.stream_window.first())
@@ -79,7 +82,7 @@ pub(super) async fn handshake(
         .max_concurrent_reset_streams(limits::RESET_STREAMS)
         .handshake(Tapped::new(
             stream,
-            Watched::new(settings, host, heard.clone(), &wider, &signs),
+            Watched::new(settings, host, heard.clone(), &wider, &signs, &targets),
             &settings.custom,
             PREFACE.len(),
         ))
@@ -98,6 +101,7 @@ pub(super) async fn handshake(
         backlog: Backlog::new(settings.waiting_frames),
         wider,
         signs,
+        targets,
     })
 }
 
@@ -123,6 +127,7 @@ pub(super) struct Http2Connection {
     /// After how long a silence a new stream has a ping sent ahead, and when that began.
     silence: Option<(Duration, Heard)>,
     backlog: Rc<Backlog>,
+    targets: Rc<LongTargets>,
     state: Rc<State>,
 }
 
@@ -200,6 +205,7 @@ pub(super) fn start(
         backlog,
         wider,
         signs,
+        targets,
     } = handshaken;
     let state = Rc::new(State {
         signs,
@@ -227,6 +233,7 @@ pub(super) fn start(
         max_concurrent_streams,
         silence: keepalive.and_then(|pings| pings.idle).zip(heard),
         backlog,
+        targets,
         state,
     })
 }
@@ -437,6 +444,11 @@ impl Http2Lease {
     /// What waits on the connection to be written.
     pub(crate) fn backlog(&self) -> &Rc<Backlog> {
         &self.slot.connection.backlog
+    }
+
+    /// The targets that wait on the connection for the heads of their streams.
+    pub(crate) fn long_targets(&self) -> &LongTargets {
+        &self.slot.connection.targets
     }
 
     /// Notes how the stream has ended, or would have if the lease were dropped now.

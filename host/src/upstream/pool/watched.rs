@@ -19,6 +19,7 @@ use super::host::Host;
 use super::veil::Veil;
 use crate::clock;
 use crate::frames::tapped::Tap;
+use crate::frames::targets::{LongTargets, Rewriting};
 use crate::frames::watch::{Fault, FrameWatch, Peer};
 use crate::frames::windows::Windows;
 use crate::frames::{FrameHead, Step};
@@ -39,6 +40,7 @@ pub(super) struct Watched {
     /// How large the windows of streams are to be, where they grow.
     windows: Option<(Windows, Wider)>,
     signs: Rc<Signs>,
+    targets: Rc<LongTargets>,
 }
 
 /// What the frames of a connection say about how many streams it takes, and how it ends.
@@ -91,6 +93,7 @@ impl Watched {
         heard: Option<Heard>,
         wider: &Wider,
         signs: &Rc<Signs>,
+        targets: &Rc<LongTargets>,
     ) -> Self {
         let windows = match settings.stream_window {
             StreamWindow::Fixed(_) => None,
@@ -106,6 +109,7 @@ impl Watched {
             answers: Answers::new(settings.max_header_list, settings.header_table),
             veil: Veil::default(),
             signs: Rc::clone(signs),
+            targets: Rc::clone(targets),
             host: Rc::clone(host),
         }
     }
@@ -215,6 +219,14 @@ impl Tap for Watched {
             }
         });
         self.signs.open.set(self.answers.open_streams());
+    }
+
+    fn rewriting(&self) -> Option<Box<Rewriting>> {
+        if self.targets.is_empty() {
+            return None;
+        }
+        let walk = self.watch.sent_walk();
+        Some(Box::new(Rewriting::new(Rc::clone(&self.targets), walk)))
     }
 }
 
