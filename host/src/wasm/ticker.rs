@@ -7,7 +7,8 @@
 //! A tick costs a running guest one comparison, so calls that end within a tick pay nothing. What a
 //! call may use is processor time, not time on the wall: a worker that the kernel has put aside does
 //! not make its guest late. The thread ticks while calls are being made and for [`LINGER`] ticks
-//! after the last, then sleeps until the next call: an idle proxy has no wakeups from here.
+//! after the last, then sleeps until the next call: an idle proxy has no wakeups from here. A tick takes
+//! the processor from a worker, so they are far apart until a call is seen to outlive one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,12 +17,16 @@ use std::time::Duration;
 
 use wasmtime::EngineWeak;
 
-/// Time between ticks, and so how late a call that has used its time is interrupted. The default
-/// budget is 5 ticks.
+/// Time between ticks while no call outlives one, and so the most that a call runs unseen.
+const STRIDE: Duration = Duration::from_millis(5);
+/// Time between ticks while one does, and so how late a call that has used its time is interrupted. The
+/// default budget is 5 of these.
 const TICK: Duration = Duration::from_millis(1);
+/// How many of these there are for one call that was seen.
+const TICKS: u32 = 10;
 /// Ticks without a new call after which the thread sleeps. A call in flight wakes it again at each
 /// tick that it sees.
-const LINGER: u32 = 100;
+const LINGER: u32 = 20;
 
 /// The thread sleeps.
 const ASLEEP: u8 = 0;
@@ -29,8 +34,10 @@ const ASLEEP: u8 = 0;
 const QUIET: u8 = 1;
 /// It ticks, and a call began since the last tick.
 const BUSY: u8 = 2;
+/// It ticks fast, since a call outlived a tick.
+const LATE: u8 = 3;
 /// It is to end.
-const STOPPED: u8 = 3;
+const STOPPED: u8 = 4;
 
 /// The ticking thread. Ends when this is dropped.
 #[derive(Debug)]
@@ -60,17 +67,23 @@ impl Ticker {
     /// Sees to it that ticks come. Called before each call of a guest.
     #[inline]
     pub(super) fn wake(&self) {
-        if self.state.load(Ordering::Relaxed) != BUSY {
-            self.wake_slowly();
+        if self.state.load(Ordering::Relaxed) < BUSY {
+            self.raise(BUSY);
+        }
+    }
+
+    /// Sees to it that ticks come fast. Called at a tick by the call that outlived it.
+    pub(super) fn hurry(&self) {
+        if self.state.load(Ordering::Relaxed) < LATE {
+            self.raise(LATE);
         }
     }
 
     #[cold]
-    fn wake_slowly(&self) {
-        let before = self.state.swap(BUSY, Ordering::AcqRel);
-        if before == ASLEEP
-            && let Some(thread) = &self.thread
-        {
+    fn raise(&self, state: u8) {
+        let before = self.state.fetch_max(state, Ordering::AcqRel);
+        let is_waiting = before == ASLEEP || (before < state && state == LATE);
+        if is_waiting && let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
     }
@@ -93,6 +106,7 @@ impl Drop for Ticker {
 )]
 fn run(state: &AtomicU8, engine: &EngineWeak) {
     let mut quiet = 0;
+    let mut late = 0;
     loop {
         match state.load(Ordering::Acquire) {
             STOPPED => return,
@@ -101,7 +115,8 @@ fn run(state: &AtomicU8, engine: &EngineWeak) {
                 quiet = 0;
                 continue;
             }
-            _ => std::thread::park_timeout(TICK),
+            LATE => std::thread::park_timeout(TICK),
+            _ => std::thread::park_timeout(STRIDE),
         }
         let Some(engine) = engine.upgrade() else {
             return;
@@ -112,7 +127,14 @@ fn run(state: &AtomicU8, engine: &EngineWeak) {
                 .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
         };
-        if exchange(BUSY, QUIET) {
+        if state.load(Ordering::Acquire) == LATE {
+            late += 1;
+            if late > TICKS {
+                late = 0;
+                exchange(LATE, BUSY);
+            }
+            quiet = 0;
+        } else if exchange(BUSY, QUIET) {
             quiet = 0;
         } else {
             quiet += 1;
@@ -210,5 +232,14 @@ mod tests {
         }
         ticker.wake();
         assert_ne!(ticker.state.load(Ordering::Acquire), ASLEEP);
+        // One that is late stays so when others begin, and not for ever.
+        ticker.hurry();
+        ticker.wake();
+        let mut seen = ticker.state.load(Ordering::Acquire);
+        assert_eq!(seen, LATE);
+        while seen != ASLEEP {
+            std::thread::yield_now();
+            seen = ticker.state.load(Ordering::Acquire);
+        }
     }
 }
