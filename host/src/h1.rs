@@ -13,6 +13,7 @@ pub mod encode;
 mod field;
 pub mod head;
 mod reject;
+mod words;
 
 use crate::headers::NameFormat;
 use crate::limits;

@@ -200,6 +200,13 @@ impl Headers {
             .sum()
     }
 
+    /// How many bytes its values and the names that are not known take, with those that were replaced or
+    /// removed since.
+    #[must_use]
+    pub const fn stored(&self) -> usize {
+        self.arena.len()
+    }
+
     /// Whether any name or value may have NUL, CR or LF. False is certain; true can also come of a
     /// value that has since been replaced or removed.
     #[must_use]
@@ -399,12 +406,7 @@ impl Headers {
             self.append(name, value);
             return;
         };
-        let (value_at, value_len) = self.store(value);
-        if let Some(entry) = self.entries.get_mut(first) {
-            self.garbage += entry.value_len as usize;
-            entry.value_at = value_at;
-            entry.value_len = value_len;
-        }
+        self.replace(first, value);
         let is_alone = matches!(name, Name::Known(known) if self.repeated & known.bit() == 0);
         if !is_alone {
             self.remove_after(first, name);
@@ -442,10 +444,26 @@ impl Headers {
 
     /// [`Headers::set`] for a known name.
     pub fn set_known(&mut self, known: Known, value: &[u8]) {
-        if self.has(known) {
-            self.set(&Name::Known(known), value);
-        } else {
+        if !self.has(known) {
             self.append_known(known, value);
+        } else if self.repeated & known.bit() == 0 {
+            let mut entries = self.entries.iter();
+            if let Some(at) = entries.position(|entry| entry.known == Some(known)) {
+                self.replace(at, value);
+                self.compact_if_wasteful();
+            }
+        } else {
+            self.set(&Name::Known(known), value);
+        }
+    }
+
+    /// Gives the field at that place another value.
+    fn replace(&mut self, at: usize, value: &[u8]) {
+        let (value_at, value_len) = self.store(value);
+        if let Some(entry) = self.entries.get_mut(at) {
+            self.garbage += entry.value_len as usize;
+            entry.value_at = value_at;
+            entry.value_len = value_len;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::headers::{Headers, Known};
 use crate::limits;
 
 use super::field;
-use super::{BodyLength, HeadLimits, Underscores};
+use super::{BodyLength, HeadLimits, Underscores, words};
 
 pub use super::reject::BodyError;
 
@@ -302,8 +302,8 @@ impl Decoder {
             return Err(BodyError::TooManyTrailers);
         }
         let underscores = self.underscores;
-        field::read(content, |name, value| {
-            match (Known::find(name), underscores.on(name)) {
+        field::read(content, false, |known, name, value| {
+            match (known, underscores.on(name)) {
                 (Some(known), _) if is_forbidden(known) => {}
                 (_, Underscores::Reject) => return Err(BodyError::Underscore),
                 (_, Underscores::Drop) => {}
@@ -317,7 +317,7 @@ impl Decoder {
     /// The first line of `buf` with its LF, if that is among the first `limit` bytes.
     fn next_line<'a>(&mut self, buf: &'a [u8], limit: usize) -> Option<&'a [u8]> {
         let seen = buf.get(..limit).unwrap_or(buf);
-        match field::line_feed(seen.get(self.scanned..)?) {
+        match words::find(b'\n', seen.get(self.scanned..)?) {
             Some(at) => {
                 let line = seen.get(..=self.scanned + at);
                 self.scanned = 0;

@@ -5,7 +5,9 @@
 
 use crate::headers::{Headers, Known, is_token_byte};
 
-/// Names up to this length are put into lower case on the stack; longer ones are rare.
+use super::words;
+
+/// Names up to this length are put into lower case on the stack; longer ones are rare, and none is known.
 const SHORT_NAME: usize = 64;
 
 /// Each byte's lower-case form if it may stand in a field name, else 0.
@@ -31,14 +33,24 @@ pub(super) enum BadField {
     Control,
 }
 
-/// Reads a line without its end and calls `then` with its name in lower case and its trimmed value.
+/// Reads a line without its end and calls `then` with what its name is known as, its name and its
+/// trimmed value. A name that is known comes as it is spelled, any other in lower case.
 ///
-/// One pass over the name both checks it and changes its case: on small heads that is most of the
-/// work.
+/// `is_plain` says that the line is known to have no control byte, not even a tab. Then a name that is
+/// known needs no look at its single bytes; for others one pass both checks a name and changes its
+/// case.
 pub(super) fn read<T, E: From<BadField>>(
     line: &[u8],
-    then: impl FnOnce(&[u8], &[u8]) -> Result<T, E>,
+    is_plain: bool,
+    then: impl FnOnce(Option<Known>, &[u8], &[u8]) -> Result<T, E>,
 ) -> Result<T, E> {
+    if is_plain
+        && let Some((name, [_colon, value @ ..])) =
+            words::find(b':', line).and_then(|colon| line.split_at_checked(colon))
+        && let Some(known) = Known::find_in_any_case(name)
+    {
+        return then(Some(known), name, trim(value));
+    }
     let mut short = [0; SHORT_NAME];
     let mut length = 0;
     for (to, from) in short.iter_mut().zip(line) {
@@ -55,17 +67,19 @@ pub(super) fn read<T, E: From<BadField>>(
             .count();
         let (name, rest) = line.split_at_checked(length).unwrap_or_default();
         let value = value(name, rest).map_err(|bad| classify(bad, line))?;
-        return then(&name.to_ascii_lowercase(), value);
+        return then(None, &name.to_ascii_lowercase(), value);
     }
     let name = short.get(..length).unwrap_or_default();
     let rest = line.get(length..).unwrap_or_default();
     let value = value(name, rest).map_err(|bad| classify(bad, line))?;
-    then(name, value)
+    // What was not found in any case need not be looked for again.
+    let known = if is_plain { None } else { Known::find(name) };
+    then(known, name, value)
 }
 
 /// The name of a line as it is spelled.
 pub(super) fn name(line: &[u8]) -> &[u8] {
-    let end = memchr::memchr(b':', line).unwrap_or(line.len());
+    let end = words::find(b':', line).unwrap_or(line.len());
     line.get(..end).unwrap_or_default()
 }
 
@@ -109,23 +123,6 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .fold(false, |found, byte| found | is_control(*byte))
-}
-
-/// Where the first line feed is. The first bytes are looked at eight at a time, since in a head one
-/// comes soon and a call to a vector search costs more than it saves.
-pub(super) fn line_feed(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const WORDS: usize = 12;
-    let (words, _) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().take(WORDS).enumerate() {
-        let different = u64::from_le_bytes(*word) ^ (ONES * b'\n' as u64);
-        let found = different.wrapping_sub(ONES) & !different & (ONES << 7);
-        if found != 0 {
-            return Some(index * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let seen = words.len().min(WORDS) * 8;
-    memchr::memchr(b'\n', bytes.get(seen..)?).map(|at| seen + at)
 }
 
 /// Without the optional white space at both ends (`OWS`, RFC 9110 §5.6.3).

@@ -15,8 +15,7 @@ mod response;
 use crate::exchange::Protocol;
 use crate::headers::Headers;
 
-use super::field;
-use super::{BodyLength, MethodKind, RequestRules, ResponseRules};
+use super::{BodyLength, MethodKind, RequestRules, ResponseRules, words};
 use facts::{Facts, LINE_BYTES};
 
 pub use super::reject::{BadResponse, Reject};
@@ -177,11 +176,26 @@ impl HeadParser {
         parsed
     }
 
+    /// The next line of `buf` without its end, if it is whole, ends with CRLF, and has no control byte,
+    /// not even a tab. Others are left where they are, and so are those that were looked at before.
+    fn plain_line<'a>(&mut self, buf: &'a [u8]) -> Option<&'a [u8]> {
+        if self.scanned > self.line {
+            return None;
+        }
+        let rest = buf.get(self.line..)?;
+        let (line, end) = rest.split_at_checked(words::run_above::<b' '>(rest))?;
+        if !end.starts_with(b"\r\n") {
+            return None;
+        }
+        self.line += line.len() + 2;
+        Some(line)
+    }
+
     /// The next line of `buf` up to and with its LF, or `None` if it is not there whole.
     fn next_line<'a>(&mut self, buf: &'a [u8]) -> Option<&'a [u8]> {
         let line = buf.get(self.line..)?;
         let seen = self.scanned.saturating_sub(self.line);
-        let Some(at) = field::line_feed(line.get(seen..)?) else {
+        let Some(at) = words::find(b'\n', line.get(seen..)?) else {
             self.scanned = buf.len();
             return None;
         };

@@ -4,7 +4,7 @@
 //! and what may stand in a name and in a value at all. Does not own blocks of fields (`super`).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 macro_rules! known_names {
     ($($variant:ident = $name:literal),+ $(,)?) => {
@@ -20,15 +20,19 @@ macro_rules! known_names {
             /// The lower-case name.
             #[must_use]
             #[inline]
+            #[expect(clippy::indexing_slicing, reason = "each variant has its place")]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
+                const NAMES: [&str; Known::ALL.len()] = [$($name),+];
+                NAMES[self as usize]
             }
 
             /// The lower-case name as a line of HTTP/1 begins with it.
             #[must_use]
             #[inline]
+            #[expect(clippy::indexing_slicing, reason = "each variant has its place")]
             pub const fn as_line(self) -> &'static str {
-                match self { $(Self::$variant => concat!($name, ": ")),+ }
+                const LINES: [&str; Known::ALL.len()] = [$(concat!($name, ": ")),+];
+                LINES[self as usize]
             }
         }
     };
@@ -101,18 +105,27 @@ known_names! {
 /// Length of the longest known name; longer names skip the lookup.
 const LONGEST_KNOWN: usize = 40;
 
-/// The last and the first eight bytes of a name as numbers, or all of a shorter one and nothing: names have common
-/// beginnings.
-fn ends(name: &[u8]) -> (u64, u64) {
-    match (name.last_chunk(), name.first_chunk()) {
-        (Some(last), Some(first)) => (u64::from_le_bytes(*last), u64::from_le_bytes(*first)),
-        _ => {
-            let all = name.iter();
-            (
-                all.fold(0, |number, byte| number << 8 | u64::from(*byte)),
-                0,
-            )
-        }
+/// The last and the first bytes of a name as numbers, eight of each, or four, or all and nothing: names have
+/// common beginnings. With `FOLD` they are those of the name in lower case, if it has no control byte.
+fn ends<const FOLD: bool>(name: &[u8]) -> (u64, u64) {
+    // Of letters, digits, `-` and `:` this bit is the case and nothing else.
+    const CASE: u8 = b'a' ^ b'A';
+    let case = if FOLD { CASE } else { 0 };
+    if let (Some(last), Some(first)) = (name.last_chunk(), name.first_chunk()) {
+        let case = u64::from_ne_bytes([case; 8]);
+        (
+            u64::from_le_bytes(*last) | case,
+            u64::from_le_bytes(*first) | case,
+        )
+    } else if let (Some(last), Some(first)) = (name.last_chunk(), name.first_chunk()) {
+        let case = u32::from_ne_bytes([case; 4]);
+        (
+            u64::from(u32::from_le_bytes(*last) | case),
+            u64::from(u32::from_le_bytes(*first) | case),
+        )
+    } else {
+        let push = |number, byte: &u8| number << 8 | u64::from(*byte | case);
+        (name.iter().fold(0, push), 0)
     }
 }
 
@@ -120,28 +133,15 @@ impl Known {
     /// The known name equal to `name`, which must already be lower case.
     #[must_use]
     pub fn find(name: &[u8]) -> Option<Self> {
-        /// Names of one length, each with the numbers that tell it from the others: up to 16 bytes they are all
-        /// of it.
-        type Row = Vec<((u64, u64), &'static [u8], Known)>;
-        static BY_LENGTH: std::sync::LazyLock<Vec<Row>> = std::sync::LazyLock::new(|| {
-            let mut table = vec![Row::new(); LONGEST_KNOWN + 1];
-            for known in Known::ALL {
-                let name = known.as_str().as_bytes();
-                if let Some(row) = table.get_mut(name.len()) {
-                    row.push((ends(name), name, *known));
-                }
-            }
-            table
-        });
-        let row = BY_LENGTH.get(name.len())?;
-        if name == b"host" {
-            return Some(Self::Authority);
-        }
-        let key = ends(name);
-        let is_all = name.len() <= 2 * size_of::<u64>();
-        let same =
-            |entry: &&((u64, u64), &[u8], Self)| entry.0 == key && (is_all || entry.1 == name);
-        row.iter().find(same).map(|(_, _, known)| *known)
+        find(name, ends::<false>(name), |known| known == name)
+    }
+
+    /// The known name that `name` is in any case. It must have no control byte.
+    #[must_use]
+    pub fn find_in_any_case(name: &[u8]) -> Option<Self> {
+        find(name, ends::<true>(name), |known| {
+            known.eq_ignore_ascii_case(name)
+        })
     }
 
     /// Whether this is a pseudo-header field (RFC 9113 §8.3).
@@ -287,6 +287,29 @@ impl Known {
     }
 }
 
+/// The known name that has the ends of `name` and that `is_same` says to be it.
+fn find(name: &[u8], ends_of_name: (u64, u64), is_same: impl Fn(&[u8]) -> bool) -> Option<Known> {
+    /// Names of one length, each with its ends: up to 16 bytes they are all of it.
+    type Row = Vec<((u64, u64), &'static [u8], Known)>;
+    static BY_LENGTH: LazyLock<Vec<Row>> = LazyLock::new(|| {
+        let mut table = vec![Row::new(); LONGEST_KNOWN + 1];
+        let names = Known::ALL.iter().map(|known| (known.as_str(), *known));
+        for (name, known) in names.chain([("host", Known::Authority)]) {
+            let name = name.as_bytes();
+            if let Some(row) = table.get_mut(name.len()) {
+                row.push((ends::<false>(name), name, known));
+            }
+        }
+        table
+    });
+    let is_all = name.len() <= 2 * size_of::<u64>();
+    let row = BY_LENGTH.get(name.len())?;
+    let same = |entry: &&((u64, u64), &'static [u8], Known)| {
+        entry.0 == ends_of_name && (is_all || is_same(entry.1))
+    };
+    row.iter().find(same).map(|(_, _, known)| *known)
+}
+
 /// A set of known names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownSet(pub(super) u128);
@@ -407,6 +430,33 @@ mod tests {
         assert_eq!(Known::find(b"host"), Some(Known::Authority));
         assert_eq!(Known::find(b"x-unknown"), None);
         assert!(Known::ALL.len() <= 128, "the bit set has 128 places");
+    }
+
+    #[test]
+    fn a_name_is_known_in_any_case_and_no_other_is() {
+        let as_sent = |known: &Known| known.as_str().replace(":authority", "host");
+        for known in Known::ALL {
+            let name = as_sent(known);
+            let upper = name.to_ascii_uppercase();
+            let mixed = name.replace(['a', 'o'], "A");
+            let found = |name: &str| Known::find_in_any_case(name.as_bytes());
+            assert_eq!(found(&name), Some(*known));
+            assert_eq!(found(&upper), Some(*known), "{upper}");
+            assert_eq!(found(&mixed), found(&mixed.to_ascii_lowercase()), "{mixed}");
+            assert_eq!(Known::find(upper.as_bytes()), None, "{upper}");
+        }
+        // One byte that is another in each place, with each that may be in a line.
+        for known in Known::ALL {
+            let name = as_sent(known).into_bytes();
+            for at in 0..name.len() {
+                for byte in (b' '..0x7f).chain(0x80..=0xff) {
+                    let mut other = name.clone();
+                    other[at] = byte;
+                    let expected = Known::find(&other.to_ascii_lowercase());
+                    assert_eq!(Known::find_in_any_case(&other), expected, "{other:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::headers::{Headers, Known, is_token_byte};
 use crate::uri::is_path_byte;
 
 use super::super::field;
-use super::super::{BodyLength, MethodKind, RequestRules, Underscores};
+use super::super::{BodyLength, MethodKind, RequestRules, Underscores, words};
 use super::facts::Coding;
 use super::{HeadParser, Reject, RequestHead, Stage, is_host, window};
 
@@ -72,19 +72,31 @@ impl HeadParser {
             self.stage = Stage::StartLine;
         }
         if self.stage == Stage::StartLine {
-            let Some(line) = self.next_line(seen) else {
+            let Some((line, _)) = self.strict_line(seen)? else {
                 return incomplete(seen, buf);
             };
-            self.request_line(strict(line)?, rules, headers)?;
+            self.request_line(line, rules, headers)?;
             self.stage = Stage::Fields;
         }
-        while let Some(line) = self.next_line(seen) {
-            match strict(line)? {
-                [] => return self.finish_request(rules, headers).map(Some),
-                line => self.request_field(line, rules, headers)?,
+        while let Some((line, is_plain)) = self.strict_line(seen)? {
+            if line.is_empty() {
+                return self.finish_request(rules, headers).map(Some);
             }
+            self.request_field(line, is_plain, rules, headers)?;
         }
         incomplete(seen, buf)
+    }
+
+    /// The next line without its end, which must be CRLF, and whether it is known to have no control byte.
+    fn strict_line<'a>(&mut self, seen: &'a [u8]) -> Result<Option<(&'a [u8], bool)>, Reject> {
+        if let Some(line) = self.plain_line(seen) {
+            return Ok(Some((line, true)));
+        }
+        let Some(line) = self.next_line(seen) else {
+            return Ok(None);
+        };
+        let line = line.strip_suffix(b"\r\n").ok_or(Reject::Malformed)?;
+        Ok(Some((line, false)))
     }
 
     fn request_line(
@@ -93,7 +105,7 @@ impl HeadParser {
         rules: &RequestRules,
         headers: &mut Headers,
     ) -> Result<(), Reject> {
-        let space = memchr::memchr(b' ', line).ok_or(Reject::Malformed)?;
+        let space = words::find(b' ', line).ok_or(Reject::Malformed)?;
         let (method, rest) = line.split_at_checked(space).ok_or(Reject::Malformed)?;
         let is_custom = || !method.is_empty() && method.iter().all(|byte| is_token_byte(*byte));
         let accepted = METHODS.contains(&method) || (rules.allow_custom_methods && is_custom());
@@ -101,14 +113,18 @@ impl HeadParser {
             return Err(Reject::Malformed);
         }
         let rest = rest.get(1..).unwrap_or_default();
-        let (target, version) = match memchr::memrchr(b' ', rest) {
-            Some(space) => (rest.get(..space), rest.get(space + 1..)),
-            None => (Some(rest), Some(&b""[..])),
+        let (target, version) = match rest.strip_suffix(b" HTTP/1.1") {
+            Some(target) => (target, &b"HTTP/1.1"[..]),
+            None => {
+                match memchr::memrchr(b' ', rest).and_then(|space| rest.split_at_checked(space)) {
+                    Some((target, version)) => (target, version.get(1..).unwrap_or_default()),
+                    None => (rest, &b""[..]),
+                }
+            }
         };
-        let target = target.unwrap_or_default();
-        if target.iter().fold(target.is_empty(), |bad, byte| {
-            bad | !matches!(byte, 0x21..=0x7e)
-        }) {
+        let is_visible =
+            words::run_above::<{ b' ' + 1 }>(target) == target.len() && target.is_ascii();
+        if target.is_empty() || !is_visible {
             let control = target.iter().any(|byte| field::is_control(*byte));
             return Err(if control {
                 Reject::InvalidCharacters
@@ -127,7 +143,7 @@ impl HeadParser {
             self.target(method, target, rules, headers)?;
         }
         headers.append_known(Known::Scheme, self.scheme_of(target));
-        self.version(version.unwrap_or_default(), rules)
+        self.version(version, rules)
     }
 
     /// The scheme of a target; empty where it says none.
@@ -163,7 +179,7 @@ impl HeadParser {
         rules: &RequestRules,
         headers: &mut Headers,
     ) -> Result<(), Reject> {
-        if memchr::memchr(b'#', target).is_some() {
+        if words::find(b'#', target).is_some() {
             self.facts.set_fragment();
         }
         let origin_form = match target {
@@ -194,6 +210,7 @@ impl HeadParser {
     fn request_field(
         &mut self,
         line: &[u8],
+        is_plain: bool,
         rules: &RequestRules,
         headers: &mut Headers,
     ) -> Result<(), Reject> {
@@ -204,9 +221,9 @@ impl HeadParser {
         if rules.names.is_kept() {
             headers.remember_spelling(field::name(line));
         }
-        field::read(line, |name, value| {
+        field::read(line, is_plain, |known, name, value| {
             self.facts.count(name, value);
-            match Known::find(name) {
+            match known {
                 Some(Known::Authority) => self.host(value, headers)?,
                 Some(Known::TransferEncoding) => self.facts.note(Known::TransferEncoding, value)?,
                 Some(known) => {
@@ -306,11 +323,6 @@ fn incomplete<T>(seen: &[u8], buf: &[u8]) -> Result<Option<T>, Reject> {
     }
 }
 
-/// A line without its end, which must be CRLF.
-fn strict(line: &[u8]) -> Result<&[u8], Reject> {
-    line.strip_suffix(b"\r\n").ok_or(Reject::Malformed)
-}
-
 /// Cuts `scheme://authority[path]` apart. The path may be empty or begin with `?`.
 fn absolute_form(target: &[u8]) -> Result<(&[u8], &[u8]), Reject> {
     let separator = memchr::memmem::find(target, b"://").ok_or(Reject::Malformed)?;
@@ -379,9 +391,21 @@ pub(super) fn is_host_and_port(authority: &[u8], port: Port) -> bool {
 
 /// Whether `byte` may stand in `host`: what Envoy takes, without `@`, since user information in
 /// `host` serves only to mislead (RFC 9110 §7.2 has no place for it).
-pub(super) const fn is_host_byte(byte: u8) -> bool {
-    matches!(byte, b'[' | b']') || (is_path_byte(byte) && byte != b'@')
+pub(super) fn is_host_byte(byte: u8) -> bool {
+    HOST_BYTES.get(usize::from(byte)).is_some_and(|is| *is)
 }
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let one = byte as u8;
+        table[byte] = matches!(one, b'[' | b']') || (is_path_byte(one) && one != b'@');
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 pub(super) mod tests;

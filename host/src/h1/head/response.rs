@@ -8,6 +8,16 @@ use super::super::{BodyLength, HeadLimits, MethodKind, ResponseRules};
 use super::facts::Coding;
 use super::{BadResponse, HeadParser, ResponseHead, Stage, window};
 
+/// What is known of a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineKind {
+    /// It has no control byte, not even a tab.
+    Plain,
+    /// It was sent as several, whose ends are still in it.
+    Folded,
+    Other,
+}
+
 impl HeadParser {
     pub(super) fn read_response(
         &mut self,
@@ -39,22 +49,32 @@ impl HeadParser {
             self.status_line(without_end(line), headers)?;
             self.stage = Stage::Fields;
         }
-        while let Some((line, is_folded)) = self.logical_line(seen) {
-            match without_end(line) {
-                [] => return self.finish_response(rules, request, headers).map(Some),
-                line if is_folded => {
-                    self.response_field(&unfolded(line), true, (limits, headers))?
+        while let Some((line, kind)) = self.logical_line(seen) {
+            if line.is_empty() {
+                return self.finish_response(rules, request, headers).map(Some);
+            }
+            match kind {
+                LineKind::Folded => {
+                    self.response_field(&unfolded(line), kind, (limits, headers))?;
                 }
-                line => self.response_field(line, false, (limits, headers))?,
+                LineKind::Plain | LineKind::Other => {
+                    self.response_field(line, kind, (limits, headers))?;
+                }
             }
         }
         incomplete(seen, buf)
     }
 
-    /// The next line with those that continue it (RFC 9112 §5.2), and whether any does. That none does shows
-    /// only in the byte behind it.
-    fn logical_line<'a>(&mut self, seen: &'a [u8]) -> Option<(&'a [u8], bool)> {
+    /// The next line, with those that continue it (RFC 9112 §5.2), without its end. That none continues it
+    /// shows only in the byte behind it.
+    fn logical_line<'a>(&mut self, seen: &'a [u8]) -> Option<(&'a [u8], LineKind)> {
         let start = self.line;
+        if let Some(line) = self.plain_line(seen) {
+            match seen.get(self.line) {
+                Some(b' ' | b'\t') | None if !line.is_empty() => self.line = start,
+                _ => return Some((line, LineKind::Plain)),
+            }
+        }
         // What was looked through before may have line ends in it.
         let is_resumed = self.scanned > start;
         loop {
@@ -64,14 +84,18 @@ impl HeadParser {
             };
             let is_first = self.line == start + line.len();
             if is_first && without_end(line).is_empty() {
-                return Some((line, false));
+                return Some((&[], LineKind::Other));
             }
             match seen.get(self.line) {
                 Some(b' ' | b'\t') => {}
                 Some(_) => {
-                    let whole = seen.get(start..self.line)?;
-                    let has_ends = || memchr::memchr(b'\n', without_end(whole)).is_some();
-                    return Some((whole, !is_first || (is_resumed && has_ends())));
+                    let whole = without_end(seen.get(start..self.line)?);
+                    let has_ends = || memchr::memchr(b'\n', whole).is_some();
+                    let kind = match !is_first || (is_resumed && has_ends()) {
+                        true => LineKind::Folded,
+                        false => LineKind::Other,
+                    };
+                    return Some((whole, kind));
                 }
                 None => {
                     self.line = start;
@@ -114,7 +138,7 @@ impl HeadParser {
     fn response_field(
         &mut self,
         line: &[u8],
-        is_folded: bool,
+        kind: LineKind,
         (limits, headers): (HeadLimits, &mut Headers),
     ) -> Result<(), BadResponse> {
         self.facts.lines += 1;
@@ -124,13 +148,12 @@ impl HeadParser {
         if headers.keeps_spellings() {
             headers.remember_spelling(field::name(line));
         }
-        field::read(line, |name, value| {
+        field::read(line, kind == LineKind::Plain, |known, name, value| {
             self.facts.count(name, value);
-            let known = Known::find(name);
             if let Some(known) = known {
                 // Framing that hides in a continued line is meant for somebody.
                 let framing = matches!(known, Known::ContentLength | Known::TransferEncoding);
-                if framing && is_folded {
+                if framing && kind == LineKind::Folded {
                     return Err(BadResponse::Malformed);
                 }
                 self.facts.note(known, value)?;
