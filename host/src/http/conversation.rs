@@ -152,6 +152,9 @@ pub(super) async fn converse(
             Writer::Relayed(_) => {}
         }
     }
+    if matches!(talk.download, Download::Ended) {
+        stream.chain.exchange.timing.ended = talk.turn.known();
+    }
     talk.attempts.note_sent(upstream.writer.has_written());
     talk.attempts.record.carried = upstream.carried();
     talk.attempts.note_interim(upstream.interim);

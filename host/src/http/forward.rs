@@ -78,17 +78,25 @@ pub(crate) async fn proxy(
     choice: wasm::Upstream,
 ) -> Result<Acted, Error> {
     note_received(stream);
-    let (mut attempts, mut limits) = plan(stream, &choice)?;
+    // Taken apart it would be moved once more.
+    let mut plan = plan(stream, &choice)?;
+    let Plan { attempts, limits } = &mut plan;
     if stream.duration == Some(Duration::ZERO) {
         // However quick the upstream is, it would be too late.
         let received = stream.has_whole_request();
         return Err(Kind::MaxDuration { received }.into());
     }
-    let result = try_on(stream, &mut attempts, &mut limits).await;
+    let result = try_on(stream, attempts, limits).await;
     let is_out_of_time = result.as_ref().is_err_and(tracked::is_late);
     attempts.let_others_go();
-    record::end_overtaken(stream, &mut attempts, &limits, is_out_of_time);
+    record::end_overtaken(stream, attempts, limits, is_out_of_time);
     result
+}
+
+/// How a request is sent.
+struct Plan<'a> {
+    attempts: Attempts<'a>,
+    limits: Deadlines,
 }
 
 /// Makes one attempt after another, until one of them is the last.
@@ -408,11 +416,9 @@ fn note_received(stream: &mut Stream<'_, '_>) {
 }
 
 /// Chooses the cluster, decides how long and how often it is tried, and makes the request's head the
-/// upstream's.
-fn plan<'a>(
-    stream: &mut Stream<'a, '_>,
-    choice: &wasm::Upstream,
-) -> Result<(Attempts<'a>, Deadlines), Error> {
+/// upstream's. Made where it stays: it is too large to be moved.
+#[inline]
+fn plan<'a>(stream: &mut Stream<'a, '_>, choice: &wasm::Upstream) -> Result<Plan<'a>, Error> {
     let around = stream.around;
     let route = stream.route;
     let forward = route.and_then(|route| match &route.action {
@@ -487,7 +493,7 @@ fn plan<'a>(
     }
     let late_status = if alternative { 204 } else { 504 };
     let limits = bound(stream, &mut attempts, times, (late_status, hedges));
-    Ok((attempts, limits))
+    Ok(Plan { attempts, limits })
 }
 
 /// Notes in the exchange which cluster the request goes to.

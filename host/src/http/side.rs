@@ -313,7 +313,12 @@ fn poll_http1_head(
     into: &mut Headers,
 ) -> Poll<Result<Came, Kind>> {
     loop {
-        match parser.response(reader.buf, rules, asked.method, into) {
+        let parsed = if reader.buf.is_empty() {
+            Ok(None)
+        } else {
+            parser.response(reader.buf, rules, asked.method, into)
+        };
+        match parsed {
             Ok(Some(head)) => {
                 reader.take(head.consumed);
                 reader.note_fields(head.field_bytes);
@@ -393,9 +398,12 @@ pub(super) const fn outcome<T>(judged: Outcome, result: &Result<T, Error>) -> Ou
 }
 
 pub(super) fn status_of(response: &Headers) -> u16 {
-    let text = response
-        .known(Known::Status)
-        .and_then(|text| std::str::from_utf8(text).ok());
+    let text = response.known(Known::Status);
+    if let Some([a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']) = text {
+        let digit = |byte: &u8| u16::from(byte - b'0');
+        return digit(a) * 100 + digit(b) * 10 + digit(c);
+    }
+    let text = text.and_then(|text| std::str::from_utf8(text).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or(502)
 }
 

@@ -189,6 +189,8 @@ pub(crate) struct Stream<'a, 'io> {
 }
 
 impl<'a, 'io> Stream<'a, 'io> {
+    /// Before the request's head is looked at. Made where it stays: it is too large to be moved.
+    #[inline]
     pub(crate) fn new(
         around: Surroundings<'a>,
         chain: Chain<'a>,

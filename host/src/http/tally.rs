@@ -132,9 +132,13 @@ impl Stream<'_, '_> {
 
     /// The end of a request, or of one that is followed by another.
     pub(super) fn end(&mut self) {
-        let now = clock::now();
         let stats = self.around.stats;
+        let has_filters = self.chain.len() > 1;
         let exchange = &mut *self.chain.exchange;
+        // The turn that has brought the end of a response is this one; filters behind it may have taken
+        // time.
+        let turn = exchange.timing.ended.filter(|_| !has_filters);
+        let now = turn.unwrap_or_else(clock::now);
         exchange.timing.ended = Some(now);
         if self.responding && self.short != Short::Response {
             exchange.timing.response_sent = Some(now);

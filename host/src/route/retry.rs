@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::error::{Problem, Report};
 use super::matcher::HeaderMatcher;
 use super::spec::{AvoidSpec, RateLimitedSpec, ResetHeaderSpec, RetrySpec};
-use crate::headers::{Headers, Known, Name};
+use crate::headers::{Headers, Known, KnownSet, Name};
 
 /// `num_retries` where it is not set.
 const NUM_RETRIES: u32 = 1;
@@ -356,6 +356,10 @@ impl Retries {
     /// The retries that `policy` and the head of a request ask for; none in the usual case.
     #[must_use]
     pub fn of(policy: Option<&Arc<RetryPolicy>>, request: &Headers) -> Option<Self> {
+        const ASKING: KnownSet = KnownSet::of(&[Known::XEnvoyRetryOn, Known::XEnvoyRetryGrpcOn]);
+        if policy.is_none() && !request.has_any(ASKING) {
+            return None;
+        }
         let words = |name, vocabulary| {
             let text = request.known(name);
             let text = text.and_then(|text| std::str::from_utf8(text).ok());

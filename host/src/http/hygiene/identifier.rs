@@ -38,19 +38,29 @@ fn without_trace_reason(id: &[u8]) -> Option<[u8; 36]> {
 
 /// Text of a version 4 UUID (RFC 9562 §5.4) made of 122 of the random bits.
 fn uuid(random: u128) -> [u8; 36] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let bits = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let digits = |shift: u32| hexadecimal((bits >> shift) as u32);
+    let (time, version, variant, node) = (digits(96), digits(64), digits(32), digits(0));
     let mut text = [b'-'; 36];
-    let mut shift = 128;
-    for (index, byte) in text.iter_mut().enumerate() {
-        if matches!(index, 8 | 13 | 18 | 23) {
-            continue;
-        }
-        shift -= 4;
-        let digit = ((bits >> shift) & 0xf) as usize;
-        *byte = HEX.get(digit).copied().unwrap_or(b'0');
-    }
+    text[..8].copy_from_slice(&time);
+    text[9..13].copy_from_slice(&version[..4]);
+    text[14..18].copy_from_slice(&version[4..]);
+    text[19..23].copy_from_slice(&variant[..4]);
+    text[24..28].copy_from_slice(&variant[4..]);
+    text[28..].copy_from_slice(&node);
     text
+}
+
+/// The digits of a number, all at once: each nibble is put into a byte of its own, and those above nine get
+/// what is between `9` and `a`.
+const fn hexadecimal(number: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut nibbles = number as u64;
+    nibbles = (nibbles | nibbles << 16) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles | nibbles << 8) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles | nibbles << 4) & (ONES * 0xf);
+    let letters = ((nibbles + ONES * 6) >> 4) & ONES;
+    (nibbles + ONES * b'0' as u64 + letters * (b'a' - b'9' - 1) as u64).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -63,6 +73,9 @@ mod tests {
         assert_eq!(text, "ffffffff-ffff-4fff-bfff-ffffffffffff");
         let text = String::from_utf8(uuid(0).to_vec()).unwrap();
         assert_eq!(text, "00000000-0000-4000-8000-000000000000");
+        let text = uuid(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210);
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert_eq!(text, "01234567-89ab-4def-bedc-ba9876543210");
     }
 
     #[test]

@@ -91,9 +91,10 @@ impl Http1Connection {
         self.read.is_empty() && max_requests.is_none_or(|most| self.account.requests < most.get())
     }
 
-    /// Drops buffers that a large message has grown.
+    /// Drops buffers that a large message has grown. Whoever has read the response has just looked at the
+    /// clock.
     pub(super) fn rest(&mut self) {
-        self.idle_since = clock::now();
+        self.idle_since = clock::last();
         self.write.clear();
         for buffer in [&mut self.read, &mut self.write] {
             if buffer.capacity() > limits::IDLE_BUFFER_BYTES {

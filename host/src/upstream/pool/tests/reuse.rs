@@ -232,8 +232,11 @@ fn an_idle_connection_is_closed_when_it_is_due() {
         spec.idle_timeout = Some(Duration::from_millis(2500));
         let (cluster, pools) = (Cluster::new(spec, 1), pools());
         for _ in 0..3 {
+            let lease = http1(&pools, &cluster).await;
             tokio::time::sleep(Duration::from_millis(123)).await;
-            http1(&pools, &cluster).await.release(Release::Reuse);
+            // Whoever reads a response looks when that is.
+            let _came = clock::now();
+            lease.release(Release::Reuse);
         }
         let stats = cluster.stats(0);
         tokio::time::sleep(Duration::from_millis(2499)).await;
