@@ -68,6 +68,12 @@ pub enum Act {
     Echo,
 }
 
+impl Act {
+    fn waits_for(&self, gate: &Gate) -> bool {
+        matches!(self, Self::Wait(own) if Arc::ptr_eq(&own.0, &gate.0))
+    }
+}
+
 /// What the origin does with one request.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -112,6 +118,23 @@ impl Reply {
     pub fn at_head(mut self) -> Self {
         self.at_head = true;
         self
+    }
+
+    /// The same, waiting for `to` where it waits for `from`.
+    #[must_use]
+    pub fn with_gate(mut self, from: &Gate, to: &Gate) -> Self {
+        for act in &mut self.acts {
+            if act.waits_for(from) {
+                *act = Act::Wait(to.clone());
+            }
+        }
+        self
+    }
+
+    /// Whether it waits for that gate.
+    #[must_use]
+    pub fn waits_for(&self, gate: &Gate) -> bool {
+        self.acts.iter().any(|act| act.waits_for(gate))
     }
 
     /// Whether one of its steps is the last of the connection.

@@ -287,6 +287,8 @@ impl Proxy {
         }
         command.args(arguments).envs(environment);
         if binary.envoy {
+            // Entries are in the file soon, as nuncio's are: some cases wait for one.
+            command.args(["--file-flush-interval-msec", "20"]);
             command.args(["--disable-hot-restart", "-l", "off"]);
         }
         command

@@ -90,6 +90,8 @@ pub enum Step {
     WaitForUpstream,
     /// Waits until the second upstream has seen one more request.
     WaitForSecond,
+    /// Waits until the access log has an entry of this connection that contains that.
+    WaitForLog(&'static str),
     /// Lets the reply that waits for the case's gate go on.
     OpenGate,
     /// Ends the client's direction of the connection.
@@ -421,6 +423,19 @@ impl Case {
         self.reply(reply(gate))
     }
 
+    /// The case with a gate of its own: the two proxies have it at the same time, and one would open that of the
+    /// other.
+    #[must_use]
+    pub fn for_one_proxy(&self) -> Self {
+        let mut case = self.clone();
+        if let Some(gate) = &mut case.gate {
+            let shared = std::mem::take(gate);
+            let renewed = |(of, reply): (_, Reply)| (of, reply.with_gate(&shared, gate));
+            case.replies = case.replies.into_iter().map(renewed).collect();
+        }
+        case
+    }
+
     /// Leaves the order of headers, or of the lines of an admin page, out.
     #[must_use]
     pub fn any_order(mut self) -> Self {
@@ -477,4 +492,28 @@ impl Case {
 #[must_use]
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\n{headers}\r\n{body}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Act;
+
+    #[test]
+    fn one_proxy_opens_no_gate_of_the_other() {
+        let case = Case::get("held", "/", "").gated(|gate| Reply::nothing().then(Act::Wait(gate)));
+        let sides = [case.for_one_proxy(), case.for_one_proxy()];
+        let waits_for = |at: usize, gate: &Option<Gate>| {
+            let gate = gate.as_ref().unwrap();
+            sides[at]
+                .replies
+                .iter()
+                .all(|(_, reply)| reply.waits_for(gate))
+        };
+        for (side, other) in [(0, 1), (1, 0)] {
+            assert!(waits_for(side, &sides[side].gate));
+            assert!(!waits_for(side, &sides[other].gate));
+            assert!(!waits_for(side, &case.gate));
+        }
+    }
 }

@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{self, Connection, Received};
+use crate::eventually;
 use crate::frames::{self, FrameConnection};
 use crate::h2_client;
 use crate::message::{Kind, Message};
@@ -38,7 +40,7 @@ pub fn run(group: &Group, binary: &Binary) -> Vec<Vec<String>> {
     let mut used = BTreeSet::new();
     let mut results = Vec::new();
     let mut case_of_port = BTreeMap::new();
-    for (index, case) in group.cases.iter().enumerate() {
+    for (index, case) in group.cases.iter().map(Case::for_one_proxy).enumerate() {
         let mut run = Run {
             proxy: &proxy,
             listener: proxy.address(case.listener),
@@ -46,11 +48,11 @@ pub fn run(group: &Group, binary: &Binary) -> Vec<Vec<String>> {
             used: &mut used,
             lines: Vec::new(),
         };
-        upstreams.prepare(case);
-        let ports = run.case(case);
+        upstreams.prepare(&case);
+        let ports = run.case(&case);
         case_of_port.extend(ports.into_iter().map(|port| (port, index)));
         let mut lines = run.lines;
-        upstreams.record(case, &mut lines);
+        upstreams.record(&case, &mut lines);
         results.push(lines);
     }
     // Its answer comes after everything before it was handled, the log lines included.
@@ -90,7 +92,14 @@ fn attribute(
         if let Some(index) = case
             && cases[*index].log
         {
-            results[*index].push(format!("log: {rest}"));
+            let lines = &mut results[*index];
+            let entry = format!("log: {rest}");
+            // How many of those there are depends on the time: the last one in a row counts.
+            let is_periodic = |line: &String| line.starts_with("log: DownstreamPeriodic ");
+            if is_periodic(&entry) && lines.last().is_some_and(is_periodic) {
+                lines.pop();
+            }
+            lines.push(entry);
         }
     }
 }
@@ -263,6 +272,7 @@ impl Run<'_> {
                     let second = self.upstreams.second().expect("a second origin");
                     second.wait_for_requests(arrived_at_second + 1);
                 }
+                Step::WaitForLog(text) => self.wait_for_log(connection.local_port(), text),
                 Step::OpenGate => case.gate.iter().for_each(Gate::open),
                 Step::HalfClose => connection.half_close(),
                 Step::HangUp => return,
@@ -407,16 +417,22 @@ impl Run<'_> {
         let admin = self.proxy.address("admin");
         let name = line.split(':').next().unwrap_or_default();
         let path = format!("/stats?filter={name}");
-        for _ in 0..1_000 {
-            if client::get(admin, &path)
-                .body
-                .split(|b| *b == b'\n')
-                .any(|l| l == line.as_bytes())
-            {
-                return;
-            }
-        }
-        panic!("the admin interface never showed {line:?}");
+        eventually(&format!("the admin interface shows {line:?}"), || {
+            let page = client::get(admin, &path).body;
+            page.split(|b| *b == b'\n').any(|l| l == line.as_bytes())
+        });
+    }
+
+    /// Reads the access log until it has an entry of a client's port that contains `text`.
+    fn wait_for_log(&self, port: u16, text: &str) {
+        let path = self.proxy.directory().join("access.log");
+        let of_port = format!("{port} ");
+        eventually(&format!("the log of {port} has {text:?}"), || {
+            let log = fs::read(&path).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            log.lines()
+                .any(|line| line.starts_with(&of_port) && line.contains(text))
+        });
     }
 
     fn admin(&mut self, request: &str, wanted: &[&str], any_order: bool) {

@@ -166,7 +166,7 @@ pub(crate) fn log_entries() -> Group {
     let start = "access_log_options: { flush_access_log_on_new_request: true }";
     let tunnel = "upgrade_configs: [{ upgrade_type: websocket }]
 access_log_options: { flush_log_on_tunnel_successfully_established: true }";
-    let interval = "access_log_options: { access_log_flush_interval: 1s }";
+    let interval = "access_log_options: { access_log_flush_interval: 0.1s }";
     let listeners = [
         with("listener", start),
         with("older", "flush_access_log_on_new_request: true"),
@@ -177,7 +177,6 @@ access_log_options: { flush_log_on_tunnel_successfully_established: true }";
             ..with("filtered", start)
         },
     ];
-    let late = Step::Pause(std::time::Duration::from_millis(1400));
     let cases = vec![
         Case::get("a request", "/up", ""),
         Case::get("one that is answered here", "/direct", ""),
@@ -208,7 +207,7 @@ access_log_options: { flush_log_on_tunnel_successfully_established: true }";
             vec![
                 Step::Send(request("GET", "/up", "", "")),
                 Step::WaitForUpstream,
-                late,
+                Step::WaitForLog("attempts 1"),
                 Step::OpenGate,
                 Step::Receive { to_head: false },
             ],

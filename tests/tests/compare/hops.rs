@@ -7,7 +7,7 @@ use h2::Reason;
 use nuncio_tests::compare::case::{Case, Group, Step, request};
 use nuncio_tests::h2_client::H2Send;
 use nuncio_tests::h2_origin::H2Reply;
-use nuncio_tests::origin::{Act, Reply};
+use nuncio_tests::origin::Reply;
 
 const HOPS: &str = include_str!("../../cases/hops.yaml");
 
@@ -409,16 +409,8 @@ pub(crate) fn h2_to_h2() -> Group {
         h2("too many headers back", get()).h2_reply((0..101).fold(ok(), |reply, number| {
             reply.header(&format!("x-{number}"), "a")
         })),
-        h2(
-            "a slow HTTP/1.1 upstream beside it",
-            H2Send::new("GET", "/up"),
-        )
-        .gated(|gate| {
-            gate.open();
-            Reply::nothing().then(Act::Wait(gate)).then(Act::Send(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(),
-            ))
-        }),
+        h2("an HTTP/1.1 upstream beside it", H2Send::new("GET", "/up"))
+            .reply_bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
     ];
     Group::new("http2 to http2", HOPS, cases)
 }
