@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::exchange::{Connection, Flags, LogType, Protocol, Timing};
-use crate::http::{connection, tunnel};
-use crate::runtime::{Admitted, Handshake, Listener, Service};
+use crate::http::connection::{self, Booked};
+use crate::http::tunnel;
+use crate::runtime::{Admitted, Handshake, Listener, Service, TcpProxy};
 use crate::socket;
 use crate::tcp;
 use crate::tcp::gate::{Pass, Verdict};
@@ -169,11 +171,45 @@ fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
             }
         }
     }
+    let terminal = Terminal::begin(&chain.service, &open, chain.handshake.is_some());
     match &chain.handshake {
-        None => serve(&chain.service, socket, connection, open),
+        None => serve(terminal, socket, connection, open),
         Some(wanted) => {
-            let (wanted, service) = (wanted.clone(), chain.service.clone());
-            tokio::task::spawn_local(handshake(wanted, service, socket, connection, open));
+            let shaken = handshake(wanted.clone(), terminal, socket, connection, open);
+            tokio::task::spawn_local(shaken);
+        }
+    }
+}
+
+/// The terminal filter of a chain, which knows of a connection that it will be given.
+enum Terminal {
+    /// The HTTP connection manager.
+    Http(Booked),
+    /// The TCP proxy.
+    Tcp(Arc<TcpProxy>),
+    /// A fixed answer.
+    Answer(Bytes),
+    /// Back what comes.
+    Echo,
+    /// There is none.
+    Nothing,
+}
+
+impl Terminal {
+    /// Counts a connection, before its TLS handshake if there `is_tls`.
+    fn begin(service: &Service, open: &Open, is_tls: bool) -> Self {
+        let worker = open.worker.index;
+        match service {
+            Service::Http(http) => {
+                Self::Http(Booked::new(Arc::clone(http), worker, open.started, is_tls))
+            }
+            Service::Tcp(proxy) => {
+                proxy.stats.shard(worker).downstream_cx_total.inc();
+                Self::Tcp(Arc::clone(proxy))
+            }
+            Service::Answer(response) => Self::Answer(response.clone()),
+            Service::Echo => Self::Echo,
+            Service::Nothing => Self::Nothing,
         }
     }
 }
@@ -181,7 +217,7 @@ fn enter(worker: &Rc<Worker>, listener: &Arc<Listener>, arrival: Arrival) {
 /// Answers a client's TLS handshake, and serves what follows.
 async fn handshake(
     wanted: Handshake,
-    service: Service,
+    terminal: Terminal,
     socket: socket::Socket,
     mut connection: Connection,
     open: Open,
@@ -190,7 +226,7 @@ async fn handshake(
     let (failure, is_late) = match tokio::time::timeout(wanted.timeout, shaken).await {
         Ok(Ok((socket, facts))) => {
             connection.tls = Some(Box::new(facts));
-            return serve(&service, socket, connection, open);
+            return serve(terminal, socket, connection, open);
         }
         Ok(Err(failure)) => (failure.to_string(), false),
         Err(_) => {
@@ -199,7 +235,9 @@ async fn handshake(
             ("it took too long".to_owned(), true)
         }
     };
-    count_unshaken(&service, &open, is_late);
+    if let Terminal::Http(booked) = terminal {
+        booked.unshaken(is_late);
+    }
     let (connection, mut open) = (Arc::new(connection), open);
     open.note(&connection);
     tracing::debug!(
@@ -210,30 +248,16 @@ async fn handshake(
     );
 }
 
-/// Counts a connection whose handshake came to nothing with those of the terminal filter of its chain.
-fn count_unshaken(service: &Service, open: &Open, is_late: bool) {
-    let worker = open.worker.index;
-    match service {
-        Service::Http(http) => {
-            connection::count_unshaken(http.manager.stats.shard(worker), open.started, is_late);
-        }
-        Service::Tcp(proxy) => proxy.stats.shard(worker).downstream_cx_total.inc(),
-        Service::Answer(_) | Service::Echo | Service::Nothing => {}
-    }
-}
-
 /// Hands a connection to the terminal filter of its chain.
-fn serve(service: &Service, socket: socket::Socket, connection: Connection, mut open: Open) {
+fn serve(terminal: Terminal, socket: socket::Socket, connection: Connection, mut open: Open) {
     let connection = Arc::new(connection);
     open.note(&connection);
     let worker = Rc::clone(&open.worker);
-    match service {
-        Service::Http(http) => {
-            let http = Arc::clone(http);
-            tokio::task::spawn_local(connection::serve(worker, http, socket, connection, open));
+    match terminal {
+        Terminal::Http(booked) => {
+            tokio::task::spawn_local(connection::serve(worker, booked, socket, connection, open));
         }
-        Service::Tcp(proxy) => {
-            let proxy = Arc::clone(proxy);
+        Terminal::Tcp(proxy) => {
             if proxy.tunnel.is_some() {
                 tokio::task::spawn_local(tunnel::serve(worker, proxy, socket, connection, open));
             } else {
@@ -241,13 +265,13 @@ fn serve(service: &Service, socket: socket::Socket, connection: Connection, mut 
                 tokio::task::spawn_local(served);
             }
         }
-        Service::Answer(response) => {
-            tokio::task::spawn_local(tcp::simple::answer(socket, response.clone(), open));
+        Terminal::Answer(response) => {
+            tokio::task::spawn_local(tcp::simple::answer(socket, response, open));
         }
-        Service::Echo => {
+        Terminal::Echo => {
             tokio::task::spawn_local(tcp::simple::echo(socket, open));
         }
-        Service::Nothing => {
+        Terminal::Nothing => {
             let stats = open.listener.stats.shard(worker.index);
             stats.network_extension_config_missing.inc();
         }

@@ -10,6 +10,7 @@ use nuncio_tests::message::Kind;
 use nuncio_tests::origin::{Act, Gate, Reply};
 use nuncio_tests::process::{Binary, Proxy, Setup};
 use nuncio_tests::scene::{self, Scene};
+use nuncio_tests::tls::{self, of_folder};
 
 /// The fields of a log's lines: `n` for a number.
 fn shapes(log: &str) -> Vec<String> {
@@ -125,6 +126,75 @@ fn streams_of_upstreams_are_counted_until_they_are_given_up() {
     eventually("the stream is there", || counted() == [1, 0]);
     drop(client);
     eventually("it is given up", || counted() == [0, 1]);
+}
+
+#[test]
+fn a_connection_that_grows_old_in_silence_is_counted_and_stays() {
+    let config = Config::new()
+        .manager("common_http_protocol_options: { max_connection_duration: 0.1s }")
+        .manager("http1_safe_max_connection_duration: true");
+    let scene = Scene::start(&config);
+    let old = || {
+        admin::stat(
+            &scene.proxy,
+            "http.ingress.downstream_cx_max_duration_reached",
+        )
+    };
+    let mut client = scene.connect();
+    let mut ask = || client.exchange(scene::get("/", "").as_bytes());
+    let first = ask();
+    assert_eq!(first.status(), 200);
+    eventually("it is counted", || old() == 1);
+    assert!(ask().closes());
+    assert_eq!(old(), 1);
+}
+
+#[test]
+fn a_connection_that_grows_old_within_a_request_is_counted_at_once() {
+    let config =
+        Config::new().manager("common_http_protocol_options: { max_connection_duration: 0.1s }");
+    let scene = Scene::start(&config);
+    let gate = Gate::default();
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let waits = Reply::nothing()
+        .then(Act::Wait(gate.clone()))
+        .then(Act::Send(ok));
+    scene.origin.reply_with([waits]);
+    let mut client = scene.connect();
+    client.send(scene::get("/", "").as_bytes());
+    let name = "http.ingress.downstream_cx_max_duration_reached";
+    eventually("it is counted", || admin::stat(&scene.proxy, name) == 1);
+    let active = admin::stat(&scene.proxy, "http.ingress.downstream_rq_active");
+    assert_eq!(active, 1);
+    gate.open();
+    assert!(client.receive(Kind::Response).message().closes());
+    assert_eq!(admin::stat(&scene.proxy, name), 1);
+}
+
+#[test]
+fn connections_are_open_from_their_handshake_on() {
+    let scene = Scene::start(&Config::new().tls(&of_folder("server"), ""));
+    let counted = |listener: &str| {
+        let names = ["active", "ssl_active", "total", "ssl_total", "destroy"];
+        let names = names.map(|name| format!("downstream_cx_{name}"));
+        let of_http = names.map(|name| admin::stat(&scene.proxy, &format!("http.ingress.{name}")));
+        let name = format!("listener.{listener}.downstream_cx_active");
+        (of_http, admin::stat(&scene.proxy, &name))
+    };
+    let address = scene.proxy.address("listener");
+    let listener = address.to_string().replace(':', "_");
+    let silent = Connection::open(address);
+    eventually("it is open", || counted(&listener) == ([1, 1, 1, 1, 0], 1));
+    drop(silent);
+    eventually("it is over", || counted(&listener) == ([0, 0, 1, 1, 1], 0));
+    let mut client = Connection::open_tls(address, &tls::Client::asks("a.test")).unwrap();
+    assert_eq!(
+        client.exchange(scene::get("/", "").as_bytes()).status(),
+        200
+    );
+    assert_eq!(counted(&listener), ([1, 1, 2, 2, 1], 1));
+    drop(client);
+    eventually("it is over", || counted(&listener) == ([0, 0, 2, 2, 2], 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -39,36 +39,89 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// How long a connection without a request is taken for one that has the next soon.
 const REST: Duration = Duration::from_millis(500);
 
-/// Serves a connection that was just accepted, to its end. `_open` is let go of then.
+/// A connection in the books of its manager, as soon as it has come in: a TLS handshake is still before it then.
+/// Dropping it takes it from those that are open.
+pub(crate) struct Booked {
+    listener: Arc<HttpListener>,
+    worker: usize,
+    started: Instant,
+    is_tls: bool,
+}
+
+impl Booked {
+    pub(crate) fn new(
+        listener: Arc<HttpListener>,
+        worker: usize,
+        started: Instant,
+        is_tls: bool,
+    ) -> Self {
+        let stats = listener.manager.stats.shard(worker);
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_active.inc();
+        if is_tls {
+            stats.downstream_cx_ssl_total.inc();
+            stats.downstream_cx_ssl_active.inc();
+        }
+        Self {
+            listener,
+            worker,
+            started,
+            is_tls,
+        }
+    }
+
+    /// Counts the end of one whose TLS handshake has come to nothing, for the client's part or, if it `is_late`, for
+    /// the time that it took.
+    pub(crate) fn unshaken(self, is_late: bool) {
+        let over = match is_late {
+            true => Over::EXPIRED,
+            false => Over::Left {
+                with_requests: false,
+            },
+        };
+        count_end(self.stats(), over, self.started);
+    }
+
+    fn stats(&self) -> &HttpStats {
+        self.listener.manager.stats.shard(self.worker)
+    }
+}
+
+impl Drop for Booked {
+    fn drop(&mut self) {
+        let stats = self.stats();
+        stats.downstream_cx_active.dec();
+        if self.is_tls {
+            stats.downstream_cx_ssl_active.dec();
+        }
+    }
+}
+
+/// Serves a connection that has come in, to its end. `_open` is let go of then.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
-    listener: Arc<HttpListener>,
+    booked: Booked,
     socket: Socket,
     connection: Arc<Connection>,
     _open: impl Sized,
 ) {
-    let http = listener.manager.stats.shard(worker.index);
-    http.downstream_cx_total.inc();
-    http.downstream_cx_active.inc();
-    if connection.tls.is_some() {
-        http.downstream_cx_ssl_total.inc();
-        http.downstream_cx_ssl_active.inc();
-    }
-    let started = clock::now();
+    let listener = &booked.listener;
+    let http = booked.stats();
+    let started = booked.started;
     let old_at = after(started, listener.manager.max_connection_duration);
     let mut socket = socket;
     let mut buf = BytesMut::new();
     let mut begun = None;
     let from = (&mut socket, &mut buf);
-    let over = match sniff(&worker, &listener, from, old_at, &mut begun).await {
+    let over = match sniff(&worker, listener, from, old_at, &mut begun).await {
         Ok(Codec::Http2) => {
             http.downstream_cx_http2_total.inc();
             http.downstream_cx_http2_active.inc();
-            let served = http2::serve(&worker, &listener, (socket, buf), &connection, old_at);
+            let served = http2::serve(&worker, listener, (socket, buf), &connection, old_at);
             // Apart, so that the task of an HTTP/1 connection is not as large.
             let (over, socket) = Box::pin(served).await;
             let over = match socket {
-                Some(mut socket) => farewell(&mut socket, over, &listener, http).await,
+                Some(mut socket) => farewell(&mut socket, over, listener, http).await,
                 None => over,
             };
             http.downstream_cx_http2_active.dec();
@@ -79,7 +132,7 @@ pub(crate) async fn serve(
             http.downstream_cx_http1_active.inc();
             let http1 = Http1 {
                 worker: &worker,
-                listener: &listener,
+                listener,
                 connection: &connection,
                 parser: HeadParser::new(),
                 timer: Timer::default(),
@@ -88,37 +141,52 @@ pub(crate) async fn serve(
                 told: None,
                 served: 0,
                 old_at,
-                counted_old: false,
                 buf,
                 desk: None,
                 seen: listener.manager.routes.look(),
             };
             let over = http1.serve(&mut socket).await;
-            let over = farewell(&mut socket, over, &listener, http).await;
+            let over = farewell(&mut socket, over, listener, http).await;
             http.downstream_cx_http1_active.dec();
             over
         }
         Err(over) => over,
     };
     count_end(http, over, started);
-    http.downstream_cx_active.dec();
-    if connection.tls.is_some() {
-        http.downstream_cx_ssl_active.dec();
-    }
+    drop(booked);
 }
 
-/// Counts a connection that was to be served and whose TLS handshake has come to nothing, for the client's part
-/// or, if it `is_late`, for the time that it took.
-pub(crate) fn count_unshaken(stats: &HttpStats, started: Instant, is_late: bool) {
-    stats.downstream_cx_total.inc();
-    stats.downstream_cx_ssl_total.inc();
-    let over = match is_late {
-        true => Over::EXPIRED,
-        false => Over::Left {
-            with_requests: false,
-        },
-    };
-    count_end(stats, over, started);
+/// Counts a connection that becomes older than it may be, whatever goes on then.
+struct Aging<'a> {
+    /// When it does; none where that was counted.
+    old_at: Option<Instant>,
+    timer: Timer,
+    stats: &'a HttpStats,
+}
+
+impl<'a> Aging<'a> {
+    fn new(old_at: Option<Instant>, stats: &'a HttpStats) -> Self {
+        Self {
+            old_at,
+            timer: Timer::default(),
+            stats,
+        }
+    }
+
+    /// Counts it if the time has come, and has the task woken otherwise.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if self.old_at.is_some() && self.timer.poll(cx, self.old_at).is_ready() {
+            self.old_at = None;
+            self.stats.downstream_cx_max_duration_reached.inc();
+        }
+    }
+
+    /// The same for the last time.
+    fn end(self) {
+        if self.old_at.is_some_and(|at| clock::now() >= at) {
+            self.stats.downstream_cx_max_duration_reached.inc();
+        }
+    }
 }
 
 /// How a connection came to its end.
@@ -277,8 +345,6 @@ struct Http1<'a> {
     served: u32,
     /// When `max_connection_duration` is over.
     old_at: Option<Instant>,
-    /// Whether that was counted.
-    counted_old: bool,
     buf: BytesMut,
     desk: Option<Desk>,
     /// The routing table that was seen last.
@@ -344,6 +410,19 @@ impl Next {
 
 impl Http1<'_> {
     async fn serve(mut self, socket: &mut Socket) -> Over {
+        let stats = self.listener.manager.stats.shard(self.worker.index);
+        let mut aging = Aging::new(self.old_at, stats);
+        let mut served = pin!(self.serve_requests(socket));
+        let over = poll_fn(|cx| {
+            aging.poll(cx);
+            served.as_mut().poll(cx)
+        });
+        let over = over.await;
+        aging.end();
+        over
+    }
+
+    async fn serve_requests(&mut self, socket: &mut Socket) -> Over {
         let mut drained = std::pin::pin!(self.worker.drain().started());
         loop {
             let head = match self.next(socket, drained.as_mut(), None).await {
@@ -479,20 +558,8 @@ impl Http1<'_> {
                 stats.downstream_cx_idle_timeout.inc();
                 Next::Over(Over::EXPIRED)
             }
-            Late::Old => {
-                self.count_old();
-                Next::Over(Over::EXPIRED)
-            }
-            Late::Drained => Next::Over(Over::EXPIRED),
+            Late::Old | Late::Drained => Next::Over(Over::EXPIRED),
             Late::Rested => Next::Rested,
-        }
-    }
-
-    /// Counts that the connection has become too old, once.
-    fn count_old(&mut self) {
-        if !std::mem::replace(&mut self.counted_old, true) {
-            let stats = self.listener.manager.stats.shard(self.worker.index);
-            stats.downstream_cx_max_duration_reached.inc();
         }
     }
 
@@ -620,9 +687,6 @@ impl Http1<'_> {
         self.worker.put_desk(desk);
         if last {
             stats.downstream_cx_max_requests_reached.inc();
-        }
-        if self.old_at.is_some_and(|at| clock::now() >= at) {
-            self.count_old();
         }
         let is_told =
             self.worker.drain().since().is_some() || self.listener.is_failing(&snapshot.vitals);

@@ -344,7 +344,7 @@ async fn serve_streams(
     listener: &Arc<HttpListener>,
     (socket, prefix): (Socket, BytesMut),
     connection: &Arc<Connection>,
-    (old_at, streams): (Option<Instant>, &Rc<Streams>),
+    (mut old_at, streams): (Option<Instant>, &Rc<Streams>),
 ) -> Over {
     let manager = &listener.manager;
     let settings = &manager.http2;
@@ -417,9 +417,8 @@ async fn serve_streams(
                 stats.downstream_cx_idle_timeout.inc();
                 go_away(&mut http2, &mut closing);
             }
-            () = &mut old, if closing.is_none() => {
-                stats.downstream_cx_max_duration_reached.inc();
-                go_away(&mut http2, &mut closing);
+            () = &mut old, if old_at.is_some() => {
+                grow_old(&mut http2, &mut closing, (&mut old_at, stats));
             }
             () = &mut silent => return silenced(streams, manager.codecs.shard(worker.index)),
         }
@@ -512,6 +511,17 @@ fn go_away(http2: &mut H2<Watched, Part>, closing: &mut Option<Instant>) {
 /// the same.
 fn end_of_turn(http2: &mut H2<Watched, Part>, closing: &mut Option<Instant>, stats: &HttpStats) {
     stats.downstream_cx_max_requests_reached.inc();
+    go_away(http2, closing);
+}
+
+/// Says so because the connection is old, which counts once, whatever was said before.
+fn grow_old(
+    http2: &mut H2<Watched, Part>,
+    closing: &mut Option<Instant>,
+    (old_at, stats): (&mut Option<Instant>, &HttpStats),
+) {
+    *old_at = None;
+    stats.downstream_cx_max_duration_reached.inc();
     go_away(http2, closing);
 }
 

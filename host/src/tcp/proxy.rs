@@ -85,7 +85,7 @@ impl From<Error> for Missed {
     }
 }
 
-/// Serves a connection to its end. `open` is let go of then.
+/// Serves a connection, which was counted, to its end. `open` is let go of then.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     proxy: Arc<TcpProxy>,
@@ -106,7 +106,6 @@ pub(crate) async fn serve_by(
     run: impl AsyncFnOnce(Session<'_>, &mut Socket) -> Ending,
 ) {
     let stats = proxy.stats.shard(worker.index);
-    stats.downstream_cx_total.inc();
     let started = clock::now();
     let timing = Timing::starting(started, clock::wall());
     let mut desk = worker.take_desk(&connection, Protocol::Raw, timing);
