@@ -13,7 +13,7 @@ use bytes::BytesMut;
 
 use super::attempts::Attempts;
 use super::counts::{count_response, count_time};
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, Late};
 use super::error::{Error, Kind};
 use super::h2 as h2_glue;
 use super::hygiene;
@@ -205,7 +205,14 @@ impl Conversation<'_, '_> {
         }
         let (deadline, late) = limits.next();
         let over = stream.chain.poll_deadline(cx, stream.timer, deadline);
-        over.map(|()| Err(limits.error(late)))
+        over.map(|()| {
+            let is_idle = late == Late::Idle && matches!(self.upload, Upload::Done);
+            if is_idle && stream.has_whole_response() {
+                stream.drop_rest();
+                return Ok(());
+            }
+            Err(limits.error(late))
+        })
     }
 
     fn poll_upload(

@@ -30,6 +30,8 @@ const READ_MIN: usize = 2 * 1024;
 const READ_FIRST: usize = 8 * 1024;
 /// A peer that fills its reads gets more room, up to this much.
 const READ_MAX: usize = 64 * 1024;
+/// How long the last chunk of a body is, with the end of the one before.
+const LAST_CHUNK: usize = b"\r\n0\r\n\r\n".len();
 /// Data shorter than this is copied behind what waits to be written; longer data is written from
 /// where it lies.
 const COPY_MAX: usize = 8 * 1024;
@@ -370,6 +372,16 @@ impl Reader<'_> {
             Self::H1(reader) => reader.decoder.is_finished(),
             Self::H2(reader) => reader.is_at_end(),
             Self::Relayed(reader) => reader.is_at_end(),
+        }
+    }
+
+    /// Whether nothing is left but an end that has come.
+    pub(super) fn is_at_last(&self) -> bool {
+        match self {
+            Self::H1(reader) if !reader.decoder.is_finished() => {
+                reader.buf.len() <= LAST_CHUNK && reader.decoder.ends_in(reader.buf)
+            }
+            Self::H1(_) | Self::H2(_) | Self::Relayed(_) => self.is_at_end(),
         }
     }
 

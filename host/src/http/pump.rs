@@ -257,7 +257,7 @@ impl Pump {
         }
         match kept.and_then(|kept| kept.frame(self.replayed)) {
             Some(frame) => matches!(frame, Frame::End),
-            None => reader.is_at_end(),
+            None => reader.is_at_last(),
         }
     }
 

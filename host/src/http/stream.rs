@@ -645,7 +645,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             Kind::LengthChanged(direction) => self.chain.tell_changed_length(direction),
             Kind::HeadersTimeout => stats.downstream_rq_header_timeout.inc(),
             Kind::RequestOverdue => stats.downstream_rq_timeout.inc(),
-            Kind::StreamIdle => self.count_idle(),
+            Kind::StreamIdle => stats.downstream_rq_idle_timeout.inc(),
             Kind::Reset(details) => self.count_reset(details),
             Kind::Rejected(Reject::Fragment) => stats.downstream_rq_failed_path_normalization.inc(),
             Kind::Rejected(_) | Kind::ConnectionHeader | Kind::DownstreamFraming(_)

@@ -55,13 +55,9 @@ impl Stream<'_, '_> {
         self.short != Short::Nothing || !(self.has_whole_request() || has_come())
     }
 
-    /// Counts that nothing has gone on for too long.
-    pub(super) fn count_idle(&self) {
-        self.around.stats.downstream_rq_idle_timeout.inc();
-        let has_whole = self.chain.exchange.timing.upstream_received.is_some();
-        if self.responding && has_whole && self.down.is_http2() {
-            self.codecs().http2_tx_flush_timeout.inc();
-        }
+    /// Counts that a client does not take the rest of a response.
+    pub(super) fn count_unflushed(&self) {
+        self.codecs().http2_tx_flush_timeout.inc();
     }
 
     /// Counts a request whose body is larger than it may be: nobody waits for its end.

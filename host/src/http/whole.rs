@@ -154,7 +154,7 @@ impl Stream<'_, '_> {
         };
         let mut idle = after(clock::now(), patience);
         let (chain, timer) = (&mut self.chain, &mut *self.timer);
-        poll_fn(|cx| {
+        let sent: Result<(), Error> = poll_fn(|cx| {
             let before = pump.moved();
             if let Poll::Ready(sent) = pump.poll_send(cx, writer, chain) {
                 let sent = sent.map_err(|error| Error::of_response_write(&error));
@@ -166,7 +166,27 @@ impl Stream<'_, '_> {
             let over = chain.poll_deadline(cx, timer, idle);
             over.map(|()| Err(Kind::StreamIdle.into()))
         })
-        .await
+        .await;
+        match sent {
+            Err(error) if is_http2 && matches!(error.kind, Kind::StreamIdle) => {
+                self.drop_rest();
+                Ok(())
+            }
+            sent => sent,
+        }
+    }
+
+    /// Whether all of a response over HTTP/2 is there, whether its client has taken it or not.
+    pub(super) fn has_whole_response(&self) -> bool {
+        let has_come = self.chain.exchange.timing.upstream_received.is_some();
+        self.responding && has_come && self.down.is_http2()
+    }
+
+    /// Resets the stream of a client that does not take the rest of a response that is there as a whole. Such a stream
+    /// was over before, for all but the codec.
+    pub(super) fn drop_rest(&mut self) {
+        self.count_unflushed();
+        self.down.abort(h2::Reason::INTERNAL_ERROR);
     }
 
     /// Lets what has come of a response go before its stream over HTTP/2 is reset, as far as the client has room for it:

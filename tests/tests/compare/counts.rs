@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use nuncio_tests::compare::case::{Case, Group, Step, request};
+use nuncio_tests::frames;
 use nuncio_tests::origin::{Act, Reply};
 
 const CUT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut";
 const OPENED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi";
+/// A setting of HTTP/2 (RFC 9113 §6.5.2).
+const INITIAL_WINDOW_SIZE: u16 = 4;
 const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\n";
 pub(crate) fn group() -> Group {
     let mut cases = answers();
@@ -115,6 +118,15 @@ fn timeouts() -> Vec<Case> {
         steps.extend(then);
         Case::steps(&format!("nothing comes, {path}"), steps).at("idle")
     };
+    let flushed = |path: &str| {
+        Case::frames(
+            &format!("nothing more is taken, {path}"),
+            frames::get(1, path),
+            Some(1),
+        )
+        .first(frames::settings(&[(INITIAL_WINDOW_SIZE, 1)]))
+        .at("idle")
+    };
     let tunnel = vec![
         Step::Send(request("GET", "/tunnel", UPGRADE, "")),
         Step::ReceiveToEnd,
@@ -139,6 +151,13 @@ fn timeouts() -> Vec<Case> {
             ],
         )
         .reply(Reply::nothing().at_head().then(Act::Hang)),
+        // None of these fits into the window of a stream.
+        flushed("/direct"),
+        flushed("/whole").reply_bytes("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole"),
+        flushed("/chunks").reply_bytes(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nchunks\r\n0\r\n\r\n",
+        ),
+        flushed("/part").reply(Reply::bytes(CUT).then(Act::Hang)),
         Case::get("a connection that grows old", "/a", "")
             .reply(
                 Reply::nothing()
@@ -158,6 +177,7 @@ fn statistics() -> Vec<Case> {
             &[],
         )
         .once("http.main.downstream_rq_active: 0"),
+        Case::admin("GET /stats?filter=^http2.(tx_|streams_active)", &[]),
         Case::admin(
             "GET /stats?filter=^cluster.origin.(external.)?upstream_(rq|cx)",
             &[
