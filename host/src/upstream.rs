@@ -42,7 +42,8 @@ pub use error::{Error, ErrorKind};
 pub use flow::FlowControl;
 pub use metadata::Criteria;
 pub use pool::{
-    Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, RawLease, Release, Shared, StreamEnd,
+    Excess, Facts, Http1Lease, Http2Lease, Lease, Outcome, Pools, RawLease, Release, Shared,
+    StreamEnd,
 };
 pub use spec::{ClusterSpec, Discovery, Priority, Protocol};
 pub use stats::ClusterStats;

@@ -525,6 +525,7 @@ impl<'a> Attempts<'a> {
             Kind::UpstreamRefused => Failure::Refused,
             Kind::UpstreamClosed
             | Kind::UpstreamReset
+            | Kind::Excess(_)
             | Kind::UpstreamConnectError
             | Kind::UpstreamProtocol => Failure::Reset {
                 sent: self.last.sent,

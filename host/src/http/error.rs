@@ -12,7 +12,7 @@ use crate::exchange::Flags;
 use crate::frames::breaks_rules;
 use crate::h1::head::Reject;
 use crate::headers::{Known, Name};
-use crate::upstream::{ErrorKind as Acquire, Resource};
+use crate::upstream::{ErrorKind as Acquire, Excess, Resource};
 
 /// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub(crate) enum Kind {
     UpstreamClosed,
     /// The upstream reset the stream before it answered.
     UpstreamReset,
+    /// An upstream over HTTP/2 has sent more fields than it may; Envoy's codec resets such a stream as if it had.
+    Excess(Excess),
     /// The upstream refused the stream without looking at it (RFC 9113 §8.7).
     UpstreamRefused,
     /// The upstream reset the stream with the error of a CONNECT, whatever was asked for.
@@ -240,7 +242,8 @@ impl Error {
             | ReadError::Underscore
             | ReadError::Content => Kind::UpstreamProtocol,
             ReadError::Stream(error) => of_http2(error),
-            ReadError::TooManyTrailers | ReadError::TrailersTooLarge => Kind::UpstreamReset,
+            ReadError::TooManyTrailers => Kind::Excess(Excess::Fields),
+            ReadError::TrailersTooLarge => Kind::Excess(Excess::Bytes),
         };
         Self { kind }
     }
@@ -282,6 +285,7 @@ impl Error {
             | Kind::ConnectTimeout
             | Kind::UpstreamClosed
             | Kind::UpstreamReset
+            | Kind::Excess(_)
             | Kind::UpstreamRefused
             | Kind::UpstreamConnectError
             | Kind::UpstreamProtocol
@@ -331,9 +335,10 @@ impl Error {
                 Flags::UPSTREAM_CONNECTION_FAILURE
             }
             Kind::UpstreamClosed => Flags::UPSTREAM_CONNECTION_TERMINATION,
-            Kind::UpstreamReset | Kind::UpstreamRefused | Kind::UpstreamConnectError => {
-                Flags::UPSTREAM_REMOTE_RESET
-            }
+            Kind::UpstreamReset
+            | Kind::Excess(_)
+            | Kind::UpstreamRefused
+            | Kind::UpstreamConnectError => Flags::UPSTREAM_REMOTE_RESET,
             Kind::UpstreamProtocol => Flags::UPSTREAM_PROTOCOL_ERROR,
             Kind::RequestTimeout(_) | Kind::PerTryTimeout(_) | Kind::PerTryIdle(_) => {
                 Flags::UPSTREAM_REQUEST_TIMEOUT
@@ -413,7 +418,7 @@ impl Error {
             }
             Kind::ConnectTimeout => before_headers(503, "connection timeout", None),
             Kind::UpstreamClosed => before_headers(503, "connection termination", None),
-            Kind::UpstreamReset => before_headers(503, "remote reset", None),
+            Kind::UpstreamReset | Kind::Excess(_) => before_headers(503, "remote reset", None),
             Kind::UpstreamRefused => before_headers(503, "remote refused stream reset", None),
             Kind::UpstreamConnectError => {
                 before_headers(503, "remote error with CONNECT request", None)

@@ -22,7 +22,7 @@ use crate::exchange::{Carried, Counted};
 use crate::h1::head::HeadParser;
 use crate::h1::{BodyLength, HeadLimits, MethodKind, ResponseRules};
 use crate::headers::{Headers, Known};
-use crate::upstream::{ClusterSpec, Outcome, Release, StreamEnd};
+use crate::upstream::{ClusterSpec, Excess, Outcome, Release, StreamEnd};
 
 /// The upstream's side of one stream.
 pub(super) struct UpstreamSide<'io> {
@@ -145,8 +145,8 @@ impl UpstreamSide<'_> {
                     }
                     h2_glue::response_from(&parts, into)
                         .map_err(|_malformed| Kind::UpstreamProtocol)?;
-                    if is_too_much(into, limits) {
-                        return Poll::Ready(Err(Kind::UpstreamReset));
+                    if let Some(excess) = excess(into, limits) {
+                        return Poll::Ready(Err(Kind::Excess(excess)));
                     }
                     self.interim = true;
                     return Poll::Ready(Ok(Came::Interim(parts.status.as_u16())));
@@ -155,8 +155,8 @@ impl UpstreamSide<'_> {
                 let (parts, body) = response.map_err(|error| of_http2(&error))?.into_parts();
                 h2_glue::response_from(&parts, into)
                     .map_err(|_malformed| Kind::UpstreamProtocol)?;
-                if is_too_much(into, limits) {
-                    return Poll::Ready(Err(Kind::UpstreamReset));
+                if let Some(excess) = excess(into, limits) {
+                    return Poll::Ready(Err(Kind::Excess(excess)));
                 }
                 let ended = body.is_end_stream();
                 let has_none = asked.is_for_head_alone() || !has_content(parts.status.as_u16());
@@ -290,12 +290,18 @@ fn switches(response: &Headers) -> bool {
         && to.any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
-/// Whether the head of an HTTP/2 response has more fields or bytes than it may have.
-fn is_too_much(head: &Headers, limits: HeadLimits) -> bool {
+/// What the head of an HTTP/2 response has more of than it may have.
+fn excess(head: &Headers, limits: HeadLimits) -> Option<Excess> {
     let bytes = head
         .iter()
         .map(|field| field.name.len() + field.value.len());
-    head.len() > limits.fields as usize || bytes.sum::<usize>() > limits.bytes as usize
+    if bytes.sum::<usize>() > limits.bytes as usize {
+        Some(Excess::Bytes)
+    } else if head.len() > limits.fields as usize {
+        Some(Excess::Fields)
+    } else {
+        None
+    }
 }
 
 /// The length that an HTTP/2 response declares.
@@ -365,6 +371,7 @@ fn poll_http1_head(
 pub(super) const fn stream_end(kind: &Kind) -> StreamEnd {
     match kind {
         Kind::UpstreamReset => StreamEnd::ResetByPeer,
+        Kind::Excess(excess) => StreamEnd::Excessive(*excess),
         Kind::UpstreamClosed => StreamEnd::Lost,
         Kind::UpstreamRefused | Kind::UpstreamConnectError => StreamEnd::Refused,
         Kind::UpstreamProtocol => StreamEnd::Misspoken,
@@ -375,7 +382,7 @@ pub(super) const fn stream_end(kind: &Kind) -> StreamEnd {
 /// What becomes of an HTTP/1 connection whose response did not come whole.
 pub(super) const fn cut(end: StreamEnd) -> Release {
     match end {
-        StreamEnd::Lost | StreamEnd::ResetByPeer => Release::CutByPeer,
+        StreamEnd::Lost | StreamEnd::ResetByPeer | StreamEnd::Excessive(_) => Release::CutByPeer,
         _ => Release::Cut,
     }
 }

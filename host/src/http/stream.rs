@@ -735,7 +735,7 @@ impl<'a, 'io> Stream<'a, 'io> {
             }
             Kind::DownstreamClosed => Cow::Borrowed("downstream_remote_disconnect"),
             Kind::UpstreamProtocol => after_start("protocol_error"),
-            Kind::UpstreamReset => after_start("remote_reset"),
+            Kind::UpstreamReset | Kind::Excess(_) => after_start("remote_reset"),
             Kind::UpstreamRefused => after_start("remote_refused_stream_reset"),
             Kind::UpstreamConnectError => after_start("remote_error_with_CONNECT_request"),
             Kind::UpstreamClosed => after_start("connection_termination"),

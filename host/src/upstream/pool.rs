@@ -47,7 +47,7 @@ use super::wish::Wish;
 use crate::clock;
 
 pub use http1::Http1Lease;
-pub use http2::{Http2Lease, StreamEnd};
+pub use http2::{Excess, Http2Lease, StreamEnd};
 pub use lease::{Facts, Lease, Outcome, Release};
 pub use raw::RawLease;
 

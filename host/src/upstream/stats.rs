@@ -145,6 +145,8 @@ stats! {
 stats! {
     /// What a cluster besides has that may speak HTTP/2.
     pub struct Http2Stats {
+        counter header_list_size_too_large = "http2.header_list_size_too_large",
+        counter header_overflow = "http2.header_overflow",
         counter inbound_empty_frames_flood = "http2.inbound_empty_frames_flood",
         counter inbound_priority_frames_flood = "http2.inbound_priority_frames_flood",
         counter inbound_window_update_frames_flood = "http2.inbound_window_update_frames_flood",

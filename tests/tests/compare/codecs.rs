@@ -12,6 +12,7 @@ const UNDERSCORES: &str = "a_b: 1\r\nc_d: 2\r\n";
 pub(crate) fn group() -> Group {
     let mut cases = underscores();
     cases.extend(streams());
+    cases.extend(excesses());
     cases.extend(floods());
     cases.extend(statistics());
     Group::new("codecs", include_str!("../../cases/codecs.yaml"), cases)
@@ -92,6 +93,35 @@ fn streams() -> Vec<Case> {
     ]
 }
 
+/// Heads and trailers of an upstream that are too large, or have too many fields.
+fn excesses() -> Vec<Case> {
+    let large = "v".repeat(70_000);
+    let many: Vec<_> = (0..120).map(|number| format!("x-{number}")).collect();
+    let ok = || H2Reply::status(200);
+    let heads = many
+        .iter()
+        .fold(ok(), |reply, name| reply.header(name, "y"));
+    let trailers = many
+        .iter()
+        .fold(ok().body("body"), |reply, name| reply.trailer(name, "y"));
+    vec![
+        Case::get("a head that is too large", "/h2", "").h2_reply(ok().header("x", &large)),
+        Case::get("a head of too many fields", "/h2", "").h2_reply(heads),
+        Case::get("an interim head that is too large", "/h2", "")
+            .h2_reply(ok().after_interim(103, &[("x", &large)])),
+        Case::http2(
+            "trailers of an upstream that are too large",
+            H2Send::new("GET", "/h2"),
+        )
+        .h2_reply(ok().body("body").trailer("x", &large)),
+        Case::http2(
+            "too many trailers of an upstream",
+            H2Send::new("GET", "/h2"),
+        )
+        .h2_reply(trailers),
+    ]
+}
+
 fn floods() -> Vec<Case> {
     let head = frames::headers(1, flag::NONE, &frames::request("POST", "/up"));
     let nothing = frames::data(1, flag::NONE, b"");
@@ -136,14 +166,21 @@ fn statistics() -> Vec<Case> {
         Case::admin(
             "GET /stats?filter=^cluster.h2.http2",
             &[
+                "cluster.h2.http2.header_list_size_too_large",
+                "cluster.h2.http2.header_overflow",
                 "cluster.h2.http2.inbound_",
                 "cluster.h2.http2.keepalive_timeout",
                 "cluster.h2.http2.rx_messaging_error",
                 "cluster.h2.http2.rx_reset",
                 "cluster.h2.http2.streams_active",
+                "cluster.h2.http2.tx_reset",
             ],
         )
         .once("cluster.h2.http2.streams_active: 0"),
+        Case::admin(
+            "GET /stats?filter=^cluster.h2.upstream_(rq_(rx|tx)_reset$|cx_protocol)",
+            &[],
+        ),
         Case::admin(
             "GET /stats/prometheus?filter=^(http2|cluster.h2.http2).rx_reset",
             &[],

@@ -414,8 +414,19 @@ pub enum StreamEnd {
     Lost,
     /// The peer has sent what is no response.
     Misspoken,
+    /// It is reset here, for a head or trailers that are too large.
+    Excessive(Excess),
     /// It is left here, before its end.
     Left,
+}
+
+/// What an answer has more of than it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Fields.
+    Fields,
+    /// Bytes of them.
+    Bytes,
 }
 
 /// A place for one stream. Keep it until the stream has ended both ways: the drop lets another
@@ -490,7 +501,9 @@ impl Drop for Http2Lease {
         let stats = common.stats();
         match self.end {
             Some(StreamEnd::Left | StreamEnd::Misspoken) => stats.upstream_rq_tx_reset.inc(),
-            Some(StreamEnd::ResetByPeer) => stats.upstream_rq_rx_reset.inc(),
+            Some(StreamEnd::ResetByPeer | StreamEnd::Excessive(_)) => {
+                stats.upstream_rq_rx_reset.inc();
+            }
             Some(StreamEnd::Lost) => stats.upstream_rq_pending_failure_eject.inc(),
             Some(StreamEnd::Whole | StreamEnd::Refused) | None => {}
         }
@@ -502,6 +515,13 @@ impl Drop for Http2Lease {
             StreamEnd::Left => http2.tx_reset.inc(),
             StreamEnd::ResetByPeer | StreamEnd::Refused => http2.rx_reset.inc(),
             StreamEnd::Misspoken => http2.rx_messaging_error.inc(),
+            StreamEnd::Excessive(excess) => {
+                http2.tx_reset.inc();
+                match excess {
+                    Excess::Fields => http2.header_overflow.inc(),
+                    Excess::Bytes => http2.header_list_size_too_large.inc(),
+                }
+            }
             StreamEnd::Whole | StreamEnd::Lost => {}
         }
     }
