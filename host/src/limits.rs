@@ -181,6 +181,9 @@ pub const HTTP2_TOLD_BYTES: u32 = 64 * 1024;
 pub const HTTP2_ODD_TARGETS: usize = 2048;
 /// See [`HTTP2_ODD_TARGETS`].
 pub const HTTP2_ODD_TARGET_BYTES: usize = 1024 * 1024;
+/// Bytes of targets that are too long for the codec and wait on a connection to an upstream for their heads to go: with
+/// so many no other one is taken. Those of streams that were given up wait too, as their heads may still go.
+pub const HTTP2_LONG_TARGET_BYTES: usize = 8 * 1024 * 1024;
 /// Frames of an HTTP/2 head that is held back until it is whole. The codec refuses many more.
 pub const HTTP2_HELD_FRAMES: usize = 64;
 /// Streams of a client that are followed to know whether more is to come on them. A client has fewer, but for those

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::{FRAME_BYTES, FrameHead, Step, Walk, hpack};
+use crate::limits;
 
 /// What the codec is told in place of such a target.
 pub(crate) const STAND_IN: &str = "/";
@@ -20,25 +21,39 @@ const NAME: u8 = 4;
 
 /// Those of a connection that wait for their heads, by their streams.
 #[derive(Debug, Default)]
-pub(crate) struct LongTargets(RefCell<VecDeque<(u32, Box<str>)>>);
+pub(crate) struct LongTargets(RefCell<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    targets: VecDeque<(u32, Box<str>)>,
+    bytes: usize,
+}
 
 impl LongTargets {
+    /// Whether another one may wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.borrow().bytes < limits::HTTP2_LONG_TARGET_BYTES
+    }
+
     /// The head of `stream`, which is to be sent, has this one. Streams are opened in order.
     pub(crate) fn add(&self, stream: u32, target: Box<str>) {
-        self.0.borrow_mut().push_back((stream, target));
+        let mut waiting = self.0.borrow_mut();
+        waiting.bytes += target.len();
+        waiting.targets.push_back((stream, target));
     }
 
     /// Whether none waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.0.borrow().targets.is_empty()
     }
 
     /// That of `stream`, whose head goes now; those in front of it belong to streams that were given up before
     /// theirs went.
     fn take(&self, stream: u32) -> Option<Box<str>> {
         let mut waiting = self.0.borrow_mut();
-        while waiting.front()?.0 <= stream {
-            let (first, target) = waiting.pop_front()?;
+        while waiting.targets.front()?.0 <= stream {
+            let (first, target) = waiting.targets.pop_front()?;
+            waiting.bytes -= target.len();
             if first == stream {
                 return Some(target);
             }
@@ -239,6 +254,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_more_wait_than_may() {
+        let waiting = LongTargets::default();
+        let half = || "/".repeat(limits::HTTP2_LONG_TARGET_BYTES / 2);
+        for stream in [1, 3] {
+            assert!(waiting.has_room());
+            waiting.add(stream, half().into());
+        }
+        assert!(!waiting.has_room());
+        assert!(waiting.take(1).is_some() && waiting.has_room());
+        // Those in front of the one that goes were given up.
+        waiting.add(5, half().into());
+        assert!(waiting.take(7).is_none() && waiting.is_empty());
+        assert_eq!(waiting.0.borrow().bytes, 0);
     }
 
     #[test]

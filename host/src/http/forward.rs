@@ -708,6 +708,9 @@ pub(super) fn open_http2(
     let Some((head, target)) = head else {
         return Err(Kind::Unencodable.into());
     };
+    if target.is_some() && !lease.long_targets().has_room() {
+        return Err(Kind::Overflow.into());
+    }
     let sent = lease.sender().send_request(head, !has_body);
     let (response, body) = sent.map_err(|error| of_http2(&error))?;
     if let Some(target) = target {
