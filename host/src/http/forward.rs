@@ -78,25 +78,18 @@ pub(crate) async fn proxy(
     choice: wasm::Upstream,
 ) -> Result<Acted, Error> {
     note_received(stream);
-    // Taken apart it would be moved once more.
-    let mut plan = plan(stream, &choice)?;
-    let Plan { attempts, limits } = &mut plan;
+    let mut place = None;
+    let (attempts, mut limits) = plan(stream, &choice, &mut place)?;
     if stream.duration == Some(Duration::ZERO) {
         // However quick the upstream is, it would be too late.
         let received = stream.has_whole_request();
         return Err(Kind::MaxDuration { received }.into());
     }
-    let result = try_on(stream, attempts, limits).await;
+    let result = try_on(stream, attempts, &mut limits).await;
     let is_out_of_time = result.as_ref().is_err_and(tracked::is_late);
     attempts.let_others_go();
-    record::end_overtaken(stream, attempts, limits, is_out_of_time);
+    record::end_overtaken(stream, attempts, &limits, is_out_of_time);
     result
-}
-
-/// How a request is sent.
-struct Plan<'a> {
-    attempts: Attempts<'a>,
-    limits: Deadlines,
 }
 
 /// Makes one attempt after another, until one of them is the last.
@@ -416,9 +409,12 @@ fn note_received(stream: &mut Stream<'_, '_>) {
 }
 
 /// Chooses the cluster, decides how long and how often it is tried, and makes the request's head the
-/// upstream's. Made where it stays: it is too large to be moved.
-#[inline]
-fn plan<'a>(stream: &mut Stream<'a, '_>, choice: &wasm::Upstream) -> Result<Plan<'a>, Error> {
+/// upstream's. The attempts are made in `place`: they are too large to be moved.
+fn plan<'a, 'p>(
+    stream: &mut Stream<'a, '_>,
+    choice: &wasm::Upstream,
+    place: &'p mut Option<Attempts<'a>>,
+) -> Result<(&'p mut Attempts<'a>, Deadlines), Error> {
     let around = stream.around;
     let route = stream.route;
     let forward = route.and_then(|route| match &route.action {
@@ -468,7 +464,7 @@ fn plan<'a>(stream: &mut Stream<'a, '_>, choice: &wasm::Upstream) -> Result<Plan
         // A try that takes too long may still be the one: it is told the time of all.
         told.per_try = None;
     }
-    let mut attempts = Attempts::new(cluster, priority(forward), told, retries);
+    let attempts = place.insert(Attempts::new(cluster, priority(forward), told, retries));
     attempts.hash = hash;
     attempts.group = stream.group;
     attempts.criteria = route.and_then(|route| route.criteria(pick));
@@ -489,11 +485,11 @@ fn plan<'a>(stream: &mut Stream<'a, '_>, choice: &wasm::Upstream) -> Result<Plan
     }
     exchange.request.remove_any(CONTROL);
     if stream.tunnel.is_none() {
-        copy(stream, says.mirrors(), &mut attempts, times.total);
+        copy(stream, says.mirrors(), attempts, times.total);
     }
     let late_status = if alternative { 204 } else { 504 };
-    let limits = bound(stream, &mut attempts, times, (late_status, hedges));
-    Ok(Plan { attempts, limits })
+    let limits = bound(stream, attempts, times, (late_status, hedges));
+    Ok((attempts, limits))
 }
 
 /// Notes in the exchange which cluster the request goes to.
