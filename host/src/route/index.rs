@@ -192,6 +192,8 @@ impl Search<'_> {
     #[inline]
     fn consider(&mut self, candidates: &[Candidate], length: usize) {
         for candidate in candidates {
+            #[cfg(test)]
+            super::trie::LOOKED_AT.set(super::trie::LOOKED_AT.get() + 1);
             if candidate.route >= self.best {
                 return;
             }

@@ -12,6 +12,20 @@ const NONE: u32 = u32::MAX;
 /// So many children are told apart within their parent.
 const NEAR: usize = 16;
 
+#[cfg(test)]
+thread_local! {
+    /// Nodes of tries and candidates of indices that lookups of this thread have looked at.
+    pub(super) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How much `look` looks at.
+#[cfg(test)]
+pub(super) fn looked_at(look: impl FnOnce()) -> usize {
+    LOOKED_AT.set(0);
+    look();
+    LOOKED_AT.get()
+}
+
 /// Keys, each with a number.
 #[derive(Debug, Default)]
 pub(super) struct Trie {
@@ -110,6 +124,8 @@ impl Trie {
         let mut at = 0;
         let mut index = 0;
         while let Some(node) = self.nodes.get(index) {
+            #[cfg(test)]
+            LOOKED_AT.set(LOOKED_AT.get() + 1);
             let start = node.label as usize;
             let label = self
                 .labels

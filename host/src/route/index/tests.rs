@@ -173,3 +173,85 @@ fn the_first_of_equal_routes_is_taken() {
         assert_eq!(both(&entries, &head), [Some(expected); 2], "{target}");
     }
 }
+
+/// How much a lookup looks at in a table of so many routes, at most of those asked for.
+fn looked_at(
+    count: usize,
+    spec: impl Fn(usize) -> MatchSpec,
+    path: impl Fn(usize) -> String,
+) -> usize {
+    let specs: Vec<_> = (0..count).map(spec).collect();
+    let entries = entries(&specs);
+    let index = Index::new(&entries);
+    let asked = [0, count / 2, count - 1].map(|number| {
+        let path = path(number);
+        let head = request("a", &path, &[]);
+        super::super::trie::looked_at(|| {
+            let found = index.find(&entries, &facts(&head), Some(path.as_bytes()));
+            assert_eq!(found, Some(number), "{path}");
+        })
+    });
+    asked.into_iter().max().unwrap()
+}
+
+#[test]
+fn a_lookup_does_not_look_at_more_in_a_larger_table() {
+    // Names of one length, so that nothing but the number of routes differs.
+    fn name(number: usize) -> String {
+        format!("/s{number:05}")
+    }
+    let path = |number| PathSpec::Path(format!("{}/x", name(number)));
+    let prefix = |number| PathSpec::Prefix(format!("{}/", name(number)));
+    let separated = |number| PathSpec::PathSeparatedPrefix(name(number));
+    let template = |number| PathSpec::Template(format!("{}/{{x}}", name(number)));
+    let begun = |number| PathSpec::SafeRegex(format!("{}/[a-z]+", name(number)));
+    let within = |number| PathSpec::SafeRegex(format!("/.*s{number:05}/[a-z]+"));
+    type Kind<'a> = &'a dyn Fn(usize) -> PathSpec;
+    let table: [(&str, bool, usize, Kind<'_>); 9] = [
+        ("path", true, 10_000, &path),
+        ("path in any case", false, 10_000, &path),
+        ("prefix", true, 10_000, &prefix),
+        ("prefix in any case", false, 10_000, &prefix),
+        ("separated", true, 10_000, &separated),
+        ("separated in any case", false, 10_000, &separated),
+        ("template", true, 10_000, &template),
+        // These take long to build.
+        ("expression with a beginning", true, 500, &begun),
+        ("expression with a text", true, 500, &within),
+    ];
+    for (what, case_sensitive, most, path) in table {
+        let [few, many] = [10, most].map(|count| {
+            let spec = |number| MatchSpec {
+                case_sensitive,
+                ..MatchSpec::path(path(number))
+            };
+            looked_at(count, spec, |number| format!("{}/x", name(number)))
+        });
+        assert!(many <= 3 * few, "{what}: {few} of 10, {many} of {most}");
+    }
+}
+
+#[test]
+fn a_lookup_that_walks_is_seen_to() {
+    let other = |number: usize| HeaderMatchSpec {
+        name: "x-h".to_owned(),
+        test: HeaderTestSpec::String(StringMatchSpec {
+            pattern: StringPatternSpec::Exact(number.to_string()),
+            ignore_case: false,
+        }),
+        invert_match: false,
+        treat_missing_header_as_empty: false,
+    };
+    let specs = (0..1_000).map(|number| MatchSpec {
+        headers: vec![other(number)],
+        ..MatchSpec::path(PathSpec::Prefix("/".to_owned()))
+    });
+    let entries = entries(&specs.collect::<Vec<_>>());
+    let index = Index::new(&entries);
+    let head = request("a", "/", &[("x-h", "999")]);
+    let looked_at = super::super::trie::looked_at(|| {
+        let found = index.find(&entries, &facts(&head), Some(b"/"));
+        assert_eq!(found, Some(999));
+    });
+    assert!(looked_at >= 1_000, "{looked_at}");
+}
