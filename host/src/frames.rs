@@ -2,10 +2,10 @@
 //!
 //! Owns the form of frames, the walk over those of a connection, and below it the integers and strings
 //! of field blocks (`hpack`), what a peer may not do in frames (`watch`), the transport whose bytes
-//! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`) and of targets that
-//! are too long for it (`targets`), how much may wait to be written (`backlog`), and how large the windows of streams are to be (`windows`). Does not own
-//! what heads and trailers may say: `http` looks at those of clients, `upstream::pool` at those of upstreams.
-//! Both call it.
+//! are looked at on their way (`tapped`), what this side says in settings beside the codec (`custom`)
+//! and of targets that are too long for it (`targets`), how much may wait to be written (`backlog`), and
+//! how large the windows of streams are to be (`windows`). Does not own what heads and trailers may say:
+//! `http` looks at those of clients, `upstream::pool` at those of upstreams. Both call it.
 
 use std::io;
 

@@ -67,6 +67,8 @@ impl LongTargets {
 pub(crate) struct Rewriting {
     targets: Rc<LongTargets>,
     walk: Walk,
+    /// How many bytes of the next frame's head the transport has already.
+    gone: usize,
     /// The first frame of a head that comes, its target, and the block so far.
     head: Option<(FrameHead, Box<str>, Vec<u8>)>,
     /// What the transport is to take.
@@ -77,9 +79,10 @@ pub(crate) struct Rewriting {
 
 impl Rewriting {
     /// Goes on behind what `walk` has seen.
-    pub(crate) const fn new(targets: Rc<LongTargets>, walk: Walk) -> Self {
+    pub(crate) fn new(targets: Rc<LongTargets>, walk: Walk) -> Self {
         Self {
             targets,
+            gone: walk.cut_head().len(),
             walk,
             head: None,
             out: Vec::new(),
@@ -111,8 +114,11 @@ impl Rewriting {
         {
             self.head = Some((frame, target, Vec::new()));
         }
+        let gone = std::mem::take(&mut self.gone);
         if self.head.is_none() {
-            self.out.extend_from_slice(&frame.write());
+            let head = frame.write();
+            self.out
+                .extend_from_slice(head.get(gone..).unwrap_or_default());
         }
     }
 
@@ -297,5 +303,25 @@ mod tests {
         let text = hpack::Rest(&block[2..]).text().unwrap();
         assert_eq!(text.bytes.len(), 70_000 * 5 / 8 + 1);
         assert!(*text.read().unwrap() == *target.as_bytes());
+    }
+
+    #[test]
+    fn a_frame_that_has_gone_in_part_goes_once() {
+        let other = framed(HEADERS, END_HEADERS, 1, b"\x82\x86\x01");
+        let head = framed(HEADERS, END_HEADERS, 3, b"\x82\x84\x86");
+        let told = framed(HEADERS, END_HEADERS, 3, b"\x82\x04\x03/ab\x86");
+        let bytes = [&other[..], &head].concat();
+        for gone in 0..other.len() {
+            let mut walk = Walk::behind(0);
+            let (mut before, rest) = bytes.split_at(gone);
+            let mut wire = before.to_vec();
+            while walk.step(&mut before).is_some() {}
+            let targets = Rc::<LongTargets>::default();
+            targets.add(3, "/ab".into());
+            let mut rewriting = Rewriting::new(targets, walk);
+            rewriting.take(rest);
+            wire.extend_from_slice(rewriting.waiting());
+            assert_eq!(wire, [&other[..], &told].concat(), "{gone}");
+        }
     }
 }
