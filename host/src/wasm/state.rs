@@ -216,7 +216,12 @@ pub(super) struct OutOfTime;
 /// What the store asks at each tick that a call outlives.
 pub(super) fn at_tick(mut cx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = cx.data_mut();
-    state.shared.engine.ticker().hurry();
+    let ticker = state.shared.engine.ticker();
+    if state.budget.has_begun() {
+        ticker.hurry();
+    } else {
+        ticker.wake();
+    }
     if state.budget.is_spent(thread_cpu()) {
         return Err(OutOfTime.into());
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use wasmtime::EngineWeak;
 
-/// Time between ticks while no call outlives one, and so the most that a call runs unseen.
+/// Time between ticks while no call lasts as long as that, and so the most that a call runs unseen.
 const STRIDE: Duration = Duration::from_millis(5);
 /// Time between ticks while one does, and so how late a call that has used its time is interrupted. The
 /// default budget is 5 of these.
@@ -34,7 +34,7 @@ const ASLEEP: u8 = 0;
 const QUIET: u8 = 1;
 /// It ticks, and a call began since the last tick.
 const BUSY: u8 = 2;
-/// It ticks fast, since a call outlived a tick.
+/// It ticks fast, since a call lasts.
 const LATE: u8 = 3;
 /// It is to end.
 const STOPPED: u8 = 4;
@@ -72,7 +72,7 @@ impl Ticker {
         }
     }
 
-    /// Sees to it that ticks come fast. Called at a tick by the call that outlived it.
+    /// Sees to it that ticks come fast. Called at a tick by a call that saw one before.
     pub(super) fn hurry(&self) {
         if self.state.load(Ordering::Relaxed) < LATE {
             self.raise(LATE);
@@ -116,24 +116,26 @@ fn run(state: &AtomicU8, engine: &EngineWeak) {
                 continue;
             }
             LATE => std::thread::park_timeout(TICK),
-            _ => std::thread::park_timeout(STRIDE),
+            _ => {
+                std::thread::park_timeout(STRIDE);
+                late = 0;
+            }
         }
         let Some(engine) = engine.upgrade() else {
             return;
         };
-        engine.increment_epoch();
         let exchange = |from, to| {
             state
                 .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
         };
+        // In front of the tick, so that whoever sees it is heard.
         if state.load(Ordering::Acquire) == LATE {
+            quiet = 0;
             late += 1;
-            if late > TICKS {
-                late = 0;
+            if late >= TICKS {
                 exchange(LATE, BUSY);
             }
-            quiet = 0;
         } else if exchange(BUSY, QUIET) {
             quiet = 0;
         } else {
@@ -142,6 +144,7 @@ fn run(state: &AtomicU8, engine: &EngineWeak) {
                 exchange(QUIET, ASLEEP);
             }
         }
+        engine.increment_epoch();
     }
 }
 
@@ -159,6 +162,11 @@ impl Budget {
     pub(super) const fn restart(&mut self, limit: Duration) {
         self.limit = limit;
         self.since = None;
+    }
+
+    /// Whether the call has seen a tick.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Counts from now on at the latest, `cpu` being the processor time of the call's thread. For what
@@ -232,14 +240,22 @@ mod tests {
         }
         ticker.wake();
         assert_ne!(ticker.state.load(Ordering::Acquire), ASLEEP);
-        // One that is late stays so when others begin, and not for ever.
+    }
+
+    #[test]
+    fn one_that_hurries_does_so_when_others_begin() {
+        let ticker = Ticker {
+            state: Arc::new(AtomicU8::new(QUIET)),
+            thread: None,
+        };
+        let state = || ticker.state.load(Ordering::Acquire);
+        ticker.wake();
+        assert_eq!(state(), BUSY);
         ticker.hurry();
         ticker.wake();
-        let mut seen = ticker.state.load(Ordering::Acquire);
-        assert_eq!(seen, LATE);
-        while seen != ASLEEP {
-            std::thread::yield_now();
-            seen = ticker.state.load(Ordering::Acquire);
-        }
+        assert_eq!(state(), LATE);
+        ticker.state.store(STOPPED, Ordering::Release);
+        ticker.hurry();
+        assert_eq!(state(), STOPPED);
     }
 }
