@@ -3,26 +3,12 @@
 //! Owns nothing but the calls themselves. State machines take `now` as an argument; the loops that
 //! drive them ask here, so a test that drives a state machine never meets real time.
 
-use std::cell::Cell;
 use std::time::{Instant, SystemTime};
-
-thread_local! {
-    static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
-}
 
 /// The monotonic clock, for durations and deadlines: the runtime's, which a test may pause.
 #[must_use]
 pub fn now() -> Instant {
-    let now = tokio::time::Instant::now().into_std();
-    LAST.set(Some(now));
-    now
-}
-
-/// What this thread has read last, for who comes right behind somebody that had to look, and may be off
-/// by the time since.
-#[must_use]
-pub fn last() -> Instant {
-    LAST.get().unwrap_or_else(now)
+    tokio::time::Instant::now().into_std()
 }
 
 /// The wall clock, for time stamps that people and other programs read.

@@ -618,6 +618,7 @@ async fn over_http1(
     let (result, kept) = talk.await;
     drop(upstream);
     lease.record(outcome(attempts.judged, &result));
+    lease.note_end(stream.chain.exchange.timing.ended);
     lease.release(kept);
     result
 }

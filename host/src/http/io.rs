@@ -375,7 +375,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether nothing is left but an end that has come.
+    /// Whether the end has come, and less than a last chunk takes is left in front of it.
     pub(super) fn is_at_last(&self) -> bool {
         match self {
             Self::H1(reader) if !reader.decoder.is_finished() => {

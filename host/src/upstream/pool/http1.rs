@@ -31,6 +31,8 @@ pub(super) struct Http1Connection {
     pub(super) account: Account,
     /// When it was last given back.
     pub(super) idle_since: Instant,
+    /// When its last response has ended, if somebody has said so.
+    ended_at: Option<Instant>,
     /// The host's when it was opened.
     pub(super) epoch: u32,
     /// How often it went straight from one request to a waiting one while other pools waited.
@@ -53,6 +55,7 @@ impl Http1Connection {
             write: BytesMut::new(),
             account,
             idle_since: clock::now(),
+            ended_at: None,
             epoch,
             handoffs: 0,
             facts,
@@ -91,10 +94,9 @@ impl Http1Connection {
         self.read.is_empty() && max_requests.is_none_or(|most| self.account.requests < most.get())
     }
 
-    /// Drops buffers that a large message has grown. Whoever has read the response has just looked at the
-    /// clock.
+    /// Drops buffers that a large message has grown.
     pub(super) fn rest(&mut self) {
-        self.idle_since = clock::last();
+        self.idle_since = self.ended_at.take().unwrap_or_else(clock::now);
         self.write.clear();
         for buffer in [&mut self.read, &mut self.write] {
             if buffer.capacity() > limits::IDLE_BUFFER_BYTES {
@@ -150,6 +152,11 @@ impl Http1Lease {
             &mut connection.write,
             self.grant.host().common().stats(),
         )
+    }
+
+    /// Says when the response has ended, where that is known, so that the clock is not asked again.
+    pub fn note_end(&mut self, at: Option<Instant>) {
+        self.connection.ended_at = at;
     }
 
     /// Ends the request. A connection for reuse with bytes left in its read buffer is closed, for

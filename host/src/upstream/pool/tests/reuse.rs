@@ -234,8 +234,6 @@ fn an_idle_connection_is_closed_when_it_is_due() {
         for _ in 0..3 {
             let lease = http1(&pools, &cluster).await;
             tokio::time::sleep(Duration::from_millis(123)).await;
-            // Whoever reads a response looks when that is.
-            let _came = clock::now();
             lease.release(Release::Reuse);
         }
         let stats = cluster.stats(0);
