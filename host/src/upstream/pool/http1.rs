@@ -139,6 +139,8 @@ impl Http1Lease {
         connection.facts.reused = connection.account.requests > 0;
         connection.account.requests = connection.account.requests.saturating_add(1);
         connection.account.with_request = true;
+        // One that was passed on has not rested since.
+        connection.ended_at = None;
         Self { connection, grant }
     }
 
