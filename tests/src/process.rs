@@ -286,9 +286,9 @@ impl Proxy {
             command.args(["--concurrency", &workers.to_string()]);
         }
         command.args(arguments).envs(environment);
+        // Entries are in the file soon: some cases wait for one.
+        command.args(["--file-flush-interval-msec", "20"]);
         if binary.envoy {
-            // Entries are in the file soon, as nuncio's are: some cases wait for one.
-            command.args(["--file-flush-interval-msec", "20"]);
             command.args(["--disable-hot-restart", "-l", "off"]);
         }
         command

@@ -245,7 +245,6 @@ impl Scene {
              {check} }} ]\n"
         );
         let setup = Setup::for_template(&template);
-        let setup = setup.arguments(&["--file-flush-interval-msec", "20"]);
         Self {
             proxy: Proxy::spawn(binary, &template, setup),
             endpoint,
