@@ -53,9 +53,6 @@ pub(super) enum Ended {
     Overtaken,
 }
 
-/// Up to this many bytes of a response are sent in a turn that is one moment.
-const QUICK_BYTES: u64 = 64 * 1024;
-
 /// Both directions of a stream, until the response has ended.
 struct Conversation<'a, 'r> {
     around: Surroundings<'a>,
@@ -156,10 +153,7 @@ pub(super) async fn converse(
         }
     }
     if matches!(talk.download, Download::Ended) {
-        let exchange = &mut *stream.chain.exchange;
-        // A turn that moved much has lasted.
-        let quick = |_: &Instant| exchange.bytes_sent <= QUICK_BYTES;
-        exchange.timing.ended = talk.turn.known().filter(quick);
+        stream.note_ended(talk.turn.known());
     }
     talk.attempts.note_sent(upstream.writer.has_written());
     talk.attempts.record.carried = upstream.carried();

@@ -4,6 +4,8 @@
 //! and how all of it ends. Does not own the statistics (`observe::metrics`), nor what is counted of clusters
 //! ([`super::counts`]). Called by [`super::stream`].
 
+use std::time::Instant;
+
 use super::error::{Error, FIELDS_TOO_LARGE, Kind, TOO_MANY_FIELDS, UNDERSCORE};
 use super::stream::{Ended, Stream};
 use crate::clock;
@@ -21,6 +23,9 @@ pub(super) enum Short {
     /// Of the end of its response, or of all of it.
     Response,
 }
+
+/// Up to this many bytes of a response are sent in a turn that is one moment.
+const QUICK_BYTES: u64 = 64 * 1024;
 
 impl Stream<'_, '_> {
     /// Counts a response to the client, interim ones too: when its head goes.
@@ -124,6 +129,12 @@ impl Stream<'_, '_> {
             both.map(|(received, sent)| Carried { received, sent });
         self.end();
         self.ended
+    }
+
+    /// Notes the time of the turn that has brought the end of a response. One that moved much has lasted.
+    pub(super) fn note_ended(&mut self, turn: Option<Instant>) {
+        let exchange = &mut *self.chain.exchange;
+        exchange.timing.ended = turn.filter(|_| exchange.bytes_sent <= QUICK_BYTES);
     }
 
     /// The end of a request, or of one that is followed by another.
