@@ -20,7 +20,7 @@ use super::relay::Relay;
 use super::stream::{Tunnel, has_content};
 use crate::exchange::{Carried, Counted};
 use crate::h1::head::HeadParser;
-use crate::h1::{BodyLength, HeadLimits, MethodKind, ResponseRules};
+use crate::h1::{BodyLength, HeadLimits, MethodKind, ResponseRules, decimal};
 use crate::headers::{Headers, Known};
 use crate::upstream::{ClusterSpec, Excess, Outcome, Release, StreamEnd};
 
@@ -405,13 +405,10 @@ pub(super) const fn outcome<T>(judged: Outcome, result: &Result<T, Error>) -> Ou
 }
 
 pub(super) fn status_of(response: &Headers) -> u16 {
-    let text = response.known(Known::Status);
-    if let Some([a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']) = text {
-        let digit = |byte: &u8| u16::from(byte - b'0');
-        return digit(a) * 100 + digit(b) * 10 + digit(c);
-    }
-    let text = text.and_then(|text| std::str::from_utf8(text).ok());
-    text.and_then(|text| text.parse().ok()).unwrap_or(502)
+    let status = response.known(Known::Status).and_then(decimal);
+    status
+        .and_then(|status| u16::try_from(status).ok())
+        .unwrap_or(502)
 }
 
 #[cfg(test)]
